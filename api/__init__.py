@@ -1,1 +1,1 @@
-"""HTTP, and nothing else: requests in, domain calls, views and problems out."""
+"""HTTP and nothing else: reads requests, calls the domain, and answers with views or problems."""

@@ -1,4 +1,4 @@
-"""`python -m api`: the server's own commands, which `heldout` starts: up and serve here, the others from `host`."""
+"""`python -m api`: the server's own commands, started by `heldout`. `up` and `serve` are here, the others in `host`."""
 
 import os
 from collections.abc import Callable
@@ -18,11 +18,11 @@ commands.add_typer(owners_commands, name="owners")
 
 @commands.command()
 def up(
-    home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder of all that is kept.")] = DEFAULT_HOME,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free one; default 8000.")] = None,
+    home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder that keeps all data.")] = DEFAULT_HOME,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free port. Default: 8000.")] = None,
     stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
 ) -> None:
-    """Run the service until it is stopped: API and worker on SQLite, all in one folder."""
+    """Run the service until you stop it: API and worker on SQLite, all in one folder."""
     from api.app import EmbeddedServer
     from api.connections.server import freeze_what_stays, limit_allocator
     from api.dashboard import is_built
@@ -30,8 +30,8 @@ def up(
 
     if stack:
         raise OperatorError(
-            "`heldout up --stack` is no longer there. `docker compose up` runs the API and workers with PostgreSQL and "
-            "Redis; docs/how-to/compose.md says how."
+            "`heldout up --stack` has been removed. `docker compose up` runs the API and workers with PostgreSQL and "
+            "Redis; see docs/how-to/compose.md."
         )
     for sentence in list_unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
@@ -47,7 +47,7 @@ def up(
 
 @commands.command(hidden=True)
 def serve() -> None:
-    """Serve the API alone, on the database, broker and blob store that the environment names."""
+    """Serve only the API, with the database, broker and blob store that the environment names."""
     from api.app import ApiServer, from_environment
     from api.connections.server import freeze_what_stays, limit_allocator
     from models.database import Database

@@ -42,7 +42,7 @@ from models.reconcile import Reconciler
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An app on the database and blob store of the settings; both may still be out of reach."""
+    """Create the app on the database and blob store of the settings. Both may still be unreachable."""
     context = make_context(settings, lambda database, blobs: PredictProxy(settings.predict_url))
     registry = health.make_registry(context.database, DiskMetrics(settings.home_path, context.blobs))
     requests = RequestMetrics(registry)
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         manual.install(app)
         client_wheel.install(app)
 
-    # Those that are asked most come first: a request is compared with one route after the other.
+    # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, control, bulk_cancel, results, job_exports, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
     of_studies = (order, study, report, study_exports, study_events)
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """For `uvicorn --factory api.app:from_environment`."""
+    """Create the app for `uvicorn --factory api.app:from_environment`."""
     settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     logs.warn_of_unknown_settings()
@@ -112,7 +112,7 @@ MAX_CONNECTIONS = 100
 
 @contextmanager
 def serve_metrics_apart(registry: CollectorRegistry, settings: Settings) -> Iterator[None]:
-    """Serve the metrics while the block runs; not at all if there is no port for them. Raises OSError."""
+    """Serve the metrics while the block runs, if they have a port of their own. Raises OSError."""
     if settings.api_metrics_port is None:
         yield
         return
@@ -132,7 +132,7 @@ def serve_metrics_apart(registry: CollectorRegistry, settings: Settings) -> Iter
 
 
 def _make_app(registry: CollectorRegistry) -> ASGIApp:
-    # One at a time: each asks the database.
+    # One scrape at a time, because each queries the database.
     scrapes = CapacityLimiter(1)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +147,7 @@ def _make_app(registry: CollectorRegistry) -> ASGIApp:
 
 
 class ApiServer(Server):
-    """The server of an app that `create_app` has made."""
+    """The server of an app made by `create_app`."""
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         context = app.state.context
@@ -155,14 +155,14 @@ class ApiServer(Server):
 
 
 class EmbeddedServer(ApiServer):
-    """The server inside `heldout up`: it leaves signals alone, and calls `on_listening` when it listens."""
+    """The server inside `heldout up`. It ignores signals, and calls `on_listening` once it accepts connections."""
 
     def __init__(self, settings: Settings, on_listening: Callable[[], None]) -> None:
         super().__init__(create_app(settings), timeout_graceful_shutdown=3, timeout_keep_alive=30)
         self._on_listening = on_listening
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator there
-        """Leave signals to `heldout up`, which handles them before and after serving too."""
+        """Leave signals to `heldout up`, which also handles them before and after serving."""
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

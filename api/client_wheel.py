@@ -1,7 +1,7 @@
-"""The Python client of this release at `/client/`: a page that says how to install it, and the wheel itself.
+"""Serves the Python client of this release at `/client/`: the wheel, and a page that says how to install it.
 
-The wheel is written from the package that the service runs from, so both are always of the same release. Its members
-are neither compressed nor dated: every machine writes the same bytes for one release.
+The wheel is built from the package that the service runs from, so both always have the same release. Its members are
+neither compressed nor dated, so that every machine builds the same bytes.
 """
 
 import base64
@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 import heldout
 from api import static_files
-from api.static_files import ASK_AGAIN, StaticFile, build_policy
+from api.static_files import REVALIDATE, StaticFile, build_policy
 from heldout.errors import RouteNotFound
 
 PACKAGE = Path(heldout.__file__).parent
@@ -28,7 +28,7 @@ ROOT = PACKAGE.parent
 ADDRESS = "/client"
 NAME = f"heldout-{heldout.__version__}-py3-none-any.whl"
 DIST_INFO = f"heldout-{heldout.__version__}.dist-info"
-# Settings and start of the server, which alone need pydantic-settings.
+# The settings and start of the server. Only these need pydantic-settings.
 SERVER_PARTS = ("heldout/service/",)
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout: Python client</title>
 <meta name="viewport" content="width=device-width">
@@ -38,12 +38,12 @@ pre {{overflow-x: auto; padding: .75rem; border: 1px solid}} :root {{color-schem
 <p>This service offers the client and the command line of its own release:</p>
 <pre><code>pip install {url}</code></pre>
 <p>It needs Python 3.11 to 3.13, and neither TensorFlow nor a database. The file is
-<a href="{name}">{name}</a>. The client is in no public package index.</p></html>"""
+<a href="{name}">{name}</a>. The client is not in any public package index.</p></html>"""
 
 
 @cache
 def build_wheel() -> bytes:
-    """The wheel of the client."""
+    """Build the wheel of the client."""
     members = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
         for path in sorted(PACKAGE.rglob("*"))
@@ -70,7 +70,7 @@ def build_wheel() -> bytes:
 
 
 def _describe(project: dict[str, Any]) -> str:
-    """The core metadata: what pip installs along, and what it shows."""
+    """Write the core metadata: the requirements, and what pip shows."""
     lines = [
         "Metadata-Version: 2.4",
         f"Name: {project['name']}",
@@ -93,7 +93,7 @@ def _digest(content: bytes) -> str:
 
 @cache
 def _make_file() -> StaticFile:
-    return static_files.make_static_file(build_wheel(), "application/zip", caching=ASK_AGAIN, policy=build_policy(""))
+    return static_files.make_static_file(build_wheel(), "application/zip", caching=REVALIDATE, policy=build_policy(""))
 
 
 def install(app: FastAPI) -> None:
@@ -105,7 +105,7 @@ def install(app: FastAPI) -> None:
         return Response(
             page,
             media_type=static_files.HTML,
-            headers={"Cache-Control": ASK_AGAIN, "Content-Security-Policy": build_policy(page)},
+            headers={"Cache-Control": REVALIDATE, "Content-Security-Policy": build_policy(page)},
         )
 
     def serve_wheel(request: Request) -> Response:
@@ -113,7 +113,7 @@ def install(app: FastAPI) -> None:
             raise RouteNotFound(request.url.path)
         return _make_file().answer(request)
 
-    # Relative, so that it holds behind a proxy that adds a prefix.
+    # Relative, so that it works behind a proxy that adds a prefix.
     app.router.add_route(ADDRESS, lambda request: RedirectResponse("client/"), include_in_schema=False)
     app.router.add_route(f"{ADDRESS}/", serve_page, include_in_schema=False)
     app.router.add_route(f"{ADDRESS}/{{name}}", serve_wheel, include_in_schema=False)

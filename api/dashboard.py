@@ -1,6 +1,6 @@
-"""The dashboard's files at `/`, built from `web/` by `make web`; the pages ask the API for everything else.
+"""Serves the dashboard's files at `/`, built from `web/` by `make web`. The pages get everything else from the API.
 
-They are read once and kept in memory, packed too: together they are small, and a new build comes with a new start.
+The files are read once and kept in memory, also compressed: they are small, and a new build needs a restart anyway.
 """
 
 import json
@@ -13,37 +13,37 @@ from starlette.responses import Response
 
 from api import manual, static_files
 from api.http.problems import make_problem_response
-from api.static_files import ASK_AGAIN, FOR_EVER, StaticFile
+from api.static_files import FOREVER, REVALIDATE, StaticFile
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static"
-# Addresses of pages, as the build has them from web/src/pages.json; the script decides what each of them shows.
+# The build copies the pages' addresses from web/src/pages.json. The script decides what each page shows.
 PAGES = "pages.json"
-# No script, style or connection but from here, nothing inline, and in nobody's frame.
+# Scripts, styles and connections only from this service, nothing inline, and no embedding in frames.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Files in assets/ have a digest of their content in their names.
+# The names of files in assets/ contain a digest of their content.
 ASSETS = "assets/"
-# By this the script knows that there is a manual to lead to.
+# Tells the script that there is a manual to link to.
 MANUAL = f'<link rel="help" href="{manual.ROOT}/"></head>'
 NOT_BUILT = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout</title>
 <h1>Heldout is running</h1>
-<p>Its dashboard is not built. <code>make web</code> builds it; then start the service again.</p>
+<p>Its dashboard has not been built. Run <code>make web</code>, then restart the service.</p>
 <p>The API is documented at <a href="docs">/docs</a>.</p></html>"""
 
 
 def is_built() -> bool:
-    """Whether there is a dashboard to serve."""
+    """Whether the dashboard has been built."""
     return (BUILT / "index.html").is_file()
 
 
 def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None) -> None:
-    """Serve the pages and their files; where nothing is built, a page that says how to.
+    """Serve the pages and their files, or a page that says how to build them.
 
     Args:
-        has_manual: whether the pages lead to the manual; by default where it is built.
+        has_manual: whether the pages link to the manual; by default, whether it has been built.
     """
     files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
     for name in ("index.html", PAGES):
@@ -51,7 +51,7 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
     page = static_files.make_static_file(
         _build_shell(built, manual.is_built() if has_manual is None else has_manual),
         static_files.HTML,
-        caching=ASK_AGAIN,
+        caching=REVALIDATE,
         policy=POLICY,
     )
 
@@ -91,7 +91,7 @@ def _get_room(path: str) -> str:
 
 
 def _list_addresses(built: Path) -> list[str]:
-    """The forms of all pages' addresses, as Starlette writes them; `/` alone where nothing is built."""
+    """List the path patterns of all pages in Starlette's notation; only `/` if nothing is built."""
     try:
         pages = json.loads((built / PAGES).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def _list_addresses(built: Path) -> list[str]:
 
 
 def _build_shell(built: Path, has_manual: bool) -> bytes:
-    """The page that every address has."""
+    """Build the HTML that every address serves."""
     try:
         shell = (built / "index.html").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -109,5 +109,5 @@ def _build_shell(built: Path, has_manual: bool) -> bytes:
 
 
 def _read(path: Path, built: Path) -> StaticFile:
-    for_ever = str(path.relative_to(built)).startswith(ASSETS)
-    return static_files.read(path, caching=FOR_EVER if for_ever else ASK_AGAIN, policy=POLICY)
+    is_asset = str(path.relative_to(built)).startswith(ASSETS)
+    return static_files.read(path, caching=FOREVER if is_asset else REVALIDATE, policy=POLICY)

@@ -1,4 +1,4 @@
-"""Publishes wake-ups once their jobs are committed. The row is the truth; a wake-up only saves workers a wait."""
+"""Publishes wake-ups after their jobs are committed. The row is the truth; a wake-up only shortens workers' waits."""
 
 import queue
 import threading
@@ -14,12 +14,12 @@ from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
-# Wake-ups that are kept while the broker is away; the reconciler publishes again what does not fit.
+# Wake-ups kept while the broker is unreachable. The reconciler publishes those that do not fit again.
 MAX_WAITING_WAKE_UPS = 10_000
 
 
 class Publisher:
-    """Publishes from a thread of its own, so that no request waits for a broker."""
+    """Publishes from its own thread, so that no request waits for a broker."""
 
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("heldout", broker=broker_url)
@@ -49,7 +49,7 @@ class Publisher:
             log.warning("broker_unavailable", wake_ups=len(wake_ups))
 
     def close(self) -> None:
-        """Stop; what is not published yet is left to the reconcilers."""
+        """Stop. Unpublished wake-ups are left to the reconcilers."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -63,10 +63,10 @@ class Publisher:
             except OperationalError:
                 log.warning("broker_unavailable", job_id=wake_up.job_id)
             except Exception:
-                # Without this thread every job would wait for a reconciler.
+                # The thread must survive: without it, every job would wait for a reconciler.
                 log.exception("wake_up_not_published", job_id=wake_up.job_id)
 
 
 def make_publisher(settings: Settings) -> Publisher | None:
-    """A publisher to the settings' broker; None where they name none: the embedded worker looks at the database."""
+    """Make a publisher to the settings' broker. None without a broker: the embedded worker polls the database."""
     return None if settings.redis_url is None else Publisher(settings.redis_url.get_secret_value())

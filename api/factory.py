@@ -1,4 +1,4 @@
-"""What every process that serves HTTP is made of: an app with the usual keys, limits, problems and request ids."""
+"""Makes the app of every process that serves HTTP, with keys, rate limits, problems and request ids."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -25,12 +25,12 @@ from models.database import Database
 from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 
-# Clients that wait for a change hear of it within this time, however long workers wait between polls.
+# Waiting clients learn of a change within this time, however long workers wait between polls.
 MAX_POLL_S = 0.2
 
 
 def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs], PredictionServer]) -> AppContext:
-    """Database and blob store may still be out of reach."""
+    """Make what routes share. The database and blob store may still be unreachable."""
     publisher = make_publisher(settings)
     database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
     blobs = Blobs(settings.blobs_url)
@@ -43,7 +43,7 @@ def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs],
         publisher=publisher,
         places=places,
         uploads=Uploads(blobs, settings, places),
-        readiness=Readiness(partial(health.look_at, database, blobs)),
+        readiness=Readiness(partial(health.check_ready, database, blobs)),
         rates=Rates(settings),
         key_uses=KeyUses(),
         secret_box=SecretBox.of(settings),
@@ -59,11 +59,11 @@ def make_app(
     add_more: Callable[[FastAPI], None] = lambda app: None,
     note: Note = log_request,
 ) -> FastAPI:
-    """An app that answers the routers' requests, and every failure with a problem.
+    """Make an app that answers the routers' requests, and every failure with a problem.
 
     Args:
-        add_more: adds routes without a router.
-        note: called with the end of each request.
+        add_more: adds routes that have no router.
+        note: called at the end of each request.
     """
     app = FastAPI(
         title="Heldout",
@@ -86,7 +86,7 @@ def make_app(
 
 
 async def close(context: AppContext) -> None:
-    """Write what is left to write, and give back what the context holds."""
+    """Write what is still buffered, and release what the context holds."""
     await context.rates.close()
     await context.predictions.close()
     with suppress(DatabaseUnavailable):

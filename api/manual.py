@@ -1,6 +1,6 @@
-"""The manual at `/manual`, built from `docs/` by `make docs`; a page without it says how to build it.
+"""Serves the manual at `/manual`, built from `docs/` by `make docs`, or a page that says how to build it.
 
-Files are listed once, and each is read when it is first asked for: a start does not wait for them.
+Files are listed once, and each is read on first use, so that they do not delay the start.
 """
 
 from functools import cache
@@ -11,21 +11,21 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api import static_files
-from api.static_files import ASK_AGAIN, StaticFile, build_policy
+from api.static_files import REVALIDATE, StaticFile, build_policy
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static_manual"
 ROOT = "/manual"
-# The search runs in a worker.
+# The manual's search runs in a web worker.
 WORKERS = "worker-src 'self'; "
 NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout: manual</title>
-<h1>The manual is not built</h1>
-<p><code>make docs</code> builds it from <code>docs/</code>; then start the service again.</p>
+<h1>The manual has not been built</h1>
+<p>Run <code>make docs</code>, then restart the service.</p>
 <p>The API is documented at <a href="docs">/docs</a>.</p></html>"""
 
 
 def is_built(built: Path = BUILT) -> bool:
-    """Whether there is a manual to serve."""
+    """Whether the manual has been built."""
     return (built / "index.html").is_file()
 
 
@@ -38,13 +38,13 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
     def make_file(name: str) -> StaticFile:
         path = paths[name]
         policy = build_policy(path.read_text(encoding="utf-8") if path.suffix == ".html" else "", more=WORKERS)
-        return static_files.read(path, caching=ASK_AGAIN, policy=policy)
+        return static_files.read(path, caching=REVALIDATE, policy=policy)
 
     def serve_root(request: Request) -> Response:
         if is_there:
-            return RedirectResponse("manual/")  # relative, so that it holds behind a proxy that adds a prefix
+            return RedirectResponse("manual/")  # relative, so that it works behind a proxy that adds a prefix
         page = static_files.make_static_file(
-            NOT_BUILT.encode(), static_files.HTML, caching=ASK_AGAIN, policy=build_policy(NOT_BUILT)
+            NOT_BUILT.encode(), static_files.HTML, caching=REVALIDATE, policy=build_policy(NOT_BUILT)
         )
         return page.answer(request)
 

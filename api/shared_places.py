@@ -1,4 +1,4 @@
-"""A place for each upload and stream that is open now, counted by the database for all API processes together."""
+"""Places for open uploads and streams, counted in the database across all API processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,14 @@ from models.store import places
 from models.store.places import SharedPlace
 
 RENEW_EVERY_S = places.LEASE_S / 3
-# When a client may try again for which there was no place: nobody knows when an upload or a stream will end.
+# When a client without a place may retry. The end of an upload or stream cannot be predicted.
 RETRY_AFTER_S = 5
-# Writers of one SQLite file wait for each other: more threads would only be kept from other requests.
+# Writers of an SQLite file wait for each other, so more threads would only be unavailable to other requests.
 TAKEN_AT_ONCE = 2
 
 
 class SharedPlaces:
-    """The places of this process among those of all. For one event loop; `run` keeps them."""
+    """The places that this process holds. Used in one event loop; `run` renews the places."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,7 +32,7 @@ class SharedPlaces:
 
     @asynccontextmanager
     async def taken(self, quota: Quota, owner: str) -> AsyncIterator[None]:
-        """Take a place for as long as the block runs.
+        """Hold a place while the block runs.
 
         Raises:
             QuotaExceeded, DatabaseUnavailable.
@@ -51,16 +51,16 @@ class SharedPlaces:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             if self._held:
-                with suppress(DatabaseUnavailable):  # they are renewed once it is back
+                with suppress(DatabaseUnavailable):  # places are renewed once it is back
                     await run_sync(self._renew, list(self._held.values()))
 
     async def _give_back(self, place: SharedPlace) -> None:
-        """Those that end while others are given back go together: a service that stops ends all streams at once."""
+        """Give back in batches, because a service that stops ends all its streams at once."""
         self._ended.append(place)
         async with self._giving_back:
             ended, self._ended = self._ended, []
             if ended:
-                with suppress(DatabaseUnavailable):  # nobody renews them, so they end by themselves
+                with suppress(DatabaseUnavailable):  # without renewal, they expire
                     await run_sync(self._delete, ended)
 
     def _take(self, quota: Quota, owner: str) -> SharedPlace:

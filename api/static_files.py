@@ -1,4 +1,4 @@
-"""Built files that the API serves from memory: packed, known again by their digest, under a policy of their own."""
+"""Serves built files from memory, compressed, with an ETag and a Content-Security-Policy."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-FOR_EVER, ASK_AGAIN = "public, max-age=31536000, immutable", "no-cache"
+FOREVER, REVALIDATE = "public, max-age=31536000, immutable", "no-cache"
 HTML = "text/html; charset=utf-8"
 _HEADERS = {"Referrer-Policy": "same-origin"}
 
@@ -21,24 +21,24 @@ _HEADERS = {"Referrer-Policy": "same-origin"}
 @dataclass(frozen=True)
 class StaticFile:
     content: bytes
-    packed: bytes | None
+    compressed: bytes | None
     media_type: str
     headers: Mapping[str, str]
 
     def answer(self, request: Request, status: int = 200) -> Response:
-        """The file, packed where the client takes that; 304 where it has it already."""
+        """Answer with the file, compressed if the client accepts that, or with 304 if it has the file already."""
         headers = dict(self.headers)
         if status == 200 and headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         content = self.content
-        if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        if self.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            content = self.packed
+            content = self.compressed
         return Response(content, status, headers, self.media_type)
 
 
 def read(path: Path, *, caching: str, policy: str) -> StaticFile:
-    """The file at `path`, its media type told by its name. policy: a Content-Security-Policy."""
+    """Read a file, whose name determines its media type. policy: a Content-Security-Policy."""
     media_type = guess_type(path.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
@@ -46,25 +46,27 @@ def read(path: Path, *, caching: str, policy: str) -> StaticFile:
 
 
 def make_static_file(content: bytes, media_type: str, *, caching: str, policy: str) -> StaticFile:
-    packed = gzip.compress(content, mtime=0)
+    compressed = gzip.compress(content, mtime=0)
     headers = {
         **_HEADERS,
         "Cache-Control": caching,
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
         "Content-Security-Policy": policy,
     }
-    if len(packed) >= len(content):
+    if len(compressed) >= len(content):
         return StaticFile(content, None, media_type, headers)
-    return StaticFile(content, packed, media_type, {**headers, "Vary": "Accept-Encoding"})
+    return StaticFile(content, compressed, media_type, {**headers, "Vary": "Accept-Encoding"})
 
 
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def build_policy(page: str, *, more: str = "") -> str:
-    """Its service's own files, the scripts within the page, and styles within elements; nothing from elsewhere.
+    """Build a policy that allows this service's own files, the page's inline scripts, and inline styles.
 
-    Args: page is HTML; more are further directives.
+    Args:
+        page: HTML.
+        more: further directives.
     """
     digests = " ".join(
         f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in _SCRIPT.findall(page)

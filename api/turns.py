@@ -1,6 +1,6 @@
-"""Whose work is done next where only some can be done at once: whoever asks for it takes turns, by owner or client.
+"""Shares a limited number of concurrent turns fairly among groups, which are owners or clients.
 
-Groups that wait are served in turn, so a group with many requests does not hold up the others.
+Waiting groups are served in turn, so a group with many requests does not delay the others.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """For one thread: the event loop's."""
+    """Grants turns. Used on the event loop's thread only."""
 
     def __init__(self, at_once: int, longest_s: float | None = None, per_group: int | None = None) -> None:
         """
         Args:
-            longest_s: after which a turn ends by itself; None: never.
-            per_group: how many turns one group may have at once; None: all of them.
+            longest_s: a turn ends automatically after this time. None: never.
+            per_group: how many turns one group may have at once. None: all of them.
         """
         self._free = at_once
         self._longest_s = longest_s
         self._per_group = at_once if per_group is None else per_group
         self._running: Counter[Hashable] = Counter()
-        # The group whose turn comes next is the first one.
+        # The first group is served next.
         self._queues: OrderedDict[Hashable, deque[Future[None]]] = OrderedDict()
 
     async def take(self, group: Hashable) -> "Turn":
-        """Wait for a turn. group: whose work it is."""
+        """Wait for a turn. group: the owner or client that needs it."""
         if self._free and self._may_have_more(group):
             self._free -= 1
             self._running[group] += 1
@@ -38,7 +38,7 @@ class Turns:
         return Turn(self, group, self._longest_s)
 
     async def take_again(self, group: Hashable) -> None:
-        """Give a turn to the next group that waits, and wait for another before the group's other work does."""
+        """Give up a turn to the next group, and wait for a new turn ahead of the group's other work."""
         granted: Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(group, deque()).appendleft(granted)
         self.pass_on(group)
@@ -54,7 +54,7 @@ class Turns:
 
     @asynccontextmanager
     async def taken(self, group: Hashable) -> AsyncIterator["Turn"]:
-        """A turn for as long as the block runs."""
+        """Hold a turn while the block runs."""
         turn = await self.take(group)
         try:
             yield turn
@@ -62,7 +62,7 @@ class Turns:
             turn.end()
 
     def pass_on(self, ended: Hashable) -> None:
-        """Give a turn of a group that has ended to the next group that waits."""
+        """Hand the turn that a group has ended to the next waiting group."""
         self._running[ended] -= 1
         if not self._running[ended]:
             del self._running[ended]
@@ -71,7 +71,7 @@ class Turns:
             granted = queue.popleft()
             if queue:
                 self._queues[group] = queue
-            if not granted.done():  # else its request is gone
+            if not granted.done():  # otherwise its request was cancelled
                 self._running[group] += 1
                 granted.set_result(None)
                 return
@@ -82,7 +82,7 @@ class Turns:
 
 
 class Turn:
-    """One turn. It ends by itself after its longest time."""
+    """One turn. It ends automatically after its longest time."""
 
     def __init__(self, turns: Turns, group: Hashable, longest_s: float | None) -> None:
         self._turns: Turns | None = turns
@@ -90,7 +90,7 @@ class Turn:
         self._timer = None if longest_s is None else asyncio.get_running_loop().call_later(longest_s, self.end)
 
     def end(self, rest_s: float = 0) -> None:
-        """End it after a rest, if it has not ended before."""
+        """End the turn after a rest, unless it has ended already."""
         if self._turns is None:
             return
         if self._timer is not None:
@@ -102,8 +102,8 @@ class Turn:
             turns.pass_on(self._group)
 
     async def give_way(self) -> None:
-        """Let other groups have their turn, if any waits, and go on after them."""
+        """Let waiting groups go first, and continue after them."""
         if (turns := self._turns) is not None:
-            self._turns = None  # until there is another one
+            self._turns = None  # while waiting for the next turn
             await turns.take_again(self._group)
             self._turns = turns

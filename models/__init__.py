@@ -1,1 +1,1 @@
-"""Persistence: tables, every SQL statement, and the blob store."""
+"""Persistence: the tables, every SQL statement, and the blob store."""

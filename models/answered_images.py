@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 2000
 
 @dataclass(frozen=True, order=True)
 class AnsweredImage:
-    """An image with the probability of the answer; index: its position in the dataset; member: its file's name."""
+    """An image with the probability of its prediction. index: position in the dataset; member: its file name."""
 
     probability: float
     index: int
@@ -35,25 +35,25 @@ def list_cell_images(
     limit: int,
     expected: FileDigest | None = None,
 ) -> tuple[list[AnsweredImage], int]:
-    """The `limit` images of a split with this label and this answer that are the surest, and how many there are.
+    """List the `limit` most confident images of a split with this label and this answer, and count all of them.
 
     Args:
-        key: of the predictions in the blob store.
+        key: the predictions' key in the blob store.
         label, answer: positions of classes.
-        expected: what was stored, where that is known.
+        expected: the digest of the stored file, if known.
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
-    surest: list[AnsweredImage] = []
+    most_confident: list[AnsweredImage] = []
     total = 0
     with guard_reading(key):
         for image in _iterate_matching(blobs, key, split, label, answer, expected):
             total += 1
-            if len(surest) < limit:
-                heapq.heappush(surest, image)
+            if len(most_confident) < limit:
+                heapq.heappush(most_confident, image)
             else:
-                heapq.heappushpop(surest, image)
-    return sorted(surest, reverse=True), total
+                heapq.heappushpop(most_confident, image)
+    return sorted(most_confident, reverse=True), total
 
 
 def _iterate_matching(
@@ -69,10 +69,10 @@ def _iterate_matching(
             return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(ROWS_AT_ONCE)
 
         files = iterate_blocks("files") if f"{split}_files.npy" in members else None
-        for indices, labels, said in zip(
+        for indices, labels, probabilities in zip(
             iterate_blocks("indices"), iterate_blocks("labels"), iterate_blocks("probabilities"), strict=True
         ):
             names = None if files is None else next(files)
-            for row in ((labels == label) & (said.argmax(axis=1) == answer)).nonzero()[0].tolist():
+            for row in ((labels == label) & (probabilities.argmax(axis=1) == answer)).nonzero()[0].tolist():
                 member = None if names is None else str(names[row]) or None
-                yield AnsweredImage(float(said[row, answer]), int(indices[row]), member)
+                yield AnsweredImage(float(probabilities[row, answer]), int(indices[row]), member)

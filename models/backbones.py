@@ -1,4 +1,4 @@
-"""Finds the uploaded model that is to stand before the blocks of a job's network, or the copy that a job has of it."""
+"""Finds the uploaded model that precedes the blocks of a job's network, or the copy that an earlier job has of it."""
 
 from dataclasses import dataclass, replace
 
@@ -16,9 +16,9 @@ from models.tables_models import ModelRow
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone, what its file says of it, and that file.
+    """A backbone, its facts, and its file.
 
-    layers: name, shape and parameters of each; empty where only a copy is left.
+    layers: name, shape and parameters of each layer. Empty if only a copy is left.
     """
 
     backbone: Backbone
@@ -27,15 +27,15 @@ class BackboneSource:
 
 
 def find_backbone(session: Session, owner: str, asked: BackboneSpec, ended: JobRow | None = None) -> BackboneSource:
-    """The model that a spec names.
+    """Find the model that a spec names.
 
     Args:
-        ended: the job that is done again. If it has the same backbone, its own copy is taken: the model may be deleted
-            by now.
+        ended: the job that is run again. If it has the same backbone, its copy is used, because the model may have been
+            deleted.
     Raises:
         SpecModelNotFound, ModelUnavailable, InvalidSpec.
     """
-    copied = _copy_of(session, asked, ended)
+    copied = _find_copy(session, asked, ended)
     if copied is not None:
         return copied
     row, facts = get_usable_model(session, owner, asked.model, f"{POINTER}/model")
@@ -44,24 +44,24 @@ def find_backbone(session: Session, owner: str, asked: BackboneSpec, ended: JobR
     return BackboneSource(make_backbone(asked, facts), file, layers)
 
 
-def _copy_of(session: Session, asked: BackboneSpec, ended: JobRow | None) -> BackboneSource | None:
+def _find_copy(session: Session, asked: BackboneSpec, ended: JobRow | None) -> BackboneSource | None:
     if ended is None or ended.backbone is None:
         return None
     known = Backbone.from_json(ended.backbone)
     file = artifacts.find(session, ended.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
     if file is None or known.model != asked.model:
         return None
-    # Where nothing is asked for, what was found out then still holds.
+    # Unless the spec sets the pixels' range, the range detected then still applies.
     return BackboneSource(replace(known, pixels=asked.pixels or known.pixels), file)
 
 
 def get_usable_model(
     session: Session, owner: str, model_id: str, pointer: str = "/model"
 ) -> tuple[ModelRow, ModelFacts]:
-    """The owner's model, and what its file says.
+    """Find the owner's model and the facts from its file.
 
     Args:
-        pointer: where the request names it.
+        pointer: the place in the request that names the model.
     Raises:
         SpecModelNotFound, ModelUnavailable.
     """

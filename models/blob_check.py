@@ -1,4 +1,4 @@
-"""Compares rows with files in the blob store, both ways: what is missing or damaged, and what belongs to nothing."""
+"""Compares rows with the blob store in both directions, to find missing, damaged and orphaned files."""
 
 import hashlib
 import io
@@ -16,16 +16,16 @@ from models.digests import DATASET_FILES, FileDigest
 from models.store import file_digests, named_blobs
 from models.store.named_blobs import KnownFolders, NamedBlob, StoredContent
 
-# A file is stored a moment before the row that names it is committed; while the database is away that moment is longer.
+# A file is stored shortly before the row that names it is committed, or long before if the database is unreachable.
 YOUNG = timedelta(hours=1)
-# Folders that this service writes; what lies elsewhere is not its to judge.
+# Folders that this service writes. Files elsewhere are ignored.
 OURS = ("jobs", "studies", "datasets", "uploads", "models")
 CHECK_PREFIX = "check-"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that a row names and that is missing, or is not what the row says."""
+    """A file that a row names, but that is missing or differs from the row."""
 
     key: str
     what: str  # for people: `the model of job_…`
@@ -34,7 +34,7 @@ class Fault:
 
 @dataclass
 class BlobCheck:
-    """What a comparison has found. `orphans` belong to nothing, and may be deleted."""
+    """The result of a comparison. `orphans` belong to no row and may be deleted."""
 
     faults: list[Fault] = field(default_factory=list)
     faulty_contents: list[StoredContent] = field(default_factory=list)
@@ -44,10 +44,10 @@ class BlobCheck:
 
 
 def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> BlobCheck:
-    """Read every file that a row names, and list every file that none does.
+    """Check every file that a row names, and list every file that no row names.
 
     Args:
-        young: files that were stored less long ago are no orphans: their rows may not be committed yet.
+        young: files stored more recently than this are not orphans, because their rows may not be committed yet.
     Raises:
         DatabaseUnavailable, StorageUnavailable.
     """
@@ -62,7 +62,7 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
     of_contents = {
         content: fault for content in contents if (fault := _find_content_fault(blobs, content, digests)) is not None
     }
-    # What has ended, begun or been deleted meanwhile is neither a fault nor an orphan.
+    # Rows that changed during the check cause neither faults nor orphans.
     with database.read() as session:
         still_named = named_blobs.list_keys(session)
         still_contents = {named_blob.sha256 for named_blob in named_blobs.list_contents(session)}
@@ -86,7 +86,7 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
 
 
 def is_orphan(key: str, places: KnownFolders) -> bool:
-    """Whether a file that no row names belongs to nothing that is there."""
+    """Whether a file that no row names belongs to nothing that still exists."""
     room, _, rest = key.partition("/")
     place, separator, _ = rest.partition("/")
     if not separator:
@@ -96,7 +96,7 @@ def is_orphan(key: str, places: KnownFolders) -> bool:
         "studies": place in places.studies,
         "datasets": place in places.datasets or place in places.contents,
         "uploads": place in places.uploading,
-        # The row names the only file; what else is there was left by an upload that broke, or by a deletion.
+        # A model has one file, named by its row. Others were left by a broken upload or a deletion.
         "models": False,
     }
     return not belongs.get(room, True)
@@ -121,7 +121,7 @@ def _find_fault(blobs: Blobs, named_blob: NamedBlob) -> Fault | None:
 
 
 def _can_be_opened(blobs: Blobs, key: str) -> bool:
-    """Whether a file whose digest no row has is whole, as far as its format tells."""
+    """Whether a file without a stored digest is valid according to its format."""
     try:
         if key.endswith(".json"):
             json.loads(blobs.read(key))
@@ -134,7 +134,7 @@ def _can_be_opened(blobs: Blobs, key: str) -> bool:
 
 
 def _find_content_fault(blobs: Blobs, content: StoredContent, digests: Mapping[str, FileDigest]) -> Fault | None:
-    """What is wrong with the first of its files that is not what was stored."""
+    """Find the fault of the first file that differs from what was stored."""
     folder = f"datasets/{content.sha256}"
     for key in content.keys:
         what = f"{DATASET_FILES[key.rpartition('/')[2]]} of {content.name}"

@@ -1,4 +1,4 @@
-"""A blob as a file that can be read anywhere, without fetching all of it; and what a damaged one is said to be."""
+"""Opens blobs as seekable files without fetching them completely, and reports damaged ones."""
 
 import io
 import zipfile
@@ -14,19 +14,19 @@ BUFFER_BYTES = 256 * 1024
 
 
 class BlobFile(io.RawIOBase):
-    """Raises StorageUnavailable from every read, also where the blob is gone.
+    """A blob as a file. Reads raise StorageUnavailable, even if the blob is gone.
 
-    Where the digests of its blocks are known, whole blocks are read, and DatasetDamaged is raised for one that is not
-    what was stored.
+    If the digests of its blocks are known, whole blocks are read, and a read raises DatasetDamaged if a block differs
+    from what was stored.
     """
 
     def __init__(self, blobs: Blobs, key: str, expected: FileDigest | None = None) -> None:
-        """Raises BlobMissing, and DatasetDamaged where it has another size than it had."""
+        """Raises BlobMissing, or DatasetDamaged if the blob's size has changed."""
         self._blobs, self._key = blobs, key
         self._size = blobs.size(key)
         self._at = 0
         self._expected = None if expected is None or expected.blocks is None else expected
-        self._block: tuple[int, bytes] | None = None  # the last one that was read, with its number
+        self._block: tuple[int, bytes] | None = None  # the number and content of the last block read
         if expected is not None and expected.size_bytes not in {None, self._size}:
             raise make_damaged_error(key, f"It has {self._size:,} bytes; expected {expected.size_bytes:,}.")
 
@@ -63,7 +63,7 @@ class BlobFile(io.RawIOBase):
             found = self._read_range(first, end)
             if not expected.is_block(number, found):
                 raise make_damaged_error(
-                    self._key, f"Its bytes from {first:,} to {end:,} have another SHA-256 than was stored."
+                    self._key, f"The SHA-256 of its bytes {first:,} to {end:,} differs from the stored one."
                 )
             self._block = number, found
         return self._block[1]
@@ -77,9 +77,9 @@ class BlobFile(io.RawIOBase):
 
 @contextmanager
 def guard_reading(key: str) -> Iterator[None]:
-    """Raise DatasetDamaged or ArtifactDamaged for whatever goes wrong while a stored file is parsed.
+    """Raise DatasetDamaged or ArtifactDamaged for any error while a stored file is parsed.
 
-    Files of earlier releases have no digest: only their formats tell.
+    Files of earlier releases have no digest, so damage shows only when they are parsed.
     """
     try:
         yield
@@ -93,14 +93,14 @@ def guard_reading(key: str) -> Iterator[None]:
 def open_blob(
     blobs: Blobs, key: str, buffer_bytes: int = BUFFER_BYTES, expected: FileDigest | None = None
 ) -> Iterator[BinaryIO]:
-    """The blob as a buffered file. Raises BlobMissing at once, and what `BlobFile` does from its reads."""
+    """Open the blob as a buffered file. Raises BlobMissing. Reads raise the same errors as `BlobFile`."""
     with io.BufferedReader(BlobFile(blobs, key, expected), buffer_bytes) as file:
         yield cast(BinaryIO, file)
 
 
 @contextmanager
 def open_zipped(blobs: Blobs, key: str, expected: FileDigest | None = None) -> Iterator[zipfile.ZipFile]:
-    """A zip or `.npz` in the blob store. Raises BlobMissing, and ArtifactDamaged where it is not what was stored."""
+    """Open a zip or `.npz` in the blob store. Raises BlobMissing, or ArtifactDamaged if its digest is wrong."""
     if expected is not None:
         blobs.require_whole(key, expected)
     with open_blob(blobs, key) as file:

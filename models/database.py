@@ -28,10 +28,10 @@ from models.wake import WakeUp, get_noted
 
 log = structlog.get_logger()
 
-# Session is ours to give: other rooms name the type from here and never make one.
+# Other packages import the type Session from here, and never create sessions.
 __all__ = ["Database", "Limits", "Session", "UtcTime", "db_now", "translate_errors"]
 
-# Where a session carries what the settings let an owner take.
+# The key in a session's `info` for the settings' bounds of owners.
 BOUNDS = "bounds"
 SQLITE_STATEMENT_FAULTS = {
     sqlite3.SQLITE_ERROR,
@@ -42,20 +42,20 @@ SQLITE_STATEMENT_FAULTS = {
     sqlite3.SQLITE_TOOBIG,
 }
 CONNECT_TIMEOUT_S = 5
-# A link that is cut answers nothing; without these the kernel waits for it for a quarter of an hour.
+# Without these, the kernel waits 15 minutes for a broken link.
 LINK_DEAD_AFTER_S = 20
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many connections one process has, and how long it waits.
+    """Connection limits and timeouts of one process.
 
     Attributes:
-        pool_size, pool_overflow: PostgreSQL allows 100 by default; an API and a worker take at most 2 × 20.
-        ping_after_s: of a connection that was idle. A server takes longer to be restarted.
-        sqlite_busy_ms: how long a SQLite writer waits for another one before it gives up.
-        idle_in_transaction_ms: a process that is stopped inside a transaction holds its rows no longer.
+        pool_size, pool_overflow: PostgreSQL allows 100 connections by default. An API and a worker use at most 2 × 20.
+        ping_after_s: connections idle for longer are pinged before use. Restarting a server takes longer.
+        sqlite_busy_ms: how long an SQLite writer waits for another writer before it gives up.
+        idle_in_transaction_ms: a process stopped inside a transaction holds its rows no longer than this.
     """
 
     pool_size: int = 10
@@ -68,7 +68,7 @@ class Limits:
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC, to the millisecond: timestamptz on PostgreSQL, ISO text on SQLite (which sorts as time does)."""
+    """A UTC time in milliseconds: timestamptz on PostgreSQL, ISO text on SQLite (which sorts chronologically)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -80,7 +80,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; give one, such as datetime.UTC.")
+            raise ValueError(f"{value} has no time zone. Add one, such as datetime.UTC.")
         moment = value.astimezone(UTC)
         if dialect.name == "sqlite":
             return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -93,7 +93,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801  (reads as the SQL function that it is)
-    """The database's clock, now or some seconds from now: `db_now()`, `db_now(60)`, `db_now(column)`."""
+    """The database's current time, optionally plus some seconds: `db_now()`, `db_now(60)`, `db_now(column)`."""
 
     type = UtcTime()
     inherit_cache = True
@@ -108,13 +108,13 @@ def _compile_sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> st
 
 @compiles(db_now, "postgresql")
 def _compile_postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
-    # clock_timestamp() moves within a transaction, as SQLite's clock does; rounded to what SQLite keeps.
+    # clock_timestamp() advances within a transaction, like SQLite's clock. Truncated to SQLite's precision.
     seconds = "".join(f" + make_interval(secs => {compiler.process(clause, **kw)})" for clause in element.clauses)
     return f"date_trunc('milliseconds', clock_timestamp(){seconds})"
 
 
 class Database:
-    """Sessions on one database. `read()` and `write()` are the only places that begin and end transactions."""
+    """Sessions on one database. Only `read()` and `write()` begin and end transactions."""
 
     def __init__(
         self,
@@ -123,33 +123,33 @@ class Database:
         bounds: Bounds = NO_BOUNDS,
         limits: Limits = Limits(),
     ) -> None:
-        """The database at a URL.
+        """Connect to the database at a URL.
 
         Args:
-            announce: is given the wake-ups of the jobs that a transaction has queued, once it has committed.
-            bounds: what an owner may take where nothing else was set for it; sessions carry them.
+            announce: called after a commit with the wake-ups of the jobs that the transaction queued.
+            bounds: the default bounds of owners, which sessions carry.
         """
         self.engine = _make_engine(url, limits)
         self.announce = announce
         self.bounds = bounds
-        # SQLite deadlocks when a reader becomes a writer; a transaction that may write says so from its start.
+        # On SQLite, a reader that becomes a writer can deadlock, so transactions declare at their start if they write.
         self._writer = self.engine.execution_options(writes=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that must not write: PostgreSQL refuses it, on SQLite the transaction is rolled back at the end.
+        """Open a read-only session. PostgreSQL refuses writes; on SQLite, the transaction is rolled back at the end.
 
-        On PostgreSQL its statements stand alone, which saves BEGIN and ROLLBACK; under READ COMMITTED each of them
-        sees the newest rows in a transaction as well.
+        On PostgreSQL, its statements run without a transaction, which saves BEGIN and ROLLBACK. Under READ COMMITTED,
+        each statement would see the newest rows anyway.
         """
         with translate_errors(), Session(self.engine, autoflush=False, info={BOUNDS: self.bounds}) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that is committed when the block ends well and rolled back otherwise.
+        """Open a session that commits at the end of the block, or rolls back if the block raises.
 
-        Objects that it has loaded do not follow its UPDATE and DELETE statements.
+        Loaded objects do not reflect later UPDATE and DELETE statements.
         """
         about: dict[str, Any] = {"info": {BOUNDS: self.bounds}, "execution_options": {"synchronize_session": False}}
         with translate_errors(), Session(self._writer, expire_on_commit=False, **about) as session, session.begin():
@@ -158,11 +158,11 @@ class Database:
             try:
                 self.announce(wake_ups)
             except Exception:
-                # What was written is committed; a reconciler announces it again.
+                # The transaction is committed; a reconciler repeats the announcement.
                 log.exception("wake_ups_not_published", wake_ups=len(wake_ups))
 
     def watch(self) -> "ChangeWatch":
-        """Tells whether anybody has written since it was last asked."""
+        """Watch for writes by any process."""
         return ChangeWatch(self.engine.url.database if self.engine.dialect.name == "sqlite" else None)
 
     def dispose(self) -> None:
@@ -170,8 +170,9 @@ class Database:
 
 
 class ChangeWatch:
-    """Whether a SQLite file has changed, for some microseconds a look: a poll that finds nothing costs a hundred times
-    as much. For one thread. On other databases every look says that there may be something new.
+    """Detects changes of an SQLite file within microseconds; an empty poll takes a hundred times as long.
+
+    Not thread-safe. On other databases, every check reports a possible change.
     """
 
     def __init__(self, file: str | None) -> None:
@@ -180,13 +181,13 @@ class ChangeWatch:
         self._version: int | None = None
 
     def may_have_changed(self) -> bool:
-        """Whether anybody, this process included, may have committed something since the last look."""
+        """Whether any process, including this one, may have committed something since the last check."""
         if self._file is None:
             return True
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(self._file, isolation_level=None)
-            # Of this connection, which never writes: it counts what all others have committed.
+            # This connection never writes, so its data_version counts the commits of all others.
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
             return True
@@ -200,7 +201,7 @@ class ChangeWatch:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn a database that does not answer, is locked or lacks its tables into DatabaseUnavailable."""
+    """Raise DatabaseUnavailable if the database does not answer, is locked, or lacks its tables."""
     try:
         yield
     except PoolTimeout as error:
@@ -212,10 +213,10 @@ def translate_errors() -> Iterator[None]:
 
 
 def _is_database_at_fault(error: DBAPIError) -> bool:
-    """Whether the database is what is wrong, and not the statement."""
+    """Whether the database caused the error, and not the statement."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
-        # The driver calls a wrong statement an OperationalError as well; the primary code tells them apart.
+        # The driver also raises OperationalError for invalid statements. The primary code distinguishes them.
         return code & 0xFF not in SQLITE_STATEMENT_FAULTS or "no such table" in str(error.orig)
     return isinstance(error, OperationalError) or error.connection_invalidated or _is_table_missing(error)
 
@@ -262,14 +263,14 @@ def _make_engine(url: str, limits: Limits) -> Engine:
 
 
 def _keep_private(file: str | None) -> None:
-    """Let nobody but its owner read the database, whatever its folder and the umask allow.
+    """Make the database readable only by its owner, whatever its folder and the umask allow.
 
-    SQLite gives the files beside it the same mode.
+    SQLite creates its auxiliary files with the same mode.
     """
     if not file or file == ":memory:" or file.startswith("file:"):
         return
-    with suppress(OSError):  # no folder yet, or another user's file: SQLite says what is wrong when it is opened
-        # Only a new file is opened: to close one would end the locks that this process holds on it through SQLite.
+    with suppress(OSError):  # no folder yet, or another user's file: SQLite reports it when opening the file
+        # Only a new file is opened here, because closing a file releases this process's SQLite locks on it.
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         for path in (file, f"{file}-wal", f"{file}-shm"):
@@ -284,17 +285,17 @@ def _note_idle(connection: Any, record: ConnectionPoolEntry) -> None:
 def _ping_if_idle(
     dialect: Dialect, ping_after_s: float, connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
 ) -> None:
-    """A server that was restarted costs a ping and no failed request; one that was just spoken to is not asked."""
+    """Ping connections that were idle, so that a restarted server does not cause failed requests."""
     if time.monotonic() - record.info.get("idle_since", time.monotonic()) < ping_after_s:
         return
     try:
         dialect.do_ping(connection)
     except Exception as error:
-        # The pool connects anew.
+        # Makes the pool reconnect.
         raise DisconnectionError from error
 
 
-# The drivers must not begin transactions by themselves: `_begin` does, and chooses the kind.
+# The drivers must not begin transactions themselves, because `_begin` chooses the kind of transaction.
 def _set_up_postgresql(connection: Any, record: Any) -> None:
     connection.autocommit = True
 
@@ -303,7 +304,7 @@ def _set_up_sqlite(busy_ms: int, connection: Any, record: Any) -> None:
     connection.isolation_level = None
     _write_ahead(busy_ms, connection)
     for pragma in (
-        "synchronous=FULL",  # what was answered 201 survives a power cut
+        "synchronous=FULL",  # whatever was answered with 201 survives a power cut
         f"busy_timeout={busy_ms}",
         "foreign_keys=ON",
     ):
@@ -311,7 +312,7 @@ def _set_up_sqlite(busy_ms: int, connection: Any, record: Any) -> None:
 
 
 def _write_ahead(busy_ms: int, connection: Any) -> None:
-    """Let readers not wait for the writer. Of those that switch a new file at once SQLite lets all but one fail."""
+    """Enable WAL, so that readers do not wait for the writer. Retries while another process does the same."""
     ends = time.monotonic() + busy_ms / 1000
     while True:
         try:

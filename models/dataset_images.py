@@ -1,4 +1,4 @@
-"""Which images of a dataset are in a split and have a class, a page of them, from its stored files."""
+"""Lists the images of a split, optionally of one class, from a dataset's stored files."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from models.stored_files import read_file, read_labels, read_splits, require_who
 
 @dataclass(frozen=True)
 class ListedImage:
-    """index: position in the dataset; label: position of its class; member: its name in the upload."""
+    """An image. index: position in the dataset; label: position of its class; member: its name in the upload."""
 
     index: int
     label: int
@@ -23,10 +23,10 @@ class ListedImage:
 def list_split_images(
     session: Session, blobs: Blobs, dataset_id: str, sha256: str, split: str, label: int | None, after: int, limit: int
 ) -> tuple[list[ListedImage], int]:
-    """`limit` images of a split after the first `after`, and how many there are in all.
+    """List `limit` images of a split after the first `after`, and count all of them.
 
     Args:
-        label: position of the only class that is wanted; None for all.
+        label: position of the wanted class. None for all classes.
     Raises:
         BlobMissing, DatasetDamaged, StorageUnavailable.
     """
@@ -39,7 +39,7 @@ def list_split_images(
 
 
 def find_positions(session: Session, blobs: Blobs, dataset_id: str, names: Collection[str]) -> dict[str, int]:
-    """Where the images of these names are, as far as there are such images. Raises what `list_split_images` does."""
+    """Find the positions of the images with these names. Omits unknown names. Raises like `list_split_images`."""
     key, wanted = make_members_key(dataset_id), set(names)
     if not wanted:
         return {}
@@ -53,7 +53,7 @@ def find_positions(session: Session, blobs: Blobs, dataset_id: str, names: Colle
 
 
 def read_names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Collection[int]) -> dict[int, str]:
-    """The names of the images at these positions, as far as they have any. Raises what `list_split_images` does."""
+    """Read the names of the images at these positions, if they have any. Raises like `list_split_images`."""
     key = make_members_key(dataset_id)
     try:
         require_whole(session, blobs, key)
@@ -62,4 +62,4 @@ def read_names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Coll
     except BlobMissing:
         if file_digests.find(session, key) is not None:
             raise
-        return {}  # bundled datasets have none, and neither have uploads to early releases
+        return {}  # bundled datasets and uploads to early releases have no names

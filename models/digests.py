@@ -1,4 +1,4 @@
-"""What stored files were when they were stored, and the error to raise when one is something else now. Pure."""
+"""Digests of stored files, and the errors for files that no longer match. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from pathlib import Path
 from heldout.errors import ArtifactDamaged, DatasetDamaged
 from heldout.stored.artifacts import ExportFormat
 
-# A file of which only a part is read is checked in blocks. Larger files get larger blocks: their digests stay small.
+# Files that are read in part are checked in blocks. Larger files have larger blocks, to keep the digests small.
 MIN_BLOCK_BYTES, MAX_BLOCKS, BLOCK_DIGEST_BYTES = 1024**2, 4096, 16
 
-# In words, the files of a dataset: those of its content first, then those that belong to one version of it.
+# Names for the files of a dataset: first those of its content, then those of one version.
 DATASET_FILES = {
     "images.npy": "the images",
     "labels.npy": "the labels",
@@ -25,10 +25,10 @@ DATASET_FILES = {
 
 @dataclass(frozen=True)
 class FileDigest:
-    """What was stored.
+    """The digest of a stored file.
 
-    size_bytes: None where an earlier release did not note it. sha256: hexadecimal.
-    blocks: `BLOCK_DIGEST_BYTES` for each block of `block_bytes`, for a file of which parts are read.
+    size_bytes: None if an earlier release did not record it. sha256: hexadecimal.
+    blocks: `BLOCK_DIGEST_BYTES` for each block of `block_bytes`, if parts of the file are read.
     """
 
     size_bytes: int | None
@@ -37,18 +37,18 @@ class FileDigest:
 
     @property
     def block_bytes(self) -> int:
-        """The size of a block; that of the last one may be smaller."""
+        """The size of a block. The last block may be smaller."""
         return _choose_block_bytes(self.size_bytes or 0)
 
     def is_block(self, number: int, content: bytes) -> bool:
-        """Whether this is the block of that number."""
+        """Whether the content matches the digest of that block."""
         at = number * BLOCK_DIGEST_BYTES
         return self.blocks is not None and self.blocks[at : at + BLOCK_DIGEST_BYTES] == _compute_block_digest(content)
 
 
 def compute_file_digest(file: Path) -> FileDigest:
-    """Read a file that is about to be stored, or just was."""
-    in_blocks = file.name == "images.npy"  # of which readers take parts
+    """Compute the digest of a file that is being stored."""
+    in_blocks = file.name == "images.npy"  # the only file that is read in part
     size, whole, blocks = file.stat().st_size, hashlib.sha256(), []
     with file.open("rb") as opened:
         while block := opened.read(_choose_block_bytes(size)):
@@ -59,11 +59,11 @@ def compute_file_digest(file: Path) -> FileDigest:
 
 
 def make_damaged_error(key: str, found: str = "It cannot be read.") -> DatasetDamaged | ArtifactDamaged:
-    """The error for a stored file that is not what was stored.
+    """Make the error for a stored file that no longer matches its digest.
 
     Args:
-        key: of the file in the blob store.
-        found: what was received and what was expected.
+        key: the file's key in the blob store.
+        found: says what was received and what was expected.
     """
     room, place, _ = _split_key(key)
     of_dataset = room in {"datasets", "uploads"}
@@ -73,10 +73,10 @@ def make_damaged_error(key: str, found: str = "It cannot be read.") -> DatasetDa
 
 
 def describe(key: str) -> str:
-    """A file of the blob store in words: `the evaluation of job_…`."""
+    """Describe a file of the blob store, such as `the evaluation of job_…`."""
     room, place, name = _split_key(key)
     if room == "datasets":
-        # The address of a content names no dataset, and several may have it.
+        # A content address does not name a dataset; several may share it.
         of = place if place.startswith("ds_") else "the dataset"
         return f"{DATASET_FILES.get(name, 'a preview')} of {of}"
     if room == "jobs":
@@ -87,34 +87,32 @@ def describe(key: str) -> str:
 
 
 def _split_key(key: str) -> tuple[str, str, str]:
-    """Room, place and name: `datasets/ds_…/preview/0.png` is in the room of datasets."""
+    """Split a key into room, place and name, such as `datasets`, `ds_…` and `0.png`."""
     room, _, rest = key.partition("/")
     return room, rest.partition("/")[0], rest.rpartition("/")[2]
 
 
 def _describe_job_file(job_id: str, name: str, *, is_export: bool) -> str:
     if is_export:
-        return f"the model of {job_id} as {_export_format(name)}"
+        return f"the model of {job_id} as {_get_export_format(name)}"
     stem = name.partition(".")[0]
     return f"{'a state' if stem.startswith('checkpoint') else f'the {stem}'} of {job_id}"
 
 
-def _export_format(name: str) -> str:
+def _get_export_format(name: str) -> str:
     return next((format_.value for format_ in ExportFormat if name.endswith(format_.facts.suffix)), "another format")
 
 
 def _describe_remedy(room: str, place: str, key: str) -> str:
     if key.endswith("/suspects.json"):
-        return f"GET /v1/datasets/{place}/suspects?again=true searches for them once more."
+        return f"GET /v1/datasets/{place}/suspects?again=true searches for them again."
     if room == "datasets":
-        return (
-            "Or upload the dataset again as a new version. `heldout check --deep` repairs one that comes with Heldout."
-        )
+        return "Or upload the dataset again as a new version. `heldout check --deep` repairs bundled datasets."
     if "/exports/" in key:
-        # Of a study's ensemble the key names the job that has measured it, which clients do not know.
-        return f"Or order it again: POST …/model?format={_export_format(key)} writes it once more."
+        # No full route: for a study's ensemble, the key names an internal job that clients do not know.
+        return f"Or export it again: POST …/model?format={_get_export_format(key)}."
     if room == "jobs":
-        return f"Its figures are kept. POST /v1/jobs/{place}/retry trains the job anew."
+        return f"Its figures are kept. POST /v1/jobs/{place}/retry trains the job again."
     return "Or upload it again."
 
 

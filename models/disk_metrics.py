@@ -1,4 +1,4 @@
-"""Prometheus metrics of the disks that a process of the service writes to."""
+"""Prometheus metrics of the disks that the process writes to."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from models.blobs import Blobs
 
 
 class DiskMetrics(Collector):
-    """Looks at each scrape how much room the home has, and the blob store where it is a folder."""
+    """Measures, at each scrape, the free space of the home, and of the blob store if it is a folder."""
 
     def __init__(self, home: Path, blobs: Blobs) -> None:
         self._folders = {"home": home, "blobs": blobs.get_local_folder("")}
 
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # so that registering does not look
+        return iter(())  # so that registering does not measure
 
     def collect(self) -> Iterator[Metric]:
-        free = GaugeMetricFamily("heldout_disk_free_bytes", "What may still be written.", labels=["folder"])
-        size = GaugeMetricFamily("heldout_disk_size_bytes", "Of the disk that the folder is on.", labels=["folder"])
+        free = GaugeMetricFamily("heldout_disk_free_bytes", "Free space on the disk of the folder.", labels=["folder"])
+        size = GaugeMetricFamily("heldout_disk_size_bytes", "Size of the disk of the folder.", labels=["folder"])
         for name, folder in self._folders.items():
             try:
                 usage = None if folder is None else shutil.disk_usage(folder)
             except OSError:
-                continue  # not made yet, or gone: absent, which alerts can see
+                continue  # a missing folder has no value, which alerts can detect
             if usage is not None:
                 free.add_metric([name], usage.free)
                 size.add_metric([name], usage.total)

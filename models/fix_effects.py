@@ -1,4 +1,4 @@
-"""Which images of a version a change removes and which it changes, before any worker makes it."""
+"""Previews which images of a version a change removes or changes."""
 
 import io
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class FixEffect:
-    """removed, changed: (images,) positions, none in both. is_complete: False where copies are not known yet."""
+    """The effect of a change. removed, changed: (images,) disjoint. is_complete: False if copies are unknown."""
 
     removed: Rows
     changed: Rows
@@ -40,7 +40,7 @@ class FixEffect:
 def build_effect_view(
     session: Session, blobs: Blobs, row: DatasetRow, changes: VersionChanges, shown: int
 ) -> EffectView:
-    """What a change would do to a version that is ready, with up to `shown` images that it removes, and changes.
+    """Build the view of a change's effect on a ready version, with up to `shown` removed and `shown` changed images.
 
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
@@ -83,12 +83,13 @@ def compute_effect(
     copy_of: NDArray[np.int32] | None,
     positions: Mapping[str, int],
 ) -> FixEffect:
-    """What a worker would do with the images, in the same order.
+    """Compute which images a worker would remove or change, applying the changes in the worker's order.
 
     Args:
-        labels: (images,) positions in `classes`; splits: positions of the images of each split.
-        copy_of: (images,) the first image of each one's cluster of copies; None where that is not known.
-        positions: of images by the file names that the changes name. An unknown name counts nothing.
+        labels: (images,) positions in `classes`.
+        splits: positions of the images of each split.
+        copy_of: (images,) the first image of each image's cluster of copies. None if unknown.
+        positions: positions of the images named in the changes. Unknown names have no effect.
     """
     count = len(labels)
     split_of = np.zeros(count, np.int8)
@@ -106,7 +107,7 @@ def compute_effect(
     renamed = changes.get_for_all_splits()
     left = list(dict.fromkeys(renamed.get(name, name) for name in classes))
     merged = np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)[given]
-    # A class under another name is no change of an image; one that is merged into another is.
+    # Renaming a class does not change its images, but merging it into another class does.
     is_merged = np.array([name in renamed and renamed[name] in label_of for name in classes], bool)
     changed = (given != labels) | is_merged[given]
     pixels = changes.pixel_values.group_by_split() if changes.pixel_values else {}
@@ -114,7 +115,7 @@ def compute_effect(
         has_other_pixels |= split_of == SPLITS.index(split)
     is_complete = True
     if changes.drop_copies:
-        # With other pixels or labels, other images are copies of each other.
+        # Changed pixels or labels can make or unmake copies.
         is_complete = copy_of is not None and not (pixels or changes.rename_classes or changes.relabel)
         if copy_of is not None:
             rows = np.flatnonzero(is_left)
@@ -126,31 +127,31 @@ def compute_effect(
 
 
 def describe(effect: FixEffect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]) -> str:
-    """The effect in words; the numbers are images of each split."""
-    said = []
+    """Describe the effect. The numbers are images per split."""
+    sentences = []
     for verb, counts in (("Removes", removes), ("Changes", changes)):
         parts = [
             f"{counts[split]:,} of {of[split]:,} {ADJECTIVES[split]} images" for split in SHOWN_FIRST if counts[split]
         ]
         if parts:
-            said.append(f"{verb} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}.")
+            sentences.append(f"{verb} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}.")
     if effect.cuts_splits:
-        said.append("Splits all images anew.")
-    if not said:
-        said.append("Removes and changes no image.")
+        sentences.append("Splits all images again.")
+    if not sentences:
+        sentences.append("Removes and changes no images.")
     if not effect.is_complete:
-        said.append("Copies that are found later are not counted.")
-    return " ".join(said)
+        sentences.append("Copies that are found later are not counted.")
+    return " ".join(sentences)
 
 
 def order_for_show(rows: Rows, splits: Mapping[str, Rows], most: int) -> list[tuple[str, int]]:
-    """The first of `rows`, each with its split: held-out images first."""
+    """List the first `most` of `rows` with their splits, held-out images first."""
     chosen = [(split, row) for split in SHOWN_FIRST for row in rows[np.isin(rows, splits[split])][:most].tolist()]
     return chosen[:most]
 
 
 def list_named_images(changes: VersionChanges) -> list[str]:
-    """The images that the changes name by file name."""
+    """List the images that the changes identify by file name."""
     images: Collection[Any] = (*changes.exclude, *changes.relabel)
     return [str(image) for image in images if parse_index(image) is None]
 
@@ -167,7 +168,7 @@ def _read_copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.
     try:
         content = read_file(session, blobs, key)
     except BlobMissing:
-        return None  # the worker that makes the version searches again
+        return None  # the worker that makes the version will search again
     with guard_reading(key):
         return load_relations(io.BytesIO(content)).copy_of
 

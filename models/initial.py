@@ -1,4 +1,4 @@
-"""Finds the weights that a job is to start from: of another job of its owner, of an uploaded model, or a copy."""
+"""Finds the weights that a job starts from: another job's, an uploaded model's, or a copy of them."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from models.store import artifacts, jobs
 from models.store.artifacts import Artifact
 from models.tables import JobRow
 
-# Of the files that a job has before its first attempt.
+# The attempt number of files that a job has before its first attempt.
 BEFORE_ATTEMPTS = 0
 
 
@@ -29,11 +29,11 @@ class InitialSource:
 
 
 def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow | None = None) -> InitialSource:
-    """The weights that a spec names.
+    """Find the weights that a spec names.
 
     Args:
-        ended: the job that is done again. If it started from the same weights, its own copy of them is taken: the job
-            that they came from may be deleted by now.
+        ended: the job that is run again. If it started from the same weights, its copy is used, because their source
+            may have been deleted.
     Raises:
         InvalidSpec.
     """
@@ -51,14 +51,14 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
         raise make_refusal(error.detail) from error
     if row.status not in TERMINAL:
         status = get_shown_status(row.status, row.request)
-        raise make_refusal(f"Job {row.id} is {status}. Its weights can be taken once it has ended.")
+        raise make_refusal(f"Job {row.id} is {status}. Its weights can be used once it has ended.")
     file = artifacts.find_model(session, row)
     if file is None or dataset.shape is None or dataset.classes is None:
-        raise make_refusal(f"Job {row.id} is {row.status.value} and has left no model to start from.")
+        raise make_refusal(f"Job {row.id} is {row.status.value} and has no model to start from.")
     height, width, channels = dataset.shape
     if spec.network.backbone is not None:
         raise make_refusal(
-            f"Job {row.id} has a backbone, behind which its layers stand; other networks have none of them."
+            f"Job {row.id} has a backbone. Its layers only fit behind that backbone, not into other networks."
         )
     plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
     return InitialSource(Weights.of(row.id, plan, dataset.classes), file)
@@ -68,12 +68,12 @@ def _get_model_source(session: Session, owner: str, model_id: str) -> InitialSou
     row, facts = get_usable_model(session, owner, model_id, "/initial/model")
     if facts.format is not ModelFormat.KERAS:
         raise make_refusal(
-            f"Model {model_id} is an ONNX file, whose weights belong to no layers. Upload a .keras one.", "model"
+            f"Model {model_id} is an ONNX file, whose weights have no layers. Upload a .keras file.", "model"
         )
     file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
     return InitialSource(Weights.of_model(row.id, facts), file)
 
 
 def make_refusal(detail: str, kind: str = "job") -> InvalidSpec:
-    """A refusal of the job or the model that `initial` names. kind: `job` or `model`."""
+    """Make a refusal of the job or model that `initial` names. kind: `job` or `model`."""
     return InvalidSpec(f"/initial/{kind}: {detail}", errors=[FieldError(f"/initial/{kind}", detail)])

@@ -1,4 +1,4 @@
-"""Diagnoses a job: collects what is stored about it, and asks `heldout.diagnosis`."""
+"""Diagnoses a job: collects its stored data and passes it to `heldout.diagnosis`."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -38,29 +38,30 @@ def diagnose_job(
     splits: AbstractSet[str] = ALL_SPLITS,
     result: Result | None = None,
 ) -> Diagnosis:
-    """Judge a job by its epochs so far, its dataset's audit, and the counts of its kept weights once it has some.
+    """Diagnose a job from its epochs so far, its dataset's audit, and the predictions of its kept weights.
 
-    A job that waits for its first epoch is not judged.
+    A queued job without epochs is not diagnosed. Lost or damaged files are left out and listed in `left_out`.
 
     Args:
-        splits: which splits may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
-        result: of a training that is about to succeed and whose result is not stored yet.
-    Files that are lost or damaged are left out, and are in `left_out`.
+        splits: the splits that may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
+        result: the result of a training that is about to succeed, which is not stored yet.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
     if job.status == JobStatus.QUEUED and not metrics.list_epochs(session, job.id):
         return NOT_STARTED
-    return _judge(session, blobs, job, splits, result)
+    return _diagnose(session, blobs, job, splits, result)
 
 
-def _judge(session: Session, blobs: Blobs, job: JobRow, splits: AbstractSet[str], result: Result | None) -> Diagnosis:
+def _diagnose(
+    session: Session, blobs: Blobs, job: JobRow, splits: AbstractSet[str], result: Result | None
+) -> Diagnosis:
     left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
     evaluation = _build_evaluation(
         session, blobs, job, dataset, result, left_out
-    )  # first: reading it takes most memory
+    )  # first, because reading it takes the most memory
     audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
     history = _build_history(metrics.list_epochs(session, job.id), job.spec)
     found = diagnose(
@@ -74,7 +75,7 @@ def _judge(session: Session, blobs: Blobs, job: JobRow, splits: AbstractSet[str]
     return replace(found, left_out=tuple(left_out))
 
 
-def diagnose_job_wholly(
+def diagnose_job_strictly(
     session: Session,
     blobs: Blobs,
     job: JobRow,
@@ -82,21 +83,20 @@ def diagnose_job_wholly(
     splits: AbstractSet[str] = ALL_SPLITS,
     result: Result | None = None,
 ) -> Diagnosis:
-    """What `diagnose_job` gives, for choices that nobody looks at: with nothing left out, and by the audit alone for a
-    job that has not started.
+    """Diagnose a job for an automatic choice: leaves nothing out, and judges a job without epochs by the audit alone.
 
     Raises:
-        DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged, and what `diagnose_job` does.
+        DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged. Also everything that `diagnose_job` raises.
     """
-    found = _judge(session, blobs, job, splits, result)
+    found = _diagnose(session, blobs, job, splits, result)
     if found.left_out:
         raise found.left_out[0]
     return found
 
 
 def _build_history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
-    """The curves that the job's epochs have; those of `fit` stand for training's where it is measured at the end."""
-    # A figure that is null was not finite; one that was never measured must not be taken for such.
+    """Build the curves of the job's epochs. `fit`'s curves replace those of training if it is measured at the end."""
+    # Null means not finite, so figures that were never measured must be left out.
     unmeasured = [("train_", measures_training_at_end(spec)), ("validation_", trains_on_all(spec))]
     left_out = tuple(prefix for prefix, is_left_out in unmeasured if is_left_out)
     names = [name for name in CURVES if not name.startswith(left_out)]

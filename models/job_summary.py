@@ -1,4 +1,4 @@
-"""How a training went, in a few figures that are kept in the job's row."""
+"""The summary of a training that is kept in the job's row."""
 
 import structlog
 
@@ -8,7 +8,7 @@ from heldout.views.job import SummaryView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnose_job_wholly
+from models.job_diagnosis import diagnose_job_strictly
 from models.store import metrics
 from models.store.claims import Result
 from models.tables import JobRow
@@ -17,13 +17,12 @@ log = structlog.get_logger()
 
 
 def summarize_job(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> SummaryView | None:
-    """The summary of a training that is about to end: its best epochs, gaps, test accuracy and verdict. None of other
-    jobs.
+    """Summarize a training that is about to end. None for other kinds of jobs.
 
-    Whatever goes wrong with the diagnosis, the job ends as it would: its verdict is null then.
+    If the diagnosis fails, the verdict is null, and the job ends normally.
 
     Args:
-        result: what the training leaves behind, if it ends well; it need not be stored yet.
+        result: the result of the training, if it succeeds. It need not be stored yet.
     Raises:
         DatabaseUnavailable.
     """
@@ -44,7 +43,7 @@ def summarize_job(session: Session, blobs: Blobs, job_id: str, result: Result | 
 
 def _diagnose(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> Diagnosis | None:
     try:
-        return diagnose_job_wholly(session, blobs, job, result=result)
+        return diagnose_job_strictly(session, blobs, job, result=result)
     except DatabaseUnavailable:
         raise
     except Exception as error:

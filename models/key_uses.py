@@ -1,4 +1,4 @@
-"""When keys were last used: noted in memory with each request, and written from time to time."""
+"""Records when keys were last used: in memory with each request, and in the database from time to time."""
 
 import threading
 from time import monotonic
@@ -8,18 +8,18 @@ from models.store import keys
 
 
 class KeyUses:
-    """Of one process. A request must not wait for a write, and need not tell the time to the second."""
+    """The key uses of one process. Requests must not wait for a write, and seconds do not matter."""
 
     def __init__(self) -> None:
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def note(self, key_id: str) -> None:
-        """A request bears this key now."""
+        """Note that a request uses this key now."""
         self._used[key_id] = monotonic()
 
     def write(self, database: Database) -> None:
-        """Write what was noted since the last call. What cannot be written is lost. Raises DatabaseUnavailable."""
+        """Write the uses since the last call. They are lost if this fails. Raises DatabaseUnavailable."""
         with self._lock:
             used, self._used = self._used, {}
         if used:

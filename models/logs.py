@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, with keys and passwords struck out."""
+"""Structured logs: one JSON object per line on standard error, with keys and passwords removed."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from heldout.service.variables import list_unknown_settings
 
 log = structlog.get_logger()
 
-# What a careless message or an exception's text could carry: keys, sessions, links to log in, secrets of webhooks,
-# bearer headers, passwords in URLs.
+# Secrets that a careless message or an exception could contain: keys, sessions, log-in links, webhooks' secrets, bearer
+# headers, and passwords in URLs.
 _SECRETS = (
     (re.compile(r"\b(h[osl]_[0-9a-f]{1,32})_[A-Za-z0-9_-]+"), r"\1_***"),
     (re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"), "whsec_***"),
@@ -24,18 +24,18 @@ _SECRETS = (
     (re.compile(r"(://[^:/@\s\"]*):[^@/\s\"]+@"), r"\1:***@"),
 )
 
-# A log file is set aside when it has so many bytes, and so many old ones are kept.
+# A log file is rotated at this size, and this many old files are kept.
 MAX_FILE_BYTES = 20 * 1024 * 1024
 OLD_FILES = 4
-# Clients and libraries choose what stands in a field; an exception's text is its traceback.
+# Clients and libraries choose the texts of fields. An exception's text includes its traceback.
 MAX_FIELD_CHARACTERS = 2_000
 MAX_EXCEPTION_CHARACTERS = 20_000
 
 
 def configure(level: str = "INFO", stream: TextIO | None = None, file: Path | None = None) -> None:
-    """Send all logs of this process, libraries' ones too, to `stream` (standard error) or to `file` as JSON lines.
+    """Write all logs of this process and its libraries as JSON lines to `stream` (standard error) or to `file`.
 
-    A file is set aside before it is larger than MAX_FILE_BYTES.
+    A file is rotated before it exceeds MAX_FILE_BYTES.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -79,35 +79,35 @@ def configure(level: str = "INFO", stream: TextIO | None = None, file: Path | No
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # uvicorn installs handlers of its own; the API writes its own line for each request.
+    # uvicorn installs its own handlers, but the API writes a line for each request itself.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
-    # It names each of its own parts when it is imported, also to whoever types a command.
+    # On import, it logs each of its plug-ins, even when a user runs a command.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
 
 def warn_of_unknown_settings() -> None:
-    """Log which `HELDOUT_*` variables of this process are ignored."""
+    """Log the `HELDOUT_*` variables that this process ignores."""
     for sentence in list_unknown_settings(os.environ):
         log.warning("unknown_setting", detail=sentence)
 
 
 def hide_secrets(text: str) -> str:
-    """The text with keys, bearer tokens and passwords in URLs replaced by asterisks."""
+    """Replace keys, bearer tokens and passwords in URLs by asterisks."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def _cut(logger: object, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Cut texts to the longest length of a field; of an exception the end is kept, which says what happened."""
+    """Cut long texts. The end of an exception is kept, because it says what happened."""
     for name, value in fields.items():
         limit = MAX_EXCEPTION_CHARACTERS if name == "exception" else MAX_FIELD_CHARACTERS
         if not isinstance(value, str) or len(value) <= limit:
             continue
-        text = hide_secrets(value)  # before it is cut, since half a secret does not look like one
+        text = hide_secrets(value)  # before cutting, because half a secret is not recognized
         fields[name] = f"…{text[1 - limit :]}" if name == "exception" else f"{text[: limit - 1]}…"
     return fields
 

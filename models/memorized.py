@@ -17,7 +17,7 @@ from models.digests import FileDigest
 
 @dataclass(frozen=True)
 class HardImage:
-    """index: position in the dataset; label, answer: positions of classes; loss_sum: in nats, over all epochs."""
+    """An image. index: position in the dataset; label, answer: positions of classes; loss_sum: in nats, all epochs."""
 
     index: int
     member: str | None
@@ -28,7 +28,7 @@ class HardImage:
 
 @dataclass(frozen=True)
 class HardImages:
-    """Some training images, the largest sums first; count: how many there are of the wanted class, or in all."""
+    """Training images with the largest sums of losses first. count: the number of images to choose from."""
 
     images: list[HardImage]
     count: int
@@ -38,14 +38,14 @@ class HardImages:
 def list_hardest_images(
     blobs: Blobs, key: str, label: int | None, after: int, limit: int, expected: FileDigest | None = None
 ) -> HardImages | None:
-    """`limit` training images after the first `after`, those with the largest sums of losses first.
+    """List `limit` training images after the first `after`, with the largest sums of losses first.
 
     Args:
-        key: of the predictions in the blob store.
-        label: position of the only class that is wanted; None for all.
-        expected: what was stored, where that is known.
+        key: the predictions' key in the blob store.
+        label: position of the wanted class. None for all classes.
+        expected: the digest of the stored file, if known.
     Returns:
-        None where no sums were kept.
+        None if the job recorded no sums.
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
@@ -55,7 +55,7 @@ def list_hardest_images(
             return None
 
         def iterate_blocks(what: str) -> Iterator[NDArray[Any]]:
-            # Each has the archive open for itself: what is read ahead of one array is no use to another.
+            # Each array opens the archive separately, so that each has its own read-ahead.
             archive = stack.enter_context(open_zipped(blobs, key))
             return NpyRows(stack.enter_context(archive.open(f"train_{what}.npy"))).blocks(ROWS_AT_ONCE)
 
@@ -67,7 +67,7 @@ def list_hardest_images(
         sums, labels, indices = read_whole("loss_sums"), read_whole("labels"), read_whole("indices")
         rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
         wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
-        answers = _read_values_at(wanted, (said.argmax(axis=1) for said in iterate_blocks("probabilities")))
+        answers = _read_values_at(wanted, (block.argmax(axis=1) for block in iterate_blocks("probabilities")))
         names = _read_values_at(wanted, iterate_blocks("files")) if "train_files.npy" in members else {}
         images = [
             HardImage(int(indices[row]), names.get(row) or None, int(labels[row]), answers[row], float(sums[row]))
@@ -77,7 +77,7 @@ def list_hardest_images(
 
 
 def _read_values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
-    """The value of each of `rows` in an array that comes in blocks; no block after the last row is read."""
+    """Read the values of some rows from an array that arrives in blocks. Stops after the last wanted row."""
     found: dict[int, Any] = {}
     first = 0
     while len(found) < len(rows):

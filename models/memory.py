@@ -1,4 +1,4 @@
-"""How much memory a training needs, by its spec and its dataset."""
+"""Estimates the memory of a job from its spec and its dataset."""
 
 from math import prod
 
@@ -20,7 +20,7 @@ PIXEL_BYTES = {"uint8": 1, "float32": 4}
 
 
 def estimate_needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int | None:
-    """What a training on a processor takes at most; None where the dataset is not known well enough."""
+    """Estimate the peak memory of a training on CPUs. None if too little is known about the dataset."""
     images = _count_images(dataset, spec)
     if images is None:
         return None
@@ -28,20 +28,20 @@ def estimate_needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan)
 
 
 def estimate_without_images(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int:
-    """The same where the images are read from their file, as a worker does whose memory they would fill."""
+    """Estimate the peak memory if images are read from their file, as workers do that cannot hold them in memory."""
     return estimate_training_bytes(spec, plan, 0, _count_pixel_bytes(dataset))
 
 
 def compute_reserved_bytes(
     dataset: DatasetRow, spec: JobSpec, largest: WorkerMemory | None, plan: NetworkPlan | None
 ) -> int | None:
-    """What a worker must have free for the training: never more than the largest worker could hold.
+    """Compute the memory that a worker must have free for the training, capped by the largest worker's memory.
 
-    None where the dataset is not known well enough.
+    None if too little is known about the dataset.
 
     Args:
-        largest: the worker that has the most; None where none is known of.
-        plan: of its network, as `models/specs.py` makes it.
+        largest: the worker with the most memory. None if no worker is known.
+        plan: the plan of the network, from `models/specs.py`.
     """
     images = _count_images(dataset, spec)
     if plan is None or images is None:
@@ -56,10 +56,10 @@ def compute_reserved_bytes(
 
 
 def add_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerMemory | None) -> int | None:
-    """The same for a training with an uploaded model, out of which a process before it takes weights or a backbone.
+    """Add the memory of the process that extracts weights or a backbone from an uploaded model before the training.
 
     Args:
-        reserved: for the training alone.
+        reserved: the memory of the training alone.
     """
     needed = estimate_foreign_bytes(file_bytes)
     return None if reserved is None else max(reserved, needed if largest is None else largest.cap(needed))
@@ -68,7 +68,7 @@ def add_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerM
 def estimate_measuring_bytes(
     file_bytes: int, facts: ModelFacts, dataset: DatasetRow, largest: WorkerMemory | None
 ) -> int:
-    """What a worker must have free to measure an uploaded model on all images of a dataset."""
+    """Estimate the memory that a worker must have free to measure an uploaded model on a whole dataset."""
     layers = [FLOAT_BYTES * sum(prod(shape) for shape in layer.weights) for layer in facts.layers]
     largest_layer = max(layers, default=None)  # an ONNX file has no layers
     count = sum(about["count"] for about in (dataset.splits or {}).values())

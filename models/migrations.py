@@ -1,4 +1,4 @@
-"""Runs Alembic's migrations from inside the service."""
+"""Runs the Alembic migrations from inside the service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,22 +15,22 @@ from sqlalchemy.exc import OperationalError
 
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, OperatorError
 from models.database import Database, Session, translate_errors
-from models.store.statements import lock_number
+from models.store.statements import hash_lock_name
 
 log = structlog.get_logger()
 
-# How often a migration is tried that ends in deadlocks. PostgreSQL takes a second to notice one.
+# How often to retry a migration that deadlocks. PostgreSQL detects a deadlock after a second.
 MOST_TRIES = 10
 _REVISION = text("SELECT version_num FROM alembic_version")
 FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 
 
 def upgrade(database: Database) -> str:
-    """Bring the database to the newest revision and give that back. A service may go on using it.
+    """Bring the database to the newest revision and return it. Services may use the database meanwhile.
 
     Raises:
         DatabaseUnavailable: if the database does not answer.
-        OperatorError: if a later release has brought it further than this one knows.
+        OperatorError: if the database has a revision of a later release.
     """
     with translate_errors():
         for tries_left in reversed(range(MOST_TRIES)):
@@ -38,7 +38,7 @@ def upgrade(database: Database) -> str:
                 _upgrade(database)
                 break
             except OperationalError as error:
-                # Migrations lock one table after the other, as the work beside them does. Nothing was changed.
+                # Migrations lock tables one by one, like other transactions. Nothing was changed.
                 if not tries_left or type(error.orig).__name__ != "DeadlockDetected":
                     raise
                 log.warning("migration_repeated", tries_left=tries_left)
@@ -52,7 +52,7 @@ def _upgrade(database: Database) -> None:
         if found is not None and found not in _list_known():
             raise OperatorError(
                 f"The database is at revision {found}, which is later than this release's {get_newest()}. "
-                "Run the release that made it, or restore a back-up."
+                "Run the release that created it, or restore a backup."
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -60,7 +60,7 @@ def _upgrade(database: Database) -> None:
 
 @contextmanager
 def migrating(database: Database) -> Iterator[Connection]:
-    """A transaction in which tables may be changed: whole or not at all, one at a time, however long it takes."""
+    """Open a transaction that changes tables. Only one runs at a time, and it has no time limit."""
     with database.engine.execution_options(writes=True).connect() as connection:
         if connection.dialect.name == "sqlite":
             yield from _migrating_sqlite(connection)
@@ -72,13 +72,13 @@ def _migrating_postgresql(connection: Connection) -> Iterator[Connection]:
     with connection.begin():
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        connection.execute(select(func.pg_advisory_xact_lock(lock_number("migrations"))))
+        connection.execute(select(func.pg_advisory_xact_lock(hash_lock_name("migrations"))))
         yield connection
 
 
 def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
-    # SQLite changes a column by making the table anew. With foreign keys on, dropping the old one would delete every
-    # row that hangs off it; the setting is ignored inside a transaction.
+    # SQLite changes a column by re-creating the table. With foreign keys on, dropping the old table would delete all
+    # rows that refer to it. The setting is ignored inside a transaction.
     driver = connection.connection.driver_connection
     assert driver is not None
     driver.execute("PRAGMA foreign_keys=OFF")
@@ -87,16 +87,16 @@ def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
             yield connection
             broken = connection.execute(text("PRAGMA foreign_key_check")).fetchall()
             if broken:
-                raise RuntimeError(f"The migration left rows that refer to none: {broken[:5]}.")
+                raise RuntimeError(f"The migration left rows with dangling references: {broken[:5]}.")
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
 def require_known(revision: str) -> None:
-    """Raises OperatorError if a later release than this one has made tables of this revision."""
+    """Raise OperatorError if the revision belongs to a later release."""
     if revision not in _list_known():
         raise OperatorError(
-            f"The backup is of revision {revision}, which is later than this release's {get_newest()}. Restore it with "
+            f"The backup has revision {revision}, which is later than this release's {get_newest()}. Restore it with "
             "the release that made it."
         )
 
@@ -106,14 +106,14 @@ def _list_known() -> set[str]:
 
 
 def require_revision(session: Session) -> None:
-    """Raises DatabaseMismatched unless the tables are this release's, DatabaseUnavailable if there are none."""
+    """Raise DatabaseMismatched unless the tables match this release, or DatabaseUnavailable if there are none."""
     found = session.scalar(_REVISION)
     if found != get_newest():
         raise DatabaseMismatched(found, get_newest())
 
 
 def get_newest() -> str:
-    """The revision that this release needs."""
+    """Get the revision that this release needs."""
     return _find_newest_in(FOLDER)
 
 
@@ -125,7 +125,7 @@ def _find_newest_in(_folder: Path) -> str:
 
 
 def require_newest(database: Database) -> None:
-    """Let nothing serve on tables of another release; a database that is away is waited for, not refused.
+    """Refuse to serve on tables of another release. An unreachable database is not refused.
 
     Raises:
         OperatorError: if the database is at another revision.
@@ -136,13 +136,13 @@ def require_newest(database: Database) -> None:
         return
     if found != get_newest():
         raise OperatorError(
-            f"The database is at revision {found or 'none'}, this release needs {get_newest()}. "
+            f"The database is at revision {found or 'none'}, but this release needs {get_newest()}. "
             "Run `heldout migrate` with the newest release that uses this database."
         )
 
 
 def get_current(database: Database) -> str | None:
-    """The revision that the database is at; None for an empty one. Raises DatabaseUnavailable."""
+    """Get the database's revision, or None if it is empty. Raises DatabaseUnavailable."""
     with translate_errors(), database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 

@@ -1,4 +1,4 @@
-"""Collects what is stored about a job, for its model card."""
+"""Builds the model card of a job from its stored data."""
 
 from analysis.reports.card import CardFacts, build_card
 from analysis.reports.contents import build_document
@@ -18,10 +18,10 @@ from models.views.study import build_study_view
 
 
 def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
-    """The card of a job, whoever owns it; of an evaluation the report of its study, whose ensemble it has measured.
+    """Build the card of any owner's job. For the evaluation of a study's ensemble, build the study's report.
 
     Raises:
-        JobNotFound, and what `build_model_card` does.
+        JobNotFound. Also everything that `build_model_card` raises.
     """
     job = session.get(JobRow, job_id)
     if job is None:
@@ -34,7 +34,7 @@ def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
 
 
 def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
-    """The card of a job that has a model, in Markdown.
+    """Build the Markdown card of a job with a model.
 
     Raises:
         SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
@@ -43,7 +43,7 @@ def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: Datas
         job=build_job_view(job, dataset),
         final=metrics.get_final(session, job.id),
         diagnosis=DiagnosisView.of(diagnose_job(session, blobs, job), dataset_id=dataset.id),
-        audit=read_unless_lost([], lambda: read_audit(session, blobs, dataset)),  # the diagnosis says why
+        audit=read_unless_lost([], lambda: read_audit(session, blobs, dataset)),  # the diagnosis reports a lost audit
         classes=dataset.classes or (),
         shape=dataset.shape or (0, 0, 0),
         value_range=dataset.value_range or (0, 0),

@@ -1,4 +1,4 @@
-"""Evaluations of uploaded models: ordered, and diagnosed without the curves of a training."""
+"""Orders evaluations of uploaded models, and diagnoses them without training curves."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[Jo
 def diagnose_evaluation(
     session: Session, blobs: Blobs, evaluation: JobRow, dataset: DatasetRow, measured: Measurement
 ) -> Diagnosis:
-    """Judge an evaluation by its figures and by its dataset's audit. Files that are lost or damaged are left out.
+    """Diagnose an evaluation from its figures and its dataset's audit. Lost or damaged files are left out.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.

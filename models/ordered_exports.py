@@ -1,4 +1,4 @@
-"""A model in another format, for whoever asks: ordered where nobody has done so, and why it is not there."""
+"""Finds or orders the export of a model, and explains failed exports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from models.tables import DatasetRow, ExportRow, JobRow
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What has left a model: a training, or the evaluation of a study's ensemble. id, name: as clients know it."""
+    """The source of a model: a training, or the evaluation of a study's ensemble. id, name: as clients see them."""
 
     id: str
     name: str
@@ -34,13 +34,13 @@ class ModelSource:
     dataset: DatasetRow
 
 
-# Finds it, or raises why there is no model.
+# Finds the source, or raises the reason why there is no model.
 Find = Callable[[Session], ModelSource]
 
 
 @dataclass(frozen=True)
 class OrderedExport:
-    """An export of a source, and how the job stands that writes it."""
+    """An export of a source, and the status of the job that writes it."""
 
     source_id: str
     source_name: str
@@ -52,7 +52,7 @@ class OrderedExport:
         return self.row.status is not ExportStatus.QUEUED
 
     def stored(self) -> ExportRow:
-        """The row of a proven file.
+        """The row of an export that passed its check.
 
         Raises:
             ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed, ModelLost.
@@ -65,20 +65,20 @@ class OrderedExport:
 
 
 def find_training_with_model(session: Session, caller: Caller, job_id: str) -> ModelSource:
-    """The caller's job, which has a model. Raises JobNotFound, NotReady, NoModel."""
+    """Find the caller's job if it has a model. Raises JobNotFound, NotReady, NoModel."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if artifacts.find_model(session, job) is None:
-        raise artifacts.make_not_there(job, "model")
+        raise artifacts.make_missing_error(job, "model")
     return ModelSource(job_id, job.name, job, dataset)
 
 
 def find_or_order(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
-    """The export, which begins here if nobody has asked before.
+    """Find the export, or order it if it was never requested.
 
     Raises:
-        What `find` does.
-        DatasetNotFound: the dataset was deleted, and with it the images to compare on.
+        DatasetNotFound: if the dataset was deleted, with the images to check the export on.
         QuotaExceeded, OwnerSuspended.
+        Also everything that `find` raises.
     """
     with database.read() as session:
         source = find(session)
@@ -97,7 +97,7 @@ def find_or_order(database: Database, caller: Caller, find: Find, format_: Expor
 
 
 def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:
-    """Why an export that has failed is not handed out."""
+    """Make the error that explains a failed export."""
     error = row.error or {}
     code, why = error.get("code"), str(error.get("detail", ""))
     if code == FailureCode.MODEL_UNAVAILABLE:

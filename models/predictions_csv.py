@@ -1,4 +1,4 @@
-"""A job's `predictions.npz` as a table of one line an image, made while it is sent."""
+"""Writes a job's `predictions.npz` as a CSV table, one line per image, while it is sent."""
 
 import csv
 import io
@@ -14,23 +14,23 @@ from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs
 from models.digests import FileDigest
 
-# Of a piece, which takes some milliseconds: others wait meanwhile.
+# Values per piece. Writing one takes a few milliseconds, for which other requests wait.
 VALUES_AT_ONCE = 5000
-# What a spreadsheet would take for the beginning of a formula.
+# Spreadsheets treat texts with these beginnings as formulas.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def iterate_csv(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDigest | None = None) -> Iterator[bytes]:
-    """The table in pieces, UTF-8: `split,index,file,label,answer,correct,probability,p_<class>…`.
+    """Yield the table in UTF-8 pieces: `split,index,file,label,answer,correct,probability,p_<class>…`.
 
-    `file` is empty where the images have no names. The first piece comes before anything is sent.
+    `file` is empty if the images have no names.
 
     Args:
-        classes: names of the dataset's classes, for files of earlier releases, which hold none.
-        expected: what was stored, where that is known.
+        classes: the dataset's classes, for files of earlier releases, which do not contain them.
+        expected: the digest of the stored file, if known.
     Raises:
         BlobMissing: before the first piece.
-        ArtifactDamaged, StorageUnavailable: at any piece; where `expected` is known ArtifactDamaged before the first.
+        ArtifactDamaged, StorageUnavailable: at any piece. With `expected`, ArtifactDamaged only before the first one.
     """
     with guard_reading(key):
         with open_zipped(blobs, key, expected) as archive:
@@ -51,17 +51,17 @@ def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *,
     with ExitStack() as stack:
 
         def iterate_blocks(what: str) -> Iterator[NDArray[Any]]:
-            # Each has the archive open for itself: what is read ahead of one array is no use to another.
+            # Each array opens the archive separately, so that each has its own read-ahead.
             archive = stack.enter_context(open_zipped(blobs, key))
             return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(rows_at_once)
 
         files = iterate_blocks("files") if has_files else None
-        for indices, labels, said in zip(
+        for indices, labels, probabilities in zip(
             iterate_blocks("indices"), iterate_blocks("labels"), iterate_blocks("probabilities"), strict=True
         ):
             names = [""] * len(indices) if files is None else [_make_harmless(name) for name in next(files).tolist()]
-            answers = said.argmax(axis=1)
-            texts = said.astype(str)  # the shortest that gives the same float32 again
+            answers = probabilities.argmax(axis=1)
+            texts = probabilities.astype(str)  # the shortest text that parses to the same float32
             rows = zip(indices.tolist(), names, labels.tolist(), answers.tolist(), texts.tolist(), strict=True)
             yield _write_lines(
                 [split, index, name, classes[label], classes[answer], _WORDS[label == answer], row[answer], *row]
@@ -79,7 +79,7 @@ def _write_lines(rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def _make_harmless(text: str) -> str:
-    """The text, behind an apostrophe where a spreadsheet would compute it. A number is none."""
+    """Prefix a text with an apostrophe if a spreadsheet would treat it as a formula. Numbers are harmless."""
     if not text.startswith(FORMULA_STARTS):
         return text
     try:

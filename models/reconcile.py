@@ -1,4 +1,4 @@
-"""The reconciler: a thread in every API and worker process that puts right what other processes left unfinished."""
+"""The reconciler: a thread in every API and worker process that finishes what other processes left undone."""
 
 import itertools
 import random
@@ -37,18 +37,18 @@ log = structlog.get_logger()
 
 Announce = Callable[[Sequence[WakeUp]], None]
 
-# A round is late if it comes after more than so many of its regular pauses and half a lease.
+# A round is late if it comes later than this multiple of its regular pause plus half a lease.
 LATE_AFTER_PAUSES = 1.2
-# A service without work does little else than reconcile: what nobody waits for is looked for less often.
+# An idle service does little else than reconcile, so clean-up that no one waits for runs less often.
 ROUNDS_PER_TIDY_UP = 3
 # Each pause is drawn between these shares of `reconcile_s`, so that processes do not reconcile at the same moment.
 PAUSE_SHARES = (0.8, 1.2)
 
 
 def discard_files(database: Database, blobs: Blobs) -> None:
-    """Remove the files of some discarded datasets; several processes may do so at once.
+    """Delete the files of some discarded datasets. Several processes may do so at once.
 
-    What fails is tried again at the next call.
+    Failures are retried at the next call.
 
     Raises:
         DatabaseUnavailable.
@@ -79,12 +79,11 @@ def _discard(database: Database, blobs: Blobs, dataset: DiscardedDataset) -> Non
 class Reconciler:
     """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
-    It also rejects datasets whose content never came, and queues the jobs that find the copies of datasets which an
-    earlier release has stored, and goes on with studies. Where it is given the blob store, it deletes blobs that nobody
-    needs any more: last states of jobs that ended long ago, and files of datasets that were deleted or rejected; and
-    jobs, studies and events whose time is over.
+    It also rejects datasets whose content never arrived, continues studies, and queues the search for copies in
+    datasets of earlier releases. With the blob store, it also deletes unneeded blobs: last states of jobs that ended
+    long ago, and files of deleted or rejected datasets. Then it deletes expired jobs, studies and events, too.
 
-    Any number may run at once: each row is settled by one compare-and-set.
+    Several reconcilers may run at once, because each row is settled by one compare-and-set.
     """
 
     def __init__(
@@ -104,8 +103,8 @@ class Reconciler:
         self._announce = announce
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
-        # While the database is away no worker can renew its lease, so afterwards workers get one whole lease first.
-        # Whether it was away before this process began is not known, so workers get time for two heartbeats.
+        # While the database is unreachable, no worker can renew its lease, so workers get a whole lease afterwards.
+        # It may have been unreachable before this process started, so workers first get time for two heartbeats.
         self._leases_count_after = time.monotonic() + min(settings.lease_s, 2 * settings.heartbeat_s)
         self._last_round: datetime | None = None  # by the database's clock
 
@@ -117,12 +116,12 @@ class Reconciler:
         self._thread.join(10)
 
     def run_once(self) -> None:
-        """Do all of it once. Raises DatabaseUnavailable."""
-        self.put_right()
+        """Run one complete round. Raises DatabaseUnavailable."""
+        self.settle()
         self._tidy_up()
 
-    def put_right(self) -> None:
-        """Settle what clients or workers wait for; one statement where there is no work."""
+    def settle(self) -> None:
+        """Settle what clients or workers wait for. Takes one statement if there is no work."""
         if self._key_uses is not None:
             self._key_uses.write(self._database)
         with self._database.read() as session:
@@ -147,14 +146,14 @@ class Reconciler:
                 self._announce(wake_ups)
 
     def _tidy_up(self) -> None:
-        """Remove what is needed no longer, and find copies in datasets of earlier releases: nobody waits for it."""
+        """Do the work that no one waits for: delete unneeded data, and find copies in datasets of earlier releases."""
         with self._database.write() as session:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
             activity.forget_old(session, self._settings.keep_audit_s)
             places.forget_expired(session)
             relate = relations.queue_missing(session)
-        # Alone in its transaction, since others take rows of owners last.
+        # In a separate transaction, because other transactions lock rows of owners last.
         with self._database.write() as session:
             quotas.release_holds(session)
         if relate is not None:
@@ -165,7 +164,7 @@ class Reconciler:
             self._delete_unneeded(self._blobs)
 
     def _take_care_of_studies(self) -> None:
-        """Go on with studies for which no end of a job did, and cancel jobs that they do not need any more."""
+        """Continue studies that stalled, and cancel jobs that studies no longer need."""
         with self._database.read() as session:
             study_ids = study_jobs.list_needing_care(session)
         for study_id in study_ids:
@@ -187,9 +186,9 @@ class Reconciler:
             self._retention.run_once()
 
     def _require_no_gap(self, now: datetime) -> None:
-        """Raise DatabaseUnavailable if the last round is too long ago, and roll back what this round recovered.
+        """Raise DatabaseUnavailable if the last round was too long ago, to roll back what this round recovered.
 
-        Then the database stood still, the machine slept, or the clock was set forward: workers are well, but had no
+        In that case, the database hung, the machine slept, or the clock was set forward. Workers are fine, but had no
         time to renew their leases.
         """
         before, self._last_round = self._last_round, now
@@ -201,7 +200,7 @@ class Reconciler:
         rounds = itertools.count(1)
         while not self._stop.wait(self._settings.reconcile_s * random.uniform(*PAUSE_SHARES)):
             try:
-                self.put_right()
+                self.settle()
                 if next(rounds) % ROUNDS_PER_TIDY_UP == 0:
                     self._tidy_up()
             except DatabaseUnavailable:

@@ -1,4 +1,4 @@
-"""Deletes jobs, studies and events that have been kept long enough, some at each call."""
+"""Deletes expired jobs, studies and events, some at each call."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from models.store import retention, studies
 
 log = structlog.get_logger()
 
-# At most so many jobs of each owner are deleted in one transaction.
+# The maximum number of jobs of an owner that are deleted in one transaction.
 JOBS_AT_ONCE = 100
-# How long after all rows were looked at they are looked at again.
+# The pause after all rows were checked.
 PAUSE_S = 600.0
 
 
 class Retention:
-    """What the reconciler does about `keep_jobs_s` and `keep_events_s`, and about jobs that say themselves how long.
+    """Applies `keep_jobs_s`, `keep_events_s`, and the expiry that a job's spec may set.
 
-    Any number of processes may do so at once. A job of a study stays as long as its study: both go together, once the
-    study has ended.
+    Several processes may do so at once. A job of a study stays as long as its study: both are deleted together, after
+    the study has ended.
     """
 
     def __init__(self, database: Database, blobs: Blobs, settings: Settings, pause_s: float = PAUSE_S) -> None:
@@ -38,7 +38,7 @@ class Retention:
         self._own_ends_again_at = 0.0
 
     def run_once(self) -> None:
-        """Look at the next rows, and delete what is old enough. Raises DatabaseUnavailable."""
+        """Check the next rows, and delete expired ones. Raises DatabaseUnavailable."""
         if self._keep_jobs_s is not None and time.monotonic() >= self._jobs_again_at:
             self._remove_studies(self._keep_jobs_s)
             self._remove_jobs(self._keep_jobs_s)
@@ -76,7 +76,7 @@ class Retention:
         with self._database.read() as session:
             found = retention.list_old_studies(session, older_than_s)
         for owner, study_id in found:
-            # Another process, or its owner, may be faster.
+            # Another process or the owner may delete it first.
             with suppress(StudyNotFound, StudyNotFinished):
                 with self._database.write() as session:
                     job_ids = studies.remove(session, owner, study_id)
@@ -98,5 +98,5 @@ class Retention:
         try:
             self._blobs.delete_all(folder)
         except StorageUnavailable:
-            # `heldout check --deep --collect` finds them.
+            # `heldout check --deep --collect` finds these files.
             log.warning("files_not_deleted", folder=folder)

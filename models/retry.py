@@ -1,4 +1,4 @@
-"""Queues a job that has ended once more: as it was, for more epochs, or with a change. The caller commits."""
+"""Runs a job that has ended again: unchanged, for more epochs, or with changes. The caller commits."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
 from models.specs import read_training_spec
-from models.starts import GoesOn
+from models.starts import Continuation
 from models.store import claims, jobs
 from models.study_base import make_base
 from models.submit import Submitted, submit
@@ -32,10 +32,10 @@ def retry(
     *,
     max_parameters: int,
 ) -> Submitted:
-    """Queue a job that has ended once more, on the same version of its dataset unless a patch names another one.
+    """Queue a copy of a job that has ended, on the same version of its dataset unless a patch names another version.
 
     Raises:
-        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease, and what `submit` raises.
+        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease. Also everything that `submit` raises.
     """
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     jobs.require_finished(ended)
@@ -43,11 +43,11 @@ def retry(
         spec = read_training_spec(ended)
     except SpecUnreadable as error:
         raise InvalidSpec(error.detail) from error
-    goes_on = None
+    continued = None
     same_dataset = True
     if asked.epochs is not None:
-        goes_on = GoesOn(ended, _get_last_state(session, ended))
-        spec = extend_spec(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
+        continued = Continuation(ended, _get_last_state(session, ended))
+        spec = extend_spec(spec, ended.stop_reason, continued.state.epoch, asked.epochs)
     elif asked.remedy is not None:
         spec = _apply_patch(spec, _find_patch(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
         spec = spec.model_copy(update={"name": add_remedy_to_name(ended.name, asked.remedy)})
@@ -63,7 +63,7 @@ def retry(
         max_parameters=max_parameters,
         dataset=dataset if same_dataset else None,
         retry_of=ended,
-        goes_on=goes_on,
+        continued=continued,
     )
 
 
@@ -77,18 +77,18 @@ def _get_last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
 def _find_patch(
     session: Session, blobs: Blobs, ended: JobRow, dataset: DatasetRow, spec: JobSpec, name: str
 ) -> dict[str, Any]:
-    """What a remedy changes: as the job's diagnosis offers it, which knows the epochs of the job, else by its name."""
+    """Find a remedy's patch: preferably from the job's diagnosis, which knows its epochs, otherwise by its name."""
     found = [remedy for finding in diagnose_job(session, blobs, ended).findings for remedy in finding.remedies]
     patches = {remedy.name: remedy.patch for remedy in reversed(found) if remedy.patch is not None}
     if name in patches:
         return patches[name]
     if name not in REMEDIES and name in {remedy.name for remedy in found}:
-        raise _make_refusal("/remedy", f"{name!r} is advice that no change of a spec can follow.")
+        raise _make_refusal("/remedy", f"{name!r} is advice. No change of a spec can follow it.")
     outcome = resolve_remedy(name, make_base(dataset, spec))
     if isinstance(outcome, NoChange):
         raise _make_refusal("/remedy", f"{name!r} would change nothing. {outcome.why}")
     if outcome.candidates:
-        raise _make_refusal("/remedy", f"{name!r} is a search among several trainings, which a study makes.")
+        raise _make_refusal("/remedy", f"{name!r} searches among several trainings, so it needs a study.")
     return outcome.patch
 
 

@@ -1,6 +1,6 @@
-"""Seals secrets that are kept in the database, so that a copy of the database alone gives none away.
+"""Encrypts secrets in the database, so that a copy of the database alone reveals none of them.
 
-The key comes from the setting `secrets_key`, or from a file in the home, which is made where there is none.
+The key comes from the setting `secrets_key`, or from a file in the home, which is created if needed.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ PREFIX = "sealed_"
 
 
 class SecretBox:
-    """Seals and opens texts by one key, which is read, or made, when it is first needed."""
+    """Encrypts and decrypts texts with one key, which is read or created on first use."""
 
     def __init__(self, find_key: Callable[[], str]) -> None:
-        """find_key: gives any text; what is sealed is as safe as that is hard to guess."""
+        """find_key: returns any text. Sealed texts are as safe as it is hard to guess."""
         self._find_key = find_key
 
     @classmethod
     def of(cls, settings: Settings) -> "SecretBox":
-        """The box of this service."""
+        """Make the box of this service."""
         given = settings.secrets_key
         return cls(
             partial(_read_or_make_key, settings.home_path / KEY_FILE) if given is None else given.get_secret_value
@@ -43,15 +43,15 @@ class SecretBox:
         return Fernet(urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
 
     def seal(self, text: str) -> str:
-        """Raises SecretsUnavailable if the key can be neither read nor made."""
+        """Encrypt a text. Raises SecretsUnavailable if the key can be neither read nor created."""
         return PREFIX + self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """The text; what an earlier release has stored in clear is given as it is.
+        """Decrypt a text. Clear texts stored by an earlier release are returned unchanged.
 
         Raises:
-            SecretUnreadable: it was sealed by another key.
-            SecretsUnavailable: the key can be neither read nor made.
+            SecretUnreadable: if the text was sealed with another key.
+            SecretsUnavailable: if the key can be neither read nor created.
         """
         if not is_sealed(sealed):
             return sealed
@@ -66,7 +66,7 @@ def is_sealed(text: str) -> bool:
 
 
 def _read_or_make_key(file: Path) -> str:
-    """The key in the file, which is made once and readable by its owner alone."""
+    """Read the key from the file, or create the file, readable only by its owner."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")
     if not file.exists():
@@ -74,7 +74,7 @@ def _read_or_make_key(file: Path) -> str:
             opened.write(Fernet.generate_key() + b"\n")
             os.fsync(opened.fileno())
         try:
-            os.link(unfinished, file)  # of several processes that start at once one makes the key
+            os.link(unfinished, file)  # if several processes start at once, only one creates the key
         except FileExistsError:
             pass
         finally:

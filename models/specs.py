@@ -1,4 +1,4 @@
-"""The spec that a row of `jobs` holds, read back by the job's kind."""
+"""Reads the spec in a row of `jobs`, according to the job's kind."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -17,12 +17,12 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def read_spec(job: JobRow) -> WorkSpec:
-    """What the job is asked to do. Raises SpecUnreadable."""
+    """Read the spec of any job. Raises SpecUnreadable."""
     return _read(job, KINDS[job.kind].spec)
 
 
 def read_training_spec(job: JobRow) -> JobSpec:
-    """What a training is asked to do. Raises SpecUnreadable."""
+    """Read the spec of a training. Raises SpecUnreadable."""
     return _read(job, JobSpec)
 
 
@@ -34,15 +34,15 @@ def _read(job: JobRow, kind: type[Spec]) -> Spec:
         raise SpecUnreadable(job.id, f"{make_pointer(first['loc'])}: {first['msg']}") from error
 
 
-def plan_of(dataset: DatasetRow, spec: JobSpec, backbone: Mapping[str, Any] | None) -> NetworkPlan | None:
-    """The plan of a spec's network; None where the dataset, or the spec's backbone, is not known well enough.
+def make_plan(dataset: DatasetRow, spec: JobSpec, backbone: Mapping[str, Any] | None) -> NetworkPlan | None:
+    """Plan the network of a spec. None if too little is known about the dataset or the spec's backbone.
 
     Args:
-        backbone: as the row of a job keeps it; None where the spec has none.
+        backbone: the backbone in the job's row. None if the spec has none.
     """
     if dataset.shape is None or dataset.classes is None:
         return None
-    if spec.network.backbone is not None and backbone is None:  # an earlier release was there in between
+    if spec.network.backbone is not None and backbone is None:  # an earlier release ran in the meantime
         return None
     height, width, channels = dataset.shape
     known = None if backbone is None else Backbone.from_json(backbone)

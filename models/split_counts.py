@@ -1,13 +1,13 @@
-"""How many images a job trains on and is measured on, from what is known of its dataset without reading it."""
+"""Counts the images that a job trains on and is measured on, without reading its dataset."""
 
 from heldout.spec.job import JobSpec
 from models.tables import DatasetRow
 
 
 def count_splits(dataset: DatasetRow, spec: JobSpec) -> dict[str, int] | None:
-    """Images of each split before `train_limit`; None where the dataset has no splits yet.
+    """Count the images of each split before `train_limit`. None if the dataset has no splits yet.
 
-    Of folds it is about right: they keep classes even, and copies together.
+    Approximate for folds, which balance classes and keep copies together.
     """
     if dataset.splits is None:
         return None

@@ -1,6 +1,6 @@
-"""Gives a new job, in the transaction that queues it, what it starts from: files of its own, and what is known of them.
+"""Gives a new job what it starts from: its own copies of files, and their facts, in the transaction that queues it.
 
-The files are copies in the store: nothing that happens to the job that they come from can take them away.
+The files are copies in the store, so the job they come from can be deleted.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from models.database import Session, db_now
 from models.initial import BEFORE_ATTEMPTS, InitialSource, make_refusal
 from models.store import artifacts, events, metrics
 from models.store.claims import Checkpoint
-from models.store.new_jobs import Begins
+from models.store.new_jobs import Origin
 from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow
 
 
 @dataclass(frozen=True)
-class GoesOn:
-    """A job that has ended, and its last state, from which the new job goes on."""
+class Continuation:
+    """A job that has ended, and its last state, from which the new job continues."""
 
     ended: JobRow
     state: Checkpoint
@@ -33,48 +33,50 @@ class GoesOn:
 
 @dataclass(frozen=True)
 class Start:
-    """What a job starts from: weights of another job, an uploaded backbone, the state of a job, or nothing."""
+    """What a job starts from: weights of another job, an uploaded backbone, a job's state, or nothing."""
 
     source: InitialSource | None = None
     initial: Initial | None = None
     backbone: BackboneSource | None = None
-    goes_on: GoesOn | None = None
+    continued: Continuation | None = None
 
     @property
-    def begins(self) -> Begins:
-        """As the job's row and its first event have it."""
-        begins = Begins()
+    def origin(self) -> Origin:
+        """The origin for the job's row and its first event."""
+        origin = Origin()
         if self.initial is not None:
-            begins = Begins(
-                initial=self.initial.to_json(), message=self.initial.in_words, told={"initial": self.initial.told}
+            origin = Origin(
+                initial=self.initial.to_json(),
+                message=self.initial.in_words,
+                event_data={"initial": self.initial.event_data},
             )
         if self.backbone is not None:
-            begins = replace(begins, backbone=self.backbone.backbone.to_json())
-        if self.goes_on is None:
-            return begins
-        ended, state = self.goes_on.ended, self.goes_on.state
+            origin = replace(origin, backbone=self.backbone.backbone.to_json())
+        if self.continued is None:
+            return origin
+        ended, state = self.continued.ended, self.continued.state
         return replace(
-            begins,
+            origin,
             epoch=state.epoch,
             continues=(*(ended.continues or ()), {"job": ended.id, "epoch": state.epoch}),
-            message=f"Goes on from the state of {ended.id} after epoch {state.epoch}.",
-            told={**begins.told, "continues": {"job": ended.id, "epoch": state.epoch, "step": state.step}},
+            message=f"Continues from the state of {ended.id} after epoch {state.epoch}.",
+            event_data={**origin.event_data, "continues": {"job": ended.id, "epoch": state.epoch, "step": state.step}},
         )
 
 
 @contextmanager
 def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
-    """Copies of the files for a new job, which are deleted again if the block fails.
+    """Copy the files for a new job. The copies are deleted again if the block fails.
 
     Args:
-        folder: in the blob store, of the job or the study that the copies belong to.
+        folder: the folder in the blob store of the job or study that the copies belong to.
     Raises:
-        StateGone, InvalidSpec: what it was to start from was deleted meanwhile.
+        StateGone, InvalidSpec: if the source was deleted in the meantime.
         StorageUnavailable.
     """
     made = list[str]()
 
-    def copied(key: str, name: str, gone: HeldoutError) -> str:
+    def copy(key: str, name: str, gone: HeldoutError) -> str:
         made.append(f"{folder}/{name}")
         try:
             blobs.copy(key, made[-1])
@@ -84,17 +86,17 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
 
     try:
         if (source := start.source) is not None:
-            detail = f"The weights of {source.weights.source} are not there any more."
-            key = copied(source.file.key, "initial.keras", make_refusal(detail, source.weights.kind))
+            detail = f"The weights of {source.weights.source} no longer exist."
+            key = copy(source.file.key, "initial.keras", make_refusal(detail, source.weights.kind))
             file = replace(source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(source, file=file))
         if (backbone := start.backbone) is not None:
-            key = copied(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone.model))
+            key = copy(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone.model))
             start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
-        if (goes_on := start.goes_on) is not None:
-            state, name = goes_on.state, f"checkpoint-{goes_on.state.epoch:05d}-{goes_on.state.step:08d}.ckpt"
-            key = copied(state.key, name, StateGone(goes_on.ended.id))
-            start = replace(start, goes_on=replace(goes_on, state=replace(state, key=key)))
+        if (continued := start.continued) is not None:
+            state, name = continued.state, f"checkpoint-{continued.state.epoch:05d}-{continued.state.step:08d}.ckpt"
+            key = copy(state.key, name, StateGone(continued.ended.id))
+            start = replace(start, continued=replace(continued, state=replace(state, key=key)))
         yield start
     except BaseException:
         for key in made:
@@ -103,43 +105,43 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
 
 
 def _make_backbone_gone(model: str) -> InvalidSpec:
-    detail = f"The file of {model} is not there any more. Upload it again."
+    detail = f"The file of {model} no longer exists. Upload it again."
     return InvalidSpec(f"{POINTER}/model: {detail}", errors=[FieldError(f"{POINTER}/model", detail)])
 
 
 def get_folder_of_start(job_id: str) -> str:
-    """Where the files of a job lie that it has before its first attempt."""
+    """Get the folder of the files that a job has before its first attempt."""
     return f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
 
 
 def add_start(session: Session, job_id: str, start: Start) -> None:
-    """Write what a new job, whose row is written, starts from."""
+    """Write what a new job starts from. Its row must exist."""
     if start.source is not None and start.initial is not None:
         artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.source.file])
         if start.initial.is_little:
             count = len(start.initial.taken) + len(start.initial.new)
             source = start.initial.weights.source
             text = (
-                f"Only {len(start.initial.taken)} of {count} layers start from {source}; the others start anew: "
-                f"{', '.join(start.initial.new)}."
+                f"Only {len(start.initial.taken)} of {count} layers start from {source}. The others start "
+                f"with random weights: {', '.join(start.initial.new)}."
             )
-            events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.told)
+            events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.event_data)
     if start.backbone is not None:
         artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.backbone.file])
-    if start.goes_on is not None:
-        _add_state(session, job_id, start.goes_on)
+    if start.continued is not None:
+        _add_state(session, job_id, start.continued)
 
 
-def _add_state(session: Session, job_id: str, goes_on: GoesOn) -> None:
-    """The state as a checkpoint of an attempt before the first, with the epochs that are done in it."""
-    state, attempt = goes_on.state, {"job_id": job_id, "attempt": BEFORE_ATTEMPTS}
+def _add_state(session: Session, job_id: str, continued: Continuation) -> None:
+    """Add the state as a checkpoint of an attempt before the first one, with its epochs."""
+    state, attempt = continued.state, {"job_id": job_id, "attempt": BEFORE_ATTEMPTS}
     session.execute(insert(AttemptRow).values(**attempt, worker="", start_epoch=0, started_at=db_now()))
     place = {"epoch": state.epoch, "step": state.step, "key": state.key}
     session.execute(insert(CheckpointRow).values(**attempt, **place, created_at=db_now()))
     figures = [column.key for column in EpochRow.__mapper__.column_attrs if column.key not in attempt]
     done = [
         {**attempt, **{name: getattr(row, name) for name in figures}}
-        for row in metrics.list_epochs(session, goes_on.ended.id)
+        for row in metrics.list_epochs(session, continued.ended.id)
         if row.epoch <= state.epoch
     ]
     if done:

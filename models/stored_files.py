@@ -1,4 +1,4 @@
-"""Reads and writes files of the blob store: a job's artifacts, and what belongs to datasets."""
+"""Reads and writes stored files of jobs and datasets."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 def read_file(session: Session, blobs: Blobs, key: str) -> bytes:
-    """A small file, which is what was stored.
+    """Read a small file and check its digest.
 
     Raises:
         BlobMissing, DatasetDamaged, ArtifactDamaged, StorageUnavailable.
@@ -40,14 +40,14 @@ def read_file(session: Session, blobs: Blobs, key: str) -> bytes:
 
 
 def require_whole(session: Session, blobs: Blobs, key: str) -> None:
-    """See to it that a large file is what was stored, before parts of it are read. Raises what `read_file` does."""
+    """Check the digest of a large file before parts of it are read. Raises the same errors as `read_file`."""
     expected = file_digests.find(session, key)
     if expected is not None:
         blobs.require_whole(key, expected)
 
 
 def read_labels(session: Session, blobs: Blobs, sha256: str) -> NDArray[np.int32]:
-    """The labels of a content. Raises what `read_file` does."""
+    """Read the labels of a content. Raises the same errors as `read_file`."""
     key = f"datasets/{sha256}/labels.npy"
     content = read_file(session, blobs, key)
     with guard_reading(key):
@@ -56,7 +56,7 @@ def read_labels(session: Session, blobs: Blobs, sha256: str) -> NDArray[np.int32
 
 
 def read_splits(session: Session, blobs: Blobs, sha256: str) -> dict[str, NDArray[np.int64]]:
-    """The positions of the images of each split of a content. Raises what `read_file` does."""
+    """Read the positions of the images in each split of a content. Raises the same errors as `read_file`."""
     key = f"datasets/{sha256}/splits.npz"
     content = read_file(session, blobs, key)
     with guard_reading(key), np.load(io.BytesIO(content)) as arrays:
@@ -75,9 +75,9 @@ def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, forma
 
 
 def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
-    """What the check of the upload found; None where there was no check, as of bundled datasets, or it is deleted.
+    """Read the audit of an upload. None for bundled datasets, and if there was no audit or the dataset was deleted.
 
-    A file of which no digest was ever noted may not have existed: releases before the check did not write one.
+    A missing file without a stored digest may never have existed, because early releases made no audits.
 
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
@@ -96,10 +96,10 @@ def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAud
 
 
 def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type[Suspects]) -> Suspects | None:
-    """What the last search for wrong labels found; None where none has ended well.
+    """Read the result of the last search for wrong labels. None if no search has succeeded.
 
     Args:
-        as_: all of it, or its summary.
+        as_: the class to read: the complete result or its summary.
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
@@ -117,13 +117,13 @@ def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type
 
 
 def read_wrong_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> Mapping[str, SplitLabels]:
-    """How many labels of each split are wrong; empty unless a search can tell. Raises what `read_suspects` does."""
+    """Read the number of wrong labels per split. Empty unless a search could tell. Raises like `read_suspects`."""
     found = read_suspects(session, blobs, dataset, SuspectsSummary)
     return found.splits if found is not None and found.can_tell else {}
 
 
 def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation | None:
-    """Scores of a job's kept weights; None where it has none, as results of the first releases.
+    """Read the scores of a job's kept weights. None if it has none, like results of the first releases.
 
     Raises:
         ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
@@ -132,7 +132,7 @@ def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation
 
 
 def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
-    """What the terms of a job's gap are made of; None where it has none, as results of older releases.
+    """Read the data for the terms of a job's gap. None if it has none, like results of older releases.
 
     Raises:
         ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
@@ -141,7 +141,7 @@ def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
 
 
 def read_unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read | None:
-    """What `read` gives; None where the file is lost or damaged, with the reason in `left_out`."""
+    """Call `read`. If the file is lost or damaged, add the reason to `left_out` and return None."""
     try:
         return read()
     except UNUSABLE as error:
@@ -150,7 +150,7 @@ def read_unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> 
 
 
 def find_json_artifact(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
-    """A job's JSON file, such as that of its scores."""
+    """Find a job's JSON file, such as its scores."""
     return artifacts.find(session, job_id, name, ArtifactFormat.JSON)
 
 

@@ -1,4 +1,4 @@
-"""The splits of jobs as the API tells them, and whether folds can be cut: from a dataset's small files in the store."""
+"""Computes the splits of jobs, and checks whether folds are possible, from a dataset's small stored files."""
 
 import io
 
@@ -19,7 +19,7 @@ from models.tables import DatasetRow
 
 
 def read_stored_splits(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
-    """What `compute_job_splits` gives for a ready dataset, from its small files in the blob store.
+    """Call `compute_job_splits` on the small stored files of a ready dataset.
 
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable.
@@ -29,11 +29,11 @@ def read_stored_splits(session: Session, blobs: Blobs, dataset: DatasetRow, spec
 
 
 def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
-    """See to it that the spec's folds, if it asks for some, can be cut now and will be cut the same at all times.
+    """Check that the spec's folds, if any, can be cut now, and that they will always be cut in the same way.
 
     Raises:
-        CopiesNotKnown: the dataset's copies are still being looked for.
-        InvalidSpec: a fold would have no image of some class.
+        CopiesNotKnown: if the search for the dataset's copies has not ended.
+        InvalidSpec: if a fold would have no image of some class.
         DatasetLost, DatasetDamaged, StorageUnavailable.
     """
     if spec.folds is None:
@@ -51,14 +51,14 @@ def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: Job
     alone = len(of_class) if units is None else len(np.unique(units[of_class]))
     together = "" if alone == len(of_class) else f" in {alone:,} sets that belong together (copies and groups)"
     detail = (
-        f"Class {name!r} has {len(of_class):,} images{together} outside of test, too few for each of {folds} folds to "
-        f"have some. Use {'fewer folds' if alone > 2 else 'the splits of the dataset'}, or add images of that class."
+        f"Class {name!r} has only {len(of_class):,} images{together} outside of test, too few for {folds} folds. "
+        f"Use {'fewer folds' if alone > 2 else 'the splits of the dataset'}, or add images of that class."
     )
     raise InvalidSpec(f"/validation/folds: {detail}", errors=[FieldError("/validation/folds", detail)])
 
 
 def uses_relations(dataset_status: RelationsStatus | None) -> bool:
-    """Whether folds of a dataset keep its copies and groups together. It never changes once a job was accepted."""
+    """Whether folds of a dataset keep copies and groups together. This never changes after a job was accepted."""
     return dataset_status is RelationsStatus.STORED
 
 

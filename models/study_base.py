@@ -1,4 +1,4 @@
-"""What a study asks of its base: whether the data are in order, which remedies suit it; and how an order is refused."""
+"""Checks the data and chooses the remedies for a study's base, and makes refusals of studies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from heldout.spec.job import JobSpec
 from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnose_job_wholly
+from models.job_diagnosis import diagnose_job_strictly
 from models.split_counts import count_splits
 from models.tables import DatasetRow, JobRow
 
 
 def require_fixed(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec | None = None) -> None:
-    """Refuse to compare remedies where copies, another order of labels or other pixel values come first.
+    """Refuse to compare remedies while copies, swapped labels or wrong pixel values should be fixed first.
 
-    This may know what the test split has shown: it chooses no remedy.
+    This may use results on the test split, because it does not choose remedies.
 
     Args:
-        asked: the order that is refused, which the choices repeat.
+        asked: the refused order, which the offered choices repeat.
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
-    found = select_first_fixes(diagnose_job_wholly(session, blobs, job))
+    found = select_first_fixes(diagnose_job_strictly(session, blobs, job))
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
@@ -38,9 +38,9 @@ def require_fixed(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec 
 
 
 def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
-    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job or model.
+    """Return the requested splits, or `fixed` for `auto` if an arm starts from weights of another job or model.
 
-    Those may have been trained on any image, also on those that validate in a fold.
+    Those weights may have been trained on images that would be validation images in a fold.
     """
     own = [remedy for remedy in asked.remedies if isinstance(remedy, NamedPatch)]
     has_backbone = spec.network.backbone is not None or any(
@@ -51,8 +51,8 @@ def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     if asked.splits == "resampled":
         raise make_refusal(
             "/splits",
-            "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
-            "may have been trained on images that would then validate. Ask for `fixed`.",
+            "`resampled` re-splits train and validation, but the weights named by `initial` or `network.backbone` may "
+            "have been trained on images that would become validation images. Use `fixed`.",
         )
     return "fixed"
 
@@ -60,32 +60,32 @@ def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
 def pick_remedies(
     session: Session, blobs: Blobs, spec: JobSpec, job: JobRow | None, *, train_images: int
 ) -> tuple[str, ...]:
-    """The names of the remedies that `auto` stands for, from training and validation alone.
+    """Choose the remedies that `auto` stands for, from training and validation results only.
 
     Args:
-        job: whose spec it is; None where there is none.
-        train_images: on how many the spec trains.
+        job: the job that the spec belongs to, if any.
+        train_images: how many images the spec trains on.
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
     base = RemedyBase(spec.model_dump(mode="json"), train_images)
     if job is None:
         return choose_remedies(base)
-    diagnosis = diagnose_job_wholly(session, blobs, job, splits=WITHOUT_TEST)
+    diagnosis = diagnose_job_strictly(session, blobs, job, splits=WITHOUT_TEST)
     return choose_remedies(
         base, diagnosis.verdict, [finding.code for finding in diagnosis.findings if finding.severity != "info"]
     )
 
 
 def make_base(dataset: DatasetRow, spec: JobSpec) -> RemedyBase:
-    """What remedies read of a spec that trains on this dataset."""
+    """Make the base that remedies are applied to, from a spec that trains on this dataset."""
     counts = count_splits(dataset, spec)
     return RemedyBase(spec.model_dump(mode="json"), None if counts is None else counts["train"])
 
 
 @contextmanager
 def locate_refusal(pointer: str) -> Iterator[None]:
-    """Say of a refused spec where the request has it."""
+    """Point the errors of a refused spec to its place in the request."""
     try:
         yield
     except InvalidSpec as error:
@@ -95,7 +95,7 @@ def locate_refusal(pointer: str) -> Iterator[None]:
             for field_error in error.errors
         ]
         error.errors = tuple(found)
-        error.detail = error.detail if within else f"{pointer}: the spec would not be valid. {error.detail}"
+        error.detail = error.detail if within else f"{pointer}: The spec would not be valid. {error.detail}"
         raise
 
 

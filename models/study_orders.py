@@ -1,6 +1,6 @@
-"""Ordering a study: base, arms and splits are fixed, every arm is examined, and the first trainings are queued.
+"""Starts a study: fixes base, arms and splits, examines every arm, and queues the first trainings.
 
-All of it happens in one transaction, which the caller commits; the wake-ups follow the commit.
+Everything happens in one transaction, which the caller commits. The wake-ups follow the commit.
 """
 
 import secrets
@@ -39,15 +39,15 @@ from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
-# As JSON. A combination of a search with an own patch has that patch in each of its candidates.
+# Size as JSON. A combination of a search with a custom patch repeats that patch in each candidate.
 MAX_PLAN_BYTES = 128 * 1024
-# What a training takes beside its epochs, in seconds.
-BESIDE_EPOCHS_S = 0.7
+# The time that a training takes in addition to its epochs.
+OVERHEAD_S = 0.7
 
 
 @dataclass(frozen=True)
 class _Base:
-    """The spec that nothing is changed in, where it comes from, and the images that it is trained on."""
+    """The unchanged spec, where it comes from, and the images that it trains on."""
 
     spec: JobSpec
     dataset: DatasetRow
@@ -67,14 +67,15 @@ def order(
     reading: Session | None = None,
     waiting: StudyRow | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
-    """Begin a study; gives its row, and its dataset's.
+    """Start a study. Returns its row and its dataset's.
 
     Args:
-        waiting: the row of a study that has waited for its data, which it now becomes, on the dataset that it names.
-        reading: examines the arms, which takes a while: on SQLite `session` would keep all other writers waiting.
+        reading: a session to examine the arms with. This takes a while: on SQLite, `session` would block other writers.
+        waiting: the row of a study that waited for its data and starts now, on the dataset that it names.
     Raises:
         QuotaExceeded, OwnerSuspended.
-        JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
+        JobNotFound, DataFirst, FileOfLaterRelease.
+        Also everything that `submit` raises, with `/remedies/<place>` for an arm.
     """
     ordered = _make_ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
     first = decide_next_steps(ordered.plan.state(), ()).submit
@@ -82,7 +83,7 @@ def order(
     spec = base.spec.model_dump_json()
     spec_bytes = count_bytes(spec, ordered.plan.to_text())
     all_bytes = (spec_bytes or 0) + (count_bytes(spec) or 0) * len(first)
-    # Before files are copied, which a refusal would leave behind.
+    # Checked before files are copied, because a refusal would leave them behind.
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first), spec_bytes=all_bytes)
     with ExitStack() as copies:
         plan = _copy_files(blobs, study_id, ordered, copies)
@@ -115,10 +116,10 @@ def order(
 def estimate(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int, copies_known: bool = True
 ) -> StudyEstimateView:
-    """What a study would do, without beginning it. Raises what `order` raises.
+    """Estimate what a study would do, without starting it. Raises the same errors as `order`.
 
     Args:
-        copies_known: False while they are being looked for: then nothing asks whether folds can be cut.
+        copies_known: False during the search for copies, to skip the check of folds.
     """
     ordered = _make_ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
     plan, base = ordered.plan, ordered.base
@@ -134,9 +135,9 @@ def estimate(
         network = ordered.examined[key.arm].plan
         epoch_s = calibrations.estimate_epoch_s(known, spec, network, base.dataset, alone=False)
         if seconds is not None:
-            seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + BESIDE_EPOCHS_S
+            seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + OVERHEAD_S
     if seconds is not None:
-        # What a search chooses is trained too, and is not known yet.
+        # Includes the trainings that follow a search, which are not known yet.
         seconds *= steps.planned / max(1, len(first))
     side_by_side = sum(speed.cores for speed in known) or 1
     return StudyEstimateView(
@@ -157,7 +158,7 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Ordered:
-    """A study that can begin. examined: for each arm, its network and its first weights."""
+    """A study that can start. examined: the network and first weights of each arm."""
 
     base: _Base
     plan: StudyPlan
@@ -196,16 +197,16 @@ def _make_ordered(
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
     )
-    _require_a_beginning(plan)
+    _require_possible(plan)
     return _Ordered(base, plan, examined)
 
 
-def _require_a_beginning(plan: StudyPlan) -> None:
-    """Refuse a study that would fail before its first training, and a plan that is too large to keep."""
+def _require_possible(plan: StudyPlan) -> None:
+    """Refuse a study that would fail before its first training, or whose plan is too large to store."""
     size = len(plan.to_text())
     if size > MAX_PLAN_BYTES:
         detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
-        raise make_refusal("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
+        raise make_refusal("/remedies", f"{detail} Use fewer remedies or shorter patches.")
     first = decide_next_steps(plan.state(), ())
     if first.error is None:
         return
@@ -216,7 +217,7 @@ def _require_a_beginning(plan: StudyPlan) -> None:
 def _find_base(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
 ) -> _Base:
-    """on: the id of the dataset, where it is not the one that the job or the spec names."""
+    """Find the base. on: the id of the dataset, if it is not the one that the job or spec names."""
     job = None
     if asked.job is not None:
         job, dataset = jobs.find_with_dataset(session, owner, asked.job)
@@ -234,9 +235,7 @@ def _find_base(
     dataset = dataset if on is None else session.get_one(DatasetRow, on)
     if isinstance(spec.validation, TrainOnAllSpec):
         where = "/job" if job is not None else "/spec/validation"
-        raise make_refusal(
-            where, "It trains on the validation images too, so there is nothing to compare its remedies by."
-        )
+        raise make_refusal(where, "It also trains on the validation images, so remedies cannot be compared on them.")
     spec = pin_spec(spec.complete(name="", seed=secrets.randbelow(MAX_SEED + 1)))
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
@@ -253,7 +252,7 @@ def _find_base(
 def _split(
     session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
 ) -> _Base:
-    """The base with its numbers of images, and with folds where each seed gets one of its own."""
+    """Count the base's images, and choose folds if each seed gets its own."""
     counts = count_splits(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
     own = base.spec.folds
@@ -275,7 +274,7 @@ def _split(
 
 
 def _set_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base:
-    """parts: into how many the images are cut. folds: the same, where each seed gets one of its own."""
+    """Set the numbers of images. parts: the number of folds. folds: the same if each seed gets its own, else None."""
     validation = images // parts
     return replace(base, train_images=images - validation, validation_images=validation, folds=folds)
 
@@ -287,13 +286,13 @@ def _resolve_remedies(session: Session, blobs: Blobs, base: _Base, asked: StudyS
     if asked.kind == "learning_curve":
         if asked.remedies != "auto":
             raise make_refusal(
-                "/remedies", "A learning curve compares numbers of images, not remedies. Leave them out."
+                "/remedies", "A learning curve compares numbers of images, not remedies. Omit `remedies`."
             )
         return ()
-    # What a job on other data has shown says nothing of these.
-    judged = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
+    # The diagnosis of a job on other data does not apply.
+    diagnosed = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
     wanted: Sequence[str | NamedPatch] = (
-        pick_remedies(session, blobs, base.spec, judged, train_images=base.train_images)
+        pick_remedies(session, blobs, base.spec, diagnosed, train_images=base.train_images)
         if asked.remedies == "auto"
         else asked.remedies
     )
@@ -303,7 +302,7 @@ def _resolve_remedies(session: Session, blobs: Blobs, base: _Base, asked: StudyS
 def _examine_arm(
     session: Session, blobs: Blobs, owner: str, base: _Base, arm: ResolvedArm, max_parameters: int
 ) -> ExaminedSpec:
-    """The arm's network, after all of its specs were found valid."""
+    """Validate all specs of an arm, and examine its network."""
     found = None
     for patch in arm.candidates or (arm.patch,):
         try:
@@ -318,26 +317,26 @@ def _examine_arm(
 
 
 def _make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
-    initial, begins = None, examined.start.begins
-    if begins.initial is not None:
-        initial = {**begins.initial, "message": begins.message, "told": begins.told["initial"]}
+    initial, origin = None, examined.start.origin
+    if origin.initial is not None:
+        initial = {**origin.initial, "message": origin.message, "told": origin.event_data["initial"]}
     alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
     planned = Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates), alone)
-    return ArmPlan(planned, examined.plan.parameters, initial, begins.backbone)
+    return ArmPlan(planned, examined.plan.parameters, initial, origin.backbone)
 
 
 def _copy_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
-    """The plan with copies of the weights that its arms start from: nothing can take them away from the study."""
+    """Copy the weights that arms start from, so that the study keeps them. Returns the plan with the copies."""
     arms = []
     for place, arm in enumerate(ordered.plan.arms):
         start = ordered.examined[arm.arm.name].start
         start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
-        source = start.source or start.backbone  # a spec has one of them at most
+        source = start.source or start.backbone  # a spec has at most one of them
         arms.append(replace(arm, file=None if source is None else asdict(source.file)))
     return replace(ordered.plan, arms=tuple(arms))
 
 
 def generate_name(dataset: DatasetRow, job: JobRow | None, study_id: str) -> str:
-    """`Study of ` the job; without one for example `Study of mnist5k · 4tz9qk`, with the end of the study's id."""
+    """Name a study after its job, or after its dataset and the end of its id: `Study of mnist5k · 4tz9qk`."""
     of = f"{dataset.name} · {study_id[-6:]}" if job is None else job.name
     return f"Study of {of}"[:MAX_NAME_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Collects what the report of a study is made of: its view, the curves of its trainings, and its gaps."""
+"""Builds the report of a study from its view, the curves of its trainings, and its gaps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,17 +22,17 @@ from heldout.views.study import StudyView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnose_job_wholly
+from models.job_diagnosis import diagnose_job_strictly
 from models.store import metrics
 from models.stored_files import find_json_artifact, read_gap
 from models.tables import JobRow, StudyRow
 
 
 def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> StudyReportView:
-    """The report of a study as it stands: without gaps, and saying why, where their files cannot be read.
+    """Build the report of a study in any status. If files of gaps cannot be read, the report says why.
 
     Args:
-        row: of the study, and `study` its view.
+        row, study: the study's row and its view.
     """
     curves = metrics.get_curves(session, [job for arm in study.arms for job in arm.jobs])
     try:
@@ -50,7 +50,7 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
 
 
 def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:
-    """Of base and winner once they have met test; before that of the job whose spec is the base, if it was tested."""
+    """List the gaps of base and winner once they were tested; before that, the gap of the base's job, if tested."""
     on_test: Mapping[str, Any] = row.found.get("gaps_on_test") or {}
     winner = None if study.conclusion is None else study.conclusion.remedy
     budgets = []
@@ -65,7 +65,7 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
 
 
 def _read_job_gap(session: Session, blobs: Blobs, job: str, on_test: GapOnTest) -> Gap | None:
-    """Of one training of a study: what its own end has measured, with what was measured on test later."""
+    """Combine the gap measured at the end of a study's training with the later measurement on test."""
     stored = read_gap(blobs, find_json_artifact(session, job, ArtifactName.GAP))
     return None if stored is None else compute_gap(stored.add_test(on_test))
 
@@ -74,5 +74,5 @@ def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[Re
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
     if job is None or job.owner != row.owner:
         return []
-    gap = DiagnosisView.of(diagnose_job_wholly(session, blobs, job)).gap
+    gap = DiagnosisView.of(diagnose_job_strictly(session, blobs, job)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]

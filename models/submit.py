@@ -1,6 +1,6 @@
-"""Submitting training jobs: examine a spec, complete it, queue it. The caller commits.
+"""Submits training jobs: examines, completes and queues a spec. The caller commits.
 
-For any transaction: a request's, or one of the reconciler's that submits several jobs at once.
+Used in requests, and by the reconciler, which submits several jobs in one transaction.
 """
 
 import secrets
@@ -23,7 +23,7 @@ from models.database import Session
 from models.ids import make_id
 from models.initial import find_source
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
-from models.starts import GoesOn, Start, copy_files, get_folder_of_start
+from models.starts import Continuation, Start, copy_files, get_folder_of_start
 from models.store import calibrations, datasets, events, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
 from models.store.new_jobs import NewJob
@@ -32,7 +32,7 @@ from models.tables import DatasetRow, JobRow
 
 
 class Submitted(NamedTuple):
-    """A job that is queued once the caller has committed."""
+    """A job that will be queued when the caller commits."""
 
     job: JobRow
     dataset: DatasetRow
@@ -47,14 +47,14 @@ def submit(
     max_parameters: int,
     dataset: DatasetRow | None = None,
     retry_of: JobRow | None = None,
-    goes_on: GoesOn | None = None,
+    continued: Continuation | None = None,
 ) -> Submitted:
     """Queue a job.
 
     Args:
-        dataset: the version to train on, where it is not the one that the spec names now.
-        retry_of: the job that is done again.
-        goes_on: the state from which the job goes on.
+        dataset: the version to train on, if it is not the one that the spec names now.
+        retry_of: the job that is run again.
+        continued: the state that the job continues from.
     Raises:
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
         InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable, QuotaExceeded.
@@ -63,7 +63,7 @@ def submit(
     examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, make_id("job")
     complete = spec.complete(name=spec.generate_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, goes_on=goes_on)) as start:
+    with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, continued=continued)) as start:
         new_job = NewJob(
             id=job_id,
             spec=complete,
@@ -73,12 +73,12 @@ def submit(
             memory_bytes=_reserve_memory_bytes(row, complete, examined),
             parameters=examined.plan.parameters,
             retry_of=None if retry_of is None else retry_of.id,
-            begins=start.begins,
+            origin=start.origin,
         )
         job = new_jobs.add(session, new_job)
         starts.add_start(session, job_id, start)
     if spec.folds is not None and not uses_relations(row.relations_status):
-        text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
+        text = f"The copies in {row.name} could not be found, so images that belong together may be in different folds."
         events.add(session, job_id, "job.warning", text, level="warning")
     _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
     return Submitted(job, row)
@@ -100,13 +100,13 @@ def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
     most = workers.find_most_gpus(session)
     if most >= needed:
         return
-    has = "No worker that runs now has a GPU" if not most else f"No worker that runs now has more than {most} GPUs"
-    text = f"{has}. The job waits until one comes that has {needed}; with `resources.device` `auto` it would run now."
+    has = "No running worker has a GPU" if not most else f"No running worker has more than {most} GPUs"
+    text = f"{has}. The job waits for a worker with {needed}. With `resources.device` `auto`, it would run now."
     events.add(session, job_id, "job.warning", text, level="warning", data={"needed_gpus": needed, "most_gpus": most})
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
-    """What the spec would take, without queueing it. Raises what `submit` raises."""
+    """Estimate the cost of a spec without queueing it. Raises the same errors as `submit`."""
     examined = examine_spec(session, blobs, owner, spec, None, max_parameters, None)
     plan, initial = examined.plan, examined.start.initial
     return EstimateView(
@@ -115,7 +115,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         parameters=plan.parameters,
         trainable_parameters=plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0),
         layers=_list_layers(examined),
-        initial=None if initial is None else InitialView.model_validate(initial.told),
+        initial=None if initial is None else InitialView.model_validate(initial.event_data),
         flops_per_image=plan.flops_per_image,
         memory_bytes=estimate_needed_bytes(examined.ready.row, spec, plan) or 0,
         seconds_per_epoch=calibrations.estimate_epoch_s(
@@ -125,7 +125,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
 
 
 def _list_layers(examined: "ExaminedSpec") -> list[LayerView]:
-    """The layers of the network; those of a backbone one by one."""
+    """List the layers of the network, including each layer of a backbone."""
     source, found = examined.start.backbone, list[LayerView]()
     for layer in examined.plan.layers:
         if layer.name == BACKBONE and source is not None:
@@ -138,12 +138,12 @@ def _list_layers(examined: "ExaminedSpec") -> list[LayerView]:
 
 @dataclass(frozen=True)
 class ExaminedSpec:
-    """The dataset that a spec is to be trained on, the plan of its network for images of it, and its first weights."""
+    """The dataset to train a spec on, the plan of its network for these images, and its first weights."""
 
     ready: ReadyDataset
     plan: NetworkPlan
     start: Start
-    largest_worker: WorkerMemory | None = None  # None where no worker is known of
+    largest_worker: WorkerMemory | None = None  # None if no worker is known
 
 
 def examine_spec(
@@ -155,12 +155,10 @@ def examine_spec(
     max_parameters: int,
     ended: JobRow | None,
 ) -> ExaminedSpec:
-    """Examine a spec on a dataset, or on the one that it names.
+    """Examine a spec on the given dataset, or on the one that it names. Raises the same errors as `submit`.
 
     Args:
-        ended: the job that is done again, whose copy of first weights may be taken.
-    Raises:
-        What `submit` raises.
+        ended: the job that is run again, whose copy of first weights may be used.
     """
     ready = datasets.require_ready(dataset or find_named_dataset(session, owner, spec.dataset))
     asked = spec.network.backbone
@@ -181,7 +179,7 @@ def examine_spec(
 
 
 def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
-    """The dataset that a spec names. Raises SpecDatasetNotFound, DatasetUnavailable."""
+    """Find the dataset that a spec names. Raises SpecDatasetNotFound, DatasetUnavailable."""
     row = datasets.find(session, owner, reference)
     if row is not None:
         return row
@@ -192,12 +190,12 @@ def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetR
 
 
 def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> WorkerMemory | None:
-    """Refuse what no worker of the last day could ever hold; a job for GPUs is not judged by its worker's memory.
+    """Refuse a job that no worker of the last day could ever hold in memory. Jobs for GPUs are not checked.
 
-    Gives the largest worker; None where none is known of.
+    Returns the largest worker, or None if no worker is known.
 
     Raises:
-        NeedsMoreMemory: says with which batch size it would fit.
+        NeedsMoreMemory: says which batch size would fit.
     """
     largest, needed = workers.find_largest(session), estimate_without_images(dataset, spec, plan)
     if largest is None or spec.resources.required_gpus or could_hold(largest.total_bytes, needed):

@@ -1,4 +1,4 @@
-"""What all tables have in common: names of constraints, and how types of Python are kept."""
+"""Shared by all tables: the names of constraints, and the mapping of Python types."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +20,7 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 
 
 def make_named_text(kind: type[StrEnum]) -> Enum:
-    """Kept as text by value, so that a new member needs no migration."""
+    """Make a column type that stores an enum's values as text, so that a new member needs no migration."""
     return Enum(
         kind,
         native_enum=False,

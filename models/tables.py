@@ -1,4 +1,4 @@
-"""The tables of jobs, datasets and what belongs to them. Those of other files can be imported from here, too."""
+"""The tables of jobs and datasets. Tables of other files can be imported from here, too."""
 
 from datetime import datetime
 from typing import Any
@@ -37,12 +37,12 @@ DISCARDED = (
 
 
 class DatasetRow(Base):
-    """A version of a dataset under its owner's name; `owner` is null for the bundled ones, which are everyone's."""
+    """A version of a dataset. `owner` is null for bundled datasets, which all owners see."""
 
     __tablename__ = "datasets"
     __table_args__ = (
         Index("uq_datasets_owner_name_version", text("coalesce(owner, '')"), "name", "version", unique=True),
-        # What may still lie in the blob store and is of no use to anybody.
+        # Datasets that may have unneeded files in the blob store.
         Index(
             "ix_datasets_discarded",
             "id",
@@ -57,30 +57,32 @@ class DatasetRow(Base):
     version: Mapped[int]
     description: Mapped[str] = mapped_column(Text, server_default="")
     status: Mapped[DatasetStatus]
-    spec: Mapped[dict[str, Any] | None]  # what its owner said about the upload; null for the bundled ones
-    upload_key: Mapped[str | None] = mapped_column(String(256))  # where the upload is until its ingest has ended
+    spec: Mapped[dict[str, Any] | None]  # the spec of the upload; null for bundled datasets
+    upload_key: Mapped[str | None] = mapped_column(String(256))  # the key of the upload until its ingest has ended
     upload_sha256: Mapped[str | None] = mapped_column(String(64))
-    # Set before the files under this address are stored, and null again once they are not this row's any more.
+    # Set before the files are stored under this address, and null again once they no longer belong to this row.
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    # Of its upload; once that is ingested, of the files that are its own: contact sheets, names, audit, relations.
+    # Size of the upload; after the ingest, size of the dataset's own files: contact sheets, names, audit, relations.
     beside_bytes: Mapped[int | None] = mapped_column(BigInteger)
     shape: Mapped[list[Any] | None]
     dtype: Mapped[str | None] = mapped_column(String(16))
     value_range: Mapped[list[Any] | None]
     classes: Mapped[list[Any] | None]
-    splits: Mapped[dict[str, Any] | None]  # of each: count, per_class, and sha256 of its images and labels
-    relations_status: Mapped[RelationsStatus | None]  # null: nobody has asked for its copies and groups
-    suspects_status: Mapped[SuspectsStatus | None]  # null: nobody has asked for its suspected labels
-    derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`, the version that it was made from; null: an upload
-    changes: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # of that version; lists do without
-    # Positions of pairs of images that somebody has told apart, though they look alike; lists do without.
+    splits: Mapped[dict[str, Any] | None]  # For each: count, per_class, and sha256 of its images and labels.
+    relations_status: Mapped[RelationsStatus | None]  # Null: its copies and groups were never requested.
+    suspects_status: Mapped[SuspectsStatus | None]  # Null: its suspected labels were never requested.
+    derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`: the version that it was made from. Null: an upload.
+    changes: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True
+    )  # The changes to that version. Not loaded in lists.
+    # Positions of pairs of similar images that were marked as different; not loaded in lists.
     different: Mapped[list[Any] | None] = mapped_column(deferred=True)
     error: Mapped[dict[str, Any] | None]
-    same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
+    same_as: Mapped[str | None] = mapped_column(String(40))  # an earlier version with the same content
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
-    deleted_at: Mapped[datetime | None]  # the row stays: jobs that have ended name it
+    deleted_at: Mapped[datetime | None]  # the row stays, because jobs that have ended name it
 
 
 OF_A_STUDY = "study_id IS NOT NULL"
@@ -91,11 +93,11 @@ NEEDED_BYTES = text("coalesce(memory_bytes, 0)")
 
 
 class JobRow(Base):
-    """One piece of background work and who holds it."""
+    """One piece of background work, and the worker that holds it."""
 
     __tablename__ = "jobs"
     __table_args__ = (
-        # The claim's order among the jobs of one owner, and only among those that can be claimed.
+        # The order in which one owner's queued jobs are claimed.
         Index(
             "ix_jobs_claim",
             "owner",
@@ -105,7 +107,7 @@ class JobRow(Base):
             sqlite_where=IS_QUEUED,
             postgresql_where=IS_QUEUED,
         ),
-        # By these a worker sees that there is nothing for it, however many jobs wait: of all owners, and of one.
+        # Let a worker find out quickly that no job fits, of any owner and of one owner, however many jobs wait.
         Index("ix_jobs_waiting", "kind", "device", NEEDED_BYTES, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED),
         Index(
             "ix_jobs_fitting",
@@ -156,51 +158,55 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
 
-    spec: Mapped[dict[str, Any]]  # of its kind's type, as JSON
-    spec_bytes: Mapped[int | None]  # of `spec`, where its owner's quota counts them, see heldout/access/quotas.py
-    spec_version: Mapped[int] = mapped_column(server_default="1")  # see heldout/work/kinds.py: who can read it
+    spec: Mapped[dict[str, Any]]  # a spec of its kind, as JSON
+    spec_bytes: Mapped[int | None]  # size of `spec`, if the owner's quota counts it, see heldout/access/quotas.py
+    spec_version: Mapped[int] = mapped_column(
+        server_default="1"
+    )  # which releases can read it, see heldout/work/kinds.py
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
-    # `metadata` is taken by SQLAlchemy's own attribute.
+    # SQLAlchemy already uses the attribute `metadata`.
     user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
-    keep_s: Mapped[float | None]  # seconds after its end for which it is kept; null: as long as the settings say
+    keep_s: Mapped[float | None]  # seconds to keep it after its end; null: as the settings say
     priority: Mapped[int]
-    device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
-    gpus: Mapped[int] = mapped_column(server_default="0")  # how many a worker must have free to claim it
-    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # likewise; null: as good as none
+    device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: the workers that may claim it
+    gpus: Mapped[int] = mapped_column(server_default="0")  # the free GPUs that a worker needs to claim it
+    memory_bytes: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # the free memory that a worker needs; null: almost none
     retry_of: Mapped[str | None] = mapped_column(String(40))
     study_id: Mapped[str | None] = mapped_column(String(40))
-    key_id: Mapped[str | None] = mapped_column(String(32))  # the API key of the request that made it
+    key_id: Mapped[str | None] = mapped_column(String(32))  # the API key of the request that created it
 
-    attempt: Mapped[int]  # the fencing token: grows with each claim
+    attempt: Mapped[int]  # the fencing token, which grows with each claim
     failures: Mapped[int]
     worker: Mapped[str | None] = mapped_column(String(128))
     lease_expires_at: Mapped[datetime | None]
-    pending_until: Mapped[datetime | None]  # fails if it is still waiting for its first worker then
-    available_at: Mapped[datetime | None]  # not claimed before: backoff after a failure
-    announced_at: Mapped[datetime | None]  # when workers were last told of it
-    # It is large, and has waited long: this worker lets smaller ones wait for it until then.
+    pending_until: Mapped[datetime | None]  # It fails if no worker has claimed it by then.
+    available_at: Mapped[datetime | None]  # It is not claimed before this time: backoff after a failure.
+    announced_at: Mapped[datetime | None]  # When workers were last notified.
+    # This worker holds back smaller jobs until then, because this job is large and has waited long.
     room_on: Mapped[str | None] = mapped_column(String(128))
     room_until: Mapped[datetime | None]
-    runtime_s: Mapped[float]  # of the attempts before this one
-    charged_s: Mapped[float] = mapped_column(server_default="0")  # of this attempt, to its owner
+    runtime_s: Mapped[float]  # of earlier attempts
+    charged_s: Mapped[float] = mapped_column(server_default="0")  # charged to the owner for this attempt
     engine: Mapped[dict[str, Any] | None]
     epoch: Mapped[int]
     epochs: Mapped[int]
     eta_s: Mapped[float | None]
     last_event: Mapped[int]
-    # Best epoch, gap and verdict; written with the end of a training, so that lists need no second look.
+    # Best epoch, gap and verdict, written at the end of a training, so that lists need no further queries.
     summary: Mapped[dict[str, Any] | None]
-    # From the summary, for sorted lists: below any real figure where there is none.
+    # From the summary, for sorted lists. Lower than any real figure if there is none.
     sort_best: Mapped[float] = mapped_column(server_default="-1")
     sort_gap: Mapped[float] = mapped_column(server_default="-2")
-    # SHA-256 of the held-out splits of its own, where it has folds and has begun.
+    # SHA-256 of its own held-out splits, if it has folds and has started.
     split_digests: Mapped[dict[str, Any] | None]
-    # Where it goes on from, oldest first: who trained which epochs. `[{job, epoch}, …]`, up to and with that epoch.
+    # The jobs that it continues, oldest first, each with the last epoch that it trained: `[{job, epoch}, …]`.
     continues: Mapped[list[Any] | None]
-    # Whose weights it starts from, and which layers take them.
+    # The source of its first weights, and the layers that take them.
     initial: Mapped[dict[str, Any] | None]
-    # The uploaded network before its blocks, as heldout/spec/backbone.py has it.
+    # The uploaded network before its blocks, see heldout/spec/backbone.py.
     backbone: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]
@@ -211,31 +217,31 @@ class JobRow(Base):
 
 
 class JobMetadataRow(Base):
-    """A pair of a job's metadata, by which lists find it: the truth is in the job's row."""
+    """A pair of a job's metadata, for finding the job. The job's row is authoritative."""
 
     __tablename__ = "job_metadata"
 
     owner: Mapped[str] = mapped_column(String(128), primary_key=True)
-    # A pair itself could be longer than what PostgreSQL indexes.
+    # A pair itself may be too long for an index of PostgreSQL.
     pair_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class AttemptRow(Base):
-    """One try of a worker at a job, from the epoch that it starts after."""
+    """One attempt of a worker at a job."""
 
     __tablename__ = "attempts"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     worker: Mapped[str] = mapped_column(String(128))
-    # Whole epochs that it continues from, once it trains; older attempts' rows after them are hidden.
+    # The completed epochs that it continues from, once it trains. Hides older attempts' rows after them.
     start_epoch: Mapped[int | None]
     started_at: Mapped[datetime]
 
 
 class EpochRow(Base):
-    """What one attempt measured after one epoch."""
+    """The measurements of one attempt after one epoch."""
 
     __tablename__ = "epochs"
     __table_args__ = (
@@ -260,7 +266,7 @@ class EpochRow(Base):
 
 
 class ResultRow(Base):
-    """The figures of the kept weights: one a job, written with its success."""
+    """The figures of the kept weights, one row per successful job."""
 
     __tablename__ = "results"
 
@@ -273,11 +279,11 @@ OF_A_FOLD = "fold IS NOT NULL"
 
 
 class LabelReadRow(Base):
-    """One look of an owner at the labels of a held-out split. Rows stay when jobs and datasets are deleted."""
+    """An owner's look at the labels of a held-out split. Rows stay when jobs and datasets are deleted."""
 
     __tablename__ = "label_reads"
     __table_args__ = (
-        # What counts once: a retry or a repeated request finds its row here.
+        # Makes retries and repeated requests count once.
         Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
         Index("ix_label_reads_list", "owner", "digest", "id"),
         Index("ix_label_reads_subject", "subject_id", "split"),
@@ -293,20 +299,20 @@ class LabelReadRow(Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128))
-    # SHA-256 of the split's images and labels; see store/label_reads.py where that is not known.
+    # SHA-256 of the split's images and labels, or its stand-in, see store/label_reads.py.
     digest: Mapped[str] = mapped_column(String(80))
-    subject_object: Mapped[str] = mapped_column(String(16))  # job, or dataset where labels were handed out
-    subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
-    epoch: Mapped[int]  # of the weights that met the labels; 0 where none did
+    subject_object: Mapped[str] = mapped_column(String(16))  # Job, model, or dataset if labels were shown.
+    subject_id: Mapped[str] = mapped_column(String(40))  # Its row may be gone.
+    epoch: Mapped[int]  # The epoch of the measured weights. 0 without weights.
     split: Mapped[str] = mapped_column(String(16))  # validation, test
-    fold: Mapped[int | None]  # from 0, where the images are not the dataset's split but a job's own
+    fold: Mapped[int | None]  # from 0, if the images are a job's own fold
     what: Mapped[ReadKind]
     dataset_id: Mapped[str] = mapped_column(String(40))  # its row may be deleted
     created_at: Mapped[datetime]
 
 
 class ArtifactRow(Base):
-    """A file that an attempt has left in the blob store for clients."""
+    """A file that an attempt has stored for clients."""
 
     __tablename__ = "artifacts"
 
@@ -315,52 +321,52 @@ class ArtifactRow(Base):
     name: Mapped[ArtifactName] = mapped_column(primary_key=True)
     format: Mapped[ArtifactFormat] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(256))
-    size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null where an earlier release stored it
-    sha256: Mapped[str | None] = mapped_column(String(64))  # likewise
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null if an earlier release stored it
+    sha256: Mapped[str | None] = mapped_column(String(64))  # null if an earlier release stored it
 
 
 class ExportRow(Base):
-    """The model of a training, or the ensemble of an evaluation's study, for another runtime: how that went."""
+    """The export of a training's model, or of the ensemble of an evaluation's study."""
 
     __tablename__ = "exports"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     format: Mapped[ExportFormat] = mapped_column(primary_key=True)
     status: Mapped[ExportStatus]
-    export_job_id: Mapped[str] = mapped_column(String(40))  # the last job that was to write it
-    error: Mapped[dict[str, Any] | None]  # code and detail, where it failed
-    report: Mapped[dict[str, Any] | None]  # of the proof, where it is stored
-    # Of the file, where one is stored: earlier releases stored none with the proof of a `.keras` file.
+    export_job_id: Mapped[str] = mapped_column(String(40))  # the last job that was queued to write it
+    error: Mapped[dict[str, Any] | None]  # code and detail, if it failed
+    report: Mapped[dict[str, Any] | None]  # of the check, if it is stored
+    # The stored file, if any. Earlier releases stored none with the check of a `.keras` file.
     key: Mapped[str | None] = mapped_column(String(256))
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
 
     @property
     def digest(self) -> FileDigest | None:
-        """What was stored."""
+        """The digest of the stored file."""
         return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
 
 
 class FileDigestRow(Base):
-    """What a dataset's file was when it was stored; absent where an earlier release has stored it."""
+    """The digest of a dataset's file. Absent if an earlier release stored the file."""
 
     __tablename__ = "file_digests"
 
     key: Mapped[str] = mapped_column(String(256), primary_key=True)  # in the blob store
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
-    blocks: Mapped[bytes | None]  # see models/digests.py; of a file of which parts are read
+    blocks: Mapped[bytes | None]  # for a file that is read in part, see models/digests.py
 
 
 class CheckpointRow(Base):
-    """A stored state from which a later attempt continues."""
+    """A stored state that a later attempt can continue from."""
 
     __tablename__ = "checkpoints"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
-    epoch: Mapped[int] = mapped_column(primary_key=True)  # whole epochs done
-    step: Mapped[int] = mapped_column(primary_key=True)  # steps done of the next one
+    epoch: Mapped[int] = mapped_column(primary_key=True)  # completed epochs
+    step: Mapped[int] = mapped_column(primary_key=True)  # completed steps of the next epoch
     key: Mapped[str] = mapped_column(String(256))
     created_at: Mapped[datetime]
 
@@ -383,7 +389,7 @@ class EventRow(Base):
             sqlite_where=text(NUMBERED),
             postgresql_where=text(NUMBERED),
         ),
-        # Events that wait for their number in their owner's stream.
+        # Events that have no number in their owner's stream yet.
         Index(
             "ix_events_unnumbered",
             "owner",
@@ -393,13 +399,13 @@ class EventRow(Base):
         ),
     )
 
-    # The order of writing. It is no cursor: transactions commit in another order.
+    # The write order. Not usable as a cursor, because transactions commit in another order.
     position: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
     subject_id: Mapped[str] = mapped_column(String(40))
-    id: Mapped[int]  # counts from 1 for each subject
-    owner: Mapped[str | None] = mapped_column(String(128))  # null: it is in no owner's stream
-    owner_number: Mapped[int | None] = mapped_column(BigInteger)  # given after the commit, see store/owner_events.py
+    id: Mapped[int]  # from 1 for each subject
+    owner: Mapped[str | None] = mapped_column(String(128))  # null: not in any owner's stream
+    owner_number: Mapped[int | None] = mapped_column(BigInteger)  # assigned after the commit, see store/owner_events.py
     type: Mapped[str] = mapped_column(String(32))
     level: Mapped[str] = mapped_column(String(8))
     message: Mapped[str] = mapped_column(Text)
@@ -408,7 +414,7 @@ class EventRow(Base):
 
 
 class OwnerStreamRow(Base):
-    """The number of the last event in an owner's stream: it only grows, also where events are deleted."""
+    """The number of the last event in an owner's stream. It only grows, even if events are deleted."""
 
     __tablename__ = "owner_streams"
 
@@ -417,31 +423,31 @@ class OwnerStreamRow(Base):
 
 
 class CalibrationRow(Base):
-    """How fast a machine trains, as its worker has measured it; of `gpu`, that a worker there has some, and lives."""
+    """A machine's training speed, as measured by its worker. For `gpu`: the GPUs of its live worker."""
 
     __tablename__ = "calibrations"
 
     host: Mapped[str] = mapped_column(String(128), primary_key=True)
     device: Mapped[str] = mapped_column(String(8), primary_key=True)
-    facts: Mapped[dict[str, Any]]  # what the figures hold for
+    facts: Mapped[dict[str, Any]]  # what the figures were measured for
     speed: Mapped[dict[str, Any]]
     measured_at: Mapped[datetime]
 
 
 class WorkerMemoryRow(Base):
-    """What a worker has of memory for its jobs, and when it last said so."""
+    """A worker's memory for jobs, and when it last reported it."""
 
     __tablename__ = "worker_memory"
 
     worker: Mapped[str] = mapped_column(String(128), primary_key=True)
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
-    # Images of one job that take more are read from their file; null: an earlier release has reported.
+    # A job's images that take more are read from their file. Null: reported by an earlier release.
     resident_bytes: Mapped[int | None] = mapped_column(BigInteger)
     seen_at: Mapped[datetime]
 
 
 class IdempotencyRow(Base):
-    """The answer to a request that bore an Idempotency-Key."""
+    """The answer to a request with an Idempotency-Key."""
 
     __tablename__ = "idempotency_keys"
 

@@ -1,4 +1,4 @@
-"""The tables of who may do what and has done what: keys, log-ins, the activity log; and of webhooks."""
+"""The tables of keys, sessions, the activity log, and webhooks."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ ALL_SCOPES = '["read", "write", "admin"]'
 
 
 class KeyRow(Base):
-    """An API key: its secret is kept as a hash only."""
+    """An API key. Only a hash of its secret is stored."""
 
     __tablename__ = "api_keys"
 
@@ -20,7 +20,7 @@ class KeyRow(Base):
     owner: Mapped[str] = mapped_column(String(128), index=True)
     secret_sha256: Mapped[str] = mapped_column(String(64))
     scopes: Mapped[list[Any]] = mapped_column(server_default=text(f"'{ALL_SCOPES}'"))
-    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made; null: by the operator
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key that created it; null: the operator
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # written some seconds later
@@ -28,14 +28,14 @@ class KeyRow(Base):
 
 
 class ActivityRow(Base):
-    """Who did what to what, from where. Triggers keep entries from being changed, and from going within a day."""
+    """Who did what to what, from where. Triggers prevent changes, and deletions within a day."""
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("ix_audit_log_list", "owner", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128))  # whose things they are
-    key_id: Mapped[str | None] = mapped_column(String(32))  # null: the operator, by a command
+    owner: Mapped[str] = mapped_column(String(128))  # the owner of the changed thing
+    key_id: Mapped[str | None] = mapped_column(String(32))  # null: the operator, with a command
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str | None] = mapped_column(String(160))
     address: Mapped[str | None] = mapped_column(String(64))
@@ -44,20 +44,20 @@ class ActivityRow(Base):
 
 
 class SessionRow(Base):
-    """A browser that is logged in by a key, or a link by which one can log in: its secret is kept as a hash only."""
+    """A browser's session, or a link to log in with. Only a hash of its secret is stored."""
 
     __tablename__ = "sessions"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
     secret_sha256: Mapped[str] = mapped_column(String(64))
-    is_link: Mapped[bool]  # good for one log-in, which makes a session of its own
+    is_link: Mapped[bool]  # valid for one log-in, which creates a separate session
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class WebhookRow(Base):
-    """Where an owner wants to hear of events. Secrets are sealed by `models/secret_box.py`: they sign messages."""
+    """An address that an owner's events are sent to. Secrets are encrypted by `models/secret_box.py`."""
 
     __tablename__ = "webhooks"
 
@@ -69,16 +69,16 @@ class WebhookRow(Base):
     disabled_reason: Mapped[str | None] = mapped_column(String(128))
     secret: Mapped[str] = mapped_column(Text)
     previous_secret: Mapped[str | None] = mapped_column(Text)
-    previous_until: Mapped[datetime | None]  # the previous secret signs too until then
-    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made
-    failures: Mapped[int] = mapped_column(server_default="0")  # attempts since the last one that succeeded
-    failing_since: Mapped[datetime | None]  # the first of them
+    previous_until: Mapped[datetime | None]  # until then, the previous secret also signs
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key that created it
+    failures: Mapped[int] = mapped_column(server_default="0")  # failed attempts since the last success
+    failing_since: Mapped[datetime | None]  # time of the first of them
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
 
 
 class DeliveryRow(Base):
-    """One event for one webhook: the outbox while it is pending, the log afterwards."""
+    """One event for one webhook: part of the outbox while it is pending, and of the log afterwards."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -96,9 +96,9 @@ class DeliveryRow(Base):
     type: Mapped[str] = mapped_column(String(32))
     subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
     subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
-    payload: Mapped[dict[str, Any]]  # the subject's view when the event was written
+    payload: Mapped[dict[str, Any]]  # the subject's view at the time of the event
     status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed
-    attempts: Mapped[int]  # since it was last asked for
+    attempts: Mapped[int]  # since it was last requested
     fence: Mapped[int]  # grows with each claim
     log: Mapped[list[Any]]
     due_at: Mapped[datetime | None]

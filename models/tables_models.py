@@ -1,4 +1,4 @@
-"""The table of models that owners have uploaded."""
+"""The table of uploaded models."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from models.table_base import Base, make_named_text
 
 
 class ModelRow(Base):
-    """A model's file, and what was found in it. A deleted model has no row."""
+    """An uploaded model and the facts from its file. A deleted model has no row."""
 
     __tablename__ = "models"
     __table_args__ = (Index("ix_models_list", "owner", "id"),)
@@ -20,12 +20,14 @@ class ModelRow(Base):
     owner: Mapped[str] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
     status: Mapped[ModelStatus] = mapped_column(make_named_text(ModelStatus))
-    key: Mapped[str] = mapped_column(String(256))  # of its file in the blob store, until it is rejected
+    key: Mapped[str] = mapped_column(String(256))  # its file's key, until it is rejected
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
-    check_job: Mapped[str] = mapped_column(String(40))  # the job that reads it for the first time; its row may be gone
+    check_job: Mapped[str] = mapped_column(String(40))  # the job that checks it; its row may be gone
     facts: Mapped[dict[str, Any] | None]  # see heldout/spec/model_facts.py
-    layers: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # likewise; lists of models do without
+    layers: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True
+    )  # see heldout/spec/model_facts.py; not loaded in lists
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]

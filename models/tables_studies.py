@@ -1,4 +1,4 @@
-"""The tables of studies: what is compared, and which training of a study a job is."""
+"""The tables of studies and of their trainings."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from models.table_base import Base
 
 
 class StudyRow(Base):
-    """A comparison of remedies, or a learning curve. Its row is locked before any of its jobs is added."""
+    """A comparison of remedies, or a learning curve. Its row is locked before jobs are added to it."""
 
     __tablename__ = "studies"
     __table_args__ = (
@@ -29,21 +29,21 @@ class StudyRow(Base):
     name: Mapped[str] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve
     status: Mapped[StudyStatus]
-    cancel_requested: Mapped[bool]  # a client asked to cancel it, and some of its jobs still run
+    cancel_requested: Mapped[bool]  # a client asked to cancel it, but some of its jobs are still running
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
     spec: Mapped[dict[str, Any]]  # of the base
-    spec_bytes: Mapped[int | None]  # of `spec` and `plan`, where its owner's quota counts them
+    spec_bytes: Mapped[int | None]  # size of `spec` and `plan`, if the owner's quota counts them
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
-    base_job: Mapped[str | None] = mapped_column(String(40))  # whose spec is the base; its row may be gone
-    remedies: Mapped[list[Any]]  # their names, as asked for or chosen
-    plan: Mapped[dict[str, Any]]  # what is fixed when it begins, see analysis/studies/stored.py
-    found: Mapped[dict[str, Any]]  # what its trainings have shown so far, as its view has it
+    base_job: Mapped[str | None] = mapped_column(String(40))  # The job whose spec is the base. Its row may be gone.
+    remedies: Mapped[list[Any]]  # Their names, as requested or chosen.
+    plan: Mapped[dict[str, Any]]  # Fixed at its start, see analysis/studies/stored.py.
+    found: Mapped[dict[str, Any]]  # The results so far, in the form of its view.
     user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")  # of each of its jobs
     priority: Mapped[int]
     evaluation: Mapped[str | None] = mapped_column(String(40))  # the job that measures base and winner on test
-    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it has found, see analysis/studies/stored.py
-    test_failed: Mapped[str | None] = mapped_column(Text)  # why there will be none
+    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # the results of that job, see analysis/studies/stored.py
+    test_failed: Mapped[str | None] = mapped_column(Text)  # why there will be no such results
     last_event: Mapped[int]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -51,7 +51,7 @@ class StudyRow(Base):
 
 
 class StudyRunRow(Base):
-    """Which training of a study a job is: there is one job for each, ever."""
+    """The training of a study that a job is. Each training has only one job."""
 
     __tablename__ = "study_runs"
     __table_args__ = (
@@ -65,7 +65,7 @@ class StudyRunRow(Base):
     arm: Mapped[str] = mapped_column(String(128))
     purpose: Mapped[str] = mapped_column(String(16))
     seed: Mapped[int]
-    fold: Mapped[int]  # -1 where it has the dataset's own split: nulls would not be equal
+    fold: Mapped[int]  # -1 for the dataset's own split, because nulls are not equal in a unique constraint
     fold_seed: Mapped[int]
     variant: Mapped[int]
     scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see analysis/studies/stored.py

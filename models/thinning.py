@@ -1,4 +1,4 @@
-"""Fewer epochs of a long history, such that a curve drawn through them looks as it does through all."""
+"""Thins out long histories so that their curves look the same."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -8,7 +8,7 @@ MIN_POINTS = 10
 
 
 class MeasuredEpoch(Protocol):
-    """What thinning looks at: the validation loss, or the training loss where there is none."""
+    """The losses that thinning uses: the validation loss, or the training loss without one."""
 
     train_loss: float | None
     validation_loss: float | None
@@ -18,10 +18,10 @@ Epoch = TypeVar("Epoch", bound=MeasuredEpoch)
 
 
 def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
-    """At most `points` of the epochs, in order: first, last and best, and of each stretch the lowest and the highest.
+    """Keep at most `points` epochs: the first, last and best one, and the lowest and highest of each stretch.
 
     Args:
-        points: at least MIN_POINTS. Where there are no more epochs than that, all of them stay.
+        points: at least MIN_POINTS. Shorter histories are kept completely.
     """
     if len(epochs) <= points:
         return list(epochs)
@@ -36,6 +36,6 @@ def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
 
 
 def _get_height(epoch: MeasuredEpoch) -> float:
-    """A loss that is not known is a peak: a training that diverges is seen."""
+    """Treat a missing loss as a peak, so that a diverging training stays visible."""
     loss = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
     return loss if loss is not None and isfinite(loss) else float("inf")

@@ -1,4 +1,4 @@
-"""What is told of an owner's usage, between the store and the views."""
+"""An owner's usage, passed from the store to the views."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from heldout.work.kinds import JobKind
 
 @dataclass
 class Used:
-    """What the jobs of one bucket and one group have used. key_id and kind: null where they are not told apart."""
+    """The usage of one bucket and group. key_id, kind: None unless grouped by them."""
 
     start: datetime
     key_id: str | None
@@ -20,7 +20,7 @@ class Used:
 
 @dataclass(frozen=True)
 class QuotaState:
-    """allowed: None where there is no bound."""
+    """The state of one quota. allowed: None if unlimited."""
 
     quota: Quota
     used: float

@@ -1,6 +1,6 @@
-"""Studies whose data are not there yet: a fixed version is being made, or its copies are still being looked for.
+"""Studies that wait for their data: for a fixed version, or for the search for copies.
 
-Such a study has a row at once, and its trainings begin when the reconciler finds its data ready.
+Such a study has a row from the beginning. Its trainings start when the reconciler finds its data ready.
 """
 
 from typing import Any
@@ -35,10 +35,10 @@ def order(
     max_ingest_s: float,
     reading: Session | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
-    """Begin a study, or let it wait for its data. Arguments and errors are those of `study_orders.order`.
+    """Start a study, or let it wait for its data. Other arguments and errors are those of `study_orders.order`.
 
     Args:
-        max_ingest_s: how long the making of a fixed version may take.
+        max_ingest_s: the time limit for making a fixed version.
     """
     try:
         return study_orders.order(session, blobs, owner, asked, max_parameters=max_parameters, reading=reading)
@@ -56,7 +56,7 @@ def order(
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
-    """What a study would do, on the data as they are; while copies are not known, also that it would wait for them."""
+    """Estimate what a study would do on the data as they are, and whether it would wait for the search for copies."""
     if asked.data == "fix":
         asked = asked.model_copy(update={"data": "as_they_are"})
     try:
@@ -67,21 +67,21 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
 
 
 def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int) -> None:
-    """Begin each waiting study whose data have come; one that cannot begin any more fails, and says why."""
+    """Start each waiting study whose data are ready. A study that can no longer start fails with the reason."""
     with database.read() as session:
         waiting = studies.list_waiting(session)
     for study_id in waiting:
         with database.read() as reading, database.write() as session:
-            _begin(session, reading, blobs, study_id, max_parameters)
+            _start(session, reading, blobs, study_id, max_parameters)
 
 
-def _begin(session: Session, reading: Session, blobs: Blobs, study_id: str, max_parameters: int) -> None:
+def _start(session: Session, reading: Session, blobs: Blobs, study_id: str, max_parameters: int) -> None:
     study = reading.get(StudyRow, study_id)
     if study is None or not studies.is_waiting(study):
         return
     dataset = reading.get_one(DatasetRow, study.dataset_id)
     if dataset.deleted_at is not None or dataset.status is DatasetStatus.REJECTED:
-        detail = f"{dataset.name}@{dataset.version} could not be made, so there is nothing to compare remedies on."
+        detail = f"{dataset.name}@{dataset.version} could not be made, so remedies cannot be compared."
         fail(session, study_id, "dataset_not_ready", f"{detail} Its page says why.")
         return
     if not _are_ready(dataset, study.plan["waits_for"]):
@@ -100,13 +100,13 @@ def _begin(session: Session, reading: Session, blobs: Blobs, study_id: str, max_
             waiting=study,
         )
     except (QuotaExceeded, StorageUnavailable, CopiesNotKnown):
-        return  # it is tried again
+        return  # the next round retries
     except HeldoutError as error:
         fail(session, study_id, error.code, error.detail)
 
 
 def _are_ready(dataset: DatasetRow, waits_for: WaitsFor) -> bool:
-    """Whether the images are there and their copies are known, or cannot be known."""
+    """Whether the images are ready and the search for copies has ended."""
     known = dataset.relations_status in {RelationsStatus.STORED, RelationsStatus.FAILED}
     return dataset.status is DatasetStatus.READY and (known or waits_for == "fixed_version")
 
@@ -126,12 +126,12 @@ def _wait(
     dataset: DatasetRow,
     waits_for: WaitsFor,
 ) -> tuple[StudyRow, DatasetRow]:
-    """Write the row of a study that begins later, and say in its first event what it waits for."""
+    """Add the row of a study that starts later, and an event that says what it waits for."""
     study_id, version = make_id("std"), f"{dataset.name}@{dataset.version}"
     spec = read_training_spec(job) if job is not None else asked.spec
     assert spec is not None
     spec = spec.model_copy(update={"name": None, "dataset": version})
-    plan = _plan_of(asked, spec, waits_for, dataset, accounts.get_request_key(session))
+    plan = _make_waiting_plan(asked, spec, waits_for, dataset, accounts.get_request_key(session))
     kept = spec.model_dump_json()
     spec_bytes = count_bytes(kept, asked.model_dump_json())
     quotas.require_room(session, owner, spec_bytes=spec_bytes or 0)
@@ -147,19 +147,19 @@ def _wait(
         base_job=asked.job,
         remedies=[],
         plan=plan,
-        found=_make_nothing_found(),
+        found=_make_empty_results(),
         user_metadata=dict(asked.metadata),
         priority=0 if asked.priority is None else asked.priority,
     )
     data = {"waits_for": waits_for, "dataset": dataset.id}
-    events.add(session, study_id, "study.waiting", f"It waits: {describe_wait(plan, version)}.", data=data)
+    events.add(session, study_id, "study.waiting", f"Waiting: {describe_wait(plan, version)}.", data=data)
     return studies.find(session, owner, study_id)
 
 
-def _plan_of(
+def _make_waiting_plan(
     asked: StudySpec, spec: JobSpec, waits_for: WaitsFor, dataset: DatasetRow, key: str | None
 ) -> dict[str, Any]:
-    """What stands in place of a plan: all that was asked for."""
+    """Make the stand-in for a plan, which contains the whole request."""
     validation = (dataset.splits or {}).get("validation", {}).get("count", 0)
     splits = choose_splits(validation, has_folds=spec.folds is not None) if asked.splits == "auto" else asked.splits
     return {
@@ -174,7 +174,7 @@ def _plan_of(
     }
 
 
-def _make_nothing_found() -> dict[str, Any]:
+def _make_empty_results() -> dict[str, Any]:
     base = ArmView(
         name=BASE_ARM, patch={}, status="racing", jobs=[], seeds=0, train=None, validation=None, difference=None
     )

@@ -1,6 +1,6 @@
-"""Wake-ups: how workers hear through the broker that a job waits, on which queue, and when that is repeated.
+"""Wake-ups: messages through the broker that tell workers about waiting jobs.
 
-For the API and the workers alike. Celery itself is imported by its two users alone, which pass their app in.
+Used by the API and the workers. Only these two import Celery, and pass their app in.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import Any, Self
 from sqlalchemy.orm import Session
 
 TASK = "heldout.wake"
-# The queue that all workers read, and the one that only workers with GPUs read.
+# The queue of all workers, and the queue of workers with GPUs.
 QUEUE, GPU_QUEUE = "train", "train.gpu"
-# A broker that accepts connections and never answers is given up after this: the publisher has other things to do.
+# How long to wait for a broker that accepts connections but never answers.
 BROKER_TIMEOUT_S = 1.0
 _NOTED = "wake_ups"
 BROKER_TIMEOUTS = {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
@@ -20,24 +20,24 @@ BROKER_TIMEOUTS = {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_timeout":
 
 @dataclass(frozen=True)
 class WakeUp:
-    """A message that a job waits, for the queue whose workers can claim it. Published once its row is committed."""
+    """A message about a waiting job, for a queue whose workers can claim it. Published after its row is committed."""
 
     job_id: str
     queue: str
 
     @classmethod
     def for_job(cls, job_id: str, gpus: int) -> Self:
-        """The wake-up for a job that needs so many GPUs, as its row says."""
+        """Make the wake-up for a job that needs this many GPUs."""
         return cls(job_id, GPU_QUEUE if gpus else QUEUE)
 
 
 def note(session: Session, job_id: str, gpus: int) -> None:
-    """Keep a job's wake-up until the session's transaction has committed: `Database.write` then hands it on."""
+    """Note a job's wake-up. `Database.write` announces it after the commit."""
     session.info.setdefault(_NOTED, []).append(WakeUp.for_job(job_id, gpus))
 
 
 def get_noted(session: Session) -> Sequence[WakeUp]:
-    """The wake-ups that were noted."""
+    """Get the noted wake-ups."""
     wake_ups: list[WakeUp] = session.info.get(_NOTED, [])
     return wake_ups
 
@@ -58,13 +58,13 @@ def send(app: Any, wake_up: WakeUp, connection: Any = None) -> None:
 
 
 def send_again(app: Any, wake_ups: Sequence[WakeUp]) -> None:
-    """Publish wake-ups of jobs whose messages may be gone, on those queues alone that hold no message.
+    """Publish wake-ups whose messages may be lost, but only on queues that are empty.
 
-    A worker that takes one message goes on until nothing waits; repeating them while all workers are busy would only
-    fill the broker. Raises kombu's OperationalError.
+    A worker that receives one message claims jobs until none waits. Repeating messages while all workers are busy would
+    only fill the broker. Raises kombu's OperationalError.
     """
     is_empty: dict[str, bool] = {}
-    # A connection of its own: a worker's others wait for their broker as long as it takes.
+    # A separate connection, because a worker's other connections wait for their broker indefinitely.
     with app.connection_for_write(transport_options=BROKER_TIMEOUTS, connect_timeout=BROKER_TIMEOUT_S) as connection:
         for wake_up in wake_ups:
             name = wake_up.queue

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api.departure import DisconnectWatcher
+from api.disconnects import DisconnectWatcher
 from api.http.context import get_current_context
 from api.http.problems import OPEN_INFERENCE
 from api.http.routing import make_router

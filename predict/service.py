@@ -4,8 +4,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.departure import DisconnectWatcher
-from api.http.app_context import AppContext, AskedPrediction, Remembered
+from api.disconnects import DisconnectWatcher
+from api.http.app_context import AppContext, AskedPrediction, TtlCache
 from api.http.context import get_current_context
 from api.turns import Turns
 from heldout.errors import JobNotFound, NoTemperature, OwnerSuspended, PredictionsUnavailable
@@ -50,7 +50,7 @@ class PredictionService:
         self._database = database
         # Owners that are not suspended, and jobs that they have: a suspended owner and a deleted job are refused within
         # a second.
-        self._admitted: Remembered[tuple[str, str], bool] = Remembered()
+        self._admitted: TtlCache[tuple[str, str], bool] = TtlCache()
 
     async def predict(self, request: Request, job_id: str, asked: AskedPrediction) -> Response:
         model = await self.model_of(job_id, asked.wait_s)

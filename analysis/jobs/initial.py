@@ -64,8 +64,8 @@ class Initial:
         return {self.weights.kind: weights.pop("source"), **weights, "taken": list(self.taken), "new": list(self.new)}
 
     @property
-    def told(self) -> dict[str, Any]:
-        """As events tell it."""
+    def event_data(self) -> dict[str, Any]:
+        """The data of events about it."""
         return {self.weights.kind: self.weights.source, "taken": list(self.taken), "new": list(self.new)}
 
     @property

@@ -1,1 +1,1 @@
-"""What stands between sockets and the app: who may connect, how slowly, and with what kind of request."""
+"""Guards between sockets and the app: limits on connections, on slow clients, and on malformed requests."""

@@ -1,8 +1,8 @@
-"""How many connections may be open at once: in all, from one address, and some more for probes alone.
+"""Limits how many connections may be open: in total, per address, and a few extra reserved for probes.
 
-A connection that waits for a request gives way to a new one, first among those of the address of which most wait: who
-opens many and says nothing only drives out their own. Where none waits, one gives way in the same order that is being
-answered, but bears no valid key. One that does stays until it is answered.
+When all places are taken, an idle connection is closed to make room, starting with the address that has the most idle
+ones. A client that opens many connections and sends nothing thus only displaces its own. If no connection is idle, the
+oldest unauthenticated request is closed instead. Requests with a valid key are never cut off.
 """
 
 import ipaddress
@@ -12,30 +12,30 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-# Places for connections that find all others taken; only probes are answered there.
+# Extra places for when all others are taken. Only probes are answered there.
 PLACES_FOR_PROBES = 64
-# Whoever has one address of IPv6 usually has all of its network of this size.
+# A host with one IPv6 address usually owns its whole network of this size.
 HOST_PREFIX_V6 = 64
 
-# What a client is known by; hashable.
+# Identifies a client. Hashable.
 Group = object
 
 
 class TrackedConnection(Protocol):
-    """What the bookkeeping needs of a connection."""
+    """The part of a connection that this module needs."""
 
     address: str
 
     @property
-    def is_known(self) -> bool:
-        """Whether the request that is being answered bears a valid key."""
+    def has_valid_key(self) -> bool:
+        """Whether the request being answered has a valid key."""
 
     def give_way(self) -> None:
         """Close it."""
 
 
 class Place(Enum):
-    """What a new connection may do."""
+    """The place that a new connection gets."""
 
     FULL = auto()
     PROBES_ONLY = auto()
@@ -44,16 +44,16 @@ class Place(Enum):
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Numbers of connections."""
+    """Maximum numbers of connections."""
 
     in_all: int
     per_address: int
-    # Addresses and networks to which `per_address` does not apply: many clients come through each.
+    # `per_address` does not apply to these addresses and networks, because many clients share each of them.
     proxies: tuple[str, ...] = ()
 
 
 class ConnectionPlaces:
-    """The open connections. A new one waits for its first request."""
+    """The open connections. A new connection is idle until its first request."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in limits.proxies)
@@ -61,7 +61,7 @@ class ConnectionPlaces:
         self._for_probes = _Room(PLACES_FOR_PROBES, PLACES_FOR_PROBES)
 
     def enter(self, connection: TrackedConnection) -> Place:
-        """Give a new connection a place, if need be that of one that waits."""
+        """Give a new connection a place, closing an idle connection if needed."""
         group = self.group_of(connection)
         if self._full.enter(connection, group):
             return Place.FULL
@@ -70,9 +70,9 @@ class ConnectionPlaces:
         return Place.NONE
 
     def group_of(self, connection: TrackedConnection) -> Group:
-        """What the client is known by: its address, of IPv6 the network that one host has for itself.
+        """Identify the client by its address, or by its host's whole network for IPv6.
 
-        Clients behind a proxy cannot be told apart: each connection counts as a client of its own.
+        Clients behind a proxy are indistinguishable, so each of their connections counts as a separate client.
         """
         try:
             address = ipaddress.ip_address(connection.address)
@@ -85,65 +85,65 @@ class ConnectionPlaces:
         return connection.address
 
     def has_asked(self, connection: TrackedConnection) -> None:
-        """Let a connection stay until it is answered, if it bears a valid key: a request of it has been read."""
+        """Note that a request was read. If its key is valid, the connection stays open until it is answered."""
         for room in (self._full, self._for_probes):
-            room.set_waiting(connection, waits=False)
+            room.set_idle(connection, is_idle=False)
 
     def is_answered(self, connection: TrackedConnection) -> None:
-        """Put a connection behind all others that wait."""
+        """Mark a connection as idle again. All other idle connections are closed before it."""
         for room in (self._full, self._for_probes):
-            room.set_waiting(connection, waits=True)
+            room.set_idle(connection, is_idle=True)
 
     def leave(self, connection: TrackedConnection) -> None:
-        """Forget a connection; one that has no place is none of ours."""
+        """Forget a connection. Does nothing if it has no place."""
         for room in (self._full, self._for_probes):
             room.leave(connection)
 
 
 class _Room:
-    """So many places, and how many of them one group of connections may have."""
+    """A fixed number of places, with a limit per group of connections."""
 
     def __init__(self, places: int, per_group: int) -> None:
         self._places = places
         self._per_group = per_group
         self._groups: dict[TrackedConnection, Group] = {}
         self._sizes: Counter[Group] = Counter()
-        self._waiting: Waiting = Waiting()
-        # Being answered. Whether they bear a valid key is asked when one has to give way.
-        self._answered: Waiting = Waiting()
+        self._idle = OldestFirst()
+        # Whether these have a valid key is checked only when one of them has to be closed.
+        self._answered = OldestFirst()
 
     def enter(self, connection: TrackedConnection, group: Group) -> bool:
-        """Whether the connection has found a place; one that waits may have lost it."""
+        """Give the connection a place if there is one, closing an idle connection if needed. Returns success."""
         if self._sizes[group] >= self._per_group:
             has_room = self._make_room(lambda among: among.find_oldest(group))
         else:
-            has_room = len(self._groups) < self._places or self._make_room(Waiting.find_oldest_of_largest)
+            has_room = len(self._groups) < self._places or self._make_room(OldestFirst.find_oldest_of_largest)
         if has_room:
             self._groups[connection] = group
             self._sizes[group] += 1
-            self._waiting.add(connection, group)
+            self._idle.add(connection, group)
         return has_room
 
-    def set_waiting(self, connection: TrackedConnection, *, waits: bool) -> None:
+    def set_idle(self, connection: TrackedConnection, *, is_idle: bool) -> None:
         group = self._groups.get(connection)
         if group is not None:
-            (self._answered if waits else self._waiting).discard(connection, group)
-            (self._waiting if waits else self._answered).add(connection, group)
+            (self._answered if is_idle else self._idle).discard(connection, group)
+            (self._idle if is_idle else self._answered).add(connection, group)
 
     def leave(self, connection: TrackedConnection) -> None:
         group = self._groups.pop(connection, None)
         if group is not None:
-            self._waiting.discard(connection, group)
+            self._idle.discard(connection, group)
             self._answered.discard(connection, group)
             self._sizes[group] -= 1
             if not self._sizes[group]:
                 del self._sizes[group]
 
-    def _make_room(self, find: Callable[["Waiting"], TrackedConnection | None]) -> bool:
-        """Close a connection that waits, or one of a stranger; False where there is none."""
-        connection = find(self._waiting)
-        while connection is None and (connection := find(self._answered)) is not None and connection.is_known:
-            # It stays; until its next request it is not asked again.
+    def _make_room(self, find: Callable[["OldestFirst"], TrackedConnection | None]) -> bool:
+        """Close an idle or else an unauthenticated connection. Returns False if there is neither."""
+        connection = find(self._idle)
+        while connection is None and (connection := find(self._answered)) is not None and connection.has_valid_key:
+            # Its key is valid, so it stays, and is not considered again until its next request.
             self._answered.discard(connection, self._groups[connection])
             connection = None
         if connection is None:
@@ -153,16 +153,16 @@ class _Room:
         return True
 
 
-class Waiting:
-    """Idle connections, grouped by client as far as clients can be told apart.
+class OldestFirst:
+    """Connections in the order of their arrival, grouped by client.
 
-    Each method takes the same time however many wait, since strangers decide how often they are called.
+    Each method takes constant time, because unauthenticated clients decide how often they are called.
     """
 
     def __init__(self) -> None:
-        # The one that has waited longest comes first. OrderedDict finds it at once; a dict passes over what has left.
+        # The oldest connection comes first. A plain dict would scan past deleted entries to find it.
         self._groups: dict[Group, OrderedDict[TrackedConnection, None]] = {}
-        # Largest groups first; of equal ones, the group that has had that size for longest.
+        # Groups by size; among those of equal size, the group that has had it longest comes first.
         self._by_size: dict[int, OrderedDict[Group, None]] = {}
         self._largest = 0
 
@@ -181,17 +181,17 @@ class Waiting:
                 del self._groups[group]
 
     def find_oldest(self, group: Group) -> TrackedConnection | None:
-        """The connection of a group that has waited longest."""
+        """The oldest connection of a group."""
         return next(iter(self._groups.get(group, ())), None)
 
     def find_oldest_of_largest(self) -> TrackedConnection | None:
-        """The same of the group of which most wait; where each has one connection, the longest waiting of all."""
+        """The oldest connection of the largest group. If all groups have one connection, the oldest of all."""
         if not self._largest:
             return None
         return self.find_oldest(next(iter(self._by_size[self._largest])))
 
     def _resize(self, group: Group, before: int, after: int) -> None:
-        """Note that one connection has come or gone: `after` is `before` plus or minus 1."""
+        """Update the size of a group after one connection was added or removed."""
         if before:
             same_size = self._by_size[before]
             del same_size[group]

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with what it lacks: limits of connections, deadlines, and a strict reading of heads."""
+"""uvicorn's HTTP protocol, extended by connection limits, deadlines and strict parsing of heads."""
 
 import asyncio
 import fcntl
@@ -19,28 +19,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from api.connections.heads import find_refusal
 from api.connections.places import ConnectionPlaces, Group, Place
 from api.http.problems import make_problem_response
-from api.http.request_id import KNOWN, PROBED_PATHS
+from api.http.request_id import HAS_VALID_KEY, PROBED_PATHS
 from api.turns import Turns
 from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
 from models.ids import make_id
 
 MAX_UNSENT_BYTES = 128 * 1024
 READ_BYTES = 64 * 1024
-# Of an answer so much is handed on at a time, and the next once the client has taken most of it.
+# Answers are handed on in pieces of this size, the next one when the client has taken most of the last.
 PIECE_BYTES = 64 * 1024
-# A client with so much of an answer still to take is expected to take it at the least rate of bodies.
+# A client with this much of an answer still to read must read it at the minimum rate of bodies.
 BACKLOG_BYTES = 16 * 1024
-# How long a client may pause within a body, and may take none of an answer that waits for it.
+# How long a client may pause while sending a body or reading an answer.
 PATIENCE_S = 30.0
 TURNS_AT_ONCE = 24
-# A turn ends with the start of the answer, or after so long: what waits for its client or for a change is no work.
+# A turn ends when the answer starts, or after this time: waiting for a client or for a change is not work.
 LONGEST_TURN_S = 0.2
-# How much longer the turn of a request lasts that bears no valid key: TURNS_AT_ONCE / 0.1 s are 240 of those a second.
+# The turn of a request without a valid key lasts this much longer: at most TURNS_AT_ONCE / 0.1 s = 240 per second.
 STRANGERS_REST_S = 0.1
 
 
 class ReceivePace:
-    """A least rate over any stretch of a body: a client that was quick before may pause no longer than another one."""
+    """A minimum rate over any stretch of a body. Having been fast earlier earns a client no longer pause."""
 
     def __init__(self, bytes_per_s: float, patience_s: float = PATIENCE_S) -> None:
         self._bytes_per_s = bytes_per_s
@@ -48,7 +48,7 @@ class ReceivePace:
         self._left_s = patience_s
 
     def note(self, received_bytes: int, waited_s: float) -> None:
-        """So many bytes came within a time in which we were ready to take more."""
+        """Count the bytes received during a time in which the server was ready to receive more."""
         earned_s = received_bytes / self._bytes_per_s
         self._left_s = min(self._patience_s, self._left_s + earned_s) - waited_s
 
@@ -61,14 +61,14 @@ class ReceivePace:
 class Deadlines:
     """How long clients may take."""
 
-    # From the first byte of a request, or from the start of the connection, to the end of the headers.
+    # Time from the start of the connection, or the first byte of a later request, to the end of the headers.
     head_s: float
-    # Bytes a second of a body, over any stretch longer than PATIENCE_S.
+    # Bytes per second of a body, over any stretch longer than PATIENCE_S.
     min_body_rate: float
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. `check` is called each second, by the server."""
+    """One connection. The server calls `check` every second."""
 
     def __init__(
         self, *uvicorns: Any, places: ConnectionPlaces, turns: Turns | None, deadlines: Deadlines, **named: Any
@@ -87,16 +87,16 @@ class GuardedProtocol(H11Protocol):
         self._written_bytes = 0  # of answers, since the last check
         self._taking_pace = ReceivePace(deadlines.min_body_rate)
         self._unsent_bytes = 0
-        self._sent_at = 0.0  # when the other side last took something, or had nothing to take
+        self._sent_at = 0.0  # when the client last read something, or had nothing to read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        # asyncio does so itself, but not for connections of a socket that it was handed: an answer's body would wait 40
-        # ms for the other side to acknowledge its head.
+        # asyncio sets this itself, except for connections of a socket passed to it. Without it, an answer's body would
+        # wait 40 ms for the client to acknowledge the head.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # What is not sent yet waits here, where it is seen and bounded, and not in the system's large buffers.
+        # Unsent bytes wait here, where they can be counted and bounded, instead of in the system's large buffers.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-        # asyncio's own is four times as much, which many clients together can make us hold.
+        # asyncio's default is four times as large; many clients together could fill the memory.
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of the selector loop's transports
         self.address = self.client[0] if self.client else ""
         self._head_began_at = self._checked_at = self._sent_at = self.loop.time()
@@ -129,21 +129,21 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a request, or for the rest of its head."""
+        """Whether the connection is waiting for a request or for the rest of its head."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
 
     @property
-    def is_known(self) -> bool:
-        """Whether the request that is being answered bears a valid key; the app notes that."""
-        return not self.is_waiting and KNOWN in self.scope["state"]
+    def has_valid_key(self) -> bool:
+        """Whether the request being answered has a valid key. The app notes that."""
+        return not self.is_waiting and HAS_VALID_KEY in self.scope["state"]
 
     def give_way(self) -> None:
-        """Close the connection, since another one needs its place; what it has not taken yet is dropped."""
+        """Close the connection to free its place. Unsent bytes are dropped."""
         self._cut()
 
     def _cut(self) -> None:
         if self.transport.get_write_buffer_size():
-            # Else the operating system would go on offering what it holds of an answer, for minutes.
+            # Otherwise the operating system would keep trying to send the rest of an answer for minutes.
             no_patience = struct.pack("ii", 1, 0)
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_patience)
         self.transport.abort()
@@ -158,24 +158,24 @@ class GuardedProtocol(H11Protocol):
             return
         elif self.is_waiting:
             if self._head_began_at is not None and now - self._head_began_at > self._deadlines.head_s:
-                self._refuse(RequestTimeout(f"The headers were not whole within {self._deadlines.head_s:g} s."))
+                self._refuse(RequestTimeout(f"The headers were not complete within {self._deadlines.head_s:g} s."))
         elif self.cycle.more_body and self._is_too_slow(received_bytes, waited_s):
             rate = self._deadlines.min_body_rate
             self._refuse(
                 RequestTimeout(
-                    f"The body came more slowly than {rate:g} bytes a second, with pauses of up to {PATIENCE_S:g} s."
+                    f"The body arrived at less than {rate:g} bytes per second. Pauses may last {PATIENCE_S:g} s."
                 )
             )
 
     def _is_too_slow(self, received_bytes: int, waited_s: float) -> bool:
         if self._paced_cycle is not self.cycle:
             self._paced_cycle, self._pace = self.cycle, ReceivePace(self._deadlines.min_body_rate)
-        elif not self.flow.read_paused:  # else it is us who are slow
+        elif not self.flow.read_paused:  # otherwise the server is the slow side
             self._pace.note(received_bytes, waited_s)
         return self._pace.is_too_slow
 
     def _takes_too_slowly(self, now: float, waited_s: float) -> bool:
-        """Whether an answer waits for the other side, which has long taken none of it, or less than the least rate."""
+        """Whether the client has stopped reading an answer, or reads it below the minimum rate."""
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes:
             unsent_bytes += self._count_unacknowledged_bytes()
@@ -190,9 +190,9 @@ class GuardedProtocol(H11Protocol):
         return now - self._sent_at > PATIENCE_S or self._taking_pace.is_too_slow
 
     def _send_in_pieces(self, app: ASGIApp) -> ASGIApp:
-        """The app, of whose answers the connection never holds more than a piece or two.
+        """Wrap the app so that the connection never buffers more than one or two pieces of an answer.
 
-        An answer that the app has whole in memory, perhaps for many clients, would else be copied for each.
+        Otherwise an answer that the app keeps in memory for many clients would be copied for each of them.
         """
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,7 +211,7 @@ class GuardedProtocol(H11Protocol):
         return answer
 
     def _count_unacknowledged_bytes(self) -> int:
-        """What the operating system holds of an answer; its buffers are large, so that a slow client's seem to rest."""
+        """Bytes in the system's large buffers. Without this count, a slow client would seem to read nothing."""
         with suppress(OSError, AttributeError):
             found = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4)
             return int(struct.unpack("i", found)[0])
@@ -221,14 +221,14 @@ class GuardedProtocol(H11Protocol):
         return False  # uvicorn would log three lines for each request that asks for it
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn while it handles h11's error, which says more than its text."""
+        """Answer with a problem. uvicorn calls this while handling h11's error, which says more than `msg`."""
         error = sys.exception()
-        # Some of these texts go on with the bytes as Python has them.
+        # Some of h11's messages end with the received bytes as Python's repr.
         text = str(error or msg).partition(": bytearray(")[0]
         self._refuse(error.refusal if isinstance(error, _HeadRefused) else MalformedRequest(f"{text}."))
 
     def _refuse(self, error: HeldoutError) -> None:
-        """Answer, unless an answer has begun or nothing was asked, and close the connection."""
+        """Send a problem, unless an answer has begun or there is no request, and close the connection."""
         if self.transport.is_closing():
             return
         is_asked = not self.is_waiting or bool(self.conn.trailing_data[0])
@@ -236,7 +236,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.write(self._encode_error(error))
         self.transport.close()
         if not self.is_waiting:
-            # The app hears that its client is gone, and sends nothing after our answer.
+            # Tells the app that its client is gone, so that it sends nothing after this answer.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
@@ -261,7 +261,7 @@ class _HeadRefused(h11.RemoteProtocolError):
 
 
 class _StrictConnection(h11.Connection):
-    """h11's reading of a connection, which sees no head that we refuse."""
+    """h11's connection, which raises before it parses a head that `find_refusal` refuses."""
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE and (refusal := find_refusal(self.trailing_data[0])) is not None:
@@ -270,7 +270,7 @@ class _StrictConnection(h11.Connection):
 
 
 def _restrict_to_probes(app: ASGIApp) -> ASGIApp:
-    """The app for a connection that found all places taken: it answers one request, a probe's."""
+    """Wrap the app for a connection that found all places taken: it answers a single probe."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_and_close(message: Message) -> None:
@@ -285,18 +285,18 @@ def _restrict_to_probes(app: ASGIApp) -> ASGIApp:
 
 
 def wrap_in_turns(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
-    """The app for the connections of one client, which takes turns with others.
+    """Wrap the app for one client's connections, so that clients take turns.
 
-    Requests are read and written by one thread, which those that ask the database must wait for again and again. So
-    only some are under way at once, the others wait, and of those each client's come in turn. One without a valid key
-    takes little; its turn lasts longer than it does, so that no number of strangers keeps that thread busy.
+    One thread reads and writes all requests, and those that query the database wait for it repeatedly. So only
+    TURNS_AT_ONCE requests run at once, and waiting clients are served in turn. The turn of a request without a valid
+    key lasts longer than its work: no number of unauthenticated clients can keep the thread busy.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         turn = await turns.take(group)
 
         def end() -> None:
-            turn.end(0 if KNOWN in scope["state"] else STRANGERS_REST_S)
+            turn.end(0 if HAS_VALID_KEY in scope["state"] else STRANGERS_REST_S)
 
         async def send_and_end(message: Message) -> None:
             end()

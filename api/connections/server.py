@@ -1,4 +1,4 @@
-"""The HTTP server around an app: uvicorn with our limits of connections, deadlines and logs."""
+"""The HTTP server around an app: uvicorn with our own connection limits, deadlines and logs."""
 
 import asyncio
 import ctypes
@@ -22,8 +22,8 @@ from heldout.service.settings import Settings
 
 log = structlog.get_logger("heldout.api")
 
-# Database, blob store, logs, the processes for predictions (up to 256 connections) and what else the process opens
-# beside its clients' connections.
+# Files the process opens besides its clients' connections: database, blob store, logs, and up to 256 connections to
+# the processes that answer predictions.
 OTHER_OPEN_FILES = 500
 TICK_S = 1.0
 # From <malloc.h>.
@@ -31,7 +31,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 class Server(uvicorn.Server):
-    """uvicorn with our limits and our logs instead of its own. Before it stops, it answers clients that wait."""
+    """uvicorn with our own limits and logs. Before it stops, it answers clients that wait for a change."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class Server(uvicorn.Server):
     ) -> None:
         """
         Args:
-            answer_waiting: called before the server stops; it has clients answered that wait for a change.
-            turns: those of clients; None where requests come from one that we trust.
+            answer_waiting: called before the server stops, to answer clients that wait for a change.
+            turns: lets clients take turns. None if the only client is trusted.
         """
         deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
         super().__init__(
@@ -67,9 +67,9 @@ class Server(uvicorn.Server):
         self._exit_asked = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Turn as uvicorn's own loop does, but once a second: all that it has to do then is to set the header `Date`.
+        """Tick once a second instead of ten times: apart from `check`, a tick only updates the `Date` header.
 
-        Whoever asks the server to exit wakes it.
+        `handle_exit` and `ask_to_exit` wake the loop.
         """
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
@@ -81,12 +81,12 @@ class Server(uvicorn.Server):
         self._wake()
 
     def ask_to_exit(self) -> None:
-        """Let the server stop at once; safe in another thread."""
+        """Stop the server now. Safe to call from another thread."""
         self.should_exit = True
         self._wake()
 
     def _wake(self) -> None:
-        """Let the loop turn at once; safe in a signal handler."""
+        """Wake the main loop. Safe to call from a signal handler."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._exit_asked.set)
@@ -104,17 +104,17 @@ class Server(uvicorn.Server):
 
 
 def freeze_what_stays() -> None:
-    """Keep the garbage collector from looking through what is there now; for a process that will only serve.
+    """Exempt all present objects from garbage collection, in a process that will only serve from now on.
 
-    Modules and the app are most of the process' objects. To look through them takes a tenth of a second, in which
-    nobody is answered, and many requests at once bring it on again and again.
+    Most objects belong to modules and the app. Scanning them takes a tenth of a second during which no request is
+    answered, and many concurrent requests trigger it again and again.
     """
     gc.collect()
     gc.freeze()
 
 
 def _choose_limits(settings: Settings) -> ConnectionLimits:
-    """The limits of the settings, or those of the system: without a free file the process could accept nobody."""
+    """Take the limits of the settings, lowered to the open files that the system allows this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = settings.max_connections + PLACES_FOR_PROBES + OTHER_OPEN_FILES
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -129,9 +129,9 @@ def _choose_limits(settings: Settings) -> ConnectionLimits:
 def limit_allocator() -> None:
     """Let threads share two heaps, and return large blocks to the system as soon as they are freed.
 
-    By default each thread may get a heap of its own, and the first large block that is freed raises the size from
-    which blocks are returned at once: after a wave of large bodies hundreds of megabytes would stay with the process.
-    With other C libraries than glibc, such as musl, nothing is done.
+    By default each thread may get its own heap, and freeing a large block raises the size from which blocks are
+    returned at once. After a wave of large bodies, the process would keep hundreds of megabytes. Only glibc has these
+    options; on others, such as musl, this does nothing.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,1 +1,1 @@
-"""What all routes share: API keys, bodies, problems, transactions, the OpenAPI document."""
+"""Shared by all routes: API keys, bodies, problems, transactions, the OpenAPI document."""

@@ -26,79 +26,79 @@ from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 from models.store.keys import Caller
 
-# So long a key that was revoked may still be answered.
-REMEMBERED_S = 1.0
-MAX_REMEMBERED = 10_000
+# A revoked key may still be accepted for this long.
+CACHED_S = 1.0
+MAX_CACHED = 10_000
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Remembered(Generic[Key, Value]):
-    """Values by their keys, each for a second. For one thread."""
+class TtlCache(Generic[Key, Value]):
+    """Keeps each value for a second. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._known: dict[Key, tuple[Value, float]] = {}
+        self._cached: dict[Key, tuple[Value, float]] = {}
 
     def get(self, key: Key) -> Value | None:
-        """None where it is not known, or not any more."""
-        known = self._known.get(key)
-        return None if known is None or known[1] < time.monotonic() else known[0]
+        """The value, or None if it is missing or expired."""
+        cached = self._cached.get(key)
+        return None if cached is None or cached[1] < time.monotonic() else cached[0]
 
     def keep(self, key: Key, value: Value) -> Value:
-        """Give the value back."""
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[key] = value, time.monotonic() + REMEMBERED_S
+        """Store the value, and return it."""
+        if len(self._cached) >= MAX_CACHED:
+            self._cached.clear()
+        self._cached[key] = value, time.monotonic() + CACHED_S
         return value
 
 
-# A look costs statements of the database, and a blob that is written, read and deleted.
-LASTS_S = 2.0
+# A check costs a few SQL statements, and writing, reading and deleting a blob.
+CHECK_LASTS_S = 2.0
 
 
 class Readiness:
-    """The last look, and the next one."""
+    """Whether the service can answer, checked again when the last result is too old."""
 
-    def __init__(self, look: Callable[[], None], lasts_s: float = LASTS_S) -> None:
-        """`look` raises what is wrong; it may block."""
-        self._look = look
+    def __init__(self, check: Callable[[], None], lasts_s: float = CHECK_LASTS_S) -> None:
+        """`check` raises what is wrong. It may block."""
+        self._check = check
         self._lasts_s = lasts_s
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._failure: HeldoutError | None = None
-        self._looking = asyncio.Lock()
-        # A thread of its own: those that answer requests may all be taken.
+        self._checking = asyncio.Lock()
+        # Its own thread, because all threads that answer requests may be busy.
         self._thread = CapacityLimiter(1)
 
     async def require(self) -> None:
-        """Raises what was wrong at the last look, which is a new one where that is too old."""
+        """Raise what the last check found wrong, after a new check if that one is too old."""
         if self._is_old():
-            async with self._looking:
+            async with self._checking:
                 if self._is_old():
-                    await self._look_now()
+                    await self._check_now()
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
     def _is_old(self) -> bool:
-        return monotonic() - self._looked_at > self._lasts_s
+        return monotonic() - self._checked_at > self._lasts_s
 
-    async def _look_now(self) -> None:
+    async def _check_now(self) -> None:
         try:
-            await to_thread.run_sync(self._look, limiter=self._thread)
+            await to_thread.run_sync(self._check, limiter=self._thread)
             self._failure = None
         except HeldoutError as failure:
             self._failure = failure
-        self._looked_at = monotonic()
+        self._checked_at = monotonic()
 
 
 KEY_LOOKUPS_AT_ONCE = 8
-# Files of predictions that are judged side by side.
+# Files of predictions diagnosed at the same time.
 FILES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class AskedPrediction:
-    """What a request for predictions wants beside its images."""
+    """The options of a request for predictions."""
 
     top_k: int
     threshold: float | None
@@ -107,18 +107,18 @@ class AskedPrediction:
 
 
 class PredictionServer(Protocol):
-    """Answers requests for predictions in this process, or passes them on to another one."""
+    """Answers requests for predictions in this process, or forwards them to another process."""
 
     is_here: bool
 
     async def predict(self, request: Request, job_id: str, asked: AskedPrediction) -> Response:
-        """What a job says of the images in the request's body. Raises what the route documents."""
+        """Answer what a job's model predicts for the images in the body. Raises the errors that the route documents."""
 
     async def pass_on(self, request: Request) -> Response:
-        """The answer of another process. Raises PredictionsUnavailable."""
+        """Forward the request to another process. Raises PredictionsUnavailable."""
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release what the server holds."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class AppContext:
     database: Database
     blobs: Blobs
     hub: Hub
-    publisher: Publisher | None  # None: workers look at the database by themselves, some ten times a second
+    publisher: Publisher | None  # None: workers poll the database about ten times a second
     places: SharedPlaces
     uploads: Uploads
     readiness: Readiness
@@ -137,14 +137,14 @@ class AppContext:
     key_uses: KeyUses
     secret_box: SecretBox
     predictions: PredictionServer
-    # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
+    # Invalid keys are looked up too. Without a limit, such requests could occupy every thread.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
-    # By their keys, for routes that are asked often.
-    callers: Remembered[str, Caller] = field(default_factory=Remembered)
+    # Callers by their keys, for routes that are called often.
+    callers: TtlCache[str, Caller] = field(default_factory=TtlCache)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
-    # New studies are written one at a time: on SQLite several large ones would keep all other writers waiting.
+    # New studies are written one at a time: on SQLite, several large ones would block all other writers.
     study_turns: Turns = field(default_factory=lambda: Turns(at_once=1))
-    # Of files of predictions, each of which may take seconds and two hundred megabytes: an owner judges one at a time,
-    # and does not wait for another owner's.
-    judging: Turns = field(default_factory=lambda: Turns(FILES_AT_ONCE, per_group=1))
+    # Diagnosing a file of predictions may take seconds and 200 MB. Each owner has one at a time, and does not wait for
+    # other owners' files.
+    diagnosing: Turns = field(default_factory=lambda: Turns(FILES_AT_ONCE, per_group=1))

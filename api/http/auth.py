@@ -1,4 +1,4 @@
-"""Who sends a request: the API key of its Authorization header or the session of its cookie, and whose that is."""
+"""Finds who sends a request, by the API key of its Authorization header or the session of its cookie."""
 
 from typing import Annotated
 
@@ -12,16 +12,16 @@ from heldout.errors import Unauthenticated
 from models.store import callers, keys
 from models.store.keys import Caller
 
-# How much of a stranger's body is received, and dropped, so that a client which sends before it reads gets its 401.
+# This much of an unauthenticated body is received and dropped, so that clients that send before they read get the 401.
 MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 MAX_UNAUTHENTICATED_BODY_S = 1.0
 
 
 def get_key(request: Request) -> str:
-    """The key of the Authorization header, or without that header the browser's session; empty if there is none.
+    """Get the key of the Authorization header, or without that header the browser's session token. May be empty.
 
     Raises:
-        CrossSiteRequest: a page of another site makes use of the session.
+        CrossSiteRequest: if a page of another site uses the session.
     """
     header = request.headers.get("authorization")
     if header is None:
@@ -31,22 +31,23 @@ def get_key(request: Request) -> str:
     return key if scheme.lower() == "bearer" and keys.is_well_formed(key) else ""
 
 
-async def require_valid_key(request: Request, context: RequestContext, *, is_remembered: bool = False) -> None:
-    """Raises Unauthenticated if the key is not valid; the body of such a request is not kept.
+async def require_valid_key(request: Request, context: RequestContext, *, may_be_cached: bool = False) -> None:
+    """Raise Unauthenticated if the key is not valid, and drop the request's body.
 
-    Args: is_remembered: whether it is enough that the key was valid a second ago.
+    Args:
+        may_be_cached: whether it is enough that the key was valid a second ago.
     """
-    if is_remembered and (caller := context.app.callers.get(context.key)) is not None:
+    if may_be_cached and (caller := context.app.callers.get(context.key)) is not None:
         context.admit(caller)
         return
     try:
         if not callers.is_well_formed(context.key):
             raise Unauthenticated
         await to_thread.run_sync(lambda: context.caller, limiter=context.app.key_lookups)
-        if is_remembered:
+        if may_be_cached:
             context.app.callers.keep(context.key, context.caller)
     except Unauthenticated as error:
-        # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
+        # A client that sent `Expect: 100-continue` sends no body after this answer.
         asked_first = "expect" in request.headers
         if asked_first or not await discard_body(request, MAX_UNAUTHENTICATED_BODY_BYTES, MAX_UNAUTHENTICATED_BODY_S):
             error.headers["Connection"] = "close"
@@ -62,5 +63,5 @@ async def get_unchecked_key() -> str:
 
 
 CallerDep = Annotated[Caller, Depends(require_valid_caller)]
-# For an endpoint that looks the key up itself, in one statement with something else.
+# For endpoints that look up the key themselves, in the same statement as something else.
 KeyDep = Annotated[str, Depends(get_unchecked_key)]

@@ -1,4 +1,4 @@
-"""JSON bodies: received within a limit in the event loop, parsed strictly and validated in a worker thread."""
+"""JSON bodies: received up to a limit in the event loop, then parsed strictly and validated in a worker thread."""
 
 import asyncio
 import json
@@ -21,25 +21,24 @@ from heldout.errors import (
 from heldout.spec.json_pointer import make_pointer
 
 MAX_DEPTH = 64
-# How much of a body that is too large is received, and dropped, so that a client which sends before it reads gets
-# its answer.
+# This much of a too-large body is received and dropped, so that clients that send before they read get their answer.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
-# Of a route that needs no key: a log-in is small.
+# For routes without a key: a log-in is small.
 MAX_OPEN_BODY_BYTES = 4 * 1024
-# What is larger needs a place (`places.py`).
+# Larger bodies need a place (`places.py`).
 LARGE_BODY_BYTES = 64 * 1024
-# Gives the validated value. Raises InvalidSpec.
+# Returns the validated value. Raises InvalidSpec.
 Validate = Callable[[Any], Any]
-# Stands for a refused body where FastAPI wants its content; no model accepts it.
+# Given to FastAPI as the content of a refused body. No model accepts it.
 REFUSED = object()
 
 
 class JsonRequest(Request):
-    """A request whose JSON body is parsed and validated in a worker thread; FastAPI then finds a valid object.
+    """A request whose JSON body is parsed and validated in a worker thread, before FastAPI sees it.
 
-    FastAPI does both in the event loop, and its parser lets NaN, repeated names and any depth through. Its limit of
-    the size answers in plain text, in place of any other answer, even of a 401.
+    FastAPI does both in the event loop, and its parser accepts NaN, repeated names and any depth. Its size limit
+    answers in plain text and takes precedence over every other answer, even a 401.
     """
 
     def __init__(
@@ -53,9 +52,9 @@ class JsonRequest(Request):
     ) -> None:
         """
         Args:
-            may_be_absent: whether the route takes a request without a body.
-            received: gives the whole body, and keeps its place while the block runs.
-            parser_of: what a body waits for, before it is parsed and validated.
+            may_be_absent: whether the route accepts a request without a body.
+            received: yields the whole body, and keeps its place while the block runs.
+            parser_of: the limiter that a body waits for before it is parsed and validated.
         """
         super().__init__(request.scope, request.receive)
         self._may_be_absent = may_be_absent
@@ -66,17 +65,17 @@ class JsonRequest(Request):
 
     async def body(self) -> bytes:
         if self._may_be_absent and not _has_body(self):
-            return b""  # FastAPI then takes the parameter's default
+            return b""  # FastAPI then uses the parameter's default
         try:
             async with self._received(self) as raw:
                 parser = self._parser_of(raw)
                 self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=parser)
         except HeldoutError as refusal:
-            # Its traceback holds the body and this request, which holds the refusal: both would stay in memory until
-            # the garbage collector finds them.
+            # Its traceback refers to the body and to this request, which refers to the refusal. This cycle would stay
+            # in memory until the garbage collector runs.
             refusal.__traceback__ = refusal.__context__ = None
             self.state.body_refusal = refusal
-        return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so
+        return b"received"  # not empty, so that FastAPI calls json() next
 
     async def json(self) -> Any:
         return self._validated
@@ -87,24 +86,24 @@ def _has_body(request: Request) -> bool:
 
 
 def get_body_refusal(request: Request) -> HeldoutError | None:
-    """What was wrong with the body of a JsonRequest."""
+    """Get the error that refused the body of a JsonRequest, if any."""
     refusal: HeldoutError | None = getattr(request.state, "body_refusal", None)
     return refusal
 
 
 async def receive_json(request: Request, limit_bytes: int, take_place: Callable[[], Awaitable[None]]) -> bytes:
-    """A body that says it is JSON, whole and not yet parsed.
+    """Receive a whole body whose media type is JSON, without parsing it.
 
     Args:
-        take_place: waits until a body may be received that is, or may be, larger than LARGE_BODY_BYTES.
+        take_place: waits for a place if the body may be larger than LARGE_BODY_BYTES.
     Raises:
-        What `take_place` does.
-        UnsupportedMediaType: it is not said to be JSON.
-        BodyTooLarge: more than `limit_bytes`, by Content-Length or by what was received.
+        UnsupportedMediaType: if the media type is not JSON.
+        BodyTooLarge: if Content-Length or the bytes received exceed `limit_bytes`.
+        Also everything that `take_place` raises.
     """
     require_json(request.headers.get("content-type", ""))
     await require_length(request, limit_bytes)
-    # Before anything of it is received: those that wait would keep that in memory. One in chunks may have any size.
+    # Take the place first: waiting requests would keep received bytes in memory. A chunked body may have any size.
     if int(request.headers.get("content-length", limit_bytes)) > LARGE_BODY_BYTES:
         await take_place()
     received = bytearray()
@@ -117,7 +116,7 @@ async def receive_json(request: Request, limit_bytes: int, take_place: Callable[
 
 
 def require_json(content_type: str) -> None:
-    """Raises UnsupportedMediaType unless it is `application/json` or `application/…+json`, in UTF-8."""
+    """Raise UnsupportedMediaType unless it is `application/json` or `application/…+json`, in UTF-8."""
     message = Message()
     message["content-type"] = content_type
     subtype = message.get_content_subtype()
@@ -128,11 +127,11 @@ def require_json(content_type: str) -> None:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON as RFC 8259 has it: UTF-8, no NaN or Infinity, no name twice in an object, at most 64 levels deep.
+    """Parse JSON strictly (RFC 8259): UTF-8, no NaN or Infinity, no repeated names, at most 64 levels deep.
 
     Raises:
-        InvalidJson: it is not that.
-        InvalidSpec: a text holds what no database keeps (NUL, half a surrogate pair); says where.
+        InvalidJson: if it is not such JSON.
+        InvalidSpec: if a text contains NUL or half a surrogate pair, which databases cannot store. Says where.
     """
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
@@ -143,29 +142,29 @@ def parse_json(raw: bytes) -> Any:
     except RecursionError:
         raise _make_too_deep() from None
     except ValueError:
-        # Python reads no whole number of more than 4,300 digits.
-        raise InvalidJson("The body holds a number with too many digits.") from None
-    # Each level takes a bracket, and only an escape brings in what cannot be stored: most bodies need neither look.
+        # Python refuses integers of more than 4,300 digits.
+        raise InvalidJson("The body contains a number with too many digits.") from None
+    # Each level needs a bracket, and only an escape can produce unstorable text, so most bodies skip both checks.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(value):
         raise _make_too_deep()
     if b"\\u" in raw and (bad := list(_find_bad_texts(value))):
-        errors = [FieldError(pointer, "Texts must not hold NUL or half a surrogate pair.") for pointer in bad[:20]]
+        errors = [FieldError(pointer, "Texts must not contain NUL or half a surrogate pair.") for pointer in bad[:20]]
         raise InvalidSpec(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
     return value
 
 
 async def require_length(request: Request, limit_bytes: int) -> None:
-    """Raises BodyTooLarge if the request says that its body is larger."""
+    """Raise BodyTooLarge if the request declares a larger body."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit_bytes:
-        # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
+        # A client that sent `Expect: 100-continue` sends no body after this answer.
         if "expect" not in request.headers:
             await discard_body(request, MAX_DISCARDED_BYTES, MAX_DISCARD_S)
         raise BodyTooLarge(limit_bytes)
 
 
 async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> bool:
-    """Receive what is left of a body, within these bounds, and keep none of it; whether its end was reached."""
+    """Receive and drop the rest of a body, within these bounds. Returns whether its end was reached."""
     received = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(max_seconds):
@@ -191,7 +190,7 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise InvalidJson(f"The name {name[:64]!r} comes twice in one object.")
+                raise InvalidJson(f"The name {name[:64]!r} occurs twice in one object.")
             seen.add(name)
     return found
 
@@ -209,7 +208,7 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def _find_bad_texts(value: Any) -> Iterator[str]:
-    """Pointers to the names and texts that cannot be stored."""
+    """Yield pointers to the names and texts that cannot be stored."""
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     while waiting:
         item, path = waiting.pop()

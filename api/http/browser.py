@@ -1,6 +1,6 @@
-"""The session of a browser: its cookie, and the proof that a request comes from this service's own pages.
+"""The session of a browser: its cookie, and the check that a request comes from this service's own pages.
 
-A browser sends a cookie along whatever page asks, and a key in a header never by itself: only cookies are checked.
+A browser attaches cookies to requests of any page, but never a key in a header, so only cookies need this check.
 """
 
 from datetime import datetime
@@ -16,10 +16,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def get_session_token(request: Request) -> str:
-    """The session's token; empty where there is no cookie.
+    """Get the session's token, or "" if there is no cookie.
 
     Raises:
-        CrossSiteRequest: another site's page sends this, or something that does not say whose page it is.
+        CrossSiteRequest: if another site's page sent the request, or if its origin is not known.
     """
     token = request.cookies.get(_get_cookie_name(request), "")
     if not sessions.is_well_formed(token):
@@ -31,18 +31,18 @@ def get_session_token(request: Request) -> str:
 
 
 def require_own_page(request: Request) -> None:
-    """Raises CrossSiteRequest if a browser says that another site's page has sent this."""
+    """Raise CrossSiteRequest if the browser reports that another site's page sent the request."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
         raise CrossSiteRequest(origin)
-    # Pages of other ports of this host are of the same site, to which cookies go: they are strangers all the same.
+    # Pages on other ports of this host count as the same site and get its cookies, but they are not ours.
     sender = request.headers.get("sec-fetch-site", "same-origin")
     if sender not in ("same-origin", "none"):
         raise CrossSiteRequest(sender)
 
 
 def keep_session(request: Request, response: Response, token: str, expires_at: datetime) -> None:
-    """Have the browser keep the session, out of reach of scripts and of other sites."""
+    """Set the session cookie, out of reach of scripts and of other sites."""
     response.set_cookie(
         _get_cookie_name(request),
         token,
@@ -55,10 +55,10 @@ def keep_session(request: Request, response: Response, token: str, expires_at: d
 
 
 def forget_session(request: Request, response: Response) -> None:
-    """Have the browser drop the cookie."""
+    """Delete the session cookie."""
     response.delete_cookie(_get_cookie_name(request), path="/", httponly=True, samesite="strict")
 
 
 def _get_cookie_name(request: Request) -> str:
-    """One for each port: cookies belong to a host, on which several services may run."""
+    """Get the cookie's name, which contains the port: cookies belong to a host, which may run several services."""
     return f"{SESSION_COOKIE}{request.url.port or request.url.scheme}"

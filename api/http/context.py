@@ -1,7 +1,7 @@
-"""One request's work with the database: its caller, its sessions, their commit, and what follows the commit.
+"""One request's work with the database: its caller, its sessions, their commit, and the work after the commit.
 
-An endpoint and its commit run in one worker thread. FastAPI's own `Depends(scope="function")` would commit in another
-one, after a detour through the event loop, while SQLite's only write lock is held (docs/decisions/0010).
+An endpoint and its commit run in the same worker thread. FastAPI's `Depends(scope="function")` would commit in another
+thread, after a detour through the event loop, while holding SQLite's only write lock (docs/decisions/0010).
 """
 
 import inspect
@@ -16,7 +16,7 @@ import structlog
 from starlette.responses import Response
 
 from api.http.app_context import AppContext
-from api.http.request_id import KNOWN
+from api.http.request_id import HAS_VALID_KEY
 from heldout.access.scopes import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.database import Session
@@ -30,7 +30,7 @@ Endpoint = Callable[..., Any]
 
 @dataclass(frozen=True)
 class NotedChange:
-    """What the activity log says of a request that changes something; subject: what its path names."""
+    """The activity log's entry of a request that changes something. `subject` is what its path names."""
 
     action: str
     subject: str | None
@@ -39,12 +39,12 @@ class NotedChange:
 
 
 class RequestContext:
-    """Caller and database sessions of one request, created on first use.
+    """The caller and the database sessions of one request, created on first use.
 
     Args:
-        state: that of the request, where it is noted that its key is valid.
-        scope: what the key must be good for.
-        change: what goes into the activity log; None where the request changes nothing.
+        state: the request's state, which records that its key is valid.
+        scope: the scope that the key needs.
+        change: the entry for the activity log. None if the request changes nothing.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class RequestContext:
         self.change = change
         self._scope = scope
         self.endpoint_called = False
-        # Closed once the answer is sent.
+        # Closed after the answer is sent.
         self.held = ExitStack()
         self.after_commit: list[Callable[[], None]] = []
         self._sessions = ExitStack()
@@ -70,8 +70,8 @@ class RequestContext:
     def caller(self) -> Caller:
         """The owner of the key or session. Raises Unauthenticated, InsufficientScope.
 
-        Looked up for each request, so that revoking acts at once, and in a read transaction of its own: a stranger
-        must not wait for SQLite's write lock.
+        Looked up for each request, so that revoking a key takes effect at once. The lookup has its own read
+        transaction, because unauthenticated clients must not wait for SQLite's write lock.
         """
         with self.app.database.read() as session:
             caller = callers.find_caller(session, self.key)
@@ -81,16 +81,16 @@ class RequestContext:
         return caller
 
     def admit(self, caller: Caller) -> None:
-        """Note that the key is valid and used. Raises InsufficientScope if it may not do what the request asks."""
+        """Note that the key is valid and in use. Raises InsufficientScope if its scopes do not allow the request."""
         self.__dict__["caller"] = caller
-        self._state[KNOWN] = True
+        self._state[HAS_VALID_KEY] = True
         self.app.key_uses.note(caller.key_id)
         if self._scope != "any" and self._scope not in caller.scopes:
             raise InsufficientScope(self._scope, caller.scopes)
 
     @property
     def _knows_caller(self) -> bool:
-        """Whether the caller was looked up before; an endpoint that does so itself is spared a second query."""
+        """Whether the caller was looked up. Endpoints that look up the key themselves avoid a second query."""
         return "caller" in self.__dict__
 
     @cached_property
@@ -105,7 +105,7 @@ class RequestContext:
         return session
 
     def call(self, endpoint: Callable[[], Any]) -> Any:
-        """Call the endpoint, commit what it wrote, then do what follows the commit; all in this thread."""
+        """Call the endpoint, commit, then run what was registered for after the commit, all in this thread."""
         with self._sessions:
             answer = endpoint()
             if self.change is not None and "write_session" in self.__dict__:
@@ -114,21 +114,21 @@ class RequestContext:
             try:
                 effect()
             except Exception:
-                # The request did what it says; the reconciler makes good what is missing here.
+                # The request itself succeeded; the reconciler does what failed here.
                 log.exception("after_commit_failed")
         return answer
 
     def note_change(self, session: Session, answer: Any) -> None:
-        """Write into the activity log what the request has changed, once.
+        """Write the request's change into the activity log, once.
 
-        An endpoint that opens its own transactions calls this in the one that makes the change.
+        Endpoints that open their own transactions call this in the one that makes the change.
         """
-        # A response in place of a view says what would be done (`dry_run`).
+        # An endpoint that returns a response instead of a view only described the change (`dry_run`).
         if self.change is not None and not isinstance(answer, Response):
-            self.note_change_of(session, [getattr(answer, "id", None) or self.change.subject])
+            self.note_changes(session, [getattr(answer, "id", None) or self.change.subject])
 
-    def note_change_of(self, session: Session, subjects: Sequence[str | None]) -> None:
-        """The same, with an entry for each of these."""
+    def note_changes(self, session: Session, subjects: Sequence[str | None]) -> None:
+        """Write one entry per subject into the activity log, once."""
         change, self.change = self.change, None
         if change is None:
             return
@@ -144,7 +144,7 @@ class RequestContext:
             )
 
     def close(self) -> None:
-        """Close sessions that were never used, because the request was refused before its endpoint was called."""
+        """Close the sessions if the request was refused before its endpoint was called."""
         self._sessions.close()
 
 
@@ -152,7 +152,7 @@ _current: ContextVar[RequestContext] = ContextVar("heldout_request_context")
 
 
 def get_current_context() -> RequestContext:
-    """The context of the request that this task or thread serves."""
+    """Get the context of the request that this task or thread serves."""
     return _current.get()
 
 
@@ -160,7 +160,7 @@ def get_current_context() -> RequestContext:
 def request_context(
     app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: NotedChange | None
 ) -> Iterator[RequestContext]:
-    """A new context, which is the current one while the block runs."""
+    """Create a context, which is the current one while the block runs."""
     context = RequestContext(app_context, key, state, scope, change)
     token = _current.set(context)
     try:
@@ -171,7 +171,7 @@ def request_context(
 
 
 def wrap_in_context(endpoint: Endpoint) -> Endpoint:
-    """The endpoint with its commit: a synchronous one ends with that of its sessions, in its own thread."""
+    """Wrap the endpoint in the request's context. A synchronous endpoint commits in its own thread at its end."""
 
     @wraps(endpoint)
     def call(**values: Any) -> Any:

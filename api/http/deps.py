@@ -1,4 +1,4 @@
-"""Dependencies of endpoints: what the app shares, database sessions, what to do after the commit, and ids."""
+"""Dependencies of endpoints: shared objects, database sessions, work after the commit, and ids."""
 
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +47,7 @@ AfterCommitDep = Annotated[AfterCommit, Depends(_get_after_commit)]
 
 
 class DeleteFiles(Protocol):
-    """Deletes folders of the blob store once the transaction is committed; what fails then is logged."""
+    """Deletes folders of the blob store after the transaction is committed. Failures are logged."""
 
     def __call__(self, *folders: str) -> None: ...
 
@@ -68,12 +68,12 @@ async def _delete_files(app_context: AppContextDep, after_commit: AfterCommitDep
 
 DeleteFilesDep = Annotated[DeleteFiles, Depends(_delete_files)]
 
-# What only an endpoint in a worker thread can have: nobody would commit or close it after an `async` one.
+# Only endpoints in worker threads may use these: after an `async` endpoint, nothing commits or closes them.
 NEEDS_A_THREAD = frozenset({_write_session, _read_session, _get_after_commit})
 
 
 def _check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
-    """Refuses what cannot be an id, as one that is not there, without asking the database."""
+    """Refuse malformed ids as missing ones, without querying the database."""
 
     def require(text: str) -> str:
         if not is_id(prefix, text):
@@ -83,9 +83,9 @@ def _check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> After
     return AfterValidator(require)
 
 
-JobId = Annotated[str, Path(description="An id of a job, `job_…`."), _check_id_form("job", JobNotFound)]
-StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), _check_id_form("std", StudyNotFound)]
-ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), _check_id_form("mod", ModelNotFound)]
+JobId = Annotated[str, Path(description="A job's id, `job_…`."), _check_id_form("job", JobNotFound)]
+StudyId = Annotated[str, Path(description="A study's id, `std_…`."), _check_id_form("std", StudyNotFound)]
+ModelId = Annotated[str, Path(description="A model's id, `mod_…`."), _check_id_form("mod", ModelNotFound)]
 EvaluationId = Annotated[
-    str, Path(description="An id of an evaluation, `evl_…`."), _check_id_form("evl", EvaluationNotFound)
+    str, Path(description="An evaluation's id, `evl_…`."), _check_id_form("evl", EvaluationNotFound)
 ]

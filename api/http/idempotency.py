@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated request gets the stored answer of the first one."""
+"""Idempotency keys: a repeated request gets the stored answer of the first request."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ from models.database import Session
 from models.store import idempotency
 
 Made = TypeVar("Made", JobView, DatasetView, StudyView, ModelView, EvaluationView, WebhookWithSecret, NewKeyView)
-# What is stored as it was answered.
+# Answers that are stored unchanged.
 _STORED: TypeAdapter[Any] = TypeAdapter(
     Annotated[JobView | DatasetView | StudyView | ModelView | EvaluationView, Field(discriminator="object")]
 )
-# A key cannot be read alone.
+# Keys are missing: a single key cannot be read.
 _ROUTES: Mapping[str, str] = {
     "job": "/v1/jobs",
     "dataset": "/v1/datasets",
@@ -44,14 +44,14 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="For 24 hours the same key with the same request gives the stored answer.",
+        description="The same key with the same request returns the stored answer for 24 hours.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class Memory(Generic[Made]):
-    """What is stored of an answer that holds a secret, and how the answer is made of that again."""
+    """How an answer that contains a secret is stored without it, and rebuilt."""
 
     remember: Callable[[Made], dict[str, Any]]
     recall: Callable[[Mapping[str, Any]], Made]
@@ -67,13 +67,13 @@ def make_once(
     act: Callable[[], Made],
     memory: Memory[Made] | None = None,
 ) -> Made:
-    """Make something by `act`, or give back what the same request made; sets the headers of a 201.
+    """Make something with `act`, or return what the same request made before. Sets the headers of a 201.
 
     Args:
-        route, spec: what tells requests apart; the spec as it was sent, None where there is none.
-        memory: for what must not be stored as it is answered.
+        route, spec: identify the request. `spec` is the body as sent, or None.
+        memory: for answers that must not be stored unchanged.
     Raises:
-        IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory` raises where it cannot recall.
+        IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory.recall` raises.
     """
     if key is None:
         return _make_new(response, act)
@@ -100,7 +100,7 @@ def _make_new(response: Response, act: Callable[[], Made]) -> Made:
 
 
 def _compute_fingerprint(route: str, spec: BaseModel | None) -> str:
-    """SHA-256 of the route and of the body as canonical JSON."""
+    """Compute the SHA-256 of the route and of the body as canonical JSON."""
     body = None if spec is None else spec.model_dump(mode="json", exclude_unset=True)
     canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

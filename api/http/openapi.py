@@ -24,31 +24,30 @@ SERVERS = [
 KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A key `ho_<id>_<secret>`, as `heldout keys create --owner NAME` prints it.",
+    "description": "A key, `ho_<id>_<secret>`. `heldout keys create --owner NAME` prints a new one.",
 }
 REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "Your own id of the request, of at most 128 letters, digits and `._:/+=-`; it is on the answer and "
-    "in the service's log. One is drawn where there is none.",
+    "description": "Your own id for the request: at most 128 letters, digits and `._:/+=-`. The response and the "
+    "service's log include it. Without one, the service generates an id.",
     "schema": {"type": "string"},
 }
 # The headers of Standard Webhooks.
 WEBHOOK_HEADERS = {
-    "webhook-id": "The delivery's id, the same at every attempt: ignore a message whose id you have seen.",
-    "webhook-timestamp": "Seconds since 1970 at this attempt.",
-    "webhook-signature": "`v1,` and the signature by the webhook's secret; several are separated by spaces.",
+    "webhook-id": "The delivery's id, the same for every attempt. Ignore messages whose id you have seen.",
+    "webhook-timestamp": "Time of this attempt, in seconds since 1970.",
+    "webhook-signature": "`v1,` followed by the signature with the webhook's secret. Several are separated by spaces.",
 }
 
 
 def install(app: FastAPI) -> None:
-    """Let the app describe itself by `document`, which it serves at /openapi.json, made and encoded once."""
-
+    """Serve the app's document at /openapi.json, built and encoded once."""
     making = Lock()
     encoded: list[bytes] = []
 
     def openapi() -> dict[str, Any]:
-        with making:  # it takes long: threads that ask at once must not each make their own
+        with making:  # building is slow: concurrent threads must share one document
             if app.openapi_schema is None:
                 app.openapi_schema = build_document(app)
                 encoded.append(bytes(JSONResponse(app.openapi_schema).body))
@@ -56,7 +55,7 @@ def install(app: FastAPI) -> None:
 
     app.openapi = openapi  # type: ignore[method-assign]
 
-    # Clients that ask while it is made wait for it, and take no thread from others.
+    # Clients that ask during the build wait for it without occupying more threads.
     one_thread = CapacityLimiter(1)
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -67,12 +66,12 @@ def install(app: FastAPI) -> None:
 
 
 def get_operation_id(route: APIRoute) -> str:
-    """Short names, which generated clients use: that of the function."""
+    """Name the operation after its function. Generated clients use this name."""
     return route.name
 
 
 def build_document(app: FastAPI) -> dict[str, Any]:
-    """The document of the app's routes and of what it posts to webhooks."""
+    """Build the document of the app's routes and of the messages that it posts to webhooks."""
     made = get_openapi(
         title=app.title,
         version=app.version,
@@ -82,7 +81,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made["components"]["schemas"]
-    # No endpoint has these as a parameter or an answer of its own.
+    # No endpoint takes or returns these directly.
     others = models_json_schema(
         [(Problem, "serialization"), (WebhookMessage, "serialization"), (DatasetSpec, "validation")], ref_template=REF
     )[1]["$defs"]
@@ -102,7 +101,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
 
 
 def _drop_framework_errors(operation: dict[str, Any]) -> None:
-    """The framework's own 422: this API answers with a problem instead."""
+    """Remove the framework's own 422: this API answers with a problem instead."""
     responses = operation["responses"]
     refused = responses.get("422", {}).get("content", {})
     if "application/json" in refused:
@@ -110,9 +109,9 @@ def _drop_framework_errors(operation: dict[str, Any]) -> None:
 
 
 def _let_optional_be_null(schema: dict[str, Any]) -> None:
-    """Let optional parts of a spec be null, which means absent.
+    """Allow null for optional parts of a spec; it means absent.
 
-    Defaults that are objects or lists go: generators refuse them, and the parts of an object have their own.
+    Also removes defaults that are objects or lists: generators reject them, and an object's fields have their own.
     """
     for name, field in schema.get("properties", {}).items():
         if isinstance(field.get("default"), dict | list):
@@ -124,12 +123,12 @@ def _let_optional_be_null(schema: dict[str, Any]) -> None:
 
 
 def _describe_webhook(event: str) -> dict[str, Any]:
-    """What is posted to an owner's address when this happens."""
+    """Describe the message that is posted to webhooks for this event."""
     return {
         "operationId": f"on_{event.replace('.', '_')}",
         "summary": f"{event} has happened",
-        "description": "Sent to each webhook that asked for this event. Answer with any 2xx within some seconds; else "
-        "it is sent again, for up to 28 hours. 410 disables the webhook.",
+        "description": "Sent to each webhook that subscribed to this event. Answer with any 2xx within 15 seconds. "
+        "Otherwise the message is sent again, for up to 28 hours. A 410 disables the webhook.",
         "tags": ["webhooks"],
         "parameters": [
             {"name": name, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}

@@ -1,4 +1,4 @@
-"""Parameters of queries: parts of lists, which are bounded in bytes, filters of jobs, and moments."""
+"""Query parameters: pages of lists, which are bounded in bytes, filters of jobs, and times."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,10 +16,10 @@ from heldout.views.page import Page
 from models.ids import is_id
 from models.store.listing import Filters
 
-# A page ends before an item that would make it larger, unless that is its only one.
+# A page ends before an item that would make it larger than this, unless the item is its only one.
 PAGE_BYTES = 1_000_000
-LIMIT = "Most items; a page of large ones has fewer, so that it takes about a megabyte at most."
-# Rows in memory at once: a row has some hundred kilobytes at most.
+LIMIT = "Maximum number of items. A page of large items has fewer, to stay within about one megabyte."
+# Rows in memory at once. A row has a few hundred kilobytes at most.
 ROWS_AT_ONCE = 20
 Item = TypeVar("Item", bound=View)
 PageType = TypeVar("PageType", bound=Page[Any])
@@ -27,7 +27,7 @@ PageType = TypeVar("PageType", bound=Page[Any])
 
 @dataclass(frozen=True)
 class AskedPage:
-    """At most how many items a client wants, and after which one; None is the beginning."""
+    """The maximum number of items that a client wants, and the id to continue after. None: from the beginning."""
 
     limit: int
     after: str | None
@@ -35,11 +35,11 @@ class AskedPage:
     def fill(
         self, page: type[PageType], ids: Sequence[str], views: Callable[[Sequence[str]], Iterable[View]]
     ) -> PageType:
-        """The page of the items with these ids, which may have fewer items than asked for where these are large.
+        """Build the page of the items with these ids. It has fewer items than asked for if these are large.
 
         Args:
-            ids: in the list's order; one more than `limit` where there are more.
-            views: gives the items with some of the ids, in their order, without those that are gone by now.
+            ids: in the list's order. One more than `limit` if there are more.
+            views: returns the items of some ids, in their order, without items deleted meanwhile.
         """
         wanted = ids[: self.limit]
         data, last, size = list[Any](), None, 0
@@ -56,12 +56,12 @@ class AskedPage:
 
 
 def measure_size(item: View) -> int:
-    """The bytes of an item, as JSON."""
+    """The size of an item as JSON, in bytes."""
     return len(item.model_dump_json().encode())
 
 
 def cut_to_page(items: list[Item]) -> list[Item]:
-    """The first of these items that one page may hold."""
+    """Return as many of the first items as one page may hold."""
     size = 0
     for place, item in enumerate(items):
         size += measure_size(item)
@@ -71,16 +71,16 @@ def cut_to_page(items: list[Item]) -> list[Item]:
 
 
 def make_page_dependency(prefix: str) -> Any:
-    """The dependency that reads what part of a list is wanted, whose items have ids `<prefix>_…`.
+    """Make the dependency that reads `limit` and `after` for a list of items with ids `<prefix>_…`.
 
     Raises:
-        InvalidCursor: `after` cannot be such an id.
+        InvalidCursor: if `after` cannot be such an id.
     """
     form = {"pattern": f"^{prefix}_[0-9a-z]{{26}}$"}
 
     async def read(
         limit: Annotated[int, Query(ge=1, le=200, description=LIMIT)] = 20,
-        after: Annotated[str | None, Query(description="`next` of the page before.", json_schema_extra=form)] = None,
+        after: Annotated[str | None, Query(description="`next` of the previous page.", json_schema_extra=form)] = None,
     ) -> AskedPage:
         if after is not None and not is_id(prefix, after):
             raise InvalidCursor
@@ -97,7 +97,7 @@ METADATA_PARAMETER: dict[str, Any] = {
         {
             "name": "metadata",
             "in": "query",
-            "description": "`metadata[key]=value`: jobs that bear this pair; several must all hold.",
+            "description": "`metadata[key]=value`: only jobs with this pair. Repeat it to require several pairs.",
             "style": "deepObject",
             "explode": True,
             "schema": {
@@ -112,24 +112,32 @@ METADATA_PARAMETER: dict[str, Any] = {
 
 
 async def _parse_metadata(request: Request) -> dict[str, str]:
-    """`metadata[key]=value`, each pair once."""
+    """Parse the pairs of `metadata[key]=value`."""
     pairs = [
         (match[1], value) for name, value in request.query_params.multi_items() if (match := _METADATA.fullmatch(name))
     ]
     if len(pairs) > 16 or not all(1 <= len(key) <= 64 and len(value) <= 512 for key, value in pairs):
-        raise InvalidParameter("`metadata[key]=value`: 16 pairs, keys of 1 to 64 and values of 512 characters at most.")
+        raise InvalidParameter(
+            "`metadata[key]=value`: at most 16 pairs, with keys of 1 to 64 and values of up to 512 characters."
+        )
     return dict(pairs)
 
 
 async def _parse_filters(
     metadata: Annotated[dict[str, str], Depends(_parse_metadata)],
-    status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
-    dataset: Annotated[str | None, Query(max_length=160, description="A name, `name@version` or an id.")] = None,
+    status: Annotated[list[Status], Query(description="Only jobs with this status. Repeat it for several.")] = [],  # noqa: B006  (never changed)
+    dataset: Annotated[
+        str | None, Query(max_length=160, description="Only jobs on this dataset: a name, `name@version` or an id.")
+    ] = None,
     study: Annotated[
-        str | None, Query(max_length=40, description="The study whose trainings they are; `none`: those of no study.")
+        str | None, Query(max_length=40, description="Only jobs of this study. `none`: only jobs of no study.")
     ] = None,
     search: Annotated[
-        str | None, Query(max_length=128, description="A part of the name, in any case, or the beginning of the id.")
+        str | None,
+        Query(
+            max_length=128,
+            description="Only jobs with this text in their name, in any case, or at the start of their id.",
+        ),
     ] = None,
 ) -> Filters:
     return Filters(statuses=status, dataset=dataset, metadata=metadata, study=study, search=search)
@@ -144,7 +152,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 def _require_text(value: object) -> object:
     if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
         return value
-    raise ValueError("send a moment as RFC 3339 has it, 2026-01-31T12:00:00Z say")
+    raise ValueError("send a time in RFC 3339 format, such as 2026-01-31T12:00:00Z")
 
 
 Moment = Annotated[datetime, BeforeValidator(_require_text)]

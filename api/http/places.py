@@ -1,4 +1,4 @@
-"""Places for what takes memory: large bodies, large answers and uploads; and how fast and until when uploads come."""
+"""Limits how many large bodies, large answers and uploads are in memory, and how slow an upload may be."""
 
 import asyncio
 from collections import Counter
@@ -18,25 +18,25 @@ from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads, Uploa
 
 LARGE_ANSWER_BYTES = 64 * 1024
 EVENTS = "text/event-stream"
-# Answers that are made while they are sent: files, splits, tables. Each has a megabyte or two at a time.
+# Answers produced while they are sent: files, splits, tables. Each has one or two megabytes in memory at a time.
 STREAMS_AT_ONCE, STREAMS_AT_ONCE_PER_OWNER = 24, 8
-# Answers that are in memory whole, such as pages of lists: most clients take one within milliseconds.
+# Answers that are in memory as a whole, such as pages of lists. Most clients read one within milliseconds.
 WHOLE_AT_ONCE, WHOLE_AT_ONCE_PER_OWNER = 48, 16
-# How long a request waits for a place before anything of its answer is made.
+# How long a request waits for a place before its answer is made.
 PATIENCE_S = 10.0
-# With `HELDOUT_MAX_BODY_BYTES` of a mebibyte they take some 50 MiB at most.
+# With `HELDOUT_MAX_BODY_BYTES` of one MiB, all bodies take about 50 MiB at most.
 BODIES_AT_ONCE = 24
 BODIES_AT_ONCE_PER_OWNER = 8
-# How much is received, and dropped, of a body for which there is no place.
+# This much of a body without a place is received and dropped.
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 
 
 class UploadPlaces:
-    """State of one process, shared by all owners. Used on the event loop's thread only."""
+    """The places of one process, shared by all owners. Used on the event loop's thread only."""
 
     def __init__(self, places: int, per_owner: int, refusal: Callable[[int], HeldoutError] = TooManyUploads) -> None:
-        """refusal: what is raised where there is no room, made of the number of places that the owner has."""
+        """refusal: makes the error for when there is no room, from the number of places that the owner has."""
         self._places = places
         self._per_owner = per_owner
         self._refusal = refusal
@@ -44,12 +44,12 @@ class UploadPlaces:
         self._left = asyncio.Event()
 
     def require_room(self, owner: str) -> None:
-        """Raises the refusal if the owner may not take a place now."""
+        """Raise the refusal if the owner may not take a place now."""
         if not self._has_room(owner):
             raise self._refusal(self._taken[owner])
 
     async def wait_for_room(self, owner: str, patience_s: float) -> None:
-        """Wait until the owner may take a place. Raises the refusal if that takes too long."""
+        """Wait until the owner may take a place. Raises the refusal after `patience_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 while not self._has_room(owner):
@@ -58,7 +58,7 @@ class UploadPlaces:
 
     @contextmanager
     def take_for(self, owner: str) -> Iterator[None]:
-        """Take a place for as long as the block runs. Raises the refusal."""
+        """Hold a place while the block runs. Raises the refusal if there is none."""
         self.require_room(owner)
         self._taken[owner] += 1
         try:
@@ -67,7 +67,7 @@ class UploadPlaces:
             self._taken[owner] -= 1
             if not self._taken[owner]:
                 del self._taken[owner]
-            # Requests that wait look again; later ones wait for the next place.
+            # Waiting requests check again; later requests wait for the next free place.
             self._left.set()
             self._left = asyncio.Event()
 
@@ -76,19 +76,19 @@ class UploadPlaces:
 
 
 class LargeBodies:
-    """State of one process, shared by all owners. Used on the event loop's thread only."""
+    """The large bodies of one process, for all owners. Used on the event loop's thread only."""
 
     def __init__(self) -> None:
         self._places = UploadPlaces(BODIES_AT_ONCE, BODIES_AT_ONCE_PER_OWNER)
         self._parsing = CapacityLimiter(1)
 
     def get_parser(self, raw: bytes) -> CapacityLimiter | None:
-        """Parsers hold Python's lock for long over a large body: one at a time, so that others have their turn."""
+        """Get the limiter for parsing a body. Only one large body is parsed at a time, because it holds the GIL."""
         return self._parsing if len(raw) > LARGE_BODY_BYTES else None
 
     @asynccontextmanager
     async def received(self, request: Request, limit_bytes: int, owner: str) -> AsyncIterator[bytes]:
-        """A body that says it is JSON, whole; a large one has its place while the block runs.
+        """Receive a whole JSON body. A large one holds its place while the block runs.
 
         Raises:
             TooManyUploads: if this owner has no free place. Also everything that `receive_json` raises.
@@ -107,10 +107,10 @@ class LargeBodies:
 
 
 class LargeAnswers:
-    """State of one process, shared by all owners. Used on the event loop's thread only.
+    """The large answers of one process, for all owners. Used on the event loop's thread only.
 
-    table_turns: tables are written by one thread, a piece at a time, for each owner in turn. Several threads would keep
-    Python's lock from those that answer other requests.
+    table_turns: one thread writes tables, a piece at a time, for each owner in turn. Several threads would keep the GIL
+    from the threads that answer other requests.
     """
 
     def __init__(self) -> None:
@@ -119,26 +119,26 @@ class LargeAnswers:
         self.table_turns = Turns(at_once=1)
 
     async def wait_for_place(self, held: ExitStack, owner: str) -> None:
-        """Take a place for a streamed answer. Raises TooManyDownloads where none is free in time."""
+        """Take a place for a streamed answer. Raises TooManyDownloads if none becomes free in time."""
         await self._streams.wait_for_room(owner, PATIENCE_S)
         held.enter_context(self._streams.take_for(owner))
 
     async def take_place_of(self, response: Response, held: ExitStack, owner: str) -> None:
         """Take a place for an answer, if it is large. Raises TooManyDownloads."""
         if isinstance(response, StreamingResponse):
-            if response.media_type != EVENTS:  # of streams of events there is a quota
+            if response.media_type != EVENTS:  # streams of events have a quota instead
                 await self.wait_for_place(held, owner)
         elif len(response.body) > LARGE_ANSWER_BYTES:
-            # At once: those that waited would keep their answers in memory.
+            # Without waiting, because waiting answers would stay in memory.
             held.enter_context(self._whole.take_for(owner))
 
 
 async def sends_much() -> None:
-    """A dependency of routes whose answer takes memory or time to make: they wait for its place before it is made."""
+    """Marks, as a dependency, routes with expensive answers: they wait for a place before the answer is made."""
 
 
 class PlacedResponse(Response):
-    """A response that keeps a place until it is sent, or its client has left."""
+    """A response that holds a place until it is sent or its client disconnects."""
 
     def __init__(self, response: Response, held: ExitStack) -> None:
         self._response = response
@@ -149,14 +149,14 @@ class PlacedResponse(Response):
             await self._response(scope, receive, send)
 
 
-# Seconds over which a client's rate is measured, and the longest that a client may be silent.
+# A client's rate is measured over this time, which is also the longest pause allowed.
 WINDOW_S = 20.0
 
 
 class PacedStream:
-    """The chunks of a body. Raises UploadTooSlow where they come too slowly, or until the deadline not all have.
+    """The chunks of a body. Raises UploadTooSlow if they arrive too slowly, or not all before the deadline.
 
-    Only the time counts that is spent waiting for the client, except towards the deadline.
+    The rate counts only the time spent waiting for the client. The deadline counts all time.
     """
 
     def __init__(self, stream: AsyncIterator[bytes], min_bytes_per_s: int, max_s: float) -> None:
@@ -181,17 +181,17 @@ class PacedStream:
         except TimeoutError:
             if left_s <= WINDOW_S:
                 raise self._make_too_slow() from None
-            raise UploadTooSlow(f"Nothing came for {WINDOW_S:g} seconds.") from None
+            raise UploadTooSlow(f"Nothing arrived for {WINDOW_S:g} seconds.") from None
         self._waited_s += monotonic() - began
         self._received += len(chunk)
         if self._waited_s >= WINDOW_S:
             if self._received < self._min_bytes_per_s * self._waited_s:
                 rate = self._received / self._waited_s
                 raise UploadTooSlow(
-                    f"{rate:,.0f} bytes came a second; this service expects {self._min_bytes_per_s:,} at least."
+                    f"{rate:,.0f} bytes arrived per second; this service expects at least {self._min_bytes_per_s:,}."
                 )
             self._waited_s, self._received = 0.0, 0
         return chunk
 
     def _make_too_slow(self) -> UploadTooSlow:
-        return UploadTooSlow(f"The content was not whole after {self._max_s:,.0f} seconds.")
+        return UploadTooSlow(f"The content was not complete after {self._max_s:,.0f} seconds.")

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json`, and their entries in the OpenAPI document."""
+"""Answers errors as `application/problem+json`, and documents them in OpenAPI."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
-from api.departure import STATUS_OF_LEFT
+from api.disconnects import STATUS_OF_LEFT
 from api.http.body import get_body_refusal
 from heldout.errors import (
     ArtifactDamaged,
@@ -59,7 +59,7 @@ from heldout.views.problem import ChoiceView, FieldErrorView, Problem, RequestVi
 
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE = "/v2"
-# What any route that takes JSON can answer, and what any that takes a spec can.
+# Errors of every route that takes JSON, and of every route that takes a spec.
 JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec, TooManyUploads)
 REFUSED_SPEC = (
     SpecDatasetNotFound,
@@ -75,13 +75,13 @@ REFUSED_SPEC = (
     StorageUnavailable,
     TooManyParameters,
 )
-# What any route can answer that takes something of which an owner has so much only.
+# Errors of every route that uses up a quota.
 NO_ROOM = (QuotaExceeded, OwnerSuspended)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def make_problem_response(error: HeldoutError, path: str) -> JSONResponse:
-    """The error as it goes over the wire, in the form of the protocol to which the path belongs."""
+    """Encode the error in the format of the protocol that the path belongs to."""
     if path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/"):
         return JSONResponse({"error": error.detail}, _open_inference_status(error), headers=error.headers)
     problem = Problem(
@@ -100,19 +100,19 @@ def make_problem_response(error: HeldoutError, path: str) -> JSONResponse:
 
 
 def _open_inference_status(error: HeldoutError) -> int:
-    """400 for every fault of the request's content, 503 while a model is not there yet."""
+    """Choose 400 for faulty content and 503 while a model is not ready yet."""
     if isinstance(error, InvalidJson | InvalidSpec | InvalidTensor | ImageRefused | TooManyImages):
         return 400
     return 503 if isinstance(error, NotReady | ExportNotReady) else error.status
 
 
 def document_errors(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that can answer these errors, and those that any route can."""
+    """Build the `responses=` of a route from its own errors and the errors of every route."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
         anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope)
         anywhere += (TooManyRequests, TooManyDownloads, DatabaseUnavailable)
-    if StorageUnavailable in errors:  # whoever reads stored files may find one damaged
+    if StorageUnavailable in errors:  # a route that reads stored files may find a damaged one
         anywhere += (DatasetDamaged, ArtifactDamaged, ArtifactLost)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
@@ -121,7 +121,7 @@ def document_errors(*errors: type[HeldoutError], open_to_all: bool = False) -> d
 
 
 def _document_each(errors: list[type[HeldoutError]]) -> dict[str, Any]:
-    # Beside the reference, which JSON Schema allows: generated clients then have one class for all problems.
+    # JSON Schema allows `properties` next to `$ref`. This way, generated clients have one class for all problems.
     schema = {
         "$ref": "#/components/schemas/Problem",
         "properties": {"code": {"enum": [error.code for error in errors]}},
@@ -133,7 +133,7 @@ def _document_each(errors: list[type[HeldoutError]]) -> dict[str, Any]:
 
 
 def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
-    """Answer every failure of this app, and of the routers that it includes, with a problem."""
+    """Answer every failure of this app and of the included routers with a problem."""
     documented = _list_documented_methods([*app.routes, *(route for router in routers for route in router.routes)])
 
     @app.exception_handler(HeldoutError)
@@ -170,14 +170,14 @@ def _make_unrouted_problem(
     if error.status_code == 405:
         allowed = ", ".join(_list_allowed_methods(request, documented))
         received = f"{request.method[:20]} {request.scope['path'][:200]}"
-        return MethodNotAllowed(f"Received {received}; send one of {allowed}.", headers={"Allow": allowed})
-    # FastAPI raises 400 when the client went away in the middle of its body.
-    return InvalidJson("The body could not be read to its end.")
+        return MethodNotAllowed(f"Received {received}. This address accepts {allowed}.", headers={"Allow": allowed})
+    # FastAPI raises 400 when the client disconnects in the middle of its body.
+    return InvalidJson("The body ended early.")
 
 
 def _list_allowed_methods(request: Request, documented: Mapping[str, Collection[str]]) -> list[str]:
-    """Every method that some route at this path takes; a single route knows its own only."""
-    # `/v1/jobs/cancel` also has the form of `/v1/jobs/{job_id}`, and is no job.
+    """List the methods of all routes at this path. Starlette's 405 knows those of one route only."""
+    # `/v1/jobs/cancel` also matches `/v1/jobs/{job_id}`, but is not a job.
     itself = documented.get(request.scope["path"], ())
     return [method for method in METHODS if method in itself] or [
         method
@@ -189,7 +189,7 @@ def _list_allowed_methods(request: Request, documented: Mapping[str, Collection[
 
 
 def _list_documented_methods(routes: Iterable[BaseRoute]) -> dict[str, set[str]]:
-    """The methods of each path."""
+    """List the methods of each path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:

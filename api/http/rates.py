@@ -1,6 +1,6 @@
-"""How many requests a key may send: counted in the broker's Redis where there is one, else in this process.
+"""Rate limits per key, counted in the broker's Redis, or in this process if there is no Redis.
 
-Workers talk to the database, so their progress is no request and is never counted.
+Workers report progress to the database directly, so that never counts as a request.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from heldout.service.settings import Settings
 
 log = structlog.get_logger("heldout.api")
 
-# A Redis that does not answer holds no request up for longer, and is not asked again for a while.
+# A request waits this long for an unresponsive Redis, which is then left alone for a while.
 REDIS_TIMEOUT_S = 0.5
 REDIS_REST_S = 5.0
 
 
 class Rates:
-    """The rates of all keys of this app, in windows of fixed length."""
+    """Counts the requests of each key in windows of fixed length."""
 
     def __init__(self, settings: Settings) -> None:
         self._items = [(_name_limit(item), item) for item in parse_many(settings.rate)]
@@ -34,16 +34,16 @@ class Rates:
         self._policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in self._items)
 
     async def count(self, key: str) -> Mapping[str, str]:
-        """Count a request that bears this key or session; gives the headers that tell of it.
+        """Count a request with this key or session. Returns the rate limit's headers.
 
-        Requests are let through uncounted while Redis does not answer.
+        While Redis does not answer, requests are not counted.
 
         Raises:
-            TooManyRequests.
+            TooManyRequests: if the key has used up one of its limits.
         """
         if time.monotonic() < self._rests_until:
             return {}
-        # Neither the memory nor Redis needs to know the key itself.
+        # The storage does not need the key itself.
         who = hashlib.sha256(key.encode()).hexdigest()[:32]
         try:
             return await self._count_request(who)

@@ -1,4 +1,4 @@
-"""Gives each request an id: in its response, on its log lines, and as the only detail of a 500."""
+"""Gives each request an id, which appears in its response, on its log lines, and as the only detail of a 500."""
 
 import re
 from collections.abc import Callable
@@ -15,22 +15,24 @@ from models.ids import make_id
 
 log = structlog.get_logger("heldout.api")
 
-# Noted in the state of a request whose key has been found valid: its connection is not a stranger's.
-KNOWN = "is_known"
+# Set in the state of a request whose key is valid.
+HAS_VALID_KEY = "has_valid_key"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Probes ask for these every few seconds; they are logged at level debug.
+# Probes request these every few seconds, so they are logged at level debug.
 PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 MAX_LOGGED_METHOD_CHARACTERS = 16
 MAX_LOGGED_PATH_CHARACTERS = 200
-MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest of IPv6
+MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest IPv6 address
 
 
 @dataclass(slots=True)
 class Outcome:
-    """The log record of one request. status: None if nothing was sent. size_bytes: of the answer, from its headers.
+    """The log record of one request.
 
-    head_s, seconds: from the request to its answer's head, and to its end.
+    status: None if nothing was sent.
+    size_bytes: Content-Length of the answer.
+    head_s, seconds: time from the request to the head of the answer, and to its end.
     """
 
     status: int | None = None
@@ -39,12 +41,12 @@ class Outcome:
     seconds: float = 0.0
 
 
-# Called with the end of each request.
+# Called at the end of each request.
 Note = Callable[[Scope, Outcome], None]
 
 
 def log_request(scope: Scope, outcome: Outcome) -> None:
-    """One line a request."""
+    """Write one log line for the request."""
     write = log.debug if scope["path"] in PROBED_PATHS else log.info
     write(
         "request",
@@ -57,7 +59,7 @@ def log_request(scope: Scope, outcome: Outcome) -> None:
 
 
 class RequestIdMiddleware:
-    """The outermost middleware: sets the request id, notes the end, answers unexpected errors with 500."""
+    """The outermost middleware: sets the request id, records the outcome, and answers unexpected errors with 500."""
 
     def __init__(self, app: ASGIApp, note: Note = log_request) -> None:
         self.app = app
@@ -68,7 +70,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        request_id = request_id_of(Headers(scope=scope))
+        request_id = choose_request_id(Headers(scope=scope))
         outcome, began = Outcome(), perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -90,19 +92,19 @@ class RequestIdMiddleware:
                     path=shorten(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
                 )
                 if outcome.status is not None:
-                    raise  # part of the answer is sent: the server must cut the connection
+                    raise  # part of the answer has been sent, so the server must cut the connection
                 await make_problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
                 outcome.seconds = perf_counter() - began
                 self._note(scope, outcome)
 
 
-def request_id_of(headers: Headers) -> str:
-    """The client's own `X-Request-ID` if it is a plain token of at most 128 characters, else a new id."""
+def choose_request_id(headers: Headers) -> str:
+    """Use the client's own `X-Request-ID` if it is a plain token of at most 128 characters, otherwise a new id."""
     given = headers.get("x-request-id", "")
     return given if _PLAIN_TOKEN.fullmatch(given) else make_id("req")
 
 
 def shorten(text: str, max_characters: int) -> str:
-    """The text, cut to `max_characters` with an ellipsis as the last one: clients choose how long it is."""
+    """Cut the text to `max_characters`, the last of which is an ellipsis. Clients choose its length."""
     return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"

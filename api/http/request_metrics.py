@@ -1,4 +1,4 @@
-"""Counts requests for Prometheus, by routes."""
+"""Counts requests for Prometheus, by route."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from starlette.types import Scope
@@ -6,8 +6,8 @@ from starlette.types import Scope
 from api.http.problems import METHODS
 from api.http.request_id import PROBED_PATHS, Outcome
 
-# Labels shared by all methods that no route takes, and by all paths that no route serves: clients cannot invent labels,
-# each of which is kept in memory until the process ends.
+# The labels of all methods and paths without a route. Clients must not be able to invent labels, because each stays in
+# memory until the process ends.
 OTHER_METHOD = "OTHER"
 UNMATCHED_PATH = "unmatched"
 MANY_BUCKETS = (
@@ -54,9 +54,9 @@ class RequestMetrics:
         )
 
     def count(self, scope: Scope, outcome: Outcome) -> None:
-        """A request that has ended. Probes are not counted."""
+        """Count a request that has ended, unless it is a probe."""
         route = scope.get("route")
-        # What a mounted app serves has no route of its own.
+        # Requests to a mounted app have no route.
         handler = getattr(route, "path", None) or scope.get("root_path") or UNMATCHED_PATH
         if handler in PROBED_PATHS:
             return

@@ -1,4 +1,4 @@
-"""The router of every resource: the key first, then the query parameters, then the body."""
+"""The router of every resource, which checks the key first, then the query parameters, then the body."""
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -23,7 +23,7 @@ from api.http.context import Endpoint, NotedChange, RequestContext, request_cont
 from api.http.deps import NEEDS_A_THREAD
 from api.http.places import PlacedResponse, sends_much
 from api.http.problems import OPEN_INFERENCE
-from api.http.request_id import KNOWN
+from api.http.request_id import HAS_VALID_KEY
 from heldout.access.scopes import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
 from heldout.spec.field_errors import make_values_refusal
@@ -39,27 +39,28 @@ def make_router(
     has_secrets: bool = False,
     is_predicting: bool = False,
 ) -> APIRouter:
-    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
+    """Make a router whose routes need a key, accept only documented query parameters, and read JSON strictly.
 
     Args:
-        scope: that the key must have; `any`: every key will do; None: `read` for requests that read, else `write`.
-        has_secrets: what they answer must not be kept by browsers and proxies.
-        is_predicting: they are asked so often that a valid key is remembered for a second, and what their answers take
-            of memory is bounded elsewhere. They are counted where they are answered.
+        scope: the scope that the key needs. `any` accepts every key; None means `read` for requests that read, and
+            `write` for the others.
+        has_secrets: whether browsers and proxies must not store the answers.
+        is_predicting: whether the routes answer predictions. They are called so often that a valid key is cached for a
+            second. Their memory is bounded, and their requests are counted, where they are answered.
     """
     kind = {"needs_key": needs_key, "scope": scope, "is_predicting": is_predicting}
     return APIRouter(
         prefix=prefix,
         tags=[tag],
         route_class=type("ResourceRoute", (ResourceRoute,), kind),
-        dependencies=[Depends(_keep_nowhere)] if has_secrets else [],
+        dependencies=[Depends(_forbid_storing)] if has_secrets else [],
     )
 
 
 class ResourceRoute(APIRoute):
-    """A route that looks at the key before anything else of a request, and ends with the commit of its endpoint.
+    """A route that checks the key before the rest of the request, and commits at the end of its endpoint.
 
-    What a request has changed is noted in the activity log by the same commit.
+    The same commit writes the request's change into the activity log.
     """
 
     needs_key = True
@@ -74,13 +75,11 @@ class ResourceRoute(APIRoute):
         self._looks_key_up_itself = get_unchecked_key in dependencies
         self._sends_much = sends_much in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
-            raise TypeError(
-                f"{endpoint.__name__} is async and asks for a session; use `AppContext.database` in a thread."
-            )
+            raise TypeError(f"{endpoint.__name__} is async and takes a session; use `AppContext.database` in a thread.")
         if get_unchecked_key in dependencies and require_valid_caller in dependencies:
-            raise TypeError(f"{endpoint.__name__} looks the key up itself; it cannot have the caller too.")
+            raise TypeError(f"{endpoint.__name__} looks up the key itself; it cannot take the caller too.")
         if self._embed_body_fields:
-            raise TypeError(f"{endpoint.__name__} has several body parameters; one model is read as the body.")
+            raise TypeError(f"{endpoint.__name__} has several body parameters; the body must be one model.")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -93,7 +92,7 @@ class ResourceRoute(APIRoute):
             state, change = request.scope["state"], self._change(request, scope)
             with request_context(app, key, state, scope, change) as context, context.held as held:
                 if self.needs_key and not self._looks_key_up_itself:
-                    await require_valid_key(request, context, is_remembered=self.is_predicting)
+                    await require_valid_key(request, context, may_be_cached=self.is_predicting)
                 counted = await self._count_request(request, key)
                 try:
                     self._require_known_query_parameters(request)
@@ -111,7 +110,7 @@ class ResourceRoute(APIRoute):
                     if self.needs_key and not self._sends_much and not self.is_predicting:
                         await app.large_answers.take_place_of(response, held, context.caller.owner)
                 except Exception as error:
-                    # A stranger hears of the key, and not of what else is wrong.
+                    # Without a valid key, the answer says so and does not reveal any other error.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     if isinstance(error, HeldoutError):
@@ -123,7 +122,7 @@ class ResourceRoute(APIRoute):
         return handle_key_first
 
     def _receive_body(self, context: RequestContext, request: Request) -> AbstractAsyncContextManager[bytes]:
-        """The JSON body; without a key a small one at most."""
+        """Receive the JSON body. Without a key, it must be small."""
         limit_bytes, owner = context.app.settings.max_body_bytes, ""
         if self.needs_key:
             owner = context.caller.owner
@@ -132,17 +131,17 @@ class ResourceRoute(APIRoute):
         return context.app.large_bodies.received(request, limit_bytes, owner)
 
     async def _count_request(self, request: Request, key: str) -> Mapping[str, str]:
-        """Headers that tell how many more requests the key may send; none as long as it is not known to be valid.
+        """Count the request and return the rate limit's headers. Does nothing if the key is not known to be valid.
 
-        What strangers make up is not counted: each such key would be kept in memory for the rate's time.
+        Invalid keys are not counted: each of them would stay in memory for the length of the rate's window.
         """
         app: AppContext = request.app.state.context
-        if KNOWN not in request.scope["state"] or (self.is_predicting and not app.predictions.is_here):
+        if HAS_VALID_KEY not in request.scope["state"] or (self.is_predicting and not app.predictions.is_here):
             return {}
         return await app.rates.count(key)
 
     def _change(self, request: Request, scope: NeededScope) -> NotedChange | None:
-        """What the activity log will say of the request; None where it changes nothing."""
+        """The request's entry for the activity log. None if it changes nothing."""
         if not self.needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None
         named = "/".join(str(part) for part in request.path_params.values())
@@ -169,8 +168,8 @@ class ResourceRoute(APIRoute):
         return self.body_field.field_info.annotation
 
     def _require_known_query_parameters(self, request: Request) -> None:
-        """Raises InvalidParameter for one that the route does not document, and for NUL in those that it does."""
-        # Clients of the Open Inference Protocol may send any.
+        """Raise InvalidParameter for query parameters that the route does not document, and for NUL."""
+        # The Open Inference Protocol allows any parameters.
         if not request.scope["query_string"] or self.path.startswith(OPEN_INFERENCE):
             return
         known, keyed = self._query_parameters
@@ -180,14 +179,14 @@ class ResourceRoute(APIRoute):
                 takes = ", ".join(sorted(known | {f"{prefix}[…]" for prefix in keyed})) or "none"
                 meant = ask_whether_meant(suggest_names(name[:64], known))
                 raise InvalidParameter(
-                    f"There is no query parameter {name[:64]!r} here.{meant} This route takes {takes}."
+                    f"There is no query parameter {name[:64]!r} here.{meant} This route accepts: {takes}."
                 )
             if "\0" in name or "\0" in value:
-                raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
+                raise InvalidParameter(f"`{name[:64]}` must not contain NUL.")
 
     @cached_property
     def _query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Names of query parameters, and names of those that are written `name[key]=value`."""
+        """The names of the query parameters, and the names of those written as `name[key]=value`."""
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         extra = (self.openapi_extra or {}).get("parameters", [])
         return frozenset(known), frozenset(
@@ -195,7 +194,7 @@ class ResourceRoute(APIRoute):
         )
 
 
-async def _keep_nowhere(response: Response) -> None:
+async def _forbid_storing(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 

@@ -1,4 +1,4 @@
-"""Uploads: bodies streamed to the blob store, bounded and hashed on their way, never whole in memory."""
+"""Streams uploads to the blob store. They are bounded and hashed on the way, and never whole in memory."""
 
 import asyncio
 import base64
@@ -47,31 +47,31 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.spec.field_errors import make_values_refusal
 from models.blobs import Blobs
 
-# Uploads have threads of their own: slow ones must not take those that answer requests.
+# Uploads have their own threads, because slow uploads must not occupy the threads that answer requests.
 UPLOADS_AT_ONCE = 100
-# Forms are small, and each lies on disk while it comes.
+# Forms are small, and each is kept on disk while it arrives.
 FORMS_AT_ONCE = 8
 FORMS_AT_ONCE_PER_OWNER = 2
 MAX_FORM_S = 600.0
-# How much is received, and dropped, of an upload for which there is no place.
+# This much of an upload without a place is received and dropped.
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 READ_BYTES = 1024 * 1024
-# A form is kept on disk first; larger content needs `PUT …/content`.
+# A form is first kept on disk. Larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
-# The Content-Digest header of RFC 9530; other algorithms beside sha-256 are ignored.
+# The Content-Digest header of RFC 9530. Algorithms other than sha-256 are ignored.
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
-# Fields of a form whose texts are JSON; those of the others are the values themselves.
+# Form fields whose text is JSON. In all other fields, the text is the value itself.
 JSON_FIELDS = ("splits", "resize")
-# Likewise, but a text without quotes is the usual form of such a value.
+# Also JSON, but without an encoding in the OpenAPI document: true and false are plain text there, too.
 BOOLEAN_FIELDS = ("skip_broken",)
-_CUT_BY_CURL = "If curl sent it: `-F` ends a text at `;`, which `--form-string 'group_by=…'` does not."
+_CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
 FIELDS = tuple(DatasetSpec.model_fields)
 
 
 @dataclass(frozen=True)
 class ReceivedContent:
-    """Content that is stored whole in the blob store."""
+    """Content that was stored completely in the blob store."""
 
     key: str
     sha256: str
@@ -98,7 +98,7 @@ class Uploads:
         """Store the body of a request below a folder of the blob store.
 
         Args:
-            limit_bytes: of the body; None: that of datasets.
+            limit_bytes: the maximum size of the body. None: the limit for datasets.
         Raises:
             BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow.
             QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
@@ -120,11 +120,11 @@ class Uploads:
                 await discard_body(request, MAX_DISCARDED_BYTES - limit_bytes, MAX_DISCARD_S)
                 raise
             except ClientDisconnect:
-                raise InvalidForm("The connection ended in the middle of the content.") from None
+                raise InvalidForm("The connection closed before the content was complete.") from None
 
     @asynccontextmanager
     async def form(self, request: Request, owner: str, limit_bytes: int) -> AsyncIterator[FormData]:
-        """The fields and the file of a multipart form; the file is on disk, in the data folder, where it is large.
+        """Receive the fields and the file of a multipart form. A large file is kept on disk, in the data folder.
 
         Raises:
             BodyTooLarge, InvalidForm, TooManyUploads, UploadTooSlow.
@@ -134,7 +134,7 @@ class Uploads:
         limit_bytes = min(limit_bytes, FORM_BYTES)
         await require_length(request, limit_bytes)
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            raise InvalidForm("The body is no form; send `multipart/form-data`.")
+            raise InvalidForm("The body is not a form. Send `multipart/form-data`.")
         paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
         async with self._take_place(request, owner, self._form_places):
             form = await self._parse_form(request, _limit_stream(paced, limit_bytes))
@@ -145,7 +145,7 @@ class Uploads:
 
     @asynccontextmanager
     async def _take_place(self, request: Request, owner: str, here: UploadPlaces) -> AsyncIterator[None]:
-        """A place in this process, and one of the owner's among all processes, while the block runs."""
+        """Hold a place in this process, and one of the owner's places across all processes, while the block runs."""
         async with AsyncExitStack() as taken:
             async with _notify_in_time(request):
                 taken.enter_context(here.take_for(owner))
@@ -161,16 +161,16 @@ class Uploads:
             return await parser.parse()
         except MultiPartException:
             raise InvalidForm(
-                "The form cannot be read. Expected multipart/form-data with one file and a few fields of text, each "
+                "The form could not be read. Expected multipart/form-data with one file and a few text fields, each "
                 "with a name: `curl -F file=@…`."
             ) from None
         except ClientDisconnect:
-            raise InvalidForm("The connection ended in the middle of the form.") from None
+            raise InvalidForm("The connection closed before the form was complete.") from None
         except OSError as error:
             raise StorageUnavailable from error
 
     async def receive_file(self, file: UploadFile, folder: str) -> ReceivedContent:
-        """Store a file of a form below a folder of the blob store. Raises as `receive_body`."""
+        """Store a form's file below a folder of the blob store. Raises the same errors as `receive_body`."""
         return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), folder, None, self._limit_bytes)
 
     async def delete(self, received: ReceivedContent) -> None:
@@ -189,7 +189,7 @@ class Uploads:
 
 @asynccontextmanager
 async def _notify_in_time(request: Request) -> AsyncIterator[None]:
-    """Tells a client, though it sends before it reads, that the block finds no place for it, where it sends little."""
+    """Deliver the block's refusal also to clients that send before they read, if their body is small."""
     try:
         yield
     except (TooManyUploads, QuotaExceeded) as error:
@@ -199,7 +199,7 @@ async def _notify_in_time(request: Request) -> AsyncIterator[None]:
 
 
 class _HashedStream:
-    """Chunks, counted and hashed on the way; refused beyond the limit, or if the hash is not the announced one."""
+    """Counts and hashes chunks. Raises if they exceed the limit, or if the hash differs from the announced one."""
 
     def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
         self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced
@@ -222,15 +222,15 @@ class _HashedStream:
 
 
 def parse_sha256(digest: str) -> str:
-    """The SHA-256, in hexadecimal, of a header that has the form of DIGEST."""
+    """Extract the SHA-256, in hexadecimal, from a header that matches DIGEST."""
     found = re.fullmatch(DIGEST, digest)
     if found is None:
-        raise InvalidParameter("`Content-Digest` must hold `sha-256=:<base64 of 32 bytes>:`.")
+        raise InvalidParameter("`Content-Digest` must contain `sha-256=:<base64 of 32 bytes>:`.")
     return base64.b64decode(found[2]).hex()
 
 
 async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:
-    """Raises BodyTooLarge beyond a limit."""
+    """Pass the chunks on. Raises BodyTooLarge beyond the limit."""
     received = 0
     async for chunk in stream:
         received += len(chunk)
@@ -240,9 +240,9 @@ async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> Async
 
 
 class _OnDiskParser(MultiPartParser):
-    """Keeps large files of a form in a folder of ours: the system's temporary folder may be in memory.
+    """Keeps a form's large files in our own folder, because the system's temporary folder may be in memory.
 
-    They have no name there, so a process that dies leaves none.
+    The files have no names there, so a process that dies leaves none behind.
     """
 
     folder: str | None = None
@@ -261,7 +261,7 @@ def _is_usable(folder: Path) -> bool:
 
 
 def parse_form_spec(form: FormData) -> DatasetSpec:
-    """The dataset spec of a form: the fields of the JSON body, `splits` and `resize` as JSON texts.
+    """Parse the dataset spec in a form. It has the fields of the JSON body; `splits` and `resize` are JSON texts.
 
     Raises:
         InvalidForm, InvalidSpec, InvalidJson.
@@ -271,18 +271,18 @@ def parse_form_spec(form: FormData) -> DatasetSpec:
         if name == "file":
             continue
         if name not in FIELDS:
-            raise InvalidForm(f"There is no field {name[:64]!r}; a form has `file` and {', '.join(FIELDS)}.")
+            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and {', '.join(FIELDS)}.")
         if not isinstance(value, str):
             raise InvalidForm(
-                f"The field {name!r} came as a file; only `file` is one. `curl -F` reads a file where a text begins "
+                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` reads a file if a text begins "
                 f"with `@` or `<`: send it with `--form-string '{name}=…'`."
             )
         if name in fields:
-            raise InvalidForm(f"The field {name!r} comes twice.")
+            raise InvalidForm(f"The field {name!r} occurs twice.")
         if _holds_fields(value):
             raise InvalidForm(
-                f"The field {name!r} holds other fields in place of a text. `curl -F` takes a text that begins with "
-                f"`(` for a group of fields: send it with `--form-string '{name}=(…)'`."
+                f"The field {name!r} contains other fields instead of a text. `curl -F` treats a text that begins with "
+                f"`(` as a group of fields: send it with `--form-string '{name}=(…)'`."
             )
         fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _check_storable(value)
     try:
@@ -301,21 +301,21 @@ def parse_form_spec(form: FormData) -> DatasetSpec:
 
 
 def _holds_fields(text: str) -> bool:
-    """Whether a text is itself a multipart body, as curl sends it where a value begins with `(`."""
+    """Whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
     lines = text.strip().splitlines()
     return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
 
 
 def get_form_file(form: FormData) -> UploadFile:
-    """Raises InvalidForm if there is none."""
+    """Get the form's file. Raises InvalidForm if there is none."""
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise InvalidForm("The form has no file; send the content as the field `file`, with a file name.")
+        raise InvalidForm("The form has no file. Send the content as the field `file`, with a file name.")
     return file
 
 
 def parse_dataset_spec(content: Any) -> DatasetSpec:
-    """The spec in a JSON body. Raises InvalidSpec with the refused values."""
+    """Validate the spec in a JSON body. Raises InvalidSpec with the refused values."""
     try:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""Clients that wait for news: long polls and server-sent events."""
+"""Long polls and server-sent events."""

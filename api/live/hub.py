@@ -1,4 +1,4 @@
-"""One poller per process serves every waiting client: waits and streams take no thread and no database connection."""
+"""One poller per process serves all waiting clients, so a wait or stream needs no thread or database connection."""
 
 import asyncio
 from collections import Counter
@@ -15,13 +15,13 @@ from heldout.errors import HeldoutError
 
 log = structlog.get_logger("heldout.api")
 
-# Streams that are caught up from the database at a time.
+# How many streams may catch up from the database at a time.
 CATCH_UPS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """A job's or a study's version, whether it has ended, and its last event's number. An owner has only the last."""
+    """Version of a job or study, whether it has ended, and the number of its last event. Owners have only the last."""
 
     version: int
     has_ended: bool
@@ -29,19 +29,19 @@ class ChannelState:
 
 
 class EventSource(Protocol):
-    """What the hub asks the database. Each call is made in a thread and may raise a HeldoutError."""
+    """Answers the hub's queries. Each call runs in a thread and may raise a HeldoutError."""
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """The present state of each channel; one that was deleted is absent."""
+        """The current state of each channel. Deleted channels are missing."""
 
     def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
-        """For each channel its events above that number."""
+        """For each channel, its events above that number."""
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
         """The first events of the channel above that number."""
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
-        """Which of these keys were revoked."""
+        """Those of these keys that were revoked."""
 
 
 @dataclass(eq=False)
@@ -52,18 +52,18 @@ class _Waiter:
 
 
 class Hub:
-    """Polls all channels that clients wait for, in one query every `poll_s`, and their new events in one more.
+    """Polls all channels that clients wait for in one query every `poll_s`, and their new events in a second one.
 
-    Each kind of channel has a loop of its own: numbering the events of owners writes to the database, and must not
-    hold up those who wait for jobs.
+    Each kind of channel has its own loop: numbering the events of owners writes to the database, which must not delay
+    clients that wait for jobs.
     """
 
     def __init__(self, source: EventSource, poll_s: float) -> None:
         self._source = source
         self.poll_s = poll_s
-        # A stream that has sent nothing for so long says that it lives.
+        # A stream that has sent nothing for this long sends a comment to show that it is alive.
         self.ping_s = 15.0
-        self.keys_every_s = 5.0  # how often it is asked whether a key was revoked
+        self.keys_every_s = 5.0  # how often to check for revoked keys
         self.stopped = False
         self.revoked: frozenset[str] = frozenset()
         self._waiters: set[_Waiter] = set()
@@ -75,16 +75,16 @@ class Hub:
 
     @property
     def streams(self) -> int:
-        """How many are open."""
+        """The number of open streams."""
         return sum(recent.streams for recent in self._followed.values())
 
     @property
     def kept_bytes(self) -> int:
-        """What is kept in memory for them."""
+        """The memory used by their events."""
         return sum(recent.kept_bytes for recent in self._followed.values())
 
     async def wait(self, channel: Channel, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
-        """Return when `is_enough` holds for a job or a study, it is deleted, the time is over, or the service stops."""
+        """Return once `is_enough` holds for a job or study, it is deleted, the time is up, or the service stops."""
         waiter = _Waiter(channel, is_enough)
         if self.stopped:
             return
@@ -97,7 +97,7 @@ class Hub:
             self._waiters.discard(waiter)
 
     def join(self, channel: Channel, last: int, key_id: str) -> RecentEvents:
-        """The recent events of a channel whose last event was `last` a moment ago; every join needs its `leave`."""
+        """Follow a channel whose last event was `last` a moment ago. Every `join` needs a `leave`."""
         recent = self._followed.setdefault(channel, RecentEvents(channel, last))
         recent.streams += 1
         self._keys[key_id] += 1
@@ -105,7 +105,7 @@ class Hub:
         return recent
 
     def leave(self, recent: RecentEvents, key_id: str) -> None:
-        """End a stream; a channel without streams is polled no more."""
+        """End a stream. A channel without streams is no longer polled."""
         recent.streams -= 1
         if not recent.streams:
             del self._followed[recent.channel]
@@ -114,7 +114,7 @@ class Hub:
             del self._keys[key_id]
 
     async def catch_up(self, recent: RecentEvents, cursor: int) -> Sequence[EncodedEvent] | None:
-        """Events above `cursor` from the database; None if it does not answer."""
+        """Read events above `cursor` from the database. None if it does not answer."""
         async with self._catching_up:
             try:
                 return await asyncio.to_thread(self._source.page, recent.channel, cursor)
@@ -129,7 +129,7 @@ class Hub:
                 loops.create_task(self._poll(kind))
 
     def stop(self) -> None:
-        """Wake every waiting client, and let nobody wait from now on."""
+        """Wake all waiting clients, and refuse to wait from now on."""
         self.stopped = True
         for waiter in self._waiters:
             waiter.woken.set()
@@ -153,7 +153,7 @@ class Hub:
             await self._update_recent_events(channels, states)
             await self._check_keys()
         except HeldoutError as error:
-            # Clients go on waiting: the database may be back before their time is over.
+            # Clients keep waiting: the database may be back before their time is up.
             log.warning("waiting_clients_not_served", reason=error.detail)
             return
         except Exception:
@@ -161,7 +161,7 @@ class Hub:
             return
         for waiter in self._waiters:
             if waiter.channel not in channels:
-                continue  # it came after the query
+                continue  # it joined after the query
             state = states.get(waiter.channel)
             if state is None or waiter.is_enough(state):
                 waiter.woken.set()

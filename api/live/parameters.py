@@ -1,4 +1,4 @@
-"""Parameters of a request for events, as a list or as a stream."""
+"""Parameters of requests for events, as a list or a stream."""
 
 from typing import Annotated
 
@@ -8,24 +8,23 @@ from heldout.errors import InvalidCursor
 
 MAX_DIGITS = 16
 MAX_SHOWN = 40
-# Instead of a number: the last event that there is now.
+# Given instead of a number: the newest event.
 LATEST = "latest"
 
 After = Annotated[
     str,
     Query(
-        description="Number of the last event that is known: only later ones are answered. `latest` is the number of "
-        "the last event that there is now: a stream begins with what happens next, and a list is empty, with that "
-        "number as its `next`.",
+        description="Return only events after this number. `latest` stands for the newest event: a stream then "
+        "begins with the next event, and a list is empty, with that number as its `next`.",
         json_schema_extra={"pattern": f"^([0-9]{{1,9}}|{LATEST})$"},
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=200, description="Most events in one list; a stream ignores it.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of events in a list. A stream ignores it.")]
 LastEventId = Annotated[
     str,
     Header(
         alias="Last-Event-ID",
-        description="The same as `after`; if both are sent, this header counts.",
+        description="The same as `after`. If both are sent, this header takes precedence.",
         json_schema_extra={"pattern": "^[0-9]{0,9}$"},
     ),
 ]
@@ -33,14 +32,14 @@ Accept = Annotated[str, Header(include_in_schema=False)]
 
 
 def parse_cursor(after: str, last_event_id: str, max_number: int) -> int | None:
-    """The number of the last event that the client knows; None for the last one there is. Raises InvalidCursor."""
+    """Get the number of the last event that the client knows. None stands for the newest. Raises InvalidCursor."""
     cursor = None if after == LATEST else _parse_number(after, max_number)
     if not last_event_id:
         return cursor
     if not _is_number(last_event_id, max_number):
         raise InvalidCursor(
-            f"The header `Last-Event-ID` is {last_event_id[:MAX_SHOWN]!r}, which is no number of an event here. Send "
-            "the `id` of the last event that you have received, or leave the header out."
+            f"The header `Last-Event-ID` is {last_event_id[:MAX_SHOWN]!r}, which is not the number of an event. Send "
+            "the `id` of the last event that you received, or omit the header."
         )
     return int(last_event_id)
 

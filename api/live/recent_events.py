@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-# What is kept for the streams; one that is further behind is caught up from the database.
+# Kept for the streams. A stream that is further behind catches up from the database.
 KEPT_EVENTS = 64
 KEPT_BYTES = 64 * 1024
 
@@ -19,7 +19,7 @@ class ChannelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Whose events are followed: one job's or study's, or all of an owner's."""
+    """What is followed: the events of one job or study, or all events of an owner."""
 
     kind: ChannelKind
     id: str
@@ -34,30 +34,30 @@ class EncodedEvent:
 
 
 class RecentEvents:
-    """The events of a channel that are in memory: all numbers above `floor` and up to `last`.
+    """The events of a channel in memory: those with numbers above `floor`, up to `last`.
 
-    Numbers may be missing: events are deleted with their subject.
+    Numbers may be missing, because events are deleted with their subject.
     """
 
     def __init__(self, channel: Channel, last: int) -> None:
         self.channel = channel
         self.floor = last
         self.last = last
-        self.is_complete = False  # the job or study has ended, so `last` is its last event for good
+        self.is_complete = False  # the job or study has ended, so there are no events after `last`
         self.is_gone = False
         self.streams = 0
-        self.changed = asyncio.Event()  # set, and replaced by a new one, whenever something changes
+        self.changed = asyncio.Event()  # set and replaced by a new one at every change
         self._events: deque[EncodedEvent] = deque()
         self.kept_bytes = 0
 
     def after(self, cursor: int) -> Sequence[EncodedEvent] | None:
-        """The events above `cursor`; None if some of them are no longer in memory."""
+        """The events above `cursor`. None if some of them are no longer in memory."""
         if cursor < self.floor:
             return None
         return [event for event in self._events if event.number > cursor] if cursor < self.last else []
 
     def add(self, last: int, events: Iterable[EncodedEvent], *, is_complete: bool) -> None:
-        """Note that the channel's last event is `last`, and keep events that were read above `read_above(last)`."""
+        """Note that the channel's last event is `last`, and keep its events, read above `read_above(last)`."""
         if self.read_above(last) > self.last:
             self._events.clear()
             self.kept_bytes = 0
@@ -75,7 +75,7 @@ class RecentEvents:
         self.wake_streams()
 
     def read_above(self, last: int) -> int:
-        """The number above which events must be read when the channel's last one is `last`."""
+        """The number above which to read events when the channel's last one is `last`."""
         return max(self.last, last - KEPT_EVENTS)
 
     def wake_streams(self) -> None:

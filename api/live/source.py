@@ -1,4 +1,4 @@
-"""What the hub and the routes of events read from the database, each in short transactions of its own."""
+"""Reads events from the database for the hub and the routes, in short transactions."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,25 +12,25 @@ from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
 from models.views.event import build_event_view, build_owner_event_view
 
-# Events that a stream reads from the database at a time, at its start and when its client reads slowly.
+# How many events a stream reads at a time, at its start and when its client is slow.
 PAGE = 50
 
 
 def encode_event(row: EventRow) -> EncodedEvent:
-    """The event with its number as `id`, its type as `event`, and its view as `data`."""
+    """Encode an event with its number as `id`, its type as `event`, and its view as `data`."""
     return _encode(row.id, row.type, build_event_view(row))
 
 
 def encode_owner_event(row: EventRow) -> EncodedEvent:
-    """The same, with its number in the owner's order."""
+    """Encode an event with its number among all events of the owner."""
     view = build_owner_event_view(row)
     return _encode(view.id, row.type, view)
 
 
 def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
-    """The owner's events above `after`, and whether there are more than `limit`.
+    """Read the owner's events above `after`, and whether there are more than `limit`.
 
-    Everything that was committed before the call is numbered first, as far as the page reaches.
+    Events committed before the call are numbered first, up to the end of the page.
     """
     may_wait = True
     while True:
@@ -43,7 +43,7 @@ def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -
 
 
 def read_latest_number(database: Database, owner: str) -> int:
-    """The number of the owner's last event, 0 if there is none; everything committed before the call is numbered."""
+    """Read the number of the owner's last event, or 0. Events committed before the call are numbered first."""
     with database.read() as session:
         may_wait = bool(owner_events.list_unnumbered_owners(session, [owner]))
     while may_wait:
@@ -54,18 +54,18 @@ def read_latest_number(database: Database, owner: str) -> int:
 
 
 def encode_start(number: int) -> EncodedEvent:
-    """The number alone, with which a stream begins from now: a client that comes back before any event sends it."""
+    """Encode a number without an event, so that a client that reconnects before the first event can send it."""
     return EncodedEvent(number, format_sse_event(id=str(number)))
 
 
 class DatabaseSource:
-    """Answers the hub."""
+    """The hub's event source."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """States of jobs, studies and owners, after new events of the owners were numbered."""
+        """The states of jobs, studies and owners. Numbers the owners' new events first."""
         found: dict[Channel, ChannelState] = {}
         if job_ids := _list_ids(channels, ChannelKind.JOB):
             with self._database.read() as session:
@@ -113,7 +113,7 @@ class DatabaseSource:
             waiting = owner_events.list_unnumbered_owners(session, owners)
         for owner in waiting:
             with self._database.write() as session:
-                # Another process that numbers these events now does it for this one too.
+                # No need to wait for another process that is numbering the same events.
                 owner_events.number(session, owner, wait=False)
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events. A stream keeps only its position among the recent events of its channel."""
+"""Server-sent events. A stream stores only its position among the recent events of its channel."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -16,12 +16,12 @@ from models.store.keys import Caller
 
 MEDIA_TYPE = "text/event-stream"
 
-SERVICE_STOPS = format_sse_event(comment="the service stops: connect again with Last-Event-ID")
+SERVICE_STOPS = format_sse_event(comment="the service is stopping: reconnect with Last-Event-ID")
 KEY_REVOKED = format_sse_event(comment="the key was revoked")
 
 
 def wants_stream(accept: str) -> bool:
-    """Whether an Accept header names `text/event-stream`, other than to refuse it."""
+    """Whether an Accept header names `text/event-stream` with a quality above 0."""
     for part in accept.lower().split(","):
         media_type, *parameters = (part.strip() for part in part.split(";"))
         if media_type == MEDIA_TYPE:
@@ -30,7 +30,7 @@ def wants_stream(accept: str) -> bool:
 
 
 class EventStream(EventSourceResponse):
-    """The answer to a client that follows a channel, from after `cursor` to its end."""
+    """Streams the events of a channel after `cursor`, until the channel ends."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class EventStream(EventSourceResponse):
         last: int,
         caller: Caller,
     ) -> None:
-        """`first` are events above `cursor`, `last` the number of the channel's last one at about that time."""
+        """`first` holds events above `cursor`. `last` is the number of the channel's last event at about that time."""
         self._hub = hub
         self._places = places
         self._channel = channel
@@ -56,7 +56,7 @@ class EventStream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Taken here rather than in the route: what a route takes is lost where its client leaves before the answer.
+        # Not taken in the route: a client that disconnects before the answer would leave the place taken.
         async with self._places.taken(Quota.STREAMS, self._caller.owner):
             await self._stream(scope, receive, send)
 
@@ -76,7 +76,7 @@ class EventStream(EventSourceResponse):
 async def stream_chunks(
     hub: Hub, recent: RecentEvents, *, cursor: int, first: Sequence[EncodedEvent], key_id: str
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream: new events, a comment when there were none for long, and at the end one that says why."""
+    """Yield new events, a comment after a long time without any, and a final comment that says why it ends."""
     new: Sequence[EncodedEvent] | None = first
     last_sent_at = monotonic()
     while True:
@@ -97,7 +97,7 @@ async def stream_chunks(
             end = "was deleted" if recent.is_gone else "has ended"
             yield format_sse_event(comment=f"the {recent.channel.kind} {end}")
             return
-        # A database that did not answer is asked again soon. Otherwise the stream sleeps until its channel changes.
+        # If the database did not answer, retry soon. Otherwise sleep until the channel changes.
         sleep_s = hub.poll_s if new is None else max(0.0, last_sent_at + hub.ping_s - monotonic())
         with suppress(TimeoutError):
             async with asyncio.timeout(sleep_s):

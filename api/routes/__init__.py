@@ -1,1 +1,1 @@
-"""The routes, one file for each group; what they answer is in heldout/views/."""
+"""The routes, one file per group. Their answers are in heldout/views/."""

@@ -33,7 +33,7 @@ def list_activity(
     key: Key = None,
     subject: Subject = None,
 ) -> ActivityPage:
-    """Who changed what of this owner, newest first. Requests that only read or were refused are not listed."""
+    """List who changed what, newest first. Requests that only read or were refused are not listed."""
     rows, more = activity.list_page(
         session, caller.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )

@@ -1,4 +1,4 @@
-"""Why test results are poor, of a training that another program has recorded: its curves, its answers, or both."""
+"""Diagnoses trainings recorded by other programs, from curves, predictions, or both."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +35,8 @@ from heldout.views.diagnosis import DiagnosisView
 
 router = make_router("/v1/diagnoses", "diagnoses", scope="read")
 
-# Threads of their own: of each thread that has ever judged a file the allocator keeps what it took at most.
-_JUDGES = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="judge")
+# Dedicated threads: the allocator keeps the peak memory of every thread that has ever diagnosed a file.
+_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
 _PREDICTIONS: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -51,13 +51,13 @@ _PREDICTIONS: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "description": "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or "
-                            "`test_answers`, `test_hashes`; a job's `predictions.npz` is one), or a CSV with the "
-                            "columns `split`, `label`, and `answer` or a `p_<class>` for each class.",
+                            "`test_answers`, `test_hashes`), or a CSV with the columns `split`, `label`, and either "
+                            "`answer` or one `p_<class>` per class. A job's `predictions.npz` is such a file.",
                         },
                         "training": {
                             "type": "string",
-                            "description": "The curves of the same training, as JSON text: what `POST /v1/diagnoses` "
-                            'takes, without `predictions`; or `{"classes": […]}` alone.',
+                            "description": "The curves of the same training, as JSON text: the body of `POST "
+                            '/v1/diagnoses` without `predictions`, or only `{"classes": […]}`.',
                         },
                     },
                 }
@@ -69,7 +69,7 @@ _PREDICTIONS: dict[str, Any] = {
 
 @router.post("", responses=document_errors(*JSON_BODY))
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
-    """Judge what another program has recorded: curves, or answers to labelled images, or both. Nothing is stored."""
+    """Diagnose a training recorded elsewhere, from curves, predictions for labeled images, or both. Stores nothing."""
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
@@ -84,39 +84,41 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     ),
 )
 async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
-    """Judge answers to labelled images in a file, which may be larger than a JSON body. Nothing is stored."""
+    """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""
     limit_bytes = app.settings.max_predictions_bytes
     async with app.uploads.form(request, caller.owner, limit_bytes) as form:
         file, training = get_form_file(form), _get_form_text(form)
-        async with app.judging.taken(caller.owner):
+        async with app.diagnosing.taken(caller.owner):
             return await asyncio.get_running_loop().run_in_executor(
-                _JUDGES, _diagnose_file, file, training, limit_bytes
+                _THREADS, _diagnose_file, file, training, limit_bytes
             )
 
 
 def _get_form_text(form: FormData) -> str | None:
-    """The field `training`. Raises InvalidForm for other fields, and for one that comes twice."""
+    """Get the field `training`. Raises InvalidForm for unknown and repeated fields."""
     names = [name for name, _ in form.multi_items()]
     for name in names:
         if name not in ("file", "training"):
-            raise InvalidForm(f"There is no field {name[:64]!r}; a form has `file` and `training`.")
+            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and `training`.")
         if names.count(name) > 1:
-            raise InvalidForm(f"The field {name!r} comes twice.")
+            raise InvalidForm(f"The field {name!r} occurs twice.")
     training = form.get("training")
     if isinstance(training, UploadFile):
-        raise InvalidForm("The field `training` is a file; send it as a text (`curl -F 'training=<history.json'`).")
+        raise InvalidForm(
+            "The field `training` was sent as a file. Send it as text (`curl -F 'training=<history.json'`)."
+        )
     return training
 
 
 def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
-    told = None if training is None else _parse_training(training)
+    recorded = None if training is None else _parse_training(training)
     try:
-        answers = read_predictions(file.file, limit_bytes, None if told is None else told.classes)
+        answers = read_predictions(file.file, limit_bytes, None if recorded is None else recorded.classes)
     except PredictionsRefused as error:
         where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
         detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{make_sentence(error)}."
         raise InvalidSpec(detail, errors=[FieldError(make_pointer(("file", *error.path)), detail)]) from None
-    return DiagnosisView.of(diagnose_answers(answers, None if told is None else told.curves()))
+    return DiagnosisView.of(diagnose_answers(answers, None if recorded is None else recorded.curves()))
 
 
 def _parse_training(text: str) -> "TrainingOfFile":
@@ -128,7 +130,7 @@ def _parse_training(text: str) -> "TrainingOfFile":
 
 
 class TrainingOfFile(ForeignCurves):
-    """Curves beside a file of predictions; they may be absent."""
+    """Curves sent with a file of predictions. They may be absent."""
 
     @property
     def _may_have_no_curves(self) -> bool:

@@ -1,4 +1,4 @@
-"""Files of a job as they are handed out."""
+"""Serves stored files as downloads."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ from models.digests import FileDigest
 
 INDICES_AT_ONCE = 8192
 MAX_NAME = 100
-# Of a file's name: what some system or shell reads as something else.
+# Characters in a file name that some system or shell reads as something else.
 UNSAFE = re.compile(r"[^\w.-]+")
 
 # A file in the OpenAPI document.
@@ -25,7 +25,7 @@ FILE: dict[str, Any] = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     "headers": {
         "Repr-Digest": {
-            "description": "The file's SHA-256 (RFC 9530); absent where an earlier release has stored it.",
+            "description": "The file's SHA-256 (RFC 9530). Absent if an earlier release stored the file.",
             "schema": {"type": "string"},
         }
     },
@@ -33,11 +33,11 @@ FILE: dict[str, Any] = {
 
 
 def attach(name: str, fallback: str, ending: str) -> str:
-    """The `Content-Disposition` of a file that is called after a job or a study (RFC 6266).
+    """Build the `Content-Disposition` header of a file that is named after a job or a study (RFC 6266).
 
     Args:
-        name: what people call the job; it may hold anything.
-        fallback: its id, for programs that know no other letters than Latin ones, where the name has none of these.
+        name: the name that people gave the job. It may hold any character.
+        fallback: the job's id, used for programs that read only Latin letters if the name has none.
     """
     latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain, whole = (UNSAFE.sub("-", text).strip("-.")[:MAX_NAME] or fallback for text in (latin, name))
@@ -48,12 +48,12 @@ def attach(name: str, fallback: str, ending: str) -> str:
 def download(
     blobs: Blobs, key: str, disposition: str, lost: HeldoutError, *, expected: FileDigest | None
 ) -> StreamingResponse:
-    """A stored file, as an attachment.
+    """Serve a stored file as an attachment.
 
     Args:
-        disposition: what `attach` gives.
-        lost: what is raised where the file is gone.
-        expected: as its row says; None where an earlier release has stored it.
+        disposition: the header's value, from `attach`.
+        lost: the error raised if the file is gone.
+        expected: the digest in the file's row. None if an earlier release stored the file.
     Raises:
         ArtifactDamaged: before anything is sent.
     """
@@ -71,11 +71,11 @@ def download(
 
 
 def make_indices_response(indices: Mapping[str, NDArray[np.int64]]) -> StreamingResponse:
-    """An `IndicesView`, written while it is sent. Python's numbers and their text take ten times the arrays' memory."""
+    """Write an `IndicesView` while it is sent. As Python objects and text, it would need ten times the memory."""
     size = sum(map(len, _iterate_indices_json({name: rows[:0] for name, rows in indices.items()})))
     for rows in indices.values():
         digits = len(rows) + sum(int(np.count_nonzero(rows >= 10**power)) for power in range(1, 19))
-        size += digits + max(0, len(rows) - 1)  # and commas
+        size += digits + max(0, len(rows) - 1)  # the commas
     return StreamingResponse(
         _iterate_indices_json(indices), headers={"Content-Length": str(size)}, media_type="application/json"
     )

@@ -1,4 +1,4 @@
-"""All events of an owner in one order, as a list and as a stream."""
+"""All events of an owner in one sequence, as a list or a stream."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from models.views.event import build_owner_event_view
 
 router = make_router("/v1/events", "events")
 
-# The largest whole number that every JSON reader keeps exactly.
+# The largest integer that every JSON parser represents exactly.
 MAX_NUMBER = 2**53 - 1
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "With `Accept: text/event-stream` the events as they come (`id`, `event` and the event as "
+        "description": "With `Accept: text/event-stream`, events as they happen (`id`, `event`, and the event as "
         "`data`), until the service stops or the key is revoked.",
         "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
@@ -44,7 +44,7 @@ async def list_all_events(
     last_event_id: LastEventId = "",
     accept: Accept = "",
 ) -> Response | OwnerEventPage:
-    """What happened to all that this owner has: a list, or a stream of server-sent events."""
+    """List all your events, or stream them as server-sent events."""
     cursor = parse_cursor(after, last_event_id, MAX_NUMBER)
     if streams.wants_stream(accept):
         return await run_in_threadpool(_stream, app, caller, cursor)

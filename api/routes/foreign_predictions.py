@@ -18,28 +18,28 @@ Classes = (
 
 
 class SplitPredictions(BaseModel):
-    """What a network says of the labelled images of one split, each in the same place of every list."""
+    """A network's predictions for the labeled images of one split. All lists have the images in the same order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     labels: list[ClassLabel] = Field(min_length=1, description="Classes as numbers from 0, or as names.")
     probabilities: list[list[float]] | None = Field(
         None,
-        description="For each image the probability of each class, after the softmax. A row of one number is the "
+        description="For each image, the probability of each class, after the softmax. A row with one number is the "
         "probability of the second of two classes.",
     )
     answers: list[ClassLabel] | None = Field(
-        None, description="Where probabilities are not known: the class that the network names."
+        None, description="If probabilities are unknown: the predicted class of each image."
     )
     hashes: list[Annotated[str, Field(max_length=256)]] | None = Field(
         None,
-        description="A text for each image that is the same for the same pixels, such as a SHA-256 of them. With those "
-        "of the training images it is known which held-out images were trained on.",
+        description="For each image, a text that is equal for equal pixels, such as their SHA-256. Together with the "
+        "hashes of the training images, it shows which held-out images were trained on.",
     )
 
 
 class ForeignPredictions(BaseModel):
-    """Answers of the same weights to the images of each split; the gap needs `train` and `test`."""
+    """Predictions of the same weights for the images of each split. The gap needs `train` and `test`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

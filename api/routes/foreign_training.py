@@ -1,4 +1,4 @@
-"""What `POST /v1/diagnoses` takes: the curves of a training from anywhere, in one of four forms, and predictions."""
+"""The body of `POST /v1/diagnoses`: a recorded training's curves in one of four formats, and its predictions."""
 
 from math import inf
 from typing import Annotated, Any
@@ -31,12 +31,12 @@ _FORMS = ("history", "csv", "scalars", "log")
 
 
 def _parse_curve_value(value: Any) -> Any:
-    """A number as a curve holds it. Anything else stays as it is, and is refused by its type."""
+    """Convert a number to a curve's value. Anything else is left alone, and refused for its type later."""
     return parse_figure(value) if type(value) in {int, float} else value
 
 
 def _keep_curves(history: Any) -> Any:
-    """The history with an empty list for everything that is no curve, such as learning rates: it may hold anything."""
+    """Replace everything that is not a curve, such as learning rates, by an empty list: it may hold any values."""
     if not isinstance(history, dict):
         return history
     curves = choose_curves([name for name, values in history.items() if values != []]).values()
@@ -44,7 +44,7 @@ def _keep_curves(history: Any) -> Any:
 
 
 def _document_curves(schema: dict[str, Any]) -> None:
-    """Name the curves that Keras itself writes, and allow other names: what is no curve is ignored."""
+    """Document the curves that Keras writes, and allow other names. Values that are not curves are ignored."""
     curve = schema.pop("additionalProperties")
     schema["properties"] = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), curve)
     schema["additionalProperties"] = True
@@ -56,38 +56,38 @@ Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidat
 
 
 class KerasHistory(RootModel[Curves]):
-    """What `model.fit(...).history` holds; one value an epoch, null where it was not finite.
+    """The content of `model.fit(...).history`: one value per epoch, null if it was not finite.
 
-    Curves may have other names that say what they are, such as `train_loss` and `valid_loss`; the rest is ignored.
+    Curves may have other recognizable names, such as `train_loss` and `valid_loss`. Everything else is ignored.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, json_schema_extra=_document_curves)
 
 
 class OtherHistory(RootModel[dict[str, Any] | list[dict[str, Any]]]):
-    """JSON of another shape: a list of records, Hugging Face's `trainer_state.json`, or curves below their splits.
+    """JSON in another format: a list of records, Hugging Face's `trainer_state.json`, or curves grouped by split.
 
-    A record is an epoch or a step: `{"epoch": 1, "train_loss": 0.9, "val_loss": 1.1}`; records of training and of
-    validation are joined by epoch or step. Curves may lie below the names of splits: `{"train": {"loss": […]}}`.
+    A record is an epoch or a step: `{"epoch": 1, "train_loss": 0.9, "val_loss": 1.1}`. Training and validation records
+    are joined by epoch or step. Curves may be grouped under the names of splits: `{"train": {"loss": […]}}`.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
 
 def _detect_form(history: Any) -> str:
-    """Which of the two shapes it has; what is none of both is refused as Keras'."""
+    """Choose between the two formats. Input in neither format is refused as Keras'."""
     is_other = isinstance(history, OtherHistory | list) or (isinstance(history, dict) and not is_keras(history))
     return "other" if is_other else "keras"
 
 
 def _parse_scalar(value: Any) -> Any:
-    """A float. TensorBoard writes NaN and infinity as text, and a whole number can be too large for a float."""
+    """Parse a float. TensorBoard writes NaN and infinity as text, and an integer can be too large for a float."""
     if type(value) is int and parse_figure(value) is None:
         return inf
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-# Of 64 bits, as TensorBoard's are.
+# TensorBoard's steps have 64 bits.
 Step = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 # JSON has no tuples.
 Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_parse_scalar)]], Field(strict=False)]
@@ -99,46 +99,46 @@ History = Annotated[
 
 
 class ForeignCurves(BaseModel):
-    """The curves of a training from anywhere, in one of four forms."""
+    """The curves of a recorded training, in one of four formats."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     history: History | None = None
     csv: str | None = Field(
         None,
-        description="A line of names and one line an epoch, as CSVLogger of Keras, Lightning and fastai and as "
-        "Ultralytics write it, or a line for each figure, as MLflow's are exported; lines of the same epoch or step "
-        f"belong together. At most {MAX_EPOCHS:,} lines below the names.",
+        description="A header line and one line per epoch, as written by the CSVLogger of Keras, Lightning and fastai "
+        "and by Ultralytics, or one line per figure, as exported by MLflow. Lines of the same epoch or step belong "
+        f"together. At most {MAX_EPOCHS:,} lines below the header.",
     )
     scalars: Annotated[dict[RunAndTag, Points], Field(max_length=1000)] | None = Field(
         None,
-        description="TensorBoard's: for each run and tag, such as `validation/epoch_loss`, a list of [wall time, "
-        "step, value], which is what it lets download as JSON.",
+        description="TensorBoard's JSON downloads: for each run and tag, such as `validation/epoch_loss`, a list of "
+        "[wall time, step, value].",
     )
     log: str | None = Field(
         None,
-        description="What a training has printed, such as the lines of Keras' `fit`, or JSON Lines; at most "
+        description="The output of a training, such as the lines printed by Keras' `fit`, or JSON Lines. At most "
         f"{MAX_EPOCHS:,} lines with figures.",
     )
     run: int | None = Field(
-        None, ge=1, description="Which run is meant, counted from 1, where several were written one after the other."
+        None, ge=1, description="The number of the run, from 1, if the input contains several runs in sequence."
     )
     classes: Classes | None = Field(
         None,
-        description="How many classes there are, or their names in the order of the columns of probabilities. Without "
-        "it, a history may show less than it could.",
+        description="The number of classes, or their names in the order of the probabilities. Without it, the "
+        "diagnosis of a history may find less.",
     )
     _read: ReadHistory | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _check_that_it_can_be_judged(self) -> "ForeignCurves":
+    def _require_readable(self) -> "ForeignCurves":
         given = [name for name in _FORMS if getattr(self, name) is not None]
         if len(given) != 1 and (given or not self._may_have_no_curves):
             raise ValueError(f"expected one of `history`, `csv`, `scalars` and `log`{self._or_else}")
         if given:
             self._read = self._check(given[0])
         elif self.run is not None:
-            raise make_field_error(ValueError("there is no history of which it could be a run"), ("run",))
+            raise make_field_error(ValueError("it needs a history to choose the run from"), ("run",))
         return self
 
     @property
@@ -150,12 +150,12 @@ class ForeignCurves(BaseModel):
         return ""
 
     def curves(self) -> ReadHistory | None:
-        """The history, with how its figures were read; None where there is none."""
+        """The history, with notes on how its figures were read. None if there is none."""
         return self._read
 
     @property
     def class_count(self) -> int:
-        """How many classes there are; 0 where that is not said."""
+        """The number of classes, or 0 if it is not given."""
         return 0 if self.classes is None else self.classes if isinstance(self.classes, int) else len(self.classes)
 
     def _check(self, form: str) -> ReadHistory:
@@ -182,7 +182,7 @@ class ForeignCurves(BaseModel):
 
 
 class ForeignTraining(ForeignCurves):
-    """A training from anywhere: its curves in one of four forms, what its network says of labelled images, or both."""
+    """A recorded training: its curves in one of four formats, its predictions for labeled images, or both."""
 
     predictions: ForeignPredictions | None = None
     _answers: ForeignAnswers | None = PrivateAttr(None)
@@ -207,12 +207,12 @@ class ForeignTraining(ForeignCurves):
         return ", or `predictions`"
 
     def answers(self) -> ForeignAnswers | None:
-        """What the network says of labelled images; None where that was not sent."""
+        """The predictions for labeled images. None if they were not sent."""
         return self._answers
 
 
 def make_sentence(error: PredictionsRefused) -> str:
-    """Its message with a capital letter, and without the full stop that every refusal gets."""
+    """Capitalize the error's message. The period is added later, as to every refusal."""
     text = str(error)
     return text[:1].upper() + text[1:]
 
@@ -222,5 +222,5 @@ def _locate_error(error: PredictionsRefused) -> tuple[str | int, ...]:
 
 
 def make_field_error(error: ValueError, path: tuple[str | int, ...]) -> PydanticCustomError:
-    """The error of a field, or of what is below it."""
+    """Make the error of a field, or of a value inside it."""
     return PydanticCustomError("value_error", "{reason}", {"reason": str(error), "path": path})

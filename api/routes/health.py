@@ -1,4 +1,4 @@
-"""Health checks, Prometheus metrics and the documentation page; open without a key."""
+"""Health checks, Prometheus metrics and the documentation page. None of them needs a key."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ router = APIRouter(tags=["service"])
 @router.head("/livez", include_in_schema=False)
 @router.get("/livez", responses=document_errors(open_to_all=True))
 async def livez() -> HealthView:
-    """The process answers; asks nothing of database or blob store."""
+    """Check that the process answers. Does not check the database or the blob store."""
     return HealthView(status="ok")
 
 
@@ -44,13 +44,13 @@ async def livez() -> HealthView:
     "/readyz", responses=document_errors(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
 )
 async def readyz(app: AppContextDep) -> HealthView:
-    """Database and blob store answer, and the database has this release's tables; looked at every two seconds."""
+    """Check that the database and the blob store answer, and that the tables match this release. Cached for 2 s."""
     await app.readiness.require()
     return HealthView(status="ok")
 
 
-def look_at(database: Database, blobs: Blobs) -> None:
-    """Raises DatabaseUnavailable, DatabaseMismatched or StorageUnavailable if the service cannot work."""
+def check_ready(database: Database, blobs: Blobs) -> None:
+    """Raise DatabaseUnavailable, DatabaseMismatched or StorageUnavailable if the service cannot work."""
     with database.read() as session:
         health.check(session)
         migrations.require_revision(session)
@@ -64,13 +64,15 @@ class _JobMetrics(Collector):
         self._database = database
 
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # so that registering does not ask the database
+        return iter(())  # so that registering does not query the database
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
         by_status = GaugeMetricFamily("heldout_jobs", "Jobs by kind and status.", labels=["kind", "status"])
-        depth = GaugeMetricFamily("heldout_queue_depth", "Queued jobs by the device asked for.", labels=["device"])
-        wait = GaugeMetricFamily("heldout_queue_oldest_seconds", "How long the oldest waits.", labels=["device"])
+        depth = GaugeMetricFamily("heldout_queue_depth", "Queued jobs by requested device.", labels=["device"])
+        wait = GaugeMetricFamily(
+            "heldout_queue_oldest_seconds", "How long the oldest queued job has waited, in seconds.", labels=["device"]
+        )
         try:
             with self._database.read() as session:
                 for kind, status, count in jobs.count_by_status(session):
@@ -88,7 +90,7 @@ class _JobMetrics(Collector):
 
 
 def make_registry(database: Database, disks: DiskMetrics) -> CollectorRegistry:
-    """What is known of the process, of jobs and of disks."""
+    """Make the registry with metrics of the process, jobs and disks."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
@@ -97,7 +99,7 @@ def make_registry(database: Database, disks: DiskMetrics) -> CollectorRegistry:
 
 
 def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
-    # One at a time: each asks the database, and anyone may ask for it.
+    # One scrape at a time, because each queries the database and anyone may request it.
     scrapes = CapacityLimiter(1)
 
     @app.get(
@@ -110,20 +112,20 @@ def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
         },
     )
     async def prometheus_metrics() -> Response:
-        """Prometheus metrics: requests, jobs by status, disks, this process."""
+        """Get Prometheus metrics: requests, jobs by status, disks, this process."""
         return Response(
             await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
         )
 
 
 def install_docs(app: FastAPI) -> None:
-    """Serve Swagger UI with its files from this machine: /docs works with no internet."""
+    """Serve Swagger UI from local files, so that /docs works offline."""
     package = find_spec("fastapi_offline")
     assert package is not None
     assert package.origin is not None
     app.mount("/docs/static", StaticFiles(directory=Path(package.origin).parent / "static"))
 
-    # Relative addresses hold behind a proxy that adds a prefix; null keeps the page from calling a validator.
+    # Relative addresses work behind a proxy that adds a prefix. Null stops the page from calling an online validator.
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=f"{app.title} API",

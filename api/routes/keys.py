@@ -1,4 +1,4 @@
-"""API keys of the caller's owner: list, make another, roll, revoke. All need the scope `admin`."""
+"""Lists, creates, rolls and revokes the API keys of the caller's owner. All routes need the scope `admin`."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -30,20 +30,22 @@ MAX_OVERLAP_S = 30 * DAY_S
 
 
 class NewKey(BaseModel):
-    """What a new key may do, and for how long; it can do no more than the key that makes it, and lasts no longer."""
+    """The scopes and the expiry of a new key. Neither may exceed those of the key that creates it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(SCOPES), description="Absent: all of yours.")
-    expires_at: MomentWithZone | None = Field(None, description="RFC 3339; absent: as the key that makes it.")
+    scopes: list[Scope] | None = Field(
+        None, min_length=1, max_length=len(SCOPES), description="Default: all scopes of your key."
+    )
+    expires_at: MomentWithZone | None = Field(None, description="RFC 3339. Default: when your key expires.")
 
 
 class Rolling(BaseModel):
-    """How long the old key works beside the new one."""
+    """How long the old key keeps working."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds; 0 ends the old one at once.")
+    overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds. 0 ends the old key at once.")
 
 
 @router.get("", responses=document_errors())
@@ -69,7 +71,7 @@ def make_key(
     wanted: NewKey = NewKey(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
-    """Make another key for this owner. Its text is in this answer and nowhere else."""
+    """Create another key. Only this response contains its text."""
     scopes = wanted.scopes or [scope for scope in SCOPES if scope in caller.scopes]
 
     def make(secret: str) -> str:
@@ -97,13 +99,13 @@ def roll_key(
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
-    """Make a key in place of another one, with its scopes and its end. The old one works until the overlap is over.
+    """Replace a key by a new one with the same scopes and expiry. The old key works until the overlap is over.
 
-    During an overlap both count as keys of the owner. What replaces a key that was replaced before ends with it.
+    Until then, both count toward the quota of keys. Rolling an old key again gives a key that ends with it.
     """
 
     def make(secret: str) -> str:
-        # Without an overlap the new key takes the old one's place.
+        # Without an overlap, the new key takes the old key's place in the quota.
         more = 1 if rolling.overlap_s else 0
         quotas.require_room(session, caller.owner, Quota.KEYS, asked=more)
         return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
@@ -120,7 +122,7 @@ def _make_once(
     wanted: BaseModel,
     make: Callable[[str], str],
 ) -> NewKeyView:
-    """The key that `make` makes of a secret, or the one that the same request has made before."""
+    """Create the key that `make` derives from a secret, or return the one that the same request created before."""
     asked_with, salt = get_current_context().key, keys.make_salt()
 
     def make_view() -> NewKeyView:
@@ -128,12 +130,12 @@ def _make_once(
         return build_new_key_view(keys.get_row(session, text), text)
 
     def recall(body: Mapping[str, Any]) -> NewKeyView:
-        """The text once more: only who bears the key that asked for it can say it, so it need not be stored."""
+        """Rebuild the key's text. It is derived from the requesting key, so it need not be stored."""
         text = keys.format_key(body["id"], keys.derive_secret(asked_with, body["salt"]))
         return build_new_key_view(keys.get_row(session, text), text)
 
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
-    # Another key of the same owner would recall another text: its request is another one.
+    # The requesting key is part of the fingerprint, because another key would derive another text.
     of_key = f"{route} by {caller.key_id}"
     return make_once(session, caller.owner, idempotency_key, of_key, wanted, response, make_view, memory)
 
@@ -145,19 +147,19 @@ def revoke_key(
     session: SessionDep,
     with_made: Annotated[
         bool,
-        Query(description="Revoke what it has made too: keys, what these have made, and their webhooks, which stop."),
+        Query(description="Also revoke the keys that it created, directly or indirectly, and disable their webhooks."),
     ] = False,
 ) -> None:
-    """Revoke a key of this owner, at once and for good; also the one that this request bears."""
+    """Revoke a key at once and permanently, even the key of this request."""
     if not keys.revoke_of(session, caller.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)
 
 
 def build_key_view(row: KeyRow) -> KeyView:
-    """The key as its owner sees it."""
+    """Build the view of a key."""
     return make_view(KeyView, row, object="key")
 
 
 def build_new_key_view(row: KeyRow, text: str) -> NewKeyView:
-    """A key that was just made, with its text."""
+    """Build the view of a new key, with its text."""
     return make_view(NewKeyView, row, object="key", key=text)

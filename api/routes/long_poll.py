@@ -1,4 +1,4 @@
-"""The long poll of one job, study or evaluation, its body now, or once it is news; and the entity tags of versions."""
+"""Long polls for changes of one job, study or evaluation, and the ETags of versions."""
 
 import re
 from collections.abc import Callable
@@ -24,38 +24,38 @@ Subject = TypeVar("Subject", JobView, StudyView, EvaluationView)
 
 
 def write_etag(version: int) -> str:
-    """The strong tag of a version."""
+    """Format the strong ETag of a version."""
     return f'"{version}"'
 
 
 def _holds(if_none_match: str, version: int) -> bool:
-    """Whether the If-None-Match header (tags separated by commas, weak ones too, or `*`) holds this version."""
+    """Whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""
     return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)
 
 
 def allows_change(if_match: str, version: int) -> bool:
-    """Whether the If-Match header (`*`, or tags separated by commas) holds this version. A weak tag never does.
+    """Whether If-Match (`*` or comma-separated tags) contains this version. Weak tags never match.
 
     Raises:
-        InvalidParameter: if the header is neither.
+        InvalidParameter: if the header is malformed.
     """
     if if_match.strip() == "*":
         return True
     if not _LIST.fullmatch(if_match):
         raise InvalidParameter(
-            f'`If-Match`: received {if_match[:100]!r}; expected `*`, or ETags in their quotes, such as "{version}".'
+            f'`If-Match`: received {if_match[:100]!r}; expected `*` or quoted ETags, such as "{version}".'
         )
     return any(tag[0] == write_etag(version) for tag in _TAG.finditer(if_match))
 
 
 def describe_not_changed(what: str) -> dict[int | str, dict[str, Any]]:
-    """The answer 304 in the OpenAPI document. what: `job`, `study` or `evaluation`."""
+    """Document the 304 response. what: `job`, `study` or `evaluation`."""
     return {304: {"description": f"The {what} still has the version of `If-None-Match`."}}
 
 
 @dataclass(frozen=True)
 class LongPoll:
-    """What a client knows of a subject, and for how long it waits until that is no longer so."""
+    """The version of a subject that a client knows, and how long it waits for a newer one."""
 
     hub: Hub
     response: Response
@@ -63,12 +63,12 @@ class LongPoll:
     if_none_match: str | None
 
     async def wait_for_latest(self, channel: Channel, find: Callable[[], Subject]) -> Response | Subject:
-        """The subject with its ETag; 304 where it still has the version of `If-None-Match`.
+        """Answer with the subject and its ETag, or with 304 if it still has the version of `If-None-Match`.
 
-        Waits until it is news: until its version differs, or without `If-None-Match` until it has ended.
+        Waits up to `wait_s` for the version to change, or, without `If-None-Match`, for the subject to end.
 
         Args:
-            find: reads it from the database, in a thread; raises what the route answers where it is not there.
+            find: reads the subject from the database. Runs in a thread and raises if the subject is missing.
         """
         view = await run_in_threadpool(find)
         if self.wait_s and not self._is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
@@ -88,11 +88,8 @@ class LongPoll:
 
 
 def make_long_poll(what: str) -> Any:
-    """The dependency of a route with `wait` and `If-None-Match`. what: `job`, `study` or `evaluation`."""
-    text = (
-        f"Wait up to this many seconds: with `If-None-Match` until the version differs, without it until the {what} "
-        "has ended."
-    )
+    """Make the dependency that reads `wait` and `If-None-Match`. what: `job`, `study` or `evaluation`."""
+    text = f"Wait up to this many seconds: with `If-None-Match` for a new version, otherwise for the {what} to end."
 
     async def read(
         app: AppContextDep,

@@ -1,4 +1,4 @@
-"""Models in several formats, of jobs and of studies: the first request orders one, later ones get the file."""
+"""Exported models of jobs and studies. The first request for a format orders the export; later ones get the file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from models.store.artifacts import Artifact
 from models.store.keys import Caller
 from models.tables import ExportRow
 
-# What routes of models answer beside what is wrong with a job or a study.
+# Errors of these routes, apart from those of the job or study.
 EXPORT_PROBLEMS = (
     ModelLost,
     ExportLost,
@@ -53,13 +53,13 @@ FORMATS = " ".join(
     f"`{format_}`{format_.facts.description and ': '}{format_.facts.description}." for format_ in ExportFormat
 )
 Format = Annotated[ExportFormat, Query(alias="format", description=FORMATS)]
-Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for an export's end.")]
-_LINK = {"description": '`rel="describedby"`: the report of the file\'s proof.', "schema": {"type": "string"}}
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the export to end.")]
+_LINK = {"description": '`rel="describedby"`: the report of the file\'s check.', "schema": {"type": "string"}}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Whose model a request wants. id: of a job or a study; find: finds what has left the model."""
+    """The model that a request asks for. id: of a job or study. find: finds the training that produced the model."""
 
     id: str
     caller: Caller
@@ -67,7 +67,7 @@ class Asked:
 
 
 def describe_model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route that hands out a model."""
+    """Document the responses of a route that serves a model."""
     file = {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}
     return {200: file, **document_errors(*errors, *EXPORT_PROBLEMS)}
 
@@ -80,13 +80,13 @@ def add_routes(
     noun: str,
     about_report: str,
 ) -> None:
-    """Add the routes that show how a model's file has passed its proof, and that order a file.
+    """Add the routes that report how a model's file was checked, and that order an export.
 
     Args:
-        asked_by: a dependency that gives `Asked`.
-        no_model: what `Asked.find` raises.
-        noun: what the model is called in the names of the routes.
-        about_report: describes the route of the report.
+        asked_by: a dependency that returns `Asked`.
+        no_model: the errors that `Asked.find` raises.
+        noun: names the model in the routes' operation ids.
+        about_report: description of the report's route.
     """
 
     @router.get(
@@ -107,7 +107,7 @@ def add_routes(
     @router.post(
         "/model",
         name=f"order_{noun}",
-        description=f"Order the {noun} in a format before it is needed, or once more where that failed or its file is "
+        description=f"Order the {noun} in a format before it is needed, or again if the export failed or its file is "
         "lost.",
         status_code=202,
         responses=document_errors(*no_model, DatasetNotFound, *NO_ROOM),
@@ -118,7 +118,7 @@ def add_routes(
         app: AppContextDep,
         format_: Format = ExportFormat.KERAS,
     ) -> ExportView:
-        # Ask the blob store before `session` writes: SQLite has one writer, and a slow store would hold it up.
+        # Query the blob store before `session` writes: SQLite has one writer, which a slow store would block.
         with app.database.read() as reading:
             known = exports.find(reading, asked.find(reading).job.id, format_)
         lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
@@ -127,7 +127,7 @@ def add_routes(
             raise DatasetNotFound(source.dataset.name)
         exports.order(session, source.job, format_, again=True, lost_key=lost_key)
         row = exports.find(session, source.job.id, format_)
-        assert row is not None, "it was ordered now or before"
+        assert row is not None, "it was ordered now or earlier"
         return ExportView(job_id=source.id, format=format_, status=row.status)
 
 
@@ -139,11 +139,7 @@ async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat,
 
 
 async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> OrderedExport:
-    """An export that is stored.
-
-    Raises:
-        What `asked.find` does, and `EXPORT_PROBLEMS`.
-    """
+    """Wait for the export to be stored and return it. Raises `EXPORT_PROBLEMS` and what `asked.find` raises."""
 
     def ask() -> OrderedExport:
         return find_or_order(app.database, asked.caller, asked.find, format_)
@@ -165,11 +161,11 @@ def send_model(
     *,
     lost: HeldoutError,
 ) -> StreamingResponse:
-    """A stored model, as an attachment that names the report of its proof.
+    """Send a stored model as an attachment, with a link to the report of its check.
 
-    lost: what is raised where the file is gone.
+    lost: the error raised if the file is gone.
     """
-    assert file.key is not None, "an export that has not failed has stored a file"
+    assert file.key is not None, "a successful export has a file"
     disposition = attach(source_name, source_id, format_.facts.suffix)
     answer = download(app.blobs, file.key, disposition, lost, expected=file.digest)
     answer.headers["Link"] = f'<{get_model_route(source_id)}/report?format={format_}>; rel="describedby"'
@@ -177,7 +173,7 @@ def send_model(
 
 
 def _is_whole(blobs: Blobs, export: ExportRow) -> bool:
-    assert export.key is not None, "the caller has seen one"
+    assert export.key is not None, "the caller checked this"
     try:
         blobs.size(export.key) if export.digest is None else blobs.require_whole(export.key, export.digest)
     except (BlobMissing, ArtifactDamaged):

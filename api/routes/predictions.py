@@ -1,6 +1,6 @@
-"""Predictions of jobs' models, and the same models by the Open Inference Protocol.
+"""Predictions of jobs' models, also by the Open Inference Protocol.
 
-Processes of `predict/` answer; the API passes on what it is asked.
+The API forwards these requests to the processes of `predict/`.
 """
 
 from typing import Annotated, Any, Literal
@@ -43,7 +43,7 @@ from heldout.errors import (
 from heldout.views.prediction import PredictionsView
 
 router = make_router("", "predictions", scope="read", is_predicting=True)
-# The protocol has a document of its own. Probes ask for the server and its health without a key.
+# The protocol has its own documentation. Probes request the server and its health without a key.
 models_router = make_router(f"{OPEN_INFERENCE}/models", "predictions", scope="read", is_predicting=True)
 server_router = make_router(OPEN_INFERENCE, "predictions", needs_key=False, is_predicting=True)
 
@@ -64,7 +64,7 @@ _IMAGES: dict[str, Any] = {
         },
     }
 }
-_OF_MODELS = (
+_MODEL_ERRORS = (
     *(JobNotFound, NotReady, NoModel, ModelLost, DatasetNotFound, PredictionsUnavailable),
     *(
         ExportNotReady,
@@ -77,7 +77,7 @@ _OF_MODELS = (
     ),
     *NO_ROOM,
 )
-_OF_IMAGES = (
+_IMAGE_ERRORS = (
     *(BodyTooLarge, InvalidForm, UnsupportedMediaType, NoImages, TooManyImages, NoTemperature),
     *(ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange),
 )
@@ -87,27 +87,27 @@ _OF_IMAGES = (
     "/v1/jobs/{job_id}/predict",
     response_model=PredictionsView,
     openapi_extra=_IMAGES,
-    responses=document_errors(*_OF_MODELS, *_OF_IMAGES),
+    responses=document_errors(*_MODEL_ERRORS, *_IMAGE_ERRORS),
 )
 async def predict(
     request: Request,
     job_id: JobId,
-    top_k: Annotated[int, Query(ge=1, le=1000, description="How many classes of each image are named.")] = 5,
+    top_k: Annotated[int, Query(ge=1, le=1000, description="How many classes to return per image.")] = 5,
     threshold: Annotated[
-        float | None, Query(ge=0, le=1, description="Below this probability the answer is `uncertain`.")
+        float | None, Query(ge=0, le=1, description="Predictions below this probability are `uncertain`.")
     ] = None,
     calibrated: Annotated[
         Literal["true", "false"],
-        Query(description="`true`: probabilities under the temperature that was fitted on validation."),
+        Query(description="`true`: scale probabilities by the temperature fitted on the validation split."),
     ] = "false",
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the model's export.")
     ] = 30,
 ) -> Response:
-    """What the job's model says of images: a PNG, JPEG, WebP or BMP, an `.npy` of one or many, or a form of files.
+    """Classify images with the job's model: a PNG, JPEG, WebP or BMP, an `.npy` of one or more, or a form of files.
 
-    They become what the dataset's own images became, by the same rules. The first request orders the model's export to
-    ONNX, and waits for it. Test images of the job's dataset are counted in the ledger.
+    Images are prepared by the same rules as those of the dataset. The first request orders the model's export to ONNX
+    and waits for it. The ledger counts test images of the job's dataset.
     """
     asked = AskedPrediction(top_k=top_k, threshold=threshold, calibrated=calibrated == "true", wait_s=wait)
     return await get_current_context().app.predictions.predict(request, job_id, asked)
@@ -117,5 +117,5 @@ async def predict(
 @server_router.get("/health/{what}", include_in_schema=False)
 @models_router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)
 async def pass_on(request: Request) -> Response:
-    """The server or a job's model, by the Open Inference Protocol."""
+    """Answer a request of the Open Inference Protocol."""
     return await get_current_context().app.predictions.pass_on(request)

@@ -1,4 +1,4 @@
-"""Log-in of browsers: a key, or a link that is good for once, becomes a cookie."""
+"""Logs browsers in: exchanges a key or a one-time link for a cookie."""
 
 import structlog
 from fastapi import Request, Response
@@ -15,19 +15,19 @@ from models.database import Session
 from models.store import activity, keys, sessions
 from models.store.keys import Caller
 
-# Whoever has logged in can log out, whatever the key is good for.
+# Everyone who can log in can log out, whatever the key's scopes.
 router = make_router("/v1/session", "session", scope="any", has_secrets=True)
 log_in_router = make_router("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
 class LogIn(BaseModel):
-    """What to log in with: one of both."""
+    """A key or a link to log in with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     key: str | None = Field(None, max_length=200, description="An API key, `ho_<id>_<secret>`.")
     link: str | None = Field(
-        None, max_length=200, description="What follows `#` in a link that `heldout up` prints; good for one log-in."
+        None, max_length=200, description="The part after `#` of a link that `heldout up` prints. Valid for one log-in."
     )
 
     @model_validator(mode="after")
@@ -40,7 +40,7 @@ class LogIn(BaseModel):
 @log_in_router.post(
     "",
     status_code=201,
-    response_description="Logged in: the answer sets an HttpOnly, SameSite=Strict cookie.",
+    response_description="Logged in. The response sets an HttpOnly, SameSite=Strict cookie.",
     responses=document_errors(*JSON_BODY),
 )
 def log_in(wanted: LogIn, request: Request, response: Response, session: SessionDep) -> SessionView:
@@ -57,7 +57,7 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
 
 @router.get("", responses=document_errors())
 def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) -> SessionView:
-    """Who is logged in, or whose key this is."""
+    """Get the owner of the session or key of this request."""
     expires_at = (
         None if "authorization" in request.headers else sessions.get_end(session, browser.get_session_token(request))
     )
@@ -66,7 +66,7 @@ def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) ->
 
 @router.delete("", status_code=204, responses=document_errors())
 def log_out(caller: CallerDep, request: Request, response: Response, session: SessionDep) -> None:
-    """Log the browser out, for good: its cookie is of no use from then on."""
+    """Log the browser out. Its cookie is no longer valid."""
     sessions.end(session, browser.get_session_token(request))
     browser.forget_session(request, response)
 
@@ -75,7 +75,7 @@ def _find_caller(session: Session, wanted: LogIn) -> Caller:
     if wanted.link is not None:
         caller = sessions.use_link(session, wanted.link)
         if caller is None:
-            raise Unauthenticated("This link has been used, or its time is over. Log in with your API key.")
+            raise Unauthenticated("This link has already been used or has expired. Log in with your API key.")
         return caller
     caller = keys.find_caller(session, wanted.key or "")
     if caller is None:

@@ -1,4 +1,4 @@
-"""Events of one job or study, as a list and as a stream: what their routes share."""
+"""Shared by the routes of a job's or a study's events: the list and the stream."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,28 +22,28 @@ from models.store.keys import Caller
 from models.tables import JobRow, StudyRow
 from models.views.event import build_event_view
 
-# An event's number among those of its subject is a 32-bit column.
+# An event's number within its subject is a 32-bit column.
 MAX_NUMBER = 2**31 - 1
-# Reads the subject, or raises what a route answers where it is not there.
+# Reads the subject. Raises if it is missing.
 Find = Callable[[Session], JobRow | StudyRow]
 
 
 def describe_responses(what: str, not_found: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route of events. what: `job` or `study`, for its texts."""
+    """Build the `responses=` of a route of events. what: `job` or `study`."""
     return {
         200: {
-            "description": "With `Accept: text/event-stream` the events as they come (`id`, `event` and the event as "
+            "description": "With `Accept: text/event-stream`, events as they happen (`id`, `event`, and the event as "
             f"`data`), until the {what} has ended.",
             "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
-        204: {"description": f"The stream of a {what} that has ended and has no further event: do not connect again."},
+        204: {"description": f"The {what} has ended, and there are no more events to stream: do not reconnect."},
         **document_errors(not_found, InvalidCursor, QuotaExceeded),
     }
 
 
 @dataclass(frozen=True)
 class AskedEvents:
-    """What a client wants of the events of one subject. after: the number of the last one that it has, or the last."""
+    """A request for events of one subject. after: number of the last event that the client has; None: the newest."""
 
     app: AppContext
     response: Response
@@ -51,8 +51,8 @@ class AskedEvents:
     limit: int
     as_stream: bool
 
-    async def of(self, channel: Channel, caller: Caller, find: Find) -> Response | EventPage:
-        """The events, as a list or as a stream."""
+    async def answer(self, channel: Channel, caller: Caller, find: Find) -> Response | EventPage:
+        """Answer with a list or a stream."""
         if self.as_stream:
             return await run_in_threadpool(self._stream, channel, caller, find)
         self.response.headers["Vary"] = "Accept"
@@ -93,7 +93,7 @@ AskedEventsDep = Annotated[AskedEvents, Depends(_parse_asked_events)]
 
 
 def _read_page(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
-    """The subject's events above `after`; none, with the number of its last one, where `after` is None."""
+    """Read the subject's events above `after`. None gives an empty page with the number of the newest event."""
     if after is None:
         return EventPage(object="list", data=[], has_more=False, next=last_event)
     rows, more = events.list_page(session, channel.id, after=after, limit=limit)
@@ -112,7 +112,7 @@ def _stream_of(
     after: int | None,
     caller: Caller,
 ) -> Response:
-    """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
+    """Make the stream, or answer 204 if no events can follow: a browser reconnects after any other end."""
     rows = [] if after is None else events.list_page(session, channel.id, after=after, limit=source.PAGE)[0]
     if not rows and has_ended:
         return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""What the caller's owner has used."""
+"""Usage and quotas of the caller's owner."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,10 +19,10 @@ from models.usage import QuotaState, Used
 
 router = make_router("/v1/usage", "usage")
 
-# The longest time that one answer covers, and the one that it covers unless told otherwise, in days.
+# The longest period of one answer and its default, in days.
 MOST_DAYS = {"hour": 31, "day": 366}
 USUAL_DAYS = {"hour": 1, "day": 30}
-# Of one answer; grouped by key, a month has as many where a dozen keys work each hour.
+# Limit for one answer. A month has this many buckets by key if a dozen keys are used every hour.
 MOST_BUCKETS = 10_000
 YEARS = 1970, 9000
 
@@ -34,40 +34,43 @@ def get_usage(
     session: ReadSessionDep,
     from_: Annotated[
         Moment | None,
-        Query(alias="from", description="Its hour or day is the first one; UTC without a zone."),
+        Query(alias="from", description="A time in the first hour or day of the period. Without a time zone: UTC."),
     ] = None,
-    to: Annotated[Moment | None, Query(description="The first moment that does not count; default: now.")] = None,
-    bucket: Annotated[Bucket, Query(description="What is summed up; days are those of UTC.")] = "hour",
-    group_by: Annotated[Group | None, Query(description="Apart for each key, or each kind of work.")] = None,
+    to: Annotated[Moment | None, Query(description="The exclusive end of the period. Default: now.")] = None,
+    bucket: Annotated[Bucket, Query(description="The length of each bucket. Days are in UTC.")] = "hour",
+    group_by: Annotated[Group | None, Query(description="Split each bucket by key or by kind of work.")] = None,
 ) -> UsageView:
-    """Jobs that have run and slot-seconds that they took, by hour or day, and the owner's quotas."""
+    """Get the number of jobs run and the slot-seconds used, by hour or day, and your quotas."""
     end = datetime.now(UTC) if to is None else _convert_to_utc(to)
     begin = end - timedelta(days=USUAL_DAYS[bucket]) if from_ is None else _convert_to_utc(from_)
     if begin >= end:
-        raise InvalidParameter(f"`from` is {begin.isoformat()} and `to` {end.isoformat()}; send an earlier `from`.")
+        raise InvalidParameter(f"`from` is {begin.isoformat()} and `to` is {end.isoformat()}. Send an earlier `from`.")
     if end - begin > timedelta(days=MOST_DAYS[bucket]):
         raise InvalidParameter(
-            f"`from` and `to` are {(end - begin).days} days apart; with `bucket={bucket}` at most {MOST_DAYS[bucket]}."
+            f"`from` and `to` are {(end - begin).days} days apart; expected at most {MOST_DAYS[bucket]} with "
+            f"`bucket={bucket}`."
         )
     buckets = owners.list_buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
     if len(buckets) > MOST_BUCKETS:
         raise InvalidParameter(
-            f"These are {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Ask for fewer days, for "
-            "`bucket=day`, or without `group_by`."
+            f"The period has {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Request fewer days, use "
+            "`bucket=day`, or omit `group_by`."
         )
     return build_usage_view(bucket, group_by, buckets, owners.list_quotas(session, caller.owner))
 
 
 def _convert_to_utc(moment: datetime) -> datetime:
     if not YEARS[0] <= moment.year <= YEARS[1]:
-        raise InvalidParameter(f"Received {moment.isoformat()}; send a time from {YEARS[0]} to {YEARS[1]}.")
+        raise InvalidParameter(
+            f"Received {moment.isoformat()}. Send a time between the years {YEARS[0]} and {YEARS[1]}."
+        )
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def build_usage_view(
     bucket: Bucket, group_by: Group | None, buckets: Sequence[Used], quotas: Sequence[QuotaState]
 ) -> UsageView:
-    """What an owner sees of its own usage."""
+    """Build the view of an owner's usage."""
     return UsageView(
         object="usage",
         bucket=bucket,

@@ -1,4 +1,4 @@
-"""Webhooks: where an owner's events are sent, and what became of each message."""
+"""Webhooks: the addresses that an owner's events are sent to, and the log of deliveries."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -33,8 +33,8 @@ from models.views.webhook import build_delivery_view, build_webhook_view, build_
 router = make_router("/v1/webhooks", "webhooks", has_secrets=True)
 
 
-async def _check_webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
-    """Only what has the form of an id is looked up."""
+async def _check_webhook_id(webhook_id: Annotated[str, Path(description="A webhook's id, `wh_…`.")]) -> str:
+    """Refuse malformed ids without querying the database."""
     if not is_id("wh", webhook_id):
         raise WebhookNotFound(webhook_id)
     return webhook_id
@@ -46,11 +46,11 @@ Url = Annotated[
     Field(
         min_length=1,
         max_length=MAX_URL_CHARACTERS,
-        description="https, and a host on the public internet, unless the operator allows others.",
+        description="An https address with a host on the public internet, unless the operator allows others.",
     ),
 ]
 Events = Annotated[
-    list[WebhookEvent], Field(min_length=1, max_length=len(WEBHOOK_EVENTS), description="What to send it.")
+    list[WebhookEvent], Field(min_length=1, max_length=len(WEBHOOK_EVENTS), description="The events to send.")
 ]
 
 
@@ -59,7 +59,7 @@ class _Body(BaseModel):
 
 
 class NewWebhook(_Body):
-    """Where to send events, and which ones."""
+    """The address to send events to, and the events to send."""
 
     url: Url
     events: Events
@@ -67,7 +67,7 @@ class NewWebhook(_Body):
 
 
 class WebhookChanges(_Body):
-    """An absent field stays as it is."""
+    """The changes to a webhook. Absent fields stay unchanged."""
 
     url: Url = ""
     events: Events = []
@@ -86,7 +86,7 @@ class WebhookChanges(_Body):
         *NO_ROOM,
         *JSON_BODY,
     ),
-    response_description="Made.",
+    response_description="The new webhook, with its secret.",
 )
 def make_webhook(
     webhook: NewWebhook,
@@ -96,7 +96,7 @@ def make_webhook(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> WebhookWithSecret:
-    """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
+    """Send events to an address. Only this response contains the secret."""
 
     def make() -> WebhookWithSecret:
         _check(webhook.url, app)
@@ -113,7 +113,7 @@ def make_webhook(
         return build_webhook_with_secret(row, app.secret_box)
 
     def recall(body: Mapping[str, Any]) -> WebhookWithSecret:
-        """As it is now: its secret is stored with the webhook alone. One that was deleted meanwhile is not found."""
+        """Rebuild the current view: the secret is stored only with the webhook. Raises if that was deleted."""
         return build_webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
 
     memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recall)
@@ -122,14 +122,14 @@ def make_webhook(
 
 @router.get("", responses=document_errors())
 def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
-    """All webhooks of this owner, oldest first."""
+    """List your webhooks, oldest first."""
     rows = webhooks.list_of_owner(session, caller.owner)
     return WebhookPage(object="list", data=[build_webhook_view(row) for row in rows], has_more=False, next=None)
 
 
 @router.get("/{webhook_id}", responses=document_errors(WebhookNotFound))
 def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
-    """One webhook."""
+    """Get one webhook."""
     return build_webhook_view(webhooks.find(session, caller.owner, webhook_id))
 
 
@@ -137,7 +137,7 @@ def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDe
 def change_webhook(
     webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookView:
-    """Change address, events, or whether it is enabled; what waits for one that is disabled is given up."""
+    """Change the address or the events, or enable or disable the webhook. Disabling drops waiting deliveries."""
     changed = changes.model_dump(exclude_unset=True)
     if "url" in changed:
         _check(changes.url, app)
@@ -148,7 +148,7 @@ def change_webhook(
 
 @router.delete("/{webhook_id}", status_code=204, responses=document_errors(WebhookNotFound))
 def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> None:
-    """Delete a webhook and its log."""
+    """Delete a webhook with its log."""
     webhooks.remove(session, caller.owner, webhook_id)
 
 
@@ -156,18 +156,18 @@ def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep
 def rotate_secret(
     webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookWithSecret:
-    """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
+    """Create a new secret. For 24 hours, messages are also signed with the old secret."""
     return build_webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
 
 
 @router.post(
     "/{webhook_id}/ping",
     status_code=202,
-    response_description="It is sent at once, whichever events the webhook is for.",
+    response_description="The delivery. It is sent at once, whichever events the webhook subscribed to.",
     responses=document_errors(WebhookNotFound, WebhookDisabled),
 )
 def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
-    """Send a test message, `webhook.ping`. Look at it in `deliveries`; while one waits there is no second one."""
+    """Send a test message, `webhook.ping`, and see the result in `deliveries`. Only one can wait at a time."""
     return build_delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
 
 
@@ -178,7 +178,7 @@ def list_deliveries(
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("msg")],
 ) -> DeliveryPage:
-    """What was sent in the last seven days or is to be, newest first, with its latest attempts."""
+    """List deliveries of the last seven days and waiting ones, newest first, with their latest attempts."""
     webhooks.find(session, caller.owner, webhook_id)
     rows, more = outbox.list_page(session, webhook_id, after=asked.after, limit=asked.limit)
     return DeliveryPage(
@@ -192,11 +192,11 @@ def list_deliveries(
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=202,
-    response_description="It is sent at once, with all its attempts before it.",
+    response_description="The delivery. It is sent at once, and may be attempted as often as a new one.",
     responses=document_errors(WebhookNotFound, DeliveryNotFound, WebhookDisabled),
 )
 def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, session: SessionDep) -> DeliveryView:
-    """Send a message again, whatever became of it; its `webhook-id` and its body stay the same."""
+    """Send a message again, whatever its status. Its `webhook-id` and body stay the same."""
     webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
         raise DeliveryNotFound(delivery_id)

@@ -1,1 +1,1 @@
-"""Sends events to the addresses that owners have named."""
+"""Sends events to the owners' webhooks."""

@@ -1,4 +1,4 @@
-"""One POST to a URL that a client has chosen: its host is resolved once, and only checked addresses are called."""
+"""Sends a POST to a URL chosen by a client. Its host is resolved once, and only checked addresses are called."""
 
 import socket
 import ssl
@@ -14,17 +14,17 @@ import httpcore2
 from heldout.access.webhooks import Allowed, explain_refused_address, explain_refused_url
 
 TIMEOUT_S = 15.0
-# The start of an answer's body is read and thrown away, so that its sender is not cut off.
+# The start of an answer's body is read and discarded, so that the sender is not cut off.
 MAX_BODY_BYTES = 16 * 1024
 WRITTEN_AT_ONCE_BYTES = 4 * 1024
 
-# Gives the addresses of a host; raises OSError.
+# Returns the addresses of a host. Raises OSError.
 Resolve = Callable[[str, int], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The status that came back, or why none did, and how long it took."""
+    """The received status, or the error if there was no answer, and how long it took."""
 
     status: int | None
     error: str | None
@@ -32,7 +32,7 @@ class Answer:
 
 
 class _Refused(Exception):
-    """The target may not be called; the text says why."""
+    """The target may not be called. The text says why."""
 
 
 def resolve_by_system(host: str, port: int) -> Sequence[str]:
@@ -51,7 +51,7 @@ def post(
     tls: ssl.SSLContext | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Answer:
-    """POST and give the answer's status. Redirects are not followed, proxies of the environment not used."""
+    """Send a POST and return the answer's status. Ignores redirects and the environment's proxies."""
     began = monotonic()
     try:
         reason = explain_refused_url(url, allowed)  # the operator may have changed what is allowed
@@ -67,7 +67,7 @@ def post(
     except httpcore2.TimeoutException:
         error = f"No answer within {timeout_s:g} seconds."
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failed:
-        # The texts of the network stack name addresses behind the host; its classes say enough.
+        # The network stack's messages reveal the host's addresses; its error classes say enough.
         error = _describe_error(failed)
     return Answer(None, error, _count_milliseconds_since(began))
 
@@ -97,9 +97,9 @@ def _post(
 
 
 class _CheckedAddressesOnly(httpcore2.NetworkBackend):
-    """Connects to addresses that were checked, and to no others; everything ends at one deadline.
+    """Connects only to checked addresses, with one deadline for everything.
 
-    TLS still asks for, and verifies, the name in the URL.
+    TLS still requests and verifies the name in the URL.
     """
 
     def __init__(self, allowed: Allowed, resolve: Resolve, deadline: float) -> None:
@@ -119,7 +119,7 @@ class _CheckedAddressesOnly(httpcore2.NetworkBackend):
         addresses = self._check(host, port)
         for address in addresses[:-1]:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                # A share of what is left, so that the next address gets its turn.
+                # Half of the remaining time, so that some is left for the next address.
                 return self._connect(address, port, _count_seconds_left(self._deadline) / 2)
         return self._connect(addresses[-1], port, _count_seconds_left(self._deadline))
 
@@ -141,7 +141,7 @@ class _CheckedAddressesOnly(httpcore2.NetworkBackend):
 
 
 class _StreamWithDeadline(httpcore2.NetworkStream):
-    """A stream on which every step ends at one deadline, however slowly the other side drips."""
+    """A stream whose every step ends at one deadline, however slow the other side is."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
         self._stream = stream
@@ -151,7 +151,7 @@ class _StreamWithDeadline(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, _count_seconds_left(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # A part at a time: the time limit of a write begins anew whenever the other side has taken a little.
+        # In parts, because the timeout of a write restarts whenever the other side accepts some bytes.
         for start in range(0, len(buffer), WRITTEN_AT_ONCE_BYTES):
             self._stream.write(buffer[start : start + WRITTEN_AT_ONCE_BYTES], _count_seconds_left(self._deadline))
 
@@ -178,12 +178,12 @@ def _count_seconds_left(deadline: float) -> float:
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) or any(isinstance(arg, ssl.SSLError) for arg in error.args):
-        return "TLS failed: the host's certificate is not valid for its name, or it speaks no TLS there."
+        return "TLS failed: the host's certificate is not valid for its name, or the port does not use TLS."
     if isinstance(error, httpcore2.ConnectError):
         return "The host refused the connection or cannot be reached."
     if isinstance(error, httpcore2.ProtocolError):
-        return "The host's answer is not HTTP, or broke off."
-    return "The connection broke."
+        return "The host's answer is not HTTP or is incomplete."
+    return "The connection was lost."
 
 
 def _count_milliseconds_since(began: float) -> int:

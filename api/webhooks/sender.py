@@ -1,4 +1,4 @@
-"""Sends deliveries to webhooks: in each API process one thread claims them, and one per attempt awaits the answer."""
+"""Sends deliveries to webhooks. In each API process, one thread claims them, and each attempt has its own thread."""
 
 import json
 import ssl
@@ -27,24 +27,24 @@ log = structlog.get_logger("heldout.api")
 ATTEMPTS_AT_ONCE = 32
 ATTEMPTS_AT_ONCE_PER_OWNER = 6
 ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
-# Longer than an attempt can take, a slow resolver included: a sender that needs more is dead.
+# Longer than any attempt, including a slow resolver. A sender that takes longer is dead.
 LEASE_S = TIMEOUT_S + 45
 FORGET_EVERY_S = 3600.0
-# Where nothing was due for so long, it is asked less often: a message may then wait for a moment.
+# After this long without due deliveries, the sender polls less often. A message may then wait for a moment.
 IDLE_AFTER_S, IDLE_POLL_S = 10.0, 2.0
-# How long a service that stops waits for attempts under way; what takes longer is sent again by another process.
+# How long a stopping service waits for running attempts. Another process repeats those that take longer.
 STOP_TIMEOUT_S = 2.0
 
 Clock = Callable[[Session], datetime]
 
 
 class Sender:
-    """Any number of senders may run on one database: each delivery is claimed by one compare-and-set.
+    """Sends due deliveries. Several senders may share a database: each delivery is claimed by a compare-and-set.
 
     Args:
-        resolve: gives the addresses of a host.
-        tls: whom to trust; default: what the system trusts.
-        clock: the time that deliveries are due by; default: the database's.
+        resolve: returns the addresses of a host.
+        tls: the certificates to trust. Default: the system's.
+        clock: decides which deliveries are due. Default: the database's time.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Sender:
         self._clock = clock
         self._box = SecretBox.of(settings)
         self._has_sealed = False
-        self._in_flight: Counter[str] = Counter()  # by webhook
-        self._of_owners: Counter[str] = Counter()  # likewise
+        self._in_flight: Counter[str] = Counter()  # attempts by webhook
+        self._of_owners: Counter[str] = Counter()  # attempts by owner
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._forgot = monotonic()
@@ -92,7 +92,7 @@ class Sender:
         if not room.free:
             return 0
         with self._database.read() as session:
-            # An idle service does this all the time: the database's own clock is not asked for first.
+            # Idle services run this all the time, so it saves the extra query for the database's time.
             if not outbox.is_any_due(session, None if self._clock is transitions.get_now else self._clock(session)):
                 return 0
         with self._database.write() as session:
@@ -105,7 +105,7 @@ class Sender:
         return len(claimed)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until nothing is under way; False if that takes longer."""
+        """Wait until no attempt is running. Returns False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._in_flight.total(), timeout_s)
 
@@ -123,11 +123,11 @@ class Sender:
                 log.exception("webhooks_failed")
 
     def _pause_s(self, idle_s: float) -> float:
-        """How long until it looks again, after so long without anything due."""
+        """Choose the time until the next poll, after this long without due deliveries."""
         return self._poll_s if idle_s < IDLE_AFTER_S else max(self._poll_s, IDLE_POLL_S)
 
     def seal_secrets(self) -> None:
-        """Seal what an earlier release has stored in clear, once."""
+        """Encrypt secrets that an earlier release stored in clear text, once."""
         if not self._has_sealed:
             with self._database.write() as session:
                 webhooks.seal_secrets(session, self._box)
@@ -144,7 +144,7 @@ class Sender:
         try:
             self._settle(due, self._attempt(due))
         except DatabaseUnavailable:
-            # Its lease runs out, and it is sent once more.
+            # Its lease will expire, and it will be sent again.
             log.warning("database_unavailable", thread="webhook", delivery=due.id)
         except Exception:
             log.exception("webhook_failed", delivery=due.id)
@@ -179,7 +179,7 @@ class Sender:
                 error=answer.error,
                 milliseconds=answer.milliseconds,
             )
-        # Neither the address, which may hold a token, nor what was sent.
+        # The address is not logged, because it may contain a token. Nor is the message.
         log.info(
             "webhook_sent",
             webhook=due.webhook_id,
@@ -198,13 +198,13 @@ def _count_down(counts: Counter[str], name: str) -> None:
 
 
 def build_body(due: ClaimedDelivery) -> str:
-    """The same text at every attempt: the event's type and time, and its subject as it was then."""
+    """Build the message: the event's type and time, and its subject at that time. All attempts send the same text."""
     message = {"type": due.type, "timestamp": format_rfc3339(due.created_at), "data": due.payload}
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
 def sign_headers(message_id: str, now: datetime, body: str, secrets: tuple[str, ...]) -> dict[str, str]:
-    """The three headers of Standard Webhooks, with a signature by each secret."""
+    """Build the three headers of Standard Webhooks, with one signature per secret."""
     now = now.astimezone(UTC)
     return {
         "webhook-id": message_id,

@@ -10,7 +10,7 @@ from heldout.spec.suggestions import ask_whether_meant, suggest_fields
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
-# A body of a megabyte can have 250,000 errors, and comparing those of unions takes the square of their number.
+# A body of one megabyte can have 250,000 errors, and comparing errors of unions takes quadratic time.
 EXAMINED_ERRORS = 500
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
 
@@ -26,7 +26,7 @@ def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: An
     located = [(*_walk(error, content), error) for error in found[:EXAMINED_ERRORS] if not _follows(error)]
     details: dict[str, list[str]] = {}
     for path, in_union, error in located:
-        # Of a union, the member that went further into the value says what is wrong with it.
+        # For a union, the errors of the member that matched the value most deeply describe it best.
         if in_union and any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in located):
             continue
         detail = _describe_finding(error)
@@ -56,7 +56,7 @@ def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content
 
 
 def describe_parameter_error(error: Mapping[str, Any]) -> str:
-    """What is wrong with a query, path or header parameter."""
+    """Describe the error of a query, path or header parameter."""
     location = error["loc"]
     return f"`{location[1] if len(location) > 1 else location[0]}`: {_describe_finding(error)}"
 
@@ -80,7 +80,7 @@ def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...]
 
 
 def _follows(error: Mapping[str, Any]) -> bool:
-    """Whether it only follows from other findings: a list counts as too short when none of its items is valid."""
+    """Whether the error follows from others: a list without any valid item is also reported as too short."""
     return error["type"] == "too_short" and bool(len(error["input"]) >= error["ctx"]["min_length"])
 
 

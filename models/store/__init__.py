@@ -1,1 +1,1 @@
-"""Every SQL statement. Functions take a Session, decide with pure functions, compare and swap, and never commit."""
+"""All SQL statements. Functions take a Session, decide with pure functions, compare and swap, and never commit."""

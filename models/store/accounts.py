@@ -1,7 +1,7 @@
-"""What owners have used: their standing in the fair share, and their usage by the hour.
+"""Accounts of owners: their standing in the fair share, and their hourly usage.
 
-What is noted during a transaction is written right before its commit, owner by owner in one order: rows of owners are
-then the last that a transaction locks, so that no two wait for each other, and none holds one for long.
+Charges noted during a transaction are written right before its commit, in the order of owners. So rows of owners are
+always locked last and in the same order: transactions cannot deadlock, and hold the locks only briefly.
 """
 
 from collections.abc import Mapping
@@ -35,53 +35,53 @@ _KNOWN = "known_owner"
 
 @dataclass
 class _Charge:
-    """What one transaction charges one owner."""
+    """The charge of one transaction to one owner."""
 
-    turn_s: float = 0.0  # to its standing, in slot-seconds
-    seen: OwnerStanding | None = None  # as it was read before, at `at`
+    turn_s: float = 0.0  # charged to its standing, in slot-seconds
+    seen: OwnerStanding | None = None  # the standing as read at `at`
     at: datetime | None = None
     held_until: datetime | None = None
-    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that have run, slot-seconds
+    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs run, slot-seconds
 
 
 def note_key(session: Session, key_id: str) -> None:
-    """Jobs that this transaction adds were asked for with that API key."""
+    """Note the API key that requested the jobs of this transaction."""
     session.info[_KEY] = key_id
 
 
 def get_request_key(session: Session) -> str | None:
-    """The API key of the request that this transaction serves; None if it serves none."""
+    """Get the API key of the request that this transaction serves, if any."""
     key_id: str | None = session.info.get(_KEY)
     return key_id
 
 
-def note_known(session: Session, owner: str) -> None:
-    """The owner has a row, as this transaction has seen; rows of owners are never deleted."""
+def note_owner_exists(session: Session, owner: str) -> None:
+    """Note that this transaction has seen the owner's row. Rows of owners are never deleted."""
     session.info[_KNOWN] = owner
 
 
 def ensure_owner(session: Session, owner: str) -> None:
-    """Make sure that the owner has a row."""
+    """Add the owner's row if it is missing."""
     if session.info.get(_KNOWN) == owner:
         return
     session.execute(upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
 
 
 def charge_claim(session: Session, job: JobRow, *, seen: OwnerStanding, at: datetime) -> None:
-    """Charge the owner of a job for its claim. seen: the owner's standing as this transaction has read it at `at`."""
+    """Charge the owner of a job for its claim. seen: the owner's standing as this transaction read it at `at`."""
     if KINDS[job.kind].takes_slot:
-        charge = _charge_of(session, job.owner)
+        charge = _get_charge(session, job.owner)
         charge.seen, charge.at = seen, at
         charge.turn_s += CLAIM_CHARGE_S * count_slots(job.gpus)
 
 
 def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
-    """Whether a running attempt, of which so much was charged, is to be charged for its time until now."""
+    """Whether a running attempt's uncharged time is long enough to be charged."""
     return elapsed_s - charged_s >= CHARGE_EVERY_S
 
 
 def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
-    """Charge an owner for a running attempt, whose row is locked, until now."""
+    """Charge an owner for a running attempt's time until now. The job's row is locked."""
     if KINDS[job.kind].takes_slot:
         slots = count_slots(job.gpus)
         turn_s = charge_while_running(job.charged_s, elapsed_s) * slots
@@ -90,7 +90,7 @@ def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
 
 
 def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
-    """Charge an owner for an attempt that ends now; `job` is its row as it was while it ran."""
+    """Charge an owner for an attempt that ends now. `job` is the row from while it ran."""
     if KINDS[job.kind].takes_slot:
         slots = count_slots(job.gpus)
         turn_s = charge_at_end(job.charged_s, elapsed_s) * slots
@@ -103,29 +103,29 @@ def get_standing(row: OwnerRow) -> OwnerStanding:
 
 
 def note_hold(session: Session, owner: str, until: datetime) -> None:
-    """Let no job of the owner be claimed before that moment."""
-    _charge_of(session, owner).held_until = until
+    """Prevent claims of the owner's jobs before that time."""
+    _get_charge(session, owner).held_until = until
 
 
 def _note(session: Session, job: JobRow, *, turn_s: float, slot_s: float, jobs: int = 0) -> None:
-    charge = _charge_of(session, job.owner)
+    charge = _get_charge(session, job.owner)
     charge.turn_s += turn_s
     used = charge.used.setdefault((job.kind, job.key_id or ""), [0, 0.0])
     used[0] += jobs
     used[1] += slot_s
 
 
-def _charge_of(session: Session, owner: str) -> _Charge:
+def _get_charge(session: Session, owner: str) -> _Charge:
     notes: dict[str, _Charge] = session.info.setdefault(_NOTES, {})
     return notes.setdefault(owner, _Charge())
 
 
-# Of all sessions: to listen to a single one costs each claim as much as a statement.
+# Listens to all sessions, because registering a listener per session takes as long as a statement.
 @event.listens_for(Session, "before_commit")
 def _write_notes(session: Session) -> None:
     notes: dict[str, _Charge] | None = session.info.get(_NOTES)
     if not notes or session.in_nested_transaction():
-        return  # a savepoint is no commit
+        return  # releasing a savepoint is not a commit
     session.flush()
     for owner in sorted(notes):
         _write_charge(session, owner, notes[owner])
@@ -165,7 +165,7 @@ _CHARGE_AS_SEEN = (
 
 
 def _charge_as_seen(session: Session, owner: str, charge: _Charge, seen: OwnerStanding, at: datetime) -> bool:
-    """Charge a claim alone in one statement; False, and nothing is written, if others have charged meanwhile."""
+    """Charge a single claim in one statement. Returns False without writing if others have charged meanwhile."""
     if charge.used:
         return False
     after = add_charge(seen, charge.turn_s, at.timestamp())
@@ -182,7 +182,7 @@ def _charge_as_seen(session: Session, owner: str, charge: _Charge, seen: OwnerSt
 
 
 def lock_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
-    """The owner's row, locked until the transaction ends and so locked last, and the database's time."""
+    """Lock the owner's row until the transaction ends, so do this last. Returns the row and the database's time."""
     query = select(OwnerRow, db_now()).where(OwnerRow.owner == owner).with_for_update()
     query = query.execution_options(populate_existing=True)
     found = session.execute(query).one_or_none()
@@ -193,7 +193,7 @@ def lock_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
 
 
 def write_standing(session: Session, owner: str, standing: OwnerStanding) -> None:
-    """Write a standing, and the turn that follows from it."""
+    """Write a standing and its turn."""
     session.execute(
         update(OwnerRow)
         .where(OwnerRow.owner == owner)

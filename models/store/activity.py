@@ -1,4 +1,4 @@
-"""The activity log: who did what to what, from where. Entries are added with what they tell of, and never changed."""
+"""The activity log: who did what to what, from where. Entries are added with the change itself, and never changed."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,12 @@ def add(
     address: str | None = None,
     request_id: str | None = None,
 ) -> None:
-    """Note what was done, in the transaction that does it.
+    """Add an entry, in the transaction that makes the change.
 
     Args:
-        owner: whose things they are.
-        action: the operation's name in the OpenAPI document, or a command's.
-        key_id, address: None where the operator did it by a command.
+        owner: the owner of the changed thing.
+        action: the operation's id in the OpenAPI document, or the name of a command.
+        key_id, address: None if the operator used a command.
     """
     session.execute(
         insert(ActivityRow).values(
@@ -54,7 +54,7 @@ def list_page(
     key_id: str | None = None,
     subject: str | None = None,
 ) -> tuple[Sequence[ActivityRow], bool]:
-    """The owner's entries, newest first, and whether there are more than `limit` after the id `after`."""
+    """List the owner's entries after the id `after`, newest first, and whether there are more than `limit`."""
     query = select(ActivityRow).where(ActivityRow.owner == owner)
     for column, wanted in ((ActivityRow.action, action), (ActivityRow.key_id, key_id), (ActivityRow.subject, subject)):
         if wanted is not None:
@@ -66,6 +66,6 @@ def list_page(
 
 
 def forget_old(session: Session, keep_s: float) -> None:
-    """Remove some of the entries that are older than `keep_s` seconds, which is a day at least."""
+    """Delete some entries older than `keep_s` seconds, which must be at least a day."""
     old = select(ActivityRow.id).where(ActivityRow.created_at < db_now(-keep_s)).limit(FORGOTTEN_AT_ONCE)
     session.execute(delete(ActivityRow).where(ActivityRow.id.in_(old)))

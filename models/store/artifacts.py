@@ -1,4 +1,4 @@
-"""Artifacts: which files a job has in the blob store, and under which keys."""
+"""Artifacts: the files that a job has in the blob store, with their keys."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from models.tables import ArtifactRow, JobRow
 
 @dataclass(frozen=True)
 class Artifact:
-    """One stored file. sha256 is hexadecimal; it and the size are None where an earlier release has stored the file."""
+    """One stored file. sha256 is hexadecimal. It and the size are None if an earlier release stored the file."""
 
     name: ArtifactName
     format: ArtifactFormat
@@ -25,12 +25,12 @@ class Artifact:
 
     @property
     def digest(self) -> FileDigest | None:
-        """What was stored."""
+        """The digest of the stored file."""
         return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
 
 
 def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifact]) -> None:
-    """Note the files that an attempt has stored; the caller has locked the job's row."""
+    """Note the files that an attempt stored. The caller has locked the job's row."""
     for artifact in artifacts:
         session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=attempt, **asdict(artifact)))
 
@@ -38,7 +38,7 @@ def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifac
 def find(
     session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat, *, attempt: int | None = None
 ) -> Artifact | None:
-    """The job's file of this name and format: of one attempt, or of the newest that has stored one."""
+    """Find the job's file of this name and format, from one attempt or from the newest one that stored it."""
     row = session.scalars(
         select(ArtifactRow)
         .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_)
@@ -50,16 +50,15 @@ def find(
 
 
 def forget_of_earlier_attempts(session: Session, job_id: str, attempt: int) -> list[str]:
-    """Remove the rows of files that attempts before this one have left, such as a pause. Gives their keys."""
+    """Delete the rows of files that earlier attempts left, such as at a pause. Returns their keys."""
     earlier = (ArtifactRow.job_id == job_id, ArtifactRow.attempt > 0, ArtifactRow.attempt < attempt)
     return list(session.scalars(delete(ArtifactRow).where(*earlier).returning(ArtifactRow.key)))
 
 
 def find_model(session: Session, job: JobRow) -> Artifact | None:
-    """The kept weights of a job that has ended; None where it has left none.
+    """Find the kept weights of a job that has ended, if any.
 
-    A paused job leaves some for the case that it is cancelled. Those of an older attempt than its last are not what its
-    metrics tell of.
+    A paused job stores weights in case it is cancelled. Weights of an attempt before the last do not match its metrics.
     """
     attempt = {JobStatus.SUCCEEDED: None, JobStatus.CANCELLED: job.attempt}
     if job.status not in attempt:
@@ -67,7 +66,7 @@ def find_model(session: Session, job: JobRow) -> Artifact | None:
     return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, attempt=attempt[job.status])
 
 
-def make_not_there(job: JobRow, what: str) -> NotReady | NoModel:
-    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
+def make_missing_error(job: JobRow, what: str) -> NotReady | NoModel:
+    """Make the error for a missing result: the job has not ended, or it has ended without it."""
     status = get_shown_status(job.status, job.request)
     return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)

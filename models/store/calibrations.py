@@ -1,4 +1,4 @@
-"""How fast machines train as their workers measured it, and how long jobs should take by that."""
+"""The training speed of machines, as measured by their workers, and estimates of job durations."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from analysis.scheduling.cost import Speed, choose_auto_towers, estimate_epoch_seconds
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan
-from models.specs import plan_of
+from models.specs import make_plan
 from models.split_counts import count_splits
 from models.store.transitions import get_now
 from models.tables import CalibrationRow, DatasetRow, JobRow
 
 
 def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
-    """Store what a worker has measured of its machine, in place of what was stored before."""
+    """Store a worker's measurement of its machine, replacing an earlier one."""
     session.merge(
         CalibrationRow(host=host, device=device, facts=dict(facts), speed=dict(speed), measured_at=get_now(session))
     )
@@ -25,13 +25,13 @@ def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], 
 
 
 def get_facts(session: Session, host: str, device: str) -> dict[str, Any] | None:
-    """The facts of the machine for which its calibration holds; None if it has none."""
+    """Get the facts of the machine that its calibration was measured for, if it has one."""
     row = session.get(CalibrationRow, (host, device))
     return None if row is None else row.facts
 
 
 def list_speeds(session: Session) -> list[Speed]:
-    """The speeds of all machines that were measured."""
+    """List the speeds of all measured machines."""
     rows = session.scalars(select(CalibrationRow).where(CalibrationRow.device == "cpu")).all()
     return [Speed.from_json(row.speed) for row in rows]
 
@@ -39,28 +39,28 @@ def list_speeds(session: Session) -> list[Speed]:
 def estimate_epoch_s(
     known: list[Speed], spec: JobSpec, plan: NetworkPlan, dataset: DatasetRow, *, alone: bool = True
 ) -> float | None:
-    """Seconds of an epoch on the middle one of the measured machines; None where none was measured.
+    """Estimate the seconds per epoch on the median of the measured machines. None if none was measured.
 
-    GPUs are not measured, nor 16 bits where the processor has no units for them. `alone` is whether the job has all
-    cores of its worker: on a shared core several towers take about as long as one.
+    GPUs are not measured, nor 16-bit precision on CPUs without native support. `alone` is whether the job has all cores
+    of its worker: on a shared core, several towers take about as long as one.
     """
     counts = count_splits(dataset, spec)
     if not known or spec.resources.required_gpus > 0 or counts is None:
         return None
     wanted = spec.resources.towers
 
-    def choose_towers_on(speed: Speed) -> int:
+    def choose_towers(speed: Speed) -> int:
         if wanted != "auto":
             return wanted
         return choose_auto_towers(spec, plan, speed.cores) if alone else 1
 
-    of_machines = [estimate_epoch_seconds(spec, plan, counts, speed, choose_towers_on(speed)) for speed in known]
+    of_machines = [estimate_epoch_seconds(spec, plan, counts, speed, choose_towers(speed)) for speed in known]
     measured = [seconds for seconds in of_machines if seconds is not None]
     return median(measured) if measured else None
 
 
 def estimate_rest_s(session: Session, job_id: str, spec: JobSpec, epochs: int) -> float | None:
-    """Seconds of the `epochs` that a job has left whose automatic choices have been made; None where nobody knows."""
+    """Estimate the seconds for a job's remaining epochs, once its automatic choices are made. None if unknown."""
     job = session.get(JobRow, job_id)
     dataset = None if job is None else session.get(DatasetRow, job.dataset_id)
     if job is None or dataset is None:
@@ -77,6 +77,6 @@ def estimate_planned_epoch_s(
     *,
     alone: bool = True,
 ) -> float | None:
-    """`estimate_epoch_s` of a job whose network was planned before; `backbone` as its row keeps it."""
-    plan = plan_of(dataset, spec, backbone) if known else None
+    """Call `estimate_epoch_s` for a job with a known network. `backbone` is from the job's row."""
+    plan = make_plan(dataset, spec, backbone) if known else None
     return None if plan is None else estimate_epoch_s(known, spec, plan, dataset, alone=alone)

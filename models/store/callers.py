@@ -1,4 +1,4 @@
-"""Who sends a request, by what it bears: an API key, or the session of a browser; and the job that it asks for."""
+"""Finds who sends a request, by its API key or browser session, together with the requested job."""
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
@@ -11,18 +11,18 @@ from models.views.job import JOB_VIEW_ONLY
 
 
 def find_caller(session: Session, credential: str) -> Caller | None:
-    """The owner of a key, or who is logged in by a session; None if it is neither or no longer valid."""
+    """Find the owner of a key or session. None if it is malformed, unknown or no longer valid."""
     if sessions.is_well_formed(credential):
         return sessions.find_caller(session, credential)
     return keys.find_caller(session, credential)
 
 
 def is_well_formed(credential: str) -> bool:
-    """Whether it has the form of a key or of a session; what has not need not be looked up."""
+    """Whether it looks like a key or a session. Malformed credentials need no look-up."""
     return keys.is_well_formed(credential) or sessions.is_well_formed(credential)
 
 
-# Built once: clients that wait for a job ask again and again.
+# Built once, because clients that wait for a job poll it.
 _OF_KEY_AND_ID = (
     select(*keys.CALLER_COLUMNS, JobRow, DatasetRow)
     .select_from(keys.KEY_TABLE)
@@ -43,9 +43,9 @@ _OF_OWNER_AND_ID = (
 
 
 def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
-    """The owner of a key or a session, as `find_caller` gives it, and that owner's training job with its dataset.
+    """Find the caller like `find_caller`, and the caller's training job with its dataset.
 
-    The rows hold only what `build_job_view` needs.
+    The rows contain only the columns that `build_job_view` needs.
     """
     if sessions.is_well_formed(key):
         owner = sessions.find_caller(session, key)

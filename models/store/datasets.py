@@ -1,4 +1,4 @@
-"""Datasets: versions under names, an owner's own and the bundled ones, and how their status changes."""
+"""Datasets: named versions, owned or bundled, and their status changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,12 @@ def _is_visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
     return and_(or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)), DatasetRow.deleted_at.is_(None))
 
 
-# Built once: each submission asks for its dataset.
+# Built once, because each submission looks up its dataset.
 _VISIBLE = select(DatasetRow).where(_is_visible_to(bindparam("owner")))
 _BY_ID = _VISIBLE.where(DatasetRow.id == bindparam("id"))
 _NAMED = _VISIBLE.where(DatasetRow.name == bindparam("name")).limit(1)
-# Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
+# Ready datasets first, so that a bundled one stays visible until the owner's is ready. If none is ready, the newest
+# one explains why.
 _BY_NAME = _NAMED.order_by(
     (DatasetRow.status == DatasetStatus.READY).desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc()
 )
@@ -32,10 +33,10 @@ _BY_VERSION = _NAMED.where(DatasetRow.version == bindparam("version")).order_by(
 
 
 def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
-    """The dataset that `pets` (newest ready version), `pets@3` or `ds_…` names for this owner, in any status.
+    """Find the dataset, in any status, that `pets` (its newest ready version), `pets@3` or `ds_…` means for this owner.
 
-    An owner's own name comes before a bundled one of the same name, once it is ready. An upload whose content its
-    owner had under the same name already is the version from then.
+    The owner's dataset takes precedence over a bundled one of the same name, once it is ready. An upload with the same
+    content as an earlier version of its name stands for that version.
     """
     found = _find_named(session, owner, reference)
     if found is None or found.same_as is None:
@@ -45,7 +46,7 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
 
 @dataclass(frozen=True)
 class ReadyDataset:
-    """A dataset on which a job can train: height, width and channels of its images, and names of its classes."""
+    """A dataset that a job can train on. image: height, width, channels."""
 
     row: DatasetRow
     image: tuple[int, int, int]
@@ -53,9 +54,9 @@ class ReadyDataset:
 
 
 def require_ready(row: DatasetRow) -> ReadyDataset:
-    """Raises DatasetUnavailable if a job cannot train on the dataset."""
+    """Raise DatasetUnavailable if a job cannot train on the dataset."""
     if row.deleted_at is not None:
-        raise DatasetUnavailable(row.name, "It was deleted; name another dataset.")
+        raise DatasetUnavailable(row.name, "It was deleted. Name another dataset.")
     if row.status != DatasetStatus.READY or row.shape is None or row.classes is None:
         raise DatasetUnavailable(row.name, explain_not_ready(row))
     height, width, channels = row.shape
@@ -63,30 +64,30 @@ def require_ready(row: DatasetRow) -> ReadyDataset:
 
 
 def require_content(row: DatasetRow, what: str) -> str:
-    """The content address of a dataset that is ready. Raises DatasetNotReady, which says that it has no `what`."""
+    """Get the content address of a ready dataset. Raises DatasetNotReady, which says that it has no `what`."""
     if row.status is not DatasetStatus.READY or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status, what, explain_not_ready(row))
     return row.sha256
 
 
 def has_content(session: Session, sha256: str) -> bool:
-    """Whether a dataset that was not deleted has this content."""
+    """Whether an undeleted dataset has this content."""
     here = select(DatasetRow.id).where(DatasetRow.sha256 == sha256, DatasetRow.deleted_at.is_(None))
     return session.scalar(here.limit(1)) is not None
 
 
 def explain_not_ready(row: DatasetRow) -> str:
-    """Why a dataset that is not ready cannot be used, and what to do."""
+    """Explain why a dataset is not ready, and what to do."""
     if row.status is DatasetStatus.UPLOADING:
-        return f"{row.name}@{row.version} waits for its content: send it with PUT /v1/datasets/{row.id}/content."
+        return f"{row.name}@{row.version} is waiting for its content. Send it with PUT /v1/datasets/{row.id}/content."
     if row.status is DatasetStatus.REJECTED:
         error = row.error or {}
-        why = f"{error.get('code', 'internal')}: {error.get('detail', 'Nobody knows why.')}"
+        why = f"{error.get('code', 'internal')}: {error.get('detail', 'The reason is unknown.')}"
         return (
-            f"{row.name}@{row.version} was rejected, and stays so. {why} When that is fixed, upload it again, which "
-            "makes the next version; or name another dataset."
+            f"{row.name}@{row.version} was rejected. {why} Fix this and upload the dataset again as a new version, or "
+            "name another dataset."
         )
-    return f"{row.name}@{row.version} is being ingested; wait until it is ready, or name another dataset."
+    return f"{row.name}@{row.version} is being ingested. Wait until it is ready, or name another dataset."
 
 
 def _find_named(session: Session, owner: str, reference: str) -> DatasetRow | None:
@@ -100,7 +101,7 @@ def _find_named(session: Session, owner: str, reference: str) -> DatasetRow | No
 
 
 def parse_version(reference: str) -> int:
-    """The number in `name@version`; 0, which no version has, where there is none."""
+    """Parse the number in `name@version`. Returns 0, which no version has, if there is none."""
     version = reference.partition("@")[2]
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
@@ -108,9 +109,9 @@ def parse_version(reference: str) -> int:
 def list_page(
     session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
 ) -> Sequence[str]:
-    """The ids of datasets that the owner sees, newest first: one more than `limit` if there are more.
+    """List the ids of datasets that the owner sees, newest first: one more than `limit` if there are more.
 
-    A rejected version is among them only while it is the newest of its name; with `status` all that have it are.
+    Without `status`, a rejected version is listed only while it is the newest of its name.
     """
     query = select(DatasetRow.id).where(_is_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
@@ -118,7 +119,7 @@ def list_page(
     else:
         newer = aliased(DatasetRow)
         has_newer = exists().where(
-            func.coalesce(newer.owner, "") == owner,  # as the index of names has it
+            func.coalesce(newer.owner, "") == owner,  # the same expression as in the index of names
             newer.name == DatasetRow.name,
             newer.version > DatasetRow.version,
             newer.deleted_at.is_(None),
@@ -130,13 +131,13 @@ def list_page(
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[DatasetRow]:
-    """The datasets with these ids, newest first, without what was said about their uploads."""
+    """Get the datasets with these ids, newest first, without their upload specs."""
     query = select(DatasetRow).where(DatasetRow.id.in_(ids)).options(defer(DatasetRow.spec))
     return session.scalars(query.order_by(DatasetRow.id.desc())).all()
 
 
 def list_bundled(session: Session) -> Sequence[DatasetRow]:
-    """The newest version of each bundled dataset."""
+    """List the newest version of each bundled dataset."""
     newest = (
         select(DatasetRow.name, func.max(DatasetRow.version).label("version"))
         .where(DatasetRow.owner.is_(None))
@@ -151,7 +152,7 @@ def list_bundled(session: Session) -> Sequence[DatasetRow]:
 
 
 def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256: str, size_bytes: int) -> None:
-    """Add a bundled dataset whose files are in the blob store; the same content again changes nothing."""
+    """Add a bundled dataset whose files are in the blob store. Does nothing if it exists with the same content."""
     statements.lock(session, "bundled", name)  # several processes may start at once
     same = select(DatasetRow.id).where(DatasetRow.owner.is_(None), DatasetRow.name == name, DatasetRow.sha256 == sha256)
     if session.execute(same).first() is not None:
@@ -183,7 +184,7 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
 
 
 def describe_splits(images: ImageSet) -> dict[str, Any]:
-    """For each split its count, the count of each class in the order of the classes, and its digest."""
+    """Describe each split by its count, its counts per class in the order of the classes, and its digest."""
     digests = split_digests(images)
     return {
         split: {"count": len(images.splits[split]), "per_class": images.per_class(split), "sha256": digests[split]}
@@ -200,14 +201,14 @@ def move_datasets(
     data: dict[str, Any] | None = None,
     **values: Any,
 ) -> list[str]:
-    """Move the datasets that meet `which` and are in `status`, write `values` with it, and tell of each in an event.
+    """Change the status of the datasets that match `which` and are in `status`, write `values`, and add events.
 
-    Gives the ids of those that were moved, in order: one that has left `status` meanwhile is not among them.
+    Returns the sorted ids of the datasets that were changed.
 
     Args:
-        message, data: of the event `dataset.<status>`.
+        message, data: the message and data of the event `dataset.<status>`.
     Raises:
-        ImpossibleDatasetTransition: if the table of transitions has no such row.
+        ImpossibleDatasetTransition: if the transition is not allowed.
     """
     after = get_next_dataset_status(status, event)
     moved = session.execute(
@@ -217,7 +218,7 @@ def move_datasets(
         .returning(DatasetRow.id, DatasetRow.deleted_at)
     ).all()
     for dataset_id, deleted_at in sorted(moved, key=lambda row: row.id):
-        # `dataset.deleted` is the last event of a dataset that was deleted during its ingest.
+        # A dataset that was deleted during its ingest already has its last event, `dataset.deleted`.
         if deleted_at is None:
             level: events.Level = "error" if after is DatasetStatus.REJECTED else "info"
             events.add(session, dataset_id, f"dataset.{after.value}", message, level=level, data=data)
@@ -232,20 +233,20 @@ def reject_datasets(
     error: dict[str, Any],
     **values: Any,
 ) -> list[str]:
-    """Move datasets to `rejected`. `error` is what `rejection` makes. Gives their ids as `move_datasets` does."""
+    """Move datasets to `rejected`. `error` is from `make_rejection`. Returns their ids like `move_datasets`."""
     data = {"error": error}
     return move_datasets(session, status, event, *which, message=error["detail"], data=data, error=error, **values)
 
 
 def make_rejection(code: RejectionCode, detail: str, member: str | None = None) -> dict[str, Any]:
-    """The `error` of a rejected dataset."""
+    """Make the `error` of a rejected dataset."""
     return {"code": code.value, "detail": detail, "member": member}
 
 
 def reject_ingested(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
-    """Reject a dataset whose ingest ended without images; nothing if it is not `checking` any more.
+    """Reject a dataset whose ingest failed. Does nothing if it is no longer `checking`.
 
-    `error` has `code`, `detail` and perhaps `member`; null if the ingest was cancelled.
+    `error` has `code`, `detail` and perhaps `member`. None if the ingest was cancelled.
     """
     why = error or make_rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
     reject_datasets(

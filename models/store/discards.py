@@ -1,4 +1,4 @@
-"""Deletes datasets, and lists the files in the blob store that are no longer needed."""
+"""Deletes datasets, and lists the files that are no longer needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ SHOWN_JOBS = 5
 
 
 def remove(session: Session, owner: str, reference: str) -> DatasetRow:
-    """Delete a dataset that no job of a client needs, and cancel its own jobs, such as its ingest.
+    """Delete a dataset that no client's job needs, and cancel internal jobs such as its ingest.
 
-    `list_discarded` lists the files that are left.
+    `list_discarded` lists the files that remain.
 
     Raises:
         DatasetNotFound, DatasetIsBundled.
-        DatasetInUse: jobs or studies that have not ended train on it.
+        DatasetInUse: if unfinished jobs or studies train on it.
     """
     found = get_owned_dataset(session, owner, reference)
-    _lock_own_jobs(session, found.id)  # locked before the dataset, as by the attempts that end them
+    _lock_own_jobs(session, found.id)  # locked before the dataset, in the same order as by attempts that end
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
     session.refresh(row)
     if row.deleted_at is not None:
@@ -57,17 +57,17 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
 
 @dataclass(frozen=True)
 class DiscardedDataset:
-    """A dataset that may have files in the blob store which nobody needs."""
+    """A dataset that may have unneeded files in the blob store."""
 
     id: str
     upload_key: str | None
-    sha256: str | None  # null where the content is to stay
+    sha256: str | None  # None if the content must stay
     is_deleted: bool
 
 
 def list_discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
-    """Datasets that were deleted or rejected, or that no longer need their upload."""
-    # The condition is the partial index's own.
+    """List datasets that were deleted or rejected, or that no longer need their upload."""
+    # The same condition as that of the partial index.
     rows = session.scalars(
         select(DatasetRow)
         .where(
@@ -92,9 +92,10 @@ def list_discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
 
 
 def release_files(session: Session, dataset: DiscardedDataset) -> str | None:
-    """Forget where a discarded dataset's files are. Gives the content address if no other dataset has it.
+    """Forget the keys of a discarded dataset's files. Returns the content address if no other dataset has it.
 
-    The caller deletes the files before it commits: this transaction keeps others from storing the same content.
+    The caller deletes the files before the commit: until then, this transaction keeps others from storing the same
+    content.
     """
     if dataset.sha256 is not None:
         statements.lock(session, "content", dataset.sha256)
@@ -110,7 +111,7 @@ def release_files(session: Session, dataset: DiscardedDataset) -> str | None:
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:
-    """Whether a job that has not ended was queued on the dataset while it was deleted, or derives a version from it."""
+    """Whether an unfinished job was queued on the dataset during its deletion, or derives a version from it."""
     open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
     derived = select(DatasetRow.id).where(
         DatasetRow.status == DatasetStatus.CHECKING,
@@ -120,7 +121,7 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
 
 
 def _lock_own_jobs(session: Session, dataset_id: str) -> Sequence[JobRow]:
-    """The jobs that have not ended and that make the dataset or find its copies, locked: clients do not see them."""
+    """Lock the unfinished internal jobs that make the dataset or find its copies."""
     return session.scalars(
         select(JobRow)
         .where(JobRow.dataset_id == dataset_id, JobRow.kind.not_in(LISTED_KINDS), JobRow.status.not_in(TERMINAL))

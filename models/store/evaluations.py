@@ -1,4 +1,4 @@
-"""Jobs that measure base and winner of a study on test: what one measures, and how it ends well."""
+"""Jobs that measure the base and the winner of a study on the test split."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,10 +19,9 @@ from models.tables import JobRow
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The model that a training has left.
+    """The model of a training.
 
-    key: of the `.keras` file in the blob store. epoch: of the kept weights.
-    spec: of the training.
+    key: the key of the `.keras` file in the blob store. epoch: the epoch of the kept weights.
     """
 
     key: str
@@ -31,12 +30,12 @@ class TrainedModel:
 
     @property
     def has_own_validation(self) -> bool:
-        """Whether other images validated it than the dataset's validation split, or none did."""
+        """Whether it was not validated on the dataset's validation split."""
         return self.spec.validation is not None
 
 
 def find_models(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:
-    """The models of those jobs that have succeeded and still have one. Raises SpecUnreadable."""
+    """Find the models of those jobs that succeeded and still have one. Raises SpecUnreadable."""
     found = {}
     for job in session.scalars(select(JobRow).where(JobRow.id.in_(list(job_ids)))):
         file, final = artifacts.find_model(session, job), metrics.get_final(session, job.id)
@@ -54,9 +53,9 @@ def end(
     gaps: Mapping[str, GapOnTest],
     models: Mapping[str, TrainedModel],
 ) -> JobStatus:
-    """End the job well, unless it was cancelled: its study gets what was measured, and the ledger each look at test.
+    """End the job as succeeded, unless it was cancelled. Passes results to the study and test reads to the ledger.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Raises:
         LeaseLost: if this attempt no longer holds the job.

@@ -1,7 +1,7 @@
-"""Events of subjects, such as jobs and datasets. Each numbers its own from 1, in the order of its row's locks.
+"""Events of subjects, such as jobs and datasets. Each subject numbers its events from 1, in the order of row locks.
 
-An event's type begins with the object that it is about: `job.started`, `dataset.ready`. A job that clients see as
-something else is told of as that: of an evaluation, `job.started` becomes `evaluation.started`.
+An event's type begins with its object: `job.started`, `dataset.ready`. If clients see a job as something else, the type
+names that: for an evaluation, `job.started` becomes `evaluation.started`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from models.tables_models import ModelRow
 
 Level = Literal["info", "warning", "error"]
 
-# SQLite allows 32,766 parameters in a statement; each subject takes two.
+# SQLite allows 32,766 parameters in a statement, and each subject takes two.
 SUBJECTS_PER_QUERY = 10_000
 
 _TABLE = cast(Table, EventRow.__table__)
@@ -35,9 +35,9 @@ def add(
     level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> int:
-    """Append an event of a subject, with its webhook deliveries, and return its number.
+    """Append an event with its webhook deliveries, and return its number.
 
-    The caller's transaction holds the subject's row from here on.
+    From then on, the caller's transaction holds a lock on the subject's row.
     """
     drawn = _DRAW_NUMBER[get_object(type_)](session, subject_id)
     _write(session, subject_id, drawn, type_, message, level=level, data=data)
@@ -56,33 +56,33 @@ def add_numbered(
     data: dict[str, Any] | None = None,
     has_listeners: bool = True,
 ) -> None:
-    """Write an event of a job, with its webhook deliveries, whose `last_event` this transaction has set to `number`.
+    """Append an event, with its webhook deliveries, to a job whose `last_event` this transaction has set to `number`.
 
     Args:
-        has_listeners: False where the transaction has seen that the owner has no webhook.
+        has_listeners: False if the transaction has seen that the owner has no webhooks.
     """
     drawn = _make_drawn(number, owner, kind)
     _write(session, job_id, drawn, type_, message, level="info", data=data, has_listeners=has_listeners)
 
 
 def get_object(type_: str) -> SubjectObject:
-    """What an event of this type is about."""
+    """Get the object that an event of this type is about."""
     return SubjectObject(type_.partition(".")[0])
 
 
 def _rename_for_subject(about: SubjectObject, type_: str) -> str:
-    """The type of an event of a job as that of what the job is to clients."""
+    """Replace `job` in an event's type by what clients see the job as."""
     return f"{about.value}.{type_.partition('.')[2]}"
 
 
 def has_event(session: Session, subject_id: str, type_: str) -> bool:
-    """Whether the subject has an event of that type."""
+    """Whether the subject has an event of this type."""
     of_type = select(EventRow.id).where(EventRow.subject_id == subject_id, EventRow.type == type_)
     return session.scalar(select(of_type.exists())) or False
 
 
 def list_page(session: Session, subject_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
-    """A subject's events with a number above `after`, oldest first, and whether there are more than `limit`."""
+    """List a subject's events with numbers above `after`, oldest first, and whether there are more than `limit`."""
     rows = session.scalars(
         select(EventRow)
         .where(EventRow.subject_id == subject_id, EventRow.id > after)
@@ -93,7 +93,7 @@ def list_page(session: Session, subject_id: str, *, after: int, limit: int) -> t
 
 
 def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """For each subject its events with a number above the given one, oldest first: one query for a thousand of them."""
+    """List the events of many subjects with numbers above the given ones, oldest first per subject."""
     found: list[EventRow] = []
     pairs = list(after.items())
     for start in range(0, len(pairs), SUBJECTS_PER_QUERY):
@@ -108,22 +108,22 @@ def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]
 
 
 def remove_all(session: Session, owner: str, subject_ids: Sequence[str]) -> None:
-    """Delete the events of subjects that are deleted. They leave gaps in the owner's stream."""
+    """Delete the events of deleted subjects. This leaves gaps in the owner's stream."""
     owner_events.lock_order(session, owner)
     for start in range(0, len(subject_ids), SUBJECTS_PER_QUERY):
         of_them = EventRow.subject_id.in_(subject_ids[start : start + SUBJECTS_PER_QUERY])
         session.execute(delete(EventRow).where(of_them))
 
 
-class _Drawn(NamedTuple):
-    """The number of a new event, in whose stream it is, if in any, and what it is about."""
+class _DrawnNumber(NamedTuple):
+    """The number of a new event, the owner in whose stream it appears, if any, and the object it is about."""
 
     number: int
     owner: str | None
     about: SubjectObject
 
 
-def _draw_next_of_job(session: Session, job_id: str) -> _Drawn:
+def _draw_next_of_job(session: Session, job_id: str) -> _DrawnNumber:
     number, owner, kind = session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
@@ -133,10 +133,10 @@ def _draw_next_of_job(session: Session, job_id: str) -> _Drawn:
     return _make_drawn(number, owner, kind)
 
 
-def _make_drawn(number: int, owner: str, kind: JobKind) -> _Drawn:
-    """Only some kinds of jobs are told of, and some as what clients see instead of a job."""
+def _make_drawn(number: int, owner: str, kind: JobKind) -> _DrawnNumber:
+    """Decide in which stream a job's event appears, and as which object. Internal jobs appear in none."""
     about = KINDS[kind].events_about
-    return _Drawn(number, None, SubjectObject.JOB) if about is None else _Drawn(number, owner, about)
+    return _DrawnNumber(number, None, SubjectObject.JOB) if about is None else _DrawnNumber(number, owner, about)
 
 
 _NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | WebhookRow]] = {
@@ -147,23 +147,23 @@ _NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | W
 }
 
 
-def _make_next_drawer(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
-    """Draws the next number of a subject that is no job. A bundled dataset has no owner."""
+def _make_next_drawer(about: SubjectObject) -> Callable[[Session, str], _DrawnNumber]:
+    """Make the function that draws the next number of a subject other than a job. Bundled datasets have no owner."""
     table = _NUMBERED_ROWS[about]
 
-    def draw(session: Session, subject_id: str) -> _Drawn:
+    def draw(session: Session, subject_id: str) -> _DrawnNumber:
         number, owner = session.execute(
             update(table)
             .where(table.id == subject_id)
             .values(last_event=table.last_event + 1)
             .returning(table.last_event, table.owner)
         ).one()
-        return _Drawn(number, owner, about)
+        return _DrawnNumber(number, owner, about)
 
     return draw
 
 
-_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _Drawn]] = {
+_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _DrawnNumber]] = {
     SubjectObject.JOB: _draw_next_of_job,
     **{about: _make_next_drawer(about) for about in _NUMBERED_ROWS},
 }
@@ -172,7 +172,7 @@ _DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _Drawn]] = {
 def _write(
     session: Session,
     subject_id: str,
-    drawn: _Drawn,
+    drawn: _DrawnNumber,
     type_: str,
     message: str,
     *,

@@ -1,4 +1,4 @@
-"""Models of trainings for other runtimes: who is to write one, and what became of it."""
+"""Exports of models to other runtimes: orders them, and records their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from models.tables import ExportRow, JobRow
 class ExportSource:
     """What an export is made from and compared with.
 
-    id: of the training, or of the study whose ensemble it is.
-    models, predictions: keys in the blob store, of each training; a job that was cancelled has no predictions, and an
-    ensemble none unless all of its trainings have some.
-    spec: of the training, or of the ensemble's first one.
+    id: of the training, or of the study whose ensemble is exported.
+    models, predictions: keys in the blob store, one per training. A cancelled job has no predictions, and an ensemble
+    has none unless all its trainings have some.
+    spec: of the training, or of the ensemble's first training.
     """
 
     id: str
@@ -37,10 +37,10 @@ class ExportSource:
 
 
 def find_export_source(session: Session, job_id: str) -> ExportSource | None:
-    """What there is to export; None where a model is gone.
+    """Find what an export is made from. None if a model is gone.
 
     Args:
-        job_id: of a training, or of the evaluation that has measured a study's ensemble.
+        job_id: a training, or the evaluation that measured a study's ensemble.
     Raises:
         JobNotFound, SpecUnreadable.
     """
@@ -60,7 +60,7 @@ def find_export_source(session: Session, job_id: str) -> ExportSource | None:
 
 
 def get_shown_id(job: JobRow) -> str:
-    """Of what has left the model, as clients know it: the training, or the study of an evaluation."""
+    """Get the id that clients use for the model's source: the training, or the study of an evaluation."""
     return job.id if job.study_id is None or job.kind is not JobKind.EVALUATE else job.study_id
 
 
@@ -72,41 +72,41 @@ def _require_job(session: Session, job_id: str) -> JobRow:
 
 
 def find(session: Session, job_id: str, format_: ExportFormat) -> ExportRow | None:
-    """What is known of a training's model in that format; None where nobody has ordered it."""
+    """Find a training's export to that format. None if it was never ordered."""
     return session.get(ExportRow, (job_id, format_))
 
 
 def list_of_job(session: Session, job_id: str) -> Sequence[ExportRow]:
-    """What is known of a training's model in the formats that somebody has ordered."""
+    """List a training's ordered exports."""
     return session.scalars(select(ExportRow).where(ExportRow.job_id == job_id)).all()
 
 
 def get_status(session: Session, row: ExportRow) -> JobStatus | None:
-    """How the last job stands that was to write it; None where that was deleted."""
+    """Get the status of the export's last job. None if the job was deleted."""
     return session.scalar(select(JobRow.status).where(JobRow.id == row.export_job_id))
 
 
 def order(
     session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False, lost_key: str | None = None
 ) -> None:
-    """Queue the job that writes a model for another runtime, for its owner, unless one was queued before.
+    """Queue the job that exports a model, unless it was queued before.
 
     Args:
-        job: the training, or the evaluation that has measured a study's ensemble.
-        again: queue one also after one that failed.
-        lost_key: of the file that the blob store has lost: queue one also if that is still the one to be handed out.
+        job: the training, or the evaluation that measured a study's ensemble.
+        again: also queue it if the last export failed.
+        lost_key: the key of a lost file. Also queue the job if the export still has that file.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
     quotas.require_room(session, job.owner, *quotas.OF_NEW_JOBS)
-    # Whoever orders the same at the same moment waits here, and then finds the row.
+    # Concurrent orders of the same export wait here, and then find the row.
     session.execute(select(JobRow.id).where(JobRow.id == job.id).with_for_update())
     row = session.get(ExportRow, (job.id, format_), populate_existing=True)
     if row is not None and lost_key is not None and row.key == lost_key and row.status is ExportStatus.STORED:
         row.key = row.size_bytes = row.sha256 = row.report = None
     elif row is not None and not (again and row.status is ExportStatus.FAILED):
         return
-    assert job.dataset_id is not None, "only jobs of a deleted dataset have none, and these were refused"
+    assert job.dataset_id is not None, "only jobs of deleted datasets have none, and those were refused"
     needed_bytes = export_bytes(format_, _count_parameters(session, job))
     new_job = NewJob(
         spec=ExportSpec(job_id=job.id, format=format_),
@@ -124,7 +124,7 @@ def order(
 
 
 def _count_parameters(session: Session, job: JobRow) -> int:
-    """Those of all networks that go into the file."""
+    """Count the parameters of all networks in the file."""
     asked = read_spec(job)
     jobs = [_require_job(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
     return sum(job.parameters or 0 for job in jobs)
@@ -138,13 +138,13 @@ def mark_stored(
     *,
     key: str,
 ) -> JobStatus:
-    """End the job well, unless it was cancelled: the model is proven, and in the blob store.
+    """End the job as succeeded, unless it was cancelled. The model has passed its check and is in the blob store.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
-        job_id: of the training, or of a study's evaluation.
-        key: of the file.
+        job_id: the training, or a study's evaluation.
+        key: the key of the file.
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
@@ -165,5 +165,5 @@ def mark_stored(
 
 
 def is_named(session: Session, key: str) -> bool:
-    """Whether a row names the file: the training may have been deleted meanwhile."""
+    """Whether a row names the file. The training may have been deleted in the meantime."""
     return session.scalar(select(ExportRow.job_id).where(ExportRow.key == key)) is not None

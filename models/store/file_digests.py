@@ -1,4 +1,4 @@
-"""What files of the blob store were when they were stored: in the rows that name them, of datasets in a table."""
+"""Digests of files in the blob store. Datasets' files have their own table; other digests are in the files' rows."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from models.tables_models import ModelRow
 
 
 def find(session: Session, key: str) -> FileDigest | None:
-    """What a file should be; None where an earlier release has stored it, or where it has a checksum of its own."""
+    """Find the digest of a file. None if an earlier release stored it, or if the file has its own checksum."""
     room, place = f"{key}/".split("/")[:2]
     if room == "datasets":
         row = session.get(FileDigestRow, key)
@@ -34,7 +34,7 @@ def find(session: Session, key: str) -> FileDigest | None:
 
 
 def note(session: Session, digests: Mapping[str, FileDigest]) -> None:
-    """Note what files of datasets are, in the transaction of the row that names them."""
+    """Write the digests of a dataset's files, in the transaction of the row that names them."""
     if not digests:
         return
     statement = upsert(session, FileDigestRow)
@@ -48,11 +48,11 @@ def note(session: Session, digests: Mapping[str, FileDigest]) -> None:
 
 
 def forget(session: Session, folder: str) -> None:
-    """The files of a folder are deleted."""
+    """Delete the digests of a deleted folder's files."""
     session.execute(delete(FileDigestRow).where(FileDigestRow.key.startswith(f"{folder}/", autoescape=True)))
 
 
 def get_digests_of_datasets(session: Session) -> dict[str, FileDigest]:
-    """Of all files of datasets, without the digests of their blocks."""
+    """Get the digests of all datasets' files, without those of their blocks."""
     columns = (FileDigestRow.key, FileDigestRow.size_bytes, FileDigestRow.sha256)
     return {key: FileDigest(size, sha256) for key, size, sha256 in session.execute(select(*columns))}

@@ -1,4 +1,4 @@
-"""Whether the database can serve."""
+"""Checks whether the database works."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,5 +7,5 @@ from models.tables import JobRow
 
 
 def check(session: Session) -> None:
-    """Raises DatabaseUnavailable (by the session's maker) if it does not answer or has not been migrated."""
+    """Raise DatabaseUnavailable (from the session) if the database does not answer or was never migrated."""
     session.execute(select(JobRow.id).limit(1)).first()

@@ -1,4 +1,4 @@
-"""Answers kept for requests that bear an Idempotency-Key, for 24 hours an owner."""
+"""Stored answers to requests with an Idempotency-Key, kept per owner for 24 hours."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ ANSWER_KEPT_S = 24 * 3600
 
 
 def replay(session: Session, owner: str, key: str, request_sha256: str) -> IdempotencyRow | None:
-    """The stored answer to the same request, or None for a new one, whose key this transaction then holds.
+    """Find the stored answer to the same request. None if it is new; this transaction then holds its key.
 
     Raises:
-        IdempotencyKeyReused: the key came with another request.
-        IdempotencyKeyInFlight: another transaction is answering it right now (SQLite waits for it instead).
+        IdempotencyKeyReused: if the key was used for another request.
+        IdempotencyKeyInFlight: if another transaction is answering it right now. SQLite waits for that instead.
     """
     if not statements.try_lock(session, "idempotency", owner, key):
         raise IdempotencyKeyInFlight
@@ -43,7 +43,7 @@ def keep(
     body: dict[str, Any],
     headers: dict[str, Any],
 ) -> None:
-    """Keep an answer; it is committed together with what the request did."""
+    """Store an answer, in the transaction of the request."""
     session.execute(
         insert(IdempotencyRow).values(
             owner=owner,
@@ -58,10 +58,10 @@ def keep(
 
 
 def forget(session: Session, owner: str, key: str) -> None:
-    """Forget an answer: what it tells of was undone."""
+    """Delete an answer because its effect was undone."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.owner == owner, IdempotencyRow.key == key))
 
 
 def forget_old(session: Session) -> None:
-    """Remove answers that are older than a replay can ask for."""
+    """Delete answers that are too old to be replayed."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-ANSWER_KEPT_S)))

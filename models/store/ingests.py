@@ -1,4 +1,4 @@
-"""How an ingest ends: it reserves the content's address, then marks its dataset ready or rejects it."""
+"""Ends an ingest: reserves the content's address, then marks the dataset as ready or rejects it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from models.tables import DatasetRow, JobRow
 
 @dataclass(frozen=True)
 class IngestedContent:
-    """What an ingest has made of an upload, as the columns of a dataset keep it."""
+    """The result of an ingest, for the columns of the dataset."""
 
     sha256: str
     size_bytes: int
@@ -29,7 +29,7 @@ class IngestedContent:
     value_range: Sequence[float]
     classes: Sequence[str]
     splits: dict[str, Any]
-    different: Sequence[tuple[int, int]] = ()  # positions of images that were told apart in the version before
+    different: Sequence[tuple[int, int]] = ()  # pairs of images marked as different in the previous version
 
 
 def reserve_content(
@@ -41,18 +41,18 @@ def reserve_content(
     size_bytes: int = 0,
     beside_bytes: int = 0,
 ) -> None:
-    """Note the content address and the size of a dataset, before its files are stored under it.
+    """Note the content address and the size of a dataset before its files are stored.
 
-    From then on nobody removes the files of that address, and their bytes count as its owner's.
+    From then on, the files at that address are not removed, and count toward the owner's quota.
 
     Args:
-        beside_bytes: of the files that are stored for this dataset alone; they count instead of its upload.
+        beside_bytes: the size of the files that belong only to this dataset. They count instead of its upload.
 
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
-        QuotaExceeded: the owner may not have so many bytes.
+        QuotaExceeded: if the owner may not store that many bytes.
     """
-    # Before other locks, as in requests.
+    # Before other locks, in the same order as requests.
     owner = session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
     quotas.require_bytes(session, owner or "", dataset_id, size_bytes + beside_bytes)
     statements.lock(session, "content", sha256)
@@ -71,14 +71,14 @@ def mark_ready(
     content: IngestedContent,
     files: Mapping[str, FileDigest] = MappingProxyType({}),
 ) -> JobStatus:
-    """End an ingest well, unless it was cancelled: the dataset is ready, perhaps as the same one as an earlier version.
+    """End an ingest as succeeded, unless it was cancelled. The dataset becomes ready, or stands for an earlier version.
 
-    Its own files, relations too, are in the blob store by then.
+    All its files, including relations, must be in the blob store.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
-        files: the digests of all its files, by their keys.
+        files: the digests of all its files by key.
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
     """
@@ -90,7 +90,9 @@ def mark_ready(
     if ended is not None:
         return ended
     job = require_held(session, held)
-    statements.lock(session, "dataset", job.owner, job.name.partition("@")[0])  # the same content, twice at once
+    statements.lock(
+        session, "dataset", job.owner, job.name.partition("@")[0]
+    )  # the same content may arrive twice at once
     status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     if status is not JobStatus.SUCCEEDED:
         return status
@@ -129,7 +131,7 @@ def mark_ready(
 
 
 def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
-    """End an ingest for good without a dataset: the upload is rejected. `error` is what `rejection` makes.
+    """Fail an ingest and reject its upload. `error` is from `make_rejection`.
 
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.

@@ -1,4 +1,4 @@
-"""What clients do to jobs: look up, ask to cancel or pause, resume, change, delete."""
+"""What clients do with jobs: find, cancel, pause, resume, change and delete them."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,20 +15,20 @@ from heldout.work.kinds import LISTED_KINDS
 from models import wake
 from models.database import db_now
 from models.store import events, listing, quotas, studies
-from models.store.listing import Filters, Sort, order_of, select_matching_ids, select_sorted_ids
+from models.store.listing import Filters, Sort, get_order, select_matching_ids, select_sorted_ids
 from models.store.transitions import count_seconds_since, move
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
 
-# Statuses, as clients see them, of jobs that have not ended and were not asked to cancel.
+# The statuses, as shown to clients, of jobs that can still be cancelled.
 CANCELLABLE_STATUSES = ("queued", "paused", "running", "pausing")
 
 
 def find(session: Session, owner: str, job_id: str) -> JobRow:
-    """The owner's job.
+    """Find the owner's job.
 
     Raises:
-        JobNotFound: if it is not there or belongs to another owner.
+        JobNotFound: if it does not exist or belongs to another owner.
     """
     row = session.scalars(_select_seen_by(owner).where(JobRow.id == job_id)).one_or_none()
     if row is None:
@@ -37,7 +37,7 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
 
 
 def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
-    """The owner's job and the dataset that it was accepted for, in one query. Raises JobNotFound."""
+    """Find the owner's job and its dataset in one query. Raises JobNotFound."""
     both = _select_seen_by(owner).add_columns(DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
     found = session.execute(both.where(JobRow.id == job_id)).one_or_none()
     if found is None:
@@ -48,28 +48,29 @@ def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow
 def list_page(
     session: Session, owner: str, filters: Filters, *, after: str | None, limit: int, sort: Sort = Sort.CREATED
 ) -> Sequence[str]:
-    """The ids of the owner's jobs after the id `after`, newest first or sorted: one more than `limit` if there are more
-    of them.
+    """List the ids of the owner's jobs after the id `after`, newest first or sorted.
+
+    Returns one more than `limit` if there are more.
 
     Raises:
-        InvalidCursor: a sorted list cannot go on after a job that is gone.
+        InvalidCursor: if a sorted list would have to continue after a deleted job.
     """
     if sort is Sort.CREATED:
         ids = select_matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
     else:
         ids = select_sorted_ids(session, owner, filters, sort, limit=limit + 1, after=after)
-    return session.scalars(select(JobRow.id).where(JobRow.id.in_(ids)).order_by(*order_of(sort))).all()
+    return session.scalars(select(JobRow.id).where(JobRow.id.in_(ids)).order_by(*get_order(sort))).all()
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[JobRow, DatasetRow]]:
-    """The jobs with these ids and their datasets, in this order: only what views of jobs need."""
+    """Get the jobs with these ids and their datasets, in this order, with only the columns that views need."""
     both = select(JobRow, DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
     found = {row[0].id: row for row in session.execute(both.where(JobRow.id.in_(ids)).options(*JOB_VIEW_ONLY))}
     return [(found[id_][0], found[id_][1]) for id_ in ids if id_ in found]
 
 
 def get_versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
-    """For each job that is still there: its version, whether it has ended, and the number of its last event."""
+    """Get the version, whether it has ended, and the last event's number of each job that still exists."""
     rows = session.execute(
         select(JobRow.id, JobRow.version, JobRow.status, JobRow.last_event).where(JobRow.id.in_(job_ids))
     )
@@ -77,7 +78,7 @@ def get_versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[
 
 
 def cancel(session: Session, owner: str, job_id: str) -> JobRow:
-    """Cancel a waiting job now; ask the worker of a running one to. Asking again changes nothing.
+    """Cancel a waiting job, or ask the worker of a running job to cancel it. A repeated request changes nothing.
 
     Raises:
         JobNotFound, JobFinished.
@@ -90,9 +91,10 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
 
 
 def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[int, int, bool]:
-    """Cancel the oldest `limit` of the owner's jobs that the filters name and that can still be cancelled.
+    """Cancel the oldest `limit` of the owner's jobs that match the filters and can still be cancelled.
 
-    Gives how many waited and are cancelled, how many run and were asked, and whether there are more.
+    Returns the number of waiting jobs that were cancelled, the number of running jobs whose worker was asked to cancel
+    them, and whether there are more.
     """
     can_be_cancelled = or_(
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
@@ -103,8 +105,8 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
         return 0, 0, False
     ids = select_matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
     found = session.scalars(ids).all()
-    # Rows are locked in one order everywhere, so that two transactions never wait for each other. Some may have ended
-    # since they were found, so the condition is checked again on the locked rows.
+    # Rows are always locked in the same order, to avoid deadlocks. Some jobs may have ended since they were found, so
+    # the condition is checked again on the locked rows.
     query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), can_be_cancelled).order_by(JobRow.id)
     rows = session.scalars(query.with_for_update(of=JobRow)).all()
     running = sum(row.status is JobStatus.RUNNING for row in rows)
@@ -117,10 +119,10 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
 def cancel_named(
     session: Session, owner: str, job_ids: Collection[str]
 ) -> dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished]:
-    """Cancel these jobs of the owner; of each, what it is now, or why it cannot be cancelled."""
+    """Cancel these jobs of the owner. Returns each job's new status, or the reason why it cannot be cancelled."""
     query = (
         _select_seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)
-    )  # rows are locked in one order everywhere
+    )  # always lock rows in the same order
     rows = {row.id: row for row in session.scalars(query.with_for_update(of=JobRow))}
     studies.lock_of_jobs(session, [row for row in rows.values() if row.status not in TERMINAL])
     ends: dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished] = {}
@@ -137,7 +139,7 @@ def cancel_named(
 
 
 def pause(session: Session, owner: str, job_id: str) -> JobRow:
-    """Pause a queued job now; ask the worker of a running one to. An accepted cancel stays.
+    """Pause a queued job, or ask the worker of a running job to pause it. An accepted cancel takes precedence.
 
     Raises:
         JobNotFound, JobFinished.
@@ -153,7 +155,7 @@ def pause(session: Session, owner: str, job_id: str) -> JobRow:
 
 
 def resume(session: Session, owner: str, job_id: str) -> JobRow:
-    """Put a paused job back into the queue, behind those that wait. `max_pending_s` counts anew from now.
+    """Put a paused job at the end of the queue. `max_pending_s` counts from now.
 
     Raises:
         JobNotFound, JobNotPaused, QuotaExceeded, OwnerSuspended.
@@ -185,14 +187,14 @@ def change(
     *,
     require_version: Callable[[int], None] = lambda version: None,
 ) -> JobRow:
-    """Change `name` and `metadata` of a job, and `priority` of one that is queued, in its row and in its spec.
+    """Change a job's `name` and `metadata`, or the `priority` of a queued job, in its row and its spec.
 
     Args:
-        changes: `metadata` is merged into what the job has; null removes a key.
-        require_version: called with the job's version, which no one else changes meanwhile; what it raises is raised.
+        changes: `metadata` is merged into the job's. Null removes a key.
+        require_version: called with the version of the locked job. May raise.
     Raises:
         JobNotFound, JobNotQueued.
-        InvalidSpec: the job would have too many pairs of metadata.
+        InvalidSpec: if the job would have too many pairs of metadata.
     """
     row = _lock_job(session, owner, job_id)
     require_version(row.version)
@@ -220,7 +222,7 @@ def change(
 
 
 def remove(session: Session, owner: str, job_id: str) -> None:
-    """Delete a job that has ended, with all its rows; its blobs are the caller's to delete after the commit.
+    """Delete a job that has ended, with all its rows. The caller deletes its blobs after the commit.
 
     Raises:
         JobNotFound, JobNotFinished, PartOfStudy.
@@ -235,20 +237,20 @@ def remove(session: Session, owner: str, job_id: str) -> None:
 
 
 def require_finished(row: JobRow) -> None:
-    """Raises JobNotFinished unless the job has ended."""
+    """Raise JobNotFinished unless the job has ended."""
     if row.status not in TERMINAL:
         raise JobNotFinished(row.id, row.status)
 
 
 def count_ahead_of(session: Session, row: JobRow) -> int | None:
-    """How many queued jobs of the same owner will be claimed before this one; None if it is not queued."""
+    """Count the owner's queued jobs that will be claimed before this one. None if it is not queued."""
     if row.status is not JobStatus.QUEUED:
         return None
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
 def get_queue_positions(session: Session, owner: str, ids: Collection[str]) -> dict[str, int]:
-    """The places among the owner's jobs of those that are queued and have one of the ids: 1 is claimed next."""
+    """Get the positions of those of the jobs that are queued among the owner's jobs. Position 1 is claimed next."""
     place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)).label("place")
     places = select(JobRow.id, place).where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED).subquery()
     found = session.execute(select(places.c.id, places.c.place).where(places.c.id.in_(ids)))
@@ -256,12 +258,12 @@ def get_queue_positions(session: Session, owner: str, ids: Collection[str]) -> d
 
 
 def select_jobs_ahead(row: JobRow) -> Select[JobRow]:
-    """The queued jobs of the same owner that will be claimed before this one, in that order."""
+    """Select the owner's queued jobs that will be claimed before this one, in that order."""
     return sort_as_claimed(select(JobRow).where(*_is_ahead_of(row)))
 
 
 def sort_as_claimed(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """Sort a query on jobs as those of one owner are claimed."""
+    """Sort a query on one owner's jobs in the order in which they are claimed."""
     return query.order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
 
 
@@ -275,18 +277,18 @@ def _is_ahead_of(row: JobRow) -> tuple[ColumnElement[bool], ...]:
 
 
 def waits_for_backoff(session: Session, row: JobRow) -> bool:
-    """Whether the job waits for a moment rather than for a worker."""
+    """Whether the job waits for its backoff to end, not for a worker."""
     return session.scalar(select(JobRow.id).where(JobRow.id == row.id, JobRow.available_at > db_now())) is not None
 
 
 def count_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
-    """(kind, status, count) over all owners, for the service's own metrics."""
+    """Count all owners' jobs by kind and status, for the service's metrics."""
     rows = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
     return [(kind.value, status.value, count) for kind, status, count in rows]
 
 
 def count_waiting(session: Session) -> Sequence[tuple[str, int, float]]:
-    """(device, count, seconds that the oldest has waited) of all owners' queued jobs."""
+    """Count all owners' queued jobs by device, with the seconds that the oldest has waited."""
     rows = session.execute(
         select(JobRow.device, func.count(), func.min(JobRow.queued_at))
         .where(JobRow.status == JobStatus.QUEUED)
@@ -296,12 +298,12 @@ def count_waiting(session: Session) -> Sequence[tuple[str, int, float]]:
 
 
 def get_dataset(session: Session, row: JobRow) -> DatasetRow:
-    """The dataset that the job was accepted for."""
+    """Get the dataset that the job was submitted for."""
     return session.get_one(DatasetRow, row.dataset_id)
 
 
 def get_datasets(session: Session, rows: Collection[JobRow]) -> dict[str | None, DatasetRow]:
-    """The datasets of several jobs by their ids, in one query."""
+    """Get the datasets of several jobs by id, in one query."""
     ids = {row.dataset_id for row in rows}
     return {row.id: row for row in session.scalars(select(DatasetRow).where(DatasetRow.id.in_(ids)))}
 
@@ -323,7 +325,7 @@ def _reload(session: Session, row: JobRow) -> JobRow:
 
 
 def cancel_locked(session: Session, row: JobRow) -> None:
-    """Cancel a locked row that has not ended, or ask its worker to."""
+    """Cancel a locked job that has not ended, or ask its worker to cancel it."""
     if row.status is not JobStatus.RUNNING:
         move(session, row, JobEvent.CANCEL)
     elif row.request is not JobRequest.CANCEL:

@@ -1,7 +1,7 @@
-"""The ledger: who has looked at which held-out labels. Rows are only added; what is there already adds nothing.
+"""The ledger: who used which held-out labels. Rows are only added, and duplicates are ignored.
 
-A split is known by the SHA-256 of its images and labels, so that versions of a dataset with the same test images share
-their count. While a dataset has no such digest, its content address and the split's name stand in for it.
+A split is identified by the SHA-256 of its images and labels, so that versions of a dataset with the same test images
+share a count. Before a dataset has such a digest, its content address and the split's name stand in for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from models.ids import make_id
 from models.store.statements import INSERT_OF, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
-# Versions that one was made from are followed so far back.
+# How many ancestors of a version are followed.
 MAX_ANCESTORS = 50
 
 _TABLE = cast(Table, LabelReadRow.__table__)
@@ -40,7 +40,7 @@ _COLUMNS = [column.name for column in _TABLE.columns]
 
 
 def _insert_for_job(dialect: str, split: str) -> Insert:
-    """Adds a job's read of a split: owner and digest come from the rows of the job and its dataset."""
+    """Build the insert of a job's read of a split. Owner and digest come from the rows of the job and its dataset."""
     stand_in = func.coalesce(DatasetRow.sha256, DatasetRow.id) + f":{split}"
     values = {
         "id": bindparam("read_id"),
@@ -62,19 +62,19 @@ def _insert_for_job(dialect: str, split: str) -> Insert:
     return cast(Insert, INSERT_OF[dialect](_TABLE).from_select(_COLUMNS, of_job).on_conflict_do_nothing())
 
 
-# Built once: each epoch of each training executes one of them.
+# Built once, because each epoch of each training executes one of them.
 _FOR_JOB = {
     (dialect, split): _insert_for_job(dialect, split) for dialect in INSERT_OF for split in HELD_OUT
 }  # fmt: skip
 
 
 def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: ReadKind = ReadKind.MEASURED) -> None:
-    """Note that weights of a job met the labels of a split of its dataset, in the transaction that keeps the figures.
+    """Note that a job's weights were measured on a split's labels, in the transaction that stores the figures.
 
-    Weights that another job has trained, from which this one goes on, met them as that job's: they count once.
+    Weights from a continued job count as that job's, so they count once.
 
     Args:
-        epoch: of the weights, from 1.
+        epoch: the epoch of the weights, from 1.
     """
     statement = _FOR_JOB[session.get_bind().dialect.name, split]
     trained_by = find_training_job(
@@ -85,7 +85,7 @@ def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: Rea
 
 
 def is_counted_for_job(session: Session, job_id: str, split: str, epoch: int) -> bool:
-    """Whether `add_for_job` would add nothing: these weights have met the labels of that split before."""
+    """Whether these weights were measured on that split before, so that `add_for_job` would add nothing."""
     trained_by = find_training_job(
         job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch
     )
@@ -94,12 +94,12 @@ def is_counted_for_job(session: Session, job_id: str, split: str, epoch: int) ->
 
 
 def list_held_out_splits(dataset: DatasetRow) -> list[str]:
-    """The splits of a ready dataset that hold labels which training does not see."""
+    """List the splits of a ready dataset whose labels training does not see."""
     return [split for split in HELD_OUT if (dataset.splits or {}).get(split, {}).get("count")]
 
 
 def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
-    """Whether it is noted already that the owner was shown held-out labels of the dataset."""
+    """Whether the ledger already notes that the owner was shown held-out labels of the dataset."""
     splits = list_held_out_splits(dataset)
     digests = {_get_digest(dataset, split) for split in splits}
     noted = select(func.count()).where(
@@ -112,13 +112,13 @@ def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
 
 
 def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
-    """Note that the owner is shown held-out labels of the dataset itself, without any weights."""
+    """Note that the owner is shown held-out labels of the dataset."""
     about = {"subject_object": "dataset", "subject_id": dataset.id, "what": ReadKind.HANDED_OUT}
     _add_without_weights(session, owner, dataset, list_held_out_splits(dataset), about)
 
 
 def add_for_model(session: Session, owner: str, model_id: str, dataset_id: str, splits: Sequence[str]) -> None:
-    """Note that an uploaded model met the labels of held-out splits; the same model once more adds nothing."""
+    """Note that an uploaded model was measured on held-out splits. Measuring it again adds nothing."""
     about = {"subject_object": "model", "subject_id": model_id, "what": ReadKind.MEASURED}
     _add_without_weights(session, owner, session.get_one(DatasetRow, dataset_id), splits, about)
 
@@ -136,7 +136,7 @@ def _add_without_weights(
 
 
 def count_totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
-    """How often the owner has looked at the labels of each held-out split, in one statement."""
+    """Count the owner's looks at the labels of each held-out split, in one statement."""
     is_selection = case((LabelReadRow.what == ReadKind.SELECTED, 1))
     is_hand_out = case((LabelReadRow.what == ReadKind.HANDED_OUT, 1))
     job, model = (
@@ -149,15 +149,15 @@ def count_totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str,
 
 
 def count_earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str, int]:
-    """How often the owner has looked at each held-out split of the versions that this one was made from.
+    """Count the owner's looks at each held-out split of the versions that this one was made from.
 
-    Looks that are counted for the split itself, because it is unchanged, are not among them. Where splits were cut
-    anew, any held-out image of before may be in either split, so looks at both count for each.
+    Looks that already count for this version, because the split is unchanged, are excluded. After a resplit, earlier
+    held-out images may be in either split, so looks at both splits count for each.
     """
     of_split: dict[str, set[str]] = {split: set() for split in HELD_OUT}
-    version, was_cut_anew = dataset, False
+    version, was_resplit = dataset, False
     for _ in range(MAX_ANCESTORS):
-        was_cut_anew |= bool((version.changes or {}).get("resplit"))
+        was_resplit |= bool((version.changes or {}).get("resplit"))
         source = (version.derived_from or {}).get("dataset")
         before = None if source is None else session.get(DatasetRow, source["id"])
         if before is None:
@@ -165,7 +165,7 @@ def count_earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> di
         version = before
         for split in HELD_OUT:
             of_split[split] |= {
-                digest for name in (HELD_OUT if was_cut_anew else (split,)) for digest in _list_digests(version, name)
+                digest for name in (HELD_OUT if was_resplit else (split,)) for digest in _list_digests(version, name)
             }
     counts = {}
     for split, digests in of_split.items():
@@ -176,15 +176,15 @@ def count_earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> di
 
 
 def count_fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:
-    """How often jobs of the owner with folds have looked at validation images of their own."""
+    """Count the looks of the owner's jobs with folds at their own validation images."""
     return session.scalar(select(func.count()).where(*_match_folds(owner, dataset))) or 0
 
 
 def list_page(
     session: Session, owner: str, dataset: DatasetRow, *, after: str | None, limit: int
 ) -> tuple[Sequence[LabelReadRow], bool]:
-    """The owner's looks at the dataset's held-out labels, newest first, and whether there are more than `limit`."""
-    # One query for each digest: an index answers it in order.
+    """List the owner's looks at the dataset's held-out labels, newest first, and whether there are more."""
+    # One query per digest, because an index answers each in order.
     digests = {digest for split in HELD_OUT for digest in _list_digests(dataset, split)}
     parts = [
         select(LabelReadRow.id)
@@ -209,10 +209,10 @@ def list_page(
 
 
 def give_digests(session: Session, dataset: DatasetRow) -> None:
-    """Let the reads of a dataset, whose splits have just got their digests, be known by these from now on."""
+    """Move the reads of a dataset from its stand-in digests to the real ones, which it has just received."""
     known = aliased(LabelReadRow)
     for split in HELD_OUT:
-        digest, stand_in = _get_digest(dataset, split), _stand_in(dataset, split)
+        digest, stand_in = _get_digest(dataset, split), _make_stand_in(dataset, split)
         if digest == stand_in:
             continue
         under_stand_in = [LabelReadRow.digest == stand_in]
@@ -240,13 +240,13 @@ def _match_looks(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnEle
 
 
 def _list_digests(dataset: DatasetRow, split: str) -> set[str]:
-    """What the split's labels are known by, and were known by before their digest was."""
-    return {_get_digest(dataset, split), _stand_in(dataset, split)}
+    """List the digest of the split's labels, and its stand-in from before that was known."""
+    return {_get_digest(dataset, split), _make_stand_in(dataset, split)}
 
 
 def _get_digest(dataset: DatasetRow, split: str) -> str:
-    return (dataset.splits or {}).get(split, {}).get("sha256") or _stand_in(dataset, split)
+    return (dataset.splits or {}).get(split, {}).get("sha256") or _make_stand_in(dataset, split)
 
 
-def _stand_in(dataset: DatasetRow, split: str) -> str:
+def _make_stand_in(dataset: DatasetRow, split: str) -> str:
     return f"{dataset.sha256 or dataset.id}:{split}"

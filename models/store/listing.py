@@ -1,4 +1,4 @@
-"""Which jobs a list shows, and in which order: written so that an index answers each query."""
+"""Filters and sorts lists of jobs, with queries that indexes can answer."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,23 +17,23 @@ from heldout.work.kinds import LISTED_KINDS
 from models.store.datasets import parse_version
 from models.tables import DatasetRow, JobMetadataRow, JobRow
 
-# A dataset with at most so many versions gets one query for each of them, one with more gets one query for all.
+# Up to this many versions of a dataset are queried one by one. More are queried together.
 MAX_VERSIONS_WITH_OWN_QUERY = 8
 
 
-# In place of a study's id: jobs that belong to none.
+# Given instead of a study's id for jobs that belong to no study.
 NO_STUDY = "none"
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What a list of jobs is narrowed to; empty means all."""
+    """The filters of a list of jobs. Empty filters match all jobs."""
 
-    statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
+    statuses: Collection[str] = ()  # as shown to clients, including `cancelling` and `pausing`
     dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
     study: str | None = None  # its id, or NO_STUDY
-    search: str | None = None  # a part of the name, in any case of its letters, or the beginning of the id
+    search: str | None = None  # a part of the name, ignoring case, or the start of the id
 
     def __bool__(self) -> bool:
         return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None or self.search)
@@ -48,15 +48,15 @@ def select_matching_ids(
     newest_first: bool,
     after: str | None = None,
 ) -> Select[str]:
-    """The ids of the first `limit` of the owner's jobs that fit the filters and come before the id `after`.
+    """Select the ids of the owner's first `limit` jobs that match the filters and precede the id `after`.
 
-    Given one query over several kinds, statuses and datasets, databases tend to walk through all jobs of the owner when
-    few fit; hence one query for each combination, each of which an index answers in order.
+    With one query over several kinds, statuses and datasets, databases tend to scan all jobs of the owner if few match.
+    So there is one query for each combination, which an index answers in order.
     """
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
     datasets = None if filters.dataset is None else _list_version_ids(session, owner, filters.dataset)
     conditions = _match_without_metadata(owner, filters, statuses, datasets)
-    if filters.study not in (None, NO_STUDY) and not filters.metadata:  # a study has few jobs, and an index finds them
+    if filters.study not in (None, NO_STUDY) and not filters.metadata:  # a study has few jobs, which an index finds
         of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
         return _select_first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
@@ -80,7 +80,7 @@ def select_matching_ids(
 
 
 def build_conditions(session: Session, owner: str, filters: Filters) -> list[Any]:
-    """What holds of the owner's jobs that fit the filters, for a query in an order of its own."""
+    """Build the conditions of the owner's jobs that match the filters, for a query with its own order."""
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
     datasets = None if filters.dataset is None else _list_version_ids(session, owner, filters.dataset)
     pairs = [compute_pair_sha256(*pair) for pair in (filters.metadata or {}).items()]
@@ -124,9 +124,9 @@ def _select_with_metadata(
     newest_first: bool,
     after: str | None,
 ) -> Select[str]:
-    """Ids of jobs with all pairs: the jobs with the first pair are read in order, and each is checked for the others.
+    """Select the jobs with all pairs: read the jobs with the first pair in order, and check each for the others.
 
-    The checks are scalar subqueries, which no planner turns into a join in another order.
+    The checks are scalar subqueries, so that planners do not turn them into a join in another order.
     """
     first, *others = (compute_pair_sha256(*pair) for pair in metadata.items())
     query = select(JobMetadataRow.job_id).where(
@@ -153,7 +153,7 @@ def _select_first(query: Select[str], column: Any, limit: int, newest_first: boo
 
 
 def _list_alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
-    """The conditions on a job's dataset of which each gets a query of its own."""
+    """List the conditions on a job's dataset that each get their own query."""
     if datasets is None:
         return [[]]
     if not datasets:
@@ -164,7 +164,7 @@ def _list_alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
 
 
 def _list_version_ids(session: Session, owner: str, reference: str) -> Sequence[str]:
-    """The ids of a dataset's versions, deleted ones too: jobs that have ended still name them."""
+    """List the ids of a dataset's versions, including deleted ones, which jobs that have ended still name."""
     visible = or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))
     name, at, _ = reference.partition("@")
     if at:
@@ -175,7 +175,7 @@ def _list_version_ids(session: Session, owner: str, reference: str) -> Sequence[
 
 
 def _is_shown_as(status: str) -> Any:
-    """The condition under which clients see this status."""
+    """Build the condition under which clients see this status."""
     for request, shown in SHOWN_REQUESTS.items():
         if status == shown:
             return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == request)
@@ -185,38 +185,40 @@ def _is_shown_as(status: str) -> Any:
 
 
 def add_metadata(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
-    """Write the rows of a new job."""
+    """Add the metadata rows of a new job."""
     rows = [{"owner": owner, "pair_sha256": compute_pair_sha256(*pair), "job_id": job_id} for pair in metadata.items()]
     if rows:
         session.execute(insert(JobMetadataRow), rows)
 
 
 def replace_metadata(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
-    """Write the rows of a job whose metadata has changed, in place of the old ones."""
+    """Replace the metadata rows of a job."""
     session.execute(delete(JobMetadataRow).where(JobMetadataRow.job_id == job_id))
     add_metadata(session, job_id, owner, metadata)
 
 
 def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """The metadata after a merge; what is null in `changes` is removed. Raises InvalidSpec if too many are left."""
+    """Merge changes into metadata. Null removes a key. Raises InvalidSpec if there are too many pairs."""
     both = {key: value for key, value in {**metadata, **changes}.items() if value is not None}
     if len(both) > MAX_PAIRS:
-        detail = f'The job would have {len(both)} pairs; it can have {MAX_PAIRS}. Remove some with `{{"key": null}}`.'
+        detail = (
+            f'The job would have {len(both)} pairs; expected at most {MAX_PAIRS}. Remove some with `{{"key": null}}`.'
+        )
         raise InvalidSpec(detail, errors=[FieldError("/metadata", detail)])
     return both
 
 
 def compute_pair_sha256(key: str, value: str) -> str:
-    """A digest that no two pairs share; neither text can hold NUL."""
+    """Compute a digest that is unique for each pair, since neither text can contain NUL."""
     return hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()
 
 
-# Below every accuracy and every gap: jobs without one come last, with no need for a rule about nulls.
+# Lower than any accuracy or gap, so that jobs without a figure come last without a rule for nulls.
 NO_BEST, NO_GAP = -1.0, -2.0
 
 
 class Sort(StrEnum):
-    """What a list of jobs is sorted by: the newest, the best and the widest gap first; names from A to Z."""
+    """The order of a list of jobs: newest, best or widest gap first, or names from A to Z."""
 
     CREATED = "created"
     NAME = "name"
@@ -228,7 +230,7 @@ _COLUMNS: dict[Sort, Any] = {Sort.NAME: JobRow.name, Sort.BEST: JobRow.sort_best
 
 
 def get_summary_columns(summary: SummaryView | None) -> Mapping[str, Any]:
-    """The columns of a job that hold its summary, and what lists sort by."""
+    """Get a job's columns for its summary and for sorting."""
     most_accurate = None if summary is None else summary.most_accurate or summary.best
     best = None if most_accurate is None else most_accurate.validation_accuracy
     gaps = None if summary is None else summary.gap
@@ -243,20 +245,20 @@ def get_summary_columns(summary: SummaryView | None) -> Mapping[str, Any]:
 def select_sorted_ids(
     session: Session, owner: str, filters: Filters, sort: Sort, *, limit: int, after: str | None
 ) -> Select[str]:
-    """The ids of the first `limit` of the owner's jobs that fit the filters and come after the job `after`.
+    """Select the ids of the owner's first `limit` jobs that match the filters and come after the job `after`.
 
     Raises:
-        InvalidCursor: the owner has no such job any more, so its place in the order is not known.
+        InvalidCursor: if that job no longer exists, so that its position is unknown.
     """
     column = _COLUMNS[sort]
     conditions = build_conditions(session, owner, filters)
     if after is not None:
         conditions.append(_is_after(session, owner, column, after, ascending=sort is Sort.NAME))
-    return select(JobRow.id).where(*conditions).order_by(*order_of(sort)).limit(limit)
+    return select(JobRow.id).where(*conditions).order_by(*get_order(sort)).limit(limit)
 
 
-def order_of(sort: Sort) -> tuple[Any, ...]:
-    """The columns of ORDER BY."""
+def get_order(sort: Sort) -> tuple[Any, ...]:
+    """Get the columns for ORDER BY."""
     if sort is Sort.CREATED:
         return (JobRow.id.desc(),)
     column = _COLUMNS[sort]
@@ -266,7 +268,7 @@ def order_of(sort: Sort) -> tuple[Any, ...]:
 def _is_after(session: Session, owner: str, column: Any, job_id: str, *, ascending: bool) -> ColumnElement[bool]:
     value = session.scalar(select(column).where(JobRow.id == job_id, JobRow.owner == owner))
     if value is None:
-        raise InvalidCursor("The job that ended the page before is gone. Begin again without `after`.")
+        raise InvalidCursor("The job at the end of the previous page no longer exists. Start again without `after`.")
     if ascending:
         return or_(column > value, and_(column == value, JobRow.id > job_id))
     return or_(column < value, and_(column == value, JobRow.id < job_id))

@@ -1,4 +1,4 @@
-"""Reads epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
+"""Reads epochs and results of jobs. Each attempt writes its own rows; a later attempt hides those after its start."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,14 +13,14 @@ from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
 
 
 def list_epochs(session: Session, job_id: str) -> Sequence[EpochRow]:
-    """The job's history in order. Of each epoch it has the row that no later attempt has measured again."""
+    """List the job's epochs in order, each from the last attempt that measured it."""
     return session.scalars(
         select(EpochRow).where(EpochRow.job_id == job_id, ~_is_superseded()).order_by(EpochRow.epoch)
     ).all()
 
 
 def get_curves(session: Session, job_ids: Collection[str]) -> dict[str, list[EpochFigures]]:
-    """The curves of many jobs, each in order, by their ids. Jobs without an epoch are absent."""
+    """Get the curves of many jobs by id. Jobs without epochs are omitted."""
     columns = [getattr(EpochRow, name) for name in EpochFigures._fields]
     rows = session.execute(
         select(EpochRow.job_id, *columns)
@@ -34,9 +34,9 @@ def get_curves(session: Session, job_ids: Collection[str]) -> dict[str, list[Epo
 
 
 def get_sketches(session: Session, job_ids: Collection[str], points: int) -> dict[str, JobCurveView]:
-    """At most `points` (2 or more) epochs of each job, evenly spread, with the first and the last.
+    """Get at most `points` (2 or more) evenly spaced epochs of each job, including the first and the last.
 
-    The database leaves the others out, so that a page of long histories costs little more than one of short ones.
+    The database skips the others, so that long histories cost little more than short ones.
     """
     stride = JobRow.epoch // (points - 1) + 1
     rows = session.execute(
@@ -67,15 +67,13 @@ def _is_superseded() -> ColumnElement[bool]:
 
 
 def get_final(session: Session, job_id: str) -> FinalView | None:
-    """The figures of the kept weights, once the job has succeeded."""
+    """Get the figures of the kept weights, if the job has succeeded."""
     row = session.get(ResultRow, job_id)
     return None if row is None else FinalView.model_validate(row.final)
 
 
 def get_best_epochs(session: Session, job_id: str) -> SummaryView:
-    """A summary with the epochs of the lowest validation loss and of the highest validation accuracy; ties go to the
-    earlier epoch.
-    """
+    """Summarize the epochs with the lowest validation loss and the highest validation accuracy. Ties: the earlier."""
     epochs = list_epochs(session, job_id)
     by_loss = [row for row in epochs if row.validation_loss is not None]
     by_accuracy = [row for row in epochs if row.validation_accuracy is not None]

@@ -1,4 +1,4 @@
-"""Evaluations of uploaded models: jobs of their own kind, which clients see under other routes than trainings."""
+"""Evaluations of uploaded models: a separate kind of job, which clients see under its own routes."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from models.tables_models import ModelRow
 
 
 def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, dataset: DatasetRow) -> JobRow:
-    """Queue the measuring of a model that is ready."""
+    """Queue the evaluation of a ready model."""
     spec = MeasureSpec(
         model=model.id,
         model_name=model.name,
@@ -34,7 +34,7 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
 
 
 def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, DatasetRow]:
-    """The owner's evaluation and its dataset. Raises EvaluationNotFound."""
+    """Find the owner's evaluation and its dataset. Raises EvaluationNotFound."""
     found = session.execute(_select_of(owner).where(JobRow.id == evaluation_id)).one_or_none()
     if found is None:
         raise EvaluationNotFound(evaluation_id)
@@ -44,12 +44,12 @@ def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, Data
 def list_page(
     session: Session, owner: str, *, model: str | None, after: str | None, limit: int
 ) -> tuple[list[tuple[JobRow, DatasetRow]], bool]:
-    """The owner's evaluations, newest first, and whether there are more than `limit` after the id `after`.
+    """List the owner's evaluations after the id `after`, newest first, and whether there are more than `limit`.
 
-    Of their datasets there is only what views refer to.
+    Only the datasets' columns that views need are loaded.
 
     Args:
-        model: the id of a model; only its evaluations.
+        model: the id of a model, to list only its evaluations.
     """
     query = _select_of(owner).options(load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version))
     if model is not None:
@@ -61,14 +61,14 @@ def list_page(
 
 
 def get_measurements(session: Session, evaluations: Sequence[JobRow]) -> dict[str, Measurement]:
-    """The results of those that have succeeded, by their ids."""
+    """Get the results of the successful evaluations, by id."""
     ids = [row.id for row in evaluations if row.status is JobStatus.SUCCEEDED]
     rows = session.scalars(select(ResultRow).where(ResultRow.job_id.in_(ids)))
     return {row.job_id: Measurement.model_validate(row.final) for row in rows}
 
 
 def cancel(session: Session, owner: str, evaluation_id: str) -> None:
-    """Cancel a waiting evaluation now; ask the worker of a running one to. Asking again changes nothing.
+    """Cancel a waiting evaluation, or ask the worker of a running one to cancel it. A repeated request changes nothing.
 
     Raises:
         EvaluationNotFound, EvaluationFinished.
@@ -80,7 +80,7 @@ def cancel(session: Session, owner: str, evaluation_id: str) -> None:
 
 
 def remove(session: Session, owner: str, evaluation_id: str) -> None:
-    """Delete an evaluation that has ended; its blobs are the caller's to delete after the commit.
+    """Delete an evaluation that has ended. The caller deletes its blobs after the commit.
 
     Raises:
         EvaluationNotFound, EvaluationNotFinished.
@@ -93,9 +93,9 @@ def remove(session: Session, owner: str, evaluation_id: str) -> None:
 
 
 def end(session: Session, held: HeldAttempt, measured: Measurement, files: Sequence[Artifact]) -> JobStatus:
-    """End an evaluation well, unless it was cancelled; the ledger gets its looks at held-out labels.
+    """End an evaluation as succeeded, unless it was cancelled. Notes its looks at held-out labels in the ledger.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Raises:
         LeaseLost: if this attempt no longer holds the job.

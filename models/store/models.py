@@ -1,4 +1,4 @@
-"""Models that owners have uploaded: received, checked, listed, deleted."""
+"""Uploaded models: received, checked, listed and deleted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ SHOWN_EVALUATIONS = 5
 
 
 def require_room(session: Session, owner: str, size_bytes: int) -> None:
-    """Refuse a model that the owner has no room for. Raises QuotaExceeded, OwnerSuspended."""
+    """Check the owner's quotas for a new model. Raises QuotaExceeded, OwnerSuspended."""
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     quotas.require_room(session, owner, Quota.STORED_BYTES, asked=size_bytes)
 
@@ -40,7 +40,7 @@ def add(
     sha256: str,
     size_bytes: int,
 ) -> ModelRow:
-    """A model whose file lies whole under `key`; a worker is to read it. Raises QuotaExceeded, OwnerSuspended."""
+    """Add a model whose file is stored under `key`, and queue its check. Raises QuotaExceeded, OwnerSuspended."""
     require_room(session, owner, size_bytes)
     new_job = NewJob(
         spec=CheckModelSpec(model=model_id, key=key),
@@ -65,12 +65,12 @@ def add(
             created_at=db_now(),
         )
     ).one()
-    events.add(session, model_id, "model.checking", "Its file has come; a worker reads it.")
+    events.add(session, model_id, "model.checking", "Its file was received. A worker will read it.")
     return row
 
 
 def find(session: Session, owner: str, model_id: str) -> ModelRow:
-    """The owner's model. Raises ModelNotFound."""
+    """Find the owner's model. Raises ModelNotFound."""
     row = session.scalars(_select_of(owner).where(ModelRow.id == model_id)).one_or_none()
     if row is None:
         raise ModelNotFound(model_id)
@@ -78,7 +78,7 @@ def find(session: Session, owner: str, model_id: str) -> ModelRow:
 
 
 def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
-    """The ids of the owner's models after the id `after`, newest first: one more than `limit` if there are more."""
+    """List the ids of the owner's models after the id `after`, newest first: `limit`, plus one if there are more."""
     query = select(ModelRow.id).where(ModelRow.owner == owner)
     if after is not None:
         query = query.where(ModelRow.id < after)
@@ -86,21 +86,21 @@ def list_page(session: Session, owner: str, *, after: str | None, limit: int) ->
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[ModelRow]:
-    """The models with these ids, newest first."""
+    """Get the models with these ids, newest first."""
     return session.scalars(select(ModelRow).where(ModelRow.id.in_(ids)).order_by(ModelRow.id.desc())).all()
 
 
 def remove(session: Session, owner: str, model_id: str) -> None:
-    """Delete a model that no evaluation needs. Its files are the caller's to delete after the commit.
+    """Delete a model that no running evaluation needs. The caller deletes its files after the commit.
 
-    What was measured of it stays, and jobs that start from it have a copy.
+    Its evaluations stay, and jobs that start from it have a copy.
 
     Raises:
         ModelNotFound.
-        ModelInUse: evaluations of it have not ended.
+        ModelInUse: if evaluations of it have not ended.
     """
     row = find(session, owner, model_id)
-    # A job is locked before its model, as by the attempts that end it.
+    # A job is locked before its model, in the same order as by attempts that end.
     checks = session.scalars(
         select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
     ).all()
@@ -127,7 +127,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
 
 
 def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelFacts) -> JobStatus:
-    """End a check well, unless it was cancelled. A second call changes nothing. Raises LeaseLost."""
+    """End a check as succeeded, unless it was cancelled. May be called twice. Raises LeaseLost."""
     if not has_succeeded(session, held):
         require_held(session, held)
         about, layers = facts.limit_layers().to_columns()
@@ -143,12 +143,12 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
 
 
 def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
-    """End a check for good: the model is rejected, by what follows the end of its job. Raises LeaseLost."""
+    """Fail a check. The end of its job rejects the model. Raises LeaseLost."""
     return move(session, require_held(session, held), JobEvent.FAIL, error=error)
 
 
 def get_facts(row: ModelRow) -> ModelFacts | None:
-    """What was found in the file; None until it is ready."""
+    """Get the facts from the model's file. None until it is ready."""
     return None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers)
 
 

@@ -1,4 +1,4 @@
-"""Which files of the blob store rows name, and which folders of it belong to something that is still there."""
+"""Lists the files that rows name, and the folders that belong to something that still exists."""
 
 from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from models.tables_models import ModelRow
 
 @dataclass(frozen=True)
 class NamedBlob:
-    """A file that a row names; size_bytes and sha256 (hexadecimal) are those of the row, None where it has none."""
+    """A file that a row names. size_bytes and sha256 (hexadecimal) are from the row, if it has them."""
 
     key: str
     what: str  # for people: `the model of job_…`
@@ -35,8 +35,8 @@ class StoredContent:
     """The content of a ready dataset: the four files of `analysis/arrays/dataset.py` in `datasets/<sha256>`."""
 
     sha256: str
-    name: str  # `pets@3`, of one of the datasets that have it
-    bundled: str | None  # the name of the bundled dataset that has it
+    name: str  # such as `pets@3`; one of the datasets with this content
+    bundled: str | None  # the name of the bundled dataset with this content
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -45,17 +45,17 @@ class StoredContent:
 
 @dataclass(frozen=True)
 class KnownFolders:
-    """Folders below which a file belongs to something, also where no row names the file itself."""
+    """Folders whose files belong to something, even if no row names the files themselves."""
 
-    open_jobs: frozenset[str]  # which may just store what their rows name a moment later
+    open_jobs: frozenset[str]  # jobs that may store files just before adding the rows
     studies: frozenset[str]
-    datasets: frozenset[str]  # ids of those that were not deleted
+    datasets: frozenset[str]  # ids of undeleted datasets
     contents: frozenset[str]  # addresses in rows of any status
-    uploading: frozenset[str]  # ids of datasets whose upload is still needed or on its way
+    uploading: frozenset[str]  # ids of datasets whose upload is expected or still needed
 
 
 def iterate_named(session: Session) -> Iterator[NamedBlob]:
-    """Every file that a row names, but for the contents of datasets."""
+    """Yield every file that a row names, except the contents of datasets."""
     columns = (ArtifactRow.key, ArtifactRow.name, ArtifactRow.job_id, ArtifactRow.size_bytes, ArtifactRow.sha256)
     for key, name, job_id, size_bytes, sha256 in session.execute(select(*columns)):
         yield NamedBlob(key, f"the {name.value} of {job_id}", size_bytes, sha256)
@@ -81,28 +81,28 @@ def iterate_named(session: Session) -> Iterator[NamedBlob]:
 
 
 def list_keys(session: Session) -> set[str]:
-    """Of every file that a row names, the contents of datasets included."""
+    """List the keys of all files that rows name, including the contents of datasets."""
     return {blob.key for blob in iterate_named(session)} | {
         key for content in list_contents(session) for key in content.keys
     }
 
 
 def list_unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
-    """Those of the keys that none of a job's rows names."""
+    """List the keys that none of the job's rows names."""
     columns = (ArtifactRow.key, ArtifactRow.job_id), (CheckpointRow.key, CheckpointRow.job_id)
     named = {key for key_of, job_of in columns for key in session.scalars(select(key_of).where(job_of == job_id))}
     return [key for key in keys if key not in named]
 
 
 def _iterate_of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tuple[str, str]]:
-    """The keys of its own files, with what they are in words."""
+    """Yield the keys of the dataset's own files, with descriptions."""
     keys = []
     if row.upload_key is not None and row.status is DatasetStatus.CHECKING:
         keys.append(row.upload_key)
     if row.status is DatasetStatus.READY and row.same_as is None:
         if row.owner is not None:
             keys += [audit_key(row.id), *(preview_key(row.id, number) for number in range(len(row.classes or ())))]
-        if make_members_key(row.id) in digests:  # no other row tells whether there are some
+        if make_members_key(row.id) in digests:  # nothing else records whether the file exists
             keys.append(make_members_key(row.id))
         if row.relations_status is RelationsStatus.STORED:
             keys.append(make_relations_key(row.id))
@@ -113,7 +113,7 @@ def _iterate_of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tu
 
 
 def list_contents(session: Session) -> list[StoredContent]:
-    """The content of each ready dataset, once for each address."""
+    """List the contents of ready datasets, each address once."""
     rows = session.execute(
         select(DatasetRow.sha256, DatasetRow.name, DatasetRow.version, DatasetRow.owner)
         .where(
@@ -129,7 +129,7 @@ def list_contents(session: Session) -> list[StoredContent]:
 
 
 def get_places(session: Session) -> KnownFolders:
-    """The folders of all that is there."""
+    """Get the folders of everything that exists."""
     here = DatasetRow.deleted_at.is_(None)
     needs_upload = (DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING]), here)
     return KnownFolders(

@@ -1,4 +1,4 @@
-"""Deliveries to webhooks: written with the event itself, claimed by one sender at a time, kept as a log."""
+"""Deliveries to webhooks: written together with the event, claimed by one sender at a time, and kept as a log."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 PENDING = "pending"
 DELIVERED = "delivered"
 FAILED = "failed"
-# Due deliveries that one claim looks at.
+# The number of due deliveries that one claim considers.
 CANDIDATES_PER_CLAIM = 50
 LOG_KEPT_DAYS = 7
 
@@ -42,21 +42,21 @@ Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow, ModelRow, WebhookRow)
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """A delivery that this sender has claimed; `fence` tells its claim from later ones."""
+    """A delivery that this sender has claimed. `fence` distinguishes this claim from later ones."""
 
     id: str
     fence: int
     webhook_id: str
     owner: str
     url: str
-    secrets: tuple[str, ...]  # sealed, the newest first
+    secrets: tuple[str, ...]  # sealed, newest first
     type: str
     created_at: datetime
     payload: Mapping[str, Any]
 
 
 def add(session: Session, owner: str, subject_object: SubjectObject, subject_id: str, type_: str) -> None:
-    """Write a delivery of an event for each of the owner's webhooks that wants it, with the subject as it is now."""
+    """Add a delivery of an event for each of the owner's subscribed webhooks, with the subject's current state."""
     if type_ not in WEBHOOK_EVENTS:
         return
     wanting = [
@@ -71,7 +71,7 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
     try:
         payload = _build_view(session, subject_object, subject_id).model_dump(mode="json")
     except SpecUnreadable as error:
-        # What happens to the job must not depend on whether its webhooks can be told.
+        # The job must not fail because its webhooks cannot be notified.
         log.warning("delivery_not_written", subject=subject_id, type=type_, reason=error.detail)
         return
     for webhook_id in wanting:
@@ -79,12 +79,12 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
 
 
 def has_webhook(owner: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether an owner has any webhook: for statements that already touch a row of the owner's."""
+    """Whether an owner has an enabled webhook, as part of a statement on one of the owner's rows."""
     return select(_WEBHOOKS.c.id).where(_WEBHOOKS.c.owner == owner, _WEBHOOKS.c.enabled).exists()
 
 
 def ping(session: Session, webhook: WebhookRow) -> DeliveryRow:
-    """Write a test message for the webhook, or give the one that waits. The caller has locked the webhook.
+    """Add a test message for the webhook, or return the waiting one. The caller has locked the webhook.
 
     Raises:
         WebhookDisabled.
@@ -132,17 +132,17 @@ def _insert(
 
 
 def is_any_due(session: Session, now: datetime | None = None) -> bool:
-    """Whether there is something to claim, by default at the database's time: cheap, takes no lock."""
+    """Whether a delivery is due, by default at the database's time. Cheap and without locks."""
     due = _match_due(db_now() if now is None else now)
     return bool(session.scalar(select(select(DeliveryRow.id).where(*due).exists())))
 
 
 @dataclass(frozen=True)
 class SenderRoom:
-    """What a sender may have under way at once, and what it has.
+    """The number of attempts that a sender may run at once, and that it is running.
 
-    free: places for more. per_webhook, per_owner: places that one may have at most, so that slow receivers hold up
-    nobody else's. of_webhooks, of_owners: what is under way.
+    free: attempts that it may add. per_webhook, per_owner: limits, so that slow receivers do not delay others.
+    of_webhooks, of_owners: running attempts.
     """
 
     free: int
@@ -153,7 +153,7 @@ class SenderRoom:
 
 
 def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) -> list[ClaimedDelivery]:
-    """Claim due deliveries as far as there is room, the longest overdue first; nobody else sends them in the lease."""
+    """Claim due deliveries while there is room, longest overdue first. During the lease, no one else sends them."""
     full = [webhook_id for webhook_id, count in room.of_webhooks.items() if count >= room.per_webhook]
     full_owners = [owner for owner, count in room.of_owners.items() if not has_room(count, room.free, room.per_owner)]
     candidates = session.execute(
@@ -208,7 +208,7 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
 def list_page(
     session: Session, webhook_id: str, *, after: str | None, limit: int
 ) -> tuple[Sequence[DeliveryRow], bool]:
-    """A webhook's deliveries, newest first, and whether there are more than `limit` after the id `after`."""
+    """List a webhook's deliveries after the id `after`, newest first, and whether there are more than `limit`."""
     query = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id).options(defer(DeliveryRow.payload))
     if after is not None:
         query = query.where(DeliveryRow.id < after)
@@ -217,7 +217,7 @@ def list_page(
 
 
 def send_again(session: Session, webhook: WebhookRow, delivery_id: str) -> DeliveryRow:
-    """Make a delivery due now, with all its attempts before it, under the same id.
+    """Make a delivery due now under the same id, with a fresh count of attempts.
 
     Raises:
         DeliveryNotFound, WebhookDisabled.
@@ -232,7 +232,7 @@ def send_again(session: Session, webhook: WebhookRow, delivery_id: str) -> Deliv
     session.execute(
         update(DeliveryRow)
         .where(DeliveryRow.id == delivery_id)
-        # An attempt that is under way keeps its lease, and its end is not taken for that of this request.
+        # A running attempt keeps its lease, but the new fence makes its result irrelevant.
         .values(status=PENDING, attempts=0, fence=DeliveryRow.fence + 1, due_at=db_now(), finished_at=None)
     )
     session.refresh(row)
@@ -240,7 +240,7 @@ def send_again(session: Session, webhook: WebhookRow, delivery_id: str) -> Deliv
 
 
 def give_up(session: Session, webhook_id: str) -> None:
-    """End all that waits to be sent to a webhook."""
+    """Fail all deliveries that wait for a webhook."""
     session.execute(
         update(DeliveryRow)
         .where(DeliveryRow.webhook_id == webhook_id, DeliveryRow.status == PENDING)
@@ -249,7 +249,7 @@ def give_up(session: Session, webhook_id: str) -> None:
 
 
 def forget_old(session: Session, now: datetime) -> None:
-    """Remove deliveries from the log a week after their events."""
+    """Delete deliveries from the log a week after their events."""
     session.execute(delete(DeliveryRow).where(DeliveryRow.created_at < now - timedelta(days=LOG_KEPT_DAYS)))
 
 
@@ -269,7 +269,7 @@ def _get_signing_secrets(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
 
 
 def _build_view(session: Session, subject_object: SubjectObject, subject_id: str) -> View:
-    """The subject as this transaction has left it."""
+    """Build the view of the subject as this transaction has left it."""
     if subject_object is SubjectObject.DATASET:
         return build_dataset_view(_read(session, DatasetRow, subject_id), with_changes=False)
     if subject_object is SubjectObject.STUDY:
@@ -288,7 +288,7 @@ def _build_view(session: Session, subject_object: SubjectObject, subject_id: str
 
 
 def _read(session: Session, table: type[Subject], id_: str | None) -> Subject:
-    """A copy of the row in the database: the object that the session has loaded may be older."""
+    """Read the row from the database, because an object loaded by the session may be outdated."""
     names = [column.key for column in inspect(table).column_attrs]
     found = session.execute(select(*(getattr(table, name).label(name) for name in names)).where(table.id == id_)).one()
     return table(**found._mapping)

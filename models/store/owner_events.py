@@ -1,8 +1,7 @@
-"""An owner's stream: the events of all that the owner has, in one order.
+"""An owner's stream: all events of an owner in one sequence.
 
-An event gets its number in this order after its transaction has committed, from the next reader of the stream. Readers
-therefore never pass a number that appears later, and writers never wait for each other: see
-docs/decisions/0009-owner-numbers-after-commit.md.
+The next reader of the stream numbers the events, after their transactions have committed. So readers never miss a
+number that appears later, and writers never wait for each other: see docs/decisions/0009-owner-numbers-after-commit.md.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,32 +12,32 @@ from sqlalchemy.orm import Session
 from models.store import statements
 from models.tables import EventRow, OwnerStreamRow
 
-# Events that get their numbers in one transaction.
+# How many events one transaction numbers.
 NUMBERED_AT_ONCE = 1000
 
 _UNNUMBERED = EventRow.owner_number.is_(None)
 
 
 def list_unnumbered_owners(session: Session, owners: Collection[str]) -> list[str]:
-    """Which of these owners have committed events without a number."""
+    """List those of these owners that have committed events without numbers."""
     found = session.scalars(select(EventRow.owner).where(EventRow.owner.in_(owners), _UNNUMBERED).distinct())
     return sorted(owner for owner in found if owner is not None)
 
 
 def number(session: Session, owner: str, *, wait: bool = True) -> bool:
-    """Give the next numbers to committed events of the owner; return whether more of them may wait.
+    """Number the owner's committed events. Returns whether there may be more.
 
-    The owner's order is locked until the transaction ends, so that numbers appear in their order.
+    The owner's order stays locked until the transaction ends, so that numbers appear in sequence.
 
     Args:
-        wait: False leaves the work to another transaction that is doing it now.
+        wait: False leaves the work to another transaction that is already doing it.
     """
     if wait:
         lock_order(session, owner)
-    elif not statements.try_lock(session, *_order_of(owner)):
+    elif not statements.try_lock(session, *_name_lock(owner)):
         return False
     last = get_last_numbers(session, [owner]).get(owner)
-    # The order of writing keeps each subject's events in order: they were written under the lock of its row.
+    # The write order keeps each subject's events in sequence, because they were written under its row's lock.
     waiting = (
         select(EventRow.position, func.row_number().over(order_by=EventRow.position).label("place"))
         .where(EventRow.owner == owner, _UNNUMBERED)
@@ -60,21 +59,21 @@ def number(session: Session, owner: str, *, wait: bool = True) -> bool:
 
 
 def lock_order(session: Session, owner: str) -> None:
-    """Let nobody else number or delete events of the owner until this transaction ends.
+    """Keep others from numbering or deleting events of the owner until this transaction ends.
 
-    It is the last lock that a transaction takes, so that no two transactions wait for each other.
+    This must be the last lock that a transaction takes, to avoid deadlocks.
     """
-    statements.lock(session, *_order_of(owner))
+    statements.lock(session, *_name_lock(owner))
 
 
 def get_last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:
-    """The number of each owner's last numbered event; an owner whose events have none yet is absent."""
+    """Get the number of each owner's last numbered event. Owners without numbered events are omitted."""
     last = select(OwnerStreamRow.owner, OwnerStreamRow.last_number).where(OwnerStreamRow.owner.in_(owners))
     return {row.owner: row.last_number for row in session.execute(last)}
 
 
 def list_page(session: Session, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
-    """Numbered events above `after` in the owner's order, and whether there are more than `limit`."""
+    """List numbered events above `after` in the owner's sequence, and whether there are more than `limit`."""
     rows = session.scalars(
         select(EventRow)
         .where(EventRow.owner == owner, EventRow.owner_number > after)
@@ -85,7 +84,7 @@ def list_page(session: Session, owner: str, *, after: int, limit: int) -> tuple[
 
 
 def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """For each owner the numbered events above the given number, in the owner's order."""
+    """List each owner's numbered events above the given number, in sequence."""
     known = values(column("owner", String), column("known", BigInteger), name="known")
     known_of = known.data(list(after.items())).cte("known_of")
     return session.scalars(
@@ -95,5 +94,5 @@ def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]
     ).all()
 
 
-def _order_of(owner: str) -> tuple[str, str]:
+def _name_lock(owner: str) -> tuple[str, str]:
     return "order of events", owner

@@ -1,4 +1,4 @@
-"""What owners have used, hour by hour, and what the operator does to them: look, limit, suspend, cancel all."""
+"""Usage of owners by hour, and the operator's actions: list, limit, suspend, and cancel all jobs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ from models.tables import JobRow, KeyRow, StudyRow
 from models.tables_owners import OwnerRow, UsageRow
 from models.usage import QuotaState, Used
 
-# Jobs that are cancelled in one transaction.
+# How many jobs one transaction cancels.
 CANCELLED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
 class Owner:
-    """An owner as the operator sees it. used_slot_s: lately, see analysis/scheduling/fair_share.py."""
+    """The operator's view of an owner. used_slot_s: recent usage, see analysis/scheduling/fair_share.py."""
 
     name: str
     weight: float
@@ -39,7 +39,7 @@ class Owner:
 
 
 def list_owners(session: Session) -> Sequence[Owner]:
-    """Everybody who has a key, or has had a job, by name."""
+    """List all owners that have a key or ever had a job, by name."""
     counts = {
         (owner, status): count
         for owner, status, count in session.execute(
@@ -51,42 +51,42 @@ def list_owners(session: Session) -> Sequence[Owner]:
     rows = {row.owner: row for row in session.scalars(select(OwnerRow))}
     names = session.scalars(union(select(OwnerRow.owner), select(KeyRow.owner)))
     at = session.scalars(select(db_now())).one()
-    # Jobs of the service itself have an owner without a name.
+    # The service's internal jobs have an owner without a name.
     return [_build_owner(name, rows.get(name), counts, at) for name in sorted(names) if name]
 
 
 def find(session: Session, name: str) -> Owner | None:
-    """The owner of that name."""
+    """Find the owner with that name."""
     return next((owner for owner in list_owners(session) if owner.name == name), None)
 
 
 def limit(
     session: Session, name: str, *, weight: float | None = None, changes: Mapping[Quota, int | str | None]
 ) -> None:
-    """Change what an owner may take.
+    """Change the limits of an owner.
 
     Args:
-        weight: its share of the slots beside others'; None leaves it.
-        changes: a number, None for no bound, or `default` for that of the settings.
+        weight: its share of the slots relative to other owners. None leaves it unchanged.
+        changes: for each quota, a number, None for no bound, or `default` for the settings' bound.
     """
     row, _ = accounts.lock_owner(session, name)
     if weight is not None:
         accounts.write_standing(session, name, replace(accounts.get_standing(row), weight=weight))
     own = {**(row.quotas or {}), **{quota.value: value for quota, value in changes.items()}}
     own = {quota: value for quota, value in own.items() if value != "default"}
-    # With other bounds it may begin jobs again; if not, the next claim finds out.
+    # The new bounds may allow more jobs. If not, the next claim will hold the owner again.
     _write(session, name, quotas=own, held_until=None)
 
 
 def suspend(session: Session, name: str) -> None:
-    """Accept nothing new of an owner and begin none of its jobs. What runs goes on."""
+    """Refuse new work of an owner and start none of its jobs. Running jobs continue."""
     row, _ = accounts.lock_owner(session, name)
     if row.suspended_at is None:
         _write(session, name, suspended_at=db_now())
 
 
 def resume(session: Session, name: str) -> bool:
-    """Let a suspended owner go on; False if it was not suspended."""
+    """Lift an owner's suspension. Returns False if it was not suspended."""
     row, _ = accounts.lock_owner(session, name)
     _write(session, name, suspended_at=None)
     return row.suspended_at is not None
@@ -99,13 +99,13 @@ def is_suspended(session: Session, name: str) -> bool:
 
 
 def list_running_studies(session: Session, name: str) -> Sequence[str]:
-    """The owner's studies that have not ended."""
+    """List the owner's studies that have not ended."""
     mine = (StudyRow.owner == name, StudyRow.status == StudyStatus.RUNNING)
     return session.scalars(select(StudyRow.id).where(*mine).order_by(StudyRow.id)).all()
 
 
 def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, str | None]:
-    """Cancel the next jobs of an owner, of all kinds; gives how many, and the id after which there may be more."""
+    """Cancel the next jobs of an owner, of all kinds. Returns their number, and the id to continue after, if any."""
     query = select(JobRow).where(JobRow.owner == name, JobRow.id > after, JobRow.status.not_in(TERMINAL))
     rows = session.scalars(query.order_by(JobRow.id).limit(CANCELLED_AT_ONCE).with_for_update()).all()
     studies.lock_of_jobs(session, rows)
@@ -115,7 +115,7 @@ def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, s
 
 
 def add_missing(session: Session) -> None:
-    """Give a row to owners whose jobs wait and who have none: a release before, running beside this one, adds none."""
+    """Add missing rows of owners with waiting jobs. An earlier release that runs at the same time adds no rows."""
     known = select(OwnerRow.owner).where(OwnerRow.owner == JobRow.owner).exists()
     waiting = select(JobRow.owner).where(JobRow.status == JobStatus.QUEUED, ~known).distinct()
     for name in sorted(session.scalars(waiting)):
@@ -139,18 +139,18 @@ def _write(session: Session, name: str, **values: object) -> None:
 def list_buckets(
     session: Session, owner: str, begin: datetime, end: datetime, *, bucket: Bucket, group_by: Group | None
 ) -> Sequence[Used]:
-    """What the owner has used from the bucket of `begin` to before `end`, both in UTC; empty buckets are absent."""
+    """List the owner's usage from the bucket of `begin` until before `end`, both in UTC. Omits empty buckets."""
     key_id = UsageRow.key_id if group_by == "key" else literal("")
     kind = UsageRow.kind if group_by == "kind" else literal(None)
     hours = session.execute(
         select(UsageRow.hour, key_id, kind, func.sum(UsageRow.jobs), func.sum(UsageRow.slot_s))
-        .where(UsageRow.owner == owner, UsageRow.hour >= _start(begin, bucket), UsageRow.hour < end)
+        .where(UsageRow.owner == owner, UsageRow.hour >= _get_start(begin, bucket), UsageRow.hour < end)
         .group_by(UsageRow.hour, *([] if group_by is None else [key_id if group_by == "key" else kind]))
         .order_by(UsageRow.hour)
     )
     found: dict[tuple[datetime, str, JobKind | None], Used] = {}
     for hour, of_key, of_kind, count, slot_s in hours:
-        start = _start(hour, bucket)
+        start = _get_start(hour, bucket)
         used = found.setdefault((start, of_key, of_kind), Used(start, of_key or None, of_kind, 0, 0.0))
         used.jobs += count
         used.slot_s += slot_s
@@ -158,13 +158,13 @@ def list_buckets(
 
 
 def list_quotas(session: Session, owner: str) -> Sequence[QuotaState]:
-    """All quotas of an owner."""
+    """List all quotas of an owner."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
     bounds = get_bounds(session)
     return [QuotaState(quota, get_used(session, owner, quota), get_bound(quota, bounds, own)) for quota in Quota]
 
 
-def _start(moment: datetime, bucket: Bucket) -> datetime:
-    """The beginning of the hour or day of that moment."""
+def _get_start(moment: datetime, bucket: Bucket) -> datetime:
+    """Get the start of the hour or day of that time."""
     hour = moment.replace(minute=0, second=0, microsecond=0)
     return hour if bucket == "hour" else hour.replace(hour=0)

@@ -1,6 +1,4 @@
-"""Uploads and streams that are open now, counted for all API processes together: a place is a row, which its process
-renews.
-"""
+"""Open uploads and streams, counted across all API processes. A place is a row that its process renews."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from models.store import quotas
 from models.store.statements import upsert
 from models.tables_owners import StreamPlaceRow, UploadPlaceRow
 
-# The places of a process that died count no longer than this.
+# The places of a dead process expire after this time.
 LEASE_S = 60.0
 
 TABLES: Mapping[Quota, type[UploadPlaceRow | StreamPlaceRow]] = {
@@ -26,7 +24,7 @@ TABLES: Mapping[Quota, type[UploadPlaceRow | StreamPlaceRow]] = {
 
 @dataclass(frozen=True)
 class SharedPlace:
-    """Counts for its owner from `take` to `give_back`, or until nobody has renewed it for `LEASE_S` seconds."""
+    """A place that counts for its owner from `take` to `give_back`, or until it was not renewed for `LEASE_S`."""
 
     id: str
     quota: Quota
@@ -34,7 +32,7 @@ class SharedPlace:
 
 
 def take(session: Session, quota: Quota, owner: str) -> SharedPlace:
-    """A place for one more upload or stream of the owner.
+    """Take a place for another upload or stream of the owner.
 
     Raises:
         QuotaExceeded, OwnerSuspended.
@@ -46,7 +44,7 @@ def take(session: Session, quota: Quota, owner: str) -> SharedPlace:
 
 
 def renew(session: Session, places: Collection[SharedPlace]) -> None:
-    """Keep places for `LEASE_S` seconds more, also those that were taken for dead while the database was away."""
+    """Renew places for `LEASE_S`, and restore those that expired while the database was unreachable."""
     for quota, table in TABLES.items():
         rows = [{"id": place.id, "owner": place.owner} for place in places if place.quota is quota]
         if rows:
@@ -56,7 +54,7 @@ def renew(session: Session, places: Collection[SharedPlace]) -> None:
 
 
 def give_back(session: Session, places: Collection[SharedPlace]) -> None:
-    """These uploads and streams have ended."""
+    """Delete the places of uploads and streams that have ended."""
     for quota, table in TABLES.items():
         ids = [place.id for place in places if place.quota is quota]
         if ids:
@@ -64,6 +62,6 @@ def give_back(session: Session, places: Collection[SharedPlace]) -> None:
 
 
 def forget_expired(session: Session) -> None:
-    """Delete places of processes that have died; they count no more already."""
+    """Delete expired places of dead processes, which no longer count."""
     for table in TABLES.values():
         session.execute(delete(table).where(table.expires_at <= db_now()))

@@ -1,7 +1,7 @@
-"""What owners have taken, counted in the transaction that takes more.
+"""Quotas: what owners use, counted in the transaction that takes more.
 
-A lock of its own for each owner makes the count exact until the commit, near a bound. Rows of owners are not locked for
-it: these come last in a transaction (models/store/accounts.py).
+Near a bound, an advisory lock per owner keeps the count exact until the commit. Rows of owners are not locked for this,
+because they must be locked last (models/store/accounts.py).
 """
 
 from collections.abc import Mapping
@@ -26,26 +26,26 @@ from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
 from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
 
-# What each takes of.
+# The quotas that each action uses.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
-# How many jobs a study begins with is not known before its arms are examined.
+# The number of a study's first jobs is known only after its arms are examined.
 OF_NEW_STUDIES = (Quota.STUDIES, *OF_NEW_JOBS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
-# A model takes its file's size, which is known once it has come.
+# The size of an upload is known only after it was received.
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
-# What an owner that is suspended may still take more of: it goes on reading.
+# Quotas that a suspended owner may still use, because it may read.
 OF_READING = frozenset({Quota.STREAMS})
-# Those whose amounts a request knows beforehand.
+# Quotas whose amount is known when a request is made.
 EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS}
 DAY = timedelta(days=1)
-# Whoever is so near to a bound waits for others of the same owner, so that the count is exact. Farther away nobody
-# does: so many transactions of one owner are never open at once.
+# Transactions this near to a bound wait for others of the same owner, so that the count is exact. Farther away, they
+# need not wait, because an owner never has that many open transactions.
 NEAR = 500
 
 _OWNER: BindParameter[str] = bindparam("owner", type_=String)
 _RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
 _DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
-# The same content in two versions is stored once, and counts twice: either may be deleted.
+# Content shared by two versions is stored once but counts twice, because either version may be deleted.
 _DATASET_BYTES = func.coalesce(DatasetRow.size_bytes, 0) + func.coalesce(DatasetRow.beside_bytes, 0)
 _MODELS = (ModelRow.owner == _OWNER, ModelRow.status != ModelStatus.REJECTED)
 _COUNT = func.count()
@@ -55,7 +55,7 @@ def _sum_bytes(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
     return select(func.coalesce(func.sum(size_bytes), 0)).where(*which).scalar_subquery()
 
 
-# How much of each an owner has.
+# How much of each quota an owner uses.
 _USED: Mapping[Quota, Select[Any]] = {
     Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
     Quota.RUNNING_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, *_RUNS_IN_SLOT),
@@ -78,7 +78,7 @@ _USED: Mapping[Quota, Select[Any]] = {
 
 @dataclass(frozen=True)
 class _Standing:
-    """An owner's own bounds, and how much it has of some quotas."""
+    """An owner's own bounds, and its usage of some quotas."""
 
     is_known: bool
     own: Mapping[str, Any] | None
@@ -87,19 +87,19 @@ class _Standing:
 
 
 def get_bounds(session: Session) -> Bounds:
-    """What the settings let an owner take; the owner's own bounds come first."""
+    """Get the settings' bounds. An owner's own bounds take precedence."""
     bounds: Bounds = session.info[BOUNDS]
     return bounds
 
 
 def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, spec_bytes: int = 0) -> None:
-    """Refuse what would be too much, or anything but `OF_READING` of an owner that is suspended.
+    """Check that the owner may take more. Refuses everything but `OF_READING` if the owner is suspended.
 
-    Near a bound no other transaction passes here for the same owner until this one ends.
+    Near a bound, other transactions of the same owner wait here until this one ends.
 
     Args:
-        quotas: that the caller is about to take `asked` more of.
-        spec_bytes: of specs that are stored too, as `count_bytes` gives them.
+        quotas: the quotas that the caller is about to take `asked` more of.
+        spec_bytes: the size of specs that will be stored, from `count_bytes`.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
@@ -109,7 +109,7 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
         statements.lock(session, "quotas", owner)
         found = _look_up(session, owner, tuple(more))
     if found.is_known:
-        accounts.note_known(session, owner)
+        accounts.note_owner_exists(session, owner)
     only_reads = bool(more) and OF_READING.issuperset(more)
     if found.suspended_at is not None and not only_reads:
         raise OwnerSuspended(owner)
@@ -117,14 +117,14 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
         most = get_bound(quota, bounds, found.own)
         if most is None:
             continue
-        # Nobody knows beforehand how many slot-seconds a job takes.
+        # The slot-seconds of a job are not known in advance.
         if used + more[quota] > most if quota in EXACT else used >= most:
             retry_after_s = _count_seconds_left_today() if quota is Quota.SLOT_SECONDS else None
             raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=more[quota], retry_after_s=retry_after_s)
 
 
 def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int) -> None:
-    """Refuse content of a dataset that would take more bytes than its owner has left.
+    """Check that a dataset's content fits into its owner's remaining bytes.
 
     Raises:
         QuotaExceeded.
@@ -152,7 +152,7 @@ def _look_up(session: Session, owner: str, quotas: tuple[Quota, ...]) -> _Standi
 
 @lru_cache
 def _build_statement(quotas: tuple[Quota, ...]) -> Select[Any]:
-    """One statement for all, since it precedes every submission."""
+    """Build a single statement for all quotas, because it precedes every submission."""
     of_owner = [
         select(column).where(OwnerRow.owner == _OWNER).scalar_subquery()
         for column in (OwnerRow.owner, OwnerRow.quotas, OwnerRow.suspended_at)
@@ -161,26 +161,26 @@ def _build_statement(quotas: tuple[Quota, ...]) -> Select[Any]:
 
 
 def get_allowed(session: Session, owner: str, quota: Quota) -> int | None:
-    """How much of it the owner may have; None for any amount."""
+    """Get the owner's bound. None: unlimited."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
     return get_bound(quota, get_bounds(session), own)
 
 
 def get_used(session: Session, owner: str, quota: Quota) -> float:
-    """How much of it the owner has."""
+    """Get how much of a quota the owner uses."""
     return session.scalar(_USED[quota], {"owner": owner, "day": _get_today()}) or 0
 
 
 def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
-    """Whether the owner has fewer running jobs than it may have. own: its own bounds."""
+    """Whether the owner may run another job. own: the owner's own bounds."""
     most = get_bound(Quota.RUNNING_JOBS, get_bounds(session), own)
     return most is None or get_used(session, owner, Quota.RUNNING_JOBS) < most
 
 
 def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
-    """Whether one more job of the owner may begin; until this transaction ends, nobody else asks for the same owner.
+    """Whether another job of the owner may start. Until this transaction ends, no one else can check the same owner.
 
-    An owner whose slot-seconds of the day are used up is held until the next one.
+    An owner that has used up its slot-seconds of the day is held until the next day.
     """
     bounds = get_bounds(session)
     if get_bound(Quota.RUNNING_JOBS, bounds, own) is not None:
@@ -195,7 +195,7 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bo
 
 
 def release_holds(session: Session) -> None:
-    """Let owners begin jobs again who were held under settings that allowed less."""
+    """Release owners that were held under earlier, stricter settings."""
     held = session.scalars(select(OwnerRow).where(OwnerRow.held_until > db_now()).with_for_update(skip_locked=True))
     for row in held:
         of_a_day = get_bound(Quota.SLOT_SECONDS, get_bounds(session), row.quotas)
@@ -204,7 +204,7 @@ def release_holds(session: Session) -> None:
 
 
 def _get_today() -> datetime:
-    """The beginning of this day in UTC, by this machine's clock: a second more or less of a day does no harm."""
+    """Get the start of the day in UTC. This machine's clock is accurate enough."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 

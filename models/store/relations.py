@@ -1,4 +1,4 @@
-"""The jobs that find the copies and groups of datasets: who is given one, and how one ends well."""
+"""Queues and ends the jobs that find the copies and groups of a dataset."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -17,14 +17,14 @@ from models.store.claims import HeldAttempt, complete
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow, JobRow
 
-# Nobody has ordered the job, and a bundled dataset has no owner. No key has this one.
-NOBODY = ""
+# The owner of the service's internal jobs. No key has this owner.
+NO_OWNER = ""
 
 
 def queue(session: Session, dataset_id: str) -> str | None:
-    """Queue the job that finds a dataset's copies, and give its id.
+    """Queue the job that finds a dataset's copies, and return its id.
 
-    None if the dataset is not ready, or if somebody has queued one before: there is never a second one.
+    None if the dataset is not ready, or if it has had such a job: there is never a second one.
     """
     queued = session.execute(
         update(DatasetRow)
@@ -40,13 +40,13 @@ def queue(session: Session, dataset_id: str) -> str | None:
     if queued is None:
         return None
     spec, name = RelateSpec(group_by=(queued.spec or {}).get("group_by")), f"{queued.name}@{queued.version}"
-    return new_jobs.add(session, NewJob(spec=spec, owner=NOBODY, name=name, dataset_id=dataset_id)).id
+    return new_jobs.add(session, NewJob(spec=spec, owner=NO_OWNER, name=name, dataset_id=dataset_id)).id
 
 
 def queue_missing(session: Session) -> str | None:
-    """Queue the job of one dataset that an earlier release has stored, and give its id; bundled and new ones first.
+    """Queue the job for one dataset of an earlier release, bundled and newer datasets first, and return its id.
 
-    Only while there is no other such job: a new release does not fill the queue with them.
+    Does nothing while another such job exists, so that an upgrade does not fill the queue.
     """
     is_busy = select(JobRow.id).where(JobRow.kind == JobKind.RELATE, JobRow.status.not_in(TERMINAL)).exists()
     dataset_id = session.scalar(
@@ -54,7 +54,7 @@ def queue_missing(session: Session) -> str | None:
         .where(
             DatasetRow.status == DatasetStatus.READY,
             DatasetRow.deleted_at.is_(None),
-            DatasetRow.same_as.is_(None),  # jobs use the version that it is the same as
+            DatasetRow.same_as.is_(None),  # jobs use the version that it stands for
             DatasetRow.relations_status.is_(None),
             ~is_busy,
         )
@@ -65,10 +65,10 @@ def queue_missing(session: Session) -> str | None:
 
 
 def queue_lost_of_bundled(session: Session, keys: Collection[str]) -> list[str]:
-    """Queue the jobs of bundled datasets whose relations are lost, once more; gives those of the keys that were theirs.
+    """Queue the jobs of bundled datasets whose relations are lost again. Returns the keys of lost relations.
 
     Args:
-        keys: of files that are lost, of any kind.
+        keys: keys of lost files of any kind.
     """
     stored = (DatasetRow.owner.is_(None), DatasetRow.relations_status == RelationsStatus.STORED)
     lost = {make_relations_key(id_): id_ for id_ in session.scalars(select(DatasetRow.id).where(*stored))}
@@ -86,13 +86,13 @@ def mark_stored(
     digests: Mapping[str, str],
     files: Mapping[str, FileDigest] = MappingProxyType({}),
 ) -> JobStatus:
-    """End the job well, unless it was cancelled: the dataset's relations are in the blob store.
+    """End the job as succeeded, unless it was cancelled. The dataset's relations must be in the blob store.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
-        digests: of each split's images and labels, which datasets of earlier releases lack.
-        files: the digest of the relations' file, by its key.
+        digests: the digest of each split's images and labels, which datasets of earlier releases lack.
+        files: the digest of the relations' file, by key.
 
     Raises:
         LeaseLost: if this attempt no longer holds the job.

@@ -1,6 +1,6 @@
-"""Finds and deletes what has been kept long enough: jobs and studies that ended, and events of what has ended.
+"""Finds and deletes expired jobs and studies, and expired events of subjects that have ended.
 
-Rows are looked at in the order in which they were made, a bounded number at a time: no query reads a whole table.
+Rows are checked in the order of creation, a limited number at a time, so that no query reads a whole table.
 """
 
 from collections.abc import Collection
@@ -23,9 +23,9 @@ ROWS_PER_LOOK = 1000
 
 @dataclass(frozen=True)
 class OldRows:
-    """Rows that one look has found: their ids by owner, and the last row that it has looked at.
+    """The expired rows found in one pass: their ids by owner, and the last row checked.
 
-    last is None at the end of the rows that are old enough to be looked at.
+    last is None after the last row that is old enough.
     """
 
     by_owner: dict[str, list[str]]
@@ -33,7 +33,7 @@ class OldRows:
 
 
 def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows:
-    """Jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
+    """List jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
     rows = session.execute(
         select(
             JobRow.id,
@@ -48,14 +48,14 @@ def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int 
     found: dict[str, list[str]] = {}
     for id_, owner, is_old, is_young in rows:
         if is_young:
-            return OldRows(found, None)  # ids sort by the time of their making
+            return OldRows(found, None)  # ids sort by creation time
         if is_old:
             found.setdefault(owner, []).append(id_)
     return OldRows(found, rows[-1][0] if len(rows) == limit else None)
 
 
 def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
-    """Jobs by owner, of no study, that have been kept for as long as their specs ask for."""
+    """List jobs by owner that belong to no study and have been kept for as long as their specs request."""
     rows = session.execute(
         select(JobRow.id, JobRow.owner)
         .where(JobRow.keep_s.is_not(None), JobRow.study_id.is_(None), _has_ended(None))
@@ -69,9 +69,9 @@ def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str
 
 
 def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float | None) -> list[str]:
-    """Delete those of an owner's jobs that still are old enough, with all their rows; gives their ids.
+    """Delete those of an owner's jobs that are still expired, with all their rows. Returns their ids.
 
-    Their blobs are the caller's to delete after the commit.
+    The caller deletes their blobs after the commit.
     """
     removed = session.scalars(
         select(JobRow.id)
@@ -86,7 +86,7 @@ def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_th
 
 
 def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:
-    """(owner, id) of studies that ended longer ago, and all of whose jobs have."""
+    """List (owner, id) of studies that ended longer ago and have no unfinished jobs."""
     is_open = select(JobRow.id).where(JobRow.study_id == StudyRow.id, JobRow.status.not_in(TERMINAL)).exists()
     rows = session.execute(
         select(StudyRow.owner, StudyRow.id)
@@ -99,14 +99,14 @@ def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> 
 
 @dataclass(frozen=True)
 class OldEvents:
-    """Positions of events by the owner in whose stream they are ("" for none); last as in `OldRows`."""
+    """Positions of expired events by the owner of their stream ("" for none). last is as in `OldRows`."""
 
     by_owner: dict[str, list[int]]
     last: int | None
 
 
 def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
-    """Events that are older and whose subjects have ended, among the next `limit` after the position `after`."""
+    """List older events whose subjects have ended, among the next `limit` after the position `after`."""
     rows = session.execute(
         select(
             EventRow.position,
@@ -118,7 +118,7 @@ def list_old_events(session: Session, older_than_s: float, after: int, limit: in
         .order_by(EventRow.position)
         .limit(limit)
     ).all()
-    is_open = _open_subjects(session, {subject_id for _, subject_id, _, _ in rows})
+    is_open = _list_open_subjects(session, {subject_id for _, subject_id, _, _ in rows})
     found: dict[str, list[int]] = {}
     for position, subject_id, owner, is_young in rows:
         if is_young:
@@ -129,20 +129,20 @@ def list_old_events(session: Session, older_than_s: float, after: int, limit: in
 
 
 def remove_events(session: Session, owner: str, positions: Collection[int]) -> None:
-    """Delete events of an owner's stream, in which they leave gaps."""
+    """Delete events, which leaves gaps in the owner's stream."""
     if owner:
         owner_events.lock_order(session, owner)
     session.execute(delete(EventRow).where(EventRow.position.in_(positions)))
 
 
 def _has_ended(older_than_s: float | None) -> ColumnElement[bool]:
-    """older_than_s: since its end; None: as long ago as the job's spec says."""
+    """Build the condition that a job ended at least `older_than_s` ago. None: as long ago as its spec says."""
     age_s = JobRow.keep_s if older_than_s is None else older_than_s
     return JobRow.status.in_(TERMINAL) & (JobRow.finished_at <= db_now(-age_s))
 
 
-def _open_subjects(session: Session, ids: Collection[str]) -> set[str]:
-    """Those of jobs, studies, datasets and models that have not ended."""
+def _list_open_subjects(session: Session, ids: Collection[str]) -> set[str]:
+    """List the jobs, studies, datasets and models among these ids that have not ended."""
     being_made = DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING])
     return {
         *session.scalars(select(JobRow.id).where(JobRow.id.in_(ids), JobRow.status.not_in(TERMINAL))),

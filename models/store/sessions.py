@@ -1,7 +1,7 @@
-"""Sessions of browsers: what a key, or a link that is good for once, becomes when somebody logs in.
+"""Sessions of browsers. A user logs in with a key or a one-time link.
 
-A session stands for its key: it ends with the key's revocation, at the end of its time, or when its owner logs out.
-Secrets are kept as hashes. Rows whose time is over go when the next one is made.
+A session stands for its key. It ends when the key is revoked, when it expires, or when the user logs out. Secrets are
+stored as hashes. Expired rows are deleted when the next session is created.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ Prefix = Literal["hs", "hl"]
 SESSION_PREFIX: Prefix = "hs"
 LINK_PREFIX: Prefix = "hl"
 
-# Built once: it precedes every request of a browser, and whatever strangers send as a cookie.
+# Built once, because it precedes every request with a cookie, including invalid ones.
 _VALID = (
     select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id, KeyRow.scopes)
     .join(KeyRow, KeyRow.id == SessionRow.key_id)
@@ -40,25 +40,25 @@ _VALID = (
 
 @dataclass(frozen=True)
 class NewSession:
-    """A session that was just made. token: `hs_<id>_<secret>`, which is not kept."""
+    """A new session. token: `hs_<id>_<secret>`, which is not stored."""
 
     token: str
     expires_at: datetime
 
 
 def begin(session: Session, key_id: str) -> NewSession:
-    """Log the owner of a key in."""
+    """Start a session for a key."""
     token, expires_at = _make(session, key_id, SESSION_PREFIX, SESSION_S)
     return NewSession(token, expires_at)
 
 
 def make_link(session: Session, key_id: str) -> str:
-    """A token `hl_<id>_<secret>` that logs the owner of a key in, once and soon."""
+    """Make a token `hl_<id>_<secret>` for a single log-in with the key within a short time."""
     return _make(session, key_id, LINK_PREFIX, LINK_S)[0]
 
 
 def use_link(session: Session, token: str) -> Caller | None:
-    """Whom the link logs in. It is used up then: of two who send it at once, one is logged in."""
+    """Use up a link and return its caller. If it is sent twice at once, only one request succeeds."""
     row = _find_valid(session, token, LINK_PREFIX)
     if row is None:
         return None
@@ -67,30 +67,30 @@ def use_link(session: Session, token: str) -> Caller | None:
 
 
 def find_caller(session: Session, token: str) -> Caller | None:
-    """Who is logged in by this session; None if it is malformed, unknown or over, or if its key has been revoked."""
+    """Find the caller of a session. None if it is malformed, unknown or expired, or if its key was revoked."""
     row = _find_valid(session, token, SESSION_PREFIX)
     return None if row is None else row[1]
 
 
 def get_end(session: Session, token: str) -> datetime | None:
-    """When the session is over, revoked or not; None if it is none."""
+    """Get when the session expires, even if it was revoked. None if there is no such session."""
     return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _split_token(token, SESSION_PREFIX)[0]))
 
 
 def end(session: Session, token: str) -> None:
-    """Log out. What is no session stays none."""
+    """End a session. Does nothing if there is no such session."""
     row = _find_valid(session, token, SESSION_PREFIX)
     if row is not None:
         session.execute(delete(SessionRow).where(SessionRow.id == row[0]))
 
 
 def is_well_formed(token: str, prefix: Prefix = SESSION_PREFIX) -> bool:
-    """Whether it has the form of a session's token, or with the prefix `hl` of a link's."""
+    """Whether it looks like the token of a session, or of a link with the prefix `hl`."""
     return _split_token(token, prefix)[1] != ""
 
 
 def _find_valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
-    """The row's id, and the owner of its key."""
+    """Find the row's id and the caller."""
     id_, secret = _split_token(token, prefix)
     if not secret:
         return None

@@ -1,4 +1,4 @@
-"""When a queued job should start, from the jobs that run, those before it, and what trainings here have taken."""
+"""Estimates when a queued job will start, from running jobs, the jobs ahead of it, and past trainings."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -32,24 +32,24 @@ from models.store.transitions import get_now
 from models.tables import DatasetRow, EpochRow, JobRow
 from models.tables_owners import OwnerRow
 
-# So many of the jobs before one, and of those of each other owner, are estimated one by one; the others are taken to
-# last as long as these on average.
+# How many of the owner's jobs ahead, and of each other owner's jobs, are estimated individually. The others are assumed
+# to take their average time.
 OWN_JOBS_ESTIMATED = 200
 OTHERS_JOBS_ESTIMATED = 4
-# So many other owners' jobs are looked at, of those whose turns come first.
+# How many other owners are considered, in the order of their turns.
 OWNERS_ESTIMATED = 25
-# So many of the owner's last trainings tell how long trainings take.
+# How many of the owner's last trainings are used to estimate durations.
 ENDED_JOBS = 20
-# Workers whose trainings ended so short a time ago are still there.
+# Workers whose last training ended within this time are assumed to be alive.
 SLOT_SEEN_S = 30.0
 
 Datasets = Mapping[str | None, DatasetRow]
-# Those for GPUs wait for other workers.
+# Jobs for GPUs wait for other workers.
 _IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
 
 
 def estimate_start_s(session: Session, row: JobRow) -> float | None:
-    """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is."""
+    """Estimate the seconds until a queued job starts. None if no worker or no speed is known."""
     if row.status is not JobStatus.QUEUED or row.gpus > 0:
         return None
     known, ended = list_speeds(session), _list_ended(session, row.owner)
@@ -108,7 +108,7 @@ class _WaitingOwner:
 
 
 def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
-    """Owners with jobs that wait for a slot, and how many each has, by their turns."""
+    """List owners with jobs that wait for a slot, with the number of such jobs, in the order of their turns."""
     counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
     rows = session.execute(
         select(OwnerRow, counts.c.jobs)
@@ -120,7 +120,7 @@ def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
 
 
 def _list_first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
-    """The jobs of each of these owners that are claimed next."""
+    """List the next jobs of each of these owners."""
     if not owners:
         return ()
     firsts = [
@@ -146,7 +146,7 @@ def _build_running_job(
 
 
 def _list_ended(session: Session, owner: str) -> dict[JobRow, float]:
-    """The owner's last trainings that ended well in one attempt, each with the seconds of its epochs."""
+    """List the owner's last trainings that succeeded in one attempt, with the total seconds of their epochs."""
     rows = session.scalars(
         select(JobRow)
         .where(JobRow.owner == owner, JobRow.kind == JobKind.TRAIN, JobRow.status == JobStatus.SUCCEEDED)
@@ -173,7 +173,7 @@ def _build_ended_job(known: list[Speed], sources: Datasets, row: JobRow, epochs_
 
 
 def _count_slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: datetime) -> int:
-    """How many jobs ran at once a moment ago: between two jobs a slot is empty for a while."""
+    """Count the jobs that ran at once recently, because a slot is briefly empty between two jobs."""
     recent = [row for row in ended if _count_seconds(row.finished_at, at) < SLOT_SEEN_S]
     spans = [
         (row.attempt_started_at.timestamp(), (row.finished_at or at).timestamp())
@@ -184,11 +184,11 @@ def _count_slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: d
 
 
 def _estimate_epochs_s(known: list[Speed], sources: Datasets, row: JobRow, epochs: int) -> float | None:
-    """Seconds of so many epochs of a job by the cost model; None where nobody knows."""
+    """Estimate the seconds of some epochs of a job by the cost model. None if unknown."""
     dataset = sources.get(row.dataset_id)
     try:
         spec = read_spec(row)
-    except SpecUnreadable:  # the job fails as soon as a worker has it
+    except SpecUnreadable:  # the job will fail as soon as a worker claims it
         return 0.0
     if not isinstance(spec, JobSpec) or dataset is None:
         return None

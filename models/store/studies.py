@@ -1,4 +1,4 @@
-"""Studies: their rows, the trainings that belong to them, and what these have measured."""
+"""Studies: their rows, their trainings, and the results."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from models.database import db_now
 from models.store import events
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
-# `study_runs.fold` where a training has the dataset's own split.
+# `study_runs.fold` of a training on the dataset's own splits.
 NO_FOLD = -1
 
 
@@ -26,7 +26,7 @@ NO_FOLD = -1
 
 
 def add(session: Session, **values: Any) -> None:
-    """Write the row of a study that begins now, with version 1 and without events."""
+    """Add the row of a new study, with version 1 and no events."""
     session.execute(
         insert(StudyRow).values(
             status=StudyStatus.RUNNING,
@@ -41,7 +41,7 @@ def add(session: Session, **values: Any) -> None:
 
 
 def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow]:
-    """The owner's study and its dataset. Raises StudyNotFound."""
+    """Find the owner's study and its dataset. Raises StudyNotFound."""
     found = session.execute(
         _select_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)
     ).one_or_none()
@@ -53,7 +53,7 @@ def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, Dataset
 def list_page(
     session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int
 ) -> Sequence[str]:
-    """The ids of the owner's studies after the id `after`, newest first: one more than `limit` if there are more."""
+    """List the ids of the owner's studies after the id `after`, newest first: `limit`, plus one if there are more."""
     query = select(StudyRow.id).where(StudyRow.owner == owner)
     if statuses:
         query = query.where(StudyRow.status.in_([StudyStatus(status) for status in statuses]))
@@ -63,7 +63,7 @@ def list_page(
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow]]:
-    """The studies with these ids and their datasets, newest first, without what only decisions and views need."""
+    """Get the studies with these ids and their datasets, newest first, with only the columns that lists need."""
     columns = defer(StudyRow.tested), load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version)
     rows = session.execute(
         _select_with_dataset().where(StudyRow.id.in_(ids)).options(*columns).order_by(StudyRow.id.desc())
@@ -72,7 +72,7 @@ def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow,
 
 
 def get_versions(session: Session, study_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
-    """For each study that is still there: its version, whether it has ended, and the number of its last event."""
+    """Get the version, whether it has ended, and the last event's number of each study that still exists."""
     rows = session.execute(
         select(StudyRow.id, StudyRow.version, StudyRow.status, StudyRow.last_event).where(StudyRow.id.in_(study_ids))
     )
@@ -80,43 +80,43 @@ def get_versions(session: Session, study_ids: Collection[str]) -> dict[str, tupl
 
 
 def lock(session: Session, study_id: str) -> StudyRow | None:
-    """The study, held until the transaction ends; None if it was deleted.
+    """Lock a study until the transaction ends. None if it was deleted.
 
-    A transaction that holds jobs may wait here. One that holds a study never waits for a job, so that no two wait for
-    each other.
+    A transaction that holds jobs may wait here, but a transaction that holds a study never waits for a job. This avoids
+    deadlocks.
     """
     query = select(StudyRow).where(StudyRow.id == study_id).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def lock_of_jobs(session: Session, jobs: Collection[JobRow]) -> None:
-    """Hold the studies of several locked jobs that are about to end: in one order everywhere."""
+    """Lock the studies of several locked jobs that are about to end, always in the same order."""
     ids = sorted({job.study_id for job in jobs if job.study_id is not None})
     if ids:
         session.execute(select(StudyRow.id).where(StudyRow.id.in_(ids)).order_by(StudyRow.id).with_for_update())
 
 
 def write(session: Session, study_id: str, **values: Any) -> None:
-    """Change columns of a study that is held. Each change of what clients see is a new version."""
+    """Change columns of a locked study. Each change that clients can see is a new version."""
     session.execute(update(StudyRow).where(StudyRow.id == study_id).values(**values, version=StudyRow.version + 1))
 
 
 def get_ordering_key(session: Session, study_id: str) -> str | None:
-    """The API key that ordered the study, as its first job has it; None before that, or if it is not known."""
+    """Get the API key that ordered the study from its first job. None before that job exists, or if unknown."""
     first = select(JobRow.key_id).where(JobRow.study_id == study_id).order_by(JobRow.id).limit(1)
     return session.scalar(first)
 
 
 def remove(session: Session, owner: str, study_id: str) -> list[str]:
-    """Delete a study that has ended, with its jobs and all their rows; gives the ids of those jobs.
+    """Delete a study that has ended, with its jobs and all their rows. Returns the ids of the jobs.
 
-    Its blobs and theirs are the caller's to delete after the commit.
+    The caller deletes all their blobs after the commit.
 
     Raises:
         StudyNotFound, StudyNotFinished.
     """
     row, _ = find(session, owner, study_id)
-    if row.status is StudyStatus.RUNNING or open_jobs(session, study_id):
+    if row.status is StudyStatus.RUNNING or list_open_jobs(session, study_id):
         raise StudyNotFinished(study_id, row.status)
     of_study = JobRow.study_id == study_id
     jobs = list(session.scalars(select(JobRow.id).where(of_study).order_by(JobRow.id).with_for_update()))
@@ -127,7 +127,7 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
 
 
 def list_running(session: Session) -> Sequence[tuple[str, bool]]:
-    """Ids of all studies that have not ended, and whether each has jobs to cancel, or was asked to be cancelled."""
+    """List all studies that have not ended, and whether each has jobs to cancel."""
     is_running = StudyRow.status == StudyStatus.RUNNING
     columns = (StudyRow.id, StudyRow.cancel_requested, StudyRow.found["unneeded"])
     rows = session.execute(select(*columns).where(is_running).order_by(StudyRow.id))
@@ -135,19 +135,19 @@ def list_running(session: Session) -> Sequence[tuple[str, bool]]:
 
 
 def is_waiting(study: StudyRow) -> bool:
-    """Whether the study waits for its data, and nobody has asked to cancel it."""
+    """Whether the study is waiting for its data, without a request to cancel it."""
     return study.status is StudyStatus.RUNNING and not has_begun(study.plan) and not study.cancel_requested
 
 
 def list_waiting(session: Session) -> Sequence[str]:
-    """Ids of all studies that wait for their data, the oldest first."""
+    """List the ids of all studies that wait for their data, oldest first."""
     is_running = StudyRow.status == StudyStatus.RUNNING
     rows = session.scalars(select(StudyRow).where(is_running, StudyRow.started_at.is_(None)).order_by(StudyRow.id))
     return [study.id for study in rows if is_waiting(study)]
 
 
 def end_waiting(session: Session, study_id: str, **values: Any) -> None:
-    """Write what a study that has waited is made of. Raises StudyFinished where it waits no more."""
+    """Write the plan of a study that waited for its data. Raises StudyFinished if it no longer waits."""
     study = lock(session, study_id)
     if study is None or not is_waiting(study):
         raise StudyFinished(study_id, "begun" if study is None else study.status)
@@ -155,7 +155,7 @@ def end_waiting(session: Session, study_id: str, **values: Any) -> None:
 
 
 def list_on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
-    """Ids of studies on a dataset that have not ended."""
+    """List the ids of studies on a dataset that have not ended."""
     is_open = (StudyRow.dataset_id == dataset_id, StudyRow.status == StudyStatus.RUNNING)
     return session.scalars(select(StudyRow.id).where(*is_open).order_by(StudyRow.id)).all()
 
@@ -164,7 +164,7 @@ def list_on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
 
 
 def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
-    """Note which training of a study a new job is."""
+    """Record which training of a study a new job is."""
     values = {
         "arm": key.arm,
         "purpose": key.purpose.value,
@@ -177,23 +177,23 @@ def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
 
 
 def add_scores(session: Session, job_id: str, scores: Scores) -> None:
-    """Keep what the kept weights of a study's training say of its validation images, before it ends."""
+    """Store the validation scores of a study's training, before it ends."""
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == job_id).values(scores=pack_scores(scores)))
 
 
 def list_runs(session: Session, study_id: str) -> list[StudyRun]:
-    """All trainings of a study in the order of their keys, with the scores of those that have succeeded."""
+    """List all trainings of a study in the order of their keys, with the scores of successful ones."""
     query = (
         select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
         .join(JobRow, JobRow.id == StudyRunRow.job_id)
         .where(StudyRunRow.study_id == study_id)
     )
-    runs = [_run(*found) for found in session.execute(query)]
+    runs = [_make_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
 
 
 class RunOfJob(NamedTuple):
-    """Which training of a study a job is; all but the id are None for its evaluation. Fields as in `RunKey`."""
+    """The training of a study that a job is. For the evaluation, all fields but the id are None. See `RunKey`."""
 
     job_id: str
     arm: str | None
@@ -201,16 +201,16 @@ class RunOfJob(NamedTuple):
     variant: int | None
 
 
-def run_of(session: Session, job_id: str) -> RunOfJob | None:
-    """Which training of a study a job is; None for a job that is no training."""
+def find_run(session: Session, job_id: str) -> RunOfJob | None:
+    """Find which training of a study a job is. None if it is not a study's training."""
     found = session.execute(
         select(StudyRunRow.arm, StudyRunRow.purpose, StudyRunRow.variant).where(StudyRunRow.job_id == job_id)
     ).one_or_none()
     return None if found is None else RunOfJob(job_id, *found)
 
 
-def open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
-    """Each of a study's jobs that has not ended."""
+def list_open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
+    """List a study's jobs that have not ended."""
     rows = session.execute(
         select(JobRow.id, StudyRunRow.arm, StudyRunRow.purpose, StudyRunRow.variant)
         .outerjoin(StudyRunRow, StudyRunRow.job_id == JobRow.id)
@@ -221,9 +221,9 @@ def open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
 
 
 def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
-    """Of a study's trainings: how many there are, are done and run now; seconds of all, and of those that are done.
+    """Count a study's trainings: all, done, and running; and sum up the seconds of all and of the done ones.
 
-    One that was cancelled is not done.
+    A cancelled training is not done.
     """
     is_done = JobRow.status.in_([JobStatus.SUCCEEDED, JobStatus.FAILED])
     counts = session.execute(
@@ -241,7 +241,7 @@ def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
 
 
 def count_reads(session: Session, study_id: str) -> dict[str, int]:
-    """How often a study's jobs have looked at held-out labels, by split."""
+    """Count the looks of a study's jobs at held-out labels, by split."""
     of_study = select(JobRow.id).where(JobRow.study_id == study_id)
     rows = session.execute(
         select(LabelReadRow.split, func.count())
@@ -261,7 +261,7 @@ def note_tested(
     ensemble: EnsembleView | None,
     gaps: Mapping[str, GapOnTest],
 ) -> None:
-    """Keep what the evaluation of base and winner has found, in the transaction that ends it well."""
+    """Store the results of a study's evaluation, in the transaction that ends it as succeeded."""
     row = lock(session, study_id)
     if row is None:
         return
@@ -275,7 +275,7 @@ def note_tested(
 
 
 def note_test_failed(session: Session, study_id: str, why: str) -> None:
-    """Note that base and winner will not be measured on test, in the transaction that ends their evaluation."""
+    """Note that base and winner will not be measured on the test split, in the transaction that ends the evaluation."""
     write(session, study_id, test_failed=why)
 
 
@@ -283,7 +283,7 @@ def _select_with_dataset() -> Any:
     return select(StudyRow, DatasetRow).join(DatasetRow, DatasetRow.id == StudyRow.dataset_id)
 
 
-def _run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> StudyRun:
+def _make_run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> StudyRun:
     has_scores = status is JobStatus.SUCCEEDED and row.scores is not None
     return StudyRun(
         key=RunKey(

@@ -1,6 +1,6 @@
-"""Ends of studies that somebody asks for, and what the reconciler does for studies.
+"""Cancels studies, and does the reconciler's work for studies.
 
-Jobs are locked before their study here, as by the attempts that end them.
+Jobs are locked before their study, in the same order as by attempts that end.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from models.tables import JobRow, StudyRow
 
 
 def request_cancel(session: Session, owner: str, study_id: str) -> None:
-    """Let a study begin nothing new. `cancel_jobs` ends what it has, in a transaction of its own.
+    """Stop a study from starting anything new. `cancel_jobs` then cancels its jobs, in a separate transaction.
 
-    Asking again changes nothing.
+    A repeated request changes nothing.
 
     Raises:
         StudyNotFound, StudyFinished.
@@ -35,29 +35,29 @@ def request_cancel(session: Session, owner: str, study_id: str) -> None:
 
 
 def cancel_jobs(session: Session, study_id: str) -> None:
-    """Cancel those of a study's jobs that nothing depends on any more: all of them, if it was asked to be cancelled."""
+    """Cancel a study's unneeded jobs, or all its jobs if the study is being cancelled."""
     study = session.get(StudyRow, study_id)
     if study is None or study.status is not StudyStatus.RUNNING:
         return
     for job in _lock_jobs(session, study):
         jobs.cancel_locked(session, job)
     if study.cancel_requested:
-        advance(session, study_id)  # where no job was left, no end of one has ended the study
+        advance(session, study_id)  # if no job was left, no job's end has ended the study
 
 
 def list_needing_care(session: Session) -> Sequence[str]:
-    """Studies whose next step no end of a job will bring, and those with jobs that are to be cancelled."""
+    """List studies whose next step will not be triggered by the end of a job, and studies with jobs to cancel."""
     return [
         study_id
         for study_id, has_jobs_to_cancel in studies.list_running(session)
-        if has_jobs_to_cancel or not studies.open_jobs(session, study_id)
+        if has_jobs_to_cancel or not studies.list_open_jobs(session, study_id)
     ]
 
 
 def take_care(session: Session, study_id: str) -> None:
-    """Do what `list_needing_care` has found."""
+    """Cancel a study's unneeded jobs, or take its next step if it has no jobs."""
     cancel_jobs(session, study_id)
-    if not studies.open_jobs(session, study_id):
+    if not studies.list_open_jobs(session, study_id):
         advance(session, study_id)
 
 

@@ -1,7 +1,7 @@
-"""What follows in a study from the end of one of its jobs: new trainings, dropped arms, the answer.
+"""Takes a study's next steps when one of its jobs ends: new trainings, dropped arms, the answer.
 
-It runs in the transaction that ends the job, and again from the reconciler where that did not happen. The decisions are
-`analysis/studies/next_steps.py`'s; asked again, they want nothing twice.
+This runs in the transaction that ends the job, or in the reconciler if that failed. `analysis/studies/next_steps.py`
+decides, and may be called again without repeating a step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,31 +27,31 @@ from heldout.words.labels import describe_remedy, join_remedies
 from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
 from models.memory import add_uploaded_weights, compute_reserved_bytes
-from models.specs import plan_of
+from models.specs import make_plan
 from models.store import artifacts, events, new_jobs, outbox, studies, workers
 from models.store.artifacts import Artifact
-from models.store.new_jobs import Begins, NewJob
+from models.store.new_jobs import NewJob, Origin
 from models.store.studies import RunOfJob
 from models.tables import DatasetRow, JobRow, StudyRow
 
 log = structlog.get_logger()
 
-# New trainings make new steps possible at most so often at once: searches are followed by comparisons.
+# The number of rounds in which new trainings can lead to new steps, such as a search followed by a comparison.
 MAX_ROUNDS = 3
-# The refit's name among the trainings of its arm.
+# The seed that identifies the refit among its arm's trainings.
 REFIT_SEED = 0
 
 
 def advance(session: Session, study_id: str, ended: JobRow | None = None, status: JobStatus | None = None) -> None:
-    """Do what a study needs next. The wake-ups of new jobs are noted on the session, for after the commit.
+    """Take a study's next steps. Notes the wake-ups of new jobs on the session, for after the commit.
 
     Args:
-        ended: the job that this transaction has ended, and `status` how; None where nobody knows what has changed.
+        ended, status: the job that this transaction has ended, and its status. None if it is not known what changed.
     """
     study = studies.lock(session, study_id)
     if study is None or study.status is not StudyStatus.RUNNING:
         return
-    waiting = studies.open_jobs(session, study_id)
+    waiting = studies.list_open_jobs(session, study_id)
     if study.cancel_requested:
         if waiting:
             _note_progress(session, study, study.found)
@@ -69,41 +69,41 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     except (SQLAlchemyError, HeldoutError):
         raise
     except Exception:
-        # The job has ended all the same, and so do those of others that this transaction ends.
+        # The jobs that this transaction ends must end regardless.
         log.exception("study_failed", study_id=study_id)
         _keep(session, study, _give_up(study))
 
 
 def _give_up(study: StudyRow) -> NextSteps:
-    """The end of a study that this release cannot go on with, perhaps since another one has begun it."""
+    """Decide to fail a study that this release cannot continue, perhaps because another release started it."""
     arms = [ArmView.model_validate(arm) for arm in study.found.get("arms") or ()]
-    detail = "The service could not decide what comes next; its log says why. Order a new study."
+    detail = "The service could not decide on the next step; its log has the reason. Start a new study."
     return NextSteps("failed", arms=tuple(arms), error=("internal", detail))
 
 
 def begin(session: Session, study_id: str) -> None:
-    """Submit the first trainings of a study whose row this transaction has just written."""
+    """Submit the first trainings of a study whose row this transaction has written."""
     study = studies.lock(session, study_id)
     assert study is not None
     names = join_remedies(study.remedies)
-    told = f"Compares {names} with the base." if names else "Its first trainings are queued."
-    events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
+    message = f"Compares {names} with the base." if names else "Its first trainings are queued."
+    events.add(session, study_id, "study.started", message, data={"remedies": study.remedies})
     _take_steps(session, study)
 
 
 def fail(session: Session, study_id: str, code: str, detail: str) -> None:
-    """End a study that waits for its data, and can never begin; nothing where it waits no more."""
+    """Fail a study that waits for data that will not arrive. Does nothing if it no longer waits."""
     study = studies.lock(session, study_id)
     if study is not None and studies.is_waiting(study):
         _end_study(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
 
 
 def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Sequence[RunOfJob]) -> bool:
-    """Whether trainings for the same purpose are still to end: before that, one more that succeeded decides nothing.
+    """Whether trainings for the same purpose are still running, so that this success decides nothing yet.
 
-    Each size of a learning curve is a figure of its own, which is shown once all of its trainings have ended.
+    Each size of a learning curve is shown once all its trainings have ended.
     """
-    ended = studies.run_of(session, job_id)
+    ended = studies.find_run(session, job_id)
     if ended is None:
         return False
     if study.kind == "learning_curve":
@@ -133,13 +133,13 @@ def _take_steps(session: Session, study: StudyRow) -> None:
 def _submit(
     session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec, steps: NextSteps, runs: Sequence[StudyRun]
 ) -> bool:
-    """Queue the trainings that there should be and are not; whether there were any."""
+    """Queue missing trainings. Returns whether there were any."""
     there = {run.key for run in runs}
     new = [key for key in steps.submit if key not in there]
     for key in new:
         patch = _get_patch(plan, steps, key)
         _add_job(session, study, plan, key, make_spec(base, patch, key, folds=plan.folds, study_name=study.name))
-    if steps.refit is not None and not studies.open_jobs(session, study.id):
+    if steps.refit is not None and not studies.list_open_jobs(session, study.id):
         key = RunKey(steps.refit.arm, Purpose.REFIT, REFIT_SEED)
         spec = refit_spec(base, steps.refit.patch, steps.refit.epochs)
         _add_job(session, study, plan, key, spec.model_copy(update={"name": name_run(study.name, key)}))
@@ -156,12 +156,12 @@ def _get_patch(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, A
 
 def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, spec: JobSpec) -> None:
     arm = plan.arm(key.arm)
-    told = {"study": study.id, "arm": key.arm, "seed": key.seed}
-    begins = Begins(told=told, backbone=arm.backbone)
+    event_data = {"study": study.id, "arm": key.arm, "seed": key.seed}
+    origin = Origin(event_data=event_data, backbone=arm.backbone)
     if arm.initial is not None:
         kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
-        told_of_initial = {**told, "initial": dict(arm.initial["told"])}
-        begins = replace(begins, initial=kept, message=arm.initial["message"], told=told_of_initial)
+        with_initial = {**event_data, "initial": dict(arm.initial["told"])}
+        origin = replace(origin, initial=kept, message=arm.initial["message"], event_data=with_initial)
     new_job = NewJob(
         spec=spec,
         owner=study.owner,
@@ -171,7 +171,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         parameters=arm.parameters,
         study_id=study.id,
         key_id=studies.get_ordering_key(session, study.id),
-        begins=begins,
+        origin=origin,
     )
     job_id = new_jobs.add(session, new_job).id
     studies.add_run(session, study.id, job_id, key)
@@ -181,7 +181,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
 
 def _estimate_memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
     largest, dataset = workers.find_largest(session), session.get_one(DatasetRow, study.dataset_id)
-    reserved = compute_reserved_bytes(dataset, spec, largest, plan_of(dataset, spec, arm.backbone))
+    reserved = compute_reserved_bytes(dataset, spec, largest, make_plan(dataset, spec, arm.backbone))
     has_upload = arm.backbone is not None or "model" in (arm.initial or {})
     if arm.file is None or not has_upload:
         return reserved
@@ -205,8 +205,8 @@ def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], wi
 
 
 def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
-    """Write how the study stands; end it once nothing of it runs any more, but for the refit of its winner."""
-    waiting = [run for run in studies.open_jobs(session, study.id) if run.purpose != Purpose.REFIT]
+    """Write the study's state, and end it once nothing but the refit of its winner is running."""
+    waiting = [run for run in studies.list_open_jobs(session, study.id) if run.purpose != Purpose.REFIT]
     dropped = {arm.name for arm in steps.arms if arm.status == "dropped"}
     is_over = steps.status != "running"
     found = {
@@ -218,20 +218,20 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "no_forecast": steps.no_forecast,
         "planned": steps.planned,
         "reads": studies.count_reads(session, study.id),
-        # Jobs that would change nothing any more; the reconciler cancels them.
+        # Jobs that can no longer change the result. The reconciler cancels them.
         "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
     }
-    _tell_of_dropped(session, study, steps.arms)
+    _add_dropped_events(session, study, steps.arms)
     if not is_over or waiting:
         _note_progress(session, study, {**found, "conclusion": None})
     elif steps.status == "failed":
-        code, detail = steps.error or ("internal", "Nobody knows why.")
+        code, detail = steps.error or ("internal", "The reason is unknown.")
         _end_study(session, study, StudyStatus.FAILED, found, detail, {"code": code, "detail": detail})
     else:
-        _end_study(session, study, StudyStatus.SUCCEEDED, found, _answer(steps))
+        _end_study(session, study, StudyStatus.SUCCEEDED, found, _get_answer(steps))
 
 
-def _answer(steps: NextSteps) -> str:
+def _get_answer(steps: NextSteps) -> str:
     if steps.conclusion is not None:
         return steps.conclusion.explanation
     if steps.forecast is not None:
@@ -239,12 +239,12 @@ def _answer(steps: NextSteps) -> str:
     return f"There is no forecast. {steps.no_forecast}"
 
 
-def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView]) -> None:
+def _add_dropped_events(session: Session, study: StudyRow, arms: Sequence[ArmView]) -> None:
     before = {arm["name"] for arm in study.found.get("arms") or () if arm["status"] == "dropped"}
     for arm in arms:
         if arm.status == "dropped" and arm.name not in before:
             name = describe_remedy(arm.name)
-            text = f"{name}: {arm.why}" if arm.why else f"{name} is out."
+            text = f"{name}: {arm.why}" if arm.why else f"{name} was dropped."
             data = {"arm": arm.name, "why": arm.why}
             level: events.Level = "warning" if arm.name == BASE_ARM else "info"
             events.add(session, study.id, "study.arm_dropped", text, level=level, data=data)
@@ -255,7 +255,7 @@ def _note_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) 
 
 
 def _add_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> dict[str, Any]:
-    """`found` with what is counted anew at the end of each job."""
+    """Add the figures that are counted again at the end of each job."""
     totals, reads = studies.compute_totals(session, study.id), found.get("reads") or {}
     planned = max(found.get("planned") or 0, totals["jobs"])
     left, eta_s = planned - totals["done"], None
@@ -283,7 +283,7 @@ def _end_study(
 ) -> None:
     found = _add_progress(session, study, {**found, "unneeded": []})
     progress = found["progress"]
-    if status is not StudyStatus.CANCELLED:  # what was planned and is not needed was never to be done
+    if status is not StudyStatus.CANCELLED:  # planned but unneeded trainings do not count
         progress = {**progress, "jobs": progress["done"]}
     found["progress"] = {**progress, "eta_s": None}
     changes: dict[str, Any] = {"status": status, "found": found, "finished_at": db_now(), "cancel_requested": False}
@@ -292,5 +292,5 @@ def _end_study(
     conclusion = found.get("conclusion")
     data = {"conclusion": None if conclusion is None else conclusion["kind"], "error": error}
     events.add(session, study.id, f"study.{status.value}", message, level=level, data=data)
-    # Whichever way it has ended: who waits for an answer subscribes to one event.
+    # Sent for every outcome, so that clients can subscribe to a single event.
     outbox.add(session, study.owner, events.get_object("study.finished"), study.id, "study.finished")

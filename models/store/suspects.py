@@ -1,4 +1,4 @@
-"""The jobs that find wrong labels of datasets: who is given one, which one is a dataset's, and how one ends well."""
+"""Queues, finds and ends the jobs that find wrong labels in a dataset."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,24 +13,24 @@ from models.digests import FileDigest
 from models.store import file_digests, new_jobs, quotas
 from models.store.claims import HeldAttempt, complete
 from models.store.new_jobs import NewJob
-from models.store.relations import NOBODY
+from models.store.relations import NO_OWNER
 from models.tables import DatasetRow, JobRow
 
 
 def queue(
     session: Session, owner: str, dataset_id: str, *, again: bool = False, is_lost: bool = False
 ) -> JobRow | None:
-    """Queue the job that finds a dataset's wrong labels, for the owner who asks.
+    """Queue the job that finds a dataset's wrong labels, for the requesting owner.
 
     None if the dataset is not ready, or has had such a job before.
 
     Args:
-        again: queue one also after one that failed.
-        is_lost: queue one also after one whose result is no longer stored as it was.
+        again: also queue it if the last search failed.
+        is_lost: also queue it if the last result is no longer stored intact.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
-    if owner != NOBODY:
+    if owner != NO_OWNER:
         quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     repeatable = [SuspectsStatus.FAILED] * again + [SuspectsStatus.STORED] * is_lost
     queued = session.execute(
@@ -49,14 +49,14 @@ def queue(
     return new_jobs.add(session, NewJob(spec=SuspectSpec(), owner=owner, name=name, dataset_id=dataset_id))
 
 
-def queue_unasked(session: Session, dataset_id: str) -> JobRow | None:
-    """Queue the same job for nobody, for a new version; None if it has the content of an earlier one."""
+def queue_internally(session: Session, dataset_id: str) -> JobRow | None:
+    """Queue the job as an internal one, for a new version. None if the version has the content of an earlier one."""
     is_known = session.scalar(select(DatasetRow.same_as.is_not(None)).where(DatasetRow.id == dataset_id))
-    return None if is_known else queue(session, NOBODY, dataset_id)
+    return None if is_known else queue(session, NO_OWNER, dataset_id)
 
 
 def find_newest_job(session: Session, dataset_id: str) -> JobRow | None:
-    """The last job that was to find the dataset's wrong labels."""
+    """Find the last job that searched for the dataset's wrong labels."""
     return session.scalars(
         select(JobRow)
         .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.SUSPECT)
@@ -68,12 +68,12 @@ def find_newest_job(session: Session, dataset_id: str) -> JobRow | None:
 def mark_stored(
     session: Session, held: HeldAttempt, dataset_id: str, digests: Mapping[str, FileDigest] = MappingProxyType({})
 ) -> JobStatus:
-    """End the job well, unless it was cancelled: the dataset's suspected labels are in the blob store.
+    """End the job as succeeded, unless it was cancelled. The suspected labels must be in the blob store.
 
-    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
-        digests: of their file, by its key.
+        digests: the digest of their file, by key.
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """

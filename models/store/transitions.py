@@ -1,4 +1,4 @@
-"""The one function that changes a job's status, and what follows the end of a job of each kind."""
+"""The only function that changes a job's status, and the follow-up work when a job of each kind ends."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -32,10 +32,10 @@ def move(
     failures: int | None = None,
     backoff_s: float = 0.0,
 ) -> JobStatus:
-    """Compare and swap a row that this transaction has read: its state, attempt and request must be as read.
+    """Change a job's status by compare-and-set. Its status, attempt and request must still be as this transaction read.
 
     Raises:
-        ImpossibleTransition: if the table of transitions has no such row.
+        ImpossibleTransition: if the transition is not allowed.
         LeaseLost: if the row has changed since it was read.
     """
     event = get_event_after_request(event, row.request)
@@ -113,7 +113,7 @@ def _add_event(
         message = KINDS[row.kind].success_message
         events.add(session, row.id, "job.succeeded", message, data={"stop_reason": reason})
     elif status is JobStatus.CANCELLED:
-        message = f"Cancelled.{' Whole epochs are kept.' if row.kind is JobKind.TRAIN else ''}"
+        message = f"Cancelled.{' Complete epochs are kept.' if row.kind is JobKind.TRAIN else ''}"
         events.add(session, row.id, "job.cancelled", message, data={"attempt": row.attempt})
     elif status is JobStatus.FAILED:
         detail = error["detail"] if error else ""
@@ -121,12 +121,12 @@ def _add_event(
 
 
 def get_now(session: Session) -> datetime:
-    """The database's clock."""
+    """Get the database's time."""
     return session.scalar(select(db_now()))  # type: ignore[return-value]  # never null
 
 
 def count_seconds_since(session: Session, moment: datetime | None) -> float:
-    """Seconds by the database's clock; 0 for None."""
+    """Count the seconds since a time, by the database's clock. None gives 0."""
     return 0.0 if moment is None else max(0.0, (get_now(session) - moment).total_seconds())
 
 
@@ -134,7 +134,7 @@ Error = dict[str, Any]
 
 
 def _note_training_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
+    """Summarize the epochs of a training that ended without its worker, and advance its study."""
     summary = metrics.get_best_epochs(session, job.id)
     if summary.best is not None:
         without = update(JobRow).where(JobRow.id == job.id, JobRow.summary.is_(None))
@@ -144,7 +144,7 @@ def _note_training_end(session: Session, job: JobRow, status: JobStatus, error: 
 
 
 def _note_evaluation_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """A study whose winner could not be measured on test is answered without."""
+    """Advance the study, which does without test figures if the evaluation failed."""
     if job.study_id is None:
         return
     if status is not JobStatus.SUCCEEDED:
@@ -153,37 +153,37 @@ def _note_evaluation_end(session: Session, job: JobRow, status: JobStatus, error
 
 
 def _reject_dataset(session: Session, job: JobRow, error: Error | None) -> None:
-    """Reject the dataset that a job was to make; otherwise it would stay in `checking` for ever."""
+    """Reject the dataset that a job failed to make. Otherwise it would stay in `checking` forever."""
     reject_ingested(session, job.dataset_id, error)
 
 
 def _give_up_relations(session: Session, job: JobRow, error: Error | None) -> None:
-    """A dataset whose copies could not be found is used without them: nobody queues the job again."""
+    """Mark the dataset's copies as unknown. It is used without them, and the job is not queued again."""
     waits = (DatasetRow.id == job.dataset_id, DatasetRow.relations_status == RelationsStatus.QUEUED)
     session.execute(update(DatasetRow).where(*waits).values(relations_status=RelationsStatus.FAILED))
 
 
 def _give_up_suspects(session: Session, job: JobRow, error: Error | None) -> None:
-    """Whoever asked for the suspected labels hears that there are none, and may ask again."""
+    """Mark the search for wrong labels as failed. Clients may request it again."""
     waits = (DatasetRow.id == job.dataset_id, DatasetRow.suspects_status == SuspectsStatus.QUEUED)
     session.execute(update(DatasetRow).where(*waits).values(suspects_status=SuspectsStatus.FAILED))
 
 
 def _give_up_export(session: Session, job: JobRow, error: Error | None) -> None:
-    """Whoever asked for the model hears why there is none, and may order it again."""
+    """Mark the export as failed, with the reason. Clients may order it again."""
     why = error or {"code": "cancelled", "detail": "Its export was cancelled."}
     waits = (ExportRow.export_job_id == job.id, ExportRow.job_id == job.spec["job_id"])
     session.execute(update(ExportRow).where(*waits).values(status=ExportStatus.FAILED, error=why))
 
 
 def _reject_model(session: Session, job: JobRow, error: Error | None) -> None:
-    """Reject the model that a job was to read; otherwise it would stay in `checking` for ever."""
+    """Reject the model that a job failed to read. Otherwise it would stay in `checking` forever."""
     why = error or {"code": ModelRejectionCode.CANCELLED.value, "detail": "The check was cancelled."}
-    said, model_id = {"code": why["code"], "detail": why["detail"]}, job.spec["model"]
+    shown, model_id = {"code": why["code"], "detail": why["detail"]}, job.spec["model"]
     is_checked = (ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
-    reject = update(ModelRow).where(*is_checked).values(status=ModelStatus.REJECTED, error=said)
+    reject = update(ModelRow).where(*is_checked).values(status=ModelStatus.REJECTED, error=shown)
     if session.scalar(reject.returning(ModelRow.id)) is not None:
-        events.add(session, model_id, "model.rejected", said["detail"], level="error", data={"error": said})
+        events.add(session, model_id, "model.rejected", shown["detail"], level="error", data={"error": shown})
 
 
 AfterEnd = Callable[[Session, JobRow, JobStatus, Error | None], None]
@@ -198,7 +198,7 @@ def _unless_succeeded(give_up: Callable[[Session, JobRow, Error | None], None]) 
 
 
 def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """Nothing else waits for its end."""
+    """Nothing else depends on the end of such a job."""
 
 
 AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(

@@ -1,4 +1,4 @@
-"""Uploads of datasets: announced, and received whole, which queues the ingest."""
+"""Uploads of datasets: announced first, then received, which queues the ingest."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from models.store.datasets import make_rejection, move_datasets, reject_datasets
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow
 
-# How long the upload of an announced dataset may take to come.
+# How long after its announcement an upload may arrive.
 ANNOUNCED_FOR_S = 24 * 3600
 
 
 def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
-    """A new version under the spec's name, waiting for its upload. Raises QuotaExceeded, OwnerSuspended."""
+    """Add a new version under the spec's name that waits for its upload. Raises QuotaExceeded, OwnerSuspended."""
     quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS)
     return add_version(session, owner, spec, DatasetStatus.UPLOADING, "Waiting for its upload.")
 
@@ -35,8 +35,8 @@ def add_version(
     derived_from: dict[str, Any] | None = None,
     changes: dict[str, Any] | None = None,
 ) -> DatasetRow:
-    """The row of a new version under the spec's name, and its first event, which says `message`."""
-    statements.lock(session, "dataset", owner, spec.name)  # two versions at once must not get one number
+    """Add the row of a new version under the spec's name, and its first event, with `message`."""
+    statements.lock(session, "dataset", owner, spec.name)  # two versions at once must not get the same number
     newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
     row = session.scalars(
         insert(DatasetRow)
@@ -59,7 +59,7 @@ def add_version(
 
 
 def get_owned_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
-    """The owner's own dataset of that name or id.
+    """Find the owner's own dataset by name or id.
 
     Raises:
         DatasetNotFound, DatasetIsBundled.
@@ -82,14 +82,14 @@ def receive(
     max_runtime_s: float,
     size_bytes: int | None = None,
 ) -> tuple[DatasetRow, bool]:
-    """The upload lies whole under `key`: queue its ingest, and give back the dataset and whether one is needed.
+    """Queue the ingest of a complete upload under `key`. Returns the dataset, and whether an ingest was queued.
 
-    The same bytes again change nothing: none is needed then, and the caller deletes what it has just stored.
+    The same bytes again queue no ingest, and the caller deletes the new upload.
 
     Raises:
         QuotaExceeded, OwnerSuspended.
-        DatasetNotFound: it was deleted meanwhile.
-        UploadFinished: other bytes came before, or these come too late.
+        DatasetNotFound: if it was deleted in the meantime.
+        UploadFinished: if other bytes arrived before, or if these are too late.
     """
     quotas.require_room(session, owner, *quotas.OF_UPLOADS)
     row = session.scalars(
@@ -108,7 +108,7 @@ def receive(
         row.status,
         DatasetEvent.RECEIVE,
         DatasetRow.id == row.id,
-        message="The upload is complete; a worker will ingest it.",
+        message="The upload is complete. A worker will ingest it.",
         upload_key=key,
         upload_sha256=sha256,
         beside_bytes=size_bytes,
@@ -127,11 +127,11 @@ def receive(
 
 
 def reject_unsent(session: Session) -> list[str]:
-    """Reject datasets whose upload has not come within a day of their announcement; gives their ids.
+    """Reject datasets whose upload has not arrived within a day of their announcement. Returns their ids.
 
-    What a broken upload may have left in the blob store is removed as that of any rejected dataset is.
+    Files left by a broken upload are removed like those of any rejected dataset.
     """
-    detail = f"No upload came within {ANNOUNCED_FOR_S // 3600} hours. POST /v1/datasets makes the next version."
+    detail = f"No upload arrived within {ANNOUNCED_FOR_S // 3600} hours. POST /v1/datasets creates the next version."
     return reject_datasets(
         session,
         DatasetStatus.UPLOADING,

@@ -1,4 +1,4 @@
-"""Versions of datasets that are derived from others, queued for a worker at once; images that were told apart."""
+"""Derives versions of datasets from others, and records images that were marked as different."""
 
 from collections.abc import Sequence
 
@@ -22,10 +22,10 @@ from models.tables import DatasetRow
 
 
 def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, max_runtime_s: float) -> DatasetRow:
-    """Queue a new version of a dataset that the owner sees, with changes; gives the version.
+    """Queue a new version, with changes, of a dataset that the owner sees. Returns the version.
 
-    Of a bundled dataset it is a version of the owner's own dataset of that name. The content that it is made from
-    stays until the job has ended, also where the dataset is deleted meanwhile.
+    A version derived from a bundled dataset belongs to the owner's dataset of that name. The source's content is kept
+    until the job has ended, even if the source is deleted.
 
     Raises:
         DatasetNotFound, DatasetNotReady.
@@ -55,7 +55,7 @@ def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, m
 
 
 def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
-    """Raises InvalidSpec if the changes do not fit the version."""
+    """Raise InvalidSpec if the changes do not fit the version."""
     height, width, channels = base.shape or (0, 0, 0)
     refused = list_refusals(
         changes,
@@ -68,7 +68,7 @@ def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
 
 
 def _lock_base(session: Session, owner: str, reference: str) -> DatasetRow:
-    """The version that is changed, locked so that nobody deletes it before the job is queued."""
+    """Lock the source version, so that it is not deleted before the job is queued."""
     found = datasets.find(session, owner, reference)
     if found is None:
         raise DatasetNotFound(reference)
@@ -81,31 +81,31 @@ def _lock_base(session: Session, owner: str, reference: str) -> DatasetRow:
 
 
 def _make_spec(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetSpec:
-    """What was said of the base's upload, under the new name, and with the new cut where there is one."""
-    said = DatasetSpec(name=base.name) if base.spec is None else DatasetSpec.model_validate(base.spec)
-    splits = SplitSpec(test=said.splits.test, validation=said.splits.validation, seed=said.splits.seed)
+    """Make the spec of the new version from that of the base, with the new name and, if requested, the new splits."""
+    spec = DatasetSpec(name=base.name) if base.spec is None else DatasetSpec.model_validate(base.spec)
+    splits = SplitSpec(test=spec.splits.test, validation=spec.splits.validation, seed=spec.splits.seed)
     if changes.resplit:
-        anew = changes.resplit if isinstance(changes.resplit, ResplitSpec) else ResplitSpec()
-        given = anew.model_dump(exclude_none=True)
+        resplit = changes.resplit if isinstance(changes.resplit, ResplitSpec) else ResplitSpec()
+        given = resplit.model_dump(exclude_none=True)
         splits = splits.model_copy(update={"existing": "merge", **given})
-    return said.model_copy(update={"name": name, "description": base.description, "splits": splits})
+    return spec.model_copy(update={"name": name, "description": base.description, "splits": splits})
 
 
 MAX_REFUSALS = 20
 
 
 def find_different(session: Session, dataset_id: str) -> list[tuple[int, int]]:
-    """The pairs of a version, positions in it, in order."""
+    """Find the pairs of positions that were marked as different in a version, in order."""
     stored = session.scalar(select(DatasetRow.different).where(DatasetRow.id == dataset_id))
     return [(first, other) for first, other in stored or ()]
 
 
 def note_different(session: Session, owner: str, reference: str, spec: DifferentSpec) -> DatasetRow:
-    """Remember pairs of images as different ones, or forget that; gives the version.
+    """Mark pairs of images as different, or remove the marks. Returns the version.
 
     Raises:
         DatasetNotFound, DatasetNotReady.
-        NoAudit: the dataset comes with the service.
+        NoAudit: if the dataset is bundled.
         InvalidSpec: if there is no such image, or if the version would have too many pairs.
     """
     found = datasets.find(session, owner, reference)
@@ -114,7 +114,7 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
     if found.owner is None:
         raise NoAudit(found.name)
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
-    datasets.require_content(row, "images to tell apart")
+    datasets.require_content(row, "images to mark as different")
     images = sum(split["count"] for split in (row.splits or {}).values())
     refused = [
         FieldError(make_pointer(("pairs", place)), _explain_refusal(pair, images))
@@ -127,8 +127,8 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
     left = sorted(known | named if spec.different else known - named)
     if len(left) > MAX_DIFFERENT:
         detail = (
-            f"{row.name}@{row.version} would remember {len(left):,} pairs; at most {MAX_DIFFERENT:,} are possible. "
-            "Leave images out that cannot be told apart, or split the dataset."
+            f"{row.name}@{row.version} would have {len(left):,} marked pairs; expected at most {MAX_DIFFERENT:,}. "
+            "Exclude images that look the same, or split the dataset."
         )
         raise InvalidSpec(detail, errors=[FieldError("/pairs", detail)])
     row.different = [list(pair) for pair in left] or None
@@ -138,7 +138,7 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
 
 def _explain_refusal(pair: Sequence[int], images: int) -> str:
     if pair[0] == pair[1]:
-        return f"Image {pair[0]} is named twice: a pair is two images, such as [3, 8]."
+        return f"Image {pair[0]} is named twice. A pair has two different images, such as [3, 8]."
     if max(pair) >= images:
-        return f"There is no image {max(pair)}: the version has {images:,}, counted from 0."
+        return f"There is no image {max(pair)}. The version has {images:,} images, counted from 0."
     return ""

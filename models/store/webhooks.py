@@ -1,6 +1,6 @@
-"""Webhooks of an owner: add, change, rotate, remove; how attempts at them end, and when one is disabled.
+"""Webhooks: added, changed and removed by owners, and disabled when their attempts keep failing.
 
-Secrets are sealed and not hashed: each message is signed.
+Secrets are encrypted instead of hashed, because each message is signed with them.
 """
 
 import base64
@@ -21,7 +21,7 @@ from models.store import events
 from models.store.outbox import DELIVERED, FAILED, PENDING, ClaimedDelivery, give_up
 from models.tables import DeliveryRow, WebhookRow
 
-# How a secret begins that is not sealed.
+# The prefix of a secret that is not encrypted.
 IN_CLEAR = "whsec_"
 
 
@@ -35,10 +35,10 @@ def add(
     enabled: bool,
     made_by: str | None = None,
 ) -> WebhookRow:
-    """Make a webhook, with a new secret.
+    """Create a webhook with a new secret.
 
     Args:
-        made_by: the key that asks for it.
+        made_by: the key of the request.
     """
     row = insert(WebhookRow).values(
         id=make_id("wh"),
@@ -54,12 +54,12 @@ def add(
 
 
 def list_of_owner(session: Session, owner: str) -> Sequence[WebhookRow]:
-    """The owner's webhooks, oldest first."""
+    """List the owner's webhooks, oldest first."""
     return session.scalars(select(WebhookRow).where(WebhookRow.owner == owner).order_by(WebhookRow.id)).all()
 
 
 def find(session: Session, owner: str, webhook_id: str, *, lock: bool = False) -> WebhookRow:
-    """The owner's webhook. Raises WebhookNotFound."""
+    """Find the owner's webhook. Raises WebhookNotFound."""
     query = select(WebhookRow).where(WebhookRow.id == webhook_id, WebhookRow.owner == owner)
     row = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if row is None:
@@ -68,7 +68,7 @@ def find(session: Session, owner: str, webhook_id: str, *, lock: bool = False) -
 
 
 def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, Any]) -> WebhookRow:
-    """Change `url`, `events`, `enabled`. What waits to be sent to one that is disabled is given up.
+    """Change `url`, `events` and `enabled`. Disabling a webhook fails its waiting deliveries.
 
     Raises:
         WebhookNotFound.
@@ -86,11 +86,11 @@ def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, 
 
 
 def disable_made_by(session: Session, key_ids: Collection[str]) -> None:
-    """Disable the webhooks that these keys have made, and give up what waits to be sent to them."""
+    """Disable the webhooks created with these keys, and fail their waiting deliveries."""
     disabled = session.scalars(
         update(WebhookRow)
         .where(WebhookRow.made_by.in_(key_ids), WebhookRow.enabled)
-        .values(enabled=False, disabled_reason="The key that made it was revoked.")
+        .values(enabled=False, disabled_reason="The key that created it was revoked.")
         .returning(WebhookRow.id)
     ).all()
     for webhook_id in disabled:
@@ -98,10 +98,10 @@ def disable_made_by(session: Session, key_ids: Collection[str]) -> None:
 
 
 def seal_secrets(session: Session, box: SecretBox) -> None:
-    """Seal what an earlier release has stored in clear."""
+    """Encrypt secrets that an earlier release stored in clear text."""
     in_clear = or_(WebhookRow.secret.startswith(IN_CLEAR), WebhookRow.previous_secret.startswith(IN_CLEAR))
     for row in session.scalars(select(WebhookRow).where(in_clear).with_for_update()):
-        # One that was rotated by this release before this ran has only the old one in clear.
+        # If this release rotated the secret before this ran, only the old secret is in clear text.
         if row.secret.startswith(IN_CLEAR):
             row.secret = box.seal(row.secret)
         if row.previous_secret is not None and row.previous_secret.startswith(IN_CLEAR):
@@ -109,7 +109,7 @@ def seal_secrets(session: Session, box: SecretBox) -> None:
 
 
 def rotate(session: Session, box: SecretBox, owner: str, webhook_id: str) -> WebhookRow:
-    """Give the webhook a new secret; the old one signs beside it for a day. Raises WebhookNotFound."""
+    """Replace the webhook's secret. For a day, the old one signs, too. Raises WebhookNotFound."""
     row = find(session, owner, webhook_id, lock=True)
     session.execute(
         update(WebhookRow)
@@ -134,18 +134,18 @@ def _make_secret() -> str:
 
 
 STATUS_GONE = 410
-# A delivery's log holds its latest attempts.
+# How many attempts a delivery's log keeps.
 LOGGED_ATTEMPTS = 20
 
 
 def settle(
     session: Session, due: ClaimedDelivery, now: datetime, *, status: int | None, error: str | None, milliseconds: int
 ) -> str | None:
-    """Note how an attempt ended, and when the next one is; gives the delivery's status.
+    """Record the result of an attempt, and schedule the next one. Returns the delivery's status.
 
-    None, and nothing is noted, if the delivery was asked for again, claimed by another sender, or deleted since.
+    Does nothing and returns None if the delivery was requested again, claimed by another sender, or deleted.
     """
-    # The webhook first, as whoever changes or deletes it has it.
+    # The webhook is locked first, in the same order as by changes and deletions.
     webhook = session.scalars(
         select(WebhookRow).where(WebhookRow.id == due.webhook_id).with_for_update(key_share=True)
     ).one_or_none()
@@ -181,7 +181,7 @@ def settle(
 
 
 def _count(webhook: WebhookRow, now: datetime, *, has_arrived: bool, status: int | None) -> str | None:
-    """Count failures since the last success; gives why the webhook is to be disabled, or None."""
+    """Count failures since the last success. Returns the reason to disable the webhook, or None."""
     if has_arrived:
         webhook.failures, webhook.failing_since = 0, None
         return None
@@ -191,12 +191,12 @@ def _count(webhook: WebhookRow, now: datetime, *, has_arrived: bool, status: int
         return "Its receiver answered 410 Gone."
     hours = (now - webhook.failing_since).total_seconds() / 3600
     if is_broken(webhook.failures, 3600 * hours):
-        return f"{webhook.failures} attempts have failed on end in {hours:.0f} hours."
+        return f"{webhook.failures} attempts in a row failed within {hours:.0f} hours."
     return None
 
 
 def _disable(session: Session, webhook: WebhookRow, why: str) -> None:
-    """Disable a webhook, give up what waits for it, and tell its owner by an event."""
+    """Disable a webhook, fail its waiting deliveries, and notify its owner by an event."""
     if not webhook.enabled:
         return
     webhook.enabled, webhook.disabled_reason = False, why

@@ -1,4 +1,4 @@
-"""What workers have, as each of them says from time to time: memory for their jobs, and GPUs."""
+"""The memory and GPUs of workers, which report them from time to time."""
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -8,13 +8,13 @@ from heldout.work.memory import WorkerMemory, could_hold
 from models.database import db_now
 from models.tables import CalibrationRow, JobRow, WorkerMemoryRow
 
-# Workers that have said nothing for so long do not count.
+# Workers that have not reported for this long are ignored.
 KNOWN_FOR_S = 24 * 3600
 FORGOTTEN_AFTER_S = 2 * KNOWN_FOR_S
 
 
 def report(session: Session, worker: str, memory: WorkerMemory) -> None:
-    """Note what a worker has now. Rows of workers that are long gone go."""
+    """Record a worker's memory. Deletes rows of workers that have not reported for long."""
     values = {"memory_bytes": memory.total_bytes, "resident_bytes": memory.resident_bytes, "seen_at": db_now()}
     reported = session.scalar(
         update(WorkerMemoryRow)
@@ -28,7 +28,7 @@ def report(session: Session, worker: str, memory: WorkerMemory) -> None:
 
 
 def find_largest(session: Session) -> WorkerMemory | None:
-    """The worker that has the most; None where none is known of."""
+    """Find the memory of the worker with the most memory. None if no worker is known."""
     row = session.execute(
         select(WorkerMemoryRow.memory_bytes, WorkerMemoryRow.resident_bytes)
         .where(WorkerMemoryRow.seen_at >= db_now(-KNOWN_FOR_S))
@@ -39,16 +39,16 @@ def find_largest(session: Session) -> WorkerMemory | None:
 
 
 def compute_reservable(session: Session, needed_bytes: int) -> int:
-    """What to reserve for a job that needs so much: never more than the largest worker could hold."""
+    """Compute the memory to reserve for a job, capped by the largest worker's memory."""
     most = find_largest(session)
     return needed_bytes if most is None else most.cap(needed_bytes)
 
 
 def is_short(session: Session, needed_bytes: int) -> bool:
-    """Whether a job that needs so much waits for memory, whichever slots are free.
+    """Whether a job is waiting for memory, whether or not slots are free.
 
-    Workers with jobs have what those leave. Of one without jobs nobody knows whether it still runs: it would have
-    taken the job. Where all are without, only what none of them could hold waits for memory.
+    Workers with jobs have the rest of their memory free. A worker without jobs may be dead: otherwise it would have
+    taken the job. If no worker has jobs, a job waits for memory only if none of them could ever hold it.
     """
     running = (JobRow.worker == WorkerMemoryRow.worker, JobRow.status == JobStatus.RUNNING)
     taken = select(func.sum(func.coalesce(JobRow.memory_bytes, 0))).where(*running).scalar_subquery()
@@ -62,24 +62,24 @@ def is_short(session: Session, needed_bytes: int) -> bool:
 
 
 GPU = "gpu"
-# A worker that has said nothing for so long is taken to be gone.
+# A worker that has not reported for this long is considered gone.
 GPUS_SEEN_S = 120.0
 
 
 def note_gpus(session: Session, host: str, count: int) -> None:
-    """A worker on this machine has so many GPUs, and lives."""
+    """Record that the worker of this machine is alive and has this many GPUs."""
     at = session.scalar(select(db_now()))
     session.merge(CalibrationRow(host=host, device=GPU, facts={"gpus": count}, speed={}, measured_at=at))
     session.flush()
 
 
 def forget_gpus(session: Session, host: str) -> None:
-    """The worker of this machine ends."""
+    """Forget the GPUs of this machine, because its worker ends."""
     session.execute(delete(CalibrationRow).where(CalibrationRow.host == host, CalibrationRow.device == GPU))
 
 
 def find_most_gpus(session: Session) -> int:
-    """How many GPUs a job can have at most: those of the living worker that has most of them; 0 without any."""
+    """Get the most GPUs of any live worker, which limits a job's GPUs. 0 without any."""
     facts = session.scalars(
         select(CalibrationRow.facts).where(
             CalibrationRow.device == GPU, CalibrationRow.measured_at > db_now(-GPUS_SEEN_S)

@@ -1,1 +1,1 @@
-"""Rows as the views that the API answers, one file for each resource."""
+"""Builds the API's views from rows, one file per resource."""

@@ -1,4 +1,4 @@
-"""The stored scores of a job's kept weights as the view of its confusion matrices."""
+"""Builds the view of confusion matrices from the stored scores of a job's kept weights."""
 
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.evaluation import StoredSplitScores as StoredSplit
@@ -8,27 +8,27 @@ from models.views.dataset import get_thumbnail_route
 
 
 def build_confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:
-    """The scores as clients see them: classes by name, and each recall beside that of training.
+    """Build the view, with class names, and the gap of each recall to that of training.
 
     Args:
-        dataset_id: of the dataset whose images the job has answered.
+        dataset_id: the dataset that the images belong to.
     """
     train = stored.splits["train"]
     return ConfusionView(
         object="confusion",
         classes=list(stored.classes),
         splits={
-            name: _split_view(split, stored.classes, None if name == "train" else train, dataset_id)
+            name: _build_split_view(split, stored.classes, None if name == "train" else train, dataset_id)
             for name, split in stored.splits.items()
         },
     )
 
 
-def _split_view(
+def _build_split_view(
     split: StoredSplit, classes: tuple[str, ...], train: StoredSplit | None, dataset_id: str
 ) -> SplitScores:
     def compute_gap(place: int) -> float | None:
-        """Recall in training less recall here."""
+        """Compute the recall in training minus the recall in this split."""
         trained, here = None if train is None else train.per_class[place].recall, split.per_class[place].recall
         return None if trained is None or here is None else trained - here
 

@@ -1,4 +1,4 @@
-"""A dataset's row as its view."""
+"""Builds the view of a dataset."""
 
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.views.base import make_view
@@ -7,9 +7,9 @@ from models.tables import DatasetRow
 
 
 def build_dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
-    """The dataset as clients see it; the digest is of its checked content, so only a ready one has it.
+    """Build the view of a dataset. Only a ready dataset has a digest, because it is that of the checked content.
 
-    with_changes: what a derived version changed; it may name thousands of images, so lists and webhooks have null.
+    with_changes: whether to include a derived version's changes, which may name thousands of images.
     """
     derived_from = row.derived_from
     if derived_from is not None:
@@ -26,5 +26,5 @@ def build_dataset_view(row: DatasetRow, *, with_changes: bool = True) -> Dataset
 
 
 def get_thumbnail_route(dataset_id: str, index: int) -> str:
-    """The route of an image's picture."""
+    """Get the route of an image's picture."""
     return f"/v1/datasets/{dataset_id}/preview/{index}"

@@ -1,4 +1,4 @@
-"""Rows of uploaded models and of their evaluations as views."""
+"""Builds the views of uploaded models and their evaluations."""
 
 from heldout.lifecycle.job import get_shown_status
 from heldout.spec.model_facts import ModelFacts
@@ -13,7 +13,6 @@ from models.views.job import build_dataset_reference
 
 
 def build_evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measurement | None) -> EvaluationView:
-    """The evaluation as clients see it."""
     headline, summary = describe_evaluation(row.status, measured)
     return make_view(
         EvaluationView,
@@ -31,12 +30,11 @@ def build_evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measuremen
     )
 
 
-# What the file says: null until it was read.
+# Facts from the model's file, which are null until it was read.
 _OF_FILE = {*ModelFacts.model_fields, "gives", "classes"} & ModelView.model_fields.keys()
 
 
 def build_model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
-    """The model as clients see it."""
     facts = None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers if with_layers else None)
     of_file = {name: getattr(facts, name, None) for name in _OF_FILE}
     if not with_layers:

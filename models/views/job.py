@@ -1,4 +1,4 @@
-"""A job's row as its view, and the columns that the view needs."""
+"""Builds the view of a job, and selects the columns that it needs."""
 
 from sqlalchemy.orm import load_only
 
@@ -6,15 +6,15 @@ from heldout.lifecycle.job import get_shown_status
 from heldout.spec.job import JobSpec
 from heldout.views.base import make_view
 from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
-from models.specs import plan_of, read_training_spec
+from models.specs import make_plan, read_training_spec
 from models.tables import DatasetRow, JobRow
 
-# Columns with the name of a field of the view, and those that its other fields are made of.
+# Columns named like fields of the view, and those that other fields are computed from.
 _NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id", "backbone"}
 JOB_COLUMNS = tuple(column.key for column in JobRow.__mapper__.column_attrs if column.key in _NEEDED)
 DATASET_COLUMNS = (*DatasetReference.model_fields, "shape", "classes")
 
-# Options of a query for jobs with their datasets: all other columns, which cost more than these, raise when read.
+# Options for queries of jobs with their datasets. Reading any other column, which would be expensive, raises.
 JOB_VIEW_ONLY = (
     load_only(*(getattr(JobRow, column) for column in JOB_COLUMNS), raiseload=True),
     load_only(*(getattr(DatasetRow, column) for column in DATASET_COLUMNS), raiseload=True),
@@ -22,7 +22,7 @@ JOB_VIEW_ONLY = (
 
 
 def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
-    """The job as clients see it. Raises SpecUnreadable."""
+    """Build the view of a job. Raises SpecUnreadable."""
     spec = read_training_spec(job)
     return make_view(
         JobView,
@@ -44,15 +44,15 @@ def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
 def build_listed_job_view(
     job: JobRow, dataset: DatasetRow, *, curve: JobCurveView | None, queue_position: int | None
 ) -> ListedJobView:
-    """The job as a list shows it. Raises SpecUnreadable."""
+    """Build the view of a job in a list. Raises SpecUnreadable."""
     return make_view(ListedJobView, build_job_view(job, dataset), curve=curve, queue_position=queue_position)
 
 
 def _count_trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
-    plan = plan_of(dataset, spec, job.backbone)
+    plan = make_plan(dataset, spec, job.backbone)
     return None if plan is None else plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
 
 
 def build_dataset_reference(dataset: DatasetRow) -> DatasetReference:
-    """The dataset as a job or an audit names it."""
+    """Build the reference to a dataset in other views."""
     return make_view(DatasetReference, dataset)

@@ -1,4 +1,4 @@
-"""Counted reads of held-out labels as their view."""
+"""Builds the view of the ledger."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,19 +18,19 @@ def build_ledger_view(
     fold_reads: int,
     has_more: bool,
 ) -> LedgerView:
-    """The ledger of a ready dataset, as its caller sees it."""
+    """Build the caller's ledger of a ready dataset."""
     splits = dataset.splits or {}
-    said = [
+    sentences = [
         explain_reads(name, splits[name]["count"], totals[name], earlier[name])
         for name in HELD_OUT
         if splits[name]["count"]
     ]
     if fold_reads:
-        said.append(explain_fold_reads(fold_reads))
+        sentences.append(explain_fold_reads(fold_reads))
     return LedgerView(
         object="ledger",
         dataset=build_dataset_reference(dataset),
-        explanation=" ".join(said),
+        explanation=" ".join(sentences),
         fold_reads=fold_reads,
         splits=LedgerSplitsView(
             **{
@@ -46,14 +46,14 @@ def build_ledger_view(
         ),
         entries=LabelReadPage(
             object="list",
-            data=[_read_view(row) for row in page],
+            data=[_build_read_view(row) for row in page],
             has_more=has_more,
             next=page[-1].id if has_more else None,
         ),
     )
 
 
-def _read_view(row: LabelReadRow) -> LabelReadView:
+def _build_read_view(row: LabelReadRow) -> LabelReadView:
     return make_view(
         LabelReadView,
         row,

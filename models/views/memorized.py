@@ -1,4 +1,4 @@
-"""The images that were hardest to learn as their view, and what that means in words."""
+"""Builds the view of the images that were hardest to learn."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,24 @@ from models.memorized import HardImages
 from models.views.dataset import get_thumbnail_route
 
 EXPLANATION = (
-    "The images that were hardest to learn. A high sum of losses means that an image is hard, unlike the others of its "
-    "class, or wrongly labelled: look at the first ones."
+    "The images that were hardest to learn. A high sum of losses means that an image is hard, unlike others of its "
+    "class, or wrongly labeled: look at the first ones."
 )
 NOT_KEPT = (
-    "This job kept no losses of its training images: it measured them at the end alone (evaluation.train: final), or "
-    "an earlier release began it. Train it once more to see which images were hardest to learn."
+    "This job did not record the losses of its training images, because it measured them only at the end "
+    "(evaluation.train: final) or was started by an earlier release. Train it again to see the hardest images."
 )
 
 
 def build_memorized_page(
     found: HardImages | None, classes: Sequence[str], dataset_id: str, after: int
 ) -> MemorizedPage:
-    """One page of a job's training images.
+    """Build one page of a job's training images.
 
     Args:
-        found: None where no sums were kept.
-        classes: their names, by position.
-        dataset_id: of the dataset that the job has trained on.
+        found: None if the job recorded no sums.
+        classes: class names by position.
+        dataset_id: the dataset that the job trained on.
     """
     if found is None:
         return MemorizedPage(

@@ -1,4 +1,4 @@
-"""A study's row as its view."""
+"""Builds the view of a study."""
 
 from pydantic import ValidationError
 
@@ -11,12 +11,12 @@ from heldout.words.study_answers import describe_study, explain_base_ensemble
 from models.tables import DatasetRow, StudyRow
 from models.views.job import build_dataset_reference
 
-# Parts of `found` with the name of a field of the view.
+# Parts of `found` named like fields of the view.
 _FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
 
 
 def build_study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
-    """The study as clients see it. Raises SpecUnreadable."""
+    """Build the view of a study. Raises SpecUnreadable."""
     plan = study.plan
     waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None
     try:

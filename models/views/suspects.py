@@ -1,4 +1,4 @@
-"""The suspected labels of a dataset as their view, and what they say in words."""
+"""Builds the view of a dataset's suspected labels, with explanations."""
 
 from typing import Literal
 
@@ -19,31 +19,31 @@ from models.tables import DatasetRow, JobRow
 from models.views.dataset import get_thumbnail_route
 from models.views.job import build_dataset_reference
 
-# Probability above which a suggestion is better than the label.
+# Above this probability, the suggestion is better than the label.
 LIKELY_WRONG = 0.5
 _SPLIT_WORDS = {"train": "training", "validation": "validation"}
 
 
 def build_waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
-    """While the search waits or runs."""
+    """Build the view while the search is queued or running."""
     is_running = job is not None and job.attempt_started_at is not None and job.worker is not None
     status: Literal["queued", "running"] = "running" if is_running else "queued"
     name = f"{dataset.name}@{dataset.version}"
-    waits = f"{name} waits for its turn: trainings come first."
-    said = f"The labels of {name} are being judged." if is_running else waits
-    return _build_empty_view(dataset, status, f"{said} Ask again in a while.")
+    waits = f"The search in {name} is queued. Trainings come first."
+    explanation = f"The labels of {name} are being checked." if is_running else waits
+    return _build_empty_view(dataset, status, f"{explanation} Try again in a while.")
 
 
 def build_failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
-    """After a search that ended without a result."""
+    """Build the view after a search without a result."""
     error = None if job is None or job.error is None else JobErrorView.model_validate(job.error)
     why = "It was cancelled." if error is None else error.detail
-    said = f"The search for wrong labels failed: {why} With ?again=true it is tried once more."
-    return _build_empty_view(dataset, "failed", said, error)
+    explanation = f"The search for wrong labels failed: {why} ?again=true repeats it."
+    return _build_empty_view(dataset, "failed", explanation, error)
 
 
 def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit: int) -> SuspectsView:
-    """One page of what was found."""
+    """Build one page of the result."""
     shown = stored.suspects[after : after + limit]
     has_more = after + len(shown) < len(stored.suspects)
     classes = dataset.classes or []
@@ -56,7 +56,7 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
         images=stored.images,
         verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
         wrong=_build_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
-        splits={split: _split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
+        splits={split: _build_split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
         search=make_view(
             SearchView,
             stored,
@@ -74,24 +74,23 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
 
 
 def explain_suspects(stored: StoredSuspects) -> str:
-    """What was found, for somebody who looks at the images next."""
+    """Explain the result to someone who will look at the images next."""
     if stored.verdict is None:
         return (
-            "This search was made by an earlier release, which did not check how well it can tell. "
-            "Search again with ?again=true for a count. Until then these are only the oddest images."
+            "This search was made by an earlier release, which did not check its own accuracy. "
+            "Search again with ?again=true for a count. Until then, these are only the oddest images."
         )
     if stored.disagreeing_split is not None:
         return _describe_disagreement(stored.disagreeing_split)
     if not stored.can_tell or stored.wrong is None:
         return (
-            f"{_describe_too_hard(stored)} The oddest images are shown as a curiosity; most of their labels may be "
-            "right."
+            f"{_describe_too_hard(stored)} The oddest images are shown anyway, but most of their labels may be right."
         )
-    return f"{_count_in_words(stored)} {_suggest_next_step(stored)}"
+    return f"{_describe_count(stored)} {_suggest_next_step(stored)}"
 
 
 def build_label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
-    """What an audit says of labels: nothing of test's, so that to read an audit is no look at them."""
+    """Build an audit's summary of wrong labels, without test labels, so that reading it is not a look at them."""
     if stored is None or stored.verdict is None:
         return None
     if (split := stored.disagreeing_split) is not None:
@@ -99,20 +98,20 @@ def build_label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | N
     if not stored.can_tell:
         return LabelCheckView(verdict="too_hard", explanation=_describe_too_hard(stored), splits=None)
     shown = {split: found for split, found in stored.splits.items() if split != "test"}
-    said = "; ".join(
+    counts = "; ".join(
         f"about {found.count:,} of {found.images:,} {_SPLIT_WORDS[split]} labels ({found.low:,} to {found.high:,})"
         for split, found in shown.items()
     )
     return LabelCheckView(
         verdict="can_tell",
-        explanation=f"Wrong labels: {said}. To list the images counts as a look at test labels.",
-        splits={split: _split_view(found) for split, found in shown.items()},
+        explanation=f"Wrong labels: {counts}. Listing the images counts as a look at test labels.",
+        splits={split: _build_split_view(found) for split, found in shown.items()},
     )
 
 
 def _describe_disagreement(split: str) -> str:
     return (
-        f"Most labels of the {_SPLIT_WORDS.get(split, split)} split disagree with the images, as if its classes were "
+        f"Most labels of the {_SPLIT_WORDS.get(split, split)} split do not match its images, as if its classes were "
         "in another order. Fix that first, then search again."
     )
 
@@ -124,8 +123,8 @@ def _describe_too_hard(stored: SuspectsSummary) -> str:
     )
 
 
-def _count_in_words(stored: StoredSuspects) -> str:
-    """How many labels are wrong, with the range. The search must be able to tell."""
+def _describe_count(stored: StoredSuspects) -> str:
+    """Describe the number of wrong labels with its range. The search must be able to tell."""
     images, wrong = stored.images, stored.wrong
     assert wrong is not None, "the search can tell"
     if not wrong.count:
@@ -140,7 +139,7 @@ def _count_in_words(stored: StoredSuspects) -> str:
 
 def _suggest_next_step(stored: StoredSuspects) -> str:
     if not any((suspect.probability or 0) > LIKELY_WRONG for suspect in stored.suspects):
-        return "No single image is more likely wrong than right."
+        return "No single label is more likely wrong than right."
     return "Look at the first images of the list before you change anything."
 
 
@@ -148,7 +147,7 @@ def _build_wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
     return make_view(WrongLabelsView, wrong, share=wrong.count / max(1, images))
 
 
-def _split_view(found: SplitLabels) -> SplitLabelsView:
+def _build_split_view(found: SplitLabels) -> SplitLabelsView:
     return make_view(SplitLabelsView, found, share=found.count / max(1, found.images))
 
 
@@ -166,13 +165,16 @@ def _build_suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, 
 
 
 def _build_empty_view(
-    dataset: DatasetRow, status: Literal["queued", "running", "failed"], said: str, error: JobErrorView | None = None
+    dataset: DatasetRow,
+    status: Literal["queued", "running", "failed"],
+    explanation: str,
+    error: JobErrorView | None = None,
 ) -> SuspectsView:
     return SuspectsView(
         object="suspects",
         status=status,
         dataset=build_dataset_reference(dataset),
-        explanation=said,
+        explanation=explanation,
         error=error,
         images=None,
         verdict=None,

@@ -1,4 +1,4 @@
-"""Webhooks' and deliveries' rows as their views."""
+"""Builds the views of webhooks and deliveries."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from models.tables import DeliveryRow, WebhookRow
 
 
 def build_webhook_view(row: WebhookRow) -> WebhookView:
-    """The webhook as its owner sees it."""
-    return make_view(WebhookView, row, **_get_differing(row))
+    """Build the view of a webhook."""
+    return make_view(WebhookView, row, **_get_other_fields(row))
 
 
 def build_webhook_with_secret(row: WebhookRow, box: SecretBox) -> WebhookWithSecret:
-    """A webhook that was just made or given a new secret."""
-    return make_view(WebhookWithSecret, row, **_get_differing(row), secret=box.open(row.secret))
+    """Build the view of a new webhook, or of one with a new secret."""
+    return make_view(WebhookWithSecret, row, **_get_other_fields(row), secret=box.open(row.secret))
 
 
 def build_delivery_view(row: DeliveryRow) -> DeliveryView:
-    """One message to a webhook, with its latest attempts."""
+    """Build the view of a delivery, with its latest attempts."""
     return make_view(
         DeliveryView,
         row,
@@ -30,5 +30,5 @@ def build_delivery_view(row: DeliveryRow) -> DeliveryView:
     )
 
 
-def _get_differing(row: WebhookRow) -> dict[str, Any]:
+def _get_other_fields(row: WebhookRow) -> dict[str, Any]:
     return {"object": "webhook", "previous_secret_until": row.previous_until}

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-import api.departure
+import api.disconnects
 import api.predictions
 from api.app import create_app
 from models.ids import make_id
@@ -153,7 +153,7 @@ def test_one_owner_cannot_take_all_places_with_several_keys_and_who_finds_none_h
 
 def test_who_leaves_takes_no_place_any_more(served, monkeypatch, process, key):
     monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
-    monkeypatch.setattr(api.departure, "LOOK_AFTER_S", 0.01)
+    monkeypatch.setattr(api.disconnects, "WATCH_AFTER_S", 0.01)
     with served() as client:
         for length, sent in ((1, 1), (100_000, 100_000)):
             with begun(client, f"{PATH}?wait=60", length, sent=sent, key=key):

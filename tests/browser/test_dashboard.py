@@ -48,7 +48,7 @@ def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service,
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("API key")).to_be_visible()
     again = open_page(link[1], log_in=False)
-    expect(again.get_by_text("This link has been used")).to_be_visible()
+    expect(again.get_by_text("This link has already been used")).to_be_visible()
     again.get_by_label("API key").fill("ho_wrong_key")
     again.get_by_role("button", name="Log in").click()
     expect(again.get_by_text("This key is malformed, unknown or revoked")).to_be_visible()

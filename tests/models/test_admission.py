@@ -11,7 +11,7 @@ from heldout.work.kinds import KINDS, EvaluateSpec
 from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_foreign_bytes, export_bytes
 from models.ids import make_id
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
-from models.specs import plan_of
+from models.specs import make_plan
 from models.store import claims, model_evaluations, new_jobs, suspects, workers
 from models.store import models as uploaded_models
 from models.store.claims import Capacity
@@ -46,7 +46,7 @@ def report(work: Work, worker: str, memory_bytes: int) -> None:
 
 
 def planned(spec: JobSpec) -> NetworkPlan:
-    plan = plan_of(PHOTOS, spec, None)
+    plan = make_plan(PHOTOS, spec, None)
     assert plan is not None
     return plan
 

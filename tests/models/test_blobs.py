@@ -478,7 +478,7 @@ def test_a_part_of_a_file_is_compared_with_the_digests_of_its_blocks(blobs, tmp_
             if stored == content:
                 assert opened.read() == content[-8:]
             else:
-                with pytest.raises(DatasetDamaged, match="from 1,048,576 to 2,097,152"):
+                with pytest.raises(DatasetDamaged, match="bytes 1,048,576 to 2,097,152"):
                     opened.read(1)
             opened.seek(-5, io.SEEK_END)
             assert opened.read() == content[-5:]

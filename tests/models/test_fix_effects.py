@@ -61,7 +61,7 @@ def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_said
         VersionChanges.model_validate({"rename_classes": {"cat": "lion"}}), labels, splits, ("cat", "dog"), None, {}
     )
     none = dict.fromkeys(SPLITS, 0)
-    assert describe(renamed, none, none, none) == "Removes and changes no image."
+    assert describe(renamed, none, none, none) == "Removes and changes no images."
     unknown = compute_effect(
         VersionChanges.model_validate({"drop_copies": True}), labels, splits, ("cat", "dog"), None, {}
     )
@@ -76,4 +76,4 @@ def test_the_effect_is_said_by_split_the_held_out_ones_first():
     words = describe(
         effect, {"train": 2, "validation": 0, "test": 1}, dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 10)
     )
-    assert words == "Removes 1 of 10 test images and 2 of 10 training images. Splits all images anew."
+    assert words == "Removes 1 of 10 test images and 2 of 10 training images. Splits all images again."

@@ -133,7 +133,7 @@ def test_nothing_serves_on_the_tables_of_another_release(database):
     migrations.require_newest(database)
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(OperatorError, match=f"is at revision 0000, this release needs {migrations.get_newest()}"):
+    with pytest.raises(OperatorError, match=f"is at revision 0000, but this release needs {migrations.get_newest()}"):
         migrations.require_newest(database)
 
 

@@ -51,7 +51,7 @@ def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, r
 
     def asked() -> int:
         statements.clear()
-        reconciler.put_right()
+        reconciler.settle()
         return len([statement for statement in statements if statement != "BEGIN"])
 
     event.listen(work.database.engine, "before_cursor_execute", note)

@@ -166,7 +166,7 @@ def test_a_remedy_is_tried_by_its_name_as_the_jobs_diagnosis_offers_it_where_it_
     assert (both["dropout"], both["batch_norm"]) == (0.25, True)
     for name, said in (
         ("prayer", r"no remedy 'prayer'.*There are augmentation, .*zoom"),
-        ("retune", "search among several trainings"),
+        ("retune", "searches among several trainings"),
         ("transfer", "would change nothing.*no `initial`"),
         ("temperature", "accuracy never changes"),
     ):

@@ -13,7 +13,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.special import softmax
 
-import api.departure
+import api.disconnects
 import predict.cache
 import predict.images
 from analysis.arrays.dataset import compute_content_address
@@ -263,7 +263,7 @@ def test_only_so_many_requests_of_one_owner_wait_for_exports(client, world, monk
 
 
 def test_decoding_ends_soon_after_the_client_has_left(client, world, monkeypatch, log_lines):
-    monkeypatch.setattr(api.departure, "LOOK_AFTER_S", 0.01)
+    monkeypatch.setattr(api.disconnects, "WATCH_AFTER_S", 0.01)
     decode, decoded = predict.images._read_image, []
 
     def slowly(file: SentFile, *more: object) -> np.ndarray:

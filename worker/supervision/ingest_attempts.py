@@ -160,7 +160,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         def settled(session: Session) -> JobStatus:
             status = ingests.mark_ready(session, self.lease.held, dataset_id, ingested, digests)
             if status is JobStatus.SUCCEEDED and self.settings.check_labels:
-                suspects.queue_unasked(session, dataset_id)
+                suspects.queue_internally(session, dataset_id)
             return status
 
         if self.lease.settle(settled) is JobStatus.SUCCEEDED:

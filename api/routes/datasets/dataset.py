@@ -1,4 +1,4 @@
-"""Datasets: list them, and show one with its splits, its audit and pictures of it."""
+"""Datasets: the list, and one dataset with its splits, its audit and its pictures."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -49,13 +49,15 @@ from models.views.suspects import build_label_check_view
 
 router = make_router("/v1/datasets", "datasets")
 
-# Of a file of which only the header and one row are read.
+# Only the header and one row of the file are read.
 HEADER_BYTES = 1024
-# Of the names of all pairs in an audit; the names of most uploads have a tenth.
+# Limit on the names of all pairs in an audit. Most uploads need a tenth of it.
 MAX_CHARACTERS_OF_PAIRS = 256 * 1024
-MAX_SHOWN_IN_AUDIT = 6  # images of a finding that its change removes
+MAX_SHOWN_IN_AUDIT = 6  # images per finding that its fix removes
 
-Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
+Reference = Annotated[
+    str, Path(description="An id `ds_…`, a name (which stands for its newest ready version), or `name@version`.")
+]
 
 
 @router.get("", responses=document_errors(InvalidCursor))
@@ -65,10 +67,12 @@ def list_datasets(
     asked: Annotated[AskedPage, make_page_dependency("ds")],
     status: Annotated[
         DatasetStatus | None,
-        Query(description="Only of this status; without it a rejected version is left out once there is a newer one."),
+        Query(
+            description="Only datasets with this status. By default, rejected versions with a newer version are hidden."
+        ),
     ] = None,
 ) -> DatasetPage:
-    """The caller's datasets and the bundled ones, newest first."""
+    """List your datasets and the bundled ones, newest first."""
     ids = datasets.list_page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
 
     def build_views(block: Sequence[str]) -> list[DatasetView]:
@@ -106,14 +110,14 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
     ),
 )
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
-    """Leaks, label conflicts, imbalance, shift: what the audit found."""
+    """Get what the audit found: leaks, label conflicts, imbalance, shift."""
     row = _get_ready_dataset(session, caller.owner, dataset, "an audit")
     audit = read_audit(session, app.blobs, row)
-    assert audit is not None, "an uploaded dataset has one"
+    assert audit is not None, "every uploaded dataset has an audit"
     audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
     stored = audit.model_dump(exclude={"format"})
     lost: list[HeldoutError] = []
-    effects: dict[str, EffectView | None] = {}  # copies have one change for several findings
+    effects: dict[str, EffectView | None] = {}  # several findings of copies share one fix
 
     def get_effect(fix: Body | None) -> EffectView | None:
         if fix is None:
@@ -131,7 +135,7 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     characters = 0
 
     def iterate_shown(pairs: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
-        """As many as there is room for: names of files may have a kilobyte."""
+        """Yield as many pairs as there is room for. File names may have a kilobyte."""
         nonlocal characters
         for pair in pairs:
             characters += sum(len(image["member"]) for image in pair)
@@ -184,10 +188,10 @@ def get_preview(
     session: ReadSessionDep,
     app: AppContextDep,
     class_: Annotated[
-        str | None, Query(alias="class", max_length=256, description="A name in `classes`; by default its first.")
+        str | None, Query(alias="class", max_length=256, description="A name in `classes`. Default: the first one.")
     ] = None,
 ) -> Response:
-    """A contact sheet of one class: some of its images, train first. It shows labels, which the ledger counts once."""
+    """Get a contact sheet of one class, training images first. It shows labels, which the ledger counts once."""
     row = _get_ready_dataset(session, caller.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
@@ -195,7 +199,7 @@ def get_preview(
     number = 0 if class_ is None else classes.index(class_)
     sheet = _draw_sheet(session, app.blobs, row, number)
     if not label_reads.is_handed_out(session, caller.owner, row):
-        # Noted before anything is shown. Only the first request writes.
+        # Noted before the labels are shown. Only the first request writes.
         with app.database.write() as writing:
             label_reads.add_handed_out(writing, caller.owner, row)
     return _make_png_response(sheet)
@@ -209,7 +213,7 @@ def get_thumbnail(
     session: ReadSessionDep,
     app: AppContextDep,
 ) -> Response:
-    """One image, large enough to be seen. It shows no label, so the ledger does not count it."""
+    """Get one image, enlarged if small. It shows no label, so the ledger does not count it."""
     row = find_dataset(session, caller.owner, dataset)
     sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
     key = f"datasets/{sha256}/images.npy"
@@ -219,7 +223,7 @@ def get_thumbnail(
             rows = NpyRows(file)
             if not 0 <= index < len(rows):
                 raise ImageNotFound(
-                    f"Dataset {row.name!r} has no image {str(index)[:20]}: its images are 0 to {len(rows) - 1:,}."
+                    f"Dataset {row.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
                 )
             image = rows.one(index)
     except BlobMissing as error:
@@ -228,7 +232,7 @@ def get_thumbnail(
 
 
 def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
-    """An uploaded dataset that is ready."""
+    """Find an uploaded dataset that is ready."""
     row = find_dataset(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
@@ -242,7 +246,7 @@ def _make_png_response(content: bytes) -> Response:
 
 
 def _draw_sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
-    """Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
+    """Read a contact sheet. Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
     try:
         return read_file(session, blobs, preview_key(row.id, class_number))
     except BlobMissing as error:
@@ -250,7 +254,7 @@ def _draw_sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: i
 
 
 def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
-    """The dataset that the owner sees under this reference. Raises DatasetNotFound."""
+    """Find the dataset that this reference means for the owner. Raises DatasetNotFound."""
     row = None if "\0" in reference else datasets.find(session, owner, reference)
     if row is None:
         raise DatasetNotFound(reference)

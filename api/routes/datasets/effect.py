@@ -1,4 +1,4 @@
-"""What changes of a dataset would do, before a version is made with them."""
+"""Previews the effect of changes to a dataset."""
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
@@ -13,12 +13,12 @@ from models.store import datasets, versions
 
 router = make_router("/v1/datasets", "datasets", scope="read")
 
-MAX_SHOWN = 60  # images that a change removes, and as many that it changes
+MAX_SHOWN = 60  # removed images, and as many changed images
 
 
 @router.post(
     "/{dataset}/versions/effect",
-    response_description="Nothing is made, and no label is shown.",
+    response_description="The effect. No version is made, and no label is shown.",
     responses=document_errors(
         *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
     ),

@@ -31,12 +31,12 @@ def list_images(
     app: AppContextDep,
     split: SplitName = "train",
     class_: Annotated[
-        str | None, Query(alias="class", max_length=256, description="A name in `classes`; without it all of them.")
+        str | None, Query(alias="class", max_length=256, description="Only this class, a name in `classes`.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
 ) -> DatasetImagePage:
-    """Images of a split with their labels. Labels of validation or test images count as a look in the ledger, once."""
+    """List images of a split with their labels. The ledger counts the first look at validation or test labels."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "images")
     classes = row.classes or []
@@ -48,7 +48,7 @@ def list_images(
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
     if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):
-        # Noted before anything is shown. Only the first request writes.
+        # Noted before the labels are shown. Only the first request writes.
         with app.database.write() as writing:
             label_reads.add_handed_out(writing, caller.owner, row)
     has_more = after + len(shown) < count and bool(shown)

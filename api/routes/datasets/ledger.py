@@ -1,4 +1,4 @@
-"""How often the labels of a dataset's validation and test images were looked at."""
+"""The ledger: how often a dataset's validation and test labels were used."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ def get_ledger(
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("read")],
 ) -> LedgerView:
-    """How often you have looked at a dataset's validation and test labels, and each of these looks, newest first."""
+    """List each time you looked at a dataset's validation or test labels, newest first, with totals."""
     row = find_dataset(session, caller.owner, dataset)
     datasets.require_content(row, "a ledger")
     totals = label_reads.count_totals(session, caller.owner, row)

@@ -1,4 +1,4 @@
-"""Images of a dataset whose label is probably wrong: the first request starts a search, later ones read its result."""
+"""Images whose label is probably wrong. The first request starts a search; later requests read its result."""
 
 from typing import Annotated, Any
 
@@ -39,7 +39,7 @@ RETRY_AFTER_S = 5
 router = make_router("/v1/datasets", "datasets")
 
 NOT_YET: dict[int | str, dict[str, Any]] = {
-    202: {"model": SuspectsView, "description": "The search waits or runs; ask again after `Retry-After` seconds."}
+    202: {"model": SuspectsView, "description": "The search is queued or running. Retry after `Retry-After` seconds."}
 }
 
 
@@ -60,19 +60,19 @@ async def get_suspects(
     app: AppContextDep,
     response: Response,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
     wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the end of the search.")
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the search to end.")
     ] = 0,
     again: Annotated[
         bool,
         Query(
-            description="Search once more after a search that failed, or whose result is lost, damaged, or of an "
-            "earlier release that did not check itself."
+            description="Search again if the last search failed, or if its result is lost, damaged, or from an earlier "
+            "release that did not check itself."
         ),
     ] = False,
 ) -> SuspectsView:
-    """Images whose label is probably wrong, the surest first. It shows labels, which the ledger counts once.
+    """List images whose label is probably wrong, most certain first. It shows labels, which the ledger counts once.
 
     The first request for a dataset starts the search, in the background.
     """
@@ -87,7 +87,7 @@ async def get_suspects(
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return build_waiting_view(row, job)
     stored = await run_in_threadpool(_read, app, caller.owner, row)
-    with guard_reading(make_suspects_key(row.id)):  # a file of an earlier release may name classes that are not there
+    with guard_reading(make_suspects_key(row.id)):  # a file from an earlier release may name unknown classes
         return build_ready_view(row, stored, after=after, limit=limit)
 
 
@@ -98,7 +98,7 @@ def _has_ended(state: ChannelState) -> bool:
 def _get_or_begin_search(
     app: AppContext, caller: Caller, reference: str, *, again: bool
 ) -> tuple[DatasetRow, JobRow | None]:
-    """The dataset and its last search, which begins here if nobody has asked before."""
+    """Get the dataset and its last search, starting the first search if there was none."""
     with app.database.read() as session:
         row = find_dataset(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
@@ -118,7 +118,7 @@ def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
         stored = _read_stored(session, app, row)
         is_noted = label_reads.is_handed_out(session, owner, row)
     if not is_noted:
-        # Noted before anything is shown: the networks were trained on labels of validation and test images too.
+        # Noted before the result is shown: the search trained on validation and test labels, too.
         with app.database.write() as session:
             label_reads.add_handed_out(session, owner, row)
     return stored
@@ -132,7 +132,7 @@ def _read_stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSu
 
 
 def _is_usable(session: Session, app: AppContext, row: DatasetRow) -> bool:
-    """Whether what was found is stored as it was, by a search that checked itself."""
+    """Whether the stored result is intact and from a search that checked itself."""
     try:
         return _read_stored(session, app, row).verdict is not None
     except (DatasetLost, DatasetDamaged):

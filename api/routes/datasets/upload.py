@@ -1,4 +1,4 @@
-"""New datasets: announce one, then send its content, or do both in one form. Deleting a dataset."""
+"""Creates datasets, by an announcement followed by the content or by one form, and deletes them."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -63,7 +63,7 @@ FORM = {
     },
 }
 NEW_DATASET: dict[str, Any] = {
-    # Any request may bear it; openapi-python-client can offer two kinds of body only beside an optional parameter.
+    # Documented here because openapi-python-client supports two kinds of body only with an optional parameter.
     "parameters": [{"$ref": "#/components/parameters/RequestId"}],
     "requestBody": {
         "required": True,
@@ -90,7 +90,7 @@ CONTENT: dict[str, Any] = {
     "",
     status_code=201,
     response_model=DatasetView,
-    response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
+    response_description="The dataset: `uploading` until its content arrives, or `checking` if a form contained it.",
     openapi_extra=NEW_DATASET,
     responses=document_errors(
         InvalidForm,
@@ -111,7 +111,7 @@ async def create_dataset(
     app: AppContextDep,
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetView:
-    """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
+    """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
     def add(session: Session, spec: DatasetSpec) -> DatasetView:
         return build_dataset_view(uploads.announce(session, caller.owner, spec))
@@ -141,7 +141,7 @@ async def create_dataset(
     "/{dataset}/content",
     status_code=202,
     response_model=DatasetView,
-    response_description="Received whole; a worker ingests it. The same content once more changes nothing.",
+    response_description="Received; a worker will read it. Sending the same content again changes nothing.",
     openapi_extra=CONTENT,
     responses=document_errors(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
@@ -155,11 +155,11 @@ async def put_content(
     caller: CallerDep,
     app: AppContextDep,
     content_digest: Annotated[
-        str | SkipJsonSchema[None],  # absent, but never a text that says so
-        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
+        str | SkipJsonSchema[None],  # may be absent, but null is not a value of a header
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530. Compared with the received content."),
     ] = None,
 ) -> DatasetView:
-    """Send a dataset's content, of any length. After a failure send it again from its beginning."""
+    """Send a dataset's content, of any length. After a failure, send it again from the beginning."""
     dataset_id = await run_in_threadpool(_require_expecting, app, caller.owner, dataset)
     received = await app.uploads.receive_body(request, caller.owner, f"uploads/{dataset_id}", content_digest)
     return await _accept(app, caller, dataset_id, received)
@@ -169,8 +169,8 @@ async def put_content(
     "/{dataset}", status_code=204, responses=document_errors(DatasetNotFound, DatasetIsBundled, DatasetInUse)
 )
 def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
-    """Delete a dataset that no job needs; jobs that have ended still name it. Its files go within a minute."""
-    # Not here: how long that takes would tell whether another owner has the same content.
+    """Delete a dataset that no job needs. Jobs that have ended still name it. Its files are removed within a minute."""
+    # Files are removed later: the duration would reveal whether another owner has the same content.
     discards.remove(session, caller.owner, dataset)
 
 
@@ -182,23 +182,23 @@ async def _create_whole(
     announce: Callable[[DatasetSpec], DatasetView],
     idempotency_key: str | None,
 ) -> DatasetView:
-    """Announce a dataset, then take its content as PUT does: the same content once more changes nothing."""
+    """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
     async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
         spec, file = parse_form_spec(form), get_form_file(form)
         change = get_current_context().change
         view = await run_in_threadpool(announce, spec)
-        get_current_context().change = change  # a repeated announcement changes nothing; its content may be new
+        get_current_context().change = change  # a repeated announcement changes nothing, but its content may be new
         try:
             received = await app.uploads.receive_file(file, f"uploads/{view.id}")
             return await _accept(app, caller, view.id, received)
         except HeldoutError:
-            if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
+            if REPLAYED not in response.headers:  # otherwise the dataset belongs to an earlier request
                 await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
             raise
 
 
 def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str | None) -> None:
-    """Undo an announcement whose content could not be taken, so that the same request can be sent again."""
+    """Undo an announcement whose content failed, so that the same request can be sent again."""
     with app.database.write() as session:
         discards.remove(session, owner, dataset_id)
         if idempotency_key is not None:
@@ -208,13 +208,13 @@ def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str
 def _require_expecting(app: AppContext, owner: str, reference: str) -> str:
     with app.database.read() as session:
         dataset_id = uploads.get_owned_dataset(session, owner, reference).id
-        # Before all is received; it is counted once more with the job that ingests it.
+        # Checked before the content is received, and again when the job that reads it is queued.
         quotas.require_room(session, owner, *quotas.OF_UPLOADS)
     return dataset_id
 
 
 async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> DatasetView:
-    """Queue the ingest of an upload; delete the upload where none is needed."""
+    """Queue the ingest of an upload. Deletes the upload if no ingest is needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
     except (DatasetNotFound, UploadFinished, Unauthenticated, *NO_ROOM):
@@ -227,7 +227,7 @@ async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: Re
 
 def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with app.database.write() as session:
-        # Its content may have come for hours.
+        # The upload may have taken hours, so the key is checked again.
         keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
         row, is_needed = uploads.receive(

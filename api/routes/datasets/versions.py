@@ -1,4 +1,4 @@
-"""New versions of datasets, fixed without a second upload; and images that were told apart."""
+"""Derives new versions of datasets without a second upload, and notes that similar images are different."""
 
 from fastapi import Response
 
@@ -29,7 +29,7 @@ router = make_router("/v1/datasets", "datasets")
 @router.post(
     "/{dataset}/versions",
     status_code=201,
-    response_description="`checking`: a worker makes it and audits it, as it does an upload.",
+    response_description="The version, `checking`: a worker makes and audits it, like an upload.",
     responses=document_errors(
         *(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused),
         *NO_ROOM,
@@ -45,7 +45,7 @@ def create_version(
     session: SessionDep,
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetView:
-    """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
+    """Derive a new version from a ready one: exclude images, or change labels, classes, pixel values or splits."""
 
     def queue() -> DatasetView:
         limit_s = app.settings.max_ingest_s
@@ -57,10 +57,10 @@ def create_version(
 
 @router.post(
     "/{dataset}/different",
-    response_description="All pairs of this version that were told apart.",
+    response_description="All pairs of this version that were marked as different.",
     responses=document_errors(DatasetNotFound, DatasetNotReady, NoAudit, *JSON_BODY),
 )
 def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
-    """Answer that images which look alike are different. Versions derived from this one remember it."""
+    """Mark images that look alike as different. Versions derived from this one keep the marks."""
     noted = versions.note_different(session, caller.owner, dataset, spec)
     return DifferentView(object="different", dataset=build_dataset_reference(noted), pairs=list(noted.different or ()))

@@ -1,4 +1,4 @@
-"""Cancelling many jobs at once: all that filters name, or those that the body names."""
+"""Cancels many jobs at once: all that match filters, or those named in the body."""
 
 from typing import Annotated
 from urllib.parse import unquote_plus
@@ -26,7 +26,7 @@ router = make_router("/v1/jobs", "jobs")
 
 
 class NamedJobs(BaseModel):
-    """The jobs to cancel, one by one."""
+    """The ids of the jobs to cancel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -54,13 +54,13 @@ def cancel_jobs(
     """
     if bool(filters) == bool(named.ids):
         raise InvalidParameter(
-            f"Received {'both filters and ids' if filters else 'no filter'}; send a body with `ids`, or else at least "
-            "one of `status`, `dataset` and `metadata[key]`. "
-            "`?status=queued&status=running&status=paused` names all that have not ended."
+            f"Received {'both filters and ids' if filters else 'no filter'}. Send either a body with `ids`, or at "
+            "least one of `status`, `dataset` and `metadata[key]`. "
+            "`?status=queued&status=running&status=paused` matches all unfinished jobs."
         )
     if named.ids:
         return _cancel_named(session, caller.owner, named.ids)
-    get_current_context().note_change_of(session, [unquote_plus(request.url.query)])
+    get_current_context().note_changes(session, [unquote_plus(request.url.query)])
     cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
@@ -68,8 +68,8 @@ def cancel_jobs(
 def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
     ends = jobs.cancel_named(session, owner, ids)
     changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
-    get_current_context().note_change_of(session, changed)
-    told = [
+    get_current_context().note_changes(session, changed)
+    results = [
         NamedCancellationView(
             id=job_id,
             status=None if isinstance(end, HeldoutError) else end,
@@ -79,8 +79,8 @@ def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationV
     ]
     return CancellationView(
         object="cancellation",
-        cancelled=sum(result.status == "cancelled" for result in told),
-        cancelling=sum(result.status == "cancelling" for result in told),
+        cancelled=sum(result.status == "cancelled" for result in results),
+        cancelling=sum(result.status == "cancelling" for result in results),
         has_more=False,
-        jobs=told,
+        jobs=results,
     )

@@ -1,4 +1,4 @@
-"""What can be asked of a job: cancel, pause, resume."""
+"""Cancels, pauses and resumes jobs."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ from models.store import jobs
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
-_ASKED: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobView, "description": "Its worker was asked to, now or before."}
+_REQUESTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobView, "description": "Requested from the job's worker, now or earlier."}
 }
 
 
 @router.post(
     "/cancel",
-    response_description="It was waiting, and is cancelled.",
-    responses={**_ASKED, **document_errors(JobNotFound, JobFinished, SpecUnreadable)},
+    response_description="The job was waiting, and is now cancelled.",
+    responses={**_REQUESTED, **document_errors(JobNotFound, JobFinished, SpecUnreadable)},
 )
 def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
-    """Cancel a job: one that waits at once, one that runs through its worker. Whole epochs are kept."""
+    """Cancel a job. A running job is stopped by its worker. Complete epochs are kept."""
     job = jobs.cancel(session, caller.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
     return answer_with_job(session, job, response)
@@ -35,8 +35,8 @@ def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: 
 
 @router.post(
     "/pause",
-    response_description="It was waiting, and is paused.",
-    responses={**_ASKED, **document_errors(JobNotFound, JobFinished, SpecUnreadable)},
+    response_description="The job was waiting, and is now paused.",
+    responses={**_REQUESTED, **document_errors(JobNotFound, JobFinished, SpecUnreadable)},
 )
 def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
     """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
@@ -47,9 +47,9 @@ def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: R
 
 @router.post(
     "/resume",
-    response_description="Back in the queue.",
+    response_description="The job, queued again.",
     responses=document_errors(JobNotFound, JobNotPaused, SpecUnreadable, *NO_ROOM),
 )
 def resume_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
-    """Put a paused job back into the queue; it continues from its last checkpoint."""
+    """Queue a paused job again. It continues from its last checkpoint."""
     return answer_with_job(session, jobs.resume(session, caller.owner, job_id), response)

@@ -1,4 +1,4 @@
-"""A job's diagnosis, also while it runs, how its kept weights answer, and which images were hard to learn."""
+"""A job's diagnosis, its confusion matrices, and the training images that were hard to learn."""
 
 from typing import Annotated
 
@@ -37,13 +37,13 @@ router = make_router("/v1/jobs/{job_id}", "jobs")
 
 @router.get("/diagnosis", responses=document_errors(JobNotFound, StorageUnavailable, FileOfLaterRelease))
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
-    """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
+    """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
     job = jobs.find(session, caller.owner, job_id)
     diagnosis = diagnose_job(session, app.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
         dataset = session.get_one(DatasetRow, job.dataset_id)
         if not label_reads.is_handed_out(session, caller.owner, dataset):
-            # Noted before it is shown: networks that were trained on test labels have counted the wrong ones.
+            # Noted before it is shown: the networks that found the wrong labels were trained on test labels.
             with app.database.write() as writing:
                 label_reads.add_handed_out(writing, caller.owner, dataset)
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
@@ -60,7 +60,7 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
-        raise artifacts.make_not_there(job, "confusion matrix")
+        raise artifacts.make_missing_error(job, "confusion matrix")
     return build_confusion_view(stored, job.dataset_id or "")
 
 
@@ -78,15 +78,17 @@ def get_confused_images(
     split: SplitName = "test",
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
 ) -> CellView:
-    """The images behind a cell of a confusion matrix, the surest answers first."""
+    """List the images behind a cell of a confusion matrix, most confident predictions first."""
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
-        raise artifacts.make_not_there(job, "confusion matrix")
+        raise artifacts.make_missing_error(job, "confusion matrix")
     for name in (label, answer):
         if name not in stored.classes:
-            raise InvalidParameter(f"There is no class {name[:64]!r}; `classes` of the confusion matrices lists them.")
+            raise InvalidParameter(
+                f"There is no class {name[:64]!r}. The field `classes` of the confusion matrices lists all classes."
+            )
     places = stored.classes.index(label), stored.classes.index(answer)
     try:
         images, count = list_cell_images(app.blobs, predictions.key, split, *places, limit, predictions.digest)
@@ -119,22 +121,24 @@ def list_memorized_images(
     session: ReadSessionDep,
     app: AppContextDep,
     class_: Annotated[
-        str | None, Query(alias="class", max_length=256, description="A name in `classes`; without it all of them.")
+        str | None, Query(alias="class", max_length=256, description="Only this class, a name in `classes`.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
 ) -> MemorizedPage:
-    """Training images by the sum of their losses over all epochs, the hardest to learn first.
+    """List training images by the sum of their losses over all epochs, hardest to learn first.
 
-    A high sum means that an image is hard, unlike the others of its class, or wrongly labelled.
+    A high sum means that an image is hard, unlike others of its class, or wrongly labeled.
     """
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
-        raise artifacts.make_not_there(job, "losses of training images")
+        raise artifacts.make_missing_error(job, "losses of training images")
     classes = jobs.get_dataset(session, job).classes or []
     if class_ is not None and class_ not in classes:
-        raise InvalidParameter(f"The job's dataset has no class {class_[:64]!r}; its `classes` lists them.")
+        raise InvalidParameter(
+            f"The job's dataset has no class {class_[:64]!r}. Its field `classes` lists all classes."
+        )
     label = None if class_ is None else classes.index(class_)
     try:
         found = list_hardest_images(app.blobs, predictions.key, label, after, limit, predictions.digest)

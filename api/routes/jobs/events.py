@@ -1,4 +1,4 @@
-"""Events of one job, as a list and as a stream."""
+"""Events of one job, as a list or a stream."""
 
 from fastapi import Response
 
@@ -17,6 +17,6 @@ router = make_router("/v1/jobs/{job_id}", "jobs")
 
 @router.get("/events", response_model=EventPage, responses=subject_events.describe_responses("job", JobNotFound))
 async def list_events(job_id: JobId, caller: CallerDep, asked: AskedEventsDep) -> Response | EventPage:
-    """What happened to the job, oldest first: a list, or a stream of server-sent events."""
+    """List the job's events, oldest first, or stream them as server-sent events."""
     channel = Channel(ChannelKind.JOB, job_id)
-    return await asked.of(channel, caller, lambda session: jobs.find(session, caller.owner, job_id))
+    return await asked.answer(channel, caller, lambda session: jobs.find(session, caller.owner, job_id))

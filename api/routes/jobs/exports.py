@@ -1,4 +1,4 @@
-"""The model of a job: as a file for several runtimes, as a script that trains it once more, and its card."""
+"""A job's model in several formats, the script that trains it again, and its model card."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -42,7 +42,7 @@ from models.tables import ExportRow
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
 _NO_MODEL = (JobNotFound, NotReady, NoModel)
-_OF_SCRIPTS = (NotSupported, DatasetLost, SpecUnreadable, FileOfLaterRelease)
+_SCRIPT_ERRORS = (NotSupported, DatasetLost, SpecUnreadable, FileOfLaterRelease)
 _CARD: dict[int | str, dict[str, Any]] = {
     200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
     **document_errors(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
@@ -51,8 +51,8 @@ FormatOrScript = Annotated[
     ExportFormat | Literal["python"],
     Query(
         alias="format",
-        description=f"{FORMATS} `python`: a script that trains the job once more from the same data file, with NumPy "
-        "and Keras alone.",
+        description=f"{FORMATS} `python`: a script that trains the job again from the same data file, with only NumPy "
+        "and Keras.",
     ),
 ]
 
@@ -62,7 +62,9 @@ async def _get_asked(job_id: JobId, caller: CallerDep) -> Asked:
 
 
 @router.get(
-    "/model", response_class=StreamingResponse, responses=model_files.describe_model_responses(*_NO_MODEL, *_OF_SCRIPTS)
+    "/model",
+    response_class=StreamingResponse,
+    responses=model_files.describe_model_responses(*_NO_MODEL, *_SCRIPT_ERRORS),
 )
 async def get_model(
     asked: Annotated[Asked, Depends(_get_asked)],
@@ -70,7 +72,7 @@ async def get_model(
     format_: FormatOrScript = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> Response:
-    """The kept weights as a model: takes raw pixels of the dataset's own range, gives probabilities.
+    """Download the kept weights as a model, which takes raw pixels in the dataset's range and returns probabilities.
 
     For `keras` there is the file that the training has left. The first request for another format orders it. A worker
     writes the file, loads it again in its own runtime, and compares its answers with the job's predictions; only a file
@@ -89,29 +91,29 @@ model_files.add_routes(
     _get_asked,
     _NO_MODEL,
     noun="model",
-    about_report="How the file of that format answered the job's own images when it was loaded again in its own "
-    "runtime.\n\nThe first request for a format orders its export. That for `keras` holds the model card as well; from "
-    "then on it is\nhanded out in place of the training's own file, with the same weights.",
+    about_report="Get the report that compares the exported file's predictions with the job's own.\n\nThe first "
+    "request for a format orders its export. A `keras` export also contains the model card. Once\nit exists, it is "
+    "served instead of the training's own file, with the same weights.",
 )
 
 
 @router.get("/exports", responses=document_errors(*_NO_MODEL))
 def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
-    """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+    """List the state of each format's export, with the report of its check. Orders nothing."""
     find_training_with_model(session, caller, job_id)
-    return export_list(job_id, exports.list_of_job(session, job_id))
+    return build_export_list(job_id, exports.list_of_job(session, job_id))
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
 def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
-    """What the model is for, how well it does, on what data, what its gap is made of, and how it is made again."""
+    """Get the model card: purpose, data, performance, the parts of the gap, and how to reproduce the model."""
     source = find_training_with_model(session, caller, job_id)
     card = build_model_card(session, app.blobs, source.job, source.dataset)
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 
 def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
-    """What the training has left, or the same with its card once that is proven; not where the proof has failed."""
+    """Send the training's own file, or its export with the model card if that passed its check. Raises if it failed."""
     with app.database.read() as session:
         source = asked.find(session)
         model = artifacts.find_model(session, source.job)
@@ -121,13 +123,13 @@ def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
     if row is not None and row.key is not None:
         lost: HeldoutError = ExportLost(asked.id, ExportFormat.KERAS)
         return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, row, lost=lost)
-    assert model is not None, "a source has a model"
+    assert model is not None, "find_training_with_model returns only jobs with a model"
     lost = ModelLost(asked.id)
     return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, model, lost=lost)
 
 
 def _send_script(app: AppContext, asked: Asked) -> Response:
-    """The script that trains the job once more."""
+    """Send the script that trains the job again."""
     with app.database.read() as session:
         source = asked.find(session)
         if source.dataset.sha256 is None:
@@ -137,8 +139,8 @@ def _send_script(app: AppContext, asked: Asked) -> Response:
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
 
-def export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:
-    """Every format, in order, with what is known of it."""
+def build_export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:
+    """List every format with the state of its export."""
     known = {row.format: row for row in rows}
     return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 

@@ -55,11 +55,11 @@ def list_jobs(
     ] = Sort.CREATED,
     curves: Annotated[
         int | None,
-        Query(ge=2, le=100, description="Give each job its `curve`: the losses of at most so many of its epochs."),
+        Query(ge=2, le=100, description="Include each job's `curve`: the losses of at most this many epochs."),
     ] = None,
-    queue: Annotated[bool, Query(description="Give each queued job its `queue_position`.")] = False,
+    queue: Annotated[bool, Query(description="Include the `queue_position` of each queued job.")] = False,
 ) -> JobPage:
-    """The caller's jobs, newest first or sorted."""
+    """List your jobs, newest first or sorted."""
     ids = jobs.list_page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
     sketches = {} if curves is None else metrics.get_sketches(session, ids, curves)
     positions = jobs.get_queue_positions(session, caller.owner, ids) if queue else {}
@@ -93,13 +93,13 @@ async def get_job(
 
 
 class JobChanges(BaseModel):
-    """What can change of a job. An absent field stays as it is."""
+    """The changes to a job. Absent fields stay unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    priority: Priority = Field(0, description="Of a queued job alone.")
+    priority: Priority = Field(0, description="Can only be changed while the job is queued.")
     metadata: dict[MetadataKey, MetadataValue | None] = Field(
-        default={}, max_length=2 * MAX_PAIRS, description="Merged with the job's pairs; null removes a key."
+        default={}, max_length=2 * MAX_PAIRS, description="Merged with the job's pairs. Null removes a key."
     )
     name: Name = ""
 
@@ -115,10 +115,10 @@ def change_job(
     response: Response,
     if_match: Annotated[
         str | None,
-        Header(alias="If-Match", description="Change the job only while its `ETag` is this one, or one of these."),
+        Header(alias="If-Match", description="Change the job only if its `ETag` is one of these."),
     ] = None,
 ) -> JobView:
-    """Change a job's name and metadata at any time, its priority while it is queued."""
+    """Change a job's name and metadata at any time, or its priority while it is queued."""
 
     def require_version(version: int) -> None:
         if if_match is not None and not allows_change(if_match, version):
@@ -138,13 +138,13 @@ def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_fil
 
 
 def answer_with_job(session: Session, job: JobRow, response: Response) -> JobView:
-    """The job as it is now, its version in the ETag header."""
+    """Answer with the current job, and its version in the ETag header."""
     response.headers["ETag"] = write_etag(job.version)
     return build_job_view(job, jobs.get_dataset(session, job))
 
 
 def _find(app: AppContext, key: str, job_id: str) -> JobView:
-    """The job of the key's owner. Raises Unauthenticated, JobNotFound."""
+    """Find a job of the key's owner. Raises Unauthenticated, JobNotFound."""
     with app.database.read() as session:
         caller, found = callers.find_with_key(session, key, job_id)
         if caller is None:

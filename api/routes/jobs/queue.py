@@ -1,4 +1,4 @@
-"""A job's place in the queue, and when it should start."""
+"""A job's position in the queue, and when it should start."""
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep

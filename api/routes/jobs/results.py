@@ -42,7 +42,7 @@ from models.thinning import MIN_POINTS, thin_out
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
 
-# A media type of its own, so that what is `application/json` here stays one object for clients with types.
+# A separate media type, so that `application/json` means a single type for generated clients.
 HISTORY = "application/vnd.heldout.history+json"
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -70,20 +70,20 @@ def get_metrics(
         Query(
             ge=MIN_POINTS,
             le=10_000,
-            description="At most so many epochs, with all peaks and dips of the curves; without it all epochs.",
+            description="Return at most this many epochs, with all peaks and dips of the curves. Default: all epochs.",
         ),
     ] = None,
     format_: Annotated[
         HistoryFormat | None,
         Query(
             alias="format",
-            description="`keras`: the curves as Keras' `History.history`; `csv`: as its `CSVLogger` writes them.",
+            description="`keras`: the curves as Keras' `History.history`. `csv`: as written by Keras' `CSVLogger`.",
         ),
     ] = None,
 ) -> MetricsView | Response:
-    """The job's history, epoch by epoch, and its final figures."""
+    """Get the job's history, epoch by epoch, and its final figures."""
     if points is not None and format_ is not None:
-        raise InvalidParameter("A history in Keras' form has all epochs: leave out `points`, or `format`.")
+        raise InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     final = metrics.get_final(session, job_id)
@@ -104,10 +104,10 @@ def get_metrics(
     dependencies=[Depends(sends_much)],
 )
 def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
-    """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
+    """List which images the job trains on and is measured on, after folds and `train_limit`."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
-        raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
+        raise DatasetNotFound(dataset.name)  # it was deleted with its files
     return make_indices_response(read_stored_splits(session, app.blobs, dataset, read_training_spec(job)))
 
 
@@ -129,7 +129,7 @@ def get_predictions(
     session: ReadSessionDep,
     app: AppContextDep,
     format_: Annotated[
-        PredictionsFormat, Query(alias="format", description="`csv`: a table with one line for each image.")
+        PredictionsFormat, Query(alias="format", description="`csv`: a table with one line per image.")
     ] = "npz",
 ) -> StreamingResponse:
     """Download what the kept weights predict for each image, by split, with the names of classes and files.
@@ -150,7 +150,7 @@ def get_predictions(
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
-        raise artifacts.make_not_there(job, "predictions")
+        raise artifacts.make_missing_error(job, "predictions")
     if format_ == "npz":
         return download(
             app.blobs,
@@ -162,7 +162,7 @@ def get_predictions(
     classes = jobs.get_dataset(session, job).classes or []
     chunks = iterate_csv(app.blobs, predictions.key, classes, predictions.digest)
     try:
-        first = next(chunks)  # what is wrong with the file is told before the answer begins
+        first = next(chunks)  # errors of the file must be raised before the answer begins
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
     headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
@@ -171,7 +171,7 @@ def get_predictions(
 
 
 async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, each made in a turn of its owner."""
+    """Yield the chunks, each made in a turn of its owner."""
     while True:
         async with turns.taken(owner):
             chunk = await run_in_threadpool(next, chunks, None)
@@ -181,7 +181,7 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
 
 
 def build_metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
-    """The figures as clients see them; those of the test split only where they were asked for after each epoch."""
+    """Build the view of the figures. Test figures per epoch are included only if the spec asked for them."""
     return MetricsView(
         object="metrics",
         epochs=[_build_epoch_view(row, with_test) for row in epochs],

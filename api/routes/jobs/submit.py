@@ -1,4 +1,4 @@
-"""New jobs: from a spec, and from a job that has ended."""
+"""New jobs, from a spec or from a job that has ended."""
 
 from typing import Annotated
 
@@ -32,9 +32,12 @@ router = make_router("/v1/jobs", "jobs")
     "",
     status_code=201,
     response_model=JobView,
-    response_description="Queued.",
+    response_description="The queued job.",
     responses={
-        200: {"model": EstimateView, "description": "With `dry_run`: the spec is accepted, and nothing is stored."},
+        200: {
+            "model": EstimateView,
+            "description": "With `dry_run`: the cost of the accepted spec. Nothing is stored.",
+        },
         **document_errors(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
     },
 )
@@ -45,9 +48,9 @@ def submit_job(
     app: AppContextDep,
     session: SessionDep,
     idempotency_key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Check the spec and say what it would cost, without a job.")] = False,
+    dry_run: Annotated[bool, Query(description="Check the spec and estimate its cost without creating a job.")] = False,
 ) -> Response | JobView:
-    """Queue a training job; workers hear of it once it is committed."""
+    """Queue a training job."""
     max_parameters = app.settings.max_parameters
     if dry_run:
         estimate = submit.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
@@ -62,7 +65,7 @@ def submit_job(
 @router.post(
     "/{job_id}/retry",
     status_code=201,
-    response_description="A new job with `retry_of` and the same spec, seed included, or the changed one.",
+    response_description="A new job with `retry_of` and the same spec, including the seed, or the changed spec.",
     responses=document_errors(
         JobNotFound,
         JobNotFinished,

@@ -1,1 +1,1 @@
-"""Routes of models that owners upload, and of their evaluations."""
+"""Routes of uploaded models and their evaluations."""

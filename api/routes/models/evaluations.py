@@ -1,4 +1,4 @@
-"""Evaluations of uploaded models: order, list, get and wait, cancel, delete; their confusion and diagnosis."""
+"""Evaluations of uploaded models, with their confusion matrices and diagnosis."""
 
 from typing import Annotated, Any
 
@@ -52,20 +52,22 @@ router = make_router("/v1/evaluations", "models")
 
 
 class NewEvaluation(BaseModel):
-    """Which model is to be measured on which dataset."""
+    """The model to measure, and the dataset to measure it on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    model: str = Field(max_length=40, description="`mod_…`, of the same owner.")
+    model: str = Field(max_length=40, description="The id of one of your models, `mod_…`.")
     dataset: str = Field(
-        min_length=1, max_length=160, description="A name (its newest ready version), `name@version`, or an id `ds_…`."
+        min_length=1,
+        max_length=160,
+        description="A name (which stands for its newest ready version), `name@version`, or an id `ds_…`.",
     )
 
 
 @router.post(
     "",
     status_code=201,
-    response_description="Queued: a worker measures the model on every split.",
+    response_description="The queued evaluation. A worker measures the model on every split.",
     responses=document_errors(
         *(SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable),
         *(IdempotencyKeyInFlight, IdempotencyKeyReused),
@@ -80,7 +82,7 @@ def evaluate_model(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> EvaluationView:
-    """Measure an uploaded model on every split of a dataset, as the kept weights of a job are."""
+    """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
     def order() -> EvaluationView:
         return build_evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
@@ -93,9 +95,9 @@ def list_evaluations(
     caller: CallerDep,
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("evl")],
-    model: Annotated[str | None, Query(max_length=40, description="Only those of this model, `mod_…`.")] = None,
+    model: Annotated[str | None, Query(max_length=40, description="Only evaluations of this model, `mod_…`.")] = None,
 ) -> EvaluationPage:
-    """The caller's evaluations, newest first."""
+    """List your evaluations, newest first."""
     rows, more = model_evaluations.list_page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
     measured = model_evaluations.get_measurements(session, [job for job, _ in rows])
     return EvaluationPage(
@@ -133,7 +135,7 @@ async def get_evaluation(
 def get_evaluation_confusion(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
 ) -> ConfusionView:
-    """Which classes the model takes for which, split by split, and its surest mistakes."""
+    """Get the confusion matrices of each split, and the most confident mistakes."""
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
     scores = read_evaluation(app.blobs, find_json_artifact(session, job.id, ArtifactName.EVALUATION))
     if scores is None:
@@ -148,7 +150,7 @@ def get_evaluation_confusion(
 def get_evaluation_diagnosis(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
 ) -> DiagnosisView:
-    """Why the model's test results are poor, as far as that is known without the curves of its training."""
+    """Diagnose why the model's test results are poor, without the curves of its training."""
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
     measured = _get_measurement(session, job)
     if measured is None:
@@ -157,20 +159,20 @@ def get_evaluation_diagnosis(
     return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
 
 
-_ASKED: dict[int | str, dict[str, Any]] = {
-    202: {"model": EvaluationView, "description": "It runs; its worker was asked to stop, now or before."}
+_REQUESTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": EvaluationView, "description": "Running: its worker was asked to stop, now or earlier."}
 }
 
 
 @router.post(
     "/{evaluation_id}/cancel",
-    response_description="It waited, and is cancelled.",
-    responses={**_ASKED, **document_errors(EvaluationNotFound, EvaluationFinished)},
+    response_description="The evaluation was waiting, and is now cancelled.",
+    responses={**_REQUESTED, **document_errors(EvaluationNotFound, EvaluationFinished)},
 )
 def cancel_evaluation(
     evaluation_id: EvaluationId, caller: CallerDep, session: SessionDep, response: Response
 ) -> EvaluationView:
-    """Cancel an evaluation; nothing of it is kept."""
+    """Cancel an evaluation. No results are kept."""
     model_evaluations.cancel(session, caller.owner, evaluation_id)
     session.expire_all()
     view = _build_view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
@@ -188,7 +190,7 @@ def delete_evaluation(
     session: SessionDep,
     delete_files: DeleteFilesDep,
 ) -> None:
-    """Delete an evaluation that has ended, with its figures. The ledger keeps its looks."""
+    """Delete an evaluation that has ended, with its figures. Its looks stay in the ledger."""
     model_evaluations.remove(session, caller.owner, evaluation_id)
     delete_files(f"jobs/{evaluation_id}")
 

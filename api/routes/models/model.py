@@ -1,4 +1,4 @@
-"""Models: list, get and wait, delete."""
+"""Lists, returns and deletes uploaded models."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ def list_models(
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("mod")],
 ) -> ModelPage:
-    """The caller's models, newest first."""
+    """List your models, newest first."""
     ids = models.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
     return asked.fill(
         ModelPage,
@@ -42,10 +42,10 @@ async def get_model_file(
     caller: CallerDep,
     app: AppContextDep,
     wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds until its file has been read.")
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for its file to be read.")
     ] = 0,
 ) -> ModelView:
-    """A model and what its file says, now or once it has been read."""
+    """Get a model and what its file contains, now or once the file has been read."""
     view, check_job = await run_in_threadpool(_find, app, caller.owner, model_id)
     if wait and not view.has_ended:
         await app.hub.wait(Channel(ChannelKind.JOB, check_job), lambda state: state.has_ended, wait)
@@ -55,13 +55,13 @@ async def get_model_file(
 
 @router.delete("/{model_id}", status_code=204, responses=document_errors(ModelNotFound, ModelInUse))
 def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
-    """Delete a model that no evaluation needs. What was measured of it stays, and jobs that start from it go on."""
+    """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
     models.remove(session, caller.owner, model_id)
     delete_files(f"models/{model_id}")
 
 
 def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
-    """The model, and the job that reads its file."""
+    """Find the model, and the id of the job that reads its file."""
     with app.database.read() as session:
         row = models.find(session, owner, model_id)
         return build_model_view(row), row.check_job

@@ -1,4 +1,4 @@
-"""New models: a file as the body of a request, or in a form."""
+"""Uploads models, as the body of a request or in a form."""
 
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ from models.views.evaluation import build_model_view
 router = make_router("/v1/models", "models")
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_FILE = {"type": "string", "format": "binary", "description": "A `.keras` file, or an ONNX one."}
+_FILE = {"type": "string", "format": "binary", "description": "A `.keras` or ONNX file."}
 _BODY: dict[str, Any] = {
     "parameters": [{"$ref": "#/components/parameters/RequestId"}],
     "requestBody": {
@@ -53,7 +53,7 @@ _BODY: dict[str, Any] = {
                             "type": "string",
                             "minLength": 1,
                             "maxLength": 128,
-                            "description": "As for the query.",
+                            "description": "The same as the query parameter.",
                         },
                     },
                 }
@@ -64,7 +64,7 @@ _BODY: dict[str, Any] = {
 
 
 class _Sent(BaseModel):
-    """What tells requests apart that bring models."""
+    """Distinguishes uploads with the same idempotency key."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,7 +76,7 @@ class _Sent(BaseModel):
     "",
     status_code=201,
     response_model=ModelView,
-    response_description="Received whole, and `checking`: a worker reads it.",
+    response_description="The model, `checking`: a worker will read its file.",
     openapi_extra=_BODY,
     responses=document_errors(
         *(InvalidForm, BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
@@ -90,15 +90,16 @@ async def upload_model(
     caller: CallerDep,
     app: AppContextDep,
     name: Annotated[
-        ModelName | SkipJsonSchema[None], Query(description="What it is called; by default its id, or its file's name.")
+        ModelName | SkipJsonSchema[None],
+        Query(description="The model's name. Default: the file's name, or the model's id."),
     ] = None,
     content_digest: Annotated[
-        str | SkipJsonSchema[None],  # absent, but never a text that says so
-        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
+        str | SkipJsonSchema[None],  # may be absent, but null is not a value of a header
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530. Compared with the received content."),
     ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ModelView:
-    """Upload a model that was trained anywhere: a `.keras` file of Keras' own layers, or an ONNX one."""
+    """Upload a model trained anywhere: a `.keras` file with built-in layers only, or an ONNX file."""
     await run_in_threadpool(_require_room, app, caller.owner)
     model_id = make_id("mod")
     folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
@@ -122,10 +123,10 @@ async def upload_model(
 
 
 def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
-    """Raises InvalidForm for other fields than `name`, and for a name that is none."""
+    """Get the name from the form. Raises InvalidForm for other fields and for invalid names."""
     unknown = sorted(fields.keys() - {"name"})
     if unknown:
-        raise InvalidForm(f"There is no field {unknown[0][:64]!r}; a form has `file` and `name`.")
+        raise InvalidForm(f"There is no field {unknown[0][:64]!r}. The form accepts `file` and `name`.")
     name = fields.get("name", file_name or None)
     if name is None:
         return None
@@ -133,7 +134,7 @@ def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
         checked: str = TypeAdapter(ModelName).validate_python(name)
     except ValidationError:
         if "name" not in fields:
-            return None  # a file may be called as it likes
+            return None  # file names need not be valid model names
         raise InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
     return checked
 
@@ -165,7 +166,7 @@ def _add(
         return build_model_view(row)
 
     with app.database.write() as session:
-        # The file may have come for hours.
+        # The upload may have taken hours, so the key is checked again.
         keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
         sent = _Sent(name=name, sha256=received.sha256)

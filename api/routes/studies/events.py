@@ -1,4 +1,4 @@
-"""Events of one study, as a list and as a stream."""
+"""Events of one study, as a list or a stream."""
 
 from fastapi import Response
 
@@ -17,6 +17,6 @@ router = make_router("/v1/studies/{study_id}", "studies")
 
 @router.get("/events", response_model=EventPage, responses=subject_events.describe_responses("study", StudyNotFound))
 async def list_study_events(study_id: StudyId, caller: CallerDep, asked: AskedEventsDep) -> Response | EventPage:
-    """What happened to the study, oldest first: a list, or a stream of server-sent events. Its jobs have their own."""
+    """List the study's events, oldest first, or stream them. Its jobs have their own events."""
     channel = Channel(ChannelKind.STUDY, study_id)
-    return await asked.of(channel, caller, lambda session: studies.find(session, caller.owner, study_id)[0])
+    return await asked.answer(channel, caller, lambda session: studies.find(session, caller.owner, study_id)[0])

@@ -1,4 +1,4 @@
-"""The ensemble of a study as one model, for several runtimes."""
+"""A study's ensemble as one model, in several formats."""
 
 from typing import Annotated
 
@@ -35,10 +35,10 @@ async def get_ensemble(
     format_: Format = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> Response:
-    """The winner's networks, of all seeds, as one model that gives the mean of their probabilities.
+    """Download the winner's networks of all seeds as one model, which returns the mean of their probabilities.
 
-    The first request for a format orders it. A worker writes the file, loads it again in its own runtime, and compares
-    its answers with the mean of the predictions of these jobs; only a file that passes is handed out.
+    The first request for a format orders its export. A worker writes the file, loads it in its own runtime, and
+    compares its predictions with the mean of the jobs' predictions. Only a file that passes is served.
     """
     return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
 
@@ -48,13 +48,13 @@ model_files.add_routes(
     _get_asked,
     _NO_MODEL,
     noun="ensemble",
-    about_report="How the ensemble's file answered the study's own images; the first request for a format orders its "
-    "export.",
+    about_report="Get the report that compares the ensemble's predictions with those of its members. The first request "
+    "for a format orders its export.",
 )
 
 
 def _get_ensemble_source(session: Session, caller: Caller, study_id: str) -> ModelSource:
-    """The job that has measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
+    """Find the job that measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
     study, dataset = studies.find(session, caller.owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
     if job is not None and study.found.get("ensemble") is not None:

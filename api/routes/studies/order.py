@@ -1,4 +1,4 @@
-"""New studies."""
+"""Starts studies."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -29,7 +29,7 @@ router = make_router("/v1/studies", "studies")
 
 
 async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None]:
-    """Wait until no other study is being ordered: owners come in turn."""
+    """Wait until no other study is being created. Owners take turns."""
     async with app.study_turns.taken(caller.owner):
         yield
 
@@ -39,9 +39,12 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
     dependencies=[Depends(take_turn, scope="function")],
     status_code=201,
     response_model=StudyView,
-    response_description="It runs: its first trainings are queued, or it waits for its data (`waits_for`).",
+    response_description="The running study. Its first trainings are queued, or it waits for its data (`waits_for`).",
     responses={
-        200: {"model": StudyEstimateView, "description": "With `dry_run`: it is accepted, and nothing is stored."},
+        200: {
+            "model": StudyEstimateView,
+            "description": "With `dry_run`: the cost of the accepted study. Nothing is stored.",
+        },
         **document_errors(
             JobNotFound,
             DataFirst,
@@ -63,7 +66,7 @@ def order_study(
     session: SessionDep,
     reading: ReadSessionDep,
     idempotency_key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Say how many trainings it would be, without beginning it.")] = False,
+    dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
     """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side.
 
@@ -79,11 +82,11 @@ def order_study(
 
     A `learning_curve` takes no `remedies` and never looks at the test split. It trains five sizes
     (`training.train_limit`) with each seed. The smallest is 1/16 of the training images, or 4 of each class if that is
-    more; each is larger than the one before by the same factor, up to all images. It is refused if all images are fewer
+    more. Each is larger than the one before by the same factor, up to all images. It is refused if all images are fewer
     than 4 times the smallest size. `sizes` has for each size `images`, `error` (1 − validation accuracy, mean over the
     seeds), its 95% `interval`, `loss` and `jobs`; a size with a failed training is left out. `forecast` has `images`
     (twice the largest size), `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is
-    null if the curve does not show how it goes on, and `no_forecast` says why.
+    null if the curve does not show how it continues, and `no_forecast` says why.
 
     A study waits without trainings, and `waits_for` says for what, while a fixed version is made or a new dataset is
     still searched for copies. It then begins by itself. It has ended when its answer is there. With a winner,
@@ -96,7 +99,7 @@ def order_study(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begin() -> StudyView:
-        # Before all arms are examined, which takes a while.
+        # Checked first, because examining all arms takes a while.
         quotas.require_room(reading, caller.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
             session,

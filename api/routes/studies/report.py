@@ -1,4 +1,4 @@
-"""The report of a study: as JSON, as Markdown, or as a page to keep, to print and to send."""
+"""The report of a study, as JSON, Markdown, or a self-contained HTML page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,8 +23,7 @@ router = make_router("/v1/studies", "studies")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "JSON, or what `Accept` names: `text/markdown`, or `text/html` for one page that needs nothing "
-        "else.",
+        "description": "JSON by default. `Accept` chooses `text/markdown`, or `text/html` for a self-contained page.",
         "content": {MARKDOWN: {"schema": {"type": "string"}}, HTML: {"schema": {"type": "string"}}},
     },
     **document_errors(StudyNotFound, SpecUnreadable),
@@ -40,7 +39,7 @@ def get_study_report(
     response: Response,
     accept: Accept = "",
 ) -> Response | StudyReportView:
-    """A study in plain words: what helped, by how much, whether that is sure, what to do; while it runs too."""
+    """Get a study's report in plain words: what helped, by how much, how sure that is, and what to do."""
     row, dataset = studies.find(session, caller.owner, study_id)
     report = build_study_report(session, app.blobs, row, build_study_view(row, dataset))
     wanted = choose_preferred(accept, ("application/json", MARKDOWN, HTML))
@@ -57,11 +56,11 @@ _VARY = {"Vary": "Accept"}
 
 
 def choose_preferred(accept: str, offered: Sequence[str]) -> str:
-    """One of the offered types: the first of those that are wanted most; the first of all where none is wanted.
+    """Choose the offered type with the highest quality, or the first type if the client wants none of them.
 
     Args:
-        accept: the header; empty where there is none. What is malformed in it is ignored.
-        offered: such as `text/html`, in the service's own order.
+        accept: the header, which may be empty. Malformed parts are ignored.
+        offered: types such as `text/html`, in the service's order of preference.
     """
     ranges = [found for part in accept.lower().split(",") if (found := _parse_range(part)) is not None]
     wanted = [_get_quality(media_type, ranges) for media_type in offered]
@@ -70,7 +69,7 @@ def choose_preferred(accept: str, offered: Sequence[str]) -> str:
 
 
 def _parse_range(part: str) -> tuple[str, float] | None:
-    """`text/*; q=0.5` as `text/*` and 0.5."""
+    """Parse a part such as `text/*; q=0.5` into `text/*` and 0.5."""
     media_type, *parameters = (piece.strip() for piece in part.split(";"))
     quality = 1.0
     for parameter in parameters:
@@ -84,7 +83,7 @@ def _parse_range(part: str) -> tuple[str, float] | None:
 
 
 def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """That of the range that names it most exactly; 0 where none does."""
+    """Get the quality of the most specific range that includes the type, or 0."""
     for form in (offered, f"{offered.partition('/')[0]}/*", "*/*"):
         qualities = [quality for media_type, quality in ranges if media_type == form]
         if qualities:

@@ -1,4 +1,4 @@
-"""Studies: list, get and wait, cancel, delete."""
+"""Lists, returns, cancels and deletes studies."""
 
 from typing import Annotated, Any
 
@@ -33,9 +33,11 @@ def list_studies(
     caller: CallerDep,
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("std")],
-    status: Annotated[list[StudyStatus], Query(description="Repeat it for several.")] = [],  # noqa: B006
+    status: Annotated[
+        list[StudyStatus], Query(description="Only studies with this status. Repeat it for several.")
+    ] = [],  # noqa: B006
 ) -> StudyPage:
-    """The caller's studies, newest first."""
+    """List your studies, newest first."""
     ids = studies.list_page(session, caller.owner, status, after=asked.after, limit=asked.limit)
     return asked.fill(
         StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(session, block)]
@@ -61,19 +63,19 @@ async def get_study(
     return await poll.wait_for_latest(Channel(ChannelKind.STUDY, study_id), find)
 
 
-_ASKED: dict[int | str, dict[str, Any]] = {
-    202: {"model": StudyView, "description": "Some of its jobs run; their workers were asked to stop, now or before."}
+_REQUESTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": StudyView, "description": "Some jobs are running: their workers were asked to stop, now or earlier."}
 }
 
 
 @router.post(
     "/{study_id}/cancel",
-    response_description="None of its jobs ran, and it is cancelled.",
-    responses={**_ASKED, **document_errors(StudyNotFound, StudyFinished, SpecUnreadable)},
+    response_description="No job was running, and the study is now cancelled.",
+    responses={**_REQUESTED, **document_errors(StudyNotFound, StudyFinished, SpecUnreadable)},
 )
 def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, response: Response) -> StudyView:
-    """Cancel a study with all of its jobs. What they have measured by then is kept."""
-    # Two transactions: its jobs are locked before it, and none may come after they were listed.
+    """Cancel a study and all its jobs. Results measured so far are kept."""
+    # Two transactions: jobs are locked before their study, and no job may be added after they were listed.
     with app.database.write() as session:
         study_jobs.request_cancel(session, caller.owner, study_id)
         get_current_context().note_change(session, None)
@@ -87,7 +89,7 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
 
 @router.delete("/{study_id}", status_code=204, responses=document_errors(StudyNotFound, StudyNotFinished))
 def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
-    """Delete a study that has ended, with all of its jobs, their metrics, events and files."""
+    """Delete a study that has ended, with all its jobs, their metrics, events and files."""
     job_ids = studies.remove(session, caller.owner, study_id)
     delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
 

@@ -1,4 +1,4 @@
-"""What workers and the reconciler do to jobs: claim, renew, checkpoint, settle, recover. Others import from here."""
+"""How workers and the reconciler claim, renew, checkpoint, settle and recover jobs. Import from here."""
 
 from models.store.claims.claiming import Claimed as Claimed
 from models.store.claims.claiming import ClaimedDataset as ClaimedDataset

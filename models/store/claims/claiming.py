@@ -1,4 +1,4 @@
-"""How a worker gets a job: the best that it can run of the owner whose turn it is (`fair_share`)."""
+"""Claims a job for a worker: the first runnable job of the owner whose turn it is (`fair_share`)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,16 +27,16 @@ from models.tables import AttemptRow, JobRow
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where the model file lies whose weights a job starts from, and which layers take them."""
+    """The key of the model file whose weights a job starts from, and the layers that take them."""
 
     key: str
     layers: tuple[str, ...]
-    is_uploaded: bool = False  # a stranger's file, which only a bounded process may read
+    is_uploaded: bool = False  # an untrusted file, which only a bounded process may read
 
 
 @dataclass(frozen=True)
 class BackboneFile:
-    """Where the file of an uploaded model lies that stands before a job's blocks, and what pixels it takes."""
+    """The key of the uploaded model that precedes a job's blocks, and the pixels that it takes."""
 
     key: str
     pixels: Pixels
@@ -44,7 +44,7 @@ class BackboneFile:
 
 @dataclass(frozen=True)
 class ClaimedDataset:
-    """The version of a dataset that a job works on; of a job that works on none all is empty."""
+    """The version of a dataset that a job works on. Empty for a job without a dataset."""
 
     id: str = ""
     sha256: str = ""
@@ -53,16 +53,16 @@ class ClaimedDataset:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job takes of a worker."""
+    """The resources that a job needs."""
 
     device: Device = "cpu"
-    gpus: int = 0  # at least
-    memory_bytes: int | None = None  # None where nobody knows
+    gpus: int = 0  # the minimum
+    memory_bytes: int | None = None  # None if unknown
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What an attempt begins with. checkpoints: to continue from, newest first."""
+    """What an attempt starts from. checkpoints: newest first."""
 
     checkpoints: tuple[Checkpoint, ...] = ()
     initial: InitialWeights | None = None
@@ -71,7 +71,7 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A job that a worker has just claimed, with all that it needs to begin."""
+    """A job that a worker has just claimed, with everything needed to start."""
 
     held: HeldAttempt
     name: str
@@ -80,25 +80,25 @@ class Claimed:
     needs: Needs = Needs()
     begins: StartingPoint = StartingPoint()
     runtime_s: float = 0.0  # seconds that earlier attempts ran
-    waited_s: float = 0.0  # since it was queued
-    study_id: str | None = None  # that compares the job with others
+    waited_s: float = 0.0  # time in the queue
+    study_id: str | None = None  # the study that the job belongs to
 
     @property
     def kind(self) -> JobKind:
-        """What the job does."""
+        """The kind of the job."""
         return get_kind(self.spec)
 
 
 def is_any_claimable(session: Session, free: Capacity) -> bool:
-    """Whether `claim` would find a job: cheap, takes no lock."""
+    """Whether `claim` would find a job. Cheap and without locks."""
     search = Search(session, free)
-    # While nothing waits that fits, nobody is looked through.
+    # Owners are searched only if a fitting job waits.
     return search.may_find() and _find_first_owner(session, search) is not None
 
 
 @dataclass(frozen=True)
 class WaitingJob:
-    """A job whose turn it is, what it needs, and how long it waits."""
+    """The next job in turn, what it needs, and how long it has waited."""
 
     job_id: str
     needs: Resources
@@ -106,10 +106,10 @@ class WaitingJob:
 
 
 def find_first_in_line(session: Session, whole: Capacity) -> WaitingJob | None:
-    """The job that a worker would claim if nothing ran on it. whole: what the worker has then; takes no lock."""
+    """Find the job that a worker would claim if it were idle. whole: the idle worker's capacity. Takes no locks."""
     search = Search(session, whole)
     owner = _find_first_owner(session, search)
-    found = None if owner is None else search.first_job(owner, lock=False)
+    found = None if owner is None else search.find_first_job(owner, lock=False)
     if owner is None or found is None:
         return None
     job = found.row
@@ -118,7 +118,7 @@ def find_first_in_line(session: Session, whole: Capacity) -> WaitingJob | None:
 
 
 def make_room(session: Session, job_id: str, worker: str, seconds: float) -> bool:
-    """Note that a worker lets other jobs wait for this one, for so long; False if another one does, or it has begun."""
+    """Note that a worker holds back other jobs for this one. False if another worker does, or if it has started."""
     is_free = or_(JobRow.room_on.is_(None), JobRow.room_on == worker, JobRow.room_until < db_now())
     noted = session.scalar(
         update(JobRow)
@@ -130,19 +130,18 @@ def make_room(session: Session, job_id: str, worker: str, seconds: float) -> boo
 
 
 def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Claimed | None:
-    """Take a job of the owner whose turn it is: the highest priority, then the oldest. None if there is none.
+    """Claim a job of the owner whose turn it is: highest priority first, then oldest first. None if there is none.
 
-    A job for more GPUs or memory than are free now is left for later, or for another worker; those behind it come
-    first then.
-    A job whose spec only a newer release can read is left to that release's workers. One that this release should be
-    able to read and does not fails, and the next one is taken.
+    Jobs that need more GPUs or memory than are free are skipped, and left for later or for other workers. So are jobs
+    whose spec only a newer release can read. A job whose spec should be readable but is not fails, and the next job is
+    claimed.
     """
     search = Search(session, free)
     passed_over: set[str] = set()
-    while (turn := search.next_to_claim(passed_over)) is not None:
+    while (turn := search.find_next_to_claim(passed_over)) is not None:
         owner, found = turn
         if found is None or not may_begin(session, owner.name, owner.quotas):
-            # Others have claimed those that wait a moment ago, or it has as many running jobs as it may have.
+            # Other workers have just claimed its waiting jobs, or it has reached its limit of running jobs.
             passed_over.add(owner.name)
             continue
         job = found.row
@@ -161,7 +160,7 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
 
 
 def _find_first_owner(session: Session, search: Search) -> NextOwner | None:
-    """The owner whose turn it is among those that may have one more running job."""
+    """Find the owner whose turn it is among those that may run another job."""
     passed_over: set[str] = set()
     while (owner := search.find_next_owner(passed_over)) is not None:
         if has_free_slot(session, owner.name, owner.quotas):
@@ -171,8 +170,8 @@ def _find_first_owner(session: Session, search: Search) -> NextOwner | None:
 
 
 _JOBS, _ATTEMPTS = cast(Table, JobRow.__table__), cast(Table, AttemptRow.__table__)
-# Built once, since each claim executes them. Parameters: `job_id`, its attempt `before`, the new one's `number`, `on`
-# which worker, `lease_s`.
+# Built once, since each claim executes them. Parameters: `job_id`, its attempt `before`, the `number` of the new
+# attempt, the worker `on` which it runs, `lease_s`.
 _NUMBER, _ON = bindparam("number", type_=Integer), bindparam("on", type_=String)
 _TAKE = (
     update(_JOBS)
@@ -203,7 +202,7 @@ _BEGIN = insert(_ATTEMPTS).values(
 
 
 def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
-    """Begin the job's next attempt; None if another worker was faster."""
+    """Start the job's next attempt. None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}
     taken = session.execute(_TAKE, values).one_or_none()
@@ -233,7 +232,7 @@ def _describe_initial(job: JobRow) -> dict[str, Any]:
 
 def _build_claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
     job = found.row
-    # A first attempt has none, unless the job goes on from the state of another one.
+    # A first attempt has no checkpoints, unless the job continues another job's training.
     may_have_checkpoints = held.attempt > 1 or bool(job.continues)
     return Claimed(
         held=held,

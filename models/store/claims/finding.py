@@ -1,6 +1,6 @@
-"""How a worker finds its next job: whose turn it is, and which of the owner's jobs comes first.
+"""Finds a worker's next job: the owner whose turn it is, and the first of that owner's jobs.
 
-The statements are built once for all that a worker can run at a time, since each claim executes them.
+The statements are built once for each combination of kinds and devices, since each claim executes them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -36,15 +36,15 @@ from models.store.jobs import sort_as_claimed
 from models.tables import DatasetRow, JobRow
 from models.tables_owners import OwnerRow
 
-# The status is a parameter, so that PostgreSQL plans each execution anew, by how much memory is free: a plan for any
-# amount reads all jobs of owners that have none that fits.
+# The status is a parameter, so that PostgreSQL plans each execution for the actual free memory. A generic plan would
+# read all jobs of owners without a fitting job.
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
-# As the indexes have it.
+# The same expression as in the indexes.
 _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
 
 
 _OF_OWNER = (OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
-_HANDED_ON = (
+_CLAIMED_COLUMNS = (
     JobRow.id,
     JobRow.kind,
     JobRow.owner,
@@ -68,25 +68,25 @@ _HANDED_ON = (
 
 @dataclass(frozen=True)
 class ClaimStatements:
-    """What to ask for the jobs of some kinds and devices.
+    """Queries for jobs of some kinds and devices.
 
-    Parameters: `spec_version`, `gpus`, with memory that counts `free_bytes`; of `owner_after` also `passed_over`, of
-    `first_job` also `owner`.
+    Parameters: `spec_version`, `gpus`, and `free_bytes` if memory counts. `owner_after` also has `passed_over`, and
+    `first_job` has `owner`.
     """
 
-    least_bytes: Select[Any]  # of memory that one of them needs, whoever has it; null where none waits
+    least_bytes: Select[Any]  # the least memory that any waiting job needs; null if none waits
     first_owner: Select[Any]
-    owner_after: Select[Any]  # the same where some are passed over
-    first_job: Select[Any]  # with its dataset's digest and what is known of its relations
-    first_job_to_claim: Select[Any]  # the same, locked
-    next_to_claim: Select[Any]  # the same of the first owner, followed by what `first_owner` tells of it
+    owner_after: Select[Any]  # `first_owner` without the owners in `passed_over`
+    first_job: Select[Any]  # with its dataset's digest and the status of its relations
+    first_job_to_claim: Select[Any]  # `first_job`, locked
+    next_to_claim: Select[Any]  # the first owner's first job, locked, followed by the columns of `first_owner`
 
 
 @lru_cache(maxsize=64)
 def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_memory: bool) -> ClaimStatements:
-    """The statements for jobs of these kinds and values of `device`."""
-    # Both are part of the statements: a plan for any values would read all jobs that wait to find none of them.
-    is_for = (JobRow.kind.in_(_write_out(kinds)), JobRow.device.in_(_write_out(devices)))
+    """Build the statements for jobs of these kinds and devices."""
+    # Both are literals, because a generic plan would read all waiting jobs to find none of these.
+    is_for = (JobRow.kind.in_(_make_literals(kinds)), JobRow.device.in_(_make_literals(devices)))
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
         JobRow.gpus <= bindparam("gpus", type_=Integer),
@@ -96,7 +96,7 @@ def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, co
     of_owner = JobRow.owner == bindparam("owner", type_=String)
     first_job = _select_first_job(can_run).where(of_owner)
     first_owner = _select_first_owner(can_run)
-    # A scalar subquery, with which either database reads the jobs of that owner in the order of their index.
+    # A scalar subquery makes both databases read the owner's jobs in the order of their index.
     is_of_first_owner = JobRow.owner == first_owner.with_only_columns(OwnerRow.owner).scalar_subquery()
     next_to_claim = (
         _select_first_job(can_run)
@@ -116,30 +116,30 @@ def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, co
 
 
 def _lock_rows(query: Select[Any]) -> Select[Any]:
-    """With the job's row locked; those that others have locked are left out."""
+    """Lock the job's row, skipping rows that others have locked."""
     return query.with_for_update(skip_locked=True, of=JobRow)
 
 
 def _select_first_job(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
-    """The first of the jobs that can be claimed; the caller says whose."""
-    # Only what a claim hands on: to read all columns takes several times as long.
+    """Select the first claimable job. The caller adds a condition on the owner."""
+    # Only the columns that a claim needs, because reading all of them takes several times as long.
     return sort_as_claimed(
         select(JobRow, DatasetRow.sha256, DatasetRow.relations_status)
-        .options(load_only(*_HANDED_ON))
+        .options(load_only(*_CLAIMED_COLUMNS))
         .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
         .where(*IS_READY, *can_run)
     ).limit(1)
 
 
-def _write_out(words: Iterable[str]) -> list[ColumnElement[Any]]:
-    """As part of a statement's text from the start: SQLAlchemy would write parameters out at each execution anew."""
+def _make_literals(words: Iterable[str]) -> list[ColumnElement[Any]]:
+    """Make words part of the statement's text, because SQLAlchemy would expand parameters at each execution."""
     return [literal_column(f"'{word}'") for word in words]
 
 
 def _select_least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select[Any]:
-    """One look into an index for each kind and device, however many jobs wait."""
+    """Select the least needed memory, with one index look-up per kind and device, however many jobs wait."""
     columns = column("kind", String), column("device", String)
-    # A query correlated to this rather than one for each, since to plan them takes longer than to execute them.
+    # One correlated query instead of one query each, because planning them takes longer than executing them.
     who = values(*columns, name="who").data([(kind.value, device) for kind in kinds for device in devices]).cte("asked")
     is_asked_for = (JobRow.kind == type_coerce(who.c.kind, JobRow.kind.type), JobRow.device == who.c.device)
     first = (
@@ -154,8 +154,8 @@ def _select_least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) ->
 
 
 def _select_first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
-    """The owner whose turn it is among those of whom a job can be claimed, its standing, and the database's time."""
-    # A scalar subquery rather than EXISTS, which PostgreSQL would turn into a join over all jobs that wait.
+    """Select the owner whose turn it is among those with a claimable job, its standing, and the database's time."""
+    # A scalar subquery, because PostgreSQL would turn EXISTS into a join over all waiting jobs.
     of_owner = select(JobRow.id).where(JobRow.owner == OwnerRow.owner, *IS_READY, *can_run)
     first = of_owner.limit(1).correlate(OwnerRow).scalar_subquery()
     may_begin_now = or_(OwnerRow.held_until.is_(None), OwnerRow.held_until <= db_now())
@@ -169,9 +169,9 @@ def _select_first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a worker can run now. What only a newer release knows is left to that release's workers.
+    """What a worker can run now. Jobs that need a newer release are left to that release's workers.
 
-    devices: values of a job's `device` that it can serve. memory_bytes: that it has free; None: it does not count.
+    devices: values of a job's `device` that the worker can serve. memory_bytes: free memory. None: memory is ignored.
     """
 
     devices: Collection[str]
@@ -182,7 +182,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class NextOwner:
-    """An owner as it stands at the moment `at`, by the database's clock."""
+    """An owner and its standing at the time `at`, by the database's clock."""
 
     name: str
     quotas: Mapping[str, Any] | None
@@ -192,7 +192,7 @@ class NextOwner:
 
 @dataclass(frozen=True)
 class FoundJob:
-    """A job that can be claimed, as its row was read, and what a worker needs to know of its dataset."""
+    """The row of a claimable job, and what a worker needs to know about its dataset."""
 
     row: JobRow
     dataset_sha256: str | None
@@ -200,7 +200,7 @@ class FoundJob:
 
 
 class Search:
-    """Looks for what a worker can run now, in one transaction."""
+    """Searches for jobs that a worker can run now, in one transaction."""
 
     def __init__(self, session: Session, free: Capacity) -> None:
         self._session = session
@@ -211,22 +211,22 @@ class Search:
             self._values["free_bytes"] = free.memory_bytes
 
     def may_find(self) -> bool:
-        """Whether a job of these kinds and devices waits that needs no more memory than is free."""
+        """Whether a job of these kinds and devices is waiting that fits into the free memory."""
         least_bytes = self._session.scalar(self._finding.least_bytes)
         return least_bytes is not None and least_bytes <= self._values.get("free_bytes", least_bytes)
 
-    def next_to_claim(self, passed_over: Collection[str]) -> tuple[NextOwner, FoundJob | None] | None:
-        """The owner whose turn it is, and its best job, locked: None in its place as for `first_job`."""
+    def find_next_to_claim(self, passed_over: Collection[str]) -> tuple[NextOwner, FoundJob | None] | None:
+        """Find the owner whose turn it is, and lock its first job, which may be None as in `find_first_job`."""
         if not passed_over:
-            # Nearly always this one statement is all; it says of no owner that others hold its jobs.
+            # Usually this one statement suffices. It finds nothing if others hold the owner's jobs.
             found = self._session.execute(self._finding.next_to_claim, self._values).one_or_none()
             if found is not None:
                 return _make_next_owner(*found[3:]), FoundJob(*found[:3])
         owner = self.find_next_owner(passed_over)
-        return None if owner is None else (owner, self.first_job(owner))
+        return None if owner is None else (owner, self.find_first_job(owner))
 
     def find_next_owner(self, passed_over: Collection[str]) -> NextOwner | None:
-        """The owner whose turn it is among those of whom a job can be claimed."""
+        """Find the owner whose turn it is among those with a claimable job."""
         if passed_over:
             values = {**self._values, "passed_over": list(passed_over)}
             row = self._session.execute(self._finding.owner_after, values).one_or_none()
@@ -236,8 +236,8 @@ class Search:
             return None
         return _make_next_owner(*row)
 
-    def first_job(self, owner: NextOwner, *, lock: bool = True) -> FoundJob | None:
-        """The owner's best job, locked; None if others have claimed those that wait a moment ago."""
+    def find_first_job(self, owner: NextOwner, *, lock: bool = True) -> FoundJob | None:
+        """Find and lock the owner's first job. None if others have just claimed its waiting jobs."""
         query = self._finding.first_job_to_claim if lock else self._finding.first_job
         found = self._session.execute(query, {**self._values, "owner": owner.name}).one_or_none()
         return None if found is None else FoundJob(*found)

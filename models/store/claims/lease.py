@@ -1,4 +1,4 @@
-"""The right of one attempt to write to its job: who holds it, for how long, and what was asked of it."""
+"""Leases: an attempt's right to write to its job, and the requests that clients made of it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class HeldAttempt:
 
 
 def require_held(session: Session, held: HeldAttempt) -> JobRow:
-    """The running row, locked, if this attempt still holds it.
+    """Lock the running row if this attempt still holds it.
 
     Raises:
-        LeaseLost: if another attempt has it or it no longer runs.
+        LeaseLost: if another attempt holds it, or it no longer runs.
     """
     row = session.scalars(select(JobRow).where(*is_held_by(held)).with_for_update()).one_or_none()
     if row is None:
@@ -35,9 +35,9 @@ def require_held(session: Session, held: HeldAttempt) -> JobRow:
 
 
 def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
-    """Prolong the leases of attempts that still hold their jobs, and charge their owners; gives those attempts."""
+    """Renew the leases of attempts that still hold their jobs, and charge their owners. Returns these attempts."""
     still_held = set()
-    # In one order everywhere, so that two transactions never wait for each other.
+    # Always in the same order, to avoid deadlocks.
     for attempt in sorted(held, key=lambda h: h.job_id):
         renewed = session.execute(
             update(JobRow)
@@ -56,7 +56,7 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
 
 
 def get_requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
-    """What clients asked of the jobs of these attempts. An attempt that no longer holds its job is absent."""
+    """Get the clients' requests for the jobs of these attempts. Omits attempts that no longer hold their job."""
     rows = session.execute(
         select(JobRow.id, JobRow.attempt, JobRow.request).where(
             JobRow.id.in_([attempt.job_id for attempt in held]), JobRow.status == JobStatus.RUNNING

@@ -1,4 +1,4 @@
-"""What a running attempt writes: what it chose at its start, how far it is, and states to continue from."""
+"""What a running attempt records: its choices at the start, its progress, and its checkpoints."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -28,22 +28,22 @@ def record_start(
     eta_s: float | None = None,
     split_digests: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Write back what an attempt chose at its start.
+    """Record what an attempt chose at its start.
 
-    Later attempts keep the device, since it decides the last digits of all figures.
+    Later attempts keep the device, because it affects the last digits of all figures.
 
-    Checkpoints of later epochs than `start_epoch` could not be used. Their rows are removed, so that no later attempt
+    Checkpoints of later epochs than `start_epoch` were unusable. Their rows are deleted, so that no later attempt
     continues from epochs whose metrics this attempt hides.
 
     Args:
-        spec: with choices in place of every `auto`.
-        start_epoch: whole epochs that the attempt continues from.
-        split_digests: of held-out splits that are the job's own.
+        spec: the spec with every `auto` replaced by the choice.
+        start_epoch: the completed epochs that the attempt continues from.
+        split_digests: digests of held-out splits that differ from the dataset's.
     Returns:
-        The keys of the removed checkpoints, whose blobs the caller deletes after the commit.
+        The keys of the deleted checkpoints, whose blobs the caller deletes after the commit.
     """
     row = require_held(session, held)
-    # Clients may have changed these since the attempt read its spec.
+    # Clients may have changed these since the attempt read the spec.
     changed = {"name": row.name, "metadata": row.user_metadata}
     write_held(
         session,
@@ -70,17 +70,17 @@ def record_start(
 
 
 def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
-    """Write how many whole epochs are done and how long the rest should take."""
+    """Record the completed epochs and the estimated time left."""
     write_held(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)
 
 
 def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
-    """Write one measured epoch of the attempt that holds the job, and note its reads. Returns whether it is new.
+    """Record a measured epoch of the attempt that holds the job, with its label reads. Returns whether it is new.
 
-    An attempt measures an epoch once: a row that is there comes from a commit of its own that was not acknowledged.
+    An attempt measures an epoch once, so an existing row comes from its own unacknowledged commit.
 
     Raises:
-        LeaseLost: if the attempt no longer holds it; nothing is written.
+        LeaseLost: if the attempt no longer holds the job. Nothing is written.
     """
     row = require_held(session, held)
     if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
@@ -96,7 +96,7 @@ def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mappin
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A stored state: whole epochs done, steps done of the next one, and the key of its blob."""
+    """A stored state: completed epochs, completed steps of the next epoch, and the key of its blob."""
 
     epoch: int
     step: int
@@ -104,9 +104,9 @@ class Checkpoint:
 
 
 def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
-    """Write the row of a checkpoint whose blob is stored, and keep the newest `keep` rows of the job.
+    """Add the row of a stored checkpoint, and keep the job's newest `keep` rows.
 
-    Gives the keys of the others, whose blobs the caller deletes after the commit.
+    Returns the keys of the others, whose blobs the caller deletes after the commit.
     """
     require_held(session, held)
     session.merge(
@@ -128,7 +128,7 @@ def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, 
 
 
 def get_checkpoints(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
-    """The job's checkpoints, those of the latest epoch and step first."""
+    """Get the job's checkpoints, with the latest epoch and step first."""
     rows = session.scalars(
         select(CheckpointRow)
         .where(CheckpointRow.job_id == job_id)
@@ -138,20 +138,20 @@ def get_checkpoints(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
 
 
 def find_keys_without_checkpoint(session: Session, keys: Collection[str]) -> list[str]:
-    """Those of the keys that are in no checkpoint's row: nobody will read their blobs."""
+    """Find the keys that no checkpoint's row contains, whose blobs are no longer needed."""
     known = set(session.scalars(select(CheckpointRow.key).where(CheckpointRow.key.in_(keys))))
     return [key for key in keys if key not in known]
 
 
 def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
-    """Remove the rows of checkpoints; their blobs are the caller's to delete after the commit."""
+    """Delete the rows of checkpoints. The caller deletes their blobs after the commit."""
     session.execute(delete(CheckpointRow).where(CheckpointRow.key.in_(keys)))
 
 
 def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
-    """Remove the rows of a job's checkpoints but the last, and of files of earlier attempts, if it has ended.
+    """If a job has ended, delete the rows of all its checkpoints but the last, and of files of earlier attempts.
 
-    From the last checkpoint another job can go on, until `forget_old_states`. Gives the keys of the others.
+    Until `forget_old_states`, another job can continue from the last checkpoint. Returns the deleted rows' keys.
     """
     attempt = session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
     if attempt is None:
@@ -162,7 +162,7 @@ def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
 
 
 def forget_old_states(session: Session, older_than_s: float, limit: int = 100) -> list[str]:
-    """Remove the rows of checkpoints whose jobs have ended longer ago, with or without a worker. Gives their keys."""
+    """Delete the rows of checkpoints of jobs that ended longer ago. Returns their keys."""
     is_old = (JobRow.status.in_(TERMINAL), JobRow.finished_at <= db_now(-older_than_s))
     left = select(CheckpointRow.key).join(JobRow).where(*is_old).limit(limit)
     keys = list(session.scalars(left))

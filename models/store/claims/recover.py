@@ -1,4 +1,4 @@
-"""Recovers jobs of workers that were lost, jobs that wait too long, and jobs whose wake-up was never sent."""
+"""Recovers jobs of lost workers, jobs that waited too long, and jobs whose wake-up was never sent."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,8 +17,8 @@ from models.wake import WakeUp
 
 
 def find_work(session: Session) -> tuple[datetime, bool]:
-    """The database's clock, and whether any job waits or runs or any study goes on."""
-    # As texts, so that the indices of only those rows are used; there may be a million others.
+    """Get the database's time, and whether any job is waiting or running or any study is running."""
+    # Literals, so that partial indexes are used; there may be a million other rows.
     queued, running = (select(JobRow.id).where(text(f"jobs.status = '{status}'")) for status in ("queued", "running"))
     studies_running = select(StudyRow.id).where(text("studies.status = 'running'"))
     row = session.execute(select(db_now(), or_(queued.exists(), running.exists(), studies_running.exists()))).one()
@@ -26,30 +26,30 @@ def find_work(session: Session) -> tuple[datetime, bool]:
 
 
 def is_training_waiting(session: Session) -> bool:
-    """Whether a training could begin now if a worker had room for it."""
+    """Whether a training could start now if a worker had room for it."""
     is_due = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
-    # As a text, as in `find_work`.
+    # A literal, as in `find_work`.
     waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, is_due)
     return bool(session.scalar(select(waiting.exists())))
 
 
 def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
-    """Queue or fail running jobs whose lease has run out; gives their ids and what they are now.
+    """Queue or fail running jobs whose lease has expired. Returns their ids and new statuses.
 
-    Their workers may still run: the attempt of the next claim fences them.
+    Their workers may still be running, but the next claim's attempt number fences them off.
     """
     rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now(), limit=limit)
-    return [(row.id, _lose(session, row, "The worker's lease ran out.", counts_as_failure=True)) for row in rows]
+    return [(row.id, _lose(session, row, "The worker's lease expired.", counts_as_failure=True)) for row in rows]
 
 
 def recover_from_dead_workers(
     session: Session, name_prefix: str, *, counts_as_failure: bool = False
 ) -> list[tuple[str, JobStatus]]:
-    """Queue or fail the jobs of workers that are known to be dead, without waiting for their leases.
+    """Queue or fail the jobs of workers that are known to be dead, without waiting for their leases to expire.
 
     Args:
-        name_prefix: how the names of these workers begin.
-        counts_as_failure: whether the job may have been the cause of the death.
+        name_prefix: the prefix of these workers' names.
+        counts_as_failure: whether the job may have caused the death.
     """
     is_theirs = JobRow.worker.startswith(name_prefix, autoescape=True)
     rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, is_theirs)
@@ -58,7 +58,7 @@ def recover_from_dead_workers(
 
 
 def expire_pending(session: Session) -> list[str]:
-    """Fail queued jobs that have waited longer than their `max_pending_s`; gives their ids."""
+    """Fail queued jobs that have waited longer than their `max_pending_s`. Returns their ids."""
     expired = _lock_jobs(session, JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now(), limit=100)
     for row in expired:
         error = {
@@ -70,7 +70,7 @@ def expire_pending(session: Session) -> list[str]:
 
 
 def _lock_jobs(session: Session, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[JobRow]:
-    """Jobs that nobody else has locked, and their studies, locked in one order."""
+    """Lock jobs that no one else has locked, and their studies, always in the same order."""
     query = select(JobRow).where(*conditions).order_by(JobRow.id).limit(limit)
     rows = session.scalars(query.with_for_update(skip_locked=True)).all()
     studies.lock_of_jobs(session, rows)
@@ -78,9 +78,9 @@ def _lock_jobs(session: Session, *conditions: ColumnElement[bool], limit: int | 
 
 
 def take_wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
-    """Wake-ups for jobs that are ready, take a slot, and were last announced more than `older_than_s` ago, or never.
+    """Take wake-ups for ready jobs that use a slot and were never announced, or more than `older_than_s` ago.
 
-    They count as announced from now on: the caller publishes them after the commit.
+    They count as announced now. The caller publishes them after the commit.
     """
     rows = session.execute(
         select(JobRow.id, JobRow.gpus)

@@ -1,4 +1,4 @@
-"""How an attempt ends: well, badly, given back, or as a client asked."""
+"""Ends an attempt: as succeeded, failed, released, or as a client requested."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ from models.tables import JobRow, ResultRow
 
 @dataclass(frozen=True)
 class Result:
-    """What a job that succeeded has to show: `metrics.final`, and its stored files.
+    """The result of a job that succeeded: `metrics.final` and its stored files.
 
-    other_reads: splits that other weights than the kept ones met at the end, each with the epoch of those weights.
-    scores: of a study's job, for the comparison.
+    other_reads: splits that weights other than the kept ones were measured on at the end, with the weights' epoch.
+    scores: for a study's job, the scores to compare.
     """
 
     final: FinalView
@@ -45,19 +45,19 @@ class Result:
 
 
 def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | None) -> None:
-    """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
+    """Write the job's summary, in the transaction that ends the job."""
     session.execute(update(JobRow).where(*is_held_by(held)).values(**get_summary_columns(summary)))
 
 
 def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
-    """End a job well, unless a cancel was accepted before.
+    """End a job as succeeded, unless a cancel was accepted before.
 
-    A second call is no error: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
     """
     if session.scalar(select(ResultRow.attempt).where(ResultRow.job_id == held.job_id)) == held.attempt:
         return JobStatus.SUCCEEDED
     if result.scores is not None:
-        # Before its end, which has its study look at them.
+        # Before the job ends, because that makes its study read the scores.
         studies.add_scores(session, held.job_id, result.scores)
     status = move(session, require_held(session, held), JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
@@ -74,14 +74,14 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
 
 
 def select_kept_when_cancelled(files: Sequence[Artifact]) -> list[Artifact]:
-    """Of a training's files those that stay where it was cancelled while they were made: nobody asked how it did."""
+    """Select the files to keep of a training that was cancelled while they were made: only the model."""
     return [file for file in files if file.name is ArtifactName.MODEL]
 
 
 def complete(session: Session, held: HeldAttempt) -> JobStatus:
-    """End well a job whose result is no training's, unless a cancel was accepted before.
+    """End a job that is not a training as succeeded, unless a cancel was accepted before.
 
-    A second call is no error: a worker whose commit was not acknowledged cannot know that it took effect.
+    May be called twice: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Raises:
         LeaseLost: if this attempt no longer holds the job.
@@ -92,20 +92,20 @@ def complete(session: Session, held: HeldAttempt) -> JobStatus:
 
 
 def has_succeeded(session: Session, held: HeldAttempt) -> bool:
-    """Whether this attempt has ended its job well already."""
+    """Whether this attempt has already ended its job as succeeded."""
     ended = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
     return session.scalar(select(JobRow.id).where(*ended)) is not None
 
 
 def _note_reads(session: Session, job_id: str, result: Result) -> None:
-    """Note which held-out labels were read at the end. What was read after its epoch is noted already."""
+    """Note which held-out labels were read at the end. Reads after single epochs were noted then."""
     measured = [(split, result.final.epoch) for split in HELD_OUT if getattr(result.final, split) is not None]
     for split, epoch in (*measured, *result.other_reads):
         label_reads.add_for_job(session, job_id, split, epoch)
 
 
 def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCode, detail: str) -> JobStatus:
-    """Count a failed attempt. The job is queued again with a backoff, or has failed where that would not help."""
+    """Count a failed attempt. Queues the job again with a backoff, or fails it if a retry would not help."""
     row = require_held(session, held)
     failures = row.failures + 1
     decision = decide_after_failure(failures, code)
@@ -114,15 +114,15 @@ def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCo
 
 
 def release(session: Session, held: HeldAttempt) -> JobStatus:
-    """Give a job back because its worker stops; no failure is counted."""
+    """Release a job because its worker stops. This does not count as a failure."""
     return move(session, require_held(session, held), JobEvent.RELEASE)
 
 
 def give_way(session: Session, held: HeldAttempt, detail: str, *, memory_bytes: int) -> JobStatus:
-    """Queue a job again that was killed because another one took too much memory; no failure is counted.
+    """Queue a job again that was killed because another job took too much memory. This does not count as a failure.
 
     Args:
-        memory_bytes: what is to be reserved for it next time.
+        memory_bytes: the memory to reserve for it next time.
     """
     write_held(session, held, memory_bytes=memory_bytes)
     error = {"code": FailureCode.OUT_OF_MEMORY, "detail": detail}
@@ -130,12 +130,12 @@ def give_way(session: Session, held: HeldAttempt, detail: str, *, memory_bytes: 
 
 
 def stop_as_requested(session: Session, held: HeldAttempt, files: Sequence[Artifact] = ()) -> JobStatus:
-    """Cancel or pause the running job, whichever a client asked for.
+    """Cancel or pause the running job, as a client requested.
 
     Args:
-        files: that the attempt has stored: a cancelled job's model, also if it is paused now and cancelled later.
+        files: the files that the attempt stored: the model, in case the job is cancelled now or after this pause.
     Raises:
-        LeaseLost: nobody asked for either.
+        LeaseLost: if there is no request.
     """
     row = require_held(session, held)
     if row.request is None:

@@ -15,7 +15,7 @@ class Played:
     def __init__(self, address: str = "10.0.0.1") -> None:
         self.address = address
         self.gave_way = False
-        self.is_known = False
+        self.has_valid_key = False
 
     def give_way(self) -> None:
         self.gave_way = True
@@ -28,7 +28,7 @@ def entered(
     for connection in connections:
         assert open_places.enter(connection) is Place.FULL
         if is_busy:
-            connection.is_known = True
+            connection.has_valid_key = True
             open_places.has_asked(connection)
     return connections
 
@@ -88,7 +88,7 @@ def test_strangers_who_are_being_answered_give_way_where_nobody_waits_and_owners
     assert [stranger.gave_way for stranger in strangers] == [True, False, False, False], "of the address that has most"
     mute = entered(open_places, 1, "10.0.0.5")
     assert [stranger.gave_way for stranger in strangers] == [True, False, False, False], "who waits comes first"
-    strangers[1].is_known = True
+    strangers[1].has_valid_key = True
     entered(open_places, 3, "10.0.0.6", is_busy=True)
     assert [stranger.gave_way for stranger in (*strangers, *mute)] == [True, False, True, True, True]
     assert not any(owner.gave_way for owner in owners)
@@ -152,7 +152,7 @@ def test_probes_have_room_where_everything_is_busy(limits, monkeypatch):
     assert open_places.enter(third) is Place.PROBES_ONLY
     assert first.gave_way, "one that says nothing holds no probe up"
     for one in (second, third):
-        one.is_known = True
+        one.has_valid_key = True
         open_places.has_asked(one)
     assert open_places.enter(Played()) is Place.NONE
     open_places.leave(busy[0])
@@ -179,6 +179,6 @@ def test_nothing_is_kept_of_connections_that_have_ended():
         open_places.leave(one)
         open_places.is_answered(one)
     for room in (open_places._full, open_places._for_probes):
-        for among in (room._waiting, room._answered):
+        for among in (room._idle, room._answered):
             kept = (room._groups, room._sizes, among._groups, among._by_size, among._largest)
             assert not any(kept), kept

@@ -8,7 +8,7 @@ import pytest
 
 from api.connections import protocol
 from api.connections.protocol import wrap_in_turns
-from api.http.request_id import KNOWN
+from api.http.request_id import HAS_VALID_KEY
 from api.turns import Turn, Turns
 
 
@@ -152,7 +152,7 @@ def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pyt
 
     async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
         if scope["bears_key"]:
-            scope["state"][KNOWN] = True
+            scope["state"][HAS_VALID_KEY] = True
         await send({"type": "http.response.start"})
 
     async def steps() -> None:

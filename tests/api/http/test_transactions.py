@@ -92,7 +92,7 @@ def test_an_async_endpoint_cannot_ask_for_a_session():
 
     async def endpoint(session: SessionDep) -> None: ...
 
-    with pytest.raises(TypeError, match="endpoint is async and asks for a session"):
+    with pytest.raises(TypeError, match="endpoint is async and takes a session"):
         ResourceRoute("/nowhere", endpoint)
 
 
@@ -101,7 +101,7 @@ def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
 
     async def endpoint(key: KeyDep, caller: CallerDep) -> None: ...
 
-    with pytest.raises(TypeError, match="endpoint looks the key up itself"):
+    with pytest.raises(TypeError, match="endpoint looks up the key itself"):
         ResourceRoute("/nowhere", endpoint)
 
 

@@ -32,10 +32,10 @@ async def taken(stream: PacedStream) -> int:
 @pytest.mark.parametrize(
     ("stream", "min_bytes_per_s", "max_s", "why"),
     [
-        (dripping(0.01), 1000, 60.0, "bytes came a second"),
-        (dripping(10), 0, 60.0, "Nothing came for"),
-        (dripping(0.01), 0, 0.1, "not whole after"),
-        (dripping(10), 0, 0.1, "not whole after"),
+        (dripping(0.01), 1000, 60.0, "bytes arrived per second"),
+        (dripping(10), 0, 60.0, "Nothing arrived for"),
+        (dripping(0.01), 0, 0.1, "not complete after"),
+        (dripping(10), 0, 0.1, "not complete after"),
     ],
     ids=["drips", "stalls", "takes too long", "stalls to the end"],
 )

@@ -194,7 +194,7 @@ def test_a_service_that_stops_ends_its_streams_and_says_so(app, key, spec):
             next(messages)
             began = time.monotonic()
             server.ask_to_exit()
-            assert next(messages).comment == "the service stops: connect again with Last-Event-ID"
+            assert next(messages).comment == "the service is stopping: reconnect with Last-Event-ID"
             assert list(messages) == []
     assert time.monotonic() - began < SOON_S
 

@@ -534,7 +534,7 @@ def test_a_webhook_that_fails_for_a_day_is_disabled_and_its_owner_told(client, r
             clock.ahead_s += 3 * 3600
         now = client.get(f"/v1/webhooks/{broken['id']}").json()
         assert not now["enabled"]
-        assert "failed on end" in now["disabled_reason"]
+        assert "in a row failed" in now["disabled_reason"]
         assert now["failures"] >= 10
         [event] = [one for one in client.get("/v1/events").json()["data"] if one["type"] == "webhook.disabled"]
         assert event["subject"] == {"object": "webhook", "id": broken["id"]}

@@ -121,7 +121,7 @@ def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, se
     worker.start()
     fixed = heldout("datasets", "fix", "pets", "--from-finding", "leakage")
     worker.join()
-    unknown = "Removes and changes no image. Copies that are found later are not counted.\n"
+    unknown = "Removes and changes no images. Copies that are found later are not counted.\n"
     assert (fixed.returncode, fixed.stdout) == (Exit.FAILED, unknown)
     assert fixed.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
 

@@ -50,7 +50,7 @@ def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout,
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
     asked = ("train", "spec.json", "--set", "resources.device=gpu", "--detach")
     result = heldout(*asked)
-    assert "No worker that runs now has a GPU" in result.stderr
+    assert "No running worker has a GPU" in result.stderr
     assert client.jobs.get(result.stdout.strip()).status == "queued"
 
 

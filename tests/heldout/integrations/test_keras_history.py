@@ -85,4 +85,4 @@ def test_a_saved_history_has_the_verdict_of_its_job(ended, heldout, tmp_path):
 def test_a_thinned_history_in_keras_form_is_refused(ended, ask):
     answer = ask(ended, "format=keras&points=10")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
-    assert "leave out `points`" in answer.json()["detail"]
+    assert "Omit `points`" in answer.json()["detail"]

@@ -59,7 +59,7 @@ class Bench:
             self.settle(session, claimed)
 
     def settle(self, session, claimed: Claimed) -> None:
-        found = studies.run_of(session, claimed.held.job_id)
+        found = studies.find_run(session, claimed.held.job_id)
         if found is None:
             self._evaluate(session, claimed)
             return
@@ -203,7 +203,7 @@ def test_a_reconciler_goes_on_where_the_end_of_a_job_did_not(bench: Bench) -> No
     for _ in range(6):
         claimed = bench.work.claim()
         with bench.database.write() as session:
-            arm = studies.run_of(session, claimed.held.job_id).arm
+            arm = studies.find_run(session, claimed.held.job_id).arm
             seed = int(claimed.name.split(" · ")[1].removeprefix("seed "))
             studies.add_scores(session, claimed.held.job_id, scores_of(arm, seed))
         bench.work.set(claimed.held.job_id, status=JobStatus.SUCCEEDED)
@@ -314,7 +314,7 @@ def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_e
 def test_a_remedy_that_alone_chooses_its_epochs_by_validation_is_said_to_look_better_than_it_is(bench: Bench) -> None:
     kept = {"name": "dropout", "patch": {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 3}}}}
     alone = bench.run(bench.order(remedies=[kept, "l2"]))
-    assert [("chosen by the validation images" in (arm.why or "")) for arm in alone.arms] == [False, True, False]
+    assert [("chosen on the same validation images" in (arm.why or "")) for arm in alone.arms] == [False, True, False]
     base = spec(training={"early_stopping": {"monitor": "validation_loss", "patience": 3}}).model_dump(mode="json")
     both = bench.run(bench.order(spec=base))
-    assert not any("chosen by the validation images" in (arm.why or "") for arm in both.arms)
+    assert not any("chosen on the same validation images" in (arm.why or "") for arm in both.arms)

@@ -8,7 +8,7 @@ from heldout.work.kinds import KINDS, JobKind, SuspectSpec
 from models.database import db_now
 from models.store import claims, discards, jobs, suspects
 from models.store.claims import Capacity, HeldAttempt
-from models.store.relations import NOBODY
+from models.store.relations import NO_OWNER
 from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, Work
 
@@ -50,7 +50,7 @@ def test_a_dataset_is_searched_once_for_whoever_asks_first(work):
 def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_second_search(work):
     def unasked() -> str | None:
         with work.database.write() as session:
-            job = suspects.queue_unasked(session, work.dataset.id)
+            job = suspects.queue_internally(session, work.dataset.id)
         return None if job is None else job.id
 
     with work.database.write() as session:
@@ -59,7 +59,7 @@ def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_s
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).same_as = None
     job = work.row(unasked())
-    assert (job.owner, job.priority) == (NOBODY, KINDS[JobKind.SUSPECT].priority)
+    assert (job.owner, job.priority) == (NO_OWNER, KINDS[JobKind.SUSPECT].priority)
     assert unasked() is None
     assert queue(work) is None
 

@@ -133,7 +133,7 @@ def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFa
         final=final,
         reader=make_table_reader("scikit-learn's digits.csv.gz"),
         initial=None if spec.initial is None else FirstWeights(spec.initial.job, TAKEN),
-        ended=None if spec.initial is None else Ended(2, "the job's time was over here"),
+        ended=None if spec.initial is None else Ended(2, "the job ran out of time here"),
     )
 
 

@@ -188,7 +188,7 @@ def test_a_dataset_that_was_rejected_says_why_and_what_to_do(client, spec, datab
     ]
     for problem in refusals:
         assert "no_images: The upload has no images." in problem["detail"]
-        assert "upload it again" in problem["detail"]
+        assert "upload the dataset again" in problem["detail"]
         assert "wait" not in problem["detail"]
 
 

@@ -135,8 +135,8 @@ def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worke
             "No label of 5,000 images is probably wrong; at most 25",
         ),
         (too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
-        (found(3, verdict=None), "did not check how well it can tell"),
-        (rotated(), "Most labels of the test split disagree with the images, as if its classes were in another order."),
+        (found(3, verdict=None), "did not check its own accuracy"),
+        (rotated(), "Most labels of the test split do not match its images, as if its classes were in another order."),
     ],
     ids=["clean", "hard", "of-before", "rotated"],
 )
@@ -181,7 +181,7 @@ def test_a_split_whose_labels_are_mostly_wrong_spoils_every_count(client):
     """Networks learn the labels of that split too: the counts of the other splits are false."""
     check = build_label_check_view(rotated())
     assert (check.verdict, check.splits) == ("split_disagrees", None)
-    assert check.explanation.startswith("Most labels of the test split disagree")
+    assert check.explanation.startswith("Most labels of the test split do not match")
     assert build_label_check_view(rotated(low=300)).verdict == "can_tell"  # surely half of them, not more
 
 

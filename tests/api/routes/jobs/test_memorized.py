@@ -85,7 +85,7 @@ def test_a_job_that_kept_no_losses_says_so(client, worker, job):
     succeed(worker, job, predictions())
     found = client.get(f"/v1/jobs/{job}/memorized").json()
     assert (found["data"], found["epochs"], found["count"]) == ([], None, None)
-    assert "kept no losses" in found["explanation"]
+    assert "did not record the losses" in found["explanation"]
 
 
 def test_what_cannot_be_shown_is_a_problem(client, worker, job, stranger):

@@ -209,7 +209,7 @@ def test_the_script_is_there_at_once_and_has_what_the_job_needs_and_nothing_else
     text = client.get(f"/v1/jobs/{richer}/model?format=python").text
     compile(text, "script", "exec")
     assert f"INITIAL is the file `.keras` of {plain}" in text
-    assert "for epoch in range(1, 3):  # the job's time was over here" in text
+    assert "for epoch in range(1, 3):  # the job ran out of time here" in text
     for part in ("reduce_mean", "blended", "decay", "start_from"):
         assert part in text
         assert part not in answer.text

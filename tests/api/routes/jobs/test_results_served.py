@@ -124,7 +124,7 @@ def test_the_queue_tells_place_and_reason(client, worker, spec):
     assert held.job_id == urgent
     assert queue(urgent) == {**told, "position": None, "ahead": None, "waiting_for": None}
     assert queue(first)["position"] == 1
-    worker.fail(held, "worker_died")
+    worker.fail(held, "worker_lost")
     assert queue(urgent)["waiting_for"] == "backoff"
 
 
