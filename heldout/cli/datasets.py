@@ -61,6 +61,10 @@ def push(
         str | None, typer.Option(help="What jobs call it; by default the path's own name, needed with several paths.")
     ] = None,
     description: Annotated[str, typer.Option(help="Free text, shown beside its name.")] = "",
+    add_to: Annotated[
+        str | None,
+        typer.Option("--add-to", metavar="DATASET", help="The new version has this dataset's images, and these."),
+    ] = None,
     *,
     upload: dict[str, Any],
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, end.")] = False,
@@ -68,9 +72,12 @@ def push(
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
+    if name is None and add_to is not None and not add_to.startswith("ds_"):
+        name = add_to.partition("@")[0]
     if len(paths) > 1 and name is None:
         raise Refused("--name is needed with several paths")
-    spec = check_dataset_spec({"name": name or derive_name(paths[0]), "description": description, **upload})
+    fields = {"name": name or derive_name(paths[0]), "description": description, "adds_to": add_to, **upload}
+    spec = check_dataset_spec(fields)
     with open_service(home) as client:
         dataset = _send(client, paths, spec.model_dump(mode="json"), quiet=as_json)
         if detach:

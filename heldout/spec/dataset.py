@@ -63,6 +63,14 @@ class DatasetSpec(SpecPart):
 
     name: str = Field(pattern=DATASET_NAME, description="Versions are numbered under this name: `pets@3`.")
     description: str = Field("", max_length=2000)
+    adds_to: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="A version that is ready, as a name, `name@version` or id: the new version has its images first, "
+        "then those of the upload. Its splits stay; an uploaded image without a split is for training. Images get the "
+        "size and the channels that this version has.",
+    )
     splits: SplitSpec = SplitSpec()
     group_by: str | None = Field(
         None,

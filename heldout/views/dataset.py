@@ -39,7 +39,9 @@ class DerivedFromView(View):
     """The version from which this version was derived without a new upload, and the changes."""
 
     dataset: DatasetReference
-    changes: dict[str, Any] | None = Field(description="The changes as posted; null in lists and webhooks.")
+    changes: dict[str, Any] | None = Field(
+        description="The changes as posted; null in lists and webhooks, and if images were added."
+    )
 
 
 class DatasetView(View):
@@ -63,7 +65,7 @@ class DatasetView(View):
     error: RejectionView | None
     created_at: Time
     description: str
-    derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded.")
+    derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded and adds to no version.")
 
     def _repr_html_(self) -> str:
         rows = [("status", self.status.value)]

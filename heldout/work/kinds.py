@@ -44,6 +44,9 @@ class IngestSpec(WorkerSpec):
 
     dataset: DatasetSpec
     upload: str = Field(description="Key of the uploaded file in the blob store.")
+    base: str | None = Field(None, description="Id of the version that its images are added to.")
+    base_name: str = Field("", description="`name@version` of that.")
+    base_sha256: str = Field("", description="Address of its content.")
 
 
 class DeriveSpec(WorkerSpec):

@@ -111,10 +111,10 @@ def release_files(session: Session, dataset: DiscardedDataset) -> str | None:
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:
-    """Whether an unfinished job was queued on the dataset during its deletion, or derives a version from it."""
+    """Whether an unfinished job was queued on the dataset during its deletion, or a version is made from it."""
     open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
     derived = select(DatasetRow.id).where(
-        DatasetRow.status == DatasetStatus.CHECKING,
+        DatasetRow.status.in_((DatasetStatus.UPLOADING, DatasetStatus.CHECKING)),
         DatasetRow.derived_from["dataset"]["id"].as_string() == dataset_id,
     )
     return session.scalar(open_jobs.limit(1)) is not None or session.scalar(derived.limit(1)) is not None

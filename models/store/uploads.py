@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from heldout.errors import DatasetIsBundled, DatasetNotFound, UploadFinished
+from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished
+from heldout.errors.base import FieldError
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import IngestSpec
@@ -21,9 +22,26 @@ ANNOUNCED_FOR_S = 24 * 3600
 
 
 def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
-    """Add a new version under the spec's name that waits for its upload. Raises QuotaExceeded, OwnerSuspended."""
+    """Add a new version under the spec's name that waits for its upload.
+
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+        InvalidSpec: if there is no such version to add images to, or it is not ready.
+    """
     quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS)
-    return add_version(session, owner, spec, DatasetStatus.UPLOADING, "Waiting for its upload.")
+    base = None if spec.adds_to is None else _find_base(session, owner, spec.adds_to)
+    reference = None if base is None else {"id": base.id, "name": base.name, "version": base.version}
+    derived_from = None if reference is None else {"dataset": reference}
+    return add_version(session, owner, spec, DatasetStatus.UPLOADING, "Waiting for its upload.", derived_from)
+
+
+def _find_base(session: Session, owner: str, reference: str) -> DatasetRow:
+    row = datasets.find(session, owner, reference)
+    if row is not None and row.status is DatasetStatus.READY and row.sha256 is not None:
+        return row
+    why = "is not there" if row is None else f"is {row.status}"
+    detail = f"Images can be added to a version that is ready; {reference!r} {why}. Choose another version."
+    raise InvalidSpec(detail, errors=[FieldError("/adds_to", detail)])
 
 
 def add_version(
@@ -116,8 +134,14 @@ def receive(
     session.refresh(row)
     assert row.owner is not None
     dataset = DatasetSpec.model_validate(row.spec)
+    base = session.get(DatasetRow, row.derived_from["dataset"]["id"]) if row.derived_from else None
+    of_base = base and {
+        "base": base.id,
+        "base_name": f"{base.name}@{base.version}",
+        "base_sha256": base.sha256 or "",
+    }
     new_job = NewJob(
-        spec=IngestSpec(dataset=dataset, upload=key, max_runtime_s=max_runtime_s),
+        spec=IngestSpec(dataset=dataset, upload=key, max_runtime_s=max_runtime_s, **(of_base or {})),
         owner=row.owner,
         name=f"{row.name}@{row.version}",
         dataset_id=row.id,

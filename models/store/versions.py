@@ -88,7 +88,7 @@ def _make_spec(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetS
         resplit = changes.resplit if isinstance(changes.resplit, ResplitSpec) else ResplitSpec()
         given = resplit.model_dump(exclude_none=True)
         splits = splits.model_copy(update={"existing": "merge", **given})
-    return spec.model_copy(update={"name": name, "description": base.description, "splits": splits})
+    return spec.model_copy(update={"name": name, "description": base.description, "splits": splits, "adds_to": None})
 
 
 MAX_REFUSALS = 20

@@ -103,6 +103,8 @@ test('names that are proposed are names that the service takes', () => {
   }
   assert.equal(proposeName(['pets_train.zip', 'pets_test.zip']), 'pets')
   assert.equal(proposeName(['train.zip', 'test.zip']), 'images')
+  assert.equal(proposeName(['train.zip', 'test.zip'], ['images', 'images-2', 'pets']), 'images-3')
+  assert.equal(proposeName(['pets.zip'], ['pets']), 'pets')
 })
 
 test('a name is refused in words exactly where the service refuses it', () => {

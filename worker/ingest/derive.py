@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from analysis.arrays.dataset import FILES, load
+from analysis.arrays.dataset import FILES
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
@@ -14,9 +12,8 @@ from worker.ingest.pipeline import Progress, ingest
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import IngestReport
-from worker.ingest.sources.arrays import RowNames
 from worker.ingest.sources.base import UploadSource
-from worker.ingest.sources.stored import BaseVersion, DerivedSource
+from worker.ingest.sources.stored import DerivedSource, read_base
 
 
 def derive(
@@ -35,26 +32,13 @@ def derive(
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
     Args:
-        content: the folder of the files of the version that is changed, in the internal format.
-        names: a file with the name of each of its images, one a line. Where it has none, they are called
-            `digits[0]` and so on, and the group rule does not count.
-        called, sha256: `name@version` and content address of that version.
-        different: pairs of its images that somebody has told apart; those that stay are told apart in the new one too.
+        content, names, called, sha256, different: the version that is changed, as `read_base` takes it. Where images
+            have no names, the group rule does not count. Pairs that stay are told apart in the new version too.
     Raises:
         Rejection: also where the changes would change nothing.
     """
-    images = load(content)
-    count = len(images.labels)
-    listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
-    is_named = len(listed) == count
-    base = BaseVersion(
-        called,
-        sha256,
-        images,
-        listed if is_named else RowNames([(called.partition("@")[0], count)]),
-        np.array(different, np.int64).reshape(-1, 2),
-    )
-    if not is_named:
+    base = read_base(content, names, called, sha256, different)
+    if not base.is_named:
         spec = spec.model_copy(update={"group_by": None})
 
     def open_source(scratch: Path) -> UploadSource:

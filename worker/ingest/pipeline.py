@@ -27,9 +27,11 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, clean_name, format_size, group_by_fault
 from worker.ingest.relations import build_relations
 from worker.ingest.report import IngestReport
+from worker.ingest.sources.added import AddedSource
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.opening import open_source
+from worker.ingest.sources.stored import BaseVersion
 from worker.ingest.splits import Splits, find_groups, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
@@ -43,6 +45,7 @@ def run(
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
+    base: BaseVersion | None = None,
 ) -> IngestReport:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
@@ -50,13 +53,19 @@ def run(
     of each image on a line, and a contact sheet `preview/<class>.png` of each class by its number. The images are never
     in memory all at once.
 
+    Args:
+        base: the version that the images are added to; the group rule does not count if its images have no names.
     Raises:
         Rejection: if the upload is rejected; `target` then is empty.
     """
-    size_bytes = source.stat().st_size
-    return ingest(
-        lambda scratch: open_source(source, spec, scratch, limits), size_bytes, spec, target, limits, progress, pool
-    )
+    if base is not None and not base.is_named:
+        spec = spec.model_copy(update={"group_by": None})
+
+    def open_all(scratch: Path) -> UploadSource:
+        upload = open_source(source, spec, scratch, limits)
+        return upload if base is None else AddedSource(base, upload, limits)
+
+    return ingest(open_all, source.stat().st_size, spec, target, limits, progress, pool)
 
 
 def ingest(

@@ -92,7 +92,8 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
 
     def settle_missing(self) -> None:
         if isinstance(self.spec, IngestSpec):
-            detail = "The upload is not in the blob store. Upload it again."
+            base = f", or the images of {self.spec.base_name} are not," if self.spec.base else ""
+            detail = f"The upload is not in the blob store{base}. Upload it again."
             self._reject(Rejection(RejectionCode.UPLOAD_MISSING, detail))
         else:
             detail = f"The images of {self.spec.base_name} are not in the blob store any more. Upload them again."
@@ -104,14 +105,23 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         match self.spec:
             case IngestSpec() as spec:
-                return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
+                upload = self._upload(spec.upload)
+                if spec.base is None:
+                    return IngestProcess(upload, spec.dataset, target, limits)
+                content, names, different = self._fetch_base(spec.base, spec.base_sha256, in_use)
+                base = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
+                return IngestProcess(upload, spec.dataset, target, limits, base, content, names)
             case DeriveSpec() as spec:
-                content = self.files.open_dataset(spec.base_sha256, in_use.enter_context)
-                names = self.files.fetch_names(spec.base, self.folder)
-                different = self.lease.read(lambda session: versions.find_different(session, spec.base))
+                content, names, different = self._fetch_base(spec.base, spec.base_sha256, in_use)
                 return DeriveProcess(content, names, spec, target, limits, different)
             case unknown:
                 assert_never(unknown)
+
+    def _fetch_base(self, base: str, sha256: str, in_use: ExitStack) -> tuple[Path, Path | None, list[tuple[int, int]]]:
+        """The folder of a version's files, the file with its images' names, and its pairs that were told apart."""
+        content = self.files.open_dataset(sha256, in_use.enter_context)
+        names = self.files.fetch_names(base, self.folder)
+        return content, names, self.lease.read(lambda session: versions.find_different(session, base))
 
     def _upload(self, key: str) -> Path:
         """The upload as a file: the blob itself where blobs are local, else a copy."""

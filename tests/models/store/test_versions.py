@@ -6,9 +6,10 @@ from sqlalchemy import select
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
 from heldout.fixes.changes import VersionChanges, VersionSpec
 from heldout.lifecycle.dataset import DatasetStatus, RejectionCode
-from heldout.work.kinds import DeriveSpec, JobKind
+from heldout.spec.dataset import DatasetSpec
+from heldout.work.kinds import DeriveSpec, IngestSpec, JobKind
 from models.database import db_now
-from models.store import discards, ingests, versions
+from models.store import discards, ingests, uploads, versions
 from models.store.datasets import make_rejection
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, Work, add_dataset
@@ -108,6 +109,43 @@ def test_a_deleted_version_is_needed_while_another_is_derived_from_it(work):
     with work.database.write() as session:
         assert session.get_one(DatasetRow, row.id).status is DatasetStatus.REJECTED
         assert not discards.is_still_needed(session, base.id)
+
+
+def announce(work: Work, adds_to: str) -> DatasetRow:
+    with work.database.write() as session:
+        return uploads.announce(session, ALICE, DatasetSpec(name="pets", adds_to=adds_to))
+
+
+def test_an_upload_whose_images_are_added_needs_the_version_until_it_is_made(work):
+    base = own(work)
+    row = announce(work, "pets")
+    assert row.derived_from == {"dataset": {"id": base.id, "name": "pets", "version": 1}}
+    with work.database.write() as session:
+        discards.remove(session, ALICE, "pets@1")
+        assert discards.is_still_needed(session, base.id)
+        uploads.receive(session, ALICE, row.id, key="uploads/x", sha256="2" * 64, max_runtime_s=60)
+        assert discards.is_still_needed(session, base.id)
+    claimed = work.claim()
+    assert isinstance(claimed.spec, IngestSpec)
+    assert (claimed.spec.base, claimed.spec.base_name, claimed.spec.base_sha256) == (base.id, "pets@1", "1" * 64)
+    with work.database.write() as session:
+        ingests.reject(session, claimed.held, make_rejection(RejectionCode.NO_IMAGES, "There are none."))
+        assert not discards.is_still_needed(session, base.id)
+
+
+@pytest.mark.parametrize("adds_to", ["none", "pets@2"])
+def test_images_are_added_only_to_what_is_ready(work, adds_to):
+    own(work)
+    announce(work, "pets@1")
+    with pytest.raises(InvalidSpec, match=r"is not there|is uploading") as caught:
+        announce(work, adds_to)
+    assert [error.pointer for error in caught.value.errors] == ["/adds_to"]
+
+
+def test_a_version_derived_from_one_with_added_images_adds_nothing(work):
+    own(work, spec={"name": "pets", "adds_to": "pets@1"})
+    row, _ = derive(work, "pets")
+    assert row.spec["adds_to"] is None
 
 
 def test_a_version_whose_worker_is_lost_is_made_by_another(work):

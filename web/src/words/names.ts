@@ -4,14 +4,22 @@ const MAX_LENGTH = 64
 /** What says a part of a dataset rather than its name. */
 const PARTS = new Set('train training val valid validation dev test testing set data split images'.split(' '))
 
-/** A name that the service takes, made of what the names of files or folders have in common. */
-export function proposeName(files: string[]): string {
+const FALLBACK = 'images'
+
+/** A name that the service takes, made of what the names of files or folders have in common; `taken` are there already. */
+export function proposeName(files: string[], taken: string[] = []): string {
   const words = files.map((file) => cleaned(file.replace(/(\.(zip|tar|tgz|gz|npz|parquet))+$/i, '')))
   if (words.length === 1 && words[0]) return words[0]
   const [first = [], ...others] = words.map((text) => text.split(/[._-]+/))
-  const shared = first.filter((word) => !PARTS.has(word) && others.every((rest) => rest.includes(word)))
-  return shared.join('-') || 'images'
+  const shared = first.filter((word) => word && !PARTS.has(word) && others.every((rest) => rest.includes(word)))
+  if (shared.length) return shared.join('-')
+  // A name that says nothing is not that of another dataset.
+  let number = 1
+  while (taken.includes(numbered(number))) number += 1
+  return numbered(number)
 }
+
+const numbered = (number: number) => (number === 1 ? FALLBACK : `${FALLBACK}-${number}`)
 
 const cleaned = (text: string) =>
   text
@@ -28,7 +36,7 @@ const cleaned = (text: string) =>
 export function refuseName(name: string): string {
   if (!name) return 'Give the dataset a name.'
   if (name.length > MAX_LENGTH) return `A name has at most ${MAX_LENGTH} characters; this one has ${name.length}.`
-  if (/[A-Z]/.test(name)) return `Use small letters only, such as "${cleaned(name) || 'images'}".`
+  if (/[A-Z]/.test(name)) return `Use small letters only, such as "${cleaned(name) || FALLBACK}".`
   const wrong = /[^a-z0-9._-]/.exec(name)?.[0]
   if (wrong !== undefined) {
     const what = wrong === ' ' ? 'Spaces cannot' : `"${wrong}" cannot`

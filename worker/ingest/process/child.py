@@ -22,6 +22,7 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.process.messages import IngestProgress, Message, Related, encode
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
+from worker.ingest.sources.stored import read_base
 from worker.machine.enclosure import begin, enclose, limit_process, tell
 
 PROGRESS_EVERY_S = 0.5
@@ -79,8 +80,11 @@ def _answer(assignment: dict[str, Any], limits: IngestLimits, pool: ProcessPool,
                 assignment["different"],
             )
         else:
-            spec = DatasetSpec.model_validate(assignment["spec"])
-            answer = run(Path(assignment["source"]), spec, target, limits, report_progress, pool)
+            spec, base = DatasetSpec.model_validate(assignment["spec"]), assignment["base"]
+            if base is not None:
+                names = None if assignment["names"] is None else Path(assignment["names"])
+                base = read_base(Path(assignment["content"]), names, **base)
+            answer = run(Path(assignment["source"]), spec, target, limits, report_progress, pool, base)
     except Rejection as rejection:
         answer = rejection
     except BrokenPipeError:

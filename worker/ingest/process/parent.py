@@ -106,8 +106,19 @@ class BoundedProcess(EnclosedProcess):
 class IngestProcess(BoundedProcess):
     """One upload's process: what `run` does. Its last message is a Report."""
 
-    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: IngestLimits = IngestLimits()) -> None:  # noqa: B008
-        super().__init__("ingest", {"spec": spec.model_dump(mode="json")}, {"source": source}, target, limits)
+    def __init__(
+        self,
+        source: Path,
+        spec: DatasetSpec,
+        target: Path,
+        limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
+        base: Mapping[str, Any] | None = None,
+        content: Path | None = None,
+        names: Path | None = None,
+    ) -> None:
+        """base: what `read_base` takes besides the files `content` and `names`, if images are added to a version."""
+        assignment = {"spec": spec.model_dump(mode="json"), "base": base}
+        super().__init__("ingest", assignment, {"source": source, "content": content, "names": names}, target, limits)
 
 
 class DeriveProcess(BoundedProcess):

@@ -63,12 +63,14 @@ def read_folder_layout(
     faults: Sequence[Rejection] = (),
     *,
     skip_broken: bool = False,
+    least_classes: int = 2,
 ) -> Layout:
     """Read classes and splits from the members' names.
 
     Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
         not say whether it is an image; folders are those that the archive lists; faults are of members that cannot be
-        read, among `names` or not; with skip_broken they do not keep the others from being taken.
+        read, among `names` or not; with skip_broken they do not keep the others from being taken. least_classes is 1
+        where the images are added to others.
     Raises:
         Rejection: with a member that does not fit.
     """
@@ -82,7 +84,7 @@ def read_folder_layout(
             + (f" It has, for example, {clean_name(ignored[0])!r}." if ignored else ""),
         )
     try:
-        return _build_layout(names, limits, uses, folders, images, refused, ignored)
+        return _build_layout(names, limits, uses, folders, images, refused, ignored, least_classes)
     except Rejection as rejection:
         if refused and not skip_broken:
             # It may be a class or a split that is all of files that cannot be read.
@@ -101,6 +103,7 @@ def _build_layout(
     images: Sequence[int],
     refused: list[Rejection],
     ignored: list[str],
+    least_classes: int,
 ) -> Layout:
     paths = [names[row] for row in images]
     wrapper = ""
@@ -116,7 +119,7 @@ def _build_layout(
         raise _make_stray(wrapper, strays, len(paths))
     placed = place_images(paths, uses)
     of_class = [path.partition("/")[0] for path in placed.paths]
-    classes = check_classes(sorted(set(of_class)), limits)
+    classes = check_classes(sorted(set(of_class)), limits, least_classes)
     label_of = {name: label for label, name in enumerate(classes)}
     members = [images[row] for row in placed.rows]
     # Zeros in the place of slashes sort folder by folder.
@@ -242,13 +245,13 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
         yield LeftOut("folders without images", empty)
 
 
-def check_classes(classes: Sequence[str], limits: IngestLimits) -> tuple[str, ...]:
+def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
     """The names of the classes, if there are enough and not too many.
 
     Raises:
         Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
     """
-    if len(classes) < 2:
+    if len(classes) < least:
         only = f"is only one class, {clean_name(classes[0])!r}" if classes else "are no classes"
         raise Rejection(RejectionCode.TOO_FEW_CLASSES, f"There {only}; at least two are needed.")
     if len(classes) > limits.classes:

@@ -1,13 +1,14 @@
 """Tells the format of an upload by its first bytes, not by its name, and opens folders of image files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from heldout.lifecycle.dataset import RejectionCode
-from heldout.spec.dataset import DatasetSpec
+from heldout.spec.dataset import DatasetSpec, FolderUse
 from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.archives.nested import holds_archives, open_nested
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
@@ -20,6 +21,7 @@ from worker.ingest.rejection import Rejection, clean_name, format_size, make_bro
 from worker.ingest.sources.arrays import ArraySource
 from worker.ingest.sources.base import Progress, StoredImages, UploadSource, store_files
 from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, read_folder_layout
+from worker.ingest.sources.split_folders import split_named
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
@@ -116,11 +118,12 @@ class FolderSource:
         layout = read_folder_layout(
             archive.names,
             limits,
-            spec.splits.folders,
+            _find_only_split(archive.names) if spec.adds_to and not spec.splits.folders else spec.splits.folders,
             lambda row: archive.head(row, HEAD_BYTES),
             archive.folders,
             [*archive.faults, *_iterate_too_large(archive, limits)],
             skip_broken=spec.skip_broken,
+            least_classes=1 if spec.adds_to else 2,
         )
         self._archive = archive.select(layout.rows)
         self.kind = f"image folder in {archive.kind}"
@@ -148,6 +151,13 @@ class FolderSource:
         self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         return store_files(self, path, spec, limits, pool, progress)
+
+
+def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
+    """The one folder around all images, if it is called like a split: so more test images alone can be added."""
+    tops = {name.partition("/")[0] for name in names}
+    said = split_named(next(iter(tops))) if len(tops) == 1 else None
+    return {next(iter(tops)): cast(FolderUse, said[0])} if said and not said[1] else {}
 
 
 def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejection]:

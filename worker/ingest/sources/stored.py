@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.dataset import SPLITS, ImageSet
+from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import PixelChange, VersionChanges
 from heldout.lifecycle.dataset import RejectionCode
@@ -23,7 +23,7 @@ from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import build_relations
-from worker.ingest.sources.arrays import find_usual_range
+from worker.ingest.sources.arrays import RowNames, find_usual_range
 from worker.ingest.sources.base import Progress, StoredImages
 from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
@@ -42,6 +42,36 @@ class BaseVersion:
     names: Sequence[str]
     different: NDArray[np.int64]
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its images have names of their own, by which they can be grouped."""
+        return not isinstance(self.names, RowNames)
+
+    def list_splits(self) -> NDArray[np.int8]:
+        """(images,) positions in SPLITS."""
+        splits = np.full(len(self.names), NO_SPLIT, np.int8)
+        for code, split in enumerate(SPLITS):
+            splits[self.images.splits[split]] = code
+        return splits
+
+
+def read_base(
+    content: Path, names: Path | None, called: str, sha256: str, different: Sequence[Sequence[int]] = ()
+) -> BaseVersion:
+    """A stored version.
+
+    Args:
+        content: the folder of its files, in the internal format.
+        names: a file with the name of each image, one a line. Where it has none, they are called `digits[0]` and so on.
+        called, sha256: its `name@version` and content address.
+        different: pairs of its images that somebody has told apart.
+    """
+    images = load(content)
+    count = len(images.labels)
+    listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
+    shown = listed if len(listed) == count else RowNames([(called.partition("@")[0], count)])
+    return BaseVersion(called, sha256, images, shown, np.array(different, np.int64).reshape(-1, 2))
+
 
 class DerivedSource:
     """The images of a version that stay, with the labels and the pixels that they are to have.
@@ -55,9 +85,7 @@ class DerivedSource:
     def __init__(self, base: BaseVersion, changes: VersionChanges, limits: IngestLimits) -> None:
         self._base, self._changes = base, changes
         images, count = base.images, len(base.names)
-        splits = np.full(count, NO_SPLIT, np.int8)
-        for code, split in enumerate(SPLITS):
-            splits[images.splits[split]] = code
+        splits = base.list_splits()
         excluded = np.unique(np.array(find_rows(changes.exclude, base.names), np.int64))
         labels, self._relabelled = self._change_labels(splits)
         classes, position = rename_classes(images.classes, changes.get_for_all_splits())

@@ -112,6 +112,11 @@ function Actions({ dataset }: { dataset: Dataset }) {
           {inQuery('job') ? 'Train the job again on it' : 'Train on it'}
         </a>
       )}
+      {dataset.status === 'ready' && (
+        <a class="button" href={`/datasets${query({ add: name })}`}>
+          Add images
+        </a>
+      )}
       <a class="button" href={`/jobs?dataset=${dataset.id}`}>
         Its jobs
       </a>
@@ -145,7 +150,10 @@ const DatasetFacts = ({ dataset }: { dataset: Dataset }) => (
         <a href={`/datasets/${dataset.derived_from.dataset.id}`}>
           {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}
         </a>
-        {dataset.derived_from.changes && <span class="soft"> {changesInWords(dataset.derived_from.changes).join(' ')}</span>}
+        <span class="soft">
+          {' '}
+          {dataset.derived_from.changes ? changesInWords(dataset.derived_from.changes).join(' ') : 'Images were added.'}
+        </span>
       </Fact>
     )}
   </Facts>

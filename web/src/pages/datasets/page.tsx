@@ -1,7 +1,7 @@
 /** All datasets with their versions, and the place where new ones are dropped. */
 
 import { query } from '../../api/client'
-import { type Dataset, getDatasets, SPLITS } from '../../api/datasets'
+import { type Dataset, getDataset, getDatasets, SPLITS } from '../../api/datasets'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Paging } from '../../parts/paging'
@@ -18,10 +18,15 @@ export default function Datasets() {
   const wanted = query({ limit: PAGE_SIZE, after: inQuery('after') })
   const datasets = useLoaded(wanted, (signal) => getDatasets(wanted, signal))
   useLive((event) => event.subject.object === 'dataset', datasets.reload)
+  const add = inQuery('add')
+  const adding = useLoaded(add || null, (signal) => getDataset(add, signal))
+  if (add && !adding.data) {
+    return adding.problem ? <Failed problem={adding.problem} retry={adding.reload} /> : <Loading what="the dataset" />
+  }
   return (
     <>
-      <Title text="Datasets" />
-      <Upload datasets={datasets.data?.data ?? []} />
+      <Title text={adding.data ? `Add images to ${adding.data.name}@${adding.data.version}` : 'Datasets'} />
+      <Upload key={add} datasets={datasets.data?.data ?? []} adding={adding.data} />
       {datasets.problem && !datasets.data && <Failed problem={datasets.problem} retry={datasets.reload} />}
       {!datasets.data && !datasets.problem && <Loading what="datasets" />}
       {datasets.data && datasets.data.data.length > 0 && <DatasetTable datasets={datasets.data.data} />}

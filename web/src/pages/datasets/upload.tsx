@@ -10,14 +10,14 @@ import { Labelled } from '../../parts/labelled'
 import { proposeName, refuseName } from '../../words/names'
 import { planUpload } from './plan'
 
-/** `datasets`: those that are there, whose names get a new version. */
-export const Upload = ({ datasets }: { datasets: Dataset[] }) => (
+/** `datasets`: those that are there, whose names get a new version. `adding`: one that gets more images. */
+export const Upload = ({ datasets, adding }: { datasets: Dataset[]; adding: Dataset | undefined }) => (
   <DropPlace
     label="File with images"
     hint="Folders named after the classes, or folders train and test with such folders in them. They can be packed as .zip or .tar, all together or each on its own. An .npz file of arrays and Parquet files are read too."
     takesMany
   >
-    {(dropped, again) => <UploadForm dropped={dropped} datasets={datasets} onAgain={again} />}
+    {(dropped, again) => <UploadForm dropped={dropped} datasets={datasets} adding={adding} onAgain={again} />}
   </DropPlace>
 )
 
@@ -34,6 +34,8 @@ type Choice = {
   pattern: string
   isMerged: boolean
   skips: boolean
+  /** Whether the images of the version before are kept. */
+  adds: boolean
 }
 
 /** What the service does unless the form says otherwise. */
@@ -44,10 +46,11 @@ type Grouping = '' | 'beginning' | 'pattern'
 const BEGINNING = '([^/_-]+)[^/]*$'
 
 /** As the API takes it; what is left as it is is left out. */
-function specOf(choice: Choice) {
+function specOf(choice: Choice, before: Dataset | undefined) {
   const group = { '': '', beginning: BEGINNING, pattern: choice.pattern }[choice.grouping]
   return {
     name: choice.name,
+    ...(choice.adds && before && { adds_to: `${before.name}@${before.version}` }),
     ...(choice.description && { description: choice.description }),
     ...(choice.side && { resize: { height: Number(choice.side), width: Number(choice.side), rule: choice.rule } }),
     ...(group && { group_by: group }),
@@ -68,20 +71,27 @@ function splitsOf({ test, validation, seed, isMerged }: Choice) {
   return Object.keys(splits).length > 0 && { splits }
 }
 
-type FormProps = { dropped: Dropped[]; datasets: Dataset[]; onAgain: () => void }
+type FormProps = { dropped: Dropped[]; datasets: Dataset[]; adding: Dataset | undefined; onAgain: () => void }
 
-function UploadForm({ dropped, datasets, onAgain }: FormProps) {
+function UploadForm({ dropped, datasets, adding, onAgain }: FormProps) {
   const [choice, setChoice] = useState<Choice>({
-    ...{ name: '', description: '', side: '', rule: 'pad', colour: '', grouping: '', pattern: '', ...USUAL },
-    ...{ isMerged: false, skips: false },
+    ...{ name: adding?.name ?? '', description: '', side: '', rule: 'pad', colour: '', grouping: '', pattern: '', ...USUAL },
+    ...{ isMerged: false, skips: false, adds: Boolean(adding) },
   })
-  const [isNamed, setNamed] = useState(false)
+  const [isNamed, setNamed] = useState(Boolean(adding))
   const plan = useMemo(() => planUpload(dropped), [dropped])
   const taken = plan.parts.filter(({ why }) => !why)
-  const proposed = taken.length ? proposeName(taken.map(({ name }) => name)) : ''
+  const known = datasets.map(({ name }) => name)
+  const proposed = taken.length
+    ? proposeName(
+        taken.map(({ name }) => name),
+        known,
+      )
+    : ''
   useEffect(() => {
     if (proposed && !isNamed) setChoice((before) => ({ ...before, name: proposed }))
   }, [proposed, isNamed])
+  const before = adding?.name === choice.name ? adding : newestOf(datasets, choice.name)
   const announced = useRef<{ id: string; spec: string } | null>(null)
   const change = (part: Partial<Choice>) => {
     if ('name' in part) setNamed(true)
@@ -89,7 +99,7 @@ function UploadForm({ dropped, datasets, onAgain }: FormProps) {
   }
 
   const send = async (onSent: (bytes: number) => void, signal: AbortSignal) => {
-    const spec = specOf(choice)
+    const spec = specOf(choice, before)
     // After a failure the same version gets its content, unless something else was said of it meanwhile.
     if (announced.current?.spec !== JSON.stringify(spec)) {
       announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
@@ -111,12 +121,18 @@ function UploadForm({ dropped, datasets, onAgain }: FormProps) {
             ))}
           </ul>
           {!taken.length && <p role="status">Nothing to send yet. Drop files here, or choose some above.</p>}
-          <Fields choice={choice} hint={explainName(choice.name, datasets)} problem={problem} onChange={change} />
+          <Fields choice={choice} before={before} hint={explainName(choice.name, datasets)} problem={problem} onChange={change} />
         </>
       )}
     </SendForm>
   )
 }
+
+/** The newest version of this name whose images can be kept. */
+const newestOf = (datasets: Dataset[], name: string) =>
+  datasets
+    .filter((dataset) => dataset.name === name && dataset.status === 'ready')
+    .sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)[0]
 
 /** What becomes of the name, as far as the page knows. */
 function explainName(name: string, datasets: Dataset[]): string {
@@ -127,9 +143,15 @@ function explainName(name: string, datasets: Dataset[]): string {
   return 'Small letters, digits, dots, hyphens and underscores.'
 }
 
-type FieldsProps = { choice: Choice; hint: string; problem: Problem | null; onChange: (part: Partial<Choice>) => void }
+type FieldsProps = {
+  choice: Choice
+  before: Dataset | undefined
+  hint: string
+  problem: Problem | null
+  onChange: (part: Partial<Choice>) => void
+}
 
-function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
+function Fields({ choice, before, hint, problem, onChange: change }: FieldsProps) {
   const wrong = (pointer: string) => problem?.errors.find((error) => error.pointer.startsWith(pointer))?.detail
   const wrongName = refuseName(choice.name)
   return (
@@ -153,6 +175,25 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
           />
         </Labelled>
       </div>
+      {before && (
+        <fieldset class="group">
+          <legend>Which images does the new version have?</legend>
+          <label class="row">
+            <input type="radio" name="adds" checked={!choice.adds} onChange={() => change({ adds: false })} />
+            Only those above
+          </label>
+          <label class="row">
+            <input type="radio" name="adds" checked={choice.adds} onChange={() => change({ adds: true })} />
+            Those of {before.name}@{before.version}, and those above
+          </label>
+          {choice.adds && (
+            <p class="soft">
+              Images for validation and test stay what they are. Those above are for training, unless they lie in a folder
+              validation or test. They get the size of those that are there.
+            </p>
+          )}
+        </fieldset>
+      )}
       <div class="fields">
         <Share
           id="test"
