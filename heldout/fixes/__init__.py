@@ -1,1 +1,1 @@
-"""Fixing a dataset: what a new version may change, and which change cures what an audit or a diagnosis found."""
+"""Fixes of datasets: what a new version may change, and which change fixes what an audit or diagnosis found."""

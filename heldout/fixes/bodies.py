@@ -1,4 +1,4 @@
-"""Bodies of changes put together, and said as options of the command line. Loads quickly: `--help` needs it too."""
+"""Combines bodies of changes, and converts them to command-line options. Loads quickly: `--help` needs it too."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 Body = dict[str, Any]
 
 SPLITS = ("train", "validation", "test")
-LOOK_ALIKES = "look_alikes"  # code of the audit's finding about images that may be two things
+LOOK_ALIKES = "look_alikes"  # code of the audit's finding about images that may show different things
 
 
 def combine_bodies(bodies: Iterable[Mapping[str, Any]]) -> Body:
-    """One body that makes the changes of all; of two for the pixels of one split the first."""
+    """Combine the changes of all bodies; of two pixel changes for one split, the first wins."""
     found: Body = {}
     for body in bodies:
         for name, change in body.items():
@@ -22,7 +22,7 @@ def combine_bodies(bodies: Iterable[Mapping[str, Any]]) -> Body:
 
 
 def list_options(body: Mapping[str, Any]) -> list[str] | None:
-    """The options of `heldout datasets fix` that order the same; None where they need a file."""
+    """The equivalent options of `heldout datasets fix`; None if a file is needed."""
     if body.keys() & {"exclude", "relabel", "name"}:
         return None
     options = ["--drop-copies"] if body.get("drop_copies") else []

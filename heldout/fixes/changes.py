@@ -1,6 +1,6 @@
-"""The changes that make a new version of a dataset from a version that is ready, frozen and bounded.
+"""The changes that turn a ready version of a dataset into a new version, frozen and bounded.
 
-They are applied in this order, whatever the order of the body: `exclude`, `rename_classes` of single splits, `relabel`,
+They are applied in this order, whatever the order in the body: `exclude`, `rename_classes` of single splits, `relabel`,
 `rename_classes` of all splits, `pixel_values`, `drop_copies`, `resplit`.
 """
 
@@ -31,19 +31,19 @@ NamedPixelChange = Literal[
 
 
 class LinearChange(SpecPart):
-    """Each pixel value becomes `factor * value + offset`, cut to the dataset's range."""
+    """Each pixel value becomes `factor * value + offset`, clipped to the dataset's range."""
 
     factor: float = Field(1.0, ge=-MAX_FACTOR, le=MAX_FACTOR)
     offset: float = Field(0.0, ge=-MAX_OFFSET, le=MAX_OFFSET, description="In units of the pixel values.")
     bottom: float | None = Field(
-        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="What pixels at the range's lower end become instead."
+        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="New value of pixels at the lower end of the range."
     )
     top: float | None = Field(
-        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="What pixels at the range's upper end become instead."
+        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="New value of pixels at the upper end of the range."
     )
 
     @model_validator(mode="after")
-    def _changes_something(self) -> Self:
+    def _check_changes_something(self) -> Self:
         if self == LinearChange.model_construct():
             raise ValueError("changes nothing: give a `factor` other than 1, an `offset` other than 0, or both")
         return self
@@ -53,9 +53,9 @@ PixelChange = NamedPixelChange | LinearChange
 
 
 class PixelValues(SpecPart):
-    """What is done with the pixels of each split; a split that is not named stays as it is.
+    """The change of each split's pixels; splits that are not named stay unchanged.
 
-    `invert` swaps light and dark, `swap_channels` the first and the last colour; the others turn or mirror the images.
+    `invert` swaps light and dark, `swap_channels` the first and last color; the others rotate or mirror the images.
     """
 
     train: PixelChange | None = None
@@ -63,7 +63,7 @@ class PixelValues(SpecPart):
     test: PixelChange | None = None
 
     def group_by_split(self) -> dict[SplitName, PixelChange]:
-        """The changes by split."""
+        """Return the changes by split."""
         named: dict[SplitName, PixelChange | None] = {
             "train": self.train,
             "validation": self.validation,
@@ -73,7 +73,7 @@ class PixelValues(SpecPart):
 
 
 class ResplitSpec(SpecPart):
-    """How all splits are cut anew; what is absent is as it was when the dataset was uploaded."""
+    """How to split all images again; absent fields are as in the upload."""
 
     test: Share | None = None
     validation: Share | None = None
@@ -81,50 +81,48 @@ class ResplitSpec(SpecPart):
 
 
 class VersionChanges(SpecPart):
-    """What a new version has that the one that it is derived from has not; at least one change."""
+    """Changes applied to an existing version. At least one is required."""
 
     exclude: tuple[Index | MemberName, ...] = Field(
         (),
         max_length=MAX_NAMED_IMAGES,
         strict=False,
-        description="Images that are left out, by position or by file name; text of digits alone is a position.",
+        description="Images to leave out, by position or file name; text of only digits is a position.",
     )
     relabel: dict[MemberName, ClassName] = Field(
         default={},
         max_length=MAX_NAMED_IMAGES,
-        description="The class of single images, by position or file name. Classes are named as they were before "
+        description="New classes of single images, by position or file name. Uses the class names before "
         "`rename_classes`.",
     )
     rename_classes: dict[ClassName, ClassName | dict[ClassName, ClassName]] = Field(
         default={},
         max_length=MAX_RENAMED_CLASSES,
-        description="`{old: new}` for all splits: a name that is there merges two classes. Or "
-        "`{split: {label: class}}` where one split's labels mean other classes.",
+        description="`{old: new}` for all splits; an existing name merges two classes. Or `{split: {label: class}}` if "
+        "the labels of one split mean other classes.",
     )
     pixel_values: PixelValues | None = None
-    resplit: bool | ResplitSpec = Field(
-        False, description="Cut all splits anew from all images; copies and groups stay together."
-    )
+    resplit: bool | ResplitSpec = Field(False, description="Split all images again; copies and groups stay together.")
     drop_copies: bool = Field(
         False,
-        description="Keep one image of each cluster of copies: in test if one is there, else in validation, else in "
-        "train. Of copies with different labels none stays.",
+        description="Keep one image of each cluster of copies: in test if there is one, else in validation, else in "
+        "train. If copies have different labels, none is kept.",
     )
 
     @field_validator("rename_classes")
     @classmethod
-    def _names_splits(cls, renamed: dict[str, Any]) -> dict[str, Any]:
+    def _check_splits(cls, renamed: dict[str, Any]) -> dict[str, Any]:
         for name, meant in renamed.items():
             if not isinstance(meant, dict):
                 continue
             if name not in SPLIT_NAMES:
-                raise ValueError(f"{name!r} is no split: labels of one split are renamed as {{'test': {{old: new}}}}")
+                raise ValueError(f"{name!r} is not a split: rename labels of one split as {{'test': {{old: new}}}}")
             if not 0 < len(meant) <= MAX_RENAMED_CLASSES:
                 raise ValueError(f"{name!r} renames {len(meant)} classes; 1 to {MAX_RENAMED_CLASSES:,} are accepted")
         return renamed
 
     @model_validator(mode="after")
-    def _changes_something(self) -> Self:
+    def _check_changes_something(self) -> Self:
         if not self.body():
             raise ValueError(
                 "names no change: give at least one of exclude, relabel, rename_classes, pixel_values, resplit, "
@@ -133,12 +131,12 @@ class VersionChanges(SpecPart):
         return self
 
     def body(self) -> dict[str, Any]:
-        """The changes as JSON, without those that are absent."""
+        """The changes as JSON, without absent ones."""
         whole = self.model_dump(mode="json", exclude_defaults=True, include=set(VersionChanges.model_fields))
         return {name: value for name, value in whole.items() if value not in (None, {}, [], False)}
 
     def get_for_split(self, split: str) -> dict[str, str]:
-        """What the labels of one split mean, where that is not their own name."""
+        """The classes that labels of one split mean, for labels that do not mean themselves."""
         meant = self.rename_classes.get(split)
         return meant if isinstance(meant, dict) else {}
 
@@ -151,18 +149,20 @@ class VersionSpec(VersionChanges):
     """A new version of a dataset, derived from one that is ready."""
 
     name: str | None = Field(
-        None, pattern=DATASET_NAME, description="Under which name; by default that of the version it is derived from."
+        None,
+        pattern=DATASET_NAME,
+        description="Name of the new version; by default the name of the version it is derived from.",
     )
 
     _is_name = field_validator("name", mode="before")(check_name)
 
     def changes(self) -> VersionChanges:
-        """The changes alone."""
+        """The changes without the name."""
         return VersionChanges.model_validate_json(self.model_dump_json(exclude={"name"}, exclude_defaults=True))
 
 
 def parse_index(image: int | str) -> int | None:
-    """The position that a reference to an image gives; None where it is a file name."""
+    """Parse the position from a reference to an image; None if it is a file name."""
     if isinstance(image, int):
         return image
     return int(image) if image.isascii() and image.isdigit() and len(image) < 11 else None

@@ -1,4 +1,4 @@
-"""Images with different labels that look alike: the one finding of an audit that asks a question, and its answer."""
+"""Images with different labels that look alike: the audit finding that asks a question, and its answer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated
@@ -12,8 +12,8 @@ from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.stored.evaluation import SPLIT_NAMES
 
 QUESTION = "Can you tell these apart?"
-MAX_PAIRS = 200  # of the finding; with those answered, the next search shows others
-MAX_DIFFERENT = 1000  # pairs that a version of a dataset remembers
+MAX_PAIRS = 200  # pairs in the finding; once these are answered, the next search shows others
+MAX_DIFFERENT = 1000  # pairs that a dataset version remembers
 MAX_EXAMPLES = 12
 
 Pair = tuple[AuditExample, AuditExample]
@@ -21,20 +21,20 @@ Positions = Annotated[tuple[Index, Index], Field(strict=False)]
 
 
 class DifferentSpec(SpecPart):
-    """Pairs of images that look alike, and the answer to whether they can be told apart."""
+    """Pairs of images that look alike, and whether they are different."""
 
     pairs: tuple[Positions, ...] = Field(
         min_length=1, max_length=MAX_DIFFERENT, strict=False, description="Positions of two images each."
     )
-    different: bool = Field(True, description="`false` forgets that they were told apart.")
+    different: bool = Field(True, description="`false` removes an earlier mark as different.")
 
 
 def make_finding(pairs: Sequence[Pair], count: int) -> AuditFinding:
-    """The finding about pairs that look alike.
+    """Make the finding about pairs that look alike.
 
     Args:
-        pairs: those that are shown, at most MAX_PAIRS.
-        count: how many there are.
+        pairs: the pairs to show, at most MAX_PAIRS.
+        count: how many pairs there are.
     """
     images = {example.index: example for pair in pairs for example in pair}
     of_splits = {split: sum(image.split == split for image in images.values()) for split in SPLIT_NAMES}
@@ -44,8 +44,8 @@ def make_finding(pairs: Sequence[Pair], count: int) -> AuditFinding:
         code=LOOK_ALIKES,
         severity="info",
         numbers={"pairs": count, "images": len(images), **of_splits},
-        explanation=f"{pluralize(count, 'pair')} of images with different labels look alike.{more} They may be two "
-        "things that differ in a detail, or one picture with two labels.",
+        explanation=f"{pluralize(count, 'pair')} of images with different labels look alike.{more} They may be "
+        "different things that differ in a detail, or one picture with two labels.",
         what_to_do=f'{QUESTION} If so, answer "They are different", and they are not reported again. If not, leave '
         f"them out: {pluralize(len(images), 'image')} ({listed}).",
         examples=tuple(images[index] for index in sorted(images)[:MAX_EXAMPLES]),
@@ -54,7 +54,7 @@ def make_finding(pairs: Sequence[Pair], count: int) -> AuditFinding:
 
 
 def drop_answered(findings: Iterable[AuditFinding], different: Iterable[Sequence[int]]) -> list[AuditFinding]:
-    """The findings of an audit without pairs of look-alikes that somebody has told apart since."""
+    """Drop the pairs of look-alikes that were marked as different since the audit."""
     answered = {tuple(sorted(pair)) for pair in different}
     found = []
     for finding in findings:

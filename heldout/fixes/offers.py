@@ -1,4 +1,4 @@
-"""Which change of a dataset cures a finding: the very body that `POST /v1/datasets/{id}/versions` takes."""
+"""The change of a dataset that fixes a finding, as a body for `POST /v1/datasets/{id}/versions`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from heldout.stored.gap import LabelsRenamed, PixelsUndone
 
 DROP_COPIES: Mapping[str, Any] = {"drop_copies": True}
 RESPLIT: Mapping[str, Any] = {"resplit": True}
-# Findings of an audit that the same change always cures.
+# Audit findings that are always fixed by the same change.
 _ALWAYS: Mapping[str, Mapping[str, Any]] = {
     "leakage": DROP_COPIES,
     "label_conflicts": DROP_COPIES,
@@ -18,19 +18,19 @@ _ALWAYS: Mapping[str, Mapping[str, Any]] = {
     "class_missing": RESPLIT,
     "class_shift": RESPLIT,
 }
-# Codes that say the change, also in audits of earlier releases, which do not name it.
+# Codes that imply the change, for audits of earlier releases that do not name it.
 _CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_channels"}
-# Of what a training has undone, the kinds that have no numbers.
+# Kinds of pixel changes without parameters that a training may have undone.
 _CHANGE_OF_KIND = {"inversion": "invert", "channel_order": "swap_channels"}
 
 
 def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
-    """For each finding of an audit what cures it; None where no change of the stored images does.
+    """For each audit finding, the change that fixes it; None if no change of the stored images can.
 
-    Copies are not dropped before the labels of a split are in order: until then they seem to contradict each other,
-    and none of them would stay.
+    Labels in another order are fixed before copies are dropped: otherwise copies seem to contradict each other, and
+    none of them would be kept.
     """
-    offers = [offer_of(finding) for finding in findings]
+    offers = [make_offer(finding) for finding in findings]
     in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
     return [
         combine_bodies([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer
@@ -38,8 +38,8 @@ def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
     ]
 
 
-def offer_of(finding: AuditFinding) -> Body | None:
-    """What cures a finding by itself."""
+def make_offer(finding: AuditFinding) -> Body | None:
+    """The change that fixes a single finding."""
     numbers = finding.numbers
     if finding.code == LOOK_ALIKES:
         return {"exclude": sorted({image.index for pair in finding.pairs for image in pair})}
@@ -54,12 +54,12 @@ def offer_of(finding: AuditFinding) -> Body | None:
 
 
 def offer_renaming(split: str, meant: Mapping[str, str]) -> Body | None:
-    """One split's labels as the classes that they mean."""
+    """Rename one split's labels to the classes that they mean."""
     return {"rename_classes": {split: dict(meant)}} if meant else None
 
 
 def offer_renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None:
-    """What both halves of the test images have chosen; None where they differ, or the classes' names are not known."""
+    """The renaming that both halves of the test images chose; None if they differ or class names are unknown."""
     first, second = labels.renamings
     if first is None or first != second or len(classes) != len(first):
         return None
@@ -69,9 +69,9 @@ def offer_renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body 
 
 
 def offer_undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
-    """What both halves of the split's images have chosen, with the mean of their numbers.
+    """The pixel change that both halves of the split's images chose, with the mean of their parameters.
 
-    None where they differ, and where only some images are altered: a version changes the pixels of whole splits.
+    None if they differ, or if only some images are altered: a version changes the pixels of whole splits.
     """
     kind, other = pixels.choices
     if kind == "none" or kind != other or pixels.share is not None:
@@ -79,7 +79,7 @@ def offer_undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
     if kind in _CHANGE_OF_KIND:
         return {"pixel_values": {split: _CHANGE_OF_KIND[kind]}}
     first, second = pixels.parameters
-    # Where only one half was cut off at an end, the other says nothing of it.
+    # An end of the range counts only if both halves were clipped there.
     means = {
         name: (first.get(name, usual) + second.get(name, usual)) / 2
         for name, usual in (("factor", 1.0), ("offset", 0.0))

@@ -1,4 +1,4 @@
-"""What of a change can be seen to be impossible before a worker tries it."""
+"""Refuses changes that are clearly impossible before a worker tries them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.json_pointer import make_pointer
 from heldout.stored.evaluation import SPLIT_NAMES
 
-# They exchange height and width.
+# These swap height and width.
 _NEED_SQUARES = ("transpose", "turn_left", "turn_right")
 MAX_REFUSALS = 20
 
@@ -16,10 +16,10 @@ MAX_REFUSALS = 20
 def list_refusals(
     changes: VersionChanges, *, classes: Sequence[str], images: int, shape: tuple[int, int, int]
 ) -> list[FieldError]:
-    """Why the changes do not fit a version, value by value; at most the first few.
+    """List why the changes do not fit a version, value by value; at most MAX_REFUSALS.
 
     Args:
-        images: how many the version has; shape: height, width and channels of one.
+        images: how many images the version has. shape: height, width and channels of an image.
     """
     found = []
     for refusal in (*_check_images(changes, images), *_check_classes(changes, classes), *_check_pixels(changes, shape)):
@@ -60,7 +60,7 @@ def _check_classes(changes: VersionChanges, classes: Sequence[str]) -> Iterator[
     for old, new in renamed.items():
         yield from refuse_unknown(("rename_classes", old), old)
         if old == new:
-            yield FieldError(make_pointer(("rename_classes", old)), f"The class {old!r} is called so already.")
+            yield FieldError(make_pointer(("rename_classes", old)), f"The class already has the name {old!r}.")
     left = {renamed.get(name, name) for name in classes}
     size = sum(len(name.encode()) for name in left)
     if renamed and size > MAX_CLASS_NAMES_BYTES:
@@ -75,6 +75,8 @@ def _check_pixels(changes: VersionChanges, shape: tuple[int, int, int]) -> Itera
     for split, change in (changes.pixel_values.group_by_split() if changes.pixel_values else {}).items():
         where = make_pointer(("pixel_values", split))
         if change == "swap_channels" and channels == 1:
-            yield FieldError(where, "The images have one channel: there is nothing to swap.")
+            yield FieldError(where, "The images have one channel, so there is nothing to swap.")
         if change in _NEED_SQUARES and height != width:
-            yield FieldError(where, f"The images have {height}×{width} pixels: only square ones can be turned by 90°.")
+            yield FieldError(
+                where, f"The images have {height}×{width} pixels; only square images can be rotated by 90°."
+            )

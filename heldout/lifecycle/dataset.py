@@ -9,7 +9,7 @@ from typing import Self
 class DatasetStatus(StrEnum):
     """What the row holds and clients see. `ready` and `rejected` are final."""
 
-    UPLOADING = "uploading"  # announced; its upload has not come whole yet
+    UPLOADING = "uploading"  # announced; its upload is not complete yet
     CHECKING = "checking"  # its ingest job waits or runs
     READY = "ready"
     REJECTED = "rejected"
@@ -18,10 +18,10 @@ class DatasetStatus(StrEnum):
 class DatasetEvent(StrEnum):
     """What can happen to a dataset."""
 
-    RECEIVE = "receive"  # its upload lies whole in the blob store
-    EXPIRE = "expire"  # no upload came in time
-    ACCEPT = "accept"  # its ingest made images of the upload
-    REJECT = "reject"  # its ingest ended without
+    RECEIVE = "receive"  # its complete upload is in the blob store
+    EXPIRE = "expire"  # no upload arrived in time
+    ACCEPT = "accept"  # its ingest converted the upload to images
+    REJECT = "reject"  # its ingest ended without images
 
 
 DATASET_TRANSITIONS: Mapping[tuple[DatasetStatus, DatasetEvent], DatasetStatus] = MappingProxyType(
@@ -54,23 +54,23 @@ def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> Datas
 
 
 class RelationsStatus(StrEnum):
-    """Whether the copies and groups of a ready dataset are known. A dataset is used alike in all of these."""
+    """Whether the copies and groups of a ready dataset are known. Datasets can be used in all of these states."""
 
     QUEUED = "queued"  # a job that finds them waits or runs
-    STORED = "stored"  # they lie in the blob store
-    FAILED = "failed"  # the job ended without them; nobody tries again
+    STORED = "stored"  # they are in the blob store
+    FAILED = "failed"  # the job ended without them and is not repeated
 
 
 class SuspectsStatus(StrEnum):
-    """Whether the images of a ready dataset whose labels are probably wrong are known."""
+    """Whether the images with probably wrong labels of a ready dataset are known."""
 
     QUEUED = "queued"  # a job that finds them waits or runs
-    STORED = "stored"  # they lie in the blob store
+    STORED = "stored"  # they are in the blob store
     FAILED = "failed"  # the job ended without them; `?again=true` queues another
 
 
 class CodeWithMeaning(StrEnum):
-    """Codes for clients that branch on them; `meaning` is what the reference page says."""
+    """Codes for clients to branch on; `meaning` is the text of the reference page."""
 
     meaning: str
 
@@ -88,9 +88,9 @@ class RejectionCode(CodeWithMeaning):
     NOT_AN_ARCHIVE = "not_an_archive", "The file has none of the accepted formats."
     UNSUPPORTED_ARCHIVE = (
         "unsupported_archive",
-        "The archive is encrypted, split into volumes, or packed in a way that is not read.",
+        "The archive is encrypted, split into volumes, or compressed in an unsupported way.",
     )
-    ARCHIVE_DAMAGED = "archive_damaged", "The archive is cut off, or its parts contradict each other."
+    ARCHIVE_DAMAGED = "archive_damaged", "The archive is truncated, or its parts contradict each other."
     ARCHIVE_BOMB = "archive_bomb", "The archive unpacks to far more than it should, or its members share bytes."
     UNSAFE_PATH = "unsafe_path", "A member's name is absolute, leaves the archive's folder, or has control characters."
     UNSAFE_MEMBER = "unsafe_member", "A member is a link, a device or another special file."
@@ -101,13 +101,13 @@ class RejectionCode(CodeWithMeaning):
     MEMBER_TOO_LARGE = "member_too_large", "One file is larger than the limit."
     UNPACKED_TOO_LARGE = "unpacked_too_large", "All members together are larger than the limit."
     NORMALISED_TOO_LARGE = "normalised_too_large", "The decoded images are larger than the limit."
-    QUOTA_EXCEEDED = "quota_exceeded", "The owner's datasets would take more bytes than they may."
+    QUOTA_EXCEEDED = "quota_exceeded", "The owner's datasets would exceed the quota of bytes."
     # Arrays, tables, labels and folders.
-    PICKLE_REFUSED = "pickle_refused", "An array holds Python objects, which are never unpickled."
+    PICKLE_REFUSED = "pickle_refused", "An array contains Python objects, which are never unpickled."
     BAD_ARRAY = "bad_array", "An array has a shape, a type or values that are not images."
-    BAD_LABELS = "bad_labels", "Labels are missing, do not fit the images, or are not one class for each image."
+    BAD_LABELS = "bad_labels", "Labels are missing, do not fit the images, or are not one class per image."
     BAD_TABLE = "bad_table", "A Parquet file has no image or label column, or cannot be read."
-    UNEXPECTED_LAYOUT = "unexpected_layout", "Files do not lie as `class/file` or `split/class/file`."
+    UNEXPECTED_LAYOUT = "unexpected_layout", "Files are not arranged as `class/file` or `split/class/file`."
     NO_IMAGES = "no_images", "The upload has no images."
     TOO_FEW_CLASSES = "too_few_classes", "There are fewer than two classes."
     TOO_MANY_CLASSES = "too_many_classes", "There are more classes than the limit."
@@ -116,20 +116,20 @@ class RejectionCode(CodeWithMeaning):
     GROUP_TOO_SLOW = "group_too_slow", "The group rule takes too long to match."
     # One image.
     UNREADABLE_MEMBER = "unreadable_member", "An image file is not an image, or is broken."
-    UNSUPPORTED_IMAGE = "unsupported_image", "An image has a format that is not read."
+    UNSUPPORTED_IMAGE = "unsupported_image", "An image has an unsupported format."
     ANIMATED_IMAGE = "animated_image", "An image has several frames."
     IMAGE_TRUNCATED = "image_truncated", "An image file ends before its pixels do."
     IMAGE_TOO_LARGE = "image_too_large", "An image claims more pixels than the limit."
-    IMAGE_BOMB = "image_bomb", "An image holds far more data than its pixels need, or takes too long to decode."
+    IMAGE_BOMB = "image_bomb", "An image contains far more data than its pixels need, or takes too long to decode."
     SIZE_OUT_OF_BOUNDS = "size_out_of_bounds", "Images are smaller or larger than what can be trained on."
     MIXED_SIZES = "mixed_sizes", "Images differ in size, and no target size is given."
     # A derived version.
-    UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the version which is changed does not have."
+    UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the changed version does not have."
     NOTHING_CHANGED = "nothing_changed", "The changes would leave the version as it is."
-    BASE_MISSING = "base_missing", "The version that is changed is not in the blob store any more."
+    BASE_MISSING = "base_missing", "The version to change is no longer in the blob store."
     DATASET_DAMAGED = (
         "dataset_damaged",
-        "The upload, or a file of the version that is changed, is damaged in the blob store.",
+        "The upload, or a file of the version to change, is damaged in the blob store.",
     )
     # The ingest.
     TIMED_OUT = "timed_out", "The ingest took longer than the limit."
@@ -141,11 +141,11 @@ class RejectionCode(CodeWithMeaning):
     INTERNAL = "internal", "Something broke on our side."
     CANCELLED = "cancelled", "The ingest was cancelled."
     # The upload.
-    NEVER_SENT = "never_sent", "No upload came within 24 hours."
-    UPLOAD_MISSING = "upload_missing", "The upload is not in the blob store any more."
+    NEVER_SENT = "never_sent", "No upload arrived within 24 hours."
+    UPLOAD_MISSING = "upload_missing", "The upload is no longer in the blob store."
 
 
-# The upload may be good: another attempt, or another worker, can end differently.
+# The upload may be fine: another attempt, or another worker, may succeed.
 RETRIED_REJECTIONS = frozenset(
     {
         RejectionCode.TIMED_OUT,

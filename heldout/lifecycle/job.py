@@ -9,7 +9,7 @@ from heldout.lifecycle.dataset import RejectionCode
 
 
 class JobStatus(StrEnum):
-    """What the row holds. `cancelling` and `pausing` are shown for a running row that bears a request."""
+    """What the row holds. A running row with a request is shown as `cancelling` or `pausing`."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -20,13 +20,13 @@ class JobStatus(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What can happen to a job and changes its status."""
+    """Events that change a job's status."""
 
     CLAIM = "claim"  # a worker takes it
     SUCCEED = "succeed"  # its work is done
-    FAIL = "fail"  # its attempt failed, and no other one would help
-    RETRY = "retry"  # its attempt failed and it gets another one
-    RELEASE = "release"  # its worker stops in good order
+    FAIL = "fail"  # its attempt failed, and another would not help
+    RETRY = "retry"  # its attempt failed, and it gets another
+    RELEASE = "release"  # its worker shuts down properly
     LOSE = "lose"  # its worker's lease ran out
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -35,14 +35,14 @@ class JobEvent(StrEnum):
 
 
 class JobRequest(StrEnum):
-    """What a client asked of a running job, whose worker does it."""
+    """A client's request to a running job, which its worker carries out."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
 
 
 class StopReason(StrEnum):
-    """Why a job ended that succeeded or was cancelled."""
+    """Why a successful or cancelled job ended."""
 
     COMPLETED = "completed"
     EARLY_STOPPED = "early_stopped"
@@ -91,7 +91,7 @@ def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
         raise ImpossibleTransition(status, event) from None
 
 
-# How a running job is shown of which a client has asked something.
+# How running jobs with a request are shown.
 SHOWN_REQUESTS: Mapping[JobRequest, str] = MappingProxyType(
     {JobRequest.CANCEL: "cancelling", JobRequest.PAUSE: "pausing"}
 )
@@ -109,9 +109,9 @@ SHOWN_STATUSES = (*(status.value for status in JobStatus), *SHOWN_REQUESTS.value
 
 
 def get_event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
-    """What happens in place of `event` to a running job of which a client has asked something.
+    """The event that replaces `event` for a running job with a request.
 
-    An accepted cancel wins over every end. A pause wins over going back to the queue, and loses to a real end.
+    An accepted cancellation wins over every end. A pause wins over a return to the queue, but not over a real end.
     """
     if request is JobRequest.CANCEL:
         return JobEvent.CANCEL
@@ -123,7 +123,7 @@ def get_event_after_request(event: JobEvent, request: JobRequest | None) -> JobE
 # Failed attempts after which a job has failed.
 MAX_FAILURES = 3
 FIRST_BACKOFF_S = 2.0
-# Each backoff is so many times the one before it.
+# Each backoff is this many times as long as the one before.
 BACKOFF_GROWTH = 4
 
 
@@ -131,24 +131,24 @@ class FailureCode(StrEnum):
     """Why an attempt at a training failed. An ingest fails with a `RejectionCode`."""
 
     DIVERGED = "diverged"  # a loss was not finite
-    DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
+    DEADLINE = "deadline"  # `limits.max_runtime_s` passed before the first epoch was complete
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
-    DATASET_DAMAGED = "dataset_damaged"  # a file of its dataset is not what was stored
-    ARTIFACT_DAMAGED = "artifact_damaged"  # a file of a job or model that it needs is not what was stored
+    DATASET_DAMAGED = "dataset_damaged"  # a file of its dataset has changed in the store
+    ARTIFACT_DAMAGED = "artifact_damaged"  # a file of a job or model that it needs has changed in the store
     INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
-    BACKBONE_UNAVAILABLE = "backbone_unavailable"  # the uploaded model before its blocks cannot be read any more
-    MODEL_UNAVAILABLE = "model_unavailable"  # a model that is to be measured is not in the blob store
-    EXPORT_DIFFERS = "export_differs"  # another runtime gives other answers than the training's own predictions
-    EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or not be loaded there
+    BACKBONE_UNAVAILABLE = "backbone_unavailable"  # the uploaded model before its blocks can no longer be read
+    MODEL_UNAVAILABLE = "model_unavailable"  # the model to measure is not in the blob store
+    EXPORT_DIFFERS = "export_differs"  # another runtime's answers differ from the training's own predictions
+    EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or cannot be loaded there
     NOT_SUPPORTED = "not_supported"  # the worker lacks the packages for it
     OUT_OF_MEMORY = "out_of_memory"
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
     WORKER_LOST = "worker_lost"  # the lease ran out, or the worker died
-    PROCESS_DIED = "process_died"  # the process that trains ended without saying why
+    PROCESS_DIED = "process_died"  # the training process ended without an explanation
     STORAGE_UNAVAILABLE = "storage_unavailable"
     GPU_UNAVAILABLE = "gpu_unavailable"
-    CHECKPOINT_DAMAGED = "checkpoint_damaged"  # never the end of a job: an older checkpoint is used
+    CHECKPOINT_DAMAGED = "checkpoint_damaged"  # never ends a job: an older checkpoint is used
     INTERNAL = "internal"
 
 
@@ -181,7 +181,7 @@ class AfterFailure:
 
 
 def decide_after_failure(failures: int, code: FailureCode | RejectionCode) -> AfterFailure:
-    """Decide on an attempt that failed with `code`; `failures` counts this one too."""
+    """Decide what follows an attempt that failed with `code`; `failures` includes this attempt."""
     if code in DETERMINISTIC_FAILURES or failures >= MAX_FAILURES:
         return AfterFailure(JobEvent.FAIL, 0.0)
     return AfterFailure(JobEvent.RETRY, FIRST_BACKOFF_S * BACKOFF_GROWTH ** (failures - 1))

@@ -1,4 +1,4 @@
-"""Remedies: named changes of a spec, and the arms of a study that they give. Pure."""
+"""Remedies: named changes of a spec, and the study arms made from them. Pure."""
 
 from heldout.remedies.arms import ResolvedArm, resolve
 

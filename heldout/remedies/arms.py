@@ -1,4 +1,4 @@
-"""From the remedies that a study is asked to measure to its arms. Pure."""
+"""Turns the remedies that a study should measure into its arms. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from heldout.spec.merge_patch import make_patch, merge
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
 JOINT = "+"
-# Patches of the client's own, by name, each with its place in the request.
+# The client's own patches by name, each with its pointer into the request.
 _Own = Mapping[str, tuple[str, NamedPatch]]
-# What every arm of a study has alike, or what says nothing about the training.
+# What is the same in every arm of a study, or says nothing about the training.
 _SET_BY_THE_STUDY = ("dataset", "validation", "evaluation", "resources", "limits", "priority", "name", "metadata")
 _SET_BY_THE_STUDY_IN_TRAINING = ("seed", "precision")
 
@@ -26,10 +26,10 @@ _SET_BY_THE_STUDY_IN_TRAINING = ("seed", "precision")
 class ResolvedArm:
     """One remedy of a study.
 
-    patch: a merge patch (RFC 7396) of the base spec; empty while it is one of `candidates`.
+    patch: a merge patch (RFC 7396) of the base spec; empty until one of `candidates` is chosen.
     did: what the remedy changes, in one sentence.
-    parts: of a combination `a+b` the names of its arms `a` and `b`.
-    candidates: patches of the base spec, of which a search chooses one.
+    parts: for a combination `a+b`, the names of its arms `a` and `b`.
+    candidates: patches of the base spec, from which a search chooses one.
     """
 
     name: str
@@ -42,14 +42,14 @@ class ResolvedArm:
 def resolve(
     asked: Sequence[str | NamedPatch], spec: JobSpec, *, train_images: int | None = None
 ) -> tuple[ResolvedArm, ...]:
-    """The arms of a study beside its base, in the order in which they were asked for.
+    """Make the arms of a study, except its base, in the order requested.
 
-    The parts of a combination become arms in front of it where they were not asked for.
+    The parts of a combination become arms before it, if they were not requested themselves.
 
     Args:
-        train_images: how many the base trains on; what depends on the number of steps is then fitted to it.
+        train_images: how many images the base trains on; remedies that depend on the number of steps adapt to it.
     Raises:
-        InvalidSpec: a name is unknown or comes twice, or a remedy would change nothing; with `/remedies/<place>`.
+        InvalidSpec: if a name is unknown or repeated, or a remedy would change nothing; with `/remedies/<place>`.
     """
     base = RemedyBase(spec.model_dump(mode="json"), train_images)
     own = {item.name: (f"/remedies/{place}", item) for place, item in enumerate(asked) if isinstance(item, NamedPatch)}
@@ -58,7 +58,7 @@ def resolve(
     for place, (name, item) in enumerate(zip(names, asked, strict=True)):
         pointer = f"/remedies/{place}"
         if name in names[:place]:
-            raise _make_refusal(pointer, f"{name!r} comes twice.")
+            raise _make_refusal(pointer, f"{name!r} is listed twice.")
         if isinstance(item, NamedPatch):
             _require_own_name(name, pointer)
         parts = tuple(name.split(JOINT)) if JOINT in name else ()
@@ -75,10 +75,10 @@ def resolve(
 
 
 def resolve_remedy(name: str, base: RemedyBase, pointer: str = "/remedy") -> Outcome:
-    """What a remedy of the catalogue, or a combination of some, does to a spec.
+    """Compute what a remedy of the catalogue, or a combination of several, does to a spec.
 
     Raises:
-        InvalidSpec: there is none of that name, or one of its parts undoes another one.
+        InvalidSpec: if there is no such remedy, or one part undoes another.
     """
     if JOINT not in name:
         return _compute_outcome(name, {}, base, pointer)
@@ -107,12 +107,12 @@ def _resolve_combination(
     if len(set(parts)) < len(parts):
         raise _make_refusal(pointer, f"{name!r} names one remedy twice.")
     under, specs = base, [base.spec]
-    # Own patches are fixed; names look at the spec that they change, so that nothing of a list gets lost.
+    # Own patches are fixed and go first. Named remedies read the spec that they change, so no list item gets lost.
     for part in sorted(parts, key=lambda part: part not in own):
         outcome = _compute_outcome(part, own, under, pointer)
         if isinstance(outcome, NoChange):
             raise _make_refusal(
-                pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}"
+                pointer, f"{part!r} has nothing left to change after the rest of {name!r}. {outcome.why}"
             )
         specs = [
             _complete_spec(merge(item, patch)) for item in specs for patch in outcome.candidates or (outcome.patch,)
@@ -121,10 +121,12 @@ def _resolve_combination(
     alone = {part: _complete_spec(merge(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
     for part, changed in alone.items():
         if changed in specs:
-            raise _make_refusal(pointer, f"{name!r} is not both: it is {part!r} alone.")
+            raise _make_refusal(pointer, f"{name!r} does not combine its parts: it equals {part!r} alone.")
     for part, changed in alone.items():
         if not all(_differs_everywhere(base.spec, changed, item) for item in specs):
-            raise _make_refusal(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
+            raise _make_refusal(
+                pointer, f"{name!r} does not combine its parts: the other part undoes what {part!r} changes."
+            )
     did = " ".join(found[part].did for part in parts)
     patches = [make_patch(base.spec, item) for item in specs]
     if any(found[part].candidates for part in parts):
@@ -133,7 +135,7 @@ def _resolve_combination(
 
 
 def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
-    """Whether each leaf that `alone` changes is also another one than before in `together`."""
+    """Whether each leaf that `alone` changes also differs from `before` in `together`."""
     if before == alone:
         return True
     if isinstance(before, Mapping) and isinstance(alone, Mapping) and isinstance(together, Mapping):
@@ -150,13 +152,13 @@ def _compute_outcome(name: str, own: _Own, base: RemedyBase, pointer: str) -> Ou
         where, patch = own[name]
         return _compute_own_outcome(patch, base, where)
     if name in AFTER_TRAINING:
-        raise _make_refusal(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
+        raise _make_refusal(pointer, f"{name!r} is not a remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
         known = ", ".join(sorted(REMEDIES))
         raise _make_refusal(
             pointer,
-            f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. A change "
-            "of your own goes as a patch.",
+            f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. Send a "
+            "change of your own as a patch.",
         )
     return REMEDIES[name].change(base)
 
@@ -168,7 +170,7 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
         fixed += [f"/training/{name}" for name in _SET_BY_THE_STUDY_IN_TRAINING if name in training]
     if fixed:
         raise _make_refusal(
-            f"{pointer}/patch{fixed[0]}", "The study has this alike in every arm, so that only the remedy differs."
+            f"{pointer}/patch{fixed[0]}", "The study keeps this the same in every arm, so that only the remedy differs."
         )
     content = merge(base.spec, own.patch)
     try:
@@ -177,18 +179,18 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
         [first, *_] = list_field_errors(error.errors(include_url=False), content, JobSpec)
         raise _make_refusal(pointer, f"The spec would not be valid. {first.pointer}: {first.detail}") from error
     if changed.model_dump(mode="json") == base.spec:
-        return NoChange("The spec has all of this already.")
-    return Change(own.patch, "Changes the spec as the client has asked.")
+        return NoChange("The spec already has all of this.")
+    return Change(own.patch, "Changes the spec as the client requested.")
 
 
 def _require_own_name(name: str, pointer: str) -> None:
     if name == BASE_ARM or JOINT in name:
-        why = "is the arm that nothing is changed in" if name == BASE_ARM else f"has a {JOINT}, which joins remedies"
-        raise _make_refusal(f"{pointer}/name", f"{name!r} {why}; name your own another way.")
+        why = "is the name of the unchanged arm" if name == BASE_ARM else f"contains {JOINT}, which joins remedies"
+        raise _make_refusal(f"{pointer}/name", f"{name!r} {why}; choose another name for your patch.")
 
 
 def _complete_spec(content: Spec) -> Spec:
-    """With defaults where a merge took something away; as it is where it is no valid spec, which others refuse."""
+    """Fill in the defaults that a merge removed. An invalid spec is returned unchanged and refused elsewhere."""
     try:
         return JobSpec.model_validate(content).model_dump(mode="json")
     except ValueError:

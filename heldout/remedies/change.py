@@ -1,4 +1,4 @@
-"""What a remedy reads, and what it gives: a change of a spec, or why it changes nothing."""
+"""The input and output of a remedy: a spec, and a change of it or the reason for no change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ Spec = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RemedyBase:
-    """The spec that is to be changed.
+    """The spec to change.
 
-    spec: complete, as JSON. train_images: how many the job trains on; None where that is not known.
+    spec: complete, as JSON. train_images: how many images the job trains on; None if unknown.
     """
 
     spec: Spec
@@ -39,12 +39,12 @@ class RemedyBase:
 
     @property
     def augmentation(self) -> Mapping[str, Any]:
-        """Empty where there is none."""
+        """The augmentation, or an empty mapping."""
         return self.spec.get("augmentation") or {}
 
     @property
     def steps(self) -> int | None:
-        """Of the whole training, if nothing stops it early."""
+        """Steps of the whole training if nothing stops it early."""
         if self.train_images is None:
             return None
         limit = self.training.get("train_limit")
@@ -57,9 +57,9 @@ class RemedyBase:
 class Change:
     """What a remedy does to one spec.
 
-    patch: a merge patch (RFC 7396) of the spec; empty while it is one of `candidates`.
+    patch: a merge patch (RFC 7396) of the spec; empty until one of `candidates` is chosen.
     did: what it does, in one sentence.
-    candidates: patches of which a search chooses one.
+    candidates: patches from which a search chooses one.
     """
 
     patch: dict[str, Any]
@@ -78,5 +78,5 @@ Outcome = Change | NoChange
 
 
 def round_to_two_digits(value: float) -> float:
-    """Rounded to two significant digits, so that a spec stays readable."""
+    """Round to two significant digits to keep specs readable."""
     return float(f"{value:.2g}")

@@ -1,4 +1,4 @@
-"""Remedies that change the training images at random: moved, mirrored, erased and mixed ones."""
+"""Remedies that change the training images at random: moving, mirroring, erasing and mixing them."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ REFERENCE_AUGMENTATION: dict[str, Any] = {
 
 
 def add_rotation(base: RemedyBase) -> Outcome:
-    return _add_amounts(base, _ROTATION, f"Turns training images by up to {ROTATION_DEGREES}° either way.", "turned")
+    return _add_amounts(base, _ROTATION, f"Rotates training images by up to {ROTATION_DEGREES}° either way.", "rotated")
 
 
 def add_shift(base: RemedyBase) -> Outcome:
@@ -45,24 +45,24 @@ def add_horizontal_flip(base: RemedyBase) -> Outcome:
 
 
 def add_augmentation(base: RemedyBase) -> Outcome:
-    """Rotation, shift and zoom together, as far as the spec has them not."""
-    said = (
-        f"Turns, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {percent(SHIFT, 0)} and "
+    """Add rotation, shift and zoom wherever the spec does not set them."""
+    did = (
+        f"Rotates, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {percent(SHIFT, 0)} and "
         f"{percent(ZOOM, 0)}."
     )
-    return _add_amounts(base, MILD_AUGMENTATION, said, "turned, moved and zoomed")
+    return _add_amounts(base, MILD_AUGMENTATION, did, "rotated, moved and zoomed")
 
 
 def use_reference_augmentation(base: RemedyBase) -> Outcome:
-    """The amounts of the reference spec `augmented.json`, whatever the spec has."""
+    """Set the amounts of the reference spec `augmented.json`, whatever the spec has."""
     changes = {name: value for name, value in REFERENCE_AUGMENTATION.items() if base.augmentation.get(name) != value}
     if not changes:
-        return NoChange("The spec has exactly this augmentation already.")
-    said = (
-        f"Turns training images by up to {REFERENCE_ROTATION_DEGREES}°, moves them by up to "
+        return NoChange("The spec already has exactly this augmentation.")
+    did = (
+        f"Rotates training images by up to {REFERENCE_ROTATION_DEGREES}°, moves them by up to "
         f"{percent(REFERENCE_SHIFT, 0)}, and mirrors half of them."
     )
-    return Change({"augmentation": changes}, said)
+    return Change({"augmentation": changes}, did)
 
 
 def add_erasing(base: RemedyBase) -> Outcome:
@@ -81,15 +81,15 @@ def add_cutmix(base: RemedyBase) -> Outcome:
 
 def _add_amounts(base: RemedyBase, amounts: dict[str, Any], did: str, seen: str) -> Outcome:
     missing = {name: amount for name, amount in amounts.items() if not base.augmentation.get(name)}
-    return Change({"augmentation": missing}, did) if missing else NoChange(f"Training images are {seen} already.")
+    return Change({"augmentation": missing}, did) if missing else NoChange(f"Training images are already {seen}.")
 
 
 def _mix_images(base: RemedyBase, way: str, other: str, alpha: float, did: str) -> Outcome:
     if base.training.get(way):
-        return NoChange(f"The spec has `{way}` already.")
+        return NoChange(f"The spec already has `{way}`.")
     patch: dict[str, Any] = {way: alpha}
     if base.training.get(other):
-        # A spec may have one of the two.
+        # A spec may only have one of the two.
         patch[other] = 0
         did += f", instead of `{other}`"
     return Change({"training": patch}, f"{did} (alpha {alpha}).")

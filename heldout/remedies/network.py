@@ -17,14 +17,14 @@ _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `ini
 
 
 def shrink_network(base: RemedyBase) -> Outcome:
-    """Half the filters, and half the units of dense layers."""
+    """Halve the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
     has_units = any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense)
     if not base.blocks and not has_units:
         return NoChange(f"The network has no block, and no dense layer of {MIN_UNITS_TO_HALVE} units or more.")
     if base.blocks and max(block["filters"] for block in base.blocks) < MIN_FILTERS_TO_HALVE:
-        return NoChange(f"The network is small already: no block has {MIN_FILTERS_TO_HALVE} filters or more.")
+        return NoChange(f"The network is already small: no block has {MIN_FILTERS_TO_HALVE} filters or more.")
     changes = {"blocks": [{**block, "filters": max(1, block["filters"] // 2)} for block in base.blocks]}
     if has_units:
         changes["dense"] = [
@@ -36,26 +36,26 @@ def shrink_network(base: RemedyBase) -> Outcome:
 
 
 def enlarge_network(base: RemedyBase) -> Outcome:
-    """Twice the filters, and twice the units of dense layers."""
+    """Double the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
     changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
     if base.dense:
         changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
     if not base.layers:
-        return NoChange("The network has no block and no dense layer that could be larger.")
+        return NoChange("The network has no block or dense layer to enlarge.")
     if all(changes[name] == list(base.spec["network"][name]) for name in changes):
-        return NoChange("Every block and every dense layer is as large as a spec may ask for.")
+        return NoChange("Every block and every dense layer already has the largest size allowed.")
     did = f"Doubles the network: {_describe_sizes(base.blocks, base.dense)} become {_describe_sizes(**changes)}."
     return Change({"network": changes}, did)
 
 
 def add_dropout(base: RemedyBase) -> Outcome:
-    """After each pool, and in dense layers."""
+    """Add dropout after each pool and in dense layers."""
     if any(layer.get("dropout") for layer in base.layers):
-        return NoChange("The network has dropout already.")
+        return NoChange("The network already has dropout.")
     if not base.layers:
-        return NoChange("The network has no block and no dense layer to put dropout in.")
+        return NoChange("The network has no block or dense layer to add dropout to.")
     pools = any(block.get("pool", 2) > 1 for block in base.blocks)
     changes: dict[str, Any] = {}
     places = []
@@ -72,27 +72,27 @@ def add_dropout(base: RemedyBase) -> Outcome:
 
 
 def add_l2(base: RemedyBase) -> Outcome:
-    """A penalty on the kernels of convolutions."""
+    """Add a penalty on the kernels of convolutions."""
     if base.spec["network"].get("l2") or any(layer.get("l2") for layer in base.layers):
-        return NoChange("The network has an L2 penalty already.")
+        return NoChange("The network already has an L2 penalty.")
     if all(block.get("l2") is not None for block in base.blocks):
-        return NoChange("The network has no block, or each of them says by itself that it has no L2 penalty.")
+        return NoChange("The network has no block, or every block sets its L2 penalty to 0 itself.")
     return Change({"network": {"l2": L2}}, f"Adds an L2 penalty of {L2} on the kernels of the convolutions.")
 
 
 def add_batch_norm(base: RemedyBase) -> Outcome:
-    """After each convolution."""
+    """Add batch normalization after each convolution."""
     if all(block.get("batch_norm") for block in base.blocks):
-        has_none = "The network has no block to put batch normalization in."
-        return NoChange("Every block has batch normalization already." if base.blocks else has_none)
+        has_none = "The network has no block to add batch normalization to."
+        return NoChange("Every block already has batch normalization." if base.blocks else has_none)
     if (base.spec.get("resources") or {}).get("gpus", 1) > 1:
-        return NoChange("Batch normalization needs whole batches, and the spec asks for several GPUs.")
+        return NoChange("Batch normalization needs whole batches, but the spec requests several GPUs.")
     blocks = [{**block, "batch_norm": True} for block in base.blocks]
     return Change({"network": {"blocks": blocks}}, "Adds batch normalization after each convolution.")
 
 
 def reduce_regularization(base: RemedyBase) -> Outcome:
-    """Without dropout, penalties, weight decay, augmentation and mixed images."""
+    """Remove dropout, penalties, weight decay, augmentation and mixed images."""
     network, patch = base.spec["network"], dict[str, Any]()
     gone = []
     if base.augmentation:
@@ -117,12 +117,12 @@ def reduce_regularization(base: RemedyBase) -> Outcome:
     if training:
         patch["training"] = training
     if not patch:
-        return NoChange("The spec has no dropout, penalty, weight decay, augmentation or mixed images to take away.")
-    return Change(patch, f"Takes away: {', '.join(gone)}.")
+        return NoChange("The spec has no dropout, penalty, weight decay, augmentation or mixed images to remove.")
+    return Change(patch, f"Removes {', '.join(gone)}.")
 
 
 def _describe_sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The filters of the blocks; where there is none, behind a backbone, the units of the dense layers."""
+    """The filters of the blocks or, if there are none after a backbone, the units of the dense layers."""
     if not blocks:
         return "-".join(str(layer["units"]) for layer in dense) + " units"
     return "-".join(str(block["filters"]) for block in blocks) + " filters"

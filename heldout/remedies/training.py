@@ -25,25 +25,25 @@ Monitor = Literal["validation_loss", "validation_accuracy"]
 
 def add_label_smoothing(base: RemedyBase) -> Outcome:
     if base.training.get("label_smoothing"):
-        return NoChange("The spec has label smoothing already.")
-    said = f"Trains on labels that are {percent(1 - LABEL_SMOOTHING, 0)} sure instead of certain."
+        return NoChange("The spec already has label smoothing.")
+    said = f"Trains on labels with {percent(1 - LABEL_SMOOTHING, 0)} certainty instead of 100%."
     return Change({"training": {"label_smoothing": LABEL_SMOOTHING}}, said)
 
 
 def add_class_weights(base: RemedyBase) -> Outcome:
     if base.training.get("class_weights"):
-        return NoChange("The spec weighs classes already.")
-    said = "Weighs images so that each class counts the same in training."
+        return NoChange("The spec already weights classes.")
+    said = "Weights images so that every class counts the same in training."
     return Change({"training": {"class_weights": "balanced"}}, said)
 
 
 def use_weight_decay(base: RemedyBase) -> Outcome:
-    """AdamW, whose decay is small in a short training and large in a long one."""
+    """Use AdamW, whose decay has little effect in a short training and a large one in a long training."""
     optimizer = base.training["optimizer"]
     if optimizer["name"] not in {"adam", "adamw"}:
-        return NoChange(f"Weight decay belongs to adamw; with {optimizer['name']}, `l2` acts alike.")
+        return NoChange(f"Weight decay belongs to adamw; with {optimizer['name']}, `l2` has the same effect.")
     if optimizer.get("weight_decay"):
-        return NoChange(f"The optimizer has a weight decay of {optimizer['weight_decay']} already.")
+        return NoChange(f"The optimizer already has a weight decay of {optimizer['weight_decay']}.")
     return Change(
         _make_optimizer(name="adamw", weight_decay=WEIGHT_DECAY),
         f"Shrinks all weights a little in each step (adamw with a weight decay of {WEIGHT_DECAY}).",
@@ -56,12 +56,12 @@ def lower_learning_rate(base: RemedyBase) -> Outcome:
 
 
 def retune(base: RemedyBase) -> Outcome:
-    """A search over learning rate and weight decay; the base itself is no candidate."""
+    """Search over learning rate and weight decay; the base itself is not a candidate."""
     optimizer = base.training["optimizer"]
     rate = optimizer["learning_rate"]
     if optimizer["name"] in {"adam", "adamw"}:
         plain = [_make_optimizer(learning_rate=_scale_rate(rate, factor)) for factor in TUNED_LEARNING_RATES]
-        # Where the spec has weight decay, the search also looks at training without it.
+        # If the spec has weight decay, the search also tries training without it.
         has = bool(optimizer.get("weight_decay"))
         decaying = []
         for tried in (rate, *(_scale_rate(rate, factor) for factor in TUNED_LEARNING_RATES)):
@@ -72,24 +72,24 @@ def retune(base: RemedyBase) -> Outcome:
     else:
         candidates = [_make_optimizer(learning_rate=_scale_rate(rate, factor)) for factor in TUNED_LEARNING_RATES_ALONE]
         over = "learning rate"
-    # The learning rate has an upper bound, so that two candidates may be the same one, or the base.
+    # The learning rate has an upper bound, so two candidates may be equal, or equal to the base.
     seen = [_make_optimizer(learning_rate=rate)]
     for candidate in candidates:
         if candidate not in seen:
             seen.append(candidate)
-    return Change({}, f"Searches the best {over} among {len(seen) - 1} candidates.", tuple(seen[1:]))
+    return Change({}, f"Searches for the best {over} among {len(seen) - 1} candidates.", tuple(seen[1:]))
 
 
 def add_early_stopping(
     base: RemedyBase, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS
 ) -> Outcome:
-    """Keeps the best epoch by `monitor`, and stops after `patience` epochs without a better one."""
+    """Keep the best epoch by `monitor`, and stop after `patience` epochs without a better one."""
     if trains_on_all(base.spec):
-        return NoChange("No images are left that tell which epoch is best: the job trains on those of validation too.")
+        return NoChange("No images are left to show which epoch is best: the job also trains on validation images.")
     training, by_loss = base.training, monitor == "validation_loss"
     stops = training.get("early_stopping")
     kept = f"Keeps the epoch with the {'lowest validation loss' if by_loss else 'best validation accuracy'}"
-    nothing = NoChange(f"The spec {kept[0].lower()}{kept[1:]} already.")
+    nothing = NoChange(f"The spec already {kept[0].lower()}{kept[1:]}.")
     if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
         return nothing
     patch: dict[str, Any] = {}
@@ -101,31 +101,31 @@ def add_early_stopping(
     elif not stops.get("restore_best") or stops.get("monitor") != monitor:
         patch["early_stopping"] = {"monitor": monitor, "restore_best": True}
     if not by_loss and training.get("on_overfit") in {"stop", "stop_and_restore"}:
-        # That stops by the loss.
+        # The guard stops by the loss, which would conflict.
         patch["on_overfit"] = "warn"
     return Change({"training": patch}, did) if patch else nothing
 
 
 def double_patience(base: RemedyBase) -> Outcome:
-    """Twice the patience of early stopping."""
+    """Double the patience of early stopping."""
     stops = base.training.get("early_stopping")
     if not stops:
         return NoChange("The spec has no early stopping that could wait longer.")
     if stops["patience"] >= MAX_PATIENCE_EPOCHS:
-        return NoChange(f"Early stopping waits for {MAX_PATIENCE_EPOCHS} epochs, the most that a spec may ask for.")
+        return NoChange(f"Early stopping already waits for {MAX_PATIENCE_EPOCHS} epochs, the maximum.")
     patience = min(MAX_PATIENCE_EPOCHS, 2 * stops["patience"])
     return Change(
         {"training": {"early_stopping": {"patience": patience}}},
-        f"Stops after {patience} epochs without a better one, not {stops['patience']}.",
+        f"Stops after {patience} epochs without a better one instead of {stops['patience']}.",
     )
 
 
 def double_epochs(base: RemedyBase) -> Outcome:
-    """Twice as many, of which the best is kept."""
+    """Double the epochs, and keep the best of them."""
     planned = base.training["epochs"]
     wanted = min(MAX_EPOCHS, 2 * planned)
     if wanted <= planned:
-        return NoChange(f"The spec asks for {MAX_EPOCHS:,} epochs, the most that it may.")
+        return NoChange(f"The spec already has {MAX_EPOCHS:,} epochs, the maximum.")
     patch = {"epochs": wanted, **_keep_best_of(base, patience=planned)}
     kept = "." if trains_on_all(base.spec) else ", and keeps the best of them."
     did = f"Trains for {wanted:,} epochs instead of {planned:,}{kept}"
@@ -133,15 +133,15 @@ def double_epochs(base: RemedyBase) -> Outcome:
 
 
 def lengthen_cosine(base: RemedyBase) -> Outcome:
-    """Twice the epochs, while the learning rate falls to zero along a cosine: it must reach the end."""
+    """Double the epochs, with a learning rate that falls to zero along a cosine; the training must reach the end."""
     training = base.training
     planned, is_cosine = training["epochs"], (training.get("schedule") or {}).get("name") == "cosine"
     wanted = min(MAX_EPOCHS, 2 * planned)
     if wanted <= planned and is_cosine:
-        return NoChange(f"The spec has a cosine schedule over {MAX_EPOCHS:,} epochs, the most that it may ask for.")
+        return NoChange(f"The spec already has a cosine schedule over {MAX_EPOCHS:,} epochs, the maximum.")
     patch: dict[str, Any] = {"epochs": wanted}
     if not is_cosine:
-        # Nothing of another schedule may stay: a merge would keep its fields.
+        # Remove the other schedule's fields explicitly, because a merge would keep them.
         stays = {name: None for name in (training.get("schedule") or {}) if name != "name"}
         patch["schedule"] = {**stays, "name": "cosine", "warmup_epochs": 0}
     if training.get("early_stopping") is not None:
@@ -149,46 +149,48 @@ def lengthen_cosine(base: RemedyBase) -> Outcome:
     if training.get("on_overfit") in {"stop", "stop_and_restore"}:
         patch["on_overfit"] = "warn"
     still = "still " if is_cosine else ""
-    did = f"Trains for {wanted:,} epochs instead of {planned:,}, the learning rate {still}falling along a cosine."
+    did = f"Trains for {wanted:,} epochs instead of {planned:,}, with the learning rate {still}falling along a cosine."
     return Change({"training": patch}, did)
 
 
 def add_ema(base: RemedyBase) -> Outcome:
-    """A moving average of the weights that looks back over a tenth of the steps."""
+    """Keep a moving average of the weights over a tenth of the steps."""
     if base.training.get("ema_decay") is not None:
-        return NoChange("The spec keeps a moving average of the weights already.")
+        return NoChange("The spec already keeps a moving average of the weights.")
     decay = USUAL_EMA_DECAY
     if base.steps is not None:
         decay = round(min(MOST_EMA_DECAY, max(LEAST_EMA_DECAY, 1 - 1 / (EMA_SHARE * base.steps))), 4)
-    return Change({"training": {"ema_decay": decay}}, f"Keeps a moving average of the weights (decay {decay} a step).")
+    return Change(
+        {"training": {"ema_decay": decay}}, f"Keeps a moving average of the weights (decay {decay} per step)."
+    )
 
 
 def transfer(base: RemedyBase) -> Outcome:
-    """Freezes what starts from other weights: the backbone, or all blocks except the last."""
+    """Freeze what starts from other weights: the backbone, or all blocks except the last."""
     initial, backbone = base.spec.get("initial"), base.spec["network"].get("backbone")
     if backbone is not None:
         if not backbone.get("trainable"):
-            return NoChange("The backbone is frozen already.")
+            return NoChange("The backbone is already frozen.")
         patch = {"network": {"backbone": {"trainable": False}}}
-        return Change(patch, "Leaves the backbone as it was uploaded, and trains the rest.")
+        return Change(patch, "Leaves the backbone as uploaded, and trains the rest.")
     if initial is None:
         return NoChange(
-            "The spec has no `initial` to start from. To try one, give a remedy of your own: "
+            "The spec has no `initial` to start from. To try one, send your own remedy: "
             '{"name": "transfer", "patch": {"initial": {"job": "job_…"}}}.'
         )
     if initial.get("freeze_blocks"):
-        return NoChange("The spec freezes blocks of `initial` already.")
+        return NoChange("The spec already freezes blocks of `initial`.")
     if not base.blocks:
-        return NoChange("The network has no block that could be frozen.")
+        return NoChange("The network has no block to freeze.")
     frozen = max(1, len(base.blocks) - 1)
     what = "block" if frozen == 1 else f"{frozen} blocks"
     return Change(
-        {"initial": {"freeze_blocks": frozen}}, f"Leaves the first {what} as `initial` has them, and trains the rest."
+        {"initial": {"freeze_blocks": frozen}}, f"Leaves the first {what} as in `initial`, and trains the rest."
     )
 
 
 def _keep_best_of(base: RemedyBase, patience: int) -> dict[str, Any]:
-    """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
+    """The fields of `training` that keep the best epoch of a longer training; empty if the spec already does."""
     stops = base.training.get("early_stopping")
     keeps_it = stops is None and base.training.get("on_overfit") == "stop_and_restore"
     if keeps_it or trains_on_all(base.spec):

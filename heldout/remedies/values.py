@@ -1,6 +1,6 @@
-"""The amounts of the remedies: every number that they set."""
+"""Every number that the remedies set."""
 
-# In dense layers too: 0.5 there cost 1 to 5 points of accuracy more under four of five conditions with few images.
+# Also in dense layers: 0.5 there cost 1 to 5 more points of accuracy under four of five conditions with few images.
 DROPOUT = 0.25
 L2 = 0.001
 LABEL_SMOOTHING = 0.1
@@ -10,7 +10,7 @@ ROTATION_DEGREES = 10
 # Share of an image's side.
 SHIFT = 0.1
 ZOOM = 0.1
-# Those of the reference spec `augmented.json`.
+# The reference spec `augmented.json` has these amounts.
 REFERENCE_ROTATION_DEGREES = 20
 REFERENCE_SHIFT = 0.2
 # Share of the training images of which a rectangle is erased. (Zhong et al. 2020)
@@ -19,8 +19,8 @@ ERASING = 0.5
 MIXUP = 0.2
 CUTMIX = 1.0
 
-# Of adamw: with a learning rate of 0.001 it takes 1% of a weight in 1,000 steps, and a third in 40,000. Amounts that
-# took more than half in trainings of 200 to 300 steps cost 1.5 to 5 points of accuracy there.
+# For adamw: with a learning rate of 0.001, it removes 1% of a weight in 1,000 steps, and a third in 40,000. Amounts
+# that removed more than half in trainings of 200 to 300 steps cost 1.5 to 5 points of accuracy there.
 WEIGHT_DECAY = 0.01
 # The moving average of the weights looks back over this share of a training's steps.
 EMA_SHARE = 0.1
@@ -28,17 +28,17 @@ LEAST_EMA_DECAY = 0.9
 MOST_EMA_DECAY = 0.9999
 USUAL_EMA_DECAY = 0.99
 
-# By which the learning rate of a training that diverged is divided.
+# The learning rate of a diverged training is divided by this.
 LEARNING_RATE_DIVISOR = 10
-# By which `retune` multiplies the learning rate; the base's own is tried with another weight decay.
+# `retune` multiplies the learning rate by these; the base's own rate is tried with another weight decay.
 TUNED_LEARNING_RATES = (0.3, 3.0)
 # For optimizers without weight decay.
 TUNED_LEARNING_RATES_ALONE = (0.1, 0.3, 3.0, 10.0)
 
-# Filters of the widest block. A smaller network is not advised to shrink.
+# Filters of the widest block. Narrower networks are not advised to shrink.
 MIN_FILTERS_TO_HALVE = 9
 MIN_UNITS_TO_HALVE = 16
-# The largest that a spec may ask for.
+# The largest values that a spec may have.
 MAX_EPOCHS = 1000
 MAX_PATIENCE_EPOCHS = 100
 MAX_FILTERS = 1024

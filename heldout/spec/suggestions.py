@@ -8,16 +8,16 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 MAX_SUGGESTIONS = 2
-# Of the letters, as difflib counts them: `fliters` is 0.86 like `filters`.
+# Similarity of letters as difflib computes it: `fliters` and `filters` have 0.86.
 MIN_LIKENESS = 0.75
-# A longer name is no misspelling, and comparing takes time.
+# A longer name is hardly a misspelling, and comparing it takes time.
 MAX_CHARACTERS = 64
 
 Path = tuple[str | int, ...]
 
 
 def suggest_names(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that are most like a misspelled one, the closest first."""
+    """Find the known names most similar to a misspelled name, the closest first."""
     if len(name) > MAX_CHARACTERS:
         return []
     by_letters = {_get_letters(other): other for other in known}
@@ -26,17 +26,17 @@ def suggest_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def suggest_fields(path: Sequence[str | int], kind: Any) -> list[str]:
-    """Dotted paths of the fields that an unknown field may stand for: `training.epochs` for `epochs`.
+    """Find the dotted paths of fields that an unknown field may mean: `training.epochs` for `epochs`.
 
-    Fields beside it come first, then fields of that name elsewhere in the spec.
+    Fields of the same object come first, then fields of that name elsewhere in the spec.
 
     Args:
-        path: where the unknown field is; numbers are places in lists.
+        path: where the unknown field is; numbers are positions in lists.
         kind: the model that was validated, or any annotation made of models.
     """
     *parent, name = path
-    beside = {name for model in _list_models_at(parent, kind) for name in model.model_fields}
-    if close := suggest_names(str(name), beside):
+    siblings = {name for model in _list_models_at(parent, kind) for name in model.model_fields}
+    if close := suggest_names(str(name), siblings):
         return [_format_path((*parent, other)) for other in close]
     everywhere = _list_paths(kind)
     close = suggest_names(str(name), {str(other[-1]) for other in everywhere})
@@ -48,7 +48,7 @@ def suggest_fields(path: Sequence[str | int], kind: Any) -> list[str]:
 
 
 def ask_whether_meant(suggestions: Sequence[str]) -> str:
-    """A question to append to a refusal, such as "Did you mean `training.epochs`?"; empty if nothing is close."""
+    """Make a question for the end of a refusal: "Did you mean `training.epochs`?"; empty without suggestions."""
     return f" Did you mean {' or '.join(f'`{name}`' for name in suggestions)}?" if suggestions else ""
 
 

@@ -1,1 +1,1 @@
-"""Studies: what one is asked to measure, in the words of its clients."""
+"""Studies: what clients ask them to measure."""

@@ -1,4 +1,4 @@
-"""The last training of a study: its winner on train and validation together, the model to deploy. Pure."""
+"""The last training of a study: the winner on train and validation together, which is the model to deploy. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 from heldout.spec.job import JobSpec
 from heldout.spec.merge_patch import merge
 
-# Nothing is left that these could choose by.
+# Without validation images, these cannot choose anything.
 _CHOOSES_BY_VALIDATION = {"early_stopping": None, "on_overfit": "none"}
 
 
-def refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> JobSpec:
-    """The spec of the winner's refit.
+def make_refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> JobSpec:
+    """Make the spec of the winner's refit.
 
-    It trains for `epochs`, at which the winner was best on validation images, in place of whatever chose an epoch by
-    them. A learning rate that fell on a plateau stays constant; under a cosine it falls over these epochs. The test
-    split, which the study has met once, is not measured again.
+    It trains for `epochs`, the number at which the winner was best on validation images, instead of choosing an epoch.
+    A learning rate that fell on a plateau stays constant; under a cosine, it falls over these epochs. The test split,
+    which the study has used once, is not measured again.
 
     Args:
         base: the study's base, complete.
-        patch: of the winner, a merge patch (RFC 7396).
+        patch: the winner's merge patch (RFC 7396).
     Raises:
         pydantic.ValidationError: if the patch does not fit the base.
     """

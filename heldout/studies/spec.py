@@ -1,4 +1,4 @@
-"""The body that orders a study: which job or spec, which remedies, how many seeds, at what cost at most."""
+"""The body that starts a study: which job or spec, which remedies, how many seeds, and the maximum cost."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -8,66 +8,68 @@ from pydantic_core import PydanticCustomError
 
 from heldout.spec.job import JobSpec, Metadata, Name, Priority, SpecPart
 
-# The arm that nothing is changed in; every remedy is compared with it.
+# The unchanged arm, with which every remedy is compared.
 BASE_ARM = "base"
-# Of one study, as JSON. The longest patches that are of use name a weight for each of a thousand classes.
+# Limit for the patches of one study as JSON. The longest useful ones name a weight for each of a thousand classes.
 MAX_PATCHES_BYTES = 64 * 1024
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 
 class NamedPatch(SpecPart):
-    """A remedy of the client's own: a name, and a merge patch (RFC 7396) of the base spec."""
+    """A client's own remedy: a name, and a merge patch (RFC 7396) of the base spec."""
 
     name: RemedyName
     patch: dict[str, Any] = Field(
-        description=f"All patches of a study together: at most {MAX_PATCHES_BYTES:,} bytes as JSON."
+        description=f"All patches of a study together may have at most {MAX_PATCHES_BYTES:,} bytes as JSON."
     )
 
 
 class StudyBudget(SpecPart):
-    """What a study may cost at most. A look that would cost more is not begun."""
+    """The maximum cost of a study. A look that would exceed it is not started."""
 
-    jobs: int | None = Field(None, ge=2, le=2000, description="Trainings in all.")
-    seconds: float | None = Field(None, gt=0, le=2_592_000, description="Of all its trainings together.")
+    jobs: int | None = Field(None, ge=2, le=2000, description="Maximum number of trainings.")
+    seconds: float | None = Field(None, gt=0, le=2_592_000, description="Maximum time of all trainings together.")
 
 
 class StudySpec(SpecPart):
     """A study: remedies × seeds on one dataset, compared on validation, and tested once."""
 
-    name: Name | None = Field(None, description="Generated when absent.")
+    name: Name | None = Field(None, description="Generated if absent.")
     kind: Literal["remedies", "learning_curve"] = Field(
         "remedies", description="What is compared; `learning_curve` trains the base on more and more images."
     )
     job: str | None = Field(None, max_length=40, description="`job_…` of the same owner, whose spec is the base.")
-    spec: JobSpec | None = Field(None, description="The base, where no job has it.")
+    spec: JobSpec | None = Field(None, description="The base, if it is not a job's spec.")
     remedies: Literal["auto"] | Annotated[list[RemedyName | NamedPatch], Field(min_length=1, max_length=20)] = Field(
         "auto",
-        description="Names, `a+b`, or own patches; `auto` chooses from what training and validation show. At most "
-        "20. The patches of all arms together take at most 131,072 bytes.",
+        description="Names, combinations `a+b`, or your own patches; `auto` chooses from what training and validation "
+        "show. At most 20. The patches of all arms together may have at most 131,072 bytes.",
     )
     seeds: int = Field(
         3, ge=2, le=20, description="Seeds of the first look at every arm; arms that may still win get more."
     )
     splits: Literal["auto", "fixed", "resampled"] = Field(
         "auto",
-        description="`fixed`: the dataset's own. `resampled` gives each seed a fold of its own; `auto` does below "
-        "1,000 validation images, unless an arm starts from `initial`: those weights may know the images of a fold.",
+        description="`fixed`: the dataset's own splits. `resampled`: each seed gets its own fold. `auto` resamples "
+        "below 1,000 validation images, unless an arm starts from `initial`: those weights may know a fold's images.",
     )
     data: Literal["fix", "as_they_are"] | None = Field(
         None,
-        description="What to do where the data have faults that no remedy cures: `fix` makes a version without them "
-        "and compares on that, `as_they_are` compares all the same; null refuses (`data_first`).",
+        description="What to do if the data have faults that no remedy cures. `fix` makes a version without them and "
+        "compares on that. `as_they_are` compares anyway. null refuses (`data_first`).",
     )
     budget: StudyBudget = StudyBudget()
     priority: Priority | None = Field(
         None,
-        description="Priority of its jobs; null: one below the base's, so that single jobs of that owner come first.",
+        description="Priority of its jobs; null: one below the base's, so that the owner's single jobs come first.",
     )
-    metadata: Metadata = Field(default_factory=dict, description="As a job's; each of its jobs has it too.")
+    metadata: Metadata = Field(
+        default_factory=dict, description="Like a job's metadata, and also set on each of its jobs."
+    )
 
     @field_validator("remedies")
     @classmethod
-    def _bounds_patches(cls, remedies: Any) -> Any:
+    def _check_size_of_patches(cls, remedies: Any) -> Any:
         total = 0
         for place, remedy in enumerate(remedies):
             if not isinstance(remedy, NamedPatch):
@@ -76,16 +78,16 @@ class StudySpec(SpecPart):
             if total > MAX_PATCHES_BYTES:
                 raise PydanticCustomError(
                     "value_error",
-                    "up to here the study's patches take {received} bytes as JSON; expected at most {most} for all of "
-                    "them: name only what differs from the base",
+                    "up to here, the study's patches take {received} bytes as JSON, but all together may take at most "
+                    "{most}: name only what differs from the base",
                     {"received": f"{total:,}", "most": f"{MAX_PATCHES_BYTES:,}", "path": (place, "patch")},
                 )
         return remedies
 
     @model_validator(mode="after")
-    def _has_one_base(self) -> "StudySpec":
+    def _check_has_one_base(self) -> "StudySpec":
         if (self.job is None) == (self.spec is None):
-            raise ValueError("name one of `job` and `spec`")
+            raise ValueError("name either `job` or `spec`")
         return self
 
 

@@ -143,8 +143,8 @@ class CauseView(View):
 
     code: str
     tier: Tier = Field(
-        description="Why it has its place in the order: figures are not true, training is broken, it is part of the "
-        "remaining gap, it only costs loss, or its cost is unknown."
+        description="The reason for its place in the order. In this order: figures are not true, training is broken, "
+        "part of the remaining gap, only costs loss, unknown cost."
     )
     points: float | None = Field(
         description="How much it changes a served figure, or how much of the gap it explains: accuracy as a fraction, "

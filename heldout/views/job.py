@@ -48,7 +48,7 @@ class SummaryView(View):
         None, description="The epoch with the highest validation accuracy; null for jobs of earlier releases."
     )
     gap: GapsView | None = Field(None, description="Gaps of the kept weights; null unless the job has succeeded.")
-    test_accuracy: Figure = Field(None, description="Of the kept weights; null if test images were not measured.")
+    test_accuracy: Figure = Field(None, description="Test accuracy of the kept weights; null if not measured.")
     verdict: str | None = Field(None, description="The verdict of the job's diagnosis when it ended.")
     headline: str | None = Field(None, description="The verdict in words; null for jobs of earlier releases.")
 

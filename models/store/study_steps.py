@@ -20,7 +20,7 @@ from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.spec.job import JobSpec
-from heldout.studies.refit import refit_spec
+from heldout.studies.refit import make_refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
 from heldout.words.labels import describe_remedy, join_remedies
@@ -141,7 +141,7 @@ def _submit(
         _add_job(session, study, plan, key, make_spec(base, patch, key, folds=plan.folds, study_name=study.name))
     if steps.refit is not None and not studies.list_open_jobs(session, study.id):
         key = RunKey(steps.refit.arm, Purpose.REFIT, REFIT_SEED)
-        spec = refit_spec(base, steps.refit.patch, steps.refit.epochs)
+        spec = make_refit_spec(base, steps.refit.patch, steps.refit.epochs)
         _add_job(session, study, plan, key, spec.model_copy(update={"name": name_run(study.name, key)}))
         return True
     return bool(new)

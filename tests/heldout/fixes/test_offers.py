@@ -4,7 +4,7 @@ import pytest
 
 from heldout.fixes.bodies import combine_bodies, list_options
 from heldout.fixes.changes import LinearChange, VersionChanges, VersionSpec, parse_index
-from heldout.fixes.offers import make_offers, offer_of, offer_renamed_test, offer_undone_pixels
+from heldout.fixes.offers import make_offer, make_offers, offer_renamed_test, offer_undone_pixels
 from heldout.fixes.refusals import list_refusals
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
@@ -48,7 +48,7 @@ OFFERS = [
 
 @pytest.mark.parametrize(("finding", "body"), OFFERS, ids=lambda one: getattr(one, "code", ""))
 def test_a_finding_of_an_audit_offers_the_body_that_cures_it(finding, body):
-    assert offer_of(finding) == body
+    assert make_offer(finding) == body
     if body is not None:
         assert VersionChanges.model_validate(body).body() == body
 

@@ -3,7 +3,7 @@
 import pytest
 
 from heldout.spec.job import JobSpec
-from heldout.studies.refit import refit_spec
+from heldout.studies.refit import make_refit_spec
 
 
 def base(**training) -> JobSpec:
@@ -20,7 +20,7 @@ def base(**training) -> JobSpec:
 
 def test_a_refit_is_the_winner_for_so_many_epochs_without_what_needs_validation():
     won = {"network": {"l2": 0.01}, "training": {"early_stopping": {"patience": 5}, "on_overfit": "warn"}}
-    refit = refit_spec(base(train_limit=500), won, 12)
+    refit = make_refit_spec(base(train_limit=500), won, 12)
     assert (refit.network.l2, refit.training.epochs, refit.training.seed, refit.training.train_limit) == (
         0.01,
         12,
@@ -47,5 +47,5 @@ def test_a_refit_is_the_winner_for_so_many_epochs_without_what_needs_validation(
     ids=["plateau", "cosine"],
 )
 def test_a_refits_learning_rates_follow_from_its_own_epochs(schedule, expected):
-    refit = refit_spec(base(schedule=schedule), {}, 3)
+    refit = make_refit_spec(base(schedule=schedule), {}, 3)
     assert refit.training.schedule.model_dump(mode="json") == expected

@@ -42,32 +42,32 @@ export const REMEDIES: Record<string, string> = {
 }
 
 export const WHAT_IT_DOES: Record<string, string> = {
-  "augmentation": "Slightly turned, shifted and zoomed copies give the network more varied images. Use them only if they still show the same thing.",
-  "rotation": "Slightly turned copies give the network more varied images.",
-  "shift": "Slightly shifted copies teach the network that the place does not matter.",
+  "augmentation": "Slightly rotated, shifted and zoomed copies give the network more varied images. Use them only if they still show the same thing.",
+  "rotation": "Slightly rotated copies give the network more varied images.",
+  "shift": "Slightly shifted copies teach the network that the position does not matter.",
   "zoom": "Slightly zoomed copies teach the network that the size does not matter.",
-  "horizontal_flip": "Mirrored copies double the variety, where a mirrored image still shows the same thing: garments do, digits do not.",
-  "reference_augmentation": "Strongly turned and shifted and mirrored copies: much variety, and too much for a short training.",
+  "horizontal_flip": "Mirrored copies double the variety if a mirrored image still shows the same thing: garments do, digits do not.",
+  "reference_augmentation": "Strongly rotated, shifted and mirrored copies give a lot of variety, but too much for a short training.",
   "erasing": "Hidden parts stop the network from relying on one detail of an image.",
   "mixup": "Blended images and labels make the network change its answers gradually.",
-  "cutmix": "Images with a part of another one make the network look at all parts.",
+  "cutmix": "Images with a part of another image make the network look at all parts.",
   "dropout": "Randomly switching units off during training stops them from relying on each other.",
   "l2": "A penalty on large weights stops the network from fitting single training images too closely.",
-  "weight_decay": "Weights that shrink in each step stay only where many images ask for them.",
+  "weight_decay": "Weights that shrink in each step only stay large where many images need them.",
   "smaller_network": "Half the filters leave less room for memorizing the training images.",
   "larger_network": "Twice the filters let the network learn more patterns.",
-  "batch_norm": "Normalised activations let training go faster, and add a little helpful noise.",
+  "batch_norm": "Normalized activations speed up training and add a little helpful noise.",
   "less_regularisation": "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned enough yet.",
   "label_smoothing": "Label smoothing rewards answers that are a little less than certain, which keeps the network modest.",
   "class_weights": "Class weights make rare classes count as much as frequent ones.",
-  "early_stopping": "Later epochs than the best one only memorize; the best one's weights are kept.",
-  "more_patience": "Validation may get better again after a pause.",
+  "early_stopping": "Epochs after the best one only memorize, so the weights of the best epoch are kept.",
+  "more_patience": "Validation may improve again after a pause.",
   "more_epochs": "The network may not have finished learning.",
   "longer_cosine": "Small steps at the end of a longer training let the weights settle.",
   "lower_learning_rate": "The training steps were too large: use a tenth of the learning rate.",
-  "retune": "A learning rate and weight decay that were searched for: a badly tuned network makes every remedy look good.",
+  "retune": "Searches for a good learning rate and weight decay: a badly tuned network makes every remedy look good.",
   "ema": "An average over many steps is steadier than the weights of the last one.",
-  "transfer": "Layers that have learned from other images need not be learned anew from few."
+  "transfer": "Layers that learned from other images do not have to be learned again from only a few images."
 }
 
 export const EFFECTS: Record<string, string> = {

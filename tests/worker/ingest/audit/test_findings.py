@@ -9,7 +9,7 @@ from PIL import Image
 
 from analysis.arrays.dataset import SPLITS
 from heldout.fixes.changes import LinearChange, VersionChanges
-from heldout.fixes.offers import offer_of
+from heldout.fixes.offers import make_offer
 from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
@@ -214,7 +214,7 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
     else:
         assert finding.severity == "critical"
         assert says in finding.explanation
-    offered = offer_of(finding)
+    offered = make_offer(finding)
     if code in ("scale_mismatch", "split_shift"):
         assert offered is None  # whole numbers that were scaled down are lost
     else:
@@ -228,7 +228,7 @@ def test_a_mistake_in_both_held_out_splits_is_told_once_and_cured_in_both(tmp_pa
     images[mnist5k.splits["train"]] = 255 - images[mnist5k.splits["train"]]
     found, _ = find_shift(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
     [finding] = found
-    assert offer_of(finding) == {"pixel_values": {"test": "invert", "validation": "invert"}}
+    assert make_offer(finding) == {"pixel_values": {"test": "invert", "validation": "invert"}}
 
 
 @pytest.mark.parametrize(("scale", "low", "high"), [((255.0, 0.0), 0, 255), ((2.0, -1.0), -1, 1), ((0.5, 0.5), -1, 1)])
@@ -258,7 +258,7 @@ def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
     [finding] = [finding for finding in find_shift(dataset)[0] if finding.severity == "critical"]
     assert (finding.code, finding.numbers["split"]) == ("scale_mismatch", "test")
     assert finding.numbers["effect_once_undone"] < 0.01
-    assert offer_of(finding) == {"pixel_values": {"test": {"factor": 255.0}}}
+    assert make_offer(finding) == {"pixel_values": {"test": {"factor": 255.0}}}
 
 
 def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
