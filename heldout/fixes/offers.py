@@ -43,6 +43,8 @@ def make_offer(finding: AuditFinding) -> Body | None:
     numbers = finding.numbers
     if finding.code == LOOK_ALIKES:
         return {"exclude": sorted({image.index for pair in finding.pairs for image in pair})}
+    if finding.code == "blank_images":
+        return {"exclude": numbers["rows"]} if "rows" in numbers else None
     if finding.code in _ALWAYS:
         return dict(_ALWAYS[finding.code])
     if finding.code == "label_order_mismatch":

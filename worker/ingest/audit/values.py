@@ -14,6 +14,7 @@ from worker.ingest.audit.wording import describe_part
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
 CRITICAL_BLANK_SHARE = 0.01
+MAX_LISTED_ROWS = 10_000  # of blank images, so that a version without them can be made
 MIN_USED_RANGE = 0.25  # of the value range, between the darkest and the brightest thousandth of all pixels
 
 
@@ -44,6 +45,8 @@ def _find_blank(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
     numbers: dict[str, Any] = {"images": len(blank), "share": round(share, 6)}
     for code, split in enumerate(SPLITS):
         numbers[split] = int((dataset.split_of[blank] == code).sum())
+    if len(blank) <= MAX_LISTED_ROWS:
+        numbers["rows"] = blank.tolist()
     return AuditFinding(
         code="blank_images",
         severity="critical" if share >= CRITICAL_BLANK_SHARE else "warning",
