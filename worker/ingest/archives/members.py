@@ -88,7 +88,9 @@ class BoundedReader(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Raises ReadTooMuch, before any memory is taken."""
-        if size is None or not 0 <= size <= self._left:
+        if size is None or size < 0:  # so `zipfile` of Python 3.11 reads the end of the file
+            size = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        if size > self._left:
             raise ReadTooMuch
         self._left -= size
         return super().read(size)
