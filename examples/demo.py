@@ -29,6 +29,7 @@ from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import percent
 from heldout.words.labels import get_verdict_name
+from heldout.words.studies import explain_test
 
 ROOT = Path(__file__).resolve().parent.parent
 # The first three hardly overfit on thousands of digits. The last one, with a large dense layer, memorizes 200.
@@ -254,6 +255,8 @@ def _show_cure(client: Client, study: StudyView) -> int:
         say(f"The study did not succeed: {why}", file=sys.stderr)
         return 1
     say_prose(f"{study.headline} {study.summary}")
+    if (test := study.conclusion.test) is not None:
+        say_prose(explain_test(test, None))
     for line in build_table(study).lines:
         say(line)
     page = client.studies.report_text(study.id, "text/html")

@@ -183,6 +183,12 @@ def test_the_reference_says_how_large_the_example_networks_are(example: str) -> 
     assert f"{parameters:,}" in row.group()
 
 
+def test_the_readme_is_short_enough_to_finish() -> None:
+    readme = (ROOT / "README.md").read_bytes()
+    assert len(readme) <= 6500
+    assert len(re.findall(rb"\]\(|https?://(?!127\.0\.0\.1|localhost)", readme)) <= 20
+
+
 def test_the_front_page_leads_to_every_guide_and_explanation() -> None:
     front = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for folder in ("tutorial", "how-to", "reference", "explanation"):
