@@ -38,7 +38,7 @@ def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     is_over = not missing and all(run.status in TERMINAL for run in runs)
     arms = (_build_base_view(state, measured, keys, by_key, ended=is_over),)
     if not is_over:
-        return NextSteps("running", submit=missing, planned=wanted, arms=arms, sizes=sizes)
+        return NextSteps("running", submit=missing, planned=wanted, most=wanted, arms=arms, sizes=sizes)
     if not measured:
         detail = f"No size was trained with all seeds. {_say_failed(by_key.values())}"
         return NextSteps("failed", arms=arms, error=("no_size_trained", detail))

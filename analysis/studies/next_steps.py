@@ -3,14 +3,14 @@
 Nothing is remembered between calls: looks, drops and choices follow from the trainings each time, whatever their order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
 from analysis.studies.arm_views import build_arm_views, get_patch
 from analysis.studies.conclusion import Race, conclude_cure, conclude_without_cure, test_view
 from analysis.studies.figures import compute_gap_closed
 from analysis.studies.learning_curve import plan_curve_steps
-from analysis.studies.planning import REFITS, list_race_keys
+from analysis.studies.planning import REFITS, count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
 from analysis.studies.racing import Look, find_winner
 from analysis.studies.state import NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
@@ -55,7 +55,12 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     base_jobs, winner_jobs = (_list_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
         return NextSteps(
-            "running", patches=progress.patches, planned=planned + REFITS, evaluate=(base_jobs, winner_jobs), arms=arms
+            "running",
+            patches=progress.patches,
+            planned=planned + REFITS,
+            most=planned + REFITS,
+            evaluate=(base_jobs, winner_jobs),
+            arms=arms,
         )
     test = test_view(base_jobs, winner_jobs, state)
     conclusion = conclude_cure(state, race, of_arm, winner, test)
@@ -89,8 +94,14 @@ def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[Run
         submit=tuple(progress.submit),
         patches=progress.patches,
         planned=len(planned),
+        most=count_most_from(state, len(planned), 1 + len(progress.racing), _count_seeds(planned)),
         arms=build_arm_views(state, progress, by_key, ended=False),
     )
+
+
+def _count_seeds(planned: Collection[RunKey]) -> int:
+    """Of the look that is being trained."""
+    return 1 + max(key.seed for key in planned if key.arm == BASE_ARM and key.purpose is Purpose.RACE)
 
 
 def _list_jobs(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[str, ...]:

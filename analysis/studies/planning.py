@@ -50,6 +50,15 @@ def count_most_jobs(state: StudyState) -> int:
     return jobs if state.max_jobs is None else min(jobs, state.max_jobs)
 
 
+def count_most_from(state: StudyState, planned: int, arms: int, seeds: int) -> int:
+    """Trainings at most, of a study whose current look has so many arms and seeds.
+
+    planned: trainings in all up to and with that look.
+    """
+    most = planned + arms * (plan_look_seeds(state)[-1] - seeds) + REFITS
+    return most if state.max_jobs is None else max(planned, min(most, state.max_jobs))
+
+
 def count_comparisons(state: StudyState) -> int:
     """How many chances there are to name a cure wrongly: two measures of each remedy and each candidate of a search."""
     return 2 * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)

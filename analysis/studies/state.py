@@ -125,7 +125,7 @@ class NextSteps:
     """What is to be done now, and how the study stands. Asked again after it was done, it asks for nothing new.
 
     submit: trainings that there should be and are not; patches: of arms whose patch follows from a search.
-    planned: trainings in all, as far as is known now.
+    planned: trainings in all, as far as is known now; most: if no arm is dropped any more.
     evaluate: the jobs of base and of winner, whose models are to meet the test split; None where not now.
     """
 
@@ -133,6 +133,7 @@ class NextSteps:
     submit: tuple[RunKey, ...] = ()
     patches: Mapping[str, Mapping[str, Any]] | None = None
     planned: int = 0
+    most: int = 0
     evaluate: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     refit: Refit | None = None
     arms: tuple[ArmView, ...] = ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from heldout.cli.figures import format_clock, format_epoch_figures, format_epoch_number, format_seconds
 from heldout.cli.screen import get_console, get_terminal_width, is_terminal, print_json, say
-from heldout.cli.shown_study import build_table, describe_progress
+from heldout.cli.shown_study import SO_FAR, build_table, describe_progress, has_provisional_figures
 from heldout.markup import make_visible
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ class LiveTable(Display):
         )
         for row, arm in zip_longest(rows, study.arms):
             drawn.append(f"\n{row}", style="dim" if arm is not None and arm.status == "dropped" else None)
+        if has_provisional_figures(study):
+            drawn.append(f"\n{SO_FAR}", style="dim")
         self._live.update(drawn, refresh=True)
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:

@@ -35,6 +35,9 @@ CURVE_LEGEND = (
     "ERROR: wrong answers on validation images, which surely lies between the bounds (in 95 of 100 cases; of the "
     "forecast in 90). LOSS is their cross-entropy."
 )
+SO_FAR = (
+    "So far: the mean of the trainings that have ended. Remedies are compared once all of them have their first seeds."
+)
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
 
@@ -79,6 +82,13 @@ def show_arms(study: StudyView) -> None:
             say_prose(f"{describe_remedy(arm.name)}: {arm.why}")
     say("")
     say_prose(CURVE_LEGEND if study.kind == "learning_curve" else HOW_TO_READ)
+    if has_provisional_figures(study):
+        say_prose(SO_FAR)
+
+
+def has_provisional_figures(study: StudyView) -> bool:
+    """Whether the table has means of arms that have not been compared yet."""
+    return any(arm.provisional is not None for arm in study.arms)
 
 
 def build_table(study: StudyView) -> Table:
@@ -114,15 +124,17 @@ def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
 
 
 def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
-    reached = None if arm.validation is None else arm.validation.accuracy
+    reached, so_far = None if arm.validation is None else arm.validation.accuracy, arm.provisional
     accuracy, loss, bounds = None, None, None
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
         describe_remedy(arm.name),
         arm.status,
-        str(arm.seeds),
-        _format_accuracy(reached, accuracy),
+        str(arm.seeds if so_far is None else so_far.seeds),
+        _format_accuracy(reached, accuracy)
+        if arm.provisional is None
+        else f"{percent(arm.provisional.accuracy)} so far",
         format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
         format_signed_range(POINTS, accuracy, None if bounds is None else bounds.accuracy),
         format_signed(LOSS, loss, None if bounds is None else bounds.loss),
@@ -167,13 +179,13 @@ def build_winner_command(study: StudyView) -> str | None:
 
 
 def describe_progress(study: StudyView) -> str:
-    """`12 of 24 trainings, 2:10 left`."""
+    """`12 of 24 trainings, at most 2:10 left`."""
     if study.waits_for is not None:
         return f"waits: {study.waits_for}"
     left = (
         ""
         if study.progress.eta_s is None or study.status != "running"
-        else f", {format_clock(study.progress.eta_s)} left"
+        else f", at most {format_clock(study.progress.eta_s)} left"
     )
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 

@@ -65,6 +65,14 @@ class DifferenceView(View):
         return "better" if "better" in sides else "worse" if "worse" in sides else "may_be_chance"
 
 
+class ProvisionalView(View):
+    """Means over the trainings of an arm that have ended so far. Nothing can be concluded from them yet."""
+
+    seeds: int
+    accuracy: Figure
+    loss: Figure
+
+
 class ArmView(View):
     """One remedy, or the base, with its trainings."""
 
@@ -77,6 +85,9 @@ class ArmView(View):
     validation: ArmFiguresView | None
     difference: DifferenceView | None = Field(description="null for the base, and until both have been compared.")
     why: str | None = Field(None, description="Why it was dropped, or a note about it.")
+    provisional: ProvisionalView | None = Field(
+        None, description="On the validation images, until `validation` is there: means so far, without intervals."
+    )
 
     @property
     def base_loss(self) -> float | None:
@@ -172,7 +183,7 @@ class StudyProgress(View):
 
     jobs: int
     done: int
-    eta_s: Figure
+    eta_s: Figure = Field(description="How long it still takes at most, by its pace so far. It never grows.")
 
 
 class BudgetView(View):

@@ -221,7 +221,7 @@ def list_open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
 
 
 def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
-    """Count a study's trainings: all, done, and running; and sum up the seconds of all and of the done ones.
+    """Count a study's trainings: all and done, their seconds, and the seconds since the first one started.
 
     A cancelled training is not done.
     """
@@ -230,14 +230,16 @@ def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
         select(
             func.count(),
             func.count().filter(is_done),
-            func.count().filter(JobRow.status == JobStatus.RUNNING),
             func.coalesce(func.sum(JobRow.runtime_s), 0.0),
-            func.coalesce(func.sum(JobRow.runtime_s).filter(is_done), 0.0),
+            func.min(JobRow.started_at),
+            db_now(),
         )
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
         .where(JobRow.study_id == study_id)
     ).one()
-    return dict(zip(("jobs", "done", "running", "seconds", "done_seconds"), counts, strict=True))
+    jobs, done, seconds, began, now = counts
+    elapsed_s = 0.0 if began is None else (now - began).total_seconds()
+    return {"jobs": jobs, "done": done, "seconds": seconds, "elapsed_s": elapsed_s}
 
 
 def count_reads(session: Session, study_id: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
 from analysis.studies.state import NextSteps, Purpose, RunKey, StudyRun
@@ -217,6 +218,7 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "forecast": None if steps.forecast is None else steps.forecast.model_dump(mode="json"),
         "no_forecast": steps.no_forecast,
         "planned": steps.planned,
+        "most": steps.most,
         "reads": studies.count_reads(session, study.id),
         # Jobs that can no longer change the result. The reconciler cancels them.
         "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
@@ -258,11 +260,18 @@ def _add_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -
     """Add the figures that are counted again at the end of each job."""
     totals, reads = studies.compute_totals(session, study.id), found.get("reads") or {}
     planned = max(found.get("planned") or 0, totals["jobs"])
-    left, eta_s = planned - totals["done"], None
-    if totals["done"] and totals["done_seconds"]:
-        eta_s = round(left * totals["done_seconds"] / totals["done"] / max(1, totals["running"]), 1)
+    eta_s = estimate_left_s(
+        most=max(found.get("most") or 0, planned),
+        done=totals["done"],
+        elapsed_s=totals["elapsed_s"],
+        before_s=(found.get("progress") or {}).get("eta_s"),
+    )
+    arms = found.get("arms") or []
+    if study.kind == "remedies" and totals["done"] and not any(arm["validation"] for arm in arms):
+        arms = add_provisional_means(arms, studies.list_runs(session, study.id))
     return {
         **found,
+        "arms": arms,
         "progress": {"jobs": planned, "done": totals["done"], "eta_s": eta_s},
         "ledger": {
             "validation_reads": reads.get("validation", 0),

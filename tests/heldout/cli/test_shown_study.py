@@ -49,6 +49,17 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     assert json.loads(command[5]) == {"training": {"label_smoothing": 0.1}}
 
 
+def test_before_a_comparison_there_are_means_marked_as_such_and_nothing_to_conclude_from(capsys):
+    so_far = {"seeds": 2, "accuracy": 0.854, "loss": 0.4}
+    early = [arm("base", validation=None, provisional=so_far), arm("dropout", validation=None)]
+    show_study(study(status="running", arms=early, conclusion=None))
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line}
+    assert rows["base"][2:] == ["2", "85.4%", "so", "far", "–", "–", "–", "–", "|"]
+    assert rows["dropout"][2:] == ["3", "–", "–", "–", "–", "–", "|"]
+    assert lines[-1].startswith("So far: the mean of the trainings that have ended.")
+
+
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
 def test_on_a_narrow_terminal_the_last_columns_are_left_out(monkeypatch, capsys, columns: int, headings: int):
     monkeypatch.setattr("heldout.cli.screen.get_terminal_width", lambda: columns)
@@ -99,7 +110,7 @@ def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkey
         display.study(study(status="running", name="[red]mine\x1b[2J"))
         display.event(study(), event("study.arm_dropped"))
     drawn = screen.getvalue()
-    assert "[red]mine\\x1b[2J: 9 of 12 trainings, 1:15 left" in drawn
+    assert "[red]mine\\x1b[2J: 9 of 12 trainings, at most 1:15 left" in drawn
     assert "+3.0 to +7.0" in drawn
     assert "arm dropped: Something." in drawn
     assert drawn.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))

@@ -155,6 +155,34 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
     assert "study.arm_dropped" in types
 
 
+def test_an_arm_shows_means_so_far_until_it_is_compared_and_the_time_left_never_grows(bench: Bench) -> None:
+    study_id = bench.order()
+    left, ended_of, mean_of = [], {}, {}
+    while (claimed := bench.work.claim()) is not None:
+        with bench.database.read() as session:
+            found = studies.find_run(session, claimed.held.job_id)
+        bench.end(claimed)
+        if found is not None:
+            ended_of[found.arm] = ended_of.get(found.arm, 0) + 1
+            seeds = range(ended_of[found.arm])
+            mean_of[found.arm] = np.mean([scores_of(found.arm, seed).right.mean() for seed in seeds])
+        view = bench.view(study_id)
+        left.append(view.progress.eta_s)
+        for arm in view.arms:
+            if arm.validation is None:  # before the first look
+                assert (arm.difference, arm.seeds) == (None, 0)
+                assert (arm.provisional is None) == (arm.name not in ended_of)
+                if arm.provisional is not None:
+                    assert arm.provisional.seeds == ended_of[arm.name]
+                    assert arm.provisional.accuracy == pytest.approx(mean_of[arm.name])
+            else:
+                assert arm.provisional is None
+    told = [eta for eta in left if eta is not None]
+    assert told == sorted(told, reverse=True)
+    assert len(told) > 6
+    assert left[-1] is None
+
+
 def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
     study_id = bench.order()
     while (claimed := bench.work.claim()) is not None:

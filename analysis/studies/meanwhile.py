@@ -1,0 +1,48 @@
+"""What can be told of a study between its looks: provisional means, and how long it will take at most. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from analysis.studies.state import Purpose, Scores, StudyRun
+
+
+def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[StudyRun]) -> list[dict[str, Any]]:
+    """The arms of a study before its first look, with means over the trainings that have ended so far.
+
+    The arms keep their order and get neither intervals nor differences: before a look, nothing may be concluded, and
+    the looks alone decide what is dropped.
+
+    Args:
+        arms: as the study keeps them.
+        runs: its trainings.
+    """
+    measured: dict[str, list[Scores]] = {}
+    for run in runs:
+        if run.scores is not None and run.key.purpose is Purpose.RACE:
+            measured.setdefault(run.key.arm, []).append(run.scores)
+    return [{**arm, "provisional": _compute_means(measured.get(arm["name"], []))} for arm in arms]
+
+
+def _compute_means(scores: Sequence[Scores]) -> dict[str, Any] | None:
+    if not scores:
+        return None
+    return {
+        "seeds": len(scores),
+        "accuracy": sum(float(run.right.mean()) for run in scores) / len(scores),
+        "loss": sum(float(run.losses.mean()) for run in scores) / len(scores),
+    }
+
+
+def estimate_left_s(*, most: int, done: int, elapsed_s: float, before_s: float | None) -> float | None:
+    """How long a study still takes at most, as far as its pace so far tells. It never grows.
+
+    Args:
+        most: trainings in all, if no arm is dropped any more.
+        done: trainings that have ended.
+        elapsed_s: since the first of them began. Trainings beside each other and waits are in it.
+        before_s: the estimate before this one.
+    """
+    if not done:
+        return before_s
+    left_s = round((most - done) * elapsed_s / done, 1)
+    return left_s if before_s is None else min(before_s, left_s)
