@@ -1,5 +1,9 @@
 """Which page of the documentation explains a route or a command; `make reference` links to it."""
 
+import re
+from pathlib import Path
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 # Paths are relative to docs/reference/.
 GUIDES: dict[str, list[str]] = {
     "spec.md": ["POST /v1/jobs", "heldout train"],
@@ -65,11 +69,17 @@ GUIDES: dict[str, list[str]] = {
 
 def link_guides(name: str) -> str:
     """Write a line with links to the pages that explain a route or a command, or nothing."""
-    pages = [page for page, names in GUIDES.items() if name in names]
-    links = ", ".join(f"[{_title(page)}]({page})" for page in pages)
+    links = ", ".join(f"[{_read_title(page)}]({page})" for page, names in GUIDES.items() if name in names)
     return f"\nSee {links}.\n" if links else ""
 
 
-def _title(page: str) -> str:
+def _read_title(page: str) -> str:
+    """Read the heading that a link leads to, without the marks of code."""
     file, _, anchor = page.partition("#")
-    return (anchor or file.rpartition("/")[2].removesuffix(".md")).replace("-", " ")
+    headings = re.findall(r"^#+ (.+)$", (REFERENCE / file).read_text(encoding="utf-8"), re.MULTILINE)
+    found = next(heading for heading in headings if not anchor or _slugify(heading) == anchor)
+    return found.replace("`", "")
+
+
+def _slugify(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

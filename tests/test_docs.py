@@ -22,6 +22,7 @@ from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import plan_network
+from scripts.guides import GUIDES
 from tests.damaged_files import as_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,12 @@ def test_what_is_written_from_the_code_is_up_to_date() -> None:
     # Each error says when it comes, in its own docstring: the base class has one that would be inherited.
     for kind in reference["kinds_of_errors"]():
         assert kind.__doc__, f"{kind.__name__} has no docstring"
+
+
+def test_guides_are_linked_from_routes_and_commands_that_there_are() -> None:
+    pages = "".join((REFERENCE / page).read_text("utf-8") for page in ("routes.md", "commands.md"))
+    named = {name for names in GUIDES.values() for name in names}
+    assert {name for name in named if f"### `{name}`\n" not in pages} == set()
 
 
 def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> None:
