@@ -16,6 +16,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -267,6 +268,18 @@ def test_every_file_that_names_the_release_names_the_same_one():
         assert sorted(tags) == [f"{version}-cpu", f"{version}-gpu", f"{version}-proxy"], name
     wheels = re.findall(r"heldout-(\d[\w.]*)-py3", " ".join(page.read_text() for page in (ROOT / "docs").rglob("*.md")))
     assert set(wheels) <= {version}
+
+
+def test_public_ci_runs_what_ci_runs_on_every_python_that_the_package_names():
+    [job] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    named = [text.rpartition(" ")[2] for text in PYPROJECT["project"]["classifiers"] if "Python :: 3." in text]
+    assert job["strategy"]["matrix"]["python"] == named
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.stem)
+def test_forms_and_workflows_are_well_formed(form):
+    assert isinstance(yaml.safe_load(form.read_text()), dict)
 
 
 # --- the rest of what a checkout promises ----------------------------------------------------------
