@@ -127,7 +127,7 @@ def test_blank_images_are_found_whatever_their_shade(tmp_path):
     assert set(found) == {"blank_images"}
     assert [example.index for example in found["blank_images"].examples] == [3, 55]
     assert found["blank_images"].numbers["test"] == 1
-    assert offer_of(found["blank_images"]) == {"exclude": [3, 55]}
+    assert make_offer(found["blank_images"]) == {"exclude": [3, 55]}
     assert found["blank_images"].explanation.startswith("2 of 60 images (3%) have one colour throughout.")
 
 
