@@ -22,7 +22,7 @@ from api.http.app_context import AppContext
 from api.http.request_id import Outcome, log_request
 from api.http.request_metrics import RequestMetrics
 from api.predictions import PredictProxy
-from api.routes import activity, diagnoses, events, health, keys, predictions, session, usage, webhooks
+from api.routes import activity, diagnoses, events, health, kept_diagnoses, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -66,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     of_studies = (order, study, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, activity, webhooks)
-    parts = (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health)
+    of_no_job = (events, diagnoses, kept_diagnoses)
+    parts = (*of_jobs, *of_datasets, *of_studies, *of_models, *of_no_job, *of_owners, session, health)
     passed_on = (predictions.models_router, predictions.server_router)
     routers = [*(part.router for part in parts), activity.old_router, session.log_in_router, *passed_on]
     app = make_app(context, routers, _lifespan, add_more=add_more, note=note)

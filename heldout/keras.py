@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from heldout.client.dual import Awaiting
+from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
 from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
@@ -48,11 +49,13 @@ class Diagnose(keras.callbacks.Callback):
             print("heldout: no epoch has ended, so there is nothing to judge.")
             return
         try:
-            self.verdict = self._judge()
+            self._report()
         # A training that took hours must not end with an error because its figures cannot be judged.
         except Exception as error:  # noqa: BLE001
             print(f"heldout: the training could not be judged: {error}")
-            return
+
+    def _report(self) -> None:
+        self.verdict = self._judge()
         print(f"heldout: {self.verdict}")
         for finding in self.verdict.findings:
             for remedy in finding.remedies:
@@ -67,7 +70,8 @@ class Diagnose(keras.callbacks.Callback):
 class Report(Diagnose):
     """Sends the history, and the network's answers to labeled images, to a service, and prints its verdict.
 
-    With answers to training and test images, the diagnosis explains the gap between them term by term.
+    It also prints the address of a page with the verdict, which `link` holds afterwards. With answers to training and
+    test images, the diagnosis explains the gap between them term by term.
 
     Args:
         client: such as `heldout.Client()`.
@@ -92,6 +96,7 @@ class Report(Diagnose):
         if isinstance(client, Awaiting) or not hasattr(client, "diagnoses"):
             raise TypeError(f"Received client={client!r}; expected a client that blocks, such as heldout.Client().")
         self._client = client
+        self.link: str | None = None
         given = {"train": train, "validation": validation, "test": test}
         self._splits = {name: split for name, split in given.items() if split is not None}
         for name, split in self._splits.items():
@@ -99,9 +104,21 @@ class Report(Diagnose):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        self.link = None
         shape = getattr(self.model, "output_shape", None)  # a network that is not built yet has none
         if self._splits and shape is not None:
             check_outputs(shape, self._names)
+
+    def _report(self) -> None:
+        super()._report()
+        assert self.verdict is not None
+        try:
+            kept = self._client.diagnoses.keep(self.verdict)
+        except (ApiProblem, NoService) as error:
+            print(f"heldout: the service keeps no page of this verdict: {error}")
+            return
+        self.link = f"{self._client.url}/diagnoses/{kept.id}"
+        print(f"heldout: {self.link} shows this verdict")
 
     def _judge(self) -> DiagnosisView:
         if not self._splits:

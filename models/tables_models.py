@@ -1,4 +1,4 @@
-"""The table of uploaded models."""
+"""The tables of uploaded models and of kept diagnoses."""
 
 from datetime import datetime
 from typing import Any
@@ -30,4 +30,16 @@ class ModelRow(Base):
     )  # see heldout/spec/model_facts.py; not loaded in lists
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime]
+
+
+class DiagnosisRow(Base):
+    """A diagnosis of a training that this service did not run, kept for a page that shows it."""
+
+    __tablename__ = "diagnoses"
+    __table_args__ = (Index("ix_diagnoses_owner", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    diagnosis: Mapped[dict[str, Any]]  # as in heldout/views/diagnosis.py
     created_at: Mapped[datetime]

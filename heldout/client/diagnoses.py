@@ -7,14 +7,17 @@ from pathlib import Path
 from heldout.client.dual import Awaiting, Blocking, dual
 from heldout.client.foreign_values import has_arrays, pack_npz, simplify_history
 from heldout.client.resource import ResourceBase
-from heldout.views.diagnosis import DiagnosisView
+from heldout.client.typed_answers import quote_segment
+from heldout.errors import DiagnosisNotFound
+from heldout.views.base import dump_json
+from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
 
 # Large files of predictions take several seconds, and the service reads them one at a time.
 DIAGNOSIS_TIMEOUT_S = 300.0
 
 
 class DiagnosisResource(ResourceBase):
-    """Diagnoses of trainings that this service did not run. Nothing is stored."""
+    """Diagnoses of trainings that this service did not run. Only those that `keep` is called for are stored."""
 
     @dual
     async def create(
@@ -72,9 +75,28 @@ class DiagnosisResource(ResourceBase):
             repeatable=True,
         )
 
+    @dual
+    async def keep(self, diagnosis: DiagnosisView) -> KeptDiagnosisView:
+        """Store a diagnosis, so that the page `/diagnoses/{id}` of the service shows it. The newest 200 are kept."""
+        return await self._answers.read(KeptDiagnosisView, "POST", "/v1/diagnoses/kept", body=dump_json(diagnosis))
+
+    @dual
+    async def get(self, diagnosis_id: str) -> KeptDiagnosisView:
+        """Get a diagnosis that was kept."""
+        return await self._answers.read(KeptDiagnosisView, "GET", _build_diagnosis_path(diagnosis_id))
+
+    @dual
+    async def delete(self, diagnosis_id: str) -> None:
+        """Delete a diagnosis that was kept."""
+        await self._connection.send("DELETE", _build_diagnosis_path(diagnosis_id))
+
 
 def _list_classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
     return classes if classes is None or isinstance(classes, int) else list(classes)
+
+
+def _build_diagnosis_path(diagnosis_id: str) -> str:
+    return f"/v1/diagnoses/{quote_segment(diagnosis_id, DiagnosisNotFound(diagnosis_id))}"
 
 
 class Diagnoses(DiagnosisResource, Blocking):

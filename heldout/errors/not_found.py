@@ -85,6 +85,18 @@ class WebhookNotFound(HeldoutError):
         )
 
 
+class DiagnosisNotFound(HeldoutError):
+    """The key's owner keeps no such diagnosis. Only the newest 200 are kept."""
+
+    code, status, title = "diagnosis_not_found", 404, "There is no such diagnosis"
+
+    def __init__(self, diagnosis_id: str) -> None:
+        super().__init__(
+            f"This key's owner keeps no diagnosis with the id {diagnosis_id[:80]!r}. Only the newest 200 are kept; "
+            "POST /v1/diagnoses/kept keeps one."
+        )
+
+
 class DeliveryNotFound(HeldoutError):
     """The webhook has no such delivery, or it is older than seven days."""
 

@@ -13,7 +13,7 @@ from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.verdicts import Effort
-from heldout.views.base import View, make_view
+from heldout.views.base import Time, View, make_view
 from heldout.views.problem import RequestView
 from heldout.words import whole_percents
 
@@ -224,6 +224,13 @@ class DiagnosisView(View):
             ],
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
         )
+
+
+class KeptDiagnosisView(DiagnosisView):
+    """A diagnosis that its owner keeps."""
+
+    id: str
+    created_at: Time
 
 
 def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:

@@ -16,6 +16,7 @@ from heldout.client.deprecated import SUCCESSORS
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.failures import ApiProblem
 from heldout.service.settings import make_embedded_settings
+from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.served import ROOT, SPEC
 
 # A browser logs in and out by them; a program sends its key.
@@ -42,6 +43,9 @@ ARGUMENTS = {
     "changes": {"drop_copies": True},
     "class_": "cat",
     "content": [b"bytes"],
+    "diagnosis": DiagnosisView(
+        object="diagnosis", verdict="healthy", best_epoch=None, onset_epoch=None, explanation="Fine.", findings=[]
+    ),
     "events": ["job.succeeded"],
     "history": {"loss": [1.0]},
     "images": b"a file",

@@ -1,5 +1,7 @@
 """The callbacks for trainings of one's own, in Keras' own `fit`."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from heldout.views.diagnosis import DiagnosisView
 
 class Service:
     """Keeps what it is sent, in a client's place."""
+
+    url = "http://service.test"
 
     @property
     def diagnoses(self):
@@ -29,6 +33,9 @@ class Service:
             explanation="Fine.",
             findings=[],
         )
+
+    def keep(self, verdict):
+        return SimpleNamespace(id="dgn_1", **verdict.model_dump())
 
 
 def noise(count, seed):
@@ -51,7 +58,8 @@ def test_a_training_that_memorises_noise_is_told_so_at_its_end(capsys):
     said = capsys.readouterr().out
     assert diagnose.verdict.verdict == "overfitting"
     assert f"heldout: {diagnose.verdict.headline}\n{diagnose.verdict.summary}\n" in said
-    assert "heldout: All is well.\nGo on.\n" in said
+    assert "heldout: All is well.\nGo on.\nheldout: http://service.test/diagnoses/dgn_1 shows this verdict\n" in said
+    assert report.link == "http://service.test/diagnoses/dgn_1"
     assert service.training["history"] == history.history
     expected = keras.ops.softmax(model.predict(validation[0], verbose=0)).numpy()
     np.testing.assert_allclose(service.predictions["test"]["probabilities"], expected, atol=1e-5)

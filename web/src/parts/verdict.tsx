@@ -14,7 +14,7 @@ import { go, inQuery, setQuery } from './router'
 
 type Props = {
   diagnosis: Diagnosis
-  /** The id of the dataset. */
+  /** The id of the dataset; empty if the service does not have it. */
   dataset: string
   /** The training, where it is one that can be tried again. */
   job?: Job
@@ -174,7 +174,7 @@ type TryProps = { dataset: string; job: Job | undefined; remedy: Remedy; code: s
 function TryButton({ dataset, job, remedy, code }: TryProps) {
   const [busy, setBusy] = useState(false)
   const { patch, request } = remedy
-  if (!isOffered(remedy)) return null
+  if (!isOffered(remedy) || !dataset) return null
   const hasEnded = job !== undefined && ENDED.has(job.status)
 
   const tryIt = async (job: Job) => {

@@ -1,0 +1,54 @@
+"""Diagnoses of trainings elsewhere that their owner keeps, each under an address of its own."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+from pydantic import ConfigDict
+
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, SessionDep
+from api.http.problems import JSON_BODY, document_errors
+from api.http.routing import make_router
+from heldout.errors import DiagnosisNotFound
+from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
+from models.ids import is_id
+from models.store import diagnoses
+
+router = make_router("/v1/diagnoses", "diagnoses")
+
+
+async def _check_diagnosis_id(diagnosis_id: Annotated[str, Path(description="The id of one, `dgn_…`.")]) -> str:
+    """Only what has the form of an id is looked up."""
+    if not is_id("dgn", diagnosis_id):
+        raise DiagnosisNotFound(diagnosis_id)
+    return diagnosis_id
+
+
+DiagnosisId = Annotated[str, Depends(_check_diagnosis_id)]
+
+
+class GivenDiagnosis(DiagnosisView):
+    """A diagnosis as the service answers it."""
+
+    model_config = ConfigDict(defer_build=False, extra="forbid")
+
+
+@router.post("/kept", status_code=201, responses=document_errors(*JSON_BODY), response_description="Kept.")
+def keep_diagnosis(diagnosis: GivenDiagnosis, caller: CallerDep, session: SessionDep) -> KeptDiagnosisView:
+    """Keep a diagnosis that this service or `heldout.keras` has made, to show it at `/diagnoses/{id}`.
+
+    The newest 200 of each owner are kept.
+    """
+    return diagnoses.keep(session, caller.owner, diagnosis)
+
+
+@router.get("/{diagnosis_id}", responses=document_errors(DiagnosisNotFound))
+def get_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: ReadSessionDep) -> KeptDiagnosisView:
+    """Get a diagnosis that was kept."""
+    return diagnoses.find(session, caller.owner, diagnosis_id)
+
+
+@router.delete("/{diagnosis_id}", status_code=204, responses=document_errors(DiagnosisNotFound))
+def delete_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: SessionDep) -> None:
+    """Delete a diagnosis that was kept."""
+    diagnoses.remove(session, caller.owner, diagnosis_id)

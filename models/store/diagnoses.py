@@ -1,0 +1,41 @@
+"""Diagnoses that owners keep: stored, found and deleted. Only the newest of each owner stay."""
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from heldout.errors import DiagnosisNotFound
+from heldout.views.base import dump_json
+from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
+from models.database import db_now
+from models.ids import make_id
+from models.tables_models import DiagnosisRow
+
+MAX_KEPT = 200
+
+
+def keep(session: Session, owner: str, diagnosis: DiagnosisView) -> KeptDiagnosisView:
+    """Store a diagnosis. The owner's oldest ones make room for it."""
+    values = {"id": make_id("dgn"), "owner": owner, "diagnosis": dump_json(diagnosis), "created_at": db_now()}
+    row = session.scalars(insert(DiagnosisRow).values(values).returning(DiagnosisRow)).one()
+    newest = select(DiagnosisRow.id).where(DiagnosisRow.owner == owner).order_by(DiagnosisRow.id.desc()).limit(MAX_KEPT)
+    session.execute(delete(DiagnosisRow).where(DiagnosisRow.owner == owner, DiagnosisRow.id.not_in(newest)))
+    return _build_view(row)
+
+
+def find(session: Session, owner: str, diagnosis_id: str) -> KeptDiagnosisView:
+    """The owner's diagnosis. Raises DiagnosisNotFound."""
+    query = select(DiagnosisRow).where(DiagnosisRow.id == diagnosis_id, DiagnosisRow.owner == owner)
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        raise DiagnosisNotFound(diagnosis_id)
+    return _build_view(row)
+
+
+def remove(session: Session, owner: str, diagnosis_id: str) -> None:
+    """Delete the owner's diagnosis. Raises DiagnosisNotFound."""
+    find(session, owner, diagnosis_id)
+    session.execute(delete(DiagnosisRow).where(DiagnosisRow.id == diagnosis_id))
+
+
+def _build_view(row: DiagnosisRow) -> KeptDiagnosisView:
+    return KeptDiagnosisView.model_validate({**row.diagnosis, "id": row.id, "created_at": row.created_at})

@@ -1,0 +1,42 @@
+"""Diagnoses of trainings elsewhere, each kept under an address of its own."""
+
+from models.store import diagnoses
+
+HISTORY = {"loss": [1, 0.5, 0.2, 0.1, 0.05, 0.02], "val_loss": [1, 0.6, 0.5, 0.6, 0.8, 1.0]}
+
+
+def judged(client):
+    return client.post("/v1/diagnoses", json={"history": HISTORY}).json()
+
+
+def test_a_kept_diagnosis_is_found_again_as_it_was_and_deleted(client):
+    made = judged(client)
+    kept = client.post("/v1/diagnoses/kept", json=made)
+    assert kept.status_code == 201
+    found = client.get(f"/v1/diagnoses/{kept.json()['id']}")
+    assert found.json() == kept.json()
+    assert {name: value for name, value in found.json().items() if name not in ("id", "created_at")} == made
+    assert client.delete(f"/v1/diagnoses/{kept.json()['id']}").status_code == 204
+    gone = client.get(f"/v1/diagnoses/{kept.json()['id']}")
+    assert (gone.status_code, gone.json()["code"]) == (404, "diagnosis_not_found")
+    assert client.get("/v1/diagnoses/none").json()["code"] == "diagnosis_not_found"
+
+
+def test_a_diagnosis_of_another_owner_is_not_found(client, stranger):
+    kept = client.post("/v1/diagnoses/kept", json=judged(client)).json()["id"]
+    assert stranger.get(f"/v1/diagnoses/{kept}").status_code == 404
+    assert stranger.delete(f"/v1/diagnoses/{kept}").status_code == 404
+    assert client.get(f"/v1/diagnoses/{kept}").status_code == 200
+
+
+def test_the_newest_stay(client, monkeypatch):
+    monkeypatch.setattr(diagnoses, "MAX_KEPT", 2)
+    made = judged(client)
+    first, second, third = (client.post("/v1/diagnoses/kept", json=made).json()["id"] for _ in range(3))
+    answers = [client.get(f"/v1/diagnoses/{kept}").status_code for kept in (first, second, third)]
+    assert answers == [404, 200, 200]
+
+
+def test_what_is_no_diagnosis_is_refused(client):
+    refused = client.post("/v1/diagnoses/kept", json={"verdict": "fine"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_spec")
