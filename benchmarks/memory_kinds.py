@@ -26,7 +26,7 @@ from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, JobKind
-from heldout.work.memory import estimate_foreign_bytes, export_bytes, measure_bytes
+from heldout.work.memory import estimate_evaluation_bytes, estimate_export_bytes, estimate_foreign_bytes
 from models import bundled
 
 MIB = 2**20
@@ -141,7 +141,9 @@ def _measure_exports(client: Client, sampler: Sampler) -> None:
         parameters = client.jobs.get(job_id).parameters or 0
         _until(lambda: client.jobs.get(job_id).status == "succeeded")  # noqa: B023
         for format_ in ("keras", "saved_model", "onnx", "litert"):
-            with sampler.phase(f"export as {format_}, {name}", export_bytes(ExportFormat(format_), parameters)):
+            with sampler.phase(
+                f"export as {format_}, {name}", estimate_export_bytes(ExportFormat(format_), parameters)
+            ):
                 _until(lambda: client.jobs.export(job_id, format_).status != "queued")  # noqa: B023
 
 
@@ -158,7 +160,7 @@ def _measure_models(client: Client, sampler: Sampler, photos: str, folder: Path)
             model = client.models.create(file)
             while not model.has_ended:
                 model = client.models.get(model.id, wait_s=30)
-        expected = measure_bytes(size, largest, shape, int(images))
+        expected = estimate_evaluation_bytes(size, largest, shape, int(images))
         with sampler.phase(f"measuring of it, {'digits' if on == 'digits' else 'photos'}", expected):
             evaluation = client.evaluations.create(model.id, on)
             while not evaluation.has_ended:

@@ -1,4 +1,4 @@
-"""Heldout: says why a CNN's training results are good and its test results poor."""
+"""Heldout explains why a CNN's training results are good and its test results poor."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    """The client, loaded when it is first asked for: the command line and the service do without it."""
+    """Load the client on first access, because the command line and the service do not need it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from heldout.client import client

@@ -1,4 +1,4 @@
-"""HTML and SVG as values that escape themselves: text is never markup, whatever a name holds."""
+"""HTML and SVG as values that escape themselves: text never becomes markup, whatever a name contains."""
 
 from collections.abc import Iterable
 from html import escape
@@ -9,7 +9,7 @@ Attribute = str | int | float | None
 
 
 class Markup(str):
-    """Text that is markup already. Only `element` makes it, and constants of this package."""
+    """Text that already is markup. Only `tag` and constants of this package create it."""
 
     __slots__ = ()
 
@@ -18,11 +18,11 @@ Child = str | Markup | None
 
 
 def tag(name: str, /, *children: Child | Iterable[Child], **attributes: Attribute) -> Markup:
-    """`<name attribute="…">children</name>`, well-formed as XML too.
+    """Make `<name attribute="…">children</name>`, which is also well-formed XML.
 
     Args:
-        children: text, which is escaped, or markup, or lists of them; None is nothing.
-        attributes: `_` is written `-`, and left out at the end (`class_`). None is left out; floats have two decimals.
+        children: text, which is escaped, or markup, or lists of both; None is ignored.
+        attributes: `_` becomes `-`, and is dropped at the end (`class_`). None is ignored; floats get two decimals.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_format_value(value))}"'
@@ -35,18 +35,18 @@ def tag(name: str, /, *children: Child | Iterable[Child], **attributes: Attribut
 
 
 def join_children(*children: Child | Iterable[Child]) -> Markup:
-    """Children one after the other."""
+    """Join children in order."""
     return Markup("".join(_convert_to_markup(child) for child in children))
 
 
 def make_table(caption: str, rows: list[tuple[str, str]]) -> Markup:
-    """A small table of names and values, for notebooks."""
+    """Make a small table of names and values for notebooks."""
     cells = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
     return tag("table", tag("caption", caption), tag("tbody", cells))
 
 
 def make_visible(text: str) -> str:
-    """The text with what cannot be seen (control characters, characters that turn the direction) as escapes."""
+    """Escape characters that cannot be seen, such as control characters and those that change the direction."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -8,10 +8,10 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.memory import (
     FLOAT_BYTES,
     WorkerMemory,
+    estimate_evaluation_bytes,
     estimate_foreign_bytes,
     estimate_gpu_training_bytes,
     estimate_training_bytes,
-    measure_bytes,
 )
 from models.split_counts import count_splits
 from models.tables import DatasetRow
@@ -75,9 +75,9 @@ def estimate_measuring_bytes(
     image = tuple(dataset.shape or ())
     images_bytes = count * prod(image) * _count_pixel_bytes(dataset)
     if largest is None:
-        return measure_bytes(file_bytes, largest_layer, image, images_bytes)
+        return estimate_evaluation_bytes(file_bytes, largest_layer, image, images_bytes)
     resident_bytes = min(images_bytes, largest.most_resident_bytes)
-    return largest.cap(measure_bytes(file_bytes, largest_layer, image, resident_bytes))
+    return largest.cap(estimate_evaluation_bytes(file_bytes, largest_layer, image, resident_bytes))
 
 
 def _count_images(dataset: DatasetRow, spec: JobSpec) -> int | None:

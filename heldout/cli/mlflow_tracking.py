@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from heldout.client.failures import ApiProblem
-from heldout.integrations.mlflow_run import JOB_TAG, RunContent, run_content
+from heldout.integrations.mlflow_run import JOB_TAG, RunContent, build_run_content
 from heldout.views.base import dump_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Tracking:
         if _COMPLETE_TAG in run.data.tags:
             return str(run.info.run_id)
         diagnosis = client.jobs.diagnosis(job.id) if job.has_ended else None
-        content = run_content(job, client.jobs.metrics(job.id), diagnosis)
+        content = build_run_content(job, client.jobs.metrics(job.id), diagnosis)
         self._send_figures(run, content)
         if job.has_ended:
             self._send_files(client, job, diagnosis, run.info.run_id)

@@ -1,1 +1,1 @@
-"""A job's figures in the forms of other programs: Keras' history, TensorBoard's logs, MLflow's runs."""
+"""A job's figures in the formats of other programs: Keras' history, TensorBoard logs, MLflow runs."""

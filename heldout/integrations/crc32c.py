@@ -2,7 +2,7 @@
 
 
 def compute_masked_crc32c(data: bytes) -> int:
-    """CRC-32C, turned and shifted as records have it: an unsigned number of 32 bits."""
+    """Compute CRC-32C, rotated and shifted as in records: an unsigned 32-bit number."""
     value = 0xFFFFFFFF
     for byte in data:
         value = _TABLE[(value ^ byte) & 0xFF] ^ value >> 8

@@ -1,4 +1,4 @@
-"""A job's epochs as Keras' `fit` records them: the names and values of `History.history` and of `CSVLogger`."""
+"""A job's epochs as Keras' `fit` records them: names and values of `History.history` and `CSVLogger`."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from heldout.views.metrics import MetricsView
 
 HistoryFormat = Literal["keras", "csv"]
 
-# Keras' names of the figures that its `fit` knows too. `loss` is the objective, with penalties; `val_loss` is without.
+# Keras' names of the figures that `fit` also reports. `loss` is the objective with penalties; `val_loss` has none.
 NAMES = {
     "loss": "fit_loss",
     "accuracy": "fit_accuracy",
@@ -19,9 +19,9 @@ NAMES = {
 
 
 def build_keras_history(metrics: MetricsView) -> dict[str, list[float | None]]:
-    """Curves by Keras' name, each with a value an epoch; None is a value that is not finite.
+    """Build curves by Keras' names, with one value per epoch; None for values that are not finite.
 
-    Of a job without validation images the `val_` curves are absent, as in Keras.
+    For a job without validation images, the `val_` curves are absent, as in Keras.
     """
     curves = {name: [getattr(epoch, field) for epoch in metrics.epochs] for name, field in NAMES.items()}
     return {
@@ -32,9 +32,9 @@ def build_keras_history(metrics: MetricsView) -> dict[str, list[float | None]]:
 
 
 def write_csv(metrics: MetricsView) -> str:
-    """A table as `CSVLogger` writes it: `epoch`, which counts from 0, then the curves by name.
+    """Write a table like `CSVLogger`: `epoch`, which counts from 0, then the curves sorted by name.
 
-    What is not finite is `nan`.
+    Values that are not finite are `nan`.
     """
     history = dict(sorted(build_keras_history(metrics).items()))
     text = io.StringIO(newline="")

@@ -33,7 +33,7 @@ def check_classes(classes: object) -> tuple[str, ...] | None:
 
 
 def check_split(name: str, split: Any) -> None:
-    """Check before a training what can be known of its images and labels by then.
+    """Check before a training what is already known about its images and labels.
 
     Raises:
         TypeError, ValueError: which say what was received and what was expected.

@@ -1,4 +1,4 @@
-"""What a job is as a run of MLflow: its params, metrics and tags by name. Pure; nothing here imports MLflow."""
+"""A job as an MLflow run: its params, metrics and tags by name. Pure; does not import MLflow."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.metrics import MetricsView
 
-# MLflow's bounds of a param's and a tag's value.
+# MLflow's limits for the values of params and tags.
 MAX_PARAM = 6000
 MAX_TAG = 5000
 JOB_TAG = "heldout.job_id"
-# Figures by epoch that Keras' history does not have.
+# Figures per epoch that Keras' history does not have.
 _MORE_CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
-# Maps whose keys are a user's own words, not fields.
+# Maps whose keys are the user's own, not fields.
 _WHOLE = {"class_weights"}
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class RunContent:
-    """All of a job that MLflow keeps beside its files."""
+    """Everything about a job that MLflow stores besides files."""
 
     status: RunStatus
     params: Mapping[str, str]
@@ -45,11 +45,11 @@ class RunContent:
     tags: Mapping[str, str]
 
 
-def run_content(job: JobView, metrics: MetricsView, diagnosis: DiagnosisView | None) -> RunContent:
-    """The run of a job. The same job gives the same points, and more epochs only add some.
+def build_run_content(job: JobView, metrics: MetricsView, diagnosis: DiagnosisView | None) -> RunContent:
+    """Build the run of a job. The same job gives the same points; more epochs only add points.
 
     Args:
-        diagnosis: of a job that has ended.
+        diagnosis: the diagnosis, if the job has ended.
     """
     points = tuple(_iterate_epoch_points(job, metrics))
     if job.finished_at is not None and metrics.final is not None:
@@ -77,7 +77,7 @@ def _iterate_epoch_points(job: JobView, metrics: MetricsView) -> Iterator[Point]
 
 
 def _collect_final_figures(final: FinalView) -> dict[str, float]:
-    """Of the kept weights, by split; and the gaps, positive where held-out images are worse."""
+    """Figures of the kept weights by split, and the gaps, which are positive if held-out images are worse."""
     found: dict[str, float | None] = {}
     for name, split in (("train", final.train), ("validation", final.validation), ("test", final.test)):
         if split is not None:
@@ -92,7 +92,7 @@ def _collect_final_figures(final: FinalView) -> dict[str, float]:
 
 
 def _collect_terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
-    """What the gap from training to test is made of."""
+    """The terms of the gap between training and test."""
     if diagnosis is None or diagnosis.gap is None:
         return {}
     found = {}
@@ -104,7 +104,7 @@ def _collect_terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
 
 
 def _iterate_params(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each field of a spec that is set, by its path: `network.blocks.0.filters`. Name and metadata are no params."""
+    """Yield each field that a spec sets, by its path: `network.blocks.0.filters`. Name and metadata are left out."""
     if isinstance(value, Mapping) and path.rpartition(".")[2] not in _WHOLE:
         for name, inner in value.items():
             if path or name not in {"name", "metadata"}:
@@ -126,7 +126,7 @@ def _build_tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]
         "heldout.dataset": f"{job.dataset.name}@{job.dataset.version}",
         "heldout.study_id": job.study_id,
         "heldout.verdict": None if diagnosis is None else diagnosis.verdict,
-        # What MLflow shows as the run's description.
+        # MLflow shows this as the run's description.
         "mlflow.note.content": error if diagnosis is None else diagnosis.explanation,
         **{f"metadata.{_make_tag_name(name)}": value for name, value in job.spec.metadata.items()},
     }
@@ -134,7 +134,7 @@ def _build_tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]
 
 
 def _make_tag_name(key: str) -> str:
-    """A key of the metadata with the characters that MLflow takes."""
+    """Replace the characters of a metadata key that MLflow does not accept."""
     return re.sub(r"[^\w./ -]", "_", key, flags=re.ASCII)
 
 

@@ -19,15 +19,15 @@ from heldout.views.metrics import MetricsView
 
 
 def make_folder_name(job: JobView) -> str:
-    """`<name>-<id>`: what TensorBoard shows as the run. What a name may hold and a path should not becomes `_`."""
+    """Make `<name>-<id>`, which TensorBoard shows as the run. Characters unsuitable for paths become `_`."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', job.name).lstrip('.')[:80]}-{job.id}"
 
 
 def build_logs(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
-    """The event files by the folder that each lies in, `train` and `validation`; none before the first epoch.
+    """Build the event files by folder (`train`, `validation`); none before the first epoch.
 
-    Steps are epochs and count from 0, as Keras' do. Times are those of the training: its start, and what each epoch
-    took.
+    Steps are epochs and count from 0, as in Keras. Times are those of the training: its start plus the duration of each
+    epoch.
     """
     if job.started_at is None:
         return {}
@@ -50,14 +50,14 @@ def build_logs(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
 
 
 def write_logs(logdir: Path, job: JobView, metrics: MetricsView) -> bool:
-    """Write the job's logs below `logdir`; what is there already grows. Gives whether there was anything to write.
+    """Write the job's logs below `logdir`, extending existing ones. Returns whether there was anything to write.
 
     Raises:
         OSError: if the files cannot be written.
     """
     logs = build_logs(job, metrics)
     for folder, content in logs.items():
-        # One name for each job, so that a second call adds to the file and no curve is there twice.
+        # One file name per job, so a second call extends the file and no curve appears twice.
         file = logdir / make_folder_name(job) / folder / f"events.out.tfevents.{job.id}"
         file.parent.mkdir(parents=True, exist_ok=True)
         _grow(file, content)
@@ -65,7 +65,7 @@ def write_logs(logdir: Path, job: JobView, metrics: MetricsView) -> bool:
 
 
 def _grow(file: Path, content: bytes) -> None:
-    """Append what is new, which a TensorBoard that has the file open will see. Where it differs, write it anew."""
+    """Append what is new, which a running TensorBoard notices. If the existing content differs, rewrite the file."""
     written = file.read_bytes() if file.exists() else b""
     if written and content.startswith(written):
         with file.open("ab") as opened:
@@ -76,7 +76,7 @@ def _grow(file: Path, content: bytes) -> None:
     part.replace(file)
 
 
-# Field numbers of the messages, by message.
+# Field numbers of the messages.
 _EVENT_WALL_TIME = 1
 _EVENT_STEP = 2
 _EVENT_FILE_VERSION = 3
@@ -103,10 +103,10 @@ class Scalar(NamedTuple):
 
 
 def write_event_file(scalars: Iterable[Scalar], begun: float) -> bytes:
-    """A whole file. The same scalars give the same bytes, and more of them only add to its end.
+    """Write a whole file. The same scalars give the same bytes; more scalars only add to the end.
 
     Args:
-        begun: seconds since 1970, of the record that says which version of the format this is.
+        begun: seconds since 1970 for the first record, which gives the version of the format.
     """
     head = _encode_double(_EVENT_WALL_TIME, begun) + _encode_message(_EVENT_FILE_VERSION, b"brain.Event:2")
     return b"".join(map(_record, [head, *map(_encode_event, scalars)]))
@@ -130,7 +130,7 @@ def _encode_event(scalar: Scalar) -> bytes:
 
 
 def _record(data: bytes) -> bytes:
-    """Length, its checksum, the data, its checksum."""
+    """Encode a record: the length, its checksum, the data, its checksum."""
     length = struct.pack("<Q", len(data))
     return (
         length
@@ -140,7 +140,7 @@ def _record(data: bytes) -> bytes:
     )
 
 
-# A field is its number and its wire type (0 varint, 1 eight bytes, 2 bytes with their length), then its value.
+# A field consists of its number, its wire type (0: varint, 1: eight bytes, 2: length and bytes), and its value.
 def _encode_number(field: int, value: int) -> bytes:
     return _encode_varint(field << 3) + _encode_varint(value)
 
@@ -154,7 +154,7 @@ def _encode_message(field: int, value: bytes) -> bytes:
 
 
 def _encode_varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first. value: 0 or more."""
+    """Encode seven bits per byte, the lowest first. value: 0 or more."""
     written = bytearray()
     while value > 0x7F:
         written.append(value & 0x7F | 0x80)

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 from heldout.statistics.student_t import compute_t_quantile
 
-# Halvings of [-1, 1] until a bound is known as well as a float can tell it.
+# Halvings of [-1, 1] until a bound has the precision of a float.
 _HALVINGS = 55
 
 
@@ -13,8 +13,8 @@ def compute_wilson_interval(correct: float, total: float, confidence: float = 0.
     """Bounds of an accuracy, as fractions in [0, 1].
 
     Args:
-        correct: images that were classified rightly, 0 <= correct <= total.
-        total: images that were classified, at least 1.
+        correct: images classified correctly, 0 <= correct <= total.
+        total: images classified, at least 1.
         confidence: coverage, in (0, 1).
     Raises:
         ValueError: if the counts are impossible.
@@ -31,13 +31,13 @@ def compute_wilson_interval(correct: float, total: float, confidence: float = 0.
 
 
 def count_images_needed(share: float, half: float, confidence: float = 0.95) -> int:
-    """The fewest images on which an accuracy of `share` has a Wilson interval of at most ± `half`.
+    """Count the fewest images for which an accuracy of `share` has a Wilson interval of at most ± `half`.
 
     Args:
         share: in [0, 1].
         half: half of the interval's width, in (0, 0.5).
         confidence: coverage, in (0, 1).
-    Source: Wilson 1927, as `compute_wilson_interval`, of shares that need not be whole counts.
+    Source: Wilson 1927, as `compute_wilson_interval`, for shares that need not be whole counts.
     """
     low, high = 0, 1
     while _compute_wilson(share, high, confidence)[1] > half:
@@ -59,11 +59,11 @@ def _compute_wilson(share: float, total: float, confidence: float) -> tuple[floa
 def compute_newcombe_interval(
     first: tuple[float, float], second: tuple[float, float], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Bounds of the difference of two accuracies that were measured on different images, in [-1, 1].
+    """Bounds of the difference of two accuracies measured on different images, in [-1, 1].
 
     Args:
-        first: correct and total images of the accuracy from which the other is taken away.
-        second: correct and total images of the other.
+        first: correct and total images of the first accuracy.
+        second: correct and total images of the accuracy to subtract.
         confidence: coverage, in (0, 1).
     Raises:
         ValueError: if the counts are impossible.
@@ -79,11 +79,11 @@ def compute_newcombe_interval(
 
 
 def compute_paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds of the difference of two accuracies that were measured on the same images, in [-1, 1].
+    """Bounds of the difference of two accuracies measured on the same images, in [-1, 1].
 
     Args:
-        gained: images that only the first answers rightly.
-        lost: images that only the other answers rightly.
+        gained: images that only the first answers correctly.
+        lost: images that only the second answers correctly.
         count: all images, at least gained + lost, and at least 1.
         confidence: coverage, in (0, 1).
     Raises:
@@ -101,7 +101,7 @@ def _find_paired_bound(gained: int, lost: int, count: int, confidence: float) ->
     low, high = (gained - lost) / count, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        # The likeliest share of lost images, if the difference were `middle`.
+        # The most likely share of lost images if the difference were `middle`.
         b = (2 * count - gained + lost) * middle - gained - lost
         c = -lost * middle * (1 - middle)
         share = (sqrt(max(0.0, b * b - 8 * count * c)) - b) / (4 * count)
@@ -112,11 +112,11 @@ def _find_paired_bound(gained: int, lost: int, count: int, confidence: float) ->
 
 
 def compute_mean_interval(mean: float, variance: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds of a mean, such as that of the differences of two losses on the same images.
+    """Bounds of a mean, for example of the differences of two losses on the same images.
 
     Args:
-        mean, variance: of the single values; the variance with divisor count - 1.
-        count: how many values, at least 2.
+        mean, variance: mean and variance of the single values; the variance has divisor count - 1.
+        count: number of values, at least 2.
         confidence: coverage, in (0, 1).
     Raises:
         ValueError: if there are fewer than two values.
@@ -131,11 +131,11 @@ def compute_mean_interval(mean: float, variance: float, count: int, confidence: 
 def compute_welch_interval(
     first: tuple[float, float, float], second: tuple[float, float, float], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Bounds of the difference of two means of different images, such as of two losses.
+    """Bounds of the difference of two means over different images, for example of two losses.
 
     Args:
-        first: mean, variance (divisor count - 1) and count of the values from whose mean the other is taken away.
-        second: the same of the other.
+        first: mean, variance (divisor count - 1) and count of the first values.
+        second: the same for the values whose mean is subtracted.
         confidence: coverage, in (0, 1).
     Raises:
         ValueError: if either has fewer than two values.

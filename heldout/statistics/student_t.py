@@ -1,4 +1,4 @@
-"""Quantiles of Student's t, so that a light client needs no SciPy."""
+"""Quantiles of Student's t distribution, so that a light client does not need SciPy."""
 
 from math import exp, lgamma, log, log1p, pi
 from statistics import NormalDist
@@ -6,16 +6,16 @@ from statistics import NormalDist
 # Degrees of freedom beyond which the first correction of the normal quantile is exact to 1e-9.
 MANY_DEGREES = 1e5
 RELATIVE_ERROR = 1e-13
-# A number that stands for zero where a continued fraction would divide by it.
+# Replaces zero where a continued fraction would divide by it.
 TINY = 1e-300
 
 
 def compute_t_quantile(probability: float, degrees: float) -> float:
-    """The value below which Student's t lies with this probability.
+    """Compute the value below which Student's t lies with this probability.
 
     Args:
         probability: in [0.5, 1).
-        degrees: degrees of freedom, above 0, not necessarily whole.
+        degrees: degrees of freedom, above 0, not necessarily an integer.
     """
     z = NormalDist().inv_cdf(probability)
     if degrees > MANY_DEGREES:
@@ -40,7 +40,7 @@ def _compute_upper_tail(value: float, degrees: float) -> float:
 
 
 def _compute_incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function of x; `rest` is 1 - x, which is not computed to keep its digits."""
+    """The regularized incomplete beta function of x; `rest` is 1 - x, passed separately to keep its precision."""
     if x <= 0.0 or rest <= 0.0:
         return 0.0 if x <= 0.0 else 1.0
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(rest))
@@ -50,7 +50,7 @@ def _compute_incomplete_beta(x: float, rest: float, a: float, b: float) -> float
 
 
 def _compute_beta_fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction of the incomplete beta function, by the method of Lentz."""
+    """The continued fraction of the incomplete beta function, by Lentz's method."""
     numerator, denominator = 1.0, 1 / _avoid_zero(1 - (a + b) * x / (a + 1))
     result, change, term = denominator, 0.0, 0
     while abs(change - 1) > RELATIVE_ERROR:

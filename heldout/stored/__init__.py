@@ -1,1 +1,1 @@
-"""What one part of Heldout stores for another: figures, names of artifacts, and JSON files with a format version."""
+"""What parts of Heldout store for each other: figures, names of artifacts, and JSON files with format versions."""

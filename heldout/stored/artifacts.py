@@ -1,4 +1,4 @@
-"""The files that a job leaves in the blob store: their names and formats."""
+"""Names and formats of the files that a job stores in the blob store."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,38 +6,38 @@ from typing import Final, Literal, Self, get_args
 
 
 class ArtifactName(StrEnum):
-    """What a file is."""
+    """The content of a file."""
 
     MODEL = "model"  # the kept weights
-    PREDICTIONS = "predictions"  # what they say of each image
+    PREDICTIONS = "predictions"  # their answers to each image
     EVALUATION = "evaluation"  # their scores, class by class
-    GAP = "gap"  # what the terms of its gap are made of
-    INITIAL = "initial"  # the weights that it starts from: a copy of another job's model
+    GAP = "gap"  # figures for the terms of the gap
+    INITIAL = "initial"  # the weights that the job starts from: a copy of another job's model
     BACKBONE = "backbone"  # the uploaded model before its blocks: a copy
 
 
 class ArtifactFormat(StrEnum):
-    """How a file is written."""
+    """The format of a file."""
 
     KERAS = "keras"
     NPZ = "npz"
     JSON = "json"
 
 
-# How predictions are handed out; a table is made from the file.
+# Formats in which predictions are served; the table is made from the stored file.
 PredictionsFormat = Literal["npz", "csv"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFacts:
-    """What the service knows of a format.
+    """What the service knows about an export format.
 
-    suffix: how the name of a downloaded file ends.
-    description: what the file is, for the reference; empty where the format's name says it.
+    suffix: end of the name of a downloaded file.
+    description: what the file is, for the reference; empty if the format's name says it.
     writer: the module of `worker/training/exports/` that writes the file and answers images with it.
     packages: importable names that the writer needs, besides TensorFlow and Keras.
-    base_mib, copies: memory that an export takes: TensorFlow, a converter and the other runtime, and copies of each
-    parameter in all of them. `python -m benchmarks.memory_kinds` measures it.
+    base_mib, copies: memory of an export: a base for TensorFlow, converter and runtime, and copies of each parameter.
+        `python -m benchmarks.memory_kinds` measures them.
     """
 
     suffix: str
@@ -49,7 +49,7 @@ class ExportFacts:
 
 
 class ExportFormat(StrEnum):
-    """For which runtime a model is handed out."""
+    """Formats for the runtimes to which models can be exported."""
 
     facts: ExportFacts
 
@@ -60,7 +60,7 @@ class ExportFormat(StrEnum):
 
     KERAS = (
         "keras",
-        # It is proven in a second process.
+        # A second process checks the file.
         ExportFacts(suffix=".keras", description="a file for Keras", writer="keras_file", base_mib=910, copies=10.5),
     )
     SAVED_MODEL = (
@@ -75,7 +75,7 @@ class ExportFormat(StrEnum):
     )
     ONNX = (
         "onnx",
-        # The converter holds the weights as Python's objects.
+        # The converter keeps the weights as Python objects.
         ExportFacts(
             suffix=".onnx", writer="onnx_file", packages=("tf2onnx", "onnx", "onnxruntime"), base_mib=365, copies=50
         ),
@@ -94,17 +94,17 @@ class ExportFormat(StrEnum):
 
 
 class ExportStatus(StrEnum):
-    """How far a model for another runtime is."""
+    """The status of an export."""
 
     QUEUED = "queued"  # its job waits or runs
-    STORED = "stored"  # proven
+    STORED = "stored"  # verified
     FAILED = "failed"
 
 
-# The formats as a client writes them: type checkers need them spelled out.
+# The formats as clients write them; type checkers need literal values.
 ExportFormatName = Literal["keras", "saved_model", "onnx", "litert"]
 if get_args(ExportFormatName) != tuple(ExportFormat):
     raise TypeError("`ExportFormatName` must list every `ExportFormat`, in the same order.")
-# No file of the model, but a script that trains it once more.
+# Not a file of the model, but a script that trains it again.
 SCRIPT: Final = "python"
 ModelFormatName = Literal[ExportFormatName, "python"]

@@ -1,4 +1,4 @@
-"""`audit.json`: what was found out about a dataset. The worker writes it; the API and the diagnosis read it."""
+"""`audit.json`: the findings about a dataset. The worker writes it; the API and the diagnosis read it."""
 
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ Severity = Literal["info", "warning", "critical"]
 
 
 class SplitCounts(StoredPart):
-    """How many images a split has. per_class: in the order of the dataset's classes."""
+    """Number of images in a split. per_class: in the order of the dataset's classes."""
 
     count: int
     per_class: tuple[int, ...]
@@ -23,7 +23,7 @@ class AuditExample(StoredPart):
 
 
 class AuditFinding(StoredPart):
-    """Something that the check saw. What `numbers` holds depends on the code."""
+    """A finding of the audit. The content of `numbers` depends on the code."""
 
     code: str
     severity: Severity
@@ -37,8 +37,10 @@ class AuditFinding(StoredPart):
 class StoredAudit(StoredFile):
     """The audit of one dataset.
 
-    findings: the most serious first. statistics: of the pixel values, by split. checks: what was compared, and how
-    much of it. source: the upload's format, its images' encodings, and how the splits came about.
+    findings: the most serious first.
+    statistics: statistics of the pixel values, by split.
+    checks: what was compared, and how much of it.
+    source: the upload's format, image encodings, and how the splits were made.
     """
 
     file_name: ClassVar[str] = "audit.json"
@@ -53,10 +55,10 @@ class StoredAudit(StoredFile):
 
 
 def preview_key(dataset_id: str, class_number: int) -> str:
-    """Where the contact sheet of one class of an uploaded dataset is stored."""
+    """The key of the contact sheet of one class of an uploaded dataset."""
     return f"datasets/{dataset_id}/preview/{class_number}.png"
 
 
 def audit_key(dataset_id: str) -> str:
-    """Where the audit of an uploaded dataset is stored."""
+    """The key of the audit of an uploaded dataset."""
     return f"datasets/{dataset_id}/{StoredAudit.file_name}"

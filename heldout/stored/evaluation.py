@@ -1,4 +1,4 @@
-"""`evaluation.json`: how a job's kept weights answer, class by class. The worker writes it beside the model."""
+"""`evaluation.json`: the results of a job's kept weights, class by class. The worker writes it along with the model."""
 
 from array import array
 from contextlib import suppress
@@ -9,7 +9,7 @@ from pydantic import InstanceOf
 from heldout.stored.file import StoredFile, StoredPart
 
 SplitName = Literal["train", "validation", "test"]
-# Rows of a matrix that is not kept as Python's numbers.
+# Matrices with more rows are not kept as Python integers.
 LARGE_MATRIX = 200
 MAX_TWO_BYTES = 65_535
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 
 class StoredClassScores(StoredPart):
-    """Scores of one class, as fractions; null where there is nothing to divide by."""
+    """Scores of one class, as fractions; null if there is nothing to divide by."""
 
     count: int
     precision: float | None
@@ -46,8 +46,9 @@ class StoredMistake(StoredPart):
 class StoredSplitScores(StoredPart):
     """Scores of one split.
 
-    confusion: (classes, classes) counts, rows the labels and columns the answers. calibration_error: expected, over 15
-    equal bins of the answer's probability; null without images. mistakes: wrong answers, the surest first.
+    confusion: (classes, classes) counts; rows are labels and columns are answers.
+    calibration_error: expected calibration error over 15 equal bins of the answer's probability; null without images.
+    mistakes: wrong answers, the most confident first.
     """
 
     confusion: Matrix
@@ -64,13 +65,13 @@ class PairedDifference(StoredPart):
 
 
 class PairedAccuracy(PairedDifference):
-    """p: of McNemar's exact test, two-sided."""
+    """How much less accurate one model is than another. p: two-sided p-value of McNemar's exact test."""
 
     p: float
 
 
 class LastEpochScores(StoredPart):
-    """What the last epoch's weights cost beside the kept ones, on the same `count` images of `split`."""
+    """What the last epoch's weights cost compared with the kept ones, on the same `count` images of `split`."""
 
     epoch: int
     kept_epoch: int
@@ -81,7 +82,7 @@ class LastEpochScores(StoredPart):
 
 
 class StoredEvaluation(StoredFile):
-    """Scores of the kept weights. last_epoch: null where the last epoch's weights were kept."""
+    """Scores of the kept weights. last_epoch: null if the last epoch's weights were kept."""
 
     file_name: ClassVar[str] = "evaluation.json"
 
@@ -91,9 +92,9 @@ class StoredEvaluation(StoredFile):
 
     @classmethod
     def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
-        """A matrix with two or four bytes for each of its cells: three of a thousand classes have three million."""
+        """Store large matrices with two or four bytes per cell: three with a thousand classes have three million."""
         rows = part.get("confusion")
         if isinstance(rows, list) and len(rows) > LARGE_MATRIX:
-            with suppress(TypeError, ValueError, OverflowError):  # the validation says what is wrong with it
+            with suppress(TypeError, ValueError, OverflowError):  # validation reports the error
                 part["confusion"] = tuple(array("H" if max(row) <= MAX_TWO_BYTES else "i", row) for row in rows)
         return part

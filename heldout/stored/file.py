@@ -1,4 +1,4 @@
-"""The base of all JSON files in the blob store: each says in which version of its format it is written."""
+"""The base class of all JSON files in the blob store, each of which names the version of its format."""
 
 import json
 from typing import Any, ClassVar, Self
@@ -9,7 +9,7 @@ from heldout.errors import FileOfLaterRelease
 
 
 class StoredPart(BaseModel):
-    """A part of a stored file. Fields that this release does not know are passed over."""
+    """A part of a stored file. Fields unknown to this release are ignored."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
@@ -17,7 +17,7 @@ class StoredPart(BaseModel):
 class StoredFile(StoredPart):
     """A whole stored file.
 
-    A change that older readers would misread needs a new version; a new field that they may pass over does not.
+    A change that older readers would misread needs a new version; a new field that they can ignore does not.
     """
 
     file_name: ClassVar[str]
@@ -31,22 +31,22 @@ class StoredFile(StoredPart):
         """Read a stored file.
 
         Raises:
-            FileOfLaterRelease: if it is written in a version that this release does not know.
+            FileOfLaterRelease: if its version is unknown to this release.
             ValueError: if it is damaged.
         """
         found: JsonValue = json.loads(content, object_hook=cls.compact)
         version = found.get("format", 1) if isinstance(found, dict) else 1
-        # Before the rest is read, which may look different in a later version.
+        # Check the version first, because the rest may look different in a later version.
         if isinstance(version, int) and version > cls.newest_format:
             raise FileOfLaterRelease(cls.file_name, version, cls.newest_format)
         return cls.model_validate(found)
 
     @classmethod
     def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
-        """An object of the file, once it is read, as it is kept in memory until all of the file is."""
+        """Reduce an object of the file to what is kept in memory while the rest of the file is read."""
         return part
 
     def to_bytes(self) -> bytes:
-        """The file's content. Raises ValueError if a number is not finite: JSON has none for it."""
+        """The file's content. Raises ValueError if a number is not finite, which JSON cannot represent."""
         content: dict[str, Any] = self.model_dump(mode="json")
         return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""`metrics.final`: how the kept weights did. The worker builds it, a job's result keeps it, the API answers it."""
+"""`metrics.final`: the results of the kept weights, built by the worker, stored in the job's row, served by the API."""
 
 import math
 from typing import Annotated, Any
@@ -26,23 +26,23 @@ class SplitResult(StoredPart):
 
 
 class GapView(StoredPart):
-    """Training against held-out figures; positive where held-out is worse."""
+    """The gap between training and held-out figures; positive if held-out is worse."""
 
     accuracy: Figure
     loss: Figure
 
 
 class GapsView(StoredPart):
-    """The gap to each held-out split; null where that was not measured."""
+    """The gap to each held-out split; null if not measured."""
 
     validation: GapView | None
     test: GapView | None
 
 
 class FinalView(StoredPart):
-    """The kept weights: of the best epoch with `restore_best`, else of the last one.
+    """Results of the kept weights: those of the best epoch with `restore_best`, otherwise of the last epoch.
 
-    validation: null where the job trained on the validation images; test: where it was not measured.
+    validation: null if the job trained on the validation images. test: null if it was not measured.
     """
 
     epoch: int

@@ -1,6 +1,6 @@
-"""`gap.json`: what the terms of a gap are made of, measured once by the worker with the kept weights of a job.
+"""`gap.json`: figures for the terms of a gap, measured once by the worker with the kept weights of a job.
 
-All figures are of float32 inference. Everything is counts and sums, so that readers need only add up.
+All figures come from float32 inference. Everything is counts and sums, so readers only have to add.
 """
 
 from typing import ClassVar, Literal
@@ -13,8 +13,8 @@ HeldOutName = Literal["validation", "test"]
 class Tally(StoredPart):
     """Answers to some images.
 
-    loss: mean cross-entropy in nats; NaN where probabilities are not known, which a stored file never has.
-    loss_variance: of the single images' losses (divisor count - 1; 0 for one image).
+    loss: mean cross-entropy in nats; NaN if probabilities are unknown, which never happens in a stored file.
+    loss_variance: variance of the losses of single images (divisor count - 1; 0 for one image).
     """
 
     count: int
@@ -28,15 +28,15 @@ class Tally(StoredPart):
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Right answers, and all."""
+        """The number of right answers and the number of images."""
         return self.correct, self.count
 
 
 class PairedTally(StoredPart):
-    """The same images, answered twice: before and after something was changed.
+    """The same images, answered before and after a change.
 
-    gained: images answered wrongly before and rightly after; lost: the other way round.
-    loss: mean of (loss after - loss before), in nats; loss_variance: of these differences of single images.
+    gained: images answered wrongly before and correctly after. lost: the opposite.
+    loss: mean of (loss after - loss before), in nats. loss_variance: variance of these differences of single images.
     """
 
     count: int
@@ -49,7 +49,7 @@ class PairedTally(StoredPart):
 class BestEpoch(StoredPart):
     """The weights of the best epoch by one metric, on the validation images.
 
-    change: from the kept weights to these.
+    change: the change from the kept weights to these.
     """
 
     epoch: int
@@ -58,9 +58,9 @@ class BestEpoch(StoredPart):
 
 
 class HeldOutCopies(StoredPart):
-    """A held-out split, parted by whether an image has a copy, or a member of its group, among the images trained on.
+    """A held-out split, divided by whether images have copies, or members of their group, among the training images.
 
-    clean, copied: null where no image of the split is of this part.
+    clean, copied: null if no image belongs to this part.
     """
 
     clean: Tally | None
@@ -75,15 +75,14 @@ class UndoneHalf(StoredPart):
 
 
 class PixelsUndone(StoredPart):
-    """Held-out images (without copies) after their pixel values were brought back to those of training.
+    """Held-out images (without copies) after their pixel values were converted to those of training.
 
-    Each half of the images is answered under the change that was chosen on the other half.
+    Each half of the images is answered with the change that the other half chose.
     choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`), the first half first.
-    parameters: of each choice, for the evidence.
-    change: from the pixels as they are to the undone ones.
-    halves: the same of each half; null in files of earlier releases.
-    share: of the images, where only those that look altered were changed: how many are, by estimate. Null where all
-        were changed.
+    parameters: the parameters of each choice, for the evidence.
+    change: the change from the pixels as they are to the undone ones.
+    halves: the same for each half; null in files of earlier releases.
+    share: estimated share of altered images if only those were changed; null if all were changed.
     """
 
     choices: tuple[str, str]
@@ -95,12 +94,12 @@ class PixelsUndone(StoredPart):
 
     @property
     def chosen(self) -> str:
-        """What was undone: the first half's choice, or the other's if that is nothing."""
+        """What was undone: the first half's choice, or the second's if the first is `none`."""
         return next((choice for choice in self.choices if choice != "none"), "none")
 
     @property
     def accuracies(self) -> tuple[float, float]:
-        """With the pixels as they are, and undone."""
+        """Accuracy with the pixels as they are, and with them undone."""
         after, change = self.tally.correct, self.change
         return (after - change.gained + change.lost) / change.count, after / change.count
 
@@ -108,9 +107,9 @@ class PixelsUndone(StoredPart):
 class LabelsRenamed(StoredPart):
     """Test images (without copies, pixels undone) under renamed classes.
 
-    renamings: for each half the class that each label means, as chosen on the other half; null where none was chosen.
-    change: from the labels as they are to the renamed ones.
-    halves: the same of each half; null in files of earlier releases.
+    renamings: for each half, the class that each label means, as chosen on the other half; null if none was chosen.
+    change: the change from the labels as they are to the renamed ones.
+    halves: the same for each half; null in files of earlier releases.
     """
 
     renamings: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
@@ -120,12 +119,12 @@ class LabelsRenamed(StoredPart):
 
 
 class Calibration(StoredPart):
-    """How far probabilities are from being true, before and after one temperature.
+    """How well probabilities match reality, before and after temperature scaling.
 
-    split: whose images; of a job those of validation. Each half of them is measured under the temperature that was
-        fitted on the other half.
+    split: the split used; for a job, validation. Each half of its images is measured with the temperature fitted on the
+        other half.
     error: expected calibration error over 15 equal bins, as a fraction; loss in nats.
-    temperature: fitted on all of them; above 1 where the network is too sure.
+    temperature: fitted on all images; above 1 if the network is overconfident.
     """
 
     split: HeldOutName = "validation"
@@ -137,7 +136,7 @@ class Calibration(StoredPart):
 
 
 class GapOnTest(StoredPart):
-    """What a `StoredGap` has of test; measured later where a study has kept test for its end."""
+    """The parts of a `StoredGap` about test; measured later if a study saves test for its end."""
 
     test: Tally | None
     test_copies: HeldOutCopies | None = None
@@ -146,17 +145,17 @@ class GapOnTest(StoredPart):
 
 
 class StoredGap(StoredFile):
-    """What the worker measured at the end of a training, or the API of predictions from anywhere.
+    """What the worker measured at the end of a training, or the API for uploaded predictions.
 
-    kept_epoch: the epoch of the kept weights. epochs: how many were trained. Of a job they are at least 1; 0 where they
-        are not known.
-    train, validation, test: all images of each split, with the kept weights. test is null where it is never measured,
-        and validation where predictions from anywhere have none.
-    best_by_loss, best_by_accuracy: null where the kept weights are of that epoch.
-    validation_copies, test_copies: null where the dataset's copies are not known yet.
-    validation_pixels, pixels, labels: null where nothing was worth trying. The first is of validation, and no part of
-        a term; the others are of test.
-    last: from the kept weights to those of the last epoch, on validation; null where these were kept.
+    kept_epoch: the epoch of the kept weights. epochs: number of epochs trained. For a job they are at least 1; 0 if
+        unknown.
+    train, validation, test: all images of each split, with the kept weights. test is null if it is never measured, and
+        validation if uploaded predictions have none.
+    best_by_loss, best_by_accuracy: null if that epoch's weights were kept.
+    validation_copies, test_copies: null if the dataset's copies are not known yet.
+    validation_pixels, pixels, labels: null if nothing was worth trying. The first is about validation and not part of a
+        term; the others are about test.
+    last: the change from the kept weights to those of the last epoch, on validation; null if the last were kept.
     """
 
     file_name: ClassVar[str] = "gap.json"
@@ -177,13 +176,13 @@ class StoredGap(StoredFile):
     calibration: Calibration | None = None
 
     def get_pixels(self, split: str) -> PixelsUndone | None:
-        """What was undone in the pixels of a held-out split."""
+        """The pixel change that was undone in a held-out split."""
         return self.validation_pixels if split == "validation" else self.pixels
 
     def drop_test(self) -> "StoredGap":
-        """The same without anything that was measured on test images."""
+        """Return a copy without anything measured on test images."""
         return self.add_test(GapOnTest(test=None))
 
     def add_test(self, measured: GapOnTest) -> "StoredGap":
-        """The same with what was measured on test images."""
+        """Return a copy with what was measured on test images."""
         return self.model_copy(update={name: getattr(measured, name) for name in GapOnTest.model_fields})

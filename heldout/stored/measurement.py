@@ -1,4 +1,4 @@
-"""What an evaluation has measured of an uploaded model: its result, which is kept and answered as it is."""
+"""The result of an evaluation of an uploaded model, stored and returned in the same form."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from heldout.stored.final import GapsView, SplitResult
 
 
 class SplitsResult(StoredPart):
-    """A model on each split; null where the split has no images."""
+    """A model's results on each split; null if the split has no images."""
 
     train: SplitResult
     validation: SplitResult | None
@@ -16,16 +16,16 @@ class SplitsResult(StoredPart):
 
 
 class Preprocessing(StoredPart):
-    """What has to be done to the dataset's pixels before the model understands them.
+    """The change to the dataset's pixels that the model needs.
 
-    `factor × pixel + offset`, channel by channel, after the channels were reversed.
+    It is `factor × pixel + offset`, channel by channel, after reversing the channels if `reversed_channels`.
     """
 
     kind: str = Field(
         description="`unit`: pixels from 0 to 1. `symmetric`: from −1 to 1. `bytes`: from 0 to 255. `standardised`: "
-        "mean 0 and spread 1 over the training images. `imagenet`: mean and spread of ImageNet. `caffe`: from 0 to "
-        "255, less the means of ImageNet. `inverted`: light and dark swapped; `inverted_unit`: that, from 0 to 1. "
-        "`as_given`: the values as they are, channels reversed."
+        "mean 0 and standard deviation 1 over the training images. `imagenet`: standardized with ImageNet's mean and "
+        "standard deviation. `caffe`: from 0 to 255, minus ImageNet's means. `inverted`: light and dark swapped. "
+        "`inverted_unit`: the same, from 0 to 1. `as_given`: values unchanged, channels reversed."
     )
     reversed_channels: bool
     factor: tuple[float, ...]
@@ -35,9 +35,9 @@ class Preprocessing(StoredPart):
 
 
 class Measurement(StoredPart):
-    """Figures of a model with the pixels that it understands.
+    """Results of a model with the pixel values that it expects.
 
-    preprocessing, as_given: what had to be done to the pixels, and the figures without it; null where nothing had to.
+    preprocessing, as_given: the pixel change that was needed, and the results without it; null if none was needed.
     """
 
     metrics: SplitsResult

@@ -1,20 +1,20 @@
-"""What each file with a job's model, or with its predictions, says of itself."""
+"""The description contained in each file with a job's model or predictions."""
 
 from typing import ClassVar
 
 from heldout.stored.file import StoredFile
 
-# The model card, where a file has members with names.
+# Name of the model card in files that have named members.
 CARD_FILE = "MODEL_CARD.md"
 
 
 class ModelAbout(StoredFile):
-    """Facts of a model that its reader needs.
+    """Facts about a model that its users need.
 
     job_id: the training, or the study whose ensemble it is.
-    dataset_sha256: address of the dataset's content; empty where it is not known.
-    weights_sha256: of all weights as float32, little-endian, in Keras' order: the same in every format.
-    classes: names, in the order of the probabilities. shape: (height, width, channels) of one image.
+    dataset_sha256: address of the dataset's content; empty if unknown.
+    weights_sha256: digest of all weights as float32, little-endian, in Keras' order; the same in every format.
+    classes: names in the order of the probabilities. shape: (height, width, channels) of one image.
     range: lowest and highest pixel value that the model expects.
     """
 

@@ -1,21 +1,21 @@
-"""`suspects.json`: images of a dataset whose label is probably wrong. The worker writes it; the API reads it."""
+"""`suspects.json`: images of a dataset with probably wrong labels. The worker writes it; the API reads it."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from heldout.stored.file import StoredFile, StoredPart
 
-# "can_tell": what the search says was true in trials. "too_hard": its networks learn these images too badly to judge.
+# "can_tell": in trials, the search was right. "too_hard": its networks learn these images too poorly to judge.
 Verdict = Literal["can_tell", "too_hard"]
-# Of the names of all suspects, which may have a kilobyte each: audits and diagnoses read the file too.
+# Limit for the names of all suspects, which may have a kilobyte each: audits and diagnoses read the file too.
 MAX_CHARACTERS = 1_000_000
 
 
 class Suspect(StoredPart):
     """One image. label, suggested: positions in the dataset's classes.
 
-    probability: that its label is wrong, as measured with planted labels; null where the search cannot tell.
-    member: its name in the upload; null where the dataset has none.
+    probability: probability of a wrong label, measured with planted labels; null if the search cannot tell.
+    member: its name in the upload; null if the dataset has none.
     """
 
     index: int
@@ -27,7 +27,7 @@ class Suspect(StoredPart):
 
 
 class WrongLabels(StoredPart):
-    """How many labels are probably wrong: the best guess, and a range that is meant to hold in 95% of all datasets."""
+    """How many labels are probably wrong: the best estimate, and a range that should be right for 95% of datasets."""
 
     count: int
     low: int
@@ -35,16 +35,16 @@ class WrongLabels(StoredPart):
 
 
 class SplitLabels(WrongLabels):
-    """The same of one split. images: how many it has."""
+    """How many labels of one split are probably wrong. images: number of its images."""
 
     images: int
 
 
 class PlantedLabels(StoredPart):
-    """What the search found of labels that it had changed itself, in copies of the labels.
+    """How well the search finds wrong labels that it planted itself in copies of the labels.
 
-    planted: how many were changed. found, right_class: shares of them that were suspected, and whose own label was
-    suggested. accused: share of the labels left alone that were suspected in the same copies.
+    planted: number of planted labels. found, right_class: shares of them that were suspected, and for which the
+    original label was suggested. accused: share of the unchanged labels that were suspected in the same copies.
     """
 
     planted: int
@@ -54,7 +54,7 @@ class PlantedLabels(StoredPart):
 
 
 class ClassLabels(StoredPart):
-    """How well the search knows one class. label: its position. agreement, found: as of all images."""
+    """How well the search knows one class. label: its position. agreement, found: as for all images."""
 
     label: int
     images: int
@@ -63,13 +63,13 @@ class ClassLabels(StoredPart):
 
 
 class SuspectsSummary(StoredFile):
-    """What the search for wrong labels found, without the suspects: what audits and diagnoses need of a large file.
+    """The results of the search for wrong labels without the suspects: what audits and diagnoses need of a large file.
 
-    images: how many were looked at: all of the dataset.
-    agreement: share of the images to which the networks that were trained without them give their own label.
+    images: number of images searched: all of the dataset.
+    agreement: share of the images whose label agrees with networks that were not trained on them.
     verdict: whether the search can tell; null in files of earlier releases, which did not check themselves.
-    wrong: null where the search cannot tell.
-    splits: the same of each split; empty where the search cannot tell, and in files of earlier releases.
+    wrong: null if the search cannot tell.
+    splits: the same for each split; empty if the search cannot tell, and in files of earlier releases.
     """
 
     file_name: ClassVar[str] = "suspects.json"
@@ -86,26 +86,26 @@ class SuspectsSummary(StoredFile):
 
     @property
     def can_tell(self) -> bool:
-        """Whether counts and probabilities may be shown. A search that never checked itself may not say any.
+        """Whether counts and probabilities may be shown; false if the search never checked itself.
 
-        Where most labels of a split are wrong, networks learn them too, and the counts of all splits are false.
+        If most labels of a split are wrong, networks learn them too, and the counts of all splits are wrong.
         """
         return self.verdict == "can_tell" and self.wrong is not None and self.disagreeing_split is None
 
     @property
     def disagreeing_split(self) -> str | None:
-        """A split of which surely more than half of the labels are wrong, as if its classes were in another order."""
+        """A split in which clearly more than half of the labels are wrong, as if its classes were in another order."""
         return next((split for split, found in self.splits.items() if 2 * found.low > found.images), None)
 
 
 class StoredSuspects(SuspectsSummary):
-    """All that the search for wrong labels found.
+    """Everything that the search for wrong labels found.
 
-    suspects: the surest first, at most a fixed number of them: those whose label is more likely wrong than right and
-        the oddest others, or just the oddest where the search cannot tell.
-    planted, classes: what the verdict rests on; null and empty in files of earlier releases.
-    networks, trained_on: how many networks were trained, and on how many images each of them at most.
-    seen_as: height and width of the images that they were given.
+    suspects: a limited number, the most certain first. These are images whose label is more likely wrong than right,
+        and the most unusual others; only unusual ones if the search cannot tell.
+    planted, classes: the evidence for the verdict; null and empty in files of earlier releases.
+    networks, trained_on: number of networks trained, and the largest number of images for one of them.
+    seen_as: height and width of the images given to them.
     """
 
     suspects: tuple[Suspect, ...]
@@ -121,5 +121,5 @@ class StoredSuspects(SuspectsSummary):
 
 
 def make_suspects_key(dataset_id: str) -> str:
-    """Where the suspected labels of a dataset are stored."""
+    """The key of the suspected labels of a dataset."""
     return f"datasets/{dataset_id}/{StoredSuspects.file_name}"

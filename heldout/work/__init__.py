@@ -1,1 +1,1 @@
-"""Kinds of background work, and the memory that they take."""
+"""Kinds of background work, and the memory that they need."""

@@ -1,4 +1,4 @@
-"""How much memory the process of a training takes, and whose fault it is where memory ran out. Pure.
+"""Estimates the memory of processes, and decides which job is to blame if memory runs out. Pure.
 
 The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
 """
@@ -13,48 +13,48 @@ from heldout.stored.artifacts import ExportFormat
 
 # A process with TensorFlow, before it has images or a network.
 BASE_BYTES = 396 * 2**20
-# Copies of the images that stay in memory: TensorFlow has those that were read, and some are changed at the end to
-# measure the gap.
+# Copies of the images in memory: TensorFlow keeps those that were read, and some are changed at the end to measure the
+# gap.
 IMAGE_COPIES = 1.22
 # Copies of each parameter: weights, gradients, the optimizer's slots, the kept weights, what is being exported.
 PARAMETER_COPIES = 15.5
-# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space; in 16
-# bits they take less, but not half as much. What `auto` becomes is up to the worker, so it counts as float32.
+# Values kept for each output of a layer while a batch is trained, including gradients and work space. 16 bits take
+# less, but not half as much. The worker decides what `auto` becomes, so it counts as float32.
 ACTIVATION_COPIES = 0.94
 MIXED_ACTIVATION_COPIES = 0.63
 FLOAT_BYTES = 4
-# What the graphs of a backbone take for each of its layers, which are many and small (MobileNetV2 at 96×96: 0.9 MiB).
+# What the graphs of a backbone need for each of its many small layers (MobileNetV2 at 96×96: 0.9 MiB).
 BACKBONE_LAYER_BYTES = 2**20
-# What the network's averaged twin adds to each parameter.
+# What the moving average of the weights adds to each parameter.
 AVERAGE_COPIES = 2.0
-# What a process takes that has CUDA's libraries, too. Not measured: what others report, rounded up.
+# What a process with CUDA's libraries needs. Not measured: based on reports by others, rounded up.
 GPU_BASE_BYTES = 3 * 2**30
-# A worker reads a job's images from their file where they take more than this share of a slot's memory.
+# If a job's images take more than this share of a slot's memory, the worker reads them from their file.
 RESIDENT_SHARE = 0.5
-# What the processes that look through an upload or a dataset take; the bound of each is in worker/ingest/limits.py.
+# What processes that check an upload or dataset need; the limit of each is in worker/ingest/limits.py.
 CHECK_BYTES = 2**30
-# What the networks of a search for wrong labels take: they see small copies of the images.
+# What the networks of a search for wrong labels need: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
-# What the process takes that reads an uploaded model, without what is in its file; what it may take at most is bounded
-# in worker/supervision/foreign_process.py. `python -m benchmarks.memory_kinds` measures it.
+# What a process that reads an uploaded model needs besides the file's content. Its limit is set in
+# worker/supervision/foreign_process.py. `python -m benchmarks.memory_kinds` measures it.
 FOREIGN_BASE_BYTES = 650 * 2**20
-# Copies of the file: as it is read, and as the model's weights; and of its largest layer while that gets its weights.
+# Copies of the file (as read, and as the model's weights), and of its largest layer while that gets its weights.
 FILE_COPIES = 2.0
 LARGEST_LAYER_COPIES = 5.0
-# What measuring adds: what a large model makes of each value of a batch's images, and images in memory, as they are
-# read and as TensorFlow has them.
+# What measuring adds: values that a large model computes for each value of a batch's images, and copies of the images
+# in memory, as read and in TensorFlow.
 MEASURED_BATCH = 64
 VALUES_OF_MEASURED = 60.0
 MEASURED_IMAGE_COPIES = 2.0
-# An estimate may be off by so much. What a worker could hold if it were is not refused.
+# An estimate may be off by this factor. A job that a worker could hold with such an error is not refused.
 MARGIN = 1.25
 
 
 def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
-    """The most memory that a training's process is expected to have at once, on a processor.
+    """Estimate the peak memory of a training process on a CPU.
 
     Args:
-        images: of all splits that the job reads and keeps in memory.
+        images: number of images, of all splits, that the job reads and keeps in memory.
         pixel_bytes: bytes of a stored value: 1 for uint8.
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
@@ -70,34 +70,36 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
 
 
 def _count_backbone_values(spec: JobSpec, plan: NetworkPlan) -> int:
-    """Of one image, that are in memory at once: all for the gradients, or what two layers in a row give."""
+    """Values of one image in memory at once: all of them for gradients, otherwise the outputs of two layers."""
     if plan.backbone is None or spec.network.backbone is None:
         return 0
     return plan.backbone.values if spec.network.backbone.trainable else 2 * plan.backbone.largest
 
 
 def estimate_gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
-    """The same of the worker's own memory for a training on GPUs, which have what its batches take."""
+    """Estimate the peak of main memory for a training on GPUs, whose own memory has the batches."""
     of_images = IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
     return int(GPU_BASE_BYTES + of_images + FLOAT_BYTES * PARAMETER_COPIES * plan.parameters)
 
 
 def estimate_foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
-    """The most memory that the process is expected to have which reads an uploaded model of that size.
+    """Estimate the peak memory of a process that reads an uploaded model of that size.
 
     Args:
-        largest_layer_bytes: None where nobody knows yet: then all may be in one layer.
+        largest_layer_bytes: None if not known yet; then everything may be in one layer.
     """
     largest = file_bytes if largest_layer_bytes is None else min(file_bytes, largest_layer_bytes)
     return int(FOREIGN_BASE_BYTES + FILE_COPIES * file_bytes + LARGEST_LAYER_COPIES * largest)
 
 
-def measure_bytes(file_bytes: int, largest_layer_bytes: int | None, image: tuple[int, ...], images_bytes: int) -> int:
-    """The same of the process that measures it.
+def estimate_evaluation_bytes(
+    file_bytes: int, largest_layer_bytes: int | None, image: tuple[int, ...], images_bytes: int
+) -> int:
+    """Estimate the peak memory of a process that measures an uploaded model.
 
     Args:
         image: height, width and channels.
-        images_bytes: of the dataset, as far as they stay in memory.
+        images_bytes: bytes of the dataset's images that stay in memory.
     """
     of_batch = FLOAT_BYTES * VALUES_OF_MEASURED * MEASURED_BATCH * prod(image)
     return int(
@@ -105,16 +107,16 @@ def measure_bytes(file_bytes: int, largest_layer_bytes: int | None, image: tuple
     )
 
 
-def export_bytes(format_: ExportFormat, parameters: int) -> int:
-    """The most memory that the processes are expected to have which write a training's model and prove it."""
+def estimate_export_bytes(format_: ExportFormat, parameters: int) -> int:
+    """Estimate the peak memory of the processes that write and verify an export."""
     return int(format_.facts.base_mib * 2**20 + FLOAT_BYTES * format_.facts.copies * parameters)
 
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """What a worker has for its jobs.
+    """A worker's memory for its jobs.
 
-    resident_bytes: images of one job that take more are read from their file; None where it has not said so.
+    resident_bytes: images of one job that take more are read from their file; None if the worker did not report it.
     """
 
     total_bytes: int
@@ -122,21 +124,21 @@ class WorkerMemory:
 
     @property
     def most_resident_bytes(self) -> int:
-        """The most that the images of one job may take of its memory."""
+        """The most memory that the images of one job may take."""
         return int(RESIDENT_SHARE * self.total_bytes) if self.resident_bytes is None else self.resident_bytes
 
     def cap(self, needed_bytes: int) -> int:
-        """What to reserve, so that a job which may fit, the estimate being off, can be claimed at all."""
+        """The amount to reserve, capped so that a job that may still fit can be claimed."""
         return min(needed_bytes, int(MARGIN * self.total_bytes))
 
 
 def could_hold(memory_bytes: int, needed_bytes: int) -> bool:
-    """Whether so much memory may be enough, the estimate being as far off as it can be."""
+    """Whether this much memory may be enough, allowing for the largest error of the estimate."""
     return needed_bytes <= MARGIN * memory_bytes
 
 
 def find_fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], memory_bytes: int) -> int | None:
-    """The largest batch size with which the training would fit; None where not even a batch of 1 does."""
+    """Find the largest batch size with which the training would fit; None if not even a batch of 1 fits."""
 
     def fits(batch_size: int) -> bool:
         training = spec.training.model_copy(update={"batch_size": batch_size})
@@ -155,8 +157,8 @@ def find_fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], mem
 class MemoryKill:
     """A process that was killed because memory ran out.
 
-    peak_bytes: the most that it was seen to have. reserved_bytes: what it had said it would need. is_alone: no other
-    job ran on its worker.
+    peak_bytes: the most memory observed. reserved_bytes: the memory reserved for it. is_alone: whether no other job was
+    running on its worker.
     """
 
     peak_bytes: int
@@ -165,15 +167,15 @@ class MemoryKill:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it took more than was reserved for it, so that the next attempt would end alike.
+        """Whether it used more than was reserved for it, so that the next attempt would end the same way.
 
-        An estimate that is a little too low does not make a bystander the cause.
+        An estimate that is slightly too low does not make a bystander the cause.
         """
         return self.is_alone or self.peak_bytes > MARGIN * self.reserved_bytes
 
     def compute_next_reservation(self, total_bytes: int) -> int:
-        """What a bystander gets reserved next time: more each time, in the end the worker to itself.
+        """The reservation of a bystander next time: more each time, and finally the worker to itself.
 
-        It may have grown faster than it was looked at; then it is alone in the end, and is found to be the cause.
+        It may have grown faster than it was observed. Then it finally runs alone and is found to be the cause.
         """
         return min(total_bytes, 2 * max(self.peak_bytes, self.reserved_bytes, 1))

@@ -12,7 +12,7 @@ from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
 from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
-from heldout.work.memory import export_bytes
+from heldout.work.memory import estimate_export_bytes
 from models.specs import read_spec, read_training_spec
 from models.store import artifacts, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete
@@ -107,7 +107,7 @@ def order(
     elif row is not None and not (again and row.status is ExportStatus.FAILED):
         return
     assert job.dataset_id is not None, "only jobs of deleted datasets have none, and those were refused"
-    needed_bytes = export_bytes(format_, _count_parameters(session, job))
+    needed_bytes = estimate_export_bytes(format_, _count_parameters(session, job))
     new_job = NewJob(
         spec=ExportSpec(job_id=job.id, format=format_),
         owner=job.owner,

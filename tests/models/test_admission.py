@@ -8,7 +8,7 @@ from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, EvaluateSpec
-from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_foreign_bytes, export_bytes
+from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_export_bytes, estimate_foreign_bytes
 from models.ids import make_id
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
 from models.specs import make_plan
@@ -132,7 +132,9 @@ def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(wor
     assert large[0] - small[0] == pytest.approx(7 * GIB / 2, rel=0.01), "all of it may be one layer"
     assert large[1] - small[1] == pytest.approx((2 + 5 / 2) * GIB / 2, rel=0.01), "half of it is"
     assert small[1] > small[0]
-    assert export_bytes(ExportFormat.ONNX, 10**7) > export_bytes(ExportFormat.LITERT, 10**7) > GIB // 2
+    assert (
+        estimate_export_bytes(ExportFormat.ONNX, 10**7) > estimate_export_bytes(ExportFormat.LITERT, 10**7) > GIB // 2
+    )
     report(work, "worker", GIB)
     assert reserved(GIB // 2) == (int(1.25 * GIB), int(1.25 * GIB)), "never more than a worker could hold"
 
