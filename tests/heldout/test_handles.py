@@ -86,6 +86,18 @@ def test_a_folder_is_pushed_and_withdrawn_where_it_cannot_be_read(client, tmp_pa
         client.datasets.push(tmp_path / "none")
 
 
+def test_a_push_of_what_a_version_has_already_ends_with_that_version(service, client, tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.png").write_bytes(b"a picture")
+    first = client.datasets.push(tmp_path, name="cats", wait=False)
+    service.accept(service.claim_when_there_is_one())
+    again = client.datasets.push(tmp_path, name="cats", wait=False)
+    assert again.id != first.id
+    service.accept(service.claim_when_there_is_one(), content_of=first.id)
+    assert again.wait().id == first.id
+    assert (again.status, again.view.version) == ("ready", 1)
+
+
 def test_a_history_may_come_as_keras_pandas_and_numpy_hold_it(client):
     history = SimpleNamespace(history={name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()})
     expected = client.diagnoses.create(OVERFITTED)

@@ -29,7 +29,6 @@ class DatasetRejected(Exception):
 class DatasetHandle(Handle[DatasetView]):
     """A version of a dataset."""
 
-    refresh = renew(DatasetResource.get)
     upload = renew(DatasetResource.upload)
     fix = renew(DatasetResource.fix)
     preview_fix = by_id(DatasetResource.preview_fix)
@@ -54,6 +53,14 @@ class DatasetHandle(Handle[DatasetView]):
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}@{self.view.version} {self.status}>"
+
+    @dual_self
+    async def refresh(self) -> Any:
+        """Ask for the dataset again. An upload of what a version has already becomes that version."""
+        resource: Any = self._resource
+        found: Any = await DatasetResource.get(resource, self.id)
+        self.view = found.view
+        return self
 
     @dual_self
     async def wait(self) -> Any:
