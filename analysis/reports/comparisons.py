@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.reports.document import Block, Cell, Heading, Paragraph, ReportTable, TablePicture
 from heldout.pictures.kit import draw_axis_strip, draw_interval_strip, draw_way_strip
-from heldout.pictures.scales import Scale, choose_scale, reach_of
+from heldout.pictures.scales import Scale, choose_scale, compute_reach
 from heldout.views.study import ArmView, Interval, Measure
 from heldout.views.study_report import StudyReportView
 from heldout.words import LOSS, NONE, POINTS, Unit, format_loss, format_signed, format_signed_range, percent
@@ -139,7 +139,7 @@ def _choose_scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
     known = [(value, bounds) for value, bounds in (_get_figures(arm, measure) for arm in arms) if value is not None]
     if not known:
         return None
-    most = reach_of(known)
+    most = compute_reach(known)
     shown = [min(max(end, -most), most) for value, bounds in known for end in (value, *(bounds or ()))]
     return choose_scale([0.0, *shown], *((2.0, 98.0) if measure == "accuracy" else (98.0, 2.0)))
 

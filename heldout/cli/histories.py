@@ -11,7 +11,7 @@ from typing import Any
 from heldout.cli.outcome import Refused
 from heldout.histories.event_files import iterate_scalars
 from heldout.histories.joining import SeveralRunsError, join_run
-from heldout.histories.mlflow import Metric, group_metrics_into_runs, run_of_files
+from heldout.histories.mlflow import Metric, group_metrics_into_runs, read_run_files
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.wandb import read_offline_runs
@@ -84,9 +84,9 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
     if downloaded := _read_downloads(folder):
         return read_scalars(downloaded, run)
     if metrics := sorted(path for path in folder.rglob("metrics") if path.is_dir()):
-        return join_run([run_of_files(metric.parent.name, _read_texts(metric)) for metric in metrics], run)
+        return join_run([read_run_files(metric.parent.name, _read_texts(metric)) for metric in metrics], run)
     if folder.name == "metrics" and (texts := _read_texts(folder)):
-        return join_run([run_of_files(folder.parent.name, texts)], run)
+        return join_run([read_run_files(folder.parent.name, texts)], run)
     if offline := sorted({file.resolve() for file in folder.rglob(f"*{_WANDB}") if file.is_file()}):
         found = []
         for file in offline:

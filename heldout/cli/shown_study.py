@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import format_clock
 from heldout.cli.screen import Table, say, say_prose
-from heldout.pictures.scales import draw_around_zero, reach_of
+from heldout.pictures.scales import compute_reach, draw_around_zero
 from heldout.words import (
     LOSS,
     NONE,
@@ -200,7 +200,9 @@ def _format_accuracy(reached: float | None, difference: float | None) -> str:
 
 def _find_widest(arms: Sequence[ArmView]) -> float:
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    return reach_of((difference.accuracy or 0.0, difference.adjusted_intervals.accuracy) for difference in differences)
+    return compute_reach(
+        (difference.accuracy or 0.0, difference.adjusted_intervals.accuracy) for difference in differences
+    )
 
 
 def _draw_picture(arm: ArmView, widest: float) -> str:

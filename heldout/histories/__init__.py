@@ -1,4 +1,4 @@
-"""Histories that other programs have recorded, each format in a file of its own, from text or bytes to curves.
+"""Readers of histories recorded by other programs, one file per format, from text or bytes to curves.
 
-Nothing here opens a file: the command line and the API bring the content.
+Nothing here opens files: the command line and the API pass the content.
 """

@@ -1,4 +1,4 @@
-"""JSON: Keras' dictionary and its like, curves by split, lists of records, Hugging Face's log."""
+"""JSON histories: Keras' dictionary and similar ones, curves by split, lists of records, Hugging Face's log."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,22 +12,22 @@ from heldout.histories.names import EXPECTED, FIELD_NAMES, assign_roles, choose_
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.rows import read_row_runs
 
-# Names below which programs put a history, or its records.
+# Names under which programs store a history or its records.
 _WRAPPERS = ("history", "log_history")
 _MAX_DEPTH = 6
-# Of a split's records; each takes time for each record.
+# Limit for the columns of a split's records, because each takes time for each record.
 _MAX_COLUMNS = 100
 
 
 def read_document(content: object, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
-    """Read what a JSON file holds, whatever program has written it.
+    """Read the content of a JSON file, whichever program wrote it.
 
     Args:
-        run: which run, counted from 1, if there are several one after the other.
-        max_rows: how many records there may be.
+        run: which run, counted from 1, if there are several in sequence.
+        max_rows: maximum number of records.
 
     Raises:
-        ValueError: as `join_run`, or if it holds neither curves nor records.
+        ValueError: as `join_run`, or if it contains neither curves nor records.
     """
     if isinstance(content, dict) and content.get("object") == "metrics" and isinstance(content.get("epochs"), list):
         return ReadHistory(_read_our_metrics(content["epochs"]))
@@ -45,24 +45,23 @@ def read_document(content: object, run: int | None = None, max_rows: int | None 
 
 
 def read_curves(curves: Mapping[str, object]) -> ReadHistory:
-    """Read curves with one value an epoch, such as the dictionary `model.fit(...).history`; other entries are ignored.
+    """Read curves with one value per epoch, such as `model.fit(...).history`; other entries are ignored.
 
     Raises:
-        ValueError: if it has no pair of curves, curves of different lengths or not of numbers, or several that could
-            be meant.
+        ValueError: if there is no pair of curves, lengths differ, values are not numbers, or several curves fit.
     """
     names = choose_curves([name for name in curves if curves[name]])
     chosen = {name: _read_curve(field, curves[name]) for field, name in names.items()}
     roles = assign_roles(chosen)
     whole = {role[0] for name, curve in chosen.items() if (role := roles[name]) and None not in curve}
-    # No value at all beside figures of the other split: it was not recorded.
+    # A curve without any value was not recorded if the other split has figures.
     without = {name for name, curve in chosen.items() if all(value is None for value in curve)}
     empty = [name for name in without if (role := roles[name]) and whole - {role[0]}]
     return join_lists({name: curve for name, curve in chosen.items() if name not in empty}, empty)
 
 
 def is_keras(content: object) -> bool:
-    """Whether it is a dictionary of curves alone, as Keras has it, and no other form of a history."""
+    """Whether it is a dictionary of only curves, as in Keras, and not another form of history."""
     if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
         return False
     return not any(_has_curves(name, value) for name, value in content.items()) and (_find_records(content) is None)
@@ -70,7 +69,7 @@ def is_keras(content: object) -> bool:
 
 def _read_our_metrics(epochs: Sequence[Any]) -> History:
     if any(not isinstance(epoch, dict) for epoch in epochs):
-        raise ValueError("an epoch of these metrics is no object")
+        raise ValueError("an epoch of these metrics is not an object")
     numbers = [epoch.get("epoch") for epoch in epochs]
     are_known = all(isinstance(number, int) and number > 0 for number in numbers) and sorted(set(numbers)) == numbers
     return replace(read_history(epochs), numbers=tuple(numbers) if are_known else ())
@@ -87,7 +86,7 @@ def _unwrap(content: object) -> object:
 
 
 def _find_records(content: object) -> list[Mapping[str, object]] | None:
-    """The records, where it is a list of them, or has one below a name, or one below the number of each epoch."""
+    """Find the records: the content itself, a list under some name, or one record under each epoch's number."""
     if isinstance(content, list):
         if content and all(isinstance(record, dict) for record in content):
             return content
@@ -106,7 +105,7 @@ def _find_records(content: object) -> list[Mapping[str, object]] | None:
 
 
 def flatten(record: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """The record's values by their path, such as `val/loss`; deeper ones are left out."""
+    """Yield the record's values by path, such as `val/loss`; values nested too deeply are left out."""
     for name, value in record.items():
         if isinstance(value, dict):
             if depth < _MAX_DEPTH:
@@ -119,7 +118,7 @@ def flatten(record: Mapping[str, object], above: str = "", depth: int = 0) -> It
 
 
 def _iterate_curves(content: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Lists by their path: of `{"train": {"loss": […]}}` it is `train/loss`. A table by place is a list, too."""
+    """Yield lists by path: `train/loss` for `{"train": {"loss": […]}}`. Objects with numbers as keys count as lists."""
     for name, value in content.items():
         path = f"{above}{name}"
         if isinstance(value, dict) and value and all(str(key).isdecimal() for key in value):
@@ -134,7 +133,7 @@ def _iterate_curves(content: Mapping[str, object], above: str = "", depth: int =
 
 
 def _has_curves(name: str, value: object) -> bool:
-    """Whether curves lie below a name, in an object or in records."""
+    """Whether there are curves under a name, in an object or in records."""
     is_below = isinstance(value, dict) or (
         isinstance(value, list) and bool(value) and all(isinstance(record, dict) for record in value)
     )

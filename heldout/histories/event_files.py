@@ -1,4 +1,4 @@
-"""The scalars in TensorBoard's event files, read without TensorFlow: records, and the few protobuf fields that matter.
+"""Reads the scalars in TensorBoard's event files without TensorFlow: records, and the protobuf fields that matter.
 
 Sources: `tensorflow/core/lib/io/record_writer.h` (length, checksum, data, checksum), `event.proto`, `summary.proto`,
 `tensor.proto`.
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from heldout.histories.protobuf import NotThisFormatError, iterate_fields
 from heldout.integrations.crc32c import compute_masked_crc32c
 
-# Field numbers of the messages, by message.
+# Field numbers of the messages.
 _EVENT_STEP = 2
 _EVENT_SUMMARY = 5
 _SUMMARY_VALUE = 1
@@ -27,9 +27,9 @@ _TENSOR_DOUBLES = 6
 _SHAPE_DIMENSION = 2
 # `struct` formats of tensors by dtype: DT_FLOAT, DT_DOUBLE.
 _FORMATS = {1: "<f", 2: "<d"}
-# Protobuf allows no longer message.
+# The longest message that Protobuf allows.
 _MAX_MESSAGE_BYTES = 2**31 - 1
-# Records of scalars are shorter. Longer ones hold graphs and pictures: they are skipped, and not checked.
+# Records of scalars are shorter. Longer ones contain graphs and images; they are skipped without a check.
 _MAX_SCALAR_RECORD_BYTES = 65536
 
 
@@ -41,10 +41,10 @@ class ReadScalar:
 
 
 def iterate_scalars(file: BinaryIO) -> Iterator[ReadScalar]:
-    """All scalars in the order in which they were written; a last record that is not whole is left out.
+    """Yield all scalars in the order in which they were written; an incomplete last record is left out.
 
     Raises:
-        NotThisFormatError: at the first record whose checksum does not fit, or that says it is longer than any can be.
+        NotThisFormatError: at the first record with a wrong checksum or an impossible length.
     """
     for record in _read_records(file):
         yield from _read_event(record)
@@ -56,12 +56,14 @@ def _read_records(file: BinaryIO) -> Iterator[bytes]:
         number += 1
         length, checksum = struct.unpack("<QI", head)
         if compute_masked_crc32c(head[:8]) != checksum:
-            raise NotThisFormatError(f"record {number} has no valid length: this is no event file, or it is damaged")
+            raise NotThisFormatError(
+                f"record {number} has no valid length: this is not an event file, or it is damaged"
+            )
         if length > _MAX_MESSAGE_BYTES:
             raise NotThisFormatError(
-                f"record {number} says that it has {length:,} bytes; none has more than {_MAX_MESSAGE_BYTES:,}"
+                f"record {number} claims {length:,} bytes; at most {_MAX_MESSAGE_BYTES:,} are possible"
             )
-        # In pieces: what a file says of its length is no reason to ask for as much memory.
+        # Skip in pieces: the length that a file claims is not a reason to allocate that much memory.
         for skipped in range(0, length - _MAX_SCALAR_RECORD_BYTES, _MAX_SCALAR_RECORD_BYTES):
             if not file.read(min(_MAX_SCALAR_RECORD_BYTES, length - _MAX_SCALAR_RECORD_BYTES - skipped)):
                 return
@@ -101,7 +103,7 @@ def _read_value(message: bytes, step: int) -> Iterator[ReadScalar]:
 
 
 def _read_tensor(message: bytes) -> float | None:
-    """Its value, if it is one number."""
+    """Read a tensor's value if it is a single number."""
     written, dtype = b"", 0
     for number, value in iterate_fields(message):
         if number == _TENSOR_DTYPE and isinstance(value, int):

@@ -1,4 +1,4 @@
-"""From what was recorded to one history: one run of several, its curves joined by epoch or step."""
+"""Turns recorded runs into one history: chooses a run, and joins its curves by epoch or step."""
 
 import math
 from bisect import bisect_left
@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, parse_figure
-from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, list_first, test_note
+from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, list_first, make_test_note
 from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, RecordedRun
 from heldout.words import pluralize
 
-# A loss that has fallen to this share of its first value, and is then between these shares of it, has begun anew.
+# A loss that fell to this share of its first value and then returns to between these shares marks a new run.
 _MAX_FALLEN = 0.5
 _BACK = (0.9, 1.2)
 
@@ -21,18 +21,18 @@ _VALIDATION = tuple(other for _, other in PAIRS)
 
 
 class SeveralRunsError(ValueError):
-    """The file holds several trainings, and the user has not said which one is meant."""
+    """The file contains several trainings, and the user has not said which one to use."""
 
 
 def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHistory:
-    """The history of one run.
+    """Make the history of one run.
 
     Args:
         number: which run, counted from 1; None if there is only one.
 
     Raises:
-        SeveralRunsError: if there are several and no number, or none of that number.
-        ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
+        SeveralRunsError: if there are several runs and no number is given, or there is no run with that number.
+        ValueError: if there is no pair of curves, no common epoch, or several curves fit.
     """
     chosen = _choose_run([part for run in runs for part in _split_run(_number_positions(run))], number)
     names = choose_curves([name for name in chosen.curves if chosen.curves[name]], chosen.without_values)
@@ -45,7 +45,7 @@ def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHist
     fields: dict[str, Any] = read
     return ReadHistory(
         History(**fields, numbers=numbers),
-        (*chosen.notes, *notes, *units, *test_note(names.values())),
+        (*chosen.notes, *notes, *units, *make_test_note(names.values())),
         tuple(chosen.without_values),
     )
 
@@ -53,10 +53,10 @@ def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHist
 def join_lists(
     curves: Mapping[str, Curve], without_values: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> ReadHistory:
-    """The history of curves that have one value an epoch each, as Keras' `fit` gives them back.
+    """Make a history from curves with one value per epoch, as Keras' `fit` returns them.
 
     Raises:
-        ValueError: if it has no pair of curves, curves of different lengths, or several that could be meant.
+        ValueError: if there is no pair of curves, lengths differ, or several curves fit.
     """
     names = choose_curves([name for name in curves if curves[name]], without_values)
     chosen = {field: curves[name] for field, name in names.items()}
@@ -65,7 +65,7 @@ def join_lists(
         raise ValueError(f"the curves differ in length: {lengths}")
     read, units = convert_to_fractions(chosen)
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*notes, *units, *test_note(names.values())), tuple(without_values))
+    return ReadHistory(History(**fields), (*notes, *units, *make_test_note(names.values())), tuple(without_values))
 
 
 def _choose_run(runs: Sequence[RecordedRun], number: int | None) -> RecordedRun:
@@ -76,8 +76,8 @@ def _choose_run(runs: Sequence[RecordedRun], number: int | None) -> RecordedRun:
     if len(runs) > 1 and number is None:
         described = ", ".join(f"{at}: {_describe_run(run)}" for at, run in enumerate(runs[:12], 1))
         raise SeveralRunsError(
-            f"there are {pluralize(len(runs), 'run')} ({described}{', …' if len(runs) > 12 else ''}); say which one is "
-            'meant, with `--run 2` or `"run": 2` for the second'
+            f"there are {pluralize(len(runs), 'run')} ({described}{', …' if len(runs) > 12 else ''}); say which one to "
+            'use, for example with `--run 2` or `"run": 2` for the second'
         )
     return runs[(number or 1) - 1] if runs else RecordedRun({})
 
@@ -89,7 +89,7 @@ def _describe_run(run: RecordedRun) -> str:
 
 
 def _number_positions(run: RecordedRun) -> RecordedRun:
-    """The run with positions 1, 2, 3 … where all values were written at one: a step that nobody has named."""
+    """Number the positions 1, 2, 3 … if all values were written at the same one, because no step was given."""
     counts = {len(points) for points in run.curves.values() if len(points) > 1}
     if len(counts) != 1 or any(len({position for position, _ in points}) > 1 for points in run.curves.values()):
         return run
@@ -101,19 +101,19 @@ def _number_positions(run: RecordedRun) -> RecordedRun:
     )
 
 
-# --- runs that were written one after the other ----------------------------------------------------
+# --- runs written in sequence ------------------------------------------------------------------------
 
 
 def _split_run(run: RecordedRun) -> list[RecordedRun]:
-    """The run as those that it is made of, where its positions begin anew.
+    """Split a recording into several runs where its positions restart.
 
     Raises:
-        ValueError: if that is so for some of its curves only.
+        ValueError: if only some of its curves restart.
     """
     try:
         names = choose_curves([name for name in run.curves if run.curves[name]], run.without_values)
     except ValueError:
-        return [run]  # whoever chooses it hears why it is none
+        return [run]  # choosing it later raises the error with the reason
     parts = {name: _split_at_restarts(run.curves[name]) for name in names.values()}
     if all(len(of_name) == 1 for of_name in parts.values()) and "fit_loss" in names:
         starts = _find_new_starts(parts[names["fit_loss"]][0])
@@ -122,17 +122,17 @@ def _split_run(run: RecordedRun) -> list[RecordedRun]:
     if len(lengths) > 1:
         counts = list_first(f"{name} {len(of_name)}" for name, of_name in parts.items())
         raise ValueError(
-            f"several runs are written one after the other, but not all have all curves: {counts}; put each run into a "
-            "file of its own"
+            f"several runs follow each other, but not all of them have all curves: {counts}; put each run into its own "
+            "file"
         )
     return [replace(run, curves={name: parts[name][at] for name in parts}) for at in range(lengths.pop())]
 
 
 def _split_at_restarts(points: Sequence[Point]) -> list[list[Point]]:
-    """The points parted where positions go back to where they began.
+    """Split the points where positions return to their start.
 
-    Where they go back a little, a training was resumed: what is written later counts. Where they always go down, the
-    file was written from the end.
+    If they only go back a little, a training was resumed, and the later points count. If they always decrease, the file
+    was written in reverse.
     """
     positions = [position for position, _ in points]
     if positions == sorted(positions, reverse=True):
@@ -147,12 +147,12 @@ def _split_at_restarts(points: Sequence[Point]) -> list[list[Point]]:
                 del part[bisect_left(part, position, key=lambda point: point[0]) :]
         parts[-1].append((position, value))
         if len(parts) > MAX_RUNS:
-            raise ValueError(f"positions begin anew more than {MAX_RUNS:,} times; expected a run after another")
+            raise ValueError(f"positions restart more than {MAX_RUNS:,} times; expected one run after another")
     return parts
 
 
 def _find_new_starts(loss: Sequence[Point]) -> list[int]:
-    """Rows of a table without epochs where a training loss is back where it began, and falls once more."""
+    """Find the rows of a table without epochs where a training loss returns to its start and falls again."""
     values = [value for _, value in loss]
     if [position for position, _ in loss] != list(range(len(loss))) or not all(
         0 <= value < math.inf for value in values
@@ -176,7 +176,7 @@ def _cut_points(starts: Sequence[int], points: Sequence[Point]) -> list[list[Poi
 
 
 def _average_by_position(points: Sequence[Point]) -> dict[float, float | None]:
-    """Of each position the mean of its values: batches of an epoch. NaN beside figures is only a gap in the table."""
+    """Average the values at each position, such as batches of an epoch. NaN next to figures is a gap in the table."""
     values: dict[float, list[float]] = {}
     for position, value in points:
         values.setdefault(position, []).append(value)
@@ -187,7 +187,7 @@ def _average_by_position(points: Sequence[Point]) -> dict[float, float | None]:
 
 
 def _average(values: Sequence[float | None]) -> float | None:
-    """Of figures; None where there is none, or one that is not finite."""
+    """Average figures; None if there are none, or one is not finite."""
     figures = [None if value is None else parse_figure(value) for value in values]
     finite = [value for value in figures if value is not None]
     return parse_figure(sum(finite) / len(finite)) if finite and len(finite) == len(figures) else None
@@ -196,10 +196,10 @@ def _average(values: Sequence[float | None]) -> float | None:
 def _join_curves(
     values: Mapping[str, Mapping[float, float | None]],
 ) -> tuple[dict[str, Curve], list[float], tuple[str, ...]]:
-    """The curves at the positions that they share, those positions, and what to tell the user of it."""
+    """Join the curves at their common positions; also returns these positions and notes for the user."""
     validated = set.intersection(*(set(values[field]) for field in _VALIDATION if field in values))
     common = sorted(set.intersection(*map(set, values.values())))
-    # Training was logged every few steps, and validation now and then: they meet by chance, if at all.
+    # Training was logged every few steps and validation less often, so common positions are accidental.
     is_apart = 2 * len(common) <= len(validated)
     if not is_apart:
         return {field: tuple(curve[at] for at in common) for field, curve in values.items()}, common, ()
@@ -213,7 +213,7 @@ def _join_curves(
     logged = max(len(values[field]) for field in _TRAINING if field in values)
     note = (
         f"Training was logged {logged:,} times and validation {len(validated):,} times; each validation result is "
-        "compared with the mean of the training results since the one before."
+        "compared with the mean of the training results since the previous one."
     )
     return (
         {field: tuple(curve[at] for at in positions) for field, curve in curves.items()},
@@ -223,7 +223,7 @@ def _join_curves(
 
 
 def _average_until(ends: Sequence[float], curve: Mapping[float, float | None]) -> dict[float, float | None]:
-    """For each end the mean of the values since the end before; none where there is no value."""
+    """For each end, the mean of the values since the previous end; ends without values are left out."""
     found: dict[float, float | None] = {}
     waiting = sorted(curve)
     at = 0
@@ -238,10 +238,10 @@ def _average_until(ends: Sequence[float], curve: Mapping[float, float | None]) -
 
 
 def _number_epochs(positions: Sequence[float], trained: set[float]) -> tuple[int, ...]:
-    """What epochs at these positions are called, counting from 1; nothing where it is not known, or 1, 2, 3 …
+    """Number the epochs at these positions, counting from 1; empty if unknown, or if they are 1, 2, 3 …
 
     Args:
-        trained: all positions with a training result: a file that has one in epoch 0 counts from 0.
+        trained: all positions with a training result; a file with a result in epoch 0 counts from 0.
     """
     if not all(position.is_integer() for position in positions):
         return ()
@@ -251,20 +251,20 @@ def _number_epochs(positions: Sequence[float], trained: set[float]) -> tuple[int
 
 
 _MAX_PERCENT = 100.0
-# A fraction that floating point has put above 1 is still a fraction.
+# A fraction that rounding put slightly above 1 is still a fraction.
 _MAX_FRACTION = 1.001
-# Accuracies below are hardly ever written as fractions: guessing among a hundred classes has more.
+# Smaller accuracies are hardly ever fractions: guessing among a hundred classes gives more.
 _MIN_FRACTION = 0.01
-# Times the next smaller value. No accuracy in percent grows like that from one epoch to the next, again and again; a
-# file that goes over from fractions to percent has one such step.
+# Multiple of the next smaller value. Accuracies in percent do not grow like that repeatedly from epoch to epoch. A file
+# that switches from fractions to percent has one such step.
 _MIN_STEP_BETWEEN_UNITS = 20.0
 
 
 def convert_to_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Curve], tuple[str, ...]]:
-    """The curves by field with all accuracies as fractions, and what to tell the user of it.
+    """Convert all accuracies to fractions; also returns notes for the user.
 
     Raises:
-        ValueError: if one curve holds both fractions and percentages.
+        ValueError: if one curve contains both fractions and percentages.
     """
     units = {field: _detect_unit(field, curves[field]) for field in PAIRS[1] if field in curves}
     changed = {
@@ -284,8 +284,8 @@ def _detect_unit(field: str, curve: Curve) -> str:
     large = next(value for value in values if value > _MAX_FRACTION)
     if len(small) > 1 and large > _MIN_STEP_BETWEEN_UNITS * small[-1]:
         raise ValueError(
-            f"the {FIELD_NAMES[field]} holds fractions (up to {small[-1]:.4g}) and percentages (from {large:.4g} on); "
-            "write all of it in one unit"
+            f"the {FIELD_NAMES[field]} contains fractions (up to {small[-1]:.4g}) and percentages (from {large:.4g}); "
+            "use one unit for all values"
         )
     return "percent"
 
@@ -295,4 +295,4 @@ def _note_of(units: Mapping[str, str]) -> str:
         next(FIELD_NAMES[field] for field, unit in units.items() if unit == wanted)
         for wanted in ("percent", "fractions")
     )
-    return f"The {percent} is written in percent and the {fractions} as fractions; both were read as fractions."
+    return f"The {percent} is in percent and the {fractions} in fractions; both were read as fractions."

@@ -1,4 +1,4 @@
-"""What is particular to MLflow: metrics of runs, from its folder or from its database."""
+"""Metrics of MLflow runs, from its folder or database."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from heldout.histories.recorded import Point, RecordedRun
 
 
 class Metric(NamedTuple):
-    """One value as the database has it; None is NaN."""
+    """One value from the database; None means NaN."""
 
     run_id: str
     run_name: str | None
@@ -18,7 +18,7 @@ class Metric(NamedTuple):
 
 
 def group_metrics_into_runs(metrics: Iterable[Metric]) -> list[RecordedRun]:
-    """The runs in the order in which they come."""
+    """Group metrics by run, in order of appearance."""
     found: dict[str, RecordedRun] = {}
     curves: dict[str, dict[str, list[Point]]] = {}
     for metric in metrics:
@@ -28,11 +28,11 @@ def group_metrics_into_runs(metrics: Iterable[Metric]) -> list[RecordedRun]:
     return list(found.values())
 
 
-def run_of_files(name: str, files: Mapping[str, str]) -> RecordedRun:
-    """The run whose metrics are these texts by their names: lines of time, value and step.
+def read_run_files(name: str, files: Mapping[str, str]) -> RecordedRun:
+    """Read a run from its metric files by name, whose lines contain time, value and step.
 
     Raises:
-        ValueError: if a line is none.
+        ValueError: if a line does not.
     """
     curves: dict[str, list[Point]] = {}
     for metric, text in files.items():

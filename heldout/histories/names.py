@@ -1,10 +1,10 @@
-"""Which curve is which, by the words in its name."""
+"""Recognizes curves by the words in their names."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-# Training figures of other programs are taken for what Keras' `fit` reports: averages over each epoch.
+# Training figures of other programs are treated like those of Keras' `fit`: averages over each epoch.
 _FIELDS = {
     ("training", "loss"): "fit_loss",
     ("training", "accuracy"): "fit_accuracy",
@@ -17,12 +17,12 @@ WORDS_OF_VALIDATION = frozenset({"val", "valid", "validation", "dev", "eval", "e
 WORDS_OF_TRAINING = frozenset({"train", "training", "fit", "tr", "trn"})
 _WORDS_OF_TEST = frozenset({"test", "testing"})
 _WORDS_OF_SPLITS = WORDS_OF_VALIDATION | WORDS_OF_TRAINING | _WORDS_OF_TEST
-# The right class is the most probable one: plain accuracy, as timm and Ultralytics name it.
+# Plain (top-1) accuracy, as timm and Ultralytics name it.
 _WORDS_OF_ACCURACY = frozenset({"acc", "accuracy", "top1", "acc1"})
-# Losses that are called by their formula alone.
+# Losses named only by their formula.
 _WORDS_OF_LOSSES = frozenset({"loss", "crossentropy", "logloss", "nll", "xent"})
 _SINGULAR = {"losses": "loss", "accuracies": "accuracy", "accs": "acc", "epochs": "epoch", "steps": "step"}
-# Words that say nothing of which curve it is, or that every curve of a file has.
+# Words that do not distinguish curves.
 _WORDS_WITHOUT_MEANING = (
     WORDS_OF_VALIDATION
     | WORDS_OF_TRAINING
@@ -30,7 +30,7 @@ _WORDS_WITHOUT_MEANING = (
     | {"loss", "epoch", "sparse", "categorical", "binary", "metrics", ""}
 )
 _WORDS_OF_OTHER_CURVES = {
-    # Figures of single batches, and accuracies of another kind.
+    # Figures of single batches, and other kinds of accuracy.
     *("batch", "step", "iteration", "iterations", "vs", "top", "top3", "top5", "top10", "acc3", "acc5", "acc10"),
     # Parts of a loss.
     *("l1", "l2", "reg", "regularization", "regularisation", "regularizer", "regulariser", "penalty", "decay", "kl"),
@@ -42,17 +42,17 @@ _MAX_SHOWN_NAME = 100
 
 
 class SeveralCurvesError(ValueError):
-    """Several curves could be meant, and nothing tells which."""
+    """Several curves fit, and nothing says which one to use."""
 
 
 def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> dict[str, str]:
-    """For each field of a history the name of its curve: of several the plainest one.
+    """Choose the curve for each field of a history; of several, the one with the plainest name.
 
     Args:
-        without_values: names of curves that hold nothing but NaN; only the refusal names them.
+        without_values: names of curves that contain only NaN, mentioned only in the error.
 
     Raises:
-        SeveralCurvesError: if several could be meant.
+        SeveralCurvesError: if several curves fit equally well.
         ValueError: if there is no pair of curves.
     """
     found: dict[str, str] = {}
@@ -67,24 +67,24 @@ def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> d
     if not any(training in found and heldout in found for training, heldout in PAIRS):
         message = f"{EXPECTED}; its curves are: {list_first(sorted(names)) or 'none'}"
         if without_values:
-            message += f"; these hold nothing but NaN, as a mean over no images does: {list_first(without_values)}"
+            message += f"; these contain only NaN, like a mean over no images: {list_first(without_values)}"
         raise ValueError(message)
     return found
 
 
 def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
-    """Of which split each curve is (`training`, `heldout`), and of which figure; None where it is neither's."""
+    """The split (`training`, `heldout`) and figure of each curve; None if it is not a curve of either."""
     words = {name: set(split_words(name)) for name in names}
     figures = {
         name: "loss" if _is_loss(of_name) else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
         for name, of_name in words.items()
     }
     folders = {name: set(split_words(name.rpartition("/")[0])) for name in words if figures[name]}
-    # A folder that all of them lie in, such as `l2_0.01/`, tells none from another.
+    # A folder shared by all curves, such as `l2_0.01/`, does not distinguish them.
     shared = set.intersection(*folders.values()) if folders else set()
-    unnamed = _split_of_unnamed_accuracies(words, figures)
+    unnamed = _guess_split_of_unnamed_accuracies(words, figures)
     own = {name: folders[name] - shared | set(split_words(name.rpartition("/")[2])) for name in folders}
-    # The test split is that of validation where there is no other.
+    # Without a validation split, the test split takes its place.
     has_validation = any(words[name] & WORDS_OF_VALIDATION for name in own)
     heldout = WORDS_OF_VALIDATION if has_validation else _WORDS_OF_TEST
     other = _WORDS_OF_OTHER_CURVES | (_WORDS_OF_TEST if has_validation else set())
@@ -101,11 +101,11 @@ def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
     return roles
 
 
-def _split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping[str, str | None]) -> str | None:
-    """Whose an accuracy is that names no split: training's, as Keras has it, unless both losses name their splits.
+def _guess_split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping[str, str | None]) -> str | None:
+    """The split of an accuracy that names none: training, as in Keras, unless both losses name their splits.
 
-    Beside `train_loss` and `valid_loss` (fastai), `Training Loss` and `Validation Loss` (the table of a Hugging Face
-    notebook) or as `metrics/…` (Ultralytics) it is of validation. Beside other such losses it may be anything.
+    It is validation next to `train_loss` and `valid_loss` (fastai) or `Training Loss` and `Validation Loss` (the table
+    of a Hugging Face notebook), or as `metrics/…` (Ultralytics). Next to other such losses it is unknown.
     """
     losses = [of_name for name, of_name in words.items() if figures[name] == "loss"]
     if any(figures[name] == "accuracy" and of_name & WORDS_OF_VALIDATION for name, of_name in words.items()):
@@ -119,8 +119,8 @@ def _split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping
     return "heldout" if is_of_ultralytics or any(of_name & {"valid", "validation"} for of_name in validation) else None
 
 
-def test_note(names: Iterable[str]) -> tuple[str, ...]:
-    """What to tell the user where chosen curves are of a test split, for lack of another."""
+def make_test_note(names: Iterable[str]) -> tuple[str, ...]:
+    """Make a note for the user if chosen curves come from a test split because there is no other."""
     of_test = [
         name
         for name in names
@@ -129,8 +129,8 @@ def test_note(names: Iterable[str]) -> tuple[str, ...]:
     if not of_test:
         return ()
     return (
-        f"No curve is of validation, so that of the test split was taken for it ({list_first(of_test)}). If you choose "
-        "epochs or settings by it, only other images can say how well the network does.",
+        f"There is no validation curve, so the test split was used instead ({list_first(of_test)}). If you choose "
+        "epochs or settings by it, only other images can show how well the network does.",
     )
 
 
@@ -139,13 +139,13 @@ def _is_loss(words: set[str]) -> bool:
 
 
 def split_words(name: str) -> list[str]:
-    """Its words in small letters, `valLoss` as two; plurals as their singular."""
+    """Split a name into lowercase words, with plurals in the singular; `valLoss` has two."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     return [_SINGULAR.get(word, word) for word in re.split(r"[^a-z0-9]+", parted)]
 
 
 def list_first(names: Iterable[str]) -> str:
-    """The first of them."""
+    """List the first names."""
     return ", ".join(repr(name[:_MAX_SHOWN_NAME]) for name in islice(names, 12))
 
 

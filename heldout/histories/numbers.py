@@ -1,4 +1,4 @@
-"""Numbers as programs write them into cells."""
+"""Parses numbers as programs write them in cells."""
 
 import re
 
@@ -7,10 +7,10 @@ _GROUPS = re.compile(r"\.(?=\d{3})")
 
 
 def parse_number(cell: object) -> float | None:
-    """A cell's number, which may be NaN or infinite; None where there is none.
+    """Parse a cell's number, which may be NaN or infinite; None if it is not a number.
 
-    A decimal comma (`0,35`, `1.234,5`) and a percent sign are understood. `null` in a record is NaN: programs write
-    NaN like that, since JSON has no other word for it.
+    Decimal commas (`0,35`, `1.234,5`) and percent signs are understood. `null` in a record means NaN, because JSON
+    cannot represent NaN.
     """
     if cell is None:
         return float("nan")

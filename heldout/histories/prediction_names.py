@@ -1,4 +1,4 @@
-"""What arrays and columns of predictions are called: their split, and what they hold."""
+"""Recognizes arrays and columns of predictions by name: their split and content."""
 
 import re
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ _WHATS: dict[str, What] = {
     **dict.fromkeys(("classes", "class names", "names"), "classes"),
     **dict.fromkeys(("split", "splits", "subset", "set"), "split"),
 }
-# Before the name of a class in a column of probabilities.
+# Prefix of the class name in a column of probabilities.
 _OF_CLASS = re.compile(r"(?:p|prob|proba|probs|probability|probabilities)[ _.:/-](?P<name>.+)", re.IGNORECASE)
 
 
 def split_and_what(name: str) -> tuple[SplitName | None, What | None]:
-    """Of `test_y_prob` test and its probabilities; None where the name does not say it."""
+    """The split and content that a name implies: for `test_y_prob`, test and probabilities; None if not implied."""
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
     named = [word for word in words if word in SPLITS]
     rest = " ".join(word for word in words if word not in SPLITS)
@@ -56,7 +56,7 @@ def split_and_what(name: str) -> tuple[SplitName | None, What | None]:
 
 
 def get_column_class(name: str) -> str | None:
-    """The class whose probabilities a column has: of `p_cat` it is `cat`."""
+    """The class whose probabilities a column contains: `cat` for `p_cat`."""
     found = _OF_CLASS.fullmatch(name)
     return None if found is None or split_and_what(name)[1] is not None else found["name"].strip()
 
@@ -67,7 +67,7 @@ def split_of(value: object) -> SplitName | None:
 
 
 def is_table_of_predictions(names: Sequence[str]) -> bool:
-    """Whether columns of these names hold labels and answers of images, and no curves."""
+    """Whether columns with these names contain labels and answers of images rather than curves."""
     whats = {split_and_what(name)[1] for name in names}
     return {"split", "labels"} <= whats and (
         bool({"answers", "probabilities"} & whats) or any(get_column_class(name) for name in names)
@@ -75,5 +75,5 @@ def is_table_of_predictions(names: Sequence[str]) -> bool:
 
 
 def list_first(names: Sequence[str]) -> str:
-    """The first of them."""
+    """List the first names."""
     return ", ".join(f"`{name[:60]}`" for name in names[:12]) + (", …" if len(names) > 12 else "")

@@ -1,4 +1,4 @@
-"""What a training has printed: lines of Keras' `fit`, records, fastai's table, hand-written `name: value`."""
+"""Printed output of trainings: lines of Keras' `fit`, records, fastai's table, hand-written `name: value`."""
 
 import json
 import re
@@ -11,13 +11,13 @@ from heldout.histories.recorded import RecordedRun
 from heldout.histories.rows import read_row_runs
 from heldout.histories.tables import is_header
 
-# Colours, and what moves the cursor back for the next state of a progress bar.
+# Colors, and escapes that move the cursor back for the next state of a progress bar.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NEXT_STATES = re.compile(r"[\r\x08]+|\n")
 _EPOCH = re.compile(r"\bepoch\b[\s:#=\[(]*(\d{1,9})(?:\s*(?:/|of)\s*\d+)?", re.IGNORECASE)
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 _WORD = r"[A-Za-z][\w@./]{0,60}"
-# A colon or the like, or directly behind the name of a figure a number with a point.
+# A colon or equals sign or, directly after the name of a figure, a number with a decimal point.
 _BEFORE_NUMBER = r"(?:\s*[:=]\s*|(?<=loss|.acc|racy|cc@1|top1|acc1)\s+(?=[-+]?\d*\.\d))"
 _PAIR = re.compile(rf"(?<![\w./@])({_WORD}(?: +{_WORD}){{0,4}}){_BEFORE_NUMBER}({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
 # `Test set: Average loss: 0.5`; `Accuracy: 9500/10000`; `0,35` in a line without points between digits.
@@ -29,17 +29,17 @@ _DECIMAL_POINT = re.compile(r"\d\.\d")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d+)(?!\d|[.,]\d)")
 _BRACKETS = re.compile(r"[\[\](){}]+")
 _SEPARATORS = re.compile(r" - |[,;|]")
-# Python's words for values in JSON's places.
+# Python's names of values, and their JSON equivalents.
 _PYTHON_WORDS = {"None": "null", "nan": "NaN", "inf": "Infinity", "True": "true", "False": "false"}
 _PYTHON_VALUE = re.compile(r"\b(None|nan|inf|True|False)\b")
 _NUMPY_VALUE = re.compile(r"\b(?:np\.|numpy\.)?float(?:16|32|64)\(([^()]*)\)")
 
 
 def read_printed_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]:
-    """Read lines that a training has printed, among others that are no figures.
+    """Read the lines of a training's output that contain figures.
 
     Returns:
-        Nothing if no line has figures by name.
+        An empty list if no line has named figures.
 
     Raises:
         ValueError: if there are more lines of figures than `max_rows`.
@@ -51,7 +51,7 @@ def read_printed_runs(text: str, max_rows: int | None = None) -> list[RecordedRu
 
 
 def parse_python_or_json(text: str) -> object:
-    """The value in a text, which may be written as Python prints it: `{'loss': [0.5, nan]}`.
+    """Parse a value written as JSON or as Python prints it: `{'loss': [0.5, nan]}`.
 
     Raises:
         ValueError: if it is neither.
@@ -67,7 +67,7 @@ def parse_python_or_json(text: str) -> object:
 
 
 def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
-    """A row for each record, each line of a table, and each epoch whose figures are printed by name."""
+    """Yield a row for each record, each line of a table, and each epoch with named figures."""
     epoch: int | None = None
     figures: dict[str, object] = {}
     header: Sequence[str] = ()
@@ -84,7 +84,7 @@ def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
             yield dict(zip(header, cells, strict=True))
         else:
             marker = _EPOCH.search(line)
-            # Of the states of one epoch the last one counts.
+            # Of several states of one epoch, the last one counts.
             is_new = marker is not None and (int(marker[1]) != epoch or _is_heading(line, marker))
             if is_new and figures:
                 yield _add_epoch(figures, epoch)
@@ -101,12 +101,12 @@ def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
 
 
 def _is_heading(line: str, marker: re.Match[str]) -> bool:
-    """Whether the line only says which epoch begins, as Keras' `Epoch 1/10`."""
+    """Whether the line only announces an epoch, like Keras' `Epoch 1/10`."""
     return marker[0] == line
 
 
 def _is_of_another_evaluation(found: Mapping[str, object], figures: Mapping[str, object]) -> bool:
-    """Whether these would overwrite the figures of an epoch that is over, as the line of Keras' `evaluate` would."""
+    """Whether these would overwrite the figures of a finished epoch, as a line of Keras' `evaluate` would."""
     is_over = any(_split_of(name) == "val" for name in figures)
     return is_over and bool(set(found) & set(figures)) and not any(_split_of(name) == "val" for name in found)
 
@@ -116,7 +116,7 @@ def _add_epoch(figures: Mapping[str, object], epoch: int | None) -> Mapping[str,
 
 
 def _record_in(line: str) -> dict[str, object] | None:
-    """The record that is the line's whole text, or its end behind what a logger puts before."""
+    """Parse the record that makes up the line, possibly after a logger's prefix."""
     start = line.find("{")
     if start < 0 or not line.endswith("}"):
         return None
@@ -128,7 +128,7 @@ def _record_in(line: str) -> dict[str, object] | None:
 
 
 def _parse_figures(line: str) -> dict[str, object]:
-    """Names and values of the line. Names without a split after one with a split, and none of another, are of it."""
+    """Parse names and values. If only one split is named, names without a split belong to it too."""
     if not _DECIMAL_POINT.search(line):
         line = _DECIMAL_COMMA.sub(r"\1.\2", line)
     line = _RATIO.sub(_compute_fraction, line)

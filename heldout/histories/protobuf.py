@@ -5,7 +5,7 @@ Source: the protocol buffers' wire format.
 
 from collections.abc import Iterator
 
-# Wire types: how a field is written.
+# Wire types.
 _VARINT = 0
 _EIGHT_BYTES = 1
 _BYTES = 2
@@ -13,11 +13,11 @@ _FOUR_BYTES = 5
 
 
 class NotThisFormatError(ValueError):
-    """The bytes are not of the format that they were taken for, or were damaged."""
+    """The bytes do not have the expected format, or are damaged."""
 
 
 def iterate_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers and values of a message's fields; numbers of fixed width as their bytes."""
+    """Yield the numbers and values of a message's fields; fixed-width numbers as bytes."""
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)
@@ -31,15 +31,15 @@ def iterate_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
             length = 8 if kind == _EIGHT_BYTES else 4
         else:
-            raise NotThisFormatError(f"field {number} is written in an unknown way ({kind})")
+            raise NotThisFormatError(f"field {number} has an unknown wire type ({kind})")
         if at + length > len(message):
-            raise NotThisFormatError(f"field {number} goes beyond its message")
+            raise NotThisFormatError(f"field {number} extends beyond its message")
         yield number, message[at : at + length]
         at += length
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """Read a number with seven bits per byte, the lowest first, and return it with its end position."""
     value = shift = 0
     while at < len(message) and shift < 70:
         byte = message[at]

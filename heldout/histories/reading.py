@@ -1,4 +1,4 @@
-"""One way in for every format: which one a text is, and its history."""
+"""The entry point for all formats: recognizes the format of a text and reads its history."""
 
 import csv
 import re
@@ -16,25 +16,25 @@ _FIGURE = re.compile(r"[:=]\s*[-+]?\.?\d")
 
 
 def read_text(text: str, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
-    """Read JSON, JSON Lines, a table or what a training has printed, whichever it is.
+    """Read JSON, JSON Lines, a table or the printed output of a training, whichever it is.
 
     Args:
         run: which run, counted from 1, if there are several.
-        max_rows: how many rows, records or lines of figures there may be.
+        max_rows: maximum number of rows, records or lines of figures.
 
     Raises:
-        ValueError: if it has no pair of curves, or several could be meant; it says what was found.
+        ValueError: if there is no pair of curves, or several fit; the message says what was found.
     """
     content = text.removeprefix("\ufeff").lstrip()
     if content.startswith(("{", "[")):
         try:
             document = parse_python_or_json(content)
         except ValueError:
-            # Records one a line, or lines that begin with `[INFO]`.
+            # One record per line, or lines that begin with `[INFO]`.
             if not (printed := read_printed_runs(content, max_rows)):
                 if content.startswith("{"):
                     raise
-                raise ValueError(f"{EXPECTED}; no line has figures by such names") from None
+                raise ValueError(f"{EXPECTED}; no line has figures with such names") from None
             return join_run(printed, run)
         return read_document(document, run, max_rows)
     if not _is_table(content) and (printed := read_printed_runs(content, max_rows)):
@@ -52,7 +52,7 @@ def read_table(text: str, run: int | None = None, max_rows: int | None = None) -
 
 
 def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | None = None) -> ReadHistory:
-    """Read TensorBoard's scalars: for each run and tag (`validation/epoch_loss`) pairs of step and value.
+    """Read TensorBoard's scalars: pairs of step and value for each run and tag (`validation/epoch_loss`).
 
     Raises:
         ValueError: as `read_text`.
@@ -61,7 +61,7 @@ def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | 
 
 
 def _is_table(text: str) -> bool:
-    """Whether the first line has names of columns that a separator parts, and not figures by name."""
+    """Whether the first line contains column names with separators, rather than named figures."""
     first = text.partition("\n")[0].removeprefix("#")
     if _FIGURE.search(first):
         return False

@@ -1,13 +1,13 @@
-"""What other programs have recorded of trainings: curves by their names, before it is known which curve is which."""
+"""Recordings by other programs: curves by name, before it is known which curve is which."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heldout.diagnosis.history import History
 
-# A file of more is none of a training's; each run costs time.
+# A file with more runs than this is not a training log, and parsing each run takes time.
 MAX_RUNS = 1000
-# Names with values. A logger writes hundreds at most.
+# Names with values. A logger writes at most hundreds.
 MAX_NAMES = 10_000
 
 # Position (an epoch, a step or a line) and value, which may be NaN or infinite.
@@ -18,11 +18,11 @@ Point = tuple[float, float]
 class RecordedRun:
     """The curves of one training.
 
-    name: empty where the program has not named it.
-    curves: by name, the points in the order in which they were written.
+    name: empty if the program did not name it.
+    curves: points by curve name, in the order in which they were written.
     by_epoch: names of the curves whose positions are epochs; steps and lines only say what belongs together.
-    without_values: names of curves that hold NaN wherever another split has figures.
-    notes: sentences that tell the user how the figures were read.
+    without_values: names of curves that contain NaN wherever another split has figures.
+    notes: sentences for the user about how the figures were read.
     """
 
     curves: Mapping[str, Sequence[Point]]
@@ -34,9 +34,9 @@ class RecordedRun:
 
 @dataclass(frozen=True)
 class ReadHistory:
-    """A history as the diagnosis takes it, and sentences that tell the user how its figures were read.
+    """A history for the diagnosis, and sentences for the user about how its figures were read.
 
-    without_values: names of curves that hold nothing but NaN.
+    without_values: names of curves that contain only NaN.
     """
 
     history: History

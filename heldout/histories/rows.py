@@ -1,4 +1,4 @@
-"""Rows of names and values, one an epoch or with gaps: tables, JSON Lines, lists of records, long tables."""
+"""Rows of names and values, one per epoch or with gaps: tables, JSON Lines, lists of records, long tables."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,10 +10,10 @@ from heldout.histories.numbers import parse_number
 from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, RecordedRun
 
 Row = Mapping[str, object]
-# Numbers of a row by name. NaN stays NaN; a cell that is empty, or holds no number, is absent.
+# Numbers of a row by name. NaN stays NaN; empty cells and those without a number are absent.
 Figures = Mapping[str, float]
 
-# Columns of long tables (one figure a row), and columns that tell of which run or split a row is.
+# Columns of long tables (one figure per row), and columns that name the run or split of a row.
 NAME_COLUMNS = ("key", "metric", "tag", "name", "variable")
 VALUE_COLUMNS = ("value",)
 _RUN_COLUMNS = ("run_id", "run", "run_name", "run_uuid")
@@ -21,17 +21,17 @@ _SPLIT_COLUMNS = ("split", "phase", "mode", "stage", "subset", "set")
 _WORDS_OF_SPLITS = WORDS_OF_TRAINING | WORDS_OF_VALIDATION | {"test"}
 # Hugging Face's last row, whose `train_loss` is a mean over all epochs.
 _WORD_OF_SUMMARIES = "runtime"
-# Epochs and steps beyond are no counts.
+# Larger numbers cannot be epochs or steps.
 _MAX_POSITION = 1e9
-# Values at equal distances from which on what lies between them is a gap.
+# From this number of equally spaced values on, the rows between them count as gaps.
 _MIN_REGULAR_VALUES = 3
 
 
 def read_row_runs(rows: Sequence[Row], places: Sequence[int] = ()) -> list[RecordedRun]:
-    """The runs in rows of one table.
+    """Read the runs from the rows of one table.
 
     Args:
-        places: the number of each row in its part of the file; a repeated line of names begins a new part.
+        places: the number of each row in its part of the file; a repeated header starts a new part.
     """
     numbered = list(zip(rows, places or range(len(rows)), strict=True))
     summaries = {name for row in rows for name in row if {"train", _WORD_OF_SUMMARIES} <= set(split_words(name))}
@@ -53,14 +53,14 @@ def _read_group_runs(group: Sequence[tuple[Row, int]], name: str) -> list[Record
         split_column = _find_split_column(rows)
         if split_column is not None:
             rows = [{**row, name_column: f"{row.get(split_column)}/{row.get(name_column)}"} for row in rows]
-        return [_run_of_long_rows(rows, name, name_column, value_column)]
+        return [_read_long_rows(rows, name, name_column, value_column)]
     split_column = _find_split_column(rows)
     if split_column is not None:
         rows = [_add_split(row, split_column) for row in rows]
-    return [_run_of(rows, [place for _, place in group], name)]
+    return [_read_wide_rows(rows, [place for _, place in group], name)]
 
 
-def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> RecordedRun:
+def _read_wide_rows(rows: Sequence[Row], places: Sequence[int], name: str) -> RecordedRun:
     cells = [_parse_numbers(row) for row in rows]
     names = len({name for row in cells for name in row})
     if names > MAX_NAMES:
@@ -80,8 +80,8 @@ def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> RecordedRu
     return sum_losses(convert_error_rate(run))
 
 
-def _run_of_long_rows(rows: Sequence[Row], name: str, name_column: str, value_column: str) -> RecordedRun:
-    """One row a figure: its name, its value, and its step or epoch."""
+def _read_long_rows(rows: Sequence[Row], name: str, name_column: str, value_column: str) -> RecordedRun:
+    """Read rows with one figure each: its name, its value, and its step or epoch."""
     curves: dict[str, list[Point]] = {}
     at_column = _find_column(rows, ("epoch",)) or _find_column(rows, ("step",))
     for row in rows:
@@ -99,27 +99,27 @@ def _parse_numbers(row: Row) -> dict[str, float]:
     return {name: value for name, cell in row.items() if (value := parse_number(cell)) is not None}
 
 
-# --- where a row belongs -----------------------------------------------------------------------------
+# --- positions of rows -------------------------------------------------------------------------------
 
 
 def _find_positions(rows: Sequence[Figures], places: Sequence[int]) -> tuple[list[float], bool]:
-    """The epoch of each row, or its step, or its place in the table; and whether it is an epoch."""
+    """Find the epoch, step or line number of each row, and whether it is an epoch."""
     roles = assign_roles({name for row in rows for name in row})
     of_curves = [row for row in rows if any(roles[name] for name in row)]
     for word in ("epoch", "step"):
         columns = {name for name, role in roles.items() if role is None and split_words(name)[-1] == word}
         for column in sorted(columns, key=lambda name: (len(name), name)):
-            # Every row with a curve's value has it: else rows would be put together that do not belong together.
+            # Every row with a curve's value must have it; otherwise unrelated rows would be joined.
             if all(abs(row.get(column, math.inf)) <= _MAX_POSITION for row in of_curves):
                 return [row.get(column, float(place)) for row, place in zip(rows, places, strict=True)], word == "epoch"
     return list(map(float, places)), False
 
 
-# --- NaN that says only that another row has the value ----------------------------------------------
+# --- NaN that only means that another row has the value ---------------------------------------------
 
 
 def _drop_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tuple[str, ...]]:
-    """The rows without curves that hold nothing but NaN while a curve of the other split has only figures."""
+    """Drop curves that contain only NaN while a curve of the other split has only figures."""
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
@@ -135,13 +135,13 @@ def _drop_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tuple[s
 
 
 def _drop_gaps(rows: Sequence[Figures]) -> list[Figures]:
-    """The rows without NaN that only fills a gap: the other split's row has the value, or validation is rarer."""
+    """Drop NaN that only fills gaps: the other split's row has the value, or validation is less frequent."""
     roles = assign_roles({name for row in rows for name in row})
     splits = {name: role[0] for name, role in roles.items() if role}
     with_values = [
         {splits[name] for name, value in row.items() if name in splits and not math.isnan(value)} for row in rows
     ]
-    # No row has figures of both splits.
+    # True if no row has figures of both splits.
     are_apart = {"training", "heldout"} <= set().union(*with_values) and max(map(len, with_values), default=0) == 1
     between = {name: _make_regular_check([row.get(name, math.nan) for row in rows]) for name in splits}
 
@@ -154,17 +154,17 @@ def _drop_gaps(rows: Sequence[Figures]) -> list[Figures]:
 
 
 def _make_regular_check(values: Sequence[float]) -> Callable[[int], bool]:
-    """Whether a place lies between figures that are at equal distances, such as every fifth epoch."""
+    """Make a check for rows between equally spaced figures, such as those of every fifth epoch."""
     places = [at for at, value in enumerate(values) if not math.isnan(value)]
     distances = {after - before for before, after in pairwise(places)}
     if len(distances) == 1 and _is_regular(places[0], distance := distances.pop(), len(places)):
         return lambda at: (at - places[0]) % distance != 0
-    # Measured at the end alone.
+    # Otherwise, the only regular case is a single measurement at the end.
     return lambda at: places == [len(values) - 1]
 
 
 def _is_regular(first: int, distance: int, count: int) -> bool:
-    """Whether figures at equal distances are so on purpose: three of them, or two from the first or k-th epoch on."""
+    """Whether equal spacing is intentional: at least three figures, or two that start at the first or k-th epoch."""
     return count >= _MIN_REGULAR_VALUES or (distance > 2 and first in {0, distance - 1})
 
 
@@ -172,7 +172,7 @@ def _is_regular(first: int, distance: int, count: int) -> bool:
 
 
 def _find_column(rows: Iterable[Row], wanted: Sequence[str]) -> str | None:
-    """The first of these columns that the rows have."""
+    """Find the first of these columns that the rows have."""
     names = {name.strip().lower().replace(" ", "_").lstrip("_"): name for row in rows for name in row}
     return next((names[name] for name in wanted if name in names), None)
 
@@ -187,7 +187,7 @@ def _is_split(cell: object) -> bool:
 
 
 def _add_split(row: Row, column: str) -> Row:
-    """The row with its split in the names of its curves."""
+    """Add the split to the names of a row's curves."""
     split = row.get(column)
     roles = assign_roles(row)
     return {f"{split}/{name}" if roles[name] else name: cell for name, cell in row.items() if name != column}
@@ -199,7 +199,7 @@ _LOSS = "_loss"
 
 
 def convert_error_rate(run: RecordedRun) -> RecordedRun:
-    """The run with the accuracy of validation in place of fastai's `error_rate`, unless it has an accuracy."""
+    """Replace fastai's `error_rate` with validation accuracy, unless there already is an accuracy."""
     points = run.curves.get(_ERROR_RATE)
     has_accuracy = any(role and role[1] == "accuracy" for role in assign_roles(run.curves).values())
     if points is None or has_accuracy or not {"train_loss", "valid_loss"} <= set(run.curves):
@@ -210,9 +210,9 @@ def convert_error_rate(run: RecordedRun) -> RecordedRun:
 
 
 def sum_losses(run: RecordedRun) -> RecordedRun:
-    """The run with `train/loss` and `val/loss` in place of their parts, such as `train/box_loss`.
+    """Replace the parts of losses, such as `train/box_loss`, with their sums `train/loss` and `val/loss`.
 
-    Only where it has figures `metrics/…` too, and both splits have the same parts.
+    This only applies if there are figures `metrics/…` too, and both splits have the same parts.
     """
     parts = [name.removeprefix(_TRAINING) for name in run.curves if name.startswith(_TRAINING) and name.endswith(_LOSS)]
     of_validation = {name.removeprefix(_VALIDATION) for name in run.curves if name.startswith(_VALIDATION)}
@@ -231,7 +231,7 @@ def sum_losses(run: RecordedRun) -> RecordedRun:
 
 
 def _sum_curves(curves: Sequence[Sequence[Point]]) -> list[Point]:
-    """The sum of curves that were written together, row by row."""
+    """Sum curves that were written together, row by row."""
     return [
         (points[0][0], sum(value for _, value in points))
         for points in zip(*curves, strict=False)

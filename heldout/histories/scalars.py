@@ -9,9 +9,9 @@ from heldout.histories.recorded import RecordedRun
 
 
 def group_scalars_into_runs(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> list[RecordedRun]:
-    """The runs in scalars by run and tag (`validation/epoch_loss`): pairs of step and value in the order of writing.
+    """Group scalars by run and tag (`validation/epoch_loss`; pairs of step and value in written order) into runs.
 
-    Several trainings in folders of their own are several runs.
+    Trainings in separate folders are separate runs.
     """
     curves = {
         name: [(float(step), _convert_to_float(value)) for step, value in pairs] for name, pairs in scalars.items()
@@ -27,7 +27,7 @@ def group_scalars_into_runs(scalars: Mapping[str, Iterable[tuple[int, float]]]) 
 
 
 def _group_by_folder(curves: Mapping[str, list[tuple[float, float]]]) -> list[RecordedRun]:
-    """A run for each folder with a pair of curves; none where folders do not part them."""
+    """Make a run for each folder with a pair of curves; empty if folders do not separate them."""
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for name, points in curves.items():
         folder, _, rest = name.partition("/")
@@ -51,15 +51,15 @@ def _run(curves: Mapping[str, list[tuple[float, float]]], name: str) -> Recorded
 
 
 def _is_by_epoch(name: str) -> bool:
-    """Whether a scalar's steps are epochs, as those of Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
+    """Whether a scalar's steps are epochs, as in Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
     return split_words(name.rpartition("/")[2])[0] == "epoch"
 
 
 def _convert_to_float(value: float) -> float:
-    """As a float; what is too large for one is infinite.
+    """Convert to a float; integers that are too large become infinite.
 
     Raises:
-        ValueError: if it is no number.
+        ValueError: if it is not a number.
     """
     checked = parse_figure(value)
     return math.inf if checked is None and isinstance(value, int) else float(value)

@@ -14,13 +14,13 @@ SEPARATORS = ",;\t|"
 
 
 def read_table_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]:
-    """Read a table with a line of names and one line for each epoch, such as Keras' and Lightning's CSVLogger write.
+    """Read a table with a header and one line per epoch, as written by Keras' and Lightning's CSVLogger.
 
-    Commas, semicolons, tabs and bars separate. An empty cell or a word is no value. Where there is a column of epochs
-    or of steps, lines of the same one belong together.
+    Commas, semicolons, tabs and bars are separators. Empty cells and words have no value. If there is a column of
+    epochs or steps, lines with the same one belong together.
 
     Raises:
-        ValueError: if there are more rows below the names than `max_rows`, or no table can be read.
+        ValueError: if there are more than `max_rows` rows below the header, or no table can be read.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     first = lines[0].removeprefix("#") if lines else ""
@@ -40,20 +40,20 @@ def read_table_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether these are names of columns: no numbers, and at least one of a curve."""
+    """Whether these are column names: no numbers, and at least one name of a curve."""
     return all(parse_number(cell) is None for cell in cells) and any(
         assign_roles([cell for cell in cells if cell]).values()
     )
 
 
 def is_long_header(cells: Sequence[str]) -> bool:
-    """Whether these are names of the columns of a long table: one for names of figures, and one for their values."""
+    """Whether these are the column names of a long table: one for the names of figures, and one for values."""
     names = {cell.lower() for cell in cells}
     return bool(names & set(NAME_COLUMNS)) and bool(names & set(VALUE_COLUMNS))
 
 
 def _read_rows_below(names: list[str], cells: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[int]]:
-    """The rows, and the place of each below its own line of names: a logger that is started again writes another."""
+    """Read the rows and the position of each below its header; a restarted logger writes another header."""
     rows: list[dict[str, str]] = []
     places: list[int] = []
     place = 0
@@ -67,7 +67,7 @@ def _read_rows_below(names: list[str], cells: Sequence[Sequence[str]]) -> tuple[
                 f"a line has {len(stripped)} values, {short(','.join(stripped))}, below {len(names)} names; numbers "
                 "with a decimal comma need quotes, or semicolons between them"
             )
-        # Short rows stay short: to fill them up would take rows times names, of which a small file can have many.
+        # Short rows stay short: filling them up would take rows times names, and a small file can have many of both.
         rows.append({name: cell for name, cell in zip(names, stripped, strict=False) if cell})
         places.append(place)
         place += 1

@@ -1,4 +1,4 @@
-"""What is particular to Weights & Biases: the table of a chart, and the file that an offline run leaves."""
+"""Formats of Weights & Biases: the table of a chart, and the file of an offline run."""
 
 import json
 import struct
@@ -15,12 +15,12 @@ _MAX_RECORD_BYTES = 65536 * 16
 _CHART_SEPARATOR = " - "
 _CHART_BOUNDS = ("__MIN", "__MAX")
 
-# LevelDB's log: blocks in which records are parted, after a header of the file.
+# LevelDB's log format: a file header, then blocks that contain parts of records.
 _FILE_HEADER_BYTES = 7
 _BLOCK_BYTES = 32768
 _RECORD_HEADER = struct.Struct("<IHB")  # checksum, length, kind
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-# Field numbers of the messages, by message.
+# Field numbers of the messages.
 _RECORD_HISTORY = 2
 _HISTORY_ITEM = 1
 _ITEM_KEY = 1
@@ -29,7 +29,7 @@ _ITEM_VALUE_JSON = 16
 
 
 def read_chart_runs(rows: Sequence[Mapping[str, str]]) -> list[RecordedRun]:
-    """The runs in the table of a chart, whose columns are called `run - metric`; none if it is no such table."""
+    """Read the runs from the table of a chart, whose columns are named `run - metric`; empty for other tables."""
     names = {name for row in rows for name in row}
     columns = sorted(name for name in names if _CHART_SEPARATOR in name and not name.endswith(_CHART_BOUNDS))
     axis = next((name for name in names if name.lower() in {"step", "epoch"}), None)
@@ -48,21 +48,21 @@ def read_chart_runs(rows: Sequence[Mapping[str, str]]) -> list[RecordedRun]:
 
 
 def read_offline_runs(file: BinaryIO) -> list[RecordedRun]:
-    """The run in a `.wandb` file, as an offline run leaves it.
+    """Read the run from the `.wandb` file of an offline run.
 
     Raises:
-        NotThisFormatError: if it is no such file, or is damaged.
+        NotThisFormatError: if it is not such a file, or is damaged.
     """
     return read_row_runs([row for record in _read_records(file) if (row := _read_row(record))])
 
 
 def _read_records(file: BinaryIO) -> Iterator[bytes]:
-    """All records; a last one that is not whole is left out."""
+    """Yield all records; an incomplete last one is left out."""
     if file.read(_FILE_HEADER_BYTES)[:4] != b":W&B":
-        raise NotThisFormatError("this is no file of an offline run of W&B")
+        raise NotThisFormatError("this is not the file of an offline run of W&B")
     at, parts = _FILE_HEADER_BYTES, b""
     while True:
-        if _BLOCK_BYTES - at % _BLOCK_BYTES < _RECORD_HEADER.size:  # filled up with zeros
+        if _BLOCK_BYTES - at % _BLOCK_BYTES < _RECORD_HEADER.size:  # padded with zeros
             at += len(file.read(_BLOCK_BYTES - at % _BLOCK_BYTES))
         head = file.read(_RECORD_HEADER.size)
         if len(head) < _RECORD_HEADER.size:
@@ -78,7 +78,7 @@ def _read_records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _read_row(record: bytes) -> dict[str, object]:
-    """What one call of `log` recorded; empty for records of other kinds."""
+    """Read what one call of `log` recorded; empty for other kinds of records."""
     row: dict[str, object] = {}
     for number, history in iterate_fields(record):
         if number != _RECORD_HISTORY or not isinstance(history, bytes):

@@ -1,1 +1,1 @@
-"""Pictures of trainings and gaps, as SVG, HTML, PNG and characters; and the markup and scales that they are made of."""
+"""Pictures of trainings, gaps and studies as SVG, HTML, PNG and text, and the scales and shapes that they use."""

@@ -11,12 +11,12 @@ from heldout.views.confusion import ConfusionView
 Split = Literal["train", "validation", "test"]
 
 LEFT, LARGEST_CELL, SMALLEST_CELL, PICTURE = 150, 40, 6, 520
-# Room above the matrix: for the title, and for each character of the longest name, which is written aslant.
+# Room above the matrix: for the title, and for each character of the longest name, which is written at an angle.
 TITLE, CHARACTER = 48, 4
-# Cells that are smaller than this hold no number.
+# Smaller cells contain no number.
 NUMBERED_CELL = 20
 MAX_NAME = 20
-# More columns than these do not fit a terminal: the most frequent mistakes are listed instead.
+# More columns do not fit a terminal, so the most frequent mistakes are listed instead.
 MAX_TEXT_CLASSES = 16
 LISTED = 20
 
@@ -24,11 +24,11 @@ LEGEND = "Rows are labels, columns are answers"
 
 
 class NotMeasured(Exception):
-    """The job was not measured on this split; the message says which splits there are."""
+    """The job was not measured on this split; the message lists the measured splits."""
 
 
 def draw_confusion(confusion: ConfusionView, name: str, split: Split | None = None) -> Picture:
-    """The matrix of one split; without `split` of test, or of what comes closest to it.
+    """Draw the matrix of one split; by default test or, if not measured, validation or train.
 
     Raises:
         NotMeasured: if the job was not measured on this split, or has too many classes.
@@ -36,13 +36,13 @@ def draw_confusion(confusion: ConfusionView, name: str, split: Split | None = No
     measured = [split_name for split_name in ("test", "validation", "train") if split_name in confusion.splits]
     chosen = split or measured[0]
     if chosen not in confusion.splits:
-        raise NotMeasured(f"The job was not measured on its {chosen} images, but on {' and '.join(measured)}.")
+        raise NotMeasured(f"The job was not measured on its {chosen} images, only on {' and '.join(measured)}.")
     counts, classes = confusion.splits[chosen].confusion, confusion.classes
     if not counts:
-        raise NotMeasured(f"There is no matrix of {len(classes):,} classes: `heldout confusion` lists them.")
+        raise NotMeasured(f"There is no matrix for {len(classes):,} classes; `heldout confusion` lists them.")
     right = sum(row[place] for place, row in enumerate(counts))
     title = f"{name}: {right:,} of {sum(map(sum, counts)):,} {chosen} images answered correctly"
-    drawn = _draw_text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list(counts, classes)
+    drawn = _draw_text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list_mistakes(counts, classes)
     return Picture(title, _draw_svg(title, counts, classes), "\n".join([title, *drawn]))
 
 
@@ -51,7 +51,7 @@ def _draw_svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
     side = cell * len(classes)
     named = cell >= 11
     top = TITLE + (CHARACTER * max(len(_shorten(label)) for label in classes) if named else 0)
-    legend = draw_text(f"{LEGEND}; the darker, the larger a part of its row.", LEFT, top + side + 20)
+    legend = draw_text(f"{LEGEND}; darker cells are a larger share of their row.", LEFT, top + side + 20)
     parts: list[Markup] = [legend]
     for row, (label, of_label) in enumerate(zip(classes, counts, strict=True)):
         y, total = top + row * cell, sum(of_label) or 1
@@ -84,20 +84,20 @@ def _draw_svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
 
 
 def _draw_text(counts: list[list[int]], classes: list[str]) -> list[str]:
-    """The matrix with characters; columns have numbers where names are too long for them."""
+    """Draw the matrix as text; columns have numbers if names are too long."""
     width = max(3, *(len(f"{count}") for row in counts for count in row))
     is_short = max(map(len, classes)) <= width
     heads = classes if is_short else [f"{place}" for place in range(1, len(classes) + 1)]
     labels = classes if is_short else [f"{_shorten(label)} {head}" for label, head in zip(classes, heads, strict=True)]
     room = max(map(len, labels))
-    lines = [f"{LEGEND}{'' if is_short else ', in the same order'}; a dot is none.", ""]
+    lines = [f"{LEGEND}{'' if is_short else ', in the same order'}; a dot means none.", ""]
     lines.append(" ".join([" " * room, *(head.rjust(width) for head in heads)]))
     for label, row in zip(labels, counts, strict=True):
         lines.append(" ".join([label.rjust(room), *((f"{count}" if count else "·").rjust(width) for count in row)]))
     return lines
 
 
-def _list(counts: list[list[int]], classes: list[str]) -> list[str]:
+def _list_mistakes(counts: list[list[int]], classes: list[str]) -> list[str]:
     mistakes = [
         (count, f"{label} answered as {classes[column]}")
         for row, (label, of_label) in enumerate(zip(classes, counts, strict=True))

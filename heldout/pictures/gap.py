@@ -1,4 +1,4 @@
-"""The gap between training and test as a waterfall: each term takes its part of the accuracy."""
+"""The gap between training and test as a waterfall chart: each term takes its share of the accuracy."""
 
 from heldout.markup import tag
 from heldout.pictures.kit import BETTER, HELD_OUT, INK, WORSE, draw_svg, draw_text, draw_upright_grid
@@ -12,11 +12,11 @@ COLUMNS = 40
 
 
 def draw_gap(diagnosis: DiagnosisView, name: str) -> Picture:
-    """Accuracy from training at the top to test at the bottom, in per cent, with each term's 95% interval."""
+    """Draw accuracy from training at the top to test at the bottom, in percent, with each term's 95% interval."""
     title = f"{name}: from training to test"
     gap = diagnosis.gap
     if gap is None:
-        said = "The gap is known once the training has ended, with answers to training and test images."
+        said = "The gap is known once the training has ended and training and test images were measured."
         return Picture(title, draw_svg(WIDTH, 70, title, draw_text(said, 12, 48)), f"{title}\n{said}")
     rows = _list_rows(gap)
     ends = [end for row in rows for end in (row[1], row[2])]
@@ -37,7 +37,7 @@ def draw_gap(diagnosis: DiagnosisView, name: str) -> Picture:
 
 
 def _list_rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
-    """Label, where its bar begins and ends in per cent, and what is said beside it."""
+    """List for each row the label, the start and end of its bar in percent, and the text next to it."""
     level = 100 * gap.train.accuracy
     rows = [("training", level, level, f"{level:.1f}%")]
     for term in gap.terms:
@@ -53,7 +53,7 @@ def _list_rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
 
 
 def _draw_text(title: str, rows: list[tuple[str, float, float, str]]) -> str:
-    """The same with characters."""
+    """Draw the same as text."""
     x = choose_scale([end for row in rows for end in row[1:3]], 0.0, COLUMNS - 1.0)
     width = max(len(label) for label, *_ in rows)
     lines = [title]
@@ -61,5 +61,5 @@ def _draw_text(title: str, rows: list[tuple[str, float, float, str]]) -> str:
         low, high = sorted((round(x.place(start)), round(x.place(end))))
         mark = "│" if start == end else "█"
         lines.append(f"{label:>{width}} {(' ' * low + mark * (high - low + 1)).ljust(COLUMNS)} {said}")
-    lines.append("Accuracy in per cent; what each cause takes, with the bounds that it surely lies between.")
+    lines.append("Accuracy in percent; the points that each cause costs, with 95% confidence intervals.")
     return "\n".join(lines)

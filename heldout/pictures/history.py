@@ -1,4 +1,4 @@
-"""A training as a picture: accuracy and loss of training and validation, epoch by epoch."""
+"""A picture of a training: accuracy and loss of training and validation, epoch by epoch."""
 
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -28,11 +28,11 @@ Figure = Callable[[EpochView], float | None]
 
 
 def draw_history(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, name: str) -> Picture:
-    """The curves, with the best epoch and the one from which validation worsens marked.
+    """Draw the curves, and mark the best epoch and the epoch from which validation gets worse.
 
     Args:
-        epochs: as `metrics` gives them; there may be none.
-        diagnosis: of the same training, where there is one.
+        epochs: epochs from `metrics`; may be empty.
+        diagnosis: the diagnosis of the same training, if there is one.
     """
     marks = {} if diagnosis is None else {"best": diagnosis.best_epoch, "worse from here": diagnosis.onset_epoch}
     known = {label: epoch for label, epoch in marks.items() if epoch is not None}
@@ -60,7 +60,7 @@ def _list_points(epochs: Sequence[EpochView], figure: Figure) -> Course:
 def _draw_panel(
     label: str, train: Course, validation: Course, left: int, marks: dict[str, int], factor: float = 1.0
 ) -> Markup:
-    """factor: from figures to written numbers."""
+    """factor: converts figures to the numbers shown."""
     box = Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
     x, y = scale_epochs((train, validation), box.left, box.right), scale_figures((train, validation), BOTTOM, TOP)
     if y is None:
@@ -87,7 +87,7 @@ def _draw_legend() -> Markup:
 
 
 def _draw_text(title: str, train: Course, validation: Course, marks: dict[str, int]) -> str:
-    """The losses with characters: training above, validation below, on one scale."""
+    """Draw the losses as text: training above, validation below, on one scale."""
     x, y = scale_epochs((train, validation), 0.0, 1.0), scale_figures((train, validation), 1.0, 0.0)
     if y is None:
         return f"{title}\nNothing has been measured yet."

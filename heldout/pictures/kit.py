@@ -1,7 +1,7 @@
-"""What all pictures are drawn with, those of the client and those of reports: frames, axes, courses, intervals.
+"""Shapes shared by all pictures of the client and of reports: frames, axes, courses, intervals.
 
-Each part has its colors as attributes, which hold where a picture stands alone, and a class, by which the page of a
-report gives it others.
+Each shape has its colors as attributes, which apply if a picture stands alone, and a class, with which the page of a
+report can override them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ TRAIN, HELD_OUT, WORSE, BETTER = "#b23c00", "#1f5fbf", "#b23c00", "#00695c"
 INK, QUIET, GRID = "#1c2126", "#58626d", "#e1e5ea"
 FONT = "12px system-ui, sans-serif"
 COLOURS = {"train": TRAIN, "heldout": HELD_OUT, "forecast": HELD_OUT}
-# The first epochs are far from where a training ends: what follows them sets the scale.
+# The first epochs are far from the end of a training, so only later epochs set the scale.
 START_SHARE = 0.15
-DOT = 12  # room beside the first and the last dot of a row
-# Strips have places in percent of a cell's width, so that they fit a phone as well as paper.
+DOT = 12  # room next to the first and last dot of a row
+# Positions in strips are percentages of a cell's width, so that they fit phones and paper.
 MIDDLE = "50%"
 EDGES = 0.0, 100.0
 
 
 class CoursePoint(NamedTuple):
-    """A figure at an epoch: its mean, lowest and highest over trainings, which are the same of a single one."""
+    """A figure at an epoch: mean, lowest and highest over trainings, which are equal for a single training."""
 
     epoch: float
     mean: float
@@ -38,7 +38,7 @@ Course = Sequence[CoursePoint]
 
 
 def draw_svg(width: int, height: int, title: str, *children: Child) -> Markup:
-    """A picture on white, with its title above."""
+    """Draw a picture on white, with its title at the top."""
     return tag(
         "svg",
         tag("title", title),
@@ -62,7 +62,7 @@ def draw_text(
 
 @dataclass(frozen=True)
 class Box:
-    """Where the figures of a chart lie, in the picture's own units."""
+    """The area of a chart's figures, in the picture's units."""
 
     left: int
     right: int
@@ -71,17 +71,17 @@ class Box:
 
     @property
     def clip(self) -> dict[str, Attribute]:
-        """Attributes of an element outside of which nothing of its content is seen."""
+        """Attributes of an element that clips its content to this box."""
         width, height = self.right - self.left, self.bottom - self.top
         view = f"{self.left} {self.top} {width} {height}"
         return {"x": self.left, "y": self.top, "width": width, "height": height, "viewBox": view}
 
     def frame(self, title: str, y: Scale, columns: Sequence[tuple[float, str]], *, factor: float = 1.0) -> Markup:
-        """Title, lines with their numbers at the left, and what is written below.
+        """Draw the title, grid lines with numbers at the left, and the labels below.
 
         Args:
-            columns: places from left to right, and what stands there.
-            factor: from figures to written numbers.
+            columns: positions from left to right, with their labels.
+            factor: converts figures to the numbers shown.
         """
         written = Scale(factor * y.low, factor * y.high, y.start, y.end)
         parts = [draw_text(title, self.left, self.top - 10, class_="name")]
@@ -99,7 +99,7 @@ def _list_epoch_columns(x: Scale) -> list[tuple[float, str]]:
 
 
 def draw_upright_grid(x: Scale, top: float, bottom: float, numbers: Sequence[str]) -> Markup:
-    """A line for each round figure with its number below; that of 0 is dark."""
+    """Draw a line for each tick with its number below; the line at 0 is dark."""
     parts = []
     for tick, number in zip(x.ticks, numbers, strict=True):
         place = x.place(tick)
@@ -109,7 +109,7 @@ def draw_upright_grid(x: Scale, top: float, bottom: float, numbers: Sequence[str
 
 
 def curve(points: Sequence[tuple[float, float]], name: str) -> Markup:
-    """A line through places, dashed where it is not of held-out images; a lone one is a dot."""
+    """Draw a line through points, dashed unless it is about held-out images; a single point is a dot."""
     if len(points) == 1:
         [(x, y)] = points
         return tag("circle", cx=x, cy=y, r=3, fill=COLOURS[name], class_=f"point {name}")
@@ -129,13 +129,13 @@ def _format_points(points: Iterable[tuple[float, float]]) -> str:
 
 
 def scale_epochs(courses: Iterable[Course], start: float, end: float) -> Scale:
-    """From the first epoch to the last one of them all."""
+    """Make a scale from the first epoch to the last epoch of all courses."""
     last = max((point.epoch for course in courses for point in course), default=2)
     return Scale(1, max(last, 2), start, end)
 
 
 def scale_figures(courses: Iterable[Course], start: float, end: float) -> Scale | None:
-    """A scale of what follows the first epochs of each; None where no figure is known."""
+    """Make a scale for the figures after the first epochs of each course; None if there are none."""
     late = [point for course in courses for point in course if point.epoch > START_SHARE * course[-1].epoch]
     values = [value for point in late for value in (point.low, point.high)]
     return choose_scale(values, start, end) if values else None
@@ -144,7 +144,7 @@ def scale_figures(courses: Iterable[Course], start: float, end: float) -> Scale 
 def draw_courses(
     title: str, train: Course, held_out: Course, box: Box, x: Scale, y: Scale, *, factor: float = 1.0
 ) -> Markup:
-    """Training dashed, held-out images solid, each with its band if it has one. factor: to written numbers."""
+    """Draw training dashed and held-out images solid, with bands if any. factor: converts to the numbers shown."""
     lines: list[Markup] = []
     for name, course in (("train", train), ("heldout", held_out)):
         upper = [(x.place(point.epoch), y.place(point.high)) for point in course]
@@ -161,9 +161,9 @@ def draw_courses(
 def draw_sizes(
     title: str, sizes: Sequence[CurvePointView], forecast: ForecastView | None, box: Box, *, dot: int = 3
 ) -> Markup:
-    """The error at each number of training images, with its interval; the forecast is hollow and dashed.
+    """Draw the error at each number of training images, with its interval; the forecast is hollow and dashed.
 
-    Twice as many images are as far to the right everywhere, since that is what they bring that is compared.
+    The horizontal scale is logarithmic, because the comparison is about doubling the images.
     """
     points: list[CurvePointView | ForecastView] = [*sizes, *([] if forecast is None else [forecast])]
     errors = [value for point in points for value in (point.error, *(point.interval or ()))]
@@ -194,9 +194,9 @@ def draw_sizes(
 def draw_interval_strip(
     scale: Scale, value: float, bounds: tuple[float, float] | None, side: Side, *, alternative: str
 ) -> Markup:
-    """A dot for what was measured, a bar for where the true figure may be, and the line at 0.
+    """Draw a dot for the measured figure, a bar for where the true figure may be, and the line at 0.
 
-    What lies outside of the picture ends at its edge, in an arrow.
+    Bars that reach outside the picture end at its edge with an arrow.
     """
     bar = None
     if bounds is not None:
@@ -230,7 +230,7 @@ def _place_within(scale: Scale, value: float) -> str:
 
 
 def draw_way_strip(scale: Scale, train: float, validation: float, *, alternative: str) -> Markup:
-    """A ring for training, a dot for validation, and the gap between them."""
+    """Draw a ring for training, a dot for validation, and the gap between them."""
     ends = _format_percent(scale, train), _format_percent(scale, validation)
     return _draw_strip(
         join_children(
@@ -244,7 +244,7 @@ def draw_way_strip(scale: Scale, train: float, validation: float, *, alternative
 
 
 def draw_axis_strip(scale: Scale, low: str, high: str, *, factor: float = 1.0, sign: bool = False) -> Markup:
-    """The numbers of the scale, with a word for each end. factor: from figures to written numbers."""
+    """Draw the numbers of the scale, with a word for each end. factor: converts figures to the numbers shown."""
     written = Scale(factor * scale.low, factor * scale.high, scale.start, scale.end)
     ticks = written.ticks
     numbers = [

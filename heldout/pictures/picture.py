@@ -1,4 +1,4 @@
-"""A picture that can be shown in a notebook, printed, and written to a file."""
+"""A picture that can be shown in a notebook, printed, and saved to a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from heldout.markup import Markup, tag
 
 SUFFIXES = (".svg", ".html", ".png")
-# Twice the size in pixels: sharp on today's screens and on paper.
+# Twice the size in pixels, to look sharp on screens and on paper.
 PNG_SCALE = 2.0
 
 
@@ -16,7 +16,7 @@ class NoPng(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as one SVG element, and the same drawn with characters."""
+    """A picture as one SVG element, and the same as text."""
 
     title: str
     svg: str
@@ -32,11 +32,11 @@ class Picture:
         return self.svg
 
     def save(self, to: Path | str) -> None:
-        """Write it as the file's name says: `.svg`, `.html` or `.png`.
+        """Save in the format that the file name implies: `.svg`, `.html` or `.png`.
 
         Raises:
-            ValueError: if the name ends otherwise.
-            NoPng: if PNG is asked for, and the package that draws it is not installed.
+            ValueError: if the name has another ending.
+            NoPng: for PNG, if the package that draws it is not installed.
             OSError: if the file cannot be written.
         """
         path = Path(to)

@@ -1,11 +1,11 @@
-"""Scales of pictures: from figures to places, the round numbers that an axis names, and rows of characters."""
+"""Scales of pictures: positions of figures, the round numbers of an axis, and charts made of characters."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
 MAX_TICKS = 6
-# Of how far intervals reach from 0: one that reaches farther is cut off.
+# Multiple of the median distance that intervals reach from 0. Intervals that reach further are cut off.
 MOST_TIMES_THE_MEDIAN = 3
 # Dots of one Braille character, by row and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -13,7 +13,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 @dataclass(frozen=True)
 class Scale:
-    """Figures from low to high lie between two places. A scale may run backwards: start above end."""
+    """Maps figures from low to high to positions from start to end. A scale may run backwards: start above end."""
 
     low: float
     high: float
@@ -25,14 +25,14 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within the scale, at most MAX_TICKS and a few."""
+        """Round numbers within the scale, about MAX_TICKS of them."""
         step = _choose_round_step((self.high - self.low) / MAX_TICKS)
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
 
 def choose_scale(values: Iterable[float], start: float, end: float, *, room: float = 0.04) -> Scale:
-    """A scale that has all values, with some room beyond them; there must be at least one."""
+    """Make a scale that contains all values (at least one), with some room at both ends."""
     known = list(values)
     low, high = min(known), max(known)
     width = (high - low) or abs(high) or 1.0
@@ -40,7 +40,7 @@ def choose_scale(values: Iterable[float], start: float, end: float, *, room: flo
 
 
 def format_ticks(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
-    """Labels with as many decimals as the step between them needs."""
+    """Format ticks with as many decimals as the step between them needs."""
     step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
     decimals = max(0, -floor(log10(step) + 1e-9))
     texts = [f"{abs(round(tick, decimals)):.{decimals}f}" for tick in ticks]
@@ -49,8 +49,8 @@ def format_ticks(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
     ]
 
 
-def reach_of(differences: Iterable[tuple[float, tuple[float, float] | None]]) -> float:
-    """The largest distance from 0 that is shown. One interval that runs wild leaves room for the others."""
+def compute_reach(differences: Iterable[tuple[float, tuple[float, float] | None]]) -> float:
+    """Compute the largest distance from 0 to show, limited so that one extreme interval does not squeeze the others."""
     reaches: list[float] = sorted(max(map(abs, (mean, *(bounds or ())))) for mean, bounds in differences)
     if not reaches:
         return 0.0
@@ -59,12 +59,12 @@ def reach_of(differences: Iterable[tuple[float, tuple[float, float] | None]]) ->
 
 
 def draw_around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: float, width: int) -> str:
-    """`-----o---|` : the interval, its mean as an o, and 0 as a |. What lies outside ends in < or >.
+    """Draw `-----o---|`: the interval, its mean as `o`, and 0 as `|`. Intervals cut off at an end get `<` or `>`.
 
     Args:
-        mean: None where nothing is known.
+        mean: None if unknown.
         reach: the distance from 0 to both ends of the row.
-        width: an odd number of characters, so that 0 has one of its own.
+        width: an odd number of characters, so that 0 has its own.
     """
     cells = [" "] * width
     middle = width // 2
@@ -87,10 +87,10 @@ def draw_around_zero(mean: float | None, bounds: tuple[float, float] | None, rea
 def draw_braille(
     curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int
 ) -> list[str]:
-    """Curves as `height` rows of `width` characters, each of two by four dots.
+    """Draw curves as `height` rows of `width` characters, each with two by four dots.
 
     Args:
-        x, y: from figures to shares of the width and of the height, 0 to 1; y counts from above.
+        x, y: map figures to shares of the width and height, 0 to 1; y counts from the top.
     """
     cells = [[0] * width for _ in range(height)]
 
@@ -113,6 +113,6 @@ def _format_sign(value: float, sign: bool) -> str:
 
 
 def _choose_round_step(least: float) -> float:
-    """1, 2 or 5 times a power of ten, at least `least`."""
+    """Choose 1, 2 or 5 times a power of ten, at least `least`."""
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

@@ -1,11 +1,11 @@
-"""A study as a picture: what each remedy changes around 0, or the error by the number of training images."""
+"""A picture of a study: the effect of each remedy around 0, or the error by number of training images."""
 
 from collections.abc import Callable, Sequence
 
 from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import BETTER, INK, QUIET, WORSE, Box, draw_sizes, draw_svg, draw_text, draw_upright_grid
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, draw_around_zero, format_ticks, reach_of
+from heldout.pictures.scales import Scale, compute_reach, draw_around_zero, format_ticks
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
 from heldout.words import percent
 
@@ -15,14 +15,14 @@ CURVE_HEIGHT, CURVE = 300, Box(60, 730, 60, 262)
 TEXT_WIDTH = 31  # odd, so that 0 has a column of its own
 
 NOTHING_YET = "No remedy has been compared with the base yet."
-LEGEND = "A line surely holds the true change. Only what lies wholly on one side of 0 is no chance."
+LEGEND = "A line shows where the true change very likely lies. If it includes 0, the change may be chance."
 
 # Mean and adjusted interval of a difference, oriented so that better is positive.
 Change = tuple[float, tuple[float, float] | None]
 
 
 def draw_study(study: StudyView) -> Picture:
-    """Intervals around 0 of each remedy, or the learning curve with its forecast."""
+    """Draw the interval of each remedy around 0, or the learning curve with its forecast."""
     return _draw_curve(study) if study.kind == "learning_curve" else _draw_arms(study)
 
 
@@ -44,7 +44,7 @@ def _draw_arms(study: StudyView) -> Picture:
     panels = [
         _draw_panel("accuracy, points", [_get_accuracy_change(arm) for arm in arms], NAMES, 100),
         _draw_panel(
-            "loss (less is to the right)", [_get_loss_change(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1
+            "loss (lower is to the right)", [_get_loss_change(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1
         ),
     ]
     legend = draw_text(LEGEND, 12, height - 8)
@@ -52,10 +52,10 @@ def _draw_arms(study: StudyView) -> Picture:
 
 
 def _draw_panel(label: str, changes: Sequence[Change | None], left: int, factor: int) -> Markup:
-    """factor: from changes, of which more is better, to written numbers."""
+    """factor: converts changes, of which more is better, to the numbers shown."""
     right, bottom = left + PANEL, TOP + ROW * len(changes)
     known = [change for change in changes if change is not None]
-    reach = 1.05 * abs(factor) * reach_of(known) or 1.0
+    reach = 1.05 * abs(factor) * compute_reach(known) or 1.0
     x = Scale(-reach, reach, left, right)
     written = [tick * factor / abs(factor) for tick in x.ticks]
     parts = [
@@ -85,15 +85,15 @@ def _draw_interval(change: Change, x: Scale, y: int, factor: int) -> Markup:
 
 
 def _draw_arms_text(title: str, arms: Sequence[ArmView]) -> str:
-    """The same with characters: accuracy, then loss."""
+    """Draw the same as text: accuracy, then loss."""
     room = max(len(_get_arm_name(arm)) for arm in arms)
     head = "WORSE".ljust(TEXT_WIDTH // 2) + "|" + "BETTER".rjust(TEXT_WIDTH // 2)
     lines = [title]
     for label, changes, form in (
         ("accuracy, points", [_get_accuracy_change(arm) for arm in arms], lambda value: f"{100 * value:+.1f}"),
-        ("loss (less is to the right)", [_get_loss_change(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
+        ("loss (lower is to the right)", [_get_loss_change(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
     ):
-        reach = reach_of(change for change in changes if change is not None)
+        reach = compute_reach(change for change in changes if change is not None)
         lines += ["", f"{' ' * room}  {head}  {label}"]
         for arm, change in zip(arms, changes, strict=True):
             mean, bounds = change or (None, None)
@@ -118,7 +118,7 @@ def _get_accuracy_change(arm: ArmView) -> Change | None:
 
 
 def _get_loss_change(arm: ArmView) -> Change | None:
-    """Turned, so that a lower loss lies where a higher accuracy lies."""
+    """The change of the loss, negated so that a lower loss is on the same side as a higher accuracy."""
     found = arm.difference
     if found is None or found.loss is None:
         return None
@@ -151,7 +151,7 @@ def _draw_curve(study: StudyView) -> Picture:
 
 
 def _draw_curve_text(title: str, points: Sequence[CurvePointView | ForecastView], forecast: ForecastView | None) -> str:
-    """A row for each size: its error as an o between its bounds, on one scale from 0."""
+    """Draw a row for each size: its error as `o` between its bounds, on one scale from 0."""
     most = max(value for point in points for value in (point.error, *(point.interval or ())))
     x = Scale(0.0, most or 1.0, 0.0, 2.0 * TEXT_WIDTH)
     room = max(len(f"{point.images:,}") for point in points)

@@ -1,4 +1,4 @@
-"""What notebooks show of a job or a study: a small table, in which text is never markup."""
+"""Small tables of jobs and studies for notebooks, in which text never becomes markup."""
 
 from heldout.markup import make_table
 from heldout.views.job import JobView

@@ -79,5 +79,5 @@ def test_of_many_classes_the_most_frequent_mistakes_are_listed():
 
 
 def test_a_split_that_was_not_measured_has_no_matrix():
-    with pytest.raises(NotMeasured, match="not measured on its validation images, but on test and train"):
+    with pytest.raises(NotMeasured, match="not measured on its validation images, only on test and train"):
         draw_confusion(confusion([[1]], ["cat"]), "pets", "validation")

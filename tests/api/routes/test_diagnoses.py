@@ -163,7 +163,7 @@ def test_how_figures_were_read_is_said_in_the_explanation(client):
     body = {"history": {"accuracy": [100 * one for one in better], "val_accuracy": better}}
     found = client.post("/v1/diagnoses", json=body).json()
     assert found["explanation"].endswith(
-        "written in percent and the validation accuracy as fractions; both were read as fractions."
+        "in percent and the validation accuracy in fractions; both were read as fractions."
     )
 
 

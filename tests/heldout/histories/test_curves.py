@@ -73,7 +73,7 @@ def test_the_test_curve_is_taken_where_no_curve_is_of_validation_and_that_is_sai
     curves = {"train_loss": [0.5, 0.25], "test_loss": [0.75, 0.5], "train_acc": [0.5, 0.6], "test_acc": [0.4, 0.5]}
     found = read_curves(curves)
     assert (found.history.validation_loss, found.history.validation_accuracy) == ((0.75, 0.5), (0.4, 0.5))
-    assert "that of the test split was taken for it ('test_loss', 'test_acc')" in found.notes[0]
+    assert "the test split was used instead ('test_loss', 'test_acc')" in found.notes[0]
     beside = read_curves(curves | {"val_loss": [0.8, 0.7]})
     assert (beside.history.validation_loss, beside.history.validation_accuracy, beside.notes) == ((0.8, 0.7), (), ())
     # Beside it an accuracy without a split is nobody's.

@@ -174,7 +174,7 @@ def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
     with pytest.raises(Refused, match="neither event files nor scalars"):
         read_history(tmp_path)
     (tmp_path / "events.out.tfevents.1").write_bytes(b"this is no record of any kind")
-    with pytest.raises(Refused, match=re.escape("no event file")):
+    with pytest.raises(Refused, match=re.escape("not an event file")):
         read_history(tmp_path)
 
 
@@ -266,8 +266,8 @@ def test_the_command_judges_the_run_that_is_named(tmp_path):
     ran = CliRunner().invoke(app, ["diagnose", str(path)])
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr == (
-        f"heldout: {path}: there are 2 runs (1: 9 epochs, 2: 9 epochs); say which one is meant, with `--run 2` or "
-        '`"run": 2` for the second.\n'
+        f"heldout: {path}: there are 2 runs (1: 9 epochs, 2: 9 epochs); say which one to use, for example with "
+        '`--run 2` or `"run": 2` for the second.\n'
     )
     for run, figure in (("1", "2"), ("2", "1")):
         ran = CliRunner().invoke(app, ["diagnose", str(path), "--run", run, "--json"])

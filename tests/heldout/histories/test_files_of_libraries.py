@@ -178,7 +178,7 @@ def test_a_file_of_wandb_that_is_cut_short_gives_what_is_whole_and_other_bytes_a
     assert found.validation_loss == pytest.approx(EXPECTED["wandb"]["val_loss"][: len(found.validation_loss)])
     for content in (b"", b"epoch,loss", whole[:7]):
         file.write_bytes(content)
-        with pytest.raises(Refused, match=r"no file of an offline run|needs a training and a validation curve"):
+        with pytest.raises(Refused, match=r"not the file of an offline run|needs a training and a validation curve"):
             read_history(file)
 
 

@@ -55,9 +55,9 @@ def test_a_mean_over_no_images_is_not_healthy_and_is_named(empty):
     assert judged(**accuracies).verdict == "healthy"
     found = judged(**accuracies, **(LOSSES | dict.fromkeys(empty, [nan] * EPOCHS)))
     assert (found.verdict, found.confidence) == ("cannot_tell", None)
-    assert "There is nothing but NaN in" in found.explanation
+    assert "Only NaN was recorded for" in found.explanation
     assert all(f"'{name}'" in found.explanation for name in empty)
-    assert "record a finite one of training and validation" in found.explanation
+    assert "record finite losses of training and validation" in found.explanation
 
 
 HISTORY = History(validation_loss=(0.9, 0.5, 0.4, 0.4, 0.6), validation_accuracy=(0.6, 0.7, 0.8, 0.81, 0.8))

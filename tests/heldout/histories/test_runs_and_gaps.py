@@ -110,7 +110,7 @@ def test_a_table_from_its_end_is_one_run_from_its_beginning():
 
 def test_runs_of_which_not_all_have_all_curves_are_refused():
     text = table(FALLING, TURNED) + table(HEALTHY, [""] * 8, header=False)
-    with pytest.raises(ValueError, match=r"several runs are written one after the other.*'loss 2', 'val_loss 1'"):
+    with pytest.raises(ValueError, match=r"several runs follow each other.*'loss 2', 'val_loss 1'"):
         read_text(text)
 
 
@@ -142,7 +142,7 @@ def test_runs_in_one_chart_of_wandb_are_told_apart():
     ("rows", "said"),
     [
         ("".join(f"{at},1,1\n" for pair in range(20_000) for at in (pair + 2, pair + 1)), None),
-        ("2,1,1\n1,1,1\n" * 20_000, "positions begin anew more than 1,000 times"),
+        ("2,1,1\n1,1,1\n" * 20_000, "positions restart more than 1,000 times"),
     ],
 )
 def test_many_restarts_take_no_longer_than_the_text_is_long(rows, said):
@@ -217,7 +217,7 @@ def test_infinity_is_never_a_gap():
 
 
 def test_validation_that_is_nan_all_the_time_beside_a_training_that_is_not_was_never_measured():
-    said = "these hold nothing but NaN, as a mean over no images does: 'val_loss'"
+    said = "these contain only NaN, like a mean over no images: 'val_loss'"
     with pytest.raises(ValueError, match=said):
         read_text(table(HEALTHY, [NAN] * 8))
     with pytest.raises(ValueError, match=said):
@@ -272,10 +272,7 @@ def test_percentages_beside_fractions_are_read_as_fractions_and_that_is_said():
     read = read_text(table(percent(ACCURACY), WORSE, names=NAMES))
     assert read.history.fit_accuracy == pytest.approx(ACCURACY)
     assert read.history.validation_accuracy == tuple(WORSE)
-    said = (
-        "The training accuracy is written in percent and the validation accuracy as fractions; both were read as "
-        "fractions."
-    )
+    said = "The training accuracy is in percent and the validation accuracy in fractions; both were read as fractions."
     assert diagnose_read(read).explanation.endswith(said)
     assert said not in diagnose_read(read_text(table(ACCURACY, WORSE, names=NAMES))).explanation
 
@@ -283,7 +280,7 @@ def test_percentages_beside_fractions_are_read_as_fractions_and_that_is_said():
 def test_one_curve_in_both_units_is_refused():
     mixed = [0.5, 0.55, 60.0, 65.0]
     with pytest.raises(
-        ValueError, match=r"validation accuracy holds fractions \(up to 0.55\) and percentages \(from 60 on\)"
+        ValueError, match=r"validation accuracy contains fractions \(up to 0.55\) and percentages \(from 60\)"
     ):
         read_text(table(ACCURACY, mixed, names=NAMES))
 

@@ -199,7 +199,7 @@ def test_of_accuracies_that_count_several_answers_the_one_of_the_first_is_read()
         ("[1, 2]", r"but this is \[1, 2\]"),
         ('{"train": {"loss": [1]}, "val": {"loss": [1, 2]}}', "differ in length: training loss 1, validation loss 2"),
         ('{"loss": [1.0', "delimiter"),
-        ("[ 1] it begins\n[ 2] it goes on\n", "no line has figures by such names"),
+        ("[ 1] it begins\n[ 2] it goes on\n", "no line has figures with such names"),
     ],
 )  # fmt: skip
 def test_what_is_no_history_is_refused_with_what_was_seen(text, said):
