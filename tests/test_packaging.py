@@ -105,6 +105,7 @@ def test_a_spoilt_member_of_the_served_wheel_would_be_noticed_by_pip():
 def test_images_get_every_package_of_the_server():
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) <= taken
+    assert {"pyproject.toml", "LICENSE"} <= taken, "the service writes the client's wheel from them"
 
 
 def test_a_client_needs_no_server_and_no_keras():

@@ -1,6 +1,6 @@
-"""The HTTP connection of a client: repeats requests where that is safe, raises one of two exceptions on failure.
+"""The HTTP connection of a client. It repeats requests that are safe to repeat, and raises one of two exceptions.
 
-It is written once, as coroutines; the wire below them (`heldout/client/wires.py`) blocks or waits.
+It is written once, as coroutines. The wire below them (`heldout/client/wires.py`) blocks or awaits.
 """
 
 import base64
@@ -26,16 +26,16 @@ from heldout.errors import FieldError
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
-# A service that has never answered is probably not there; one that has answered may be restarting.
+# A service that has never answered is probably not running; one that has answered may be restarting.
 FIRST_RETRY_FOR_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 UPLOAD_TIMEOUT_S = 600.0
-# A stream of events in which nothing happens sends a comment every 15 seconds.
+# An idle stream of events sends a comment every 15 seconds.
 STREAM_TIMEOUT_S = 45.0
 EVENT_STREAM = "text/event-stream"
 CHUNK_BYTES = 1024 * 1024
-# Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
+# Extensions of a request: its body can be sent only once; the request may be repeated.
 ONE_TIME_BODY = "heldout.one_time_body"
 REPEATABLE = "heldout.repeatable"
 
@@ -49,21 +49,23 @@ def _is_address(url: str) -> bool:
 
 
 class Connection:
-    """One service and one key, as seen by HTTP. It may be shared by threads.
+    """One service and one key, over HTTP. Threads may share it.
 
     Args:
         url, api_key, patience_s: as for `heldout.client.client.Client`.
-        is_blocking: whether its coroutines run to their end in one step, or wait for an event loop.
+        is_blocking: whether its coroutines run to the end in one step, or wait for an event loop.
         transport: how requests travel; for tests.
     Raises:
-        NoService: if the address or the key cannot be one.
+        NoService: if the address or the key is malformed.
     """
 
     def __init__(self, url: str, api_key: str, patience_s: float, *, is_blocking: bool, transport: Any = None) -> None:
         if not _is_address(url):
-            raise NoService(f"{url!r} is not an address of a service, such as http://127.0.0.1:8000.")
+            raise NoService(f"Received the address {url!r}; expected one such as http://127.0.0.1:8000.")
         if not (api_key.isascii() and api_key.isprintable()):
-            raise NoService("The API key holds characters that no key has. Copy it again, as `ho_<id>_<secret>`.")
+            raise NoService(
+                "The API key contains characters that no key has. Copy it again: it looks like `ho_<id>_<secret>`."
+            )
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._answered = False
@@ -73,7 +75,7 @@ class Connection:
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
-            # Certificates take a while to load. A proxy is never asked for an address of this machine.
+            # Certificates take a while to load. Requests to this machine never go through a proxy.
             verify=secure,
             trust_env=secure or not is_loopback(url),
         )
@@ -85,18 +87,18 @@ class Connection:
         await self._wire.close()
 
     async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """The whole answer of a request that succeeded. Options: params, body, form, headers, timeout_s, repeatable.
+        """Send a request and return its complete answer. Options: those of `_request`.
 
-        GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
-        nothing was received by the service or nothing was changed by it.
+        GET requests and `repeatable` ones are sent again after any failure of the connection. Others are sent again
+        only if the service has received nothing or changed nothing.
         """
         return await self._answer(self._request(method, path, **options), whole=True)
 
     async def follow(self, path: str, *, after: int | None) -> AsyncGenerator[bytes]:
-        """The data of each server-sent event at a path, after the event `after`, or else from now on.
+        """Yield the data of each server-sent event at a path, starting after the event `after`, or with the next one.
 
-        Where the stream ends, the client connects again and continues after the last event, until the service says
-        that nothing will come any more.
+        When the stream breaks off, the client connects again and continues after the last event, until the service
+        says that there will be no more events.
         """
         params = {"after": "latest" if after is None else after}
         headers = {"Accept": EVENT_STREAM}
@@ -107,7 +109,7 @@ class Connection:
                 if response.status_code == 204:
                     return
                 if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
-                    raise NoService(f"What answers at {self.url} sends no events. Is it a Heldout service?")
+                    raise NoService(f"The server at {self.url} sends no events. Is it a Heldout service?")
                 async for event in read_events(self._wire.iterate_chunks(response)):
                     if event.id is not None:
                         headers["Last-Event-ID"] = event.id
@@ -120,7 +122,7 @@ class Connection:
             await self._wire.pause(FIRST_PAUSE_S)
 
     async def download(self, path: str, to: Path) -> int:
-        """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""
+        """Write the content of a path to a file, whole or not at all; returns its size in bytes."""
         response = await self._answer(self._request("GET", path), whole=False)
         size = 0
         try:
@@ -143,7 +145,7 @@ class Connection:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """Send a file with its SHA-256; again from its beginning after a failure of the connection."""
+        """Send a file with its SHA-256. If the connection fails, send it again from the beginning."""
         digest = hashlib.sha256()
         with file.open("rb") as opened:
             while chunk := opened.read(CHUNK_BYTES):
@@ -171,14 +173,14 @@ class Connection:
         method: str = "PUT",
         params: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """Send chunks, without repeats: an iterator can be read only once."""
+        """Send chunks once: an iterator cannot be read again."""
         request = self._wire.build_request(
             method,
             path,
             params=params,
             content=self._wire.make_body(chunks),
             headers={"Content-Type": "application/octet-stream", **(headers or {})},
-            # The service answers once everything is in its blob store.
+            # The service answers after it has stored everything.
             timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: False, ONE_TIME_BODY: True},
         )
@@ -196,7 +198,12 @@ class Connection:
         timeout_s: float = TIMEOUT_S,
         repeatable: bool = False,
     ) -> httpx2.Request:
-        """form: texts, and files as their name and content, several of one field as a list."""
+        """Build a request.
+
+        Args:
+            form: texts, and files as (name, content) or a list of these.
+            repeatable: whether the request may be sent again after any failure of the connection.
+        """
         everything = dict(headers or {})
         if body is not None:
             everything["Content-Type"] = "application/json"
@@ -218,7 +225,11 @@ class Connection:
         )
 
     async def _answer(self, request: httpx2.Request, *, whole: bool) -> httpx2.Response:
-        """The answer, its body read if it is wanted whole, after as many repeats as are safe and worthwhile."""
+        """Send a request, repeat it as long as that is safe and patience lasts, and return the answer.
+
+        Args:
+            whole: read the body, too.
+        """
         started, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
             failure: Exception
@@ -256,7 +267,7 @@ def _read_chunks(file: Path) -> Iterator[bytes]:
 
 
 def _build_problem(response: httpx2.Response) -> ApiProblem:
-    """The problem document of an answer; one in its stead where a proxy or another program answered."""
+    """Read the problem of an answer; make one if a proxy or another program has answered."""
     document: Any = None
     with suppress(ValueError):
         document = response.json()
@@ -277,7 +288,7 @@ def _build_problem(response: httpx2.Response) -> ApiProblem:
 
 
 def _get_retry_after(response: httpx2.Response) -> float | None:
-    """Seconds after which the same request may be sent again, where the service says so: it has changed nothing."""
+    """Return after how many seconds the request may be sent again, if the service says so; it changed nothing then."""
     if response.status_code not in {409, 429, 503}:
         return None
     try:
@@ -288,8 +299,8 @@ def _get_retry_after(response: httpx2.Response) -> float | None:
 
 @contextmanager
 def _write_atomically(to: Path) -> Iterator[BinaryIO]:
-    """A file beside `to` that takes its place when the block ends well, and vanishes otherwise."""
-    if to.exists() and not to.is_file():  # a pipe or a device is written to, never replaced
+    """Open a temporary file that replaces `to` if the block succeeds, and is deleted otherwise."""
+    if to.exists() and not to.is_file():  # a pipe or a device is written to and not replaced
         with to.open("wb") as file:
             yield file
         return

@@ -1,4 +1,4 @@
-"""What a client raises: a class for each error code, and one where no service answers."""
+"""The exceptions of a client: a class for each error code, and one for a service that does not answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from heldout.errors import FieldError, HeldoutError
 class ApiProblem(Exception):
     """The service refused a request or could not carry it out; the message says why and what to do.
 
-    Each is also of the class that `heldout.errors` has for its code: `except JobNotFound` works on a client's errors.
+    Each problem is also an instance of the class that `heldout.errors` has for its code, so `except JobNotFound` works.
 
     `code` is stable (see the reference of error codes); `errors` names the refused fields of the body.
     """
@@ -31,7 +31,7 @@ class ApiProblem(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.document = dict(document or {"code": code, "status": status, "title": title, "detail": detail})
-        # What `heldout.errors` gives each of its classes.
+        # Attributes of every class in `heldout.errors`.
         self.headers: dict[str, str] = {}
         self.request = self.document.get("request")
         self.choices = tuple(self.document.get("choices") or ())
@@ -45,12 +45,12 @@ class NoService(Exception):
 
 
 def _make_classes() -> dict[tuple[str, int], type[ApiProblem]]:
-    """By code and status: an ApiProblem that is of the class of `heldout.errors` too."""
+    """Derive from ApiProblem and each class of `heldout.errors`, by code and status."""
     known = [kind for kind in vars(expected).values() if isinstance(kind, type) and issubclass(kind, HeldoutError)]
     kinds = [kind for kind in known if kind is not HeldoutError]
     own = {"__init__": ApiProblem.__init__, "__module__": __name__}
     classes: dict[tuple[str, int], type[ApiProblem]] = {}
-    # Several classes share a code where the service says more than the code does: the one with its name stands for it.
+    # Several classes may share a code; the class named after the code comes first and represents it.
     for kind in sorted(kinds, key=lambda kind: kind.__name__ != "".join(map(str.title, kind.code.split("_")))):
         classes.setdefault((kind.code, kind.status), type(kind.__name__, (ApiProblem, kind), own))
     return classes
@@ -67,10 +67,10 @@ def make_problem(
     errors: Sequence[FieldError] = (),
     document: Mapping[str, Any] | None = None,
 ) -> ApiProblem:
-    """The problem as the class of its code; a plain ApiProblem where this release does not know the code."""
+    """Make a problem of the class of its code; a plain ApiProblem if this release does not know the code."""
     return _CLASSES.get((code, status), ApiProblem)(code, status, title, detail, errors, document)
 
 
 def convert_error(error: HeldoutError) -> ApiProblem:
-    """What the service would answer, found out without asking it."""
+    """Make the problem that the service would answer, without asking it."""
     return make_problem(error.code, error.status, error.title, error.detail, error.errors)

@@ -1,6 +1,6 @@
-"""What other libraries hold, as what JSON can carry: Keras' histories, pandas' frames, numpy's arrays.
+"""Converts values of other libraries to JSON: Keras' histories, pandas' frames, numpy's arrays.
 
-None of them is imported to look at a value: whoever has such a value has imported it.
+It imports none of these libraries to recognize a value: a program that has such a value has imported its library.
 """
 
 import io
@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-# A larger file is packed, or it might be larger than the service takes.
+# A larger file is compressed, because the service might refuse it for its size.
 MAX_PLAIN_BYTES = 48 * 1024**2
 
 
 def simplify_history(history: Any) -> Any:
-    """A history as lists, dictionaries, numbers and text.
+    """Convert a history to lists, dictionaries, numbers and text.
 
     Args:
-        history: Keras' `History`, a pandas frame with a row for each epoch, or what holds curves already.
+        history: Keras' `History`, a pandas frame with a row for each epoch, or curves in any plain form.
     """
     if not isinstance(history, Mapping) and isinstance(getattr(history, "history", None), Mapping):
         history = history.history
@@ -26,20 +26,20 @@ def simplify_history(history: Any) -> Any:
 
 
 def has_arrays(predictions: Mapping[str, Any]) -> bool:
-    """Whether anything in `{split: {what: values}}` is an array."""
+    """Tell whether any value in `{split: {what: values}}` is an array."""
     parts = [part for part in predictions.values() if isinstance(part, Mapping)]
     return any(hasattr(values, "dtype") for part in parts for values in part.values())
 
 
 def pack_npz(predictions: Mapping[str, Any]) -> bytes:
-    """`{split: {what: array}}` as an `.npz` with arrays such as `test_labels`."""
+    """Write `{split: {what: array}}` as an `.npz` with arrays such as `test_labels`."""
     import numpy as np
 
     arrays = {
         f"{split}_{what}": np.asarray(values) for split, part in predictions.items() for what, values in part.items()
     }
     file = io.BytesIO()
-    # The service reads no more values of a packed file than its bytes are worth, and of a plain one all.
+    # The service limits how far a compressed file may expand; a plain one has no such limit.
     save = np.savez if sum(array.nbytes for array in arrays.values()) <= MAX_PLAIN_BYTES else np.savez_compressed
     save(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -55,5 +55,5 @@ def _simplify(value: Any) -> Any:
     if hasattr(value, "numpy"):
         return _simplify(value.numpy())
     if isinstance(value, float) and not isfinite(value):
-        return None  # JSON has no such numbers, and the service takes null for one
+        return None  # JSON has no such numbers; the service reads null as one
     return value

@@ -1,4 +1,4 @@
-"""Where the service is and with which key it is asked: from the environment, or from the files of `heldout up`."""
+"""Finds the service and a key for it: in the environment, or in the files of `heldout up`."""
 
 import json
 import os
@@ -23,13 +23,13 @@ class ServiceAddress:
 
 
 def locate(home: Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceAddress:
-    """The service of `home` if that is given; else that of HELDOUT_URL and HELDOUT_API_KEY; else that of HELDOUT_HOME.
+    """Find the service of `home`; without it, that of HELDOUT_URL and HELDOUT_API_KEY; else that of HELDOUT_HOME.
 
-    A `home` that is named on the command line comes first: it says more clearly what is meant than the environment.
-    An address without a key is completed from the files only if it is this machine's, so that a key stays at home.
+    A `home` given on the command line wins, because it is more explicit than the environment. An address without a
+    key gets the key from the files only if it is on this machine, so that the key is never sent elsewhere.
 
     Raises:
-        NoService: if no service runs there; its text says what to do.
+        NoService: if no service runs there; its message says what to do.
     """
     environment = os.environ if environment is None else environment
     url, key = environment.get("HELDOUT_URL"), environment.get("HELDOUT_API_KEY")
@@ -52,7 +52,7 @@ def is_loopback(url: str) -> bool:
 
 
 def read_service_file(home: Path) -> tuple[str, int] | None:
-    """`url` and `pid` of `service.json`; None if it is not there or not (yet) whole."""
+    """Read `url` and `pid` from `service.json`; None if it is missing or incomplete."""
     try:
         service = json.loads((home / "service.json").read_text(encoding="utf-8"))
         return str(service["url"]), int(service["pid"])
@@ -61,7 +61,7 @@ def read_service_file(home: Path) -> tuple[str, int] | None:
 
 
 def read_key_file(home: Path) -> str | None:
-    """The key in `api-key`; None if it cannot be read."""
+    """Read the key in `api-key`; None if it cannot be read."""
     try:
         return (home / "api-key").read_text(encoding="ascii").strip() or None
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def _read_url(home: Path) -> str:
 def _read_key(home: Path) -> str:
     key = read_key_file(home)
     if key is None:
-        raise NoService(f"{home / 'api-key'} holds no key that this user may read. Set HELDOUT_API_KEY.")
+        raise NoService(f"{home / 'api-key'} has no key that this user can read. Set HELDOUT_API_KEY.")
     return key
 
 
@@ -93,7 +93,7 @@ def _is_alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # another user's
+        pass  # it is another user's
     return True
 
 
@@ -102,5 +102,5 @@ def _expand_folder(folder: str) -> Path:
         return Path(folder).expanduser()
     except RuntimeError:  # neither HOME nor an entry in passwd
         raise NoService(
-            f"This user has no home folder for {folder}. Set HELDOUT_HOME, or HELDOUT_URL and a key."
+            f"This user has no home folder for {folder}. Set HELDOUT_HOME, or HELDOUT_URL and HELDOUT_API_KEY."
         ) from None

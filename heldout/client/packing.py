@@ -1,4 +1,4 @@
-"""Folders and archives as one tar, made while they are read: nothing is written to disk or whole in memory."""
+"""Packs folders and archives into one tar while they are read. Nothing is written to disk or kept whole in memory."""
 
 import io
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 CHUNK_BYTES = 1024 * 1024
-# What begins with a dot and nobody misses.
+# Hidden names that systems and tools leave behind.
 LEFT_BEHIND = ("._", ".DS_Store", ".git", ".ipynb_checkpoints")
-# What `zipfile` and `tarfile` raise on members that are encrypted or damaged.
+# Errors of `zipfile` and `tarfile` for encrypted or damaged members.
 READ_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
-_ENCRYPTED = 0x1  # a flag of a zip's member
+_ENCRYPTED = 0x1  # flag of a member of a zip
 
 
 class NothingToPack(ValueError):
-    """The folder has no files, or the paths cannot go up together."""
+    """The folder has no files, or the paths cannot be combined in one upload."""
 
 
 class _Member(NamedTuple):
-    """A file of the archive that is made, or a folder, which has nothing to open."""
+    """A file of the new archive, or a folder, which has nothing to open."""
 
     name: str
     size: int
@@ -34,14 +34,14 @@ class _Member(NamedTuple):
 
 
 def list_files(folder: Path) -> list[tuple[str, int]]:
-    """Every file below the folder, as its path relative to it with `/`, and its size; in the order of their names.
+    """List every file below the folder by name: its relative path with `/`, and its size.
 
-    A folder without files is an entry too, with a `/` at its end and the size 0. What begins with a dot is passed over.
-    Links are followed to files and folders, except to a folder that the link lies in.
+    A folder without files is an entry too, with a trailing `/` and the size 0. Hidden files and folders are skipped.
+    Links to files and folders are followed, except to a folder that contains the link.
 
     Raises:
-        NothingToPack: if there is none.
-        OSError: if the folder cannot be read, or a link leads nowhere.
+        NothingToPack: if there is no file.
+        OSError: if the folder cannot be read, or a link is broken.
     """
     found = sorted(_iterate_files_below(folder, "", (folder.resolve(),)))
     if all(name.endswith("/") for name, _ in found):
@@ -60,15 +60,13 @@ def _iterate_files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> 
             if not path.is_symlink() or path.resolve() not in above:
                 yield from _iterate_files_below(path, f"{name}/", (*above, path.resolve()))
         elif path.is_file() or path.is_symlink():
-            yield name, path.stat().st_size  # raises where a link leads nowhere
+            yield name, path.stat().st_size  # raises if a link is broken
     if is_empty and prefix:
         yield prefix, 0
 
 
 def list_hidden(folder: Path) -> list[str]:
-    """What `list_files` passes over below the folder as its name begins with a dot, but for what systems leave
-    behind.
-    """
+    """List the hidden files and folders that `list_files` skips, except those that systems and tools leave behind."""
     found = []
     for above, folders, files in os.walk(folder):
         hidden = [name for name in (*folders, *files) if name.startswith(".") and not name.startswith(LEFT_BEHIND)]
@@ -78,33 +76,33 @@ def list_hidden(folder: Path) -> list[str]:
 
 
 def pack_folder(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
-    """The tar archive of these files, in pieces of about a megabyte.
+    """Yield the tar archive of these files in chunks of about a megabyte.
 
     Raises:
-        OSError: if a file cannot be read, or has become shorter since it was listed.
+        OSError: if a file cannot be read, or has shrunk since it was listed.
     """
     return _write_tar(_read_folder_members(folder, "", files))
 
 
 def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
-    """One tar archive of several folders and archives, each in a folder with its name, or of several Parquet files.
+    """Yield one tar archive of several folders and archives, each in a folder of its name, or of several Parquet files.
 
-    Nothing of it has to fit on the disk or in memory.
+    It never has to fit on the disk or in memory.
 
     Raises, before anything is yielded, unless a file changes meanwhile or a member is damaged:
-        NothingToPack: if two paths have one name, one is neither a folder, zip, tar nor, like all, a Parquet file, or
-            an archive is damaged, encrypted, or holds links.
-        OSError: if one cannot be read.
+        NothingToPack: if two paths have the same name; if a path is neither a folder, a zip nor a tar, and not all are
+            Parquet files; or if an archive is damaged, encrypted, or contains links.
+        OSError: if a path cannot be read.
     """
     stems = [_strip_extensions(path) for path in paths]
     twin = next((path for number, path in enumerate(paths) if stems[number] in stems[:number]), None)
     if twin is not None:
         raise NothingToPack(
-            f"Two paths are called {_strip_extensions(twin)}. Rename one: each becomes a folder of that name."
+            f"Two paths have the name {_strip_extensions(twin)}. Rename one: each becomes a folder of its name."
         )
     are_tables = [path.suffix.lower() == ".parquet" for path in paths]
     if any(are_tables) and not all(are_tables):
-        raise NothingToPack("Parquet files go up together with Parquet files only.")
+        raise NothingToPack("Parquet files can be uploaded together only with other Parquet files.")
     openers = [_choose_opener(path) for path in paths]
     return _write_tar(
         member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _strip_extensions(path))
@@ -112,11 +110,11 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def prepare_upload(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
-    """What is uploaded for these paths: a file as it is, or chunks of a tar; and its size in bytes where it is known.
+    """Prepare the upload of these paths: a file as it is, or chunks of a tar; and its size in bytes, if known.
 
     Raises:
-        NothingToPack: as `list_files` and `pack_together`.
-        OSError: if one cannot be read.
+        NothingToPack: as `list_files` and `pack_together` do.
+        OSError: if a path cannot be read.
     """
     if len(paths) > 1:
         return pack_together(paths), None
@@ -129,7 +127,7 @@ def prepare_upload(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int |
 
 
 def derive_name(path: Path) -> str:
-    """The path's last part without its extensions; characters that no name may have became hyphens."""
+    """Derive a name from the last part of the path, without extensions. Invalid characters become hyphens."""
     stem = path.resolve().name.partition(".")[0].lower()
     return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in stem).strip("-_")
 
@@ -140,7 +138,7 @@ def _strip_extensions(path: Path) -> str:
 
 def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     if path.is_dir():
-        list_files(path)  # raises here what it would raise later
+        list_files(path)  # raises now what it would raise later
         return lambda path, stem: _read_folder_members(path, f"{stem}/", list_files(path))
     path.open("rb").close()
     if path.suffix.lower() == ".parquet":
@@ -148,12 +146,12 @@ def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     reader = _find_reader(path)
     if reader is not None:
         try:
-            for _ in reader(path, ""):  # raises here what it would raise later
+            for _ in reader(path, ""):  # raises now what it would raise later
                 pass
         except READ_ERRORS as error:
             raise NothingToPack(f"{path} is damaged: {error}") from None
         return reader
-    raise NothingToPack(f"{path} is no folder, zip or tar. Several paths go up together only if each is one.")
+    raise NothingToPack(f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is.")
 
 
 def _find_reader(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
@@ -201,8 +199,8 @@ def _itself(file: IO[bytes]) -> IO[bytes]:
 
 
 def _compute_tar_bytes(files: Iterable[tuple[str, int]]) -> int:
-    """The size of the tar of a folder: each member has a header, and begins a new block."""
-    total = 2 * tarfile.BLOCKSIZE  # its end
+    """Compute the size of the tar of a folder: each member has a header and starts a new block."""
+    total = 2 * tarfile.BLOCKSIZE  # the end mark
     for name, size in files:
         header = tarfile.TarInfo(name.rstrip("/"))
         header.size = size

@@ -1,4 +1,4 @@
-"""Server-sent events, as a client reads them from the bytes of a stream."""
+"""Reads server-sent events from the bytes of a stream."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event. A stream may send an id without data: where a client that comes back continues."""
+    """One event. An id without data only tells a client where to continue after it connects again."""
 
     id: str | None
     data: bytes
 
 
 async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
-    """The events of a stream, without its comments. An event that the stream breaks off is left out."""
+    """Yield the events of a stream without its comments. An event that is cut off is left out."""
     id_: str | None = None
     data: list[bytes] = []
     async for line in _iterate_lines(chunks):
@@ -29,7 +29,7 @@ async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentE
 
 
 async def _iterate_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Whole lines, split at line feeds alone: data may hold the other characters at which Python splits text."""
+    """Yield complete lines, split only at line feeds: data may contain other characters at which Python splits text."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

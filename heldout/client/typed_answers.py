@@ -1,4 +1,4 @@
-"""Answers of the service as typed views: single ones, lists page after page, and streams."""
+"""Turns answers of the service into typed views: single ones, paged lists, and streams."""
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from heldout.views.study import StudyView
 
 LONG_POLL_S = 60
-PAGE = 200  # items of a list that are asked for at once
+PAGE = 200  # items of a list in one request
 
 Answer = TypeVar("Answer", bound=View)
 Seen = TypeVar("Seen", "JobView", "StudyView")
 
 
 class TypedAnswers:
-    """What a connection answers, as views.
+    """Reads views from a connection.
 
     Raises:
-        NoService: from every method, if nothing answers, or something that this version does not understand.
+        NoService: from every method, if nothing answers, or if the answer is not one that this version understands.
         ApiProblem: from every method, if the service answers with a problem.
     """
 
@@ -38,7 +38,7 @@ class TypedAnswers:
         self._connection = connection
 
     async def read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
-        """The answer to a request, as this view; the options are those of `Connection.send`."""
+        """Send a request and read the answer as this view; the options are those of `Connection.send`."""
         return self.parsed(view, (await self._connection.send(method, path, **options)).content)
 
     async def pages(
@@ -50,7 +50,7 @@ class TypedAnswers:
         after: str | int | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[Answer]:
-        """The items of a list, page after page as they are needed."""
+        """Yield the items of a list; pages are fetched as they are needed."""
         limit = ("limit", str(page_size or PAGE))
         while True:
             start = [] if after is None else [("after", str(after))]
@@ -67,9 +67,9 @@ class TypedAnswers:
                 yield self.parsed(view, data)
 
     async def once_changed(self, view: type[Seen], path: str, version: int | None, wait_s: int) -> Seen | None:
-        """A subject as soon as its version differs from `version`, or None if it is the same after `wait_s`.
+        """Wait until the version of a subject differs from `version`; None if it does not within `wait_s`.
 
-        Without a version: the subject when it has ended, or as it is after `wait_s` (0–60).
+        Without a version: wait until the subject has ended, at most `wait_s` (0–60).
         """
         headers = {} if version is None else {"If-None-Match": f'"{version}"'}
         response = await self._connection.send(
@@ -78,7 +78,7 @@ class TypedAnswers:
         return None if response.status_code == 304 else self.parsed(view, response.content)
 
     async def each_change(self, view: type[Seen], path: str, wait_s: int) -> AsyncIterator[Seen]:
-        """A subject now and after each change, until it has ended."""
+        """Yield a subject now and after each change, until it has ended."""
         seen = await self.read(view, "GET", path)
         yield seen
         while not seen.has_ended:
@@ -88,22 +88,23 @@ class TypedAnswers:
                 yield seen
 
     def parsed(self, view: type[Answer], content: bytes) -> Answer:
-        """What was answered. Fields that this version does not know are kept: the service may be newer."""
+        """Parse an answer. Fields that this version does not know are kept, because the service may be newer."""
         try:
             return view.model_validate_json(content, extra="allow")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if not first["loc"]:
-                raise NoService(f"What answers at {self._connection.url} is not a Heldout service.") from None
+                raise NoService(f"The server at {self._connection.url} is not a Heldout service.") from None
             where = ".".join(map(str, first["loc"]))
             raise NoService(
-                f"What answers at {self._connection.url} is not a service that heldout {__version__} understands "
-                f"({where}: {first['msg']}). Use the client of the service's own release."
+                f"The service at {self._connection.url} gave an answer that heldout {__version__} does not understand "
+                f"({where}: {first['msg']}). Install the client of the service's own release from "
+                f"{self._connection.url}/client/."
             ) from None
 
 
 def make_idempotency_header(key: str | None) -> dict[str, str]:
-    """The header of a request that makes something at most once. A key is drawn where none is given.
+    """Make the header of a request that creates something at most once. Without a key, a random one is used.
 
     Raises:
         ValueError: if the key is not 1 to 255 printable ASCII characters.
@@ -115,7 +116,7 @@ def make_idempotency_header(key: str | None) -> dict[str, str]:
 
 
 def quote_segment(text: str, missing: HeldoutError) -> str:
-    """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
+    """Quote one segment of a path. Raises the problem `missing` if the text is no id but would name another route."""
     if "/" in text or not text.strip("."):
         raise convert_error(missing)
     return quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What sends requests and waits: by blocking calls, or in an event loop. All else of a connection is above it."""
+"""Sends requests and waits, by blocking calls or in an event loop. The rest of a connection is built on this."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import httpx2
 
 
 class Wire(Protocol):
-    """One pool of connections. Its coroutines raise what httpx2 raises."""
+    """A pool of connections. Its coroutines raise the errors of httpx2."""
 
     def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request: ...
 
     def make_body(self, chunks: Iterable[bytes]) -> Any:
-        """Chunks in the form in which a request takes them."""
+        """Convert chunks to the form that a request takes."""
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer, whose body has not been read yet."""
+        """Send a request. The body of the answer is not read yet."""
 
     async def read(self, response: httpx2.Response) -> None: ...
 
@@ -32,7 +32,7 @@ class Wire(Protocol):
 
 
 class BlockingWire:
-    """Its coroutines end in one step."""
+    """A wire whose coroutines run to the end in one step."""
 
     def __init__(self, **options: Any) -> None:
         self._http = httpx2.Client(**options)
@@ -64,7 +64,7 @@ class BlockingWire:
 
 
 class AwaitingWire:
-    """Its coroutines wait in the event loop of asyncio in which they are awaited."""
+    """A wire whose coroutines wait in the event loop of asyncio."""
 
     def __init__(self, **options: Any) -> None:
         self._http = httpx2.AsyncClient(**options)
@@ -89,7 +89,7 @@ class AwaitingWire:
         await response.aclose()
 
     async def pause(self, seconds: float) -> None:
-        import asyncio  # a blocking client needs none of it, and it takes a while to load
+        import asyncio  # it takes a while to load, and a blocking client does not need it
 
         await asyncio.sleep(seconds)
 
@@ -98,6 +98,6 @@ class AwaitingWire:
 
 
 async def _iterate_one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Chunks of a file, each read in the event loop: a megabyte takes no longer than its other steps."""
+    """Yield chunks of a file. Each is read in the event loop: a megabyte takes no longer than other steps there."""
     for chunk in chunks:
         yield chunk

@@ -444,7 +444,7 @@ def test_another_program_at_the_address_is_recognised(answer):
 
 def test_a_job_that_this_release_cannot_read_is_said_with_the_field():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=JOB | {"status": "dreaming"}))
-    with client_on(transport) as client, pytest.raises(NoService, match=r"understands \(status: ") as failure:
+    with client_on(transport) as client, pytest.raises(NoService, match=r"does not understand \(status: ") as failure:
         client.jobs.get("a")
     assert "the service's own release" in str(failure.value)
 

@@ -91,7 +91,7 @@ def test_a_number_that_is_no_process_is_none(tmp_path, pid):
 def test_a_missing_key_is_said(tmp_path):
     write_home(tmp_path)
     (tmp_path / "api-key").unlink()
-    with pytest.raises(NoService, match="api-key holds no key"):
+    with pytest.raises(NoService, match="api-key has no key"):
         locate(tmp_path)
 
 

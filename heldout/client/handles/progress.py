@@ -1,4 +1,4 @@
-"""Bars that show how far something has come, in a terminal or a notebook."""
+"""Progress bars for terminals and notebooks."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from heldout.markup import tag
 
 @contextmanager
 def show_bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar for steps done of how many; nothing where it is not wanted."""
+    """Show a bar for a number of steps, if `shown`."""
     if not shown:
         yield lambda done, of: None
         return
@@ -28,7 +28,7 @@ def show_bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def show_bytes_bar(total: int | None, shown: bool) -> Iterator[Callable[[Iterable[bytes]], Iterable[bytes]]]:
-    """A bar for an upload: what it is given yields the chunks again, and is counted."""
+    """Show a bar for an upload, if `shown`: yields a function that passes chunks through and counts them."""
     if not shown:
         yield iter
         return
@@ -44,7 +44,7 @@ def show_bytes_bar(total: int | None, shown: bool) -> Iterator[Callable[[Iterabl
 
 
 def _count_chunks(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
-    """The chunks, with `show` told how many bytes have been sent. A repeated upload starts again from 0."""
+    """Yield the chunks and pass the number of bytes sent to `show`. A repeated upload starts again from 0."""
     sent = 0
     show(sent)
     for chunk in chunks:
@@ -54,7 +54,7 @@ def _count_chunks(chunks: Iterable[bytes], show: Callable[[int], None]) -> Itera
 
 
 class _NotebookBar:
-    """A line of HTML below the cell, drawn over; it needs no widgets."""
+    """A line of HTML below the cell that is drawn again and again; it needs no widgets."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -78,7 +78,7 @@ class _NotebookBar:
 
 
 def _is_notebook() -> bool:
-    """Whether this is a kernel of Jupyter. Nothing is imported: whoever runs in one has it."""
+    """Tell whether this is a Jupyter kernel. Nothing is imported: a kernel has imported IPython."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
