@@ -108,7 +108,7 @@ def read_markdown(source: str) -> Iterator[Passage]:
 
 def _say_inline(token: object) -> str:
     kind, content = getattr(token, "type", ""), getattr(token, "content", "")
-    return {"text": content, "code_inline": "x", "softbreak": " ", "hardbreak": " "}.get(kind, "")
+    return {"text": content, "code_inline": "X", "softbreak": " ", "hardbreak": " "}.get(kind, "")
 
 
 def read_python(source: str, *, texts: bool = True) -> Iterator[Passage]:
@@ -136,12 +136,13 @@ def _read_comments(source: str) -> Iterator[Passage]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT:
             continue
-        if token.start[0] != previous + 1:
+        # Comments at the ends of successive lines are separate; whole lines of comments are one.
+        if token.start[0] != previous + 1 or token.line[: token.start[1]].strip():
             if block:
                 yield Passage(start, " ".join(block))
             block, start = [], token.start[0]
         block.append(token.string.lstrip("#: "))
-        previous = token.start[0]
+        previous = -1 if token.line[: token.start[1]].strip() else token.start[0]
     if block:
         yield Passage(start, " ".join(block))
 
@@ -160,8 +161,11 @@ def read_typescript(source: str) -> Iterator[Passage]:
 
 def split_sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text; list items and the entries of a docstring's sections are separate sentences."""
-    for paragraph in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |[\w.*, ]+: )", re.sub(r"`[^`]*`", "x", text)):
-        yield from re.split(r"(?<=[.!?:])[\"”)]?\s+(?=[A-Z\"(]|x\b)", " ".join(paragraph.split()))
+    for paragraph in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |[\w.*, ]+: )", re.sub(r"`[^`]*`", "X", text)):
+        # Field names begin sentences in lower case; "e.g." and "i.e." end none.
+        yield from re.split(
+            r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[\"”)]?\s+|(?<=:)\s+(?=[A-Z\"(])", " ".join(paragraph.split())
+        )
 
 
 def check_passages(path: str, passages: list[Passage]) -> Iterator[Finding]:
@@ -172,7 +176,10 @@ def check_passages(path: str, passages: list[Passage]) -> Iterator[Finding]:
         starts.append(len(text))
         text += "\n" + re.sub(r"`[^`]*`", "x", passage.text.strip()) + "\n"
         for sentence in split_sentences(passage.text):
-            if (words := len(sentence.split())) > MAX_SENTENCE_WORDS:
+            # Lists of names have no articles; sentences of this length do.
+            if (words := len(sentence.split())) > MAX_SENTENCE_WORDS and re.search(
+                r"\b(?:the|an?|of|is|are)\b", sentence
+            ):
                 yield Finding(path, passage.line, f"A sentence has {words} words: split it. {sentence[:80]}…")
         if path.endswith(".md") and (words := len(passage.text.split())) > MAX_PARAGRAPH_WORDS:
             yield Finding(path, passage.line, f"A paragraph has {words} words: split it. {passage.text[:80]}…")

@@ -11,9 +11,9 @@ from models.store.claims import Claimed
 from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
 
-# How often an idle worker looks for news: most of the time that a job waits for a free worker.
+# How often an idle worker checks for changes, which is most of the time that a job waits for a free worker.
 POLL_INTERVAL_S = 0.1
-# How often it asks for jobs where nothing was written: some become ready by the clock alone.
+# How often it looks for jobs although nothing was written: some become ready with time.
 IDLE_POLL_INTERVAL_S = 1.0
 
 
@@ -37,13 +37,13 @@ def main() -> None:
 
 
 def drive(worker: Worker) -> None:
-    """Claim and run jobs, one a slot, until the worker is stopping and its jobs are settled."""
+    """Claim and run jobs, one per slot, until the worker is stopping and its jobs are settled."""
     free = threading.Semaphore(worker.slots)
     running: set[threading.Thread] = set()
     changes, ask_again_at = worker.database.watch(), 0.0
     while not worker.stopping.is_set():
         if not changes.may_have_changed() and time.monotonic() < ask_again_at:
-            time.sleep(POLL_INTERVAL_S)  # for less than a stop may take, and at half the cost of waiting for an event
+            time.sleep(POLL_INTERVAL_S)  # shorter than a stop may take, and at half the cost of waiting for an event
             continue
         ask_again_at = 0.0
         if not free.acquire(timeout=POLL_INTERVAL_S):

@@ -18,7 +18,7 @@ from heldout.views.study import EnsembleView
 
 @dataclass(frozen=True)
 class AssignedBackbone:
-    """The uploaded network before the blocks: a folder as `worker/training/foreign/backbone.py` fills it."""
+    """The uploaded network before the blocks: a folder filled by `worker/training/foreign/backbone.py`."""
 
     folder: str
     pixels: Pixels
@@ -26,7 +26,7 @@ class AssignedBackbone:
 
 @dataclass(frozen=True)
 class AssignedDataset:
-    """The files of a dataset, as a process finds them. relations, names: None where they are not known."""
+    """The files of a dataset for a process. relations, names: None if unknown."""
 
     folder: str  # in the internal format (analysis/arrays/dataset.py)
     sha256: str = ""
@@ -36,7 +36,7 @@ class AssignedDataset:
 
 @dataclass(frozen=True)
 class AssignedMachine:
-    """What a training may compute with."""
+    """The resources of a training."""
 
     device: Literal["cpu", "gpu"] = "cpu"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
@@ -49,22 +49,22 @@ class AssignedMachine:
 
 @dataclass(frozen=True)
 class AssignedStart:
-    """What a training starts from: files in its scratch folder."""
+    """The files in its scratch folder that a training starts from."""
 
     checkpoint: str | None = None  # to continue from
-    initial: str | None = None  # a model file, whose weights it takes
-    initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
+    initial: str | None = None  # a model file with its initial weights
+    initial_layers: tuple[str, ...] = ()  # the layers that take these weights, by name
     backbone: AssignedBackbone | None = None
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """All that a training process needs. It gets no credentials: it reads arrays and writes to `scratch`."""
+    """Everything that a training process needs. It gets no credentials: it reads arrays and writes to `scratch`."""
 
     job_id: str
     spec: JobSpec  # completed: no default and no seed is left open
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, made and removed by the supervisor
+    scratch: str  # folder of this attempt, created and removed by the supervisor
     machine: AssignedMachine = AssignedMachine()
     start: AssignedStart = AssignedStart()
     for_study: bool = False  # whether a study compares the job with others
@@ -72,12 +72,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class SuspectAssignment:
-    """All that the process needs which finds wrong labels of a dataset. It writes to `scratch`."""
+    """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`."""
 
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, made and removed by the supervisor
+    scratch: str  # folder of this attempt, created and removed by the supervisor
     seed: int
-    threads: int  # networks that are trained at the same time
+    threads: int  # networks trained at the same time
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class AssignedModel:
 
 @dataclass(frozen=True)
 class EvaluateAssignment:
-    """All that the process needs which measures the models of a study. It writes nothing but its log."""
+    """Everything that measuring the models of a study needs. It writes nothing but its log."""
 
     dataset: AssignedDataset
     base: tuple[AssignedModel, ...]  # all of one network
@@ -102,19 +102,19 @@ class EvaluateAssignment:
 
 @dataclass(frozen=True)
 class ExportAssignment:
-    """All that the process needs which writes a model for another runtime. It writes to `scratch`.
+    """Everything that exporting a model for another runtime needs. It writes to `scratch`.
 
-    Several models become one, which gives the mean of their probabilities.
+    Several models become one, which returns the mean of their probabilities.
     """
 
     source_id: str  # the training, or the study whose ensemble it is
     format: ExportFormat
     spec: JobSpec  # of the training, or of one of them: it says what the test images are
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, made and removed by the supervisor
+    scratch: str  # folder of this attempt, created and removed by the supervisor
     card: str  # the model card, in Markdown
     models: tuple[str, ...]  # the trainings' `.keras` files, in `scratch`
-    predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none where one is missing
+    predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none if one is missing
 
 
 AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
@@ -125,14 +125,14 @@ AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssi
 
 @dataclass(frozen=True)
 class Alive:
-    """The process runs; a fork that hangs never sends this."""
+    """The process is running; a fork that hangs never sends this."""
 
 
 @dataclass(frozen=True)
 class Started:
     """The network is built; `engine` is the job's `engine` object (device, threads, towers, precision, versions, host).
 
-    split_digests: SHA-256 of each held-out split that is not the dataset's but the job's own.
+    split_digests: SHA-256 of each held-out split that belongs to the job and not to the dataset.
     """
 
     engine: dict[str, Any]
@@ -141,7 +141,7 @@ class Started:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """The first gradient step of this attempt is done."""
+    """The first gradient step of this attempt is complete."""
 
 
 @dataclass(frozen=True)
@@ -155,17 +155,17 @@ class StepsDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """A whole epoch, measured. `values` has the contract's names; a figure that is not finite is None."""
+    """A complete epoch, measured. `values` has the contract's names; a figure that is not finite is None."""
 
     epoch: int
     values: dict[str, float | None]
     checkpoint: str | None  # path of the checkpoint written after it
-    usual_s: float = 0.0  # what an epoch like it takes, measuring included, without what only a first one does
+    usual_s: float = 0.0  # seconds of such an epoch, measuring included, without the work that only the first one has
 
 
 @dataclass(frozen=True)
 class CheckpointWritten:
-    """In the middle of a long epoch all state was written: whole epochs in it, and steps of the next one."""
+    """All state was written in the middle of a long epoch: its complete epochs, and steps of the next one."""
 
     checkpoint: str
     epoch: int
@@ -183,7 +183,7 @@ class Overfits:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that the job's owner should know and that does not end the job."""
+    """A warning for the job's owner that does not end the job."""
 
     message: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -200,11 +200,11 @@ class TrainedFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """The training ended well. `final` says how the kept weights did.
+    """The training succeeded. `final` has the results of the kept weights.
 
-    other_reads: held-out splits on which other weights than the kept ones were measured at the end, each with the epoch
+    other_reads: held-out splits on which weights other than the kept ones were measured at the end, each with the epoch
     of those weights.
-    scores: of a study's job what its kept weights say of each image that validates it.
+    scores: for a job of a study, the answers of its kept weights to each validation image.
     """
 
     final: FinalView
@@ -214,22 +214,22 @@ class Finished:
     scores: Scores | None = None
 
     def get_path(self, name: ArtifactName) -> Path:
-        """Where the file of that name lies."""
+        """Return the path of the file of that name."""
         return next(file.path for file in self.files if file.name is name)
 
 
 @dataclass(frozen=True)
 class SuspectsFound:
-    """The search for wrong labels ended well; what it found is in a file in `scratch`."""
+    """The search for wrong labels succeeded; its result is a file in `scratch`."""
 
     file: str
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Models of a study were measured on test: each of them, and base and winner as ensembles.
+    """Models of a study were measured on test: each model, and base and winner as ensembles.
 
-    gaps: for each job what test shows of its gap; jobs are missing where that could not be measured.
+    gaps: for each job the part of its gap that test shows; jobs are missing if that could not be measured.
     """
 
     tested: TestScores
@@ -239,7 +239,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Exported:
-    """The model was written for another runtime, loaded again there, and gives the same answers.
+    """The model was written for another runtime, loaded there again, and gives the same answers.
 
     file: in `scratch`.
     """
@@ -250,9 +250,9 @@ class Exported:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends.
+    """The answer to Stop: a checkpoint is written (None if nothing was trained), and the process ends.
 
-    model: the kept weights, where the job is cancelled or paused after a whole epoch.
+    model: the kept weights, if the job is cancelled or paused after a complete epoch.
     """
 
     checkpoint: str | None
@@ -263,14 +263,14 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Failed:
-    """The training cannot go on."""
+    """The training cannot continue."""
 
     code: FailureCode
     detail: str
 
     @classmethod
     def of_a_fault(cls, error: BaseException) -> Self:
-        """What an owner reads of a fault of ours; what the error says may name files and quote what was uploaded."""
+        """Describe an internal error to the owner; the error's own text may name files and quote uploads."""
         return cls(
             FailureCode.INTERNAL, f"The worker had an internal error ({type(error).__name__}); its log says where."
         )
@@ -280,7 +280,7 @@ class Failed:
 
 
 class StopCause(StrEnum):
-    """Why an attempt is to stop before its work is done."""
+    """Why an attempt should stop before its work is complete."""
 
     CANCEL = "cancel"  # a client cancels the job; without a whole epoch its process is killed
     PAUSE = "pause"  # a client pauses the job
@@ -290,7 +290,7 @@ class StopCause(StrEnum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop within half a second: a deadline finishes with the complete epochs, other causes write a checkpoint."""
+    """Stop within half a second. A deadline finishes with the complete epochs; other causes write a checkpoint."""
 
     why: StopCause
 

@@ -1,4 +1,4 @@
-"""Derives a version from one that is stored: the same steps as of an upload, from another source."""
+"""Derives a version from a stored one: the same steps as for an upload, from another source."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,10 +32,10 @@ def derive(
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
     Args:
-        content, names, called, sha256, different: the version that is changed, as `read_base` takes it. Where images
-            have no names, the group rule does not count. Pairs that stay are told apart in the new version too.
+        content, names, called, sha256, different: the version to change, as for `read_base`. If images have no names,
+            the group rule does not apply. Pairs that stay keep their mark as different.
     Raises:
-        Rejection: also where the changes would change nothing.
+        Rejection: also if the changes would change nothing.
     """
     base = read_base(content, names, called, sha256, different)
     if not base.is_named:

@@ -1,4 +1,4 @@
-"""The bounds of an ingest, which a rejection names, and folders that are emptied within them."""
+"""The limits of an ingest, which a rejection names, and the removal of its folders."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class IngestLimits:
-    """Bounds of one ingest. The operator sets them, no client does."""
+    """Limits of one ingest, set by the operator and not by clients."""
 
     upload_bytes: int = 2 * GIB
     unpacked_bytes: int = 16 * GIB  # all members of an archive together
@@ -26,7 +26,7 @@ class IngestLimits:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove all that is in a folder."""
+    """Remove everything in a folder."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

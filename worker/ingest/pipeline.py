@@ -34,7 +34,7 @@ from worker.ingest.sources.opening import open_source
 from worker.ingest.sources.stored import BaseVersion
 from worker.ingest.splits import Splits, find_groups, make_splits
 
-Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
+Progress = Callable[[str, int, int], None]  # the stage, images done, images in total
 MAX_NAMES = 20
 
 
@@ -49,9 +49,9 @@ def run(
 ) -> IngestReport:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
-    Then `target` has the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name
-    of each image on a line, and a contact sheet `preview/<class>.png` of each class by its number. The images are never
-    in memory all at once.
+    Then `target` has the four files of the internal format, `audit.json` and `relations.npz`. `members.txt` has the
+    name of each image on a line, and `preview/<class>.png` is a contact sheet of each class by its number. The images
+    are never all in memory at once.
 
     Args:
         base: the version that the images are added to; the group rule does not count if its images have no names.
@@ -77,10 +77,10 @@ def ingest(
     progress: Progress,
     pool: ProcessPool | None,
 ) -> IngestReport:
-    """The same for any source. Raises Rejection; `target` then is empty.
+    """Ingest any source. Raises Rejection; `target` then is empty.
 
-    Args: opening is given a folder for what has to be unpacked; size_bytes is that of what is opened; pool is closed,
-        and made where it is None.
+    Args: opening receives a folder to unpack into; size_bytes is the size of the source; pool is closed at the end, and
+    created if None.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
@@ -135,7 +135,7 @@ def _run(
     copies = find_copies(dataset, seen, pool)
     relations = build_relations(copies, groups)
     if splits.cut and (units := find_units(relations)) is not None:
-        # Only now is it known what belongs together.
+        # Only now is it known which images belong together.
         splits = make_splits(labels, given_splits, spec.splits, units)
         dataset = replace(dataset, splits=splits.indices)
         seen = replace_splits(seen, dataset)
@@ -215,7 +215,7 @@ def _list_left_out(opened: UploadSource, stored: StoredImages) -> list[LeftOut]:
 
 
 def _describe_origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
-    """In words where each split came from; those that a derived version kept come from the one before."""
+    """Say where each split came from; those that a derived version kept come from its predecessor."""
     if stored.derived is None:
         return dict(splits.origin)
     return {split: stored.derived["from"] if origin == "upload" else origin for split, origin in splits.origin.items()}

@@ -1,4 +1,4 @@
-"""Processes that work on tasks in parallel and answer in the tasks' order; if a process dies, its task is named."""
+"""Processes that work on tasks in parallel and return results in order; if a process dies, its task is named."""
 
 import ctypes
 import os
@@ -20,14 +20,14 @@ from worker.ingest.rejection import Rejection, clean_name
 T = TypeVar("T")
 R = TypeVar("R")
 
-TASKS_PER_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
+TASKS_PER_PROCESS = 2  # in progress at once, so that no process waits and memory use stays low
 # A fork starts at once and shares what is imported; the executor makes its threads only after it has forked. Elsewhere
 # than on Linux forks are not safe.
 _CONTEXT: Any = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class _Task(NamedTuple):
-    """A task that was handed to the processes; `slot` is where `mark` writes for it."""
+    """A task that was given to the processes; `slot` is where `mark` writes for it."""
 
     content: Any
     slot: int
@@ -53,11 +53,11 @@ class ProcessPool:
             self._executor.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Iterator[R]:
-        """The results of `function`, a plain function of a module, in the order of `tasks`.
+        """Return the results of `function`, a plain function of a module, in the order of `tasks`.
 
-        The first tasks are under way when this returns. The first failure in the tasks' order is raised, whichever
-        process failed first. `names` are those of a task's parts, for the case that its process dies: `function` says
-        by `mark` which part it begins.
+        The first tasks are in progress when this returns. The first failure in the tasks' order is raised, whichever
+        process failed first. `names` returns the names of a task's parts, in case its process dies: `function` reports
+        with `mark` which part it begins.
 
         Raises:
             Rejection: `crashed` if a process died; and what `function` raises.
@@ -82,13 +82,13 @@ class ProcessPool:
             executor.shutdown()
             raise self._explain_death(function, under_way) from None
         finally:
-            # Those that have begun are waited for: none may still write when the caller goes on.
+            # Wait for the tasks that have begun: none may still write when the caller continues.
             wait([task.future for task in under_way if not task.future.cancel()])
 
     def _hand_out(
         self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
     ) -> None:
-        """Keep as many tasks under way as there are slots."""
+        """Keep as many tasks in progress as there are slots."""
         while len(under_way) < self._slots and (upcoming := next(following, None)):
             number, content = upcoming
             slot = number % self._slots
@@ -96,9 +96,9 @@ class ProcessPool:
             under_way.append(_Task(content, slot, names(content), future))
 
     def _explain_death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
-        """Which task ended its process: each that was under way is tried again, in a process of its own."""
+        """Find the task that ended its process: each task in progress is tried again in a separate process."""
         for task in under_way:
-            # No executor: its locks could not be made any more.
+            # Without an executor: its locks could not be created any more.
             hearing, telling = _CONTEXT.Pipe(duplex=False)
             alone = _CONTEXT.Process(
                 target=_run_alone, args=(telling, self._marks, os.getpid(), function, task.content, task.slot)
@@ -106,7 +106,7 @@ class ProcessPool:
             alone.start()
             telling.close()
             try:
-                rejection = hearing.recv()  # of a failure that its broken process could not tell
+                rejection = hearing.recv()  # of a failure that its broken process could not report
             except EOFError:
                 name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
                 detail = f"Reading {clean_name(name)!r} ended the process that did it. Save it again, or remove it."
@@ -151,7 +151,7 @@ def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:
 def _run_alone(
     telling: Connection, marks: Any, parent: int, function: Callable[[Any], Any], content: Any, slot: int
 ) -> None:
-    """Do one task again in a process for it, and say by which rejection it failed, or None."""
+    """Repeat one task in a separate process, and return the rejection with which it failed, or None."""
     _begin(marks, parent)
     rejection = None
     try:

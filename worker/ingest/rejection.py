@@ -5,20 +5,20 @@ from typing import Any
 
 from heldout.lifecycle.dataset import RETRIED_REJECTIONS, RejectionCode
 
-# Faults of one file, which the others may do without, and how a list of such files says them.
+# Faults that affect a single file, and the words for them in a list of files.
 BROKEN_FILES = {
     RejectionCode.ARCHIVE_DAMAGED: "damaged in the archive",
     RejectionCode.UNSAFE_MEMBER: "links or special files",
     RejectionCode.NAME_NOT_UTF8: "of names that are not UTF-8",
     RejectionCode.MEMBER_TOO_LARGE: "too large as files",
-    RejectionCode.UNREADABLE_MEMBER: "no image, or broken",
-    RejectionCode.UNSUPPORTED_IMAGE: "of a format that is not read",
+    RejectionCode.UNREADABLE_MEMBER: "not an image, or broken",
+    RejectionCode.UNSUPPORTED_IMAGE: "of an unsupported format",
     RejectionCode.ANIMATED_IMAGE: "of several frames",
     RejectionCode.IMAGE_TRUNCATED: "cut off",
     RejectionCode.IMAGE_TOO_LARGE: "of too many pixels",
     RejectionCode.IMAGE_BOMB: "of more data than its pixels need",
 }
-# What to do about some of them; the others are to be saved again.
+# What to do about some of them; files with other faults should be saved again.
 REMEDIES = {
     RejectionCode.ARCHIVE_DAMAGED: "Pack the archive again.",
     RejectionCode.UNSAFE_MEMBER: "Pack the files that links lead to (`tar --dereference --hard-dereference`, `zip` "
@@ -30,9 +30,9 @@ MAX_LISTED_FILES = 50  # of each fault
 
 
 class Rejection(Exception):
-    """No dataset can be made of the upload; its text is shown to the owner.
+    """No dataset can be made from the upload. The text is shown to the owner.
 
-    Args: detail says what was received, what is expected and what to do; member names the file, array or row at fault.
+    detail says what was received, what is expected and what to do; member names the file, array or row at fault.
     """
 
     def __init__(self, code: RejectionCode, detail: str, member: str | None = None) -> None:
@@ -54,11 +54,11 @@ class Rejection(Exception):
 
 
 def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
-    """One rejection for all files that cannot be read: with one its own text, with several a list by what is wrong.
+    """Combine the rejections of unreadable files: one keeps its own text, several become a list by fault.
 
     Args: can_skip is whether `skip_broken` would help.
     """
-    skip = " Or go on without: `skip_broken` (`--skip-broken`)." if can_skip else ""
+    skip = " Or continue without: `skip_broken` (`--skip-broken`)." if can_skip else ""
     first = faults[0]
     if len(faults) == 1:
         return Rejection(first.code, f"{first.detail}{skip}", first.member)
@@ -71,7 +71,7 @@ def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> 
 
 
 def group_by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
-    """The names of the files, by what is wrong with them in words."""
+    """Group the names of the files by fault, in words."""
     found: dict[str, list[str]] = {}
     for fault in faults:
         found.setdefault(BROKEN_FILES[fault.code], []).append(fault.member or "")
@@ -84,12 +84,12 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text without characters that move a cursor, turn text around or cannot be seen."""
+    """Remove characters that move a cursor, reverse text or are invisible."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def clean_name(name: str, longest: int = 200) -> str:
-    """A name as it may be shown: control characters escaped, its middle left out where it is long."""
+    """Return a name that is safe to show: control characters escaped, the middle of a long one left out."""
     shown = escape(name)
     if len(shown) <= longest:
         return shown
@@ -98,7 +98,7 @@ def clean_name(name: str, longest: int = 200) -> str:
 
 
 def format_size(size: int) -> str:
-    """Bytes as people read them: `1.5 GiB`."""
+    """Format bytes for people: `1.5 GiB`."""
     value = float(size)
     for unit in ("bytes", "KiB", "MiB"):
         if value < 1024:

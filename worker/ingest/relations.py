@@ -22,8 +22,8 @@ from worker.ingest.splits import find_groups
 def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
     """The clusters that copies form, and the groups.
 
-    Two images are in one cluster if a chain of copies joins them, each a copy of the next, though the two ends of a
-    chain may differ by more than copies do: who leaves a cluster out whole has no copy left of what remains.
+    Two images are in one cluster if a chain of copies joins them, each a copy of the next. The two ends of a chain may
+    differ by more than copies do, but once a whole cluster is left out, no copy of it remains.
     """
     firsts = _find_first_joined(len(copies.original), copies.near.tolist())
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
@@ -35,7 +35,7 @@ def _find_first_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np
 
     def find_first(row: int) -> int:
         while (before := first_of.get(row, row)) != row:
-            first_of[row] = first_of.get(before, before)  # keeps the next way short
+            first_of[row] = first_of.get(before, before)  # keeps later searches short
             row = before
         return row
 
@@ -57,12 +57,12 @@ def relate(
     group_by: str | None = None,
     pool: ProcessPool | None = None,
 ) -> dict[str, str]:
-    """Write the relations of a stored dataset into the folder `target`; gives the digest of each of its splits.
+    """Write the relations of a stored dataset into the folder `target`, and return the digest of each of its splits.
 
     Args:
         content: the folder of the dataset's files in the internal format.
-        names: a file with the name that each image had in the upload, one a line.
-        group_by: the upload's group rule. The dataset has no groups without both, or where they do not fit together.
+        names: a file with the name that each image had in the upload, one per line.
+        group_by: the upload's group rule. The dataset has no groups without both, or if they do not fit together.
     Raises:
         Rejection: if a process of the scan dies, or one needs more memory than it may use.
     """
@@ -90,5 +90,5 @@ def _read_groups(names: Path | None, group_by: str | None, count: int) -> NDArra
         return None
     try:
         return find_groups(of_images, group_by)
-    except Rejection:  # the names fitted when they were ingested; copies are worth storing without groups too
+    except Rejection:  # the names fitted at ingest; copies are worth storing even without groups
         return None

@@ -1,4 +1,4 @@
-"""What an ingest answers: the dataset as it is stored, where it came from, and the findings of its audit."""
+"""The result of an ingest: the stored dataset, where it came from, and the findings of its audit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from heldout.stored.audit import AuditFinding
 
 @dataclass(frozen=True)
 class IngestReport:
-    """A dataset that was made of an upload.
+    """A dataset that was made from an upload.
 
-    shape is (height, width, channels); range the pixel values that the source can hold; splits has for train,
-    validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels; source
-    says format, members and how the splits came about; size_bytes is that of the four files of the internal
-    format; different are positions of images that somebody has told apart.
+    shape is (height, width, channels), and range the pixel values that the source can hold. splits has for train,
+    validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels. source
+    describes format, members and the origin of the splits. size_bytes is the size of the four files of the internal
+    format. different are positions of images that a user marked as different.
     """
 
     shape: tuple[int, int, int]

@@ -66,7 +66,7 @@ def find_groups(names: Sequence[str], pattern: str | None, limit_s: float = GROU
 
 @contextmanager
 def _stop_after(limit_s: float, pattern: str) -> Iterator[None]:
-    """Stop matching after a while: some patterns take for ever on one name. Python's matcher heeds signals."""
+    """Stop matching after a while: some patterns take forever on one name. Python's matcher responds to signals."""
 
     def stop(*_: object) -> None:
         raise Rejection(
@@ -90,7 +90,7 @@ def make_splits(
     rule: SplitSpec,
     units: NDArray[np.int64] | None = None,
 ) -> Splits:
-    """The upload's own splits, and cut ones in the place of those that it does not have.
+    """Return the upload's own splits, and cut the ones that it does not have.
 
     Args: labels (images,); given_splits (images,) positions in SPLITS or NO_SPLIT, all of which counts as train; units
         (images,) numbers, equal for images that are cut together.
@@ -103,7 +103,7 @@ def make_splits(
     if not len(train):
         raise Rejection(RejectionCode.TOO_FEW_IMAGES, "The upload has splits, but no train split. Add one.")
     indices = {"train": train}
-    origin = {"train": "upload" if np.any(given_splits >= 0) else "what was not cut off"}
+    origin = {"train": "upload" if np.any(given_splits >= 0) else "images that were not cut off"}
     own = []
     for split, share in (("test", rule.test), ("validation", rule.validation)):
         indices[split] = np.flatnonzero(given_splits == SPLITS.index(split))
@@ -117,7 +117,7 @@ def make_splits(
             raise Rejection(
                 RejectionCode.TOO_FEW_IMAGES,
                 f"With {len(labels)} images the {split} split is empty. Upload more"
-                + (" that are no copies of each other, or choose a finer group rule." if units is not None else "."),
+                + (" that are not copies of each other, or choose a finer group rule." if units is not None else "."),
             )
     return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS}, tuple(own))
 
@@ -125,11 +125,11 @@ def make_splits(
 def cut_off(
     labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, units: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What is left of `train`, and the last share of each class of it after shuffling; at least one image a class.
+    """Split `train` into a rest, and the last share of each class after shuffling; at least one image per class.
 
-    With units, whole units are cut: from the end of the shuffled order, in which a unit stands where its first image
-    does, those that bring the class closer to its share. A unit counts for the class that most of its images have. A
-    class's only unit stays in train.
+    With units, whole units are cut from the end of the shuffled order, in which a unit takes the place of its first
+    image. Units are cut while they bring the class closer to its share. A unit belongs to the class of most of its
+    images. A class's only unit stays in train.
     """
     shuffled = np.random.default_rng(seed).permutation(train)
     exact = Fraction(str(share))
@@ -165,7 +165,7 @@ def _choose_whole_units(
         if len(of_class) == 1:
             continue
         wanted = _count_to_cut(sum(map(len, of_class)), share)
-        most_units = max(1, len(of_class) // 2)  # so that train, and the next split to be cut, have some too
+        most_units = max(1, len(of_class) // 2)  # so that train and the next split also have some
         taken = units_taken = 0
         for unit in reversed(of_class):
             if abs(taken + len(unit) - wanted) < abs(taken - wanted):

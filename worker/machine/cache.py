@@ -18,16 +18,16 @@ from models.digests import make_damaged_error
 log = structlog.get_logger()
 
 # Files in a dataset's folder. Everyone who uses the dataset holds a shared lock of the first, so that it stays. This
-# file contains the dataset's size in bytes, and its modification time is that of the last use. Whoever fetches missing
-# files locks the second.
+# file contains the dataset's size in bytes, and its modification time is that of the last use. A process that fetches
+# missing files locks the second.
 USE_LOCK, FETCH_LOCK = "lock", "fetching"
-# In the cache's own folder: a file that is locked while room is made, and the prefix of folders that are being removed.
+# In the cache's own folder: a file that is locked while space is freed, and the prefix of folders being removed.
 EVICTION_LOCK, REMOVED_PREFIX = ".making-room", ".gone-"
 LOCK_RETRY_S = 0.1
-# Versions of datasets that this process has compared with their addresses.
+# Versions of datasets that this process has verified against their addresses.
 MAX_KNOWN_WHOLE = 1000
 _known_whole: set[tuple[object, ...]] = set()
-_NOT_ITS_ADDRESS = "Images, labels, splits and class names together have another SHA-256 than was stored."
+_NOT_ITS_ADDRESS = "The SHA-256 of images, labels, splits and class names differs from the stored one."
 
 
 def _do_nothing() -> None:
@@ -38,21 +38,21 @@ def _do_nothing() -> None:
 def hold_dataset(
     blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = _do_nothing
 ) -> Iterator[Path]:
-    """A folder that holds the dataset in the internal format while the block runs, to be mapped and never written.
+    """Hold a folder with the dataset in the internal format while the block runs, to be mapped and never written.
 
-    A local blob store is used in place; from a remote one the files are copied once into `cache`, which is kept below
-    `cap_bytes` by removing the datasets that have been unused for the longest time. A dataset that any process uses now
-    stays, and a dataset that is needed is fetched, even if both together exceed the cap.
+    A local blob store is used in place. From a remote one the files are copied once into `cache`. It is kept below
+    `cap_bytes` by removing the datasets that have been unused for the longest time. Datasets in use are kept, and a
+    dataset that is needed is fetched, even if they exceed the cap together.
 
-    When a process uses a dataset for the first time, it reads all of it and compares it with its address. It does so
-    again once a file has changed. A damaged copy in `cache` is fetched once more.
+    When a process first uses a dataset, it reads all of it and verifies its address, and again after a file has
+    changed. A damaged copy in `cache` is fetched again.
 
     Args:
-        watch: called repeatedly while files are fetched or compared; an exception that it raises ends that.
+        watch: called repeatedly while files are fetched or compared; an exception that it raises stops this.
 
     Raises:
         BlobMissing: if the store does not have it.
-        DatasetDamaged: if what the store has is something else.
+        DatasetDamaged: if the store has different content.
         StorageUnavailable: if the store does not answer.
         OSError: if it cannot be written to this machine's disk.
     """
@@ -87,7 +87,7 @@ def hold_dataset(
 
 
 def _is_whole(folder: Path, sha256: str, watch: Callable[[], object]) -> bool:
-    """Whether the files in the folder are what has this address. Each version of them is read once by a process."""
+    """Return whether the files in the folder match this address. A process reads each version of them once."""
     stats = [(folder / name).stat() for name in FILES]
     version = (sha256, *((file.st_ino, file.st_size, file.st_mtime_ns) for file in stats))
     if version not in _known_whole:
@@ -103,16 +103,16 @@ def _is_whole(folder: Path, sha256: str, watch: Callable[[], object]) -> bool:
 
 
 def evict(cache: Path, cap_bytes: int) -> None:
-    """Remove datasets that nobody uses, the longest unused first, until the others take no more than `cap_bytes`."""
+    """Remove unused datasets, the longest unused first, until the others take no more than `cap_bytes`."""
     eviction_lock = _open_lock(cache / EVICTION_LOCK)
     try:
         fcntl.flock(eviction_lock, fcntl.LOCK_EX)
-        for folder in cache.glob(f"{REMOVED_PREFIX}*"):  # of a process that was killed
+        for folder in cache.glob(f"{REMOVED_PREFIX}*"):  # left by a process that was killed
             shutil.rmtree(folder, ignore_errors=True)
         found = []
         for folder in cache.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
-                with suppress(OSError):  # removed by its last user, whose fetch has failed
+                with suppress(OSError):  # removed by its last user, whose fetch failed
                     found.append((_get_last_use_ns(folder), _measure_size(folder), folder))
         total = sum(size for _, size, _ in found)
         for _, size, folder in sorted(found):
@@ -126,16 +126,16 @@ def evict(cache: Path, cap_bytes: int) -> None:
 
 
 def _lock_shared(folder: Path) -> int:
-    """Take a lock that keeps the folder from being removed; the folder is made if it is missing, and may be empty."""
+    """Take a lock that keeps the folder from being removed; the folder is created if missing, and may be empty."""
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # `exist_ok` looks a second time, and it may be removed in between
+        with suppress(FileExistsError):  # `exist_ok` checks twice, and it may be removed in between
             folder.mkdir()
         try:
             lock = _open_lock(folder / USE_LOCK)
         except FileNotFoundError:
             continue  # removed in between
-        fcntl.flock(lock, fcntl.LOCK_SH)  # waits for nobody but one who is just removing it
+        fcntl.flock(lock, fcntl.LOCK_SH)  # waits only for a process that is just removing it
         if _is_still_at(lock, folder / USE_LOCK):
             with suppress(OSError):
                 os.utime(lock)
@@ -153,7 +153,7 @@ def _fetch_missing(blobs: Blobs, prefix: str, folder: Path, cap_bytes: int, watc
         missing = _list_missing(folder)
         if not missing:
             return
-        # Written before the files are there, so that others who make room count them.
+        # Written before the files exist, so that other processes that free space count them.
         (folder / USE_LOCK).write_text(str(sum(blobs.size(f"{prefix}/{name}") for name in FILES)))
         evict(folder.parent, cap_bytes)
         try:
@@ -182,7 +182,7 @@ def _list_missing(folder: Path) -> list[str]:
 
 
 def _remove_unless_used(folder: Path, held: int | None = None) -> bool:
-    """Remove a dataset unless somebody uses it, other than the caller with the lock `held`."""
+    """Remove a dataset unless someone other than the caller, who has the lock `held`, uses it."""
     try:
         lock = _open_lock(folder / USE_LOCK) if held is None else held
     except OSError:
@@ -191,14 +191,14 @@ def _remove_unless_used(folder: Path, held: int | None = None) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _is_still_at(lock, folder / USE_LOCK):
-            return False  # what is there now is another copy, and may be in use
+            return False  # the folder is another copy now, and may be in use
         folder.rename(renamed)
     except OSError:
         return False
     finally:
         if held is None:
             os.close(lock)
-    # Those who wait for the lock find the folder gone and make a new one.
+    # Processes that wait for the lock find the folder gone and create a new one.
     shutil.rmtree(renamed, ignore_errors=True)
     return True
 
@@ -214,7 +214,7 @@ def _measure_size(folder: Path) -> int:
     """The bytes that a dataset takes, or will take once it is complete."""
     size = 0
     for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # a part that was just renamed
+        with suppress(FileNotFoundError):  # a part file that was just renamed
             size += file.stat().st_size
     with suppress(FileNotFoundError, ValueError):
         size = max(size, int((folder / USE_LOCK).read_text()))

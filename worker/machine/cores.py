@@ -10,27 +10,27 @@ from typing import Literal
 
 from worker.machine.devices import Device
 
-# How many microseconds of computing the container gets in how many.
+# The container's quota: microseconds of computing per period of microseconds.
 _CGROUP_LIMIT_FILE = "/sys/fs/cgroup/cpu.max"
 
 Towers = int | Literal["auto"]
 
 
 def limit_towers(requested: Towers, device: Device) -> Towers:
-    """How many towers a job may have on this kind of device: `auto` remains where cores compute side by side."""
+    """Return how many towers a job may have on this kind of device; `auto` stays for cores that compute in parallel."""
     return 1 if requested == "auto" and device == "gpu" else requested
 
 
 def divide_cores(cores: Sequence[int], demands: Sequence[int]) -> list[tuple[int, ...]]:
-    """The cores that each job may use.
+    """Return the cores that each job may use.
 
-    While there are enough cores, every job may use all of them and the operating system places its threads. Otherwise
-    each job gets one core to itself, the oldest jobs that can use more get what is left, and more jobs than cores share
-    them in turn.
+    If there are enough cores, every job may use all of them and the operating system places its threads. Otherwise each
+    job gets one core to itself, and the oldest jobs that can use more get the rest. If there are more jobs than cores,
+    they take turns.
 
     Args:
-        demands: how many cores each job can keep busy, the oldest job first. One that demands none gets none: it runs
-            wherever the others leave time.
+        demands: how many cores each job can keep busy, the oldest job first. A job that demands none gets none and runs
+        in the time that the others leave.
     """
     if 0 in demands:
         of_others = iter(divide_cores(cores, [demand for demand in demands if demand]))
@@ -61,7 +61,7 @@ class JobCores:
 
 
 class Cores:
-    """The cores that this worker may use, divided again whenever one of its jobs starts or ends.
+    """The cores that this worker may use, redistributed whenever one of its jobs starts or ends.
 
     Towers share a core while other jobs need the rest: the job is then slower, and its results are the same.
     """
@@ -74,10 +74,10 @@ class Cores:
 
     @contextmanager
     def for_job(self, demand: int = 1) -> Iterator[JobCores]:
-        """The share of one job while the block runs.
+        """Hold the share of one job while the block runs.
 
         Args:
-            demand: how many cores it can keep busy, until its process says otherwise.
+            demand: how many cores it can keep busy, until its process reports otherwise.
         """
         job = JobCores(self, demand)
         with self._lock:
@@ -92,12 +92,12 @@ class Cores:
 
     @property
     def are_idle(self) -> bool:
-        """Whether no job of this worker runs."""
+        """Return whether no job of this worker is running."""
         with self._lock:
             return not self._jobs
 
     def divide(self) -> None:
-        """Pin the process of every job to its present share."""
+        """Pin the process of every job to its current share."""
         with self._lock:
             shares = divide_cores(self._cores, [job.demand for job in self._jobs])
             for job, cores in zip(self._jobs, shares, strict=True):
@@ -106,25 +106,25 @@ class Cores:
 
 
 def find_usable_cores() -> tuple[int, ...]:
-    """The cores on which this process may run; empty where the operating system does not say."""
+    """Return the cores on which this process may run; empty if the operating system does not say."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def count_cores() -> int:
-    """How many cores' worth of time this process gets: fewer than it may use where its container has a limit."""
+    """Return how many cores' worth of time this process gets; a container's limit may allow less than all its cores."""
     count = len(find_usable_cores()) or os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # "max" where there is none
+    with suppress(OSError, ValueError):  # "max" means no limit
         quota, period = Path(_CGROUP_LIMIT_FILE).read_text().split()
         count = min(count, math.ceil(int(quota) / int(period)))
     return max(1, count)
 
 
 def pin_process(pid: int, cores: Sequence[int]) -> None:
-    """Let every thread of a process run on these cores only; does nothing where the operating system cannot."""
+    """Restrict every thread of a process to these cores; does nothing if the operating system cannot."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         return
     pinned: set[int] = set()
-    # A thread that starts meanwhile may have inherited the old cores: repeat until there is no new one.
+    # A thread that starts meanwhile may inherit the old cores: repeat until there are no new threads.
     while threads := _list_threads(pid) - pinned:
         for thread in threads:
             with suppress(OSError):  # it has ended

@@ -1,4 +1,4 @@
-"""Which devices this worker has, found without TensorFlow, and which of them a job gets."""
+"""The devices of this worker, found without TensorFlow, and those that a job gets."""
 
 import os
 import socket
@@ -25,7 +25,10 @@ class Gpu:
 
 
 def find_gpus() -> tuple[Gpu, ...]:
-    """The GPUs that this worker may use; none without NVIDIA's driver or with a TensorFlow built without CUDA."""
+    """Return the GPUs that this worker may use.
+
+    none without NVIDIA's driver or with a TensorFlow built without CUDA.
+    """
     if not is_cuda_build():
         return ()
     try:
@@ -40,17 +43,17 @@ def find_gpus() -> tuple[Gpu, ...]:
 
 
 def is_cuda_build() -> bool:
-    """Whether the installed TensorFlow can use GPUs, where there are any."""
+    """Return whether the installed TensorFlow can use GPUs."""
     with suppress(PackageNotFoundError):
         return not version("tensorflow-cpu")
     return True
 
 
 def select_visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES selects, in its order.
 
-    It names them by their number, as `nvidia-smi` counts them, or by the beginning of their id; what comes after a name
-    that fits none is not seen, as CUDA has it.
+    It names them by number, as in `nvidia-smi`, or by the beginning of their id. Like CUDA, ignore everything after a
+    name that matches no GPU.
     """
     if named is None:
         return tuple(found)
@@ -67,22 +70,22 @@ def select_visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
 
 
 def list_claimable_devices(gpus: int) -> tuple[str, ...]:
-    """The values of a job's `device` that a worker may claim that has so many GPUs free."""
+    """Return the values of a job's `device` that a worker with this many free GPUs may claim."""
     return ("auto", "cpu", "gpu") if gpus else ("auto", "cpu")
 
 
 def choose_gpus(device: JobDevice, gpus: int, free: Sequence[Gpu]) -> tuple[Gpu, ...]:
-    """The GPUs that a job gets of those that are free; with none it runs on the processor.
+    """Choose the GPUs of a job among the free ones; with none it runs on the processor.
 
     Args:
-        device: `auto` takes a GPU where one is free.
-        gpus: how many the job needs. It is only claimed where as many are free.
+        device: `auto` takes a GPU if one is free.
+        gpus: how many the job needs. It is only claimed if that many are free.
     """
     return () if device == "cpu" else tuple(free[: max(1, gpus)])
 
 
 def choose_slots(wanted: int | None, gpus: int, cores: int) -> int:
-    """How many jobs a worker runs at once where nobody says it: one on each of its GPUs, or else of its cores."""
+    """Return how many jobs a worker runs at once by default: one on each of its GPUs, or else of its cores."""
     return wanted or gpus or cores
 
 

@@ -1,4 +1,7 @@
-"""A process that reads strangers' files, as the worker sees it: started with nothing to lose, heard, ended by force."""
+"""The worker's side of a sandboxed process that reads untrusted files.
+
+starts it without secrets, reads it, kills it.
+"""
 
 import os
 import secrets
@@ -20,14 +23,14 @@ from analysis.arrays.dataset import FILES
 from heldout.service.parent_process import build_launch_command
 from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, explain_no_switch
 
-# With LANG and TMPDIR these are all that it knows of the worker's environment; our own constants come on top.
+# Apart from LANG and TMPDIR, it gets only these variables of the worker's environment, and constants of ours.
 INHERITED_VARIABLES = ("PATH", "PYTHONPATH", "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH")
 _CONSTANTS = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "PYTHONUTF8": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
-    "JOBLIB_MULTIPROCESSING": "0",  # it would try for locks that cannot be made
+    "JOBLIB_MULTIPROCESSING": "0",  # it would try to create locks, which fails
 }
 MAX_LINE_BYTES = 64 * 1024**2
 _LOG_BYTES = 16_384
@@ -48,17 +51,17 @@ class ProcessEnded(Exception):
 
 
 class LineTooLong(Exception):
-    """The process says more than is listened to."""
+    """The process sent a longer line than is read."""
 
 
 class EnclosedProcess:
-    """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread.
+    """A process with an assignment. The thread that starts it must outlive it: on Linux it dies with that thread.
 
     Args:
-        module: the entry; it calls `begin` and `enclose` of `worker.machine.enclosure`.
-        inputs: the files, and folders of datasets, that it reads; the assignment gets each under its name.
-        target: the folder that it writes, made where it is missing; the assignment gets it as `target`.
-        variables: constants of ours that libraries read when they are loaded.
+        module: the entry point, which calls `begin` and `enclose` of `worker.machine.enclosure`.
+        inputs: the files and dataset folders that it reads; the assignment has each under its name.
+        target: the folder that it writes, created if missing; the assignment has it as `target`.
+        variables: our constants that libraries read when they are loaded.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class EnclosedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                start_new_session=True,  # the processes that it starts are ended with it
+                start_new_session=True,  # the processes that it starts end with it
                 user=self._user,
                 group=self._user,
                 extra_groups=None if self._user is None else [GROUP],
@@ -113,16 +116,16 @@ class EnclosedProcess:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         whole = {**assignment, **seen, "target": writable[0], "readable": readable, "writable": writable}
-        with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `read_line` tells
+        with suppress(BrokenPipeError), self._process.stdin as pipe:  # `read_line` reports a process that died at once
             pipe.write(dumps(whole).encode())
 
     @property
     def pid(self) -> int:
-        """Of the process, and of the group and session that it and its helpers are in."""
+        """The id of the process, and of the group and session of it and its helpers."""
         return self._process.pid
 
     def read_line(self, timeout_s: float) -> bytes | None:
-        """The next line that it says, or None after `timeout_s` without one.
+        """Return the next line, or None after `timeout_s` without one.
 
         Raises:
             ProcessEnded, LineTooLong.
@@ -140,11 +143,11 @@ class EnclosedProcess:
         return self._lines.pop(0)
 
     def last_lines(self) -> list[str]:
-        """The end of what the process printed, for the operator's log."""
+        """Return the end of the process's output, for the operator's log."""
         return self._last_lines if self._is_over else self._read_log()
 
     def kill(self) -> None:
-        """End the process and all that it started; does nothing to one that has ended. What it wrote is ours then."""
+        """Kill the process and everything that it started, and take over the files that it wrote."""
         if self._is_over:
             return
         self._is_over = True
@@ -167,7 +170,7 @@ class EnclosedProcess:
     def _hand_over(
         self, inputs: Mapping[str, Path | None], opened: list[int]
     ) -> tuple[dict[str, str | None], list[str]]:
-        """Links to the inputs in a folder of the scratch: as the process sees each, and all files that it may read."""
+        """Link the inputs into a scratch folder: the path of each for the process, and all files that it may read."""
         seen: dict[str, str | None] = dict.fromkeys(inputs)
         readable = []
         scratch = self._see(self._scratch, opened)
@@ -185,7 +188,7 @@ class EnclosedProcess:
         return seen, readable
 
     def _see(self, path: Path, opened: list[int]) -> str:
-        """The path by which the process opens a file or folder of ours: its user may not go through our folders."""
+        """Return the path by which the process opens a file or folder of ours: its user may not enter our folders."""
         if self._user is None or not path.exists():
             return str(path)
         opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
@@ -210,10 +213,10 @@ def _make_readable(folder: Path) -> Path:
 
 
 def take_back(folder: Path, *, is_foreign: bool) -> None:
-    """Leave in a folder that a stranger's file may have filled only folders and plain files: links lead elsewhere.
+    """Remove all but folders and plain files from a folder that an untrusted process wrote: links lead elsewhere.
 
     Args:
-        is_foreign: another user has written it; then it becomes ours.
+        is_foreign: another user has written it; it becomes ours.
     """
 
     def take(path: Path) -> None:
@@ -227,6 +230,6 @@ def take_back(folder: Path, *, is_foreign: bool) -> None:
         path.chmod(0o700 if is_folder else 0o600)
 
     take(folder)
-    for parent, folders, files in os.walk(folder):  # looks into a folder only after it has been taken
+    for parent, folders, files in os.walk(folder):  # looks into a folder only after taking it over
         for name in folders + files:
             take(Path(parent, name))

@@ -1,7 +1,8 @@
-"""What a process that reads strangers' files cannot reach, and what of that can be had on this machine.
+"""The sandbox of processes that read untrusted files, and which parts of it this machine offers.
 
-The worker starts it as another user where it may (`worker.machine.enclosed_process`); it closes the other doors itself,
-before it reads anything. `python -m worker.machine.enclosure` says what can be had here.
+The worker starts the process as another user if it may (`worker.machine.enclosed_process`). The process sets up the
+rest of the sandbox itself, before it reads anything. `python -m worker.machine.enclosure` reports what this machine
+offers.
 """
 
 import ctypes
@@ -23,14 +24,14 @@ from worker.machine import kernel_doors
 from worker.machine.memory import be_first_in_line
 
 ROOT = Path(__file__).resolve().parents[2]
-# Users of these processes, one for each, and before them their group: above those that systems give out, below those of
+# Users of these processes, one each, and before them their group: above the ids that systems assign, and below those of
 # containers' users.
 GROUP, FIRST_USER, USERS = 66_000, 66_001, 30_000
-# Of the kernel's capabilities: to become another user, to give it a folder, to take back and to end what it leaves.
+# Kernel capabilities: to become another user, to give it a folder, and to take back or end what it leaves.
 _CHOWN, _DAC_OVERRIDE, _KILL, _SETGID, _SETUID = 0, 1, 5, 6, 7
 _NEEDED = sum(1 << bit for bit in (_CHOWN, _DAC_OVERRIDE, _KILL, _SETGID, _SETUID))
 
-# What interpreters and libraries read of a system, none of which is secret.
+# System files that interpreters and libraries read; none is secret.
 _SYSTEM = (
     *(
         "/usr",
@@ -53,9 +54,9 @@ _CAPABILITY_VERSION = 0x20080522
 
 @dataclass(frozen=True)
 class Doors:
-    """What this machine has to close.
+    """The sandbox features of this machine.
 
-    cannot_switch: why no process can be started as another user; empty where it can.
+    cannot_switch: why no process can be started as another user; empty if it can.
     landlock: the version of its interface, 0 for none.
     """
 
@@ -65,7 +66,7 @@ class Doors:
     has_filter: bool
 
     def describe(self) -> tuple[bool, str]:
-        """Whether anything can be had, and what in words: what foreign files are read with, and what is missing."""
+        """Return whether there is any sandbox, and a description: how untrusted files are read, and what is missing."""
         own_user = "as a user of its own" if not self.cannot_switch else "as the worker's user"
         files = f"Landlock {self.landlock}" if self.landlock else "no Landlock"
         calls = "seccomp" if self.has_filter else "no seccomp"
@@ -83,19 +84,19 @@ class Doors:
 
     @property
     def is_open(self) -> bool:
-        """Whether a stranger's file that takes over its process can read what the worker can."""
+        """Return whether an untrusted file that takes over its process can read what the worker can."""
         return bool(self.cannot_switch) and not self.landlock
 
 
 def find_doors() -> Doors:
-    """What this machine has, for this process and those that it starts."""
+    """Find the sandbox features of this machine, for this process and those that it starts."""
     if sys.platform != "linux":
         return Doors(sys.platform, "only Linux is known well enough", 0, has_filter=False)
     return Doors("linux", explain_no_switch(), kernel_doors.find_version(), kernel_doors.find_library() is not None)
 
 
 def explain_no_switch() -> str:
-    """Why this process cannot start others as other users; empty where it can."""
+    """Say why this process cannot start others as other users; empty if it can."""
     if sys.platform != "linux":
         return "only Linux is known well enough"
     status = Path("/proc/self/status").read_text()
@@ -115,9 +116,9 @@ def explain_no_switch() -> str:
 
 
 def begin() -> tuple[dict[str, Any], FileIO]:
-    """In the process: the assignment from standard input, and the pipe for what is answered.
+    """In the process: read the assignment from standard input, and return the pipe for answers.
 
-    It is the first to be killed where memory runs out.
+    The process is the first to be killed if memory runs out.
     """
     assignment = json.loads(sys.stdin.buffer.read())
     be_first_in_line()
@@ -135,13 +136,13 @@ def tell(pipe: FileIO, message: dict[str, Any]) -> None:
 
 
 def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | None = None) -> None:
-    """In the process, for good: leave it these files and folders, no network, no programs, no rights.
+    """In the process, irrevocably: leave access to these files and folders only; no network, no programs, no rights.
 
     Args:
-        doors: what to close; None for all that this machine has.
+        doors: the features to use; None for all of this machine.
     Raises:
-        RuntimeError: if there are threads already, which would stay outside.
-        OSError: if the kernel refuses what it said it has.
+        RuntimeError: if there already are threads, which would stay outside.
+        OSError: if the kernel refuses a feature that it reported.
     """
     if sys.platform != "linux":
         return
@@ -163,7 +164,7 @@ def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | Non
 
 
 def _list_code_folders() -> list[Path]:
-    """Our packages, the interpreter and what is installed; not the folder of our packages, which may hold secrets."""
+    """Return our packages, the interpreter and libraries, but not the project's folder, which may hold secrets."""
     installed = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix]
     installed += [path for path in sys.path if path.endswith("-packages")]
     installed += os.environ.get("LD_LIBRARY_PATH", "").split(":")
@@ -171,7 +172,7 @@ def _list_code_folders() -> list[Path]:
 
 
 def keep_capabilities_to_itself() -> None:
-    """Keep the capabilities that this process was started with from the programs that it starts."""
+    """Withhold the capabilities of this process from the programs that it starts."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
@@ -191,15 +192,15 @@ GIB = 1024**3
 
 
 def limit_process(memory_bytes: int, wall_s: int, file_bytes: int = GIB, address_bytes: int | None = None) -> None:
-    """Bound this process and those that it starts: private memory, processor time, files, no core dumps.
+    """Limit this process and those that it starts: private memory, processor time, files, no core dumps.
 
     Args:
-        address_bytes: a bound on addresses too, for systems that do not count private memory.
+        address_bytes: a limit on addresses too, for systems that do not count private memory.
     """
     _lower_limit(resource.RLIMIT_DATA, memory_bytes)
     if address_bytes is not None:
         _lower_limit(resource.RLIMIT_AS, address_bytes)
-    _lower_limit(resource.RLIMIT_CPU, wall_s, 5)  # at the first bound it hears of it, at the second it is killed
+    _lower_limit(resource.RLIMIT_CPU, wall_s, 5)  # at the first limit it gets a signal, at the second it is killed
     _lower_limit(resource.RLIMIT_FSIZE, file_bytes)
     _lower_limit(resource.RLIMIT_CORE, 0)
 

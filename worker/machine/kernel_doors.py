@@ -1,4 +1,4 @@
-"""What the kernel refuses a process that reads strangers' files: other files (Landlock) and system calls (seccomp).
+"""Kernel restrictions of processes that read untrusted files: other files (Landlock) and system calls (seccomp).
 
 Landlock needs Linux 5.13, see landlock(7).
 """
@@ -20,10 +20,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
 _READ = _READ_FILE | _READ_DIR
-# Making links, devices, sockets and pipes is not among them: the worker opens what it finds here.
+# Creating links, devices, sockets and pipes is not among them, because the worker opens what it finds here.
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
 _OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
-# How many rights each version of the interface knows, from which on.
+# How many rights each version of the interface knows.
 _RIGHTS_SINCE = ((5, 16), (3, 15), (2, 14), (1, 13))
 TCP_SINCE, SCOPES_SINCE = 4, 6
 _BIND_AND_CONNECT_TCP = _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
@@ -40,7 +40,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def find_version() -> int:
-    """The version of the kernel's interface; 0 where it has none, or where a container's rules forbid it."""
+    """Return the version of the kernel's interface; 0 if it has none, or if a container's rules forbid it."""
     try:
         return _call(_CREATE_RULESET, None, 0, _VERSION)
     except (OSError, AttributeError):
@@ -48,10 +48,10 @@ def find_version() -> int:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path], version: int) -> None:
-    """From now on, let this thread and what it starts open these files and folders only, and execute none.
+    """From now on, let this thread and its descendants open these files and folders only, and execute nothing.
 
-    Files outside the folders can still be looked for by name. Where the version allows, connecting by TCP or abstract
-    sockets ends, and so do signals to processes that are not restricted with this one.
+    Whether files outside the folders exist can still be tested. If the version allows it, TCP and abstract sockets are
+    blocked, and signals to processes outside this restriction, too.
     """
     handled = (1 << next(count for since, count in _RIGHTS_SINCE if version >= since)) - 1
     rules = _Ruleset(
@@ -63,7 +63,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path], version: int) -
     try:
         for paths, allowed in ((readable, _READ), (writable, _WRITE)):
             for path in paths:
-                with suppress(OSError):  # what is not there needs no rule, and is refused if it comes later
+                with suppress(OSError):  # a missing path needs no rule, and is refused if it appears later
                     _allow(ruleset, path, allowed & handled)
         if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
@@ -92,24 +92,24 @@ def _call(number: int, *arguments: object) -> int:
     return answer
 
 
-# Of the network: without `socket` there is nothing to connect, and `socketpair` reaches no other process.
+# Network calls: without `socket` nothing can be connected, and `socketpair` reaches no other process.
 _NETWORK = ("socket",)
 _PROGRAMS = ("execve", "execveat")
-# What belongs to other processes of the same user.
+# Calls that reach other processes of the same user.
 _OTHER_PROCESSES = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp"),
     *("pidfd_getfd", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tkill"),
     *("ioprio_set", "move_pages", "migrate_pages", "setns", "shmget", "shmat", "semget", "msgget", "mq_open"),
     *("add_key", "keyctl", "request_key"),
 )
-# Landlock bounds what is opened, not whom a file belongs to or who may open it; links would lead the worker astray.
+# Landlock restricts opening files, not changing their owner or mode; links would mislead the worker.
 _FILES = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "truncate"),
     *("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr"),
     *("removexattrat", "utime", "utimes", "futimesat", "utimensat", "file_setattr"),
     *("link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "open_by_handle_at"),
 )
-# Leaving the group that the worker ends, or what it was put into.
+# Calls that leave the process group that the worker kills, or other groups.
 _GROUPS = ("setsid", "setpgid", "unshare")
 _KERNEL = (
     *("bpf", "perf_event_open", "userfaultfd", "fanotify_init", "syslog", "personality"),
@@ -117,19 +117,19 @@ _KERNEL = (
     *("fsconfig", "fsmount", "mount_setattr"),
 )
 REFUSED = (*_NETWORK, *_PROGRAMS, *_OTHER_PROCESSES, *_FILES, *_GROUPS, *_KERNEL)
-# Said not to be there, so that libraries take the older way, whose arguments can be looked at.
+# Reported as missing, so that libraries use the older call, whose arguments can be checked.
 ABSENT = ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3")
-# Their argument of this number is a process, or a thread; only the caller itself, 0, may be named.
+# The argument with this number is a process or thread; only 0, the caller itself, is allowed.
 OF_ITSELF = {"prlimit64": 0, "sched_setaffinity": 0, "sched_setscheduler": 0, "sched_setparam": 0, "sched_setattr": 0}
 OF_ITSELF |= {"setpriority": 1}
-# Younger than many a library, which then does not know their numbers: the same on every processor.
+# Newer than many libraries, which then do not know their numbers; these are the same on every processor.
 _NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}
 _NEW_USER_NAMESPACE = 0x10000000
-_NEGATIVE, _WHOLE = 0x80000000, 0xFFFFFFFF  # the kernel looks at 32 bits of a process's number
+_NEGATIVE, _WHOLE = 0x80000000, 0xFFFFFFFF  # the kernel uses 32 bits of a process's number
 
 
 def find_library() -> Any:
-    """The module that loads filters; None where it, its library or the kernel's part is missing."""
+    """Return the module that loads filters; None if it, its library or the kernel's support is missing."""
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError, AttributeError):  # whatever it raises without the library
@@ -138,10 +138,10 @@ def find_library() -> Any:
 
 
 def refuse(library: Any, worker: int) -> None:
-    """Refuse the calls to this thread and to what it starts, for ever.
+    """Refuse the calls to this thread and its descendants, permanently.
 
     Args:
-        worker: the process that no signal may reach. Others of the same user are kept from signals by Landlock alone.
+        worker: the process that no signal may reach. Only Landlock protects others of the same user from signals.
     """
     rules = library.SyscallFilter(library.ALLOW)
 

@@ -1,4 +1,4 @@
-"""How much memory this machine, or this container, has, and who has how much of it."""
+"""The memory of this machine or container, and of processes."""
 
 import os
 from contextlib import suppress
@@ -8,22 +8,22 @@ _CGROUP_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memor
 
 
 def get_memory_bytes() -> int:
-    """The memory of the machine, or of the container where that has less."""
+    """Return the memory of the machine, or of the container if that is less."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in _CGROUP_LIMIT_FILES:
-        with suppress(OSError, ValueError):  # "max" where there is none
+        with suppress(OSError, ValueError):  # "max" means no limit
             found = min(found, int(Path(limit).read_text()))
     return found
 
 
-# Where the kernel counts the processes that it has killed because memory ran out: in our container, and on the machine.
+# The kernel's counts of processes killed because memory ran out: in our container, and on the machine.
 _KILL_COUNTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
-# Of the processes of a machine the kernel kills that with the highest score first; this is the most that can be added.
+# The kernel first kills the process with the highest score; this is the most that can be added.
 FIRST_IN_LINE = 1000
 
 
 def count_memory_kills() -> int:
-    """How many processes were killed because memory ran out, counted from some moment; it only grows."""
+    """Return how many processes were killed because memory ran out, since some moment; it only grows."""
     kills = 0
     for file in _KILL_COUNTS:
         with suppress(OSError, ValueError):
@@ -34,13 +34,13 @@ def count_memory_kills() -> int:
 
 
 def be_first_in_line() -> None:
-    """Have the kernel kill this process before any other where memory runs out; no-op where it has no such thing."""
+    """Have the kernel kill this process first if memory runs out; does nothing if the kernel cannot."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_IN_LINE))
 
 
 def read_peak_bytes(pid: int) -> int:
-    """The most memory that a process has had; 0 where that is not known."""
+    """Return the peak memory of a process; 0 if unknown."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])

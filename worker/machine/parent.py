@@ -1,4 +1,4 @@
-"""How a worker's processes end with the one that started them, beyond what `parent_process` arranges."""
+"""Ends a worker's processes together with the process that started them, beyond what `parent_process` arranges."""
 
 import os
 import signal
@@ -10,19 +10,19 @@ from time import sleep
 
 from heldout.service.parent_process import end_with_parent
 
-# What a process may take to end in good order: a worker puts its jobs back into the queue.
+# The time that a process may take to shut down cleanly: a worker returns its jobs to the queue.
 END_WITHIN_S = 20.0
-# The variable by which the server that forks knows its worker before it has any other word from it.
+# The variable by which the fork server knows its worker before it has received any other message.
 SUPERVISOR_VARIABLE = "HELDOUT_SUPERVISOR_PID"
 
 
 def call_when_input_ends(then: Callable[[], object]) -> None:
-    """Once standard input has ended, call `then` from a thread of its own, and end this process if it does not end."""
+    """When standard input ends, call `then` from a separate thread, and kill this process if it does not end."""
     threading.Thread(target=_wait, args=(then,), name="parent", daemon=True).start()
 
 
 def _wait(then: Callable[[], object]) -> None:
-    # Not through sys.stdin: a thread that holds its buffer's lock breaks the interpreter's exit.
+    # Does not use sys.stdin: a thread that holds its buffer's lock breaks the interpreter's exit.
     while os.read(0, 4096):
         pass
     then()
@@ -33,7 +33,7 @@ def _wait(then: Callable[[], object]) -> None:
 def end_with_supervisor() -> None:
     """Have a process of multiprocessing end with its parent and its supervisor, even in the middle of a graph call.
 
-    The parent may be the server that forks: it lives as long as its children do, so its end tells of nothing.
+    The parent may be the fork server. It lives as long as its children, so its end means nothing.
     """
     end_with_parent(os.getppid())
     if (supervisor := parent_process()) is not None:

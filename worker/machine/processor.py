@@ -1,4 +1,4 @@
-"""The processor of this machine, and in which floats a network computes there. Without TensorFlow."""
+"""The processor of this machine, and the float type in which a network computes there. Without TensorFlow."""
 
 import platform
 from contextlib import suppress
@@ -12,10 +12,10 @@ from worker.machine.devices import Device
 
 @dataclass(frozen=True)
 class Processor:
-    """model: another one may have other vector instructions, which change last digits and speed.
+    """model: another model may have other vector instructions, which change last digits and speed.
 
-    vendor: as the processor names it, such as `AuthenticAMD`; empty where the operating system does not say.
-    flags: what it can do, by the names that Linux gives it.
+    vendor: the processor's own name for it, such as `AuthenticAMD`; empty if the operating system does not say.
+    flags: its features, by Linux's names.
     """
 
     model: str
@@ -46,7 +46,7 @@ Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # NVIDIA's GPUs of this compute capability and later have units for products of float16 (tensor cores).
 MIN_FLOAT16_CAPABILITY = (7, 0)
-# Linux's names for units with which bfloat16 pays: Intel's AMX, and AVX512-BF16 in processors of AMD. On Intel's,
+# Linux's names for units with which bfloat16 is faster: Intel's AMX, and AVX512-BF16 in processors of AMD. On Intel's,
 # AVX512-BF16 alone was measured to be slower than float32, and TensorFlow's fast operations in bfloat16 are for x86
 # only: docs/measurements/precision.md.
 _AMX, _AVX512_BFLOAT16 = "amx_bf16", "avx512_bf16"
@@ -65,7 +65,7 @@ def limit_precision(
     *,
     has_bfloat16: bool,
 ) -> Precision | Literal["auto"]:
-    """What the device leaves of `auto`, which remains on processors alone whose units pay for large networks.
+    """Resolve `auto` for the device; it only remains on processors whose units speed up large networks.
 
     Args:
         capability: CUDA's compute capability (major, minor) of the least of the job's GPUs; None on a processor.
@@ -79,7 +79,10 @@ def limit_precision(
 
 
 def get_policy(precision: Precision, device: Device) -> Policy:
-    """Keras' name for it. A processor takes bfloat16, which has the range of float32 and so needs no scaled loss."""
+    """Return Keras' name for it.
+
+    A processor uses bfloat16, which has the range of float32 and needs no loss scaling.
+    """
     if precision == "float32":
         return "float32"
     return "mixed_float16" if device == "gpu" else "mixed_bfloat16"

@@ -1,4 +1,4 @@
-"""The scratch folder of a worker: one folder for each attempt, and its sockets. What dead workers left is removed."""
+"""The scratch folder of a worker: a folder for each attempt, and its sockets. Leftovers of dead workers are removed."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ class Scratch:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_abandoned(root)
         self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{get_host_name()}-", dir=root))
-        # Touched regularly while the worker runs, so that a container's health check can see that it does.
+        # Touched regularly while the worker runs, for the health check of a container.
         self.sign_of_life = self.folder / "alive"
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -29,9 +29,9 @@ class Scratch:
 
     @property
     def socket_folder(self) -> Path | None:
-        """The folder under a name that is short enough for the path of a socket; None where there is no such name.
+        """Return the folder under a name that is short enough for a socket's path; None if there is none.
 
-        The name is for this process alone.
+        The name is valid in this process only.
         """
         if len(os.fsencode(self.folder.absolute())) + SOCKET_NAME_BYTES <= MAX_SOCKET_PATH_BYTES:
             return self.folder.absolute()
@@ -43,7 +43,7 @@ class Scratch:
         return Path(tempfile.mkdtemp(prefix=f"{job_id}-{attempt}-", dir=self.folder))
 
     def close(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with its content."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._opened_folder)
         os.close(self._lock)
@@ -54,7 +54,7 @@ def _remove_abandoned(root: Path) -> None:
         try:
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            continue  # it is being made right now, or is gone
+            continue  # it is just being created, or is gone
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How the jobs of a worker share it: who has which GPUs and how much memory, and how many of them are checks.
+"""How the jobs of a worker share its GPUs, memory and slots, and how many of them are checks.
 
 None of this is locked: a worker claims one job at a time.
 """
@@ -15,7 +15,7 @@ KINDS_BUT_CHECKS = tuple(kind for kind in KINDS_IN_SLOTS if kind not in CHECKS_I
 
 
 class MemoryBudget:
-    """Reserved when a job is claimed, as GPUs are, and given back when its attempt ends."""
+    """Memory is reserved when a job is claimed, like GPUs, and returned when its attempt ends."""
 
     def __init__(self, total_bytes: int, slots: int = 1) -> None:
         self.total_bytes = total_bytes
@@ -24,15 +24,15 @@ class MemoryBudget:
 
     @property
     def free_bytes(self) -> int:
-        """The bytes that a job may need which is claimed now.
+        """Return the bytes that a job claimed now may need.
 
-        A worker without jobs takes what it could hold if the estimate were as far off as it can be.
+        A worker without jobs takes any job that could fit if the estimate had its largest error.
         """
         return max(0, self.total_bytes - sum(self._taken.values())) if self._taken else self.most_bytes
 
     @property
     def most_bytes(self) -> int:
-        """The most that a job may be expected to need which this worker takes."""
+        """Return the largest estimate of a job that this worker takes."""
         return int(MARGIN * self.total_bytes)
 
     @property
@@ -41,19 +41,19 @@ class MemoryBudget:
         return dict(self._taken)
 
     def resident_bytes(self, gpus: Sequence[int] = ()) -> int:
-        """How many bytes the images of one job may take; more are read from their file batch by batch.
+        """Return how many bytes the images of one job may take; larger ones are read from their file batch by batch.
 
         Args:
-            gpus: bytes of each of the job's GPUs, which hold all images each.
+            gpus: bytes of each of the job's GPUs; each GPU holds all images.
         """
         return int(min([self.slot_bytes, *gpus]) * RESIDENT_SHARE)
 
     def take(self, held: HeldAttempt, memory_bytes: int) -> None:
-        """Reserve memory for a job that was just claimed; one whose need is not known takes a place, and no bytes."""
+        """Reserve memory for a job that was just claimed; if its need is unknown, it takes a place but no bytes."""
         self._taken[held] = memory_bytes
 
     def is_alone(self, held: HeldAttempt) -> bool:
-        """Whether no other job has a reservation."""
+        """Return whether no other job has a reservation."""
         return not self._taken.keys() - {held}
 
     def give_back(self, held: HeldAttempt) -> None:
@@ -69,7 +69,7 @@ class Gpus:
 
     @property
     def free(self) -> tuple[Gpu, ...]:
-        """The GPUs that no job has."""
+        """Return the GPUs that no job has."""
         taken = {gpu for gpus in self._taken.values() for gpu in gpus}
         return tuple(gpu for gpu in self.all if gpu not in taken)
 
@@ -78,7 +78,7 @@ class Gpus:
         self._taken[held] = tuple(gpus)
 
     def of(self, held: HeldAttempt) -> tuple[Gpu, ...]:
-        """The GPUs that a job has."""
+        """Return the GPUs that a job has."""
         return self._taken.get(held, ())
 
     def give_back(self, held: HeldAttempt) -> None:
@@ -87,9 +87,9 @@ class Gpus:
 
 
 class ChecksInSlots:
-    """Lets checks of data take part of the slots only, so that trainings need not wait for many slow uploads.
+    """Lets checks of data take only part of the slots, so that trainings need not wait for many slow uploads.
 
-    A worker with one slot gives it to checks too: they would never run else.
+    A worker with one slot gives it to checks too: otherwise they would never run.
     """
 
     def __init__(self, slots: int) -> None:
@@ -98,7 +98,7 @@ class ChecksInSlots:
 
     @property
     def kinds(self) -> tuple[JobKind, ...]:
-        """The kinds that may take a slot now."""
+        """Return the kinds of work that may take a slot now."""
         return KINDS_IN_SLOTS if len(self._running) < self._most else KINDS_BUT_CHECKS
 
     def begin(self, claimed: Claimed) -> None:
@@ -107,5 +107,5 @@ class ChecksInSlots:
             self._running.add(claimed.held)
 
     def end(self, claimed: Claimed) -> None:
-        """Its slot is free."""
+        """Free the slot of a job that has ended."""
         self._running.discard(claimed.held)

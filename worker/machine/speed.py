@@ -1,4 +1,4 @@
-"""From the measured times of small networks to the seconds of each kind of work."""
+"""Estimates the seconds of each kind of work from the measured times of small networks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ _NETWORKS: tuple[_Network, ...] = (
     ((28, 28, 1), 32, {"blocks": [{"filters": 8}], "dense": [{"units": 512}]}, None),
     ((32, 32, 3), 64, {"blocks": [{"filters": 16, "padding": "same"}, {"filters": 32, "padding": "same"}]}, None),
 )
-# Two of them again, with images that are mixed and with averaged weights.
+# Two of them again, with mixed images and with averaged weights.
 _TRAINED_OTHERWISE: tuple[tuple[_Network, dict[str, Any]], ...] = (
     (_NETWORKS[2], {"mixup": 0.2}),
     (_NETWORKS[10], {"ema_decay": 0.99}),
@@ -55,20 +55,20 @@ SPECS: list[tuple[JobSpec, Image]] = [
         *_TRAINED_OTHERWISE,
     )
 ]
-# Positions in `SPECS` of those that are measured with two towers too; the others are too small, or normalise batches.
+# Positions in `SPECS` of networks also measured with two towers; the others are too small, or normalize batches.
 TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
 def fit_speed(
     times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1, mixed: Sequence[Times] | None = None
 ) -> Speed:
-    """The speed that explains the measured times of `SPECS`.
+    """Return the speed that explains the measured times of `SPECS`.
 
     Args:
         times: with one tower, in the order of `SPECS`.
-        split: with two towers, in the order of `TWO_TOWER_SPECS`; None where there is one core.
+        split: with two towers, in the order of `TWO_TOWER_SPECS`; None on one core.
         cores: of the worker.
-        mixed: with one tower in 16 bits, in the order of `SPECS`; None where the processor has no units for them.
+        mixed: with one tower in 16 bits, in the order of `SPECS`; None if the processor has no units for them.
     """
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
 
@@ -83,7 +83,7 @@ def fit_speed(
         speed = replace(speed, mixed_training=training, mixed_measuring=measuring)
     if split is None:
         return speed
-    # A disturbance by another process must not make two towers look slower than one.
+    # Other processes must not make two towers look slower than one.
     shares = [
         min(1.0, median(two[kind] / times[number][kind] for number, two in zip(TWO_TOWER_SPECS, split, strict=True)))
         for kind in (0, 1)
@@ -92,8 +92,8 @@ def fit_speed(
 
 
 def fit_seconds(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
-    """Seconds for a unit of each kind of work, none below zero, that explain the samples with small relative errors."""
-    from scipy.optimize import nnls  # the supervisor needs it once in its life
+    """Fit seconds per unit of each kind of work, none below zero, with small relative errors for the samples."""
+    from scipy.optimize import nnls  # the supervisor needs it only once
 
     kinds = list(samples[0][0])
     amounts = np.asarray([[work[kind] for kind in kinds] for work, _ in samples])

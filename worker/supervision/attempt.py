@@ -1,4 +1,4 @@
-"""One attempt at a job of any kind: fetch what it needs, start a process, follow it, settle the job by what it says."""
+"""One attempt at a job of any kind: fetch its files, start a process, follow it, and settle the job by its messages."""
 
 import shutil
 import time
@@ -44,18 +44,18 @@ class Child(Protocol):
     def pid(self) -> int: ...
 
     def receive(self, timeout_s: float) -> Any | None:
-        """The next thing that it says, or None after `timeout_s` without. Raises ProcessDied."""
+        """Return the next message, or None after `timeout_s` without one. Raises ProcessDied."""
 
     def kill(self) -> None:
-        """End the process at once; does nothing to one that has ended."""
+        """Kill the process; does nothing if it has ended."""
 
     def last_lines(self) -> list[str]:
-        """The end of what it printed."""
+        """Return the end of its output."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What an attempt may use of its worker."""
+    """The resources of a worker that an attempt may use."""
 
     settings: Settings
     scratch: Scratch
@@ -66,13 +66,13 @@ class Means:
 
 
 class Attempt(ABC, Generic[Asked]):
-    """Runs in one thread of the worker. Everything that it writes names the attempt that it holds."""
+    """Runs in one thread of the worker. Everything that it writes names its attempt."""
 
-    # What is done, as people read it: `The search for wrong labels`.
+    # The name of the work for people: `The search for wrong labels`.
     what: str
-    # What its owner can do where that takes too much memory.
+    # What the owner can do if the work takes too much memory.
     remedy = ""
-    # How many cores its process computes on; None leaves it wherever the others leave time.
+    # How many cores its process computes on; None runs it in the time that the others leave.
     threads: int | None = None
 
     def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, means: Means) -> None:
@@ -89,35 +89,38 @@ class Attempt(ABC, Generic[Asked]):
 
     @abstractmethod
     def start(self, in_use: ExitStack) -> Child:
-        """Fetch what the process needs and start it. What it reads stays in use as long as `in_use` does.
+        """Fetch the process's files and start it. The files stay in use as long as `in_use` is open.
 
         Raises:
-            CannotBegin, ProcessDied, and what `AttemptFiles` does.
+            CannotBegin, ProcessDied, and whatever `AttemptFiles` raises.
         """
 
     @abstractmethod
     def settle(self, said: Any, process: Child) -> bool:
-        """Act on what the process has said; True once that has settled the job. Raises ProcessDied where it is none."""
+        """Act on a message of the process.
+
+        True once that has settled the job. Raises ProcessDied if it is not a message.
+        """
 
     @property
     def is_out_of_time(self) -> bool:
-        """Whether the job has run as long as it may."""
+        """Return whether the job has reached its time limit."""
         return isinstance(self.spec, WorkerSpec) and time.monotonic() - self.began >= self.spec.max_runtime_s
 
     def gives_way(self) -> bool:
-        """Whether something else comes first: the job is queued again, and no failure is counted."""
+        """Return whether other work has priority: the job is then queued again, and no failure is counted."""
         return False
 
     def settle_missing(self) -> None:
-        """End the job where a file that it needs is not in the blob store."""
+        """End the job if a file that it needs is not in the blob store."""
         self.lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
 
     def settle_damaged(self, damaged: Damaged) -> None:
-        """End the job where a file that it needs is damaged."""
+        """End the job if a file that it needs is damaged."""
         self.lease.fail(FailureCode(damaged.code), damaged.detail)
 
     def settle_late(self) -> None:
-        """End the job where its time is over."""
+        """End the job if its time is over."""
         self.lease.fail(FailureCode.DEADLINE, f"{self.what} took longer than it may.")
 
     def settle_kill(self, kill: MemoryKill) -> None:
@@ -130,12 +133,12 @@ class Attempt(ABC, Generic[Asked]):
         self.lease.settle(lambda session: claims.give_way(session, self.lease.held, detail, memory_bytes=next_bytes))
 
     def settle_died(self, died: ProcessDied, last_lines: list[str]) -> None:
-        """End the job whose process ended without saying why, or said what is not understood."""
+        """End the job if its process ended without a reason, or sent an invalid message."""
         log.warning("process_died", lines=last_lines)
         self.lease.fail(FailureCode.PROCESS_DIED, str(died))
 
     def run(self) -> None:
-        """Do the work. When this returns the job is settled, or another worker has it; it never raises."""
+        """Do the work. On return the job is settled, or another worker has it. Never raises."""
         with self.lease as lease, ExitStack() as in_use:
             self.folder = self.means.scratch.attempt(lease.held.job_id, lease.held.attempt)
             in_use.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -154,7 +157,7 @@ class Attempt(ABC, Generic[Asked]):
                 lease.fail(FailureCode.STORAGE_UNAVAILABLE, detail)
 
     def work(self, in_use: ExitStack) -> None:
-        """Do the work and settle the job. Raises Interrupted, CannotBegin, and what `AttemptFiles` does."""
+        """Do the work and settle the job. Raises Interrupted, CannotBegin, and whatever `AttemptFiles` raises."""
         self.follow(lambda: self.start(in_use))
 
     def follow(self, start: Callable[[], Child]) -> None:
@@ -177,11 +180,11 @@ class Attempt(ABC, Generic[Asked]):
                 process.kill()
 
     def look_after(self, process: Child) -> None:
-        """Between two messages of the process. Raises Interrupted where it is to stop."""
+        """Run between two messages of the process. Raises Interrupted if it should stop."""
         self.look_after_pid(process.pid, out_of_time=self.is_out_of_time)
 
     def look_after_pid(self, pid: int, *, out_of_time: bool = False) -> None:
-        """Between two messages of any process. Raises Interrupted where the attempt is to stop."""
+        """Run between two messages of any process. Raises Interrupted if the attempt should stop."""
         self.lease.require()
         requested = self.lease.requested_stop(out_of_time=out_of_time)
         if requested is None and self.gives_way():
@@ -193,7 +196,7 @@ class Attempt(ABC, Generic[Asked]):
     def _settle_dead(self, died: ProcessDied, last_lines: list[str]) -> None:
         if self.lease.is_lost:
             raise LeaseLost(self.lease.held.job_id, self.lease.held.attempt) from died
-        # A signal to our whole group ends the process a moment before we hear of it ourselves.
+        # A signal to our whole group ends the process a moment before we receive it ourselves.
         if self.lease.stopping.wait(0.5):
             self.lease.release()
         elif (kill := self.watch.kill_of(died.exit_code)) is not None:
@@ -211,18 +214,18 @@ class Attempt(ABC, Generic[Asked]):
 
 
 class ComputedAttempt(Attempt[Computed]):
-    """A process of the training's own room computes it; to stop it, it is killed."""
+    """A process of the training package computes the work; to stop it, it is killed."""
 
     @abstractmethod
     def assignment(self, in_use: ExitStack) -> AnyAssignment:
-        """What the process is to do. Fetches into `folder` what it needs. Raises CannotBegin, and what `files` does."""
+        """Return the assignment, and fetch its files into `folder`. Raises CannotBegin, and whatever `files` raises."""
 
     def start(self, in_use: ExitStack) -> TrainingProcess:
         return TrainingProcess(self.assignment(in_use), self.folder)
 
     @abstractmethod
     def end(self, said: FromTraining) -> bool:
-        """End the job by what the process says; False where that is no result."""
+        """End the job by a message of the process; False if the message is not a result."""
 
     def settle(self, said: FromTraining, process: Child) -> bool:
         if isinstance(said, Failed):
@@ -232,7 +235,7 @@ class ComputedAttempt(Attempt[Computed]):
         return self.end(said)
 
     def dataset(self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False) -> AssignedDataset:
-        """The files of the job's dataset. Raises what `AttemptFiles` does."""
+        """Return the files of the job's dataset. Raises whatever `AttemptFiles` raises."""
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         relations = self.files.fetch_relations(self.claimed, self.folder, needed=needs_relations)
         names = self.files.fetch_names_if_there(self.claimed, self.folder) if with_names else None

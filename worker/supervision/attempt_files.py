@@ -1,4 +1,4 @@
-"""The files that an attempt needs before it can start: waited for while the store or the disk is out of order."""
+"""The files that an attempt needs before it can start; waits while the store or the disk is unavailable."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -38,7 +38,7 @@ class Interrupted(Exception):
 
 
 class CannotBegin(Exception):
-    """Something is missing without which the process need not be started; another attempt would lack it too."""
+    """A required file is missing, so the process is not started; another attempt would lack it, too."""
 
     def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
@@ -49,9 +49,9 @@ class CannotBegin(Exception):
 class AttemptFiles:
     """Fetches files for one attempt.
 
-    Unless it says otherwise, a method raises BlobMissing where waiting does not help, DatasetDamaged or ArtifactDamaged
-    where a file is not what was stored, StorageUnavailable after `STORAGE_TRIES`, Interrupted where the attempt is to
-    end, and LeaseLost where the job is no longer this attempt's.
+    Unless stated otherwise, a method raises BlobMissing if waiting does not help, DatasetDamaged or ArtifactDamaged if
+    a file differs from the stored one, and StorageUnavailable after `STORAGE_TRIES`. It raises Interrupted if the
+    attempt should end, and LeaseLost if the job no longer belongs to this attempt.
     """
 
     def __init__(self, lease: AttemptLease, settings: Settings) -> None:
@@ -59,7 +59,7 @@ class AttemptFiles:
         self._settings = settings
 
     def open_dataset(self, sha256: str, enter: Callable[[AbstractContextManager[Path]], Path]) -> Path:
-        """The dataset's folder; `enter` keeps it in use until the attempt is over."""
+        """Return the dataset's folder; `enter` keeps it in use until the attempt is over."""
         cache, cap_bytes = self._settings.home_path / "datasets", self._settings.cache_bytes
 
         def fetch() -> Path:
@@ -72,9 +72,9 @@ class AttemptFiles:
         except DatasetDamaged:
             for key, expected in known.items():
                 if expected is not None:
-                    self._lease.blobs.require_whole(key, expected)  # names the file that it is
+                    self._lease.blobs.require_whole(key, expected)  # names the file itself
             raise
-        if None in known.values():  # an earlier release has stored it, and now it has its address
+        if None in known.values():  # stored by an earlier release; now it has an address
             digests = {key: compute_file_digest(folder / name) for key, name in zip(keys, FILES, strict=True)}
             self._lease.persist(lambda session: file_digests.note(session, digests))
         return folder
@@ -85,15 +85,15 @@ class AttemptFiles:
         self.retry_while_away(lambda: self._lease.blobs.fetch(key, target, expected, watch=self._check_stop))
 
     def store(self, files: Mapping[str, Path]) -> dict[str, FileDigest]:
-        """Store files of a dataset by their keys; gives their digests, which belong into the row's transaction."""
+        """Store files of a dataset by their keys; returns their digests, which belong in the row's transaction."""
         for key, file in files.items():
             self._lease.blobs.put(key, file)
         return {key: compute_file_digest(file) for key, file in files.items()}
 
     def fetch_if_there(self, key: str, target: Path) -> bool:
-        """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now.
+        """Copy a blob to a file with one try; False if there is none, or it is unavailable now.
 
-        A file that was there and is lost or damaged is a warning of the job.
+        A file that was stored but is lost or damaged becomes a warning of the job.
         """
         expected = self._lease.read(lambda session: file_digests.find(session, key))
         try:
@@ -103,12 +103,12 @@ class AttemptFiles:
         except (BlobMissing, Damaged) as error:
             if expected is not None:
                 why = error.detail if isinstance(error, Damaged) else f"The file with {describe(key)} is lost."
-                self._lease.warn(f"The job goes on without {describe(key)}. {why}")
+                self._lease.warn(f"The job continues without {describe(key)}. {why}")
             return False
         return True
 
     def fetch_names(self, dataset_id: str, folder: Path) -> Path | None:
-        """What the images of a dataset are called; None for the bundled ones, and for those of early releases."""
+        """Return the names of a dataset's images; None for bundled datasets and those of early releases."""
         file, key = folder / MEMBERS_FILE, make_members_key(dataset_id)
         try:
             self.fetch(key, file)
@@ -119,10 +119,10 @@ class AttemptFiles:
         return file
 
     def fetch_relations(self, claimed: Claimed, folder: Path, *, needed: bool) -> Path | None:
-        """The copies and groups of the dataset, where they are known.
+        """Return the copies and groups of the dataset, if known.
 
         Args:
-            needed: whether the job's folds are cut by them. Another job trains as well without.
+            needed: whether the job's folds depend on them. Other jobs can train without.
         """
         file, key = folder / FILE_NAME, make_relations_key(claimed.dataset.id)
         if not needed:
@@ -133,12 +133,12 @@ class AttemptFiles:
         return file
 
     def fetch_names_if_there(self, claimed: Claimed, folder: Path) -> Path | None:
-        """What the images of the dataset are called, where that is known: another job does as well without."""
+        """Return the names of the dataset's images, if known; jobs can do without."""
         file = folder / MEMBERS_FILE
         return file if self.fetch_if_there(make_members_key(claimed.dataset.id), file) else None
 
     def retry_while_away(self, use_store: Callable[[], T]) -> T:
-        """Do something with the blob store, again and again while it is away."""
+        """Do something with the blob store, and retry while it is unavailable."""
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
                 return use_store()
@@ -152,7 +152,7 @@ class AttemptFiles:
 
     def _check_stop(self) -> None:
         self._lease.require()
-        # Past its deadline a job still gets its files: what it has trained makes it succeed.
+        # Past its deadline a job still gets its files: with what it has trained it can succeed.
         requested = self._lease.requested_stop(out_of_time=False)
         if requested is not None:
             raise Interrupted(requested)

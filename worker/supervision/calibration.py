@@ -1,4 +1,4 @@
-"""How fast this worker's machine trains: measured once while it is idle, and kept in the database."""
+"""Measures how fast this worker's machine trains, once while it is idle, and keeps the result in the database."""
 
 import threading
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from worker.supervision.processes import MeasuringProcess, ProcessDied
 
 log = structlog.get_logger()
 
-# Jobs often come right after a start, and go first.
+# Jobs often arrive right after a start, and have priority.
 IDLE_BEFORE_START_S = 2.0
 POLL_INTERVAL_S = 0.1
 
@@ -29,7 +29,7 @@ class MeasurementInterrupted(Exception):
 
 
 class Calibrator:
-    """A thread that measures while no job runs; a job that starts interrupts it, and it starts again afterwards."""
+    """A thread that measures while no job runs; a job that starts interrupts it, and it starts over afterwards."""
 
     def __init__(
         self, database: Database, cores: Cores, stopping: threading.Event, *, has_bfloat16: bool = False
@@ -44,7 +44,7 @@ class Calibrator:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait for its process to end; the worker is stopping by then."""
+        """Wait for its process to end while the worker is stopping."""
         if self._thread.is_alive():
             self._thread.join(10)
 
@@ -90,7 +90,7 @@ class Calibrator:
 
 
 def collect_calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
-    """The conditions of a calibration: where one of these differs, the machine is measured again."""
+    """The conditions of a calibration: if one of these differs, the machine is measured again."""
     return {
         "measured": 4,  # increase when other networks or other kinds of work are measured
         "processor": get_processor().model,

@@ -1,4 +1,4 @@
-"""Attempts at what one process of the training's room computes in one go: evaluations, exports, suspected labels."""
+"""Attempts at work that one training process computes in one go: evaluations, exports, suspected labels."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from worker.messages import (
 from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import CannotBegin
 
-# How often a search looks whether a training waits.
+# How often a search checks for waiting trainings.
 LOOK_EVERY_S = 1.0
 
 
@@ -56,8 +56,8 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
             dataset=self.dataset(in_use, needs_relations=has_folds),
             base=self._fetch(spec.base),
             winner=self._fetch(spec.winner),
-            # With folds each model has images of its own, and an ensemble none that all of its members were not
-            # trained on.
+            # With folds each model has its own images, and an ensemble has none that all its members were not trained
+            # on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
             resident_bytes=self.memory.resident_bytes(),
         )
@@ -139,7 +139,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             return False
         held, job_id = self.lease.held, self.spec.job_id
         self.lease.require()
-        # Among the training's own files: they go together. No two attempts write the same one.
+        # Stored among the training's own files, so that they are deleted together. No two attempts write the same file.
         key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{self.spec.format.facts.suffix}"
         self.lease.blobs.put(key, Path(said.file))
         self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, said.report, key=key))
@@ -149,10 +149,10 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
 
 
 class SuspectAttempt(ComputedAttempt[SuspectSpec]):
-    """An attempt at a search for wrong labels. A training that waits ends it, wherever it could run."""
+    """An attempt at a search for wrong labels. A waiting training ends it, even one that could run elsewhere."""
 
     what = "The search for wrong labels"
-    # At most so many of its networks are trained at a time, however many cores there are.
+    # At most this many of its networks are trained at a time, regardless of the number of cores.
     threads = 2
     _looked_at = 0.0
 
@@ -163,7 +163,7 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         return self.lease.read(claims.is_training_waiting)
 
     def assignment(self, in_use: ExitStack) -> SuspectAssignment:
-        # Without relations and names the search goes on as well.
+        # The search also works without relations and names.
         dataset = self.dataset(in_use, with_names=True)
         return SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
 

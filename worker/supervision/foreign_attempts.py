@@ -1,4 +1,4 @@
-"""Attempts at an uploaded model: a bounded process reads the file of a stranger, to check it or to measure it."""
+"""Attempts at an uploaded model: a sandboxed process reads the untrusted file, to check or measure it."""
 
 import time
 from abc import abstractmethod
@@ -28,38 +28,38 @@ from worker.supervision.processes import ProcessDied
 
 log = structlog.get_logger()
 
-# What a measurement writes, and who checks that it is such a file before it is stored.
+# The files that a measurement writes, and the function that validates each before it is stored.
 FILES = ((ArtifactName.EVALUATION, StoredEvaluation), (ArtifactName.GAP, StoredGap))
-# Images in memory are there twice for a moment: as they are read, and as TensorFlow has them.
+# Images are in memory twice for a moment: as read, and as TensorFlow has them.
 _COPIES_OF_IMAGES = 2
 
 OfModel = TypeVar("OfModel", bound=CheckModelSpec | MeasureSpec)
 
 
 class ForeignAttempt(Attempt[OfModel]):
-    """A bounded process reads the file of a stranger."""
+    """A sandboxed process reads an untrusted file."""
 
     remedy = "Upload a smaller model."
     threads = 1
 
     @abstractmethod
     def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
-        """Start the process on the model's file. Raises what `AttemptFiles` does."""
+        """Start the process on the model's file. Raises whatever `AttemptFiles` raises."""
 
     @abstractmethod
     def end(self, kind: str, content: Any) -> None:
-        """End the job by the answer of the process. Raises ValueError where that is none."""
+        """End the job by the answer of the process. Raises ValueError if it is not an answer."""
 
     @property
     def written(self) -> Path:
-        """What the process may write."""
+        """The files that the process may write."""
         return self.folder / "written"
 
     def start(self, in_use: ExitStack) -> ForeignProcess:
         model = self.folder / "file.keras"
         self.files.fetch(self.spec.key, model)
         process = self.process(model, in_use)
-        self.began = time.monotonic()  # the limit is the process's: fetching may take as long as it does
+        self.began = time.monotonic()  # the limit applies to the process; fetching may take longer
         return process
 
     def settle(self, said: dict[str, Any], process: Child) -> bool:
@@ -71,7 +71,7 @@ class ForeignAttempt(Attempt[OfModel]):
         try:
             self.end(kind, content)
         except ValueError as error:
-            raise ProcessDied(None, "The process that read the model said what is not understood.") from error
+            raise ProcessDied(None, "The process that read the model sent an invalid message.") from error
         return True
 
 
@@ -163,11 +163,11 @@ class MeasureAttempt(ForeignAttempt[MeasureSpec]):
         for name, kind in FILES:
             file = self.written / kind.file_name
             if file.exists():
-                kind.from_bytes(file.read_bytes())  # whoever read the model may have written anything
+                kind.from_bytes(file.read_bytes())  # the process that read the model may have written anything
                 key = self.lease.key(kind.file_name)
                 found.append(store_artifact(self.lease.blobs, key, file, name, ArtifactFormat.JSON))
         return found
 
     def settle_missing(self) -> None:
-        detail = "The model or the dataset is not in the blob store any more. Upload it again."
+        detail = "The model or the dataset is no longer in the blob store. Upload it again."
         self.lease.fail(FailureCode.MODEL_UNAVAILABLE, detail)

@@ -1,6 +1,6 @@
-"""The process that reads an uploaded model, as its attempt sees it: started afresh, listened to, ended by force.
+"""The attempt's side of the process that reads an uploaded model: starts it, reads its answer, kills it.
 
-It reads a stranger's file, so nothing that it says is unpickled, and it gets no credentials.
+It reads an untrusted file, so its messages are never unpickled, and it gets no credentials.
 """
 
 import json
@@ -21,9 +21,9 @@ SET_VARIABLES = {
 }
 
 
-# Of TensorFlow, Keras and onnxruntime themselves.
+# Memory of TensorFlow, Keras and onnxruntime themselves.
 _PROGRAMS_BYTES = 3 * GIB
-# Times the file's size: as it is read, as its weights, and as what is computed with them.
+# Multiples of the file's size: for the file, its weights, and the computation with them.
 _COPIES = 6
 
 
@@ -33,13 +33,13 @@ def get_model_memory_bytes(model: Path) -> int:
 
 
 class ForeignProcess(EnclosedProcess):
-    """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread.
+    """A process with an assignment. The thread that starts it must outlive it: on Linux it dies with that thread.
 
     Args:
-        inputs: what it reads, the file of the model among it as `model`.
+        inputs: the files that it reads; the model's file is `model`.
         target: the folder that it may write.
         memory_bytes: private memory that it may have.
-        wall_s: seconds of a processor that it may take.
+        wall_s: processor seconds that it may take.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class ForeignProcess(EnclosedProcess):
         super().__init__("worker.training.foreign.child", work, whole, inputs, target, SET_VARIABLES)
 
     def receive(self, timeout_s: float) -> dict[str, Any] | None:
-        """Its one answer, or None after `timeout_s` without it. Once it has answered it is ended: `target` stays.
+        """Return its only answer, or None after `timeout_s` without it. After the answer it is killed; `target` stays.
 
         Raises:
-            ProcessDied: it ended without one, or says what is not understood.
+            ProcessDied: it ended without an answer, or sent an invalid one.
         """
         try:
             line = self.read_line(timeout_s)
@@ -67,7 +67,7 @@ class ForeignProcess(EnclosedProcess):
             likely = ", perhaps because memory or time ran out" if ended.exit_code < 0 else ""
             raise ProcessDied(ended.exit_code, f"The process that read the model {ended}{likely}.") from None
         except LineTooLong:
-            raise ProcessDied(None, "The process that read the model said too much.") from None
+            raise ProcessDied(None, "The process that read the model sent too long a message.") from None
         if line is None:
             return None
         self.kill()

@@ -1,4 +1,4 @@
-"""Attempts at data: an upload, a derived version, the copies in a dataset. A bounded process reads them."""
+"""Attempts at data: an upload, a derived version, or the copies in a dataset. A sandboxed process reads them."""
 
 import signal
 import time
@@ -32,24 +32,24 @@ from worker.supervision.attempt import Attempt, Child
 
 log = structlog.get_logger()
 
-# Kept for this dataset alone, not by content: they tell the names of the owner's files, or come from its group rule.
+# Stored for this dataset and not by content: they reveal the owner's file names, or depend on its group rule.
 OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, RELATIONS_FILE, "preview")
 
 OfData = TypeVar("OfData", bound=IngestSpec | DeriveSpec | RelateSpec)
 
 
 class BoundedAttempt(Attempt[OfData]):
-    """Its process has a limit of time of its own, and says by a Rejection why it made nothing."""
+    """Its process has its own time limit, and reports failures as a Rejection."""
 
     _process: BoundedProcess
 
     @abstractmethod
     def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
-        """Start the process that writes `target`. Raises what `AttemptFiles` does."""
+        """Start the process that writes `target`. Raises whatever `AttemptFiles` raises."""
 
     @abstractmethod
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
-        """End the job whose process has made nothing. kill: how it was killed for memory, if it was."""
+        """End the job if its process produced nothing. kill: how it was killed for memory, if it was."""
 
     @property
     def is_out_of_time(self) -> bool:
@@ -57,7 +57,7 @@ class BoundedAttempt(Attempt[OfData]):
 
     @property
     def target(self) -> Path:
-        """What the process writes."""
+        """The files that the process writes."""
         return self.folder / "made"
 
     def start(self, in_use: ExitStack) -> BoundedProcess:
@@ -78,7 +78,7 @@ class BoundedAttempt(Attempt[OfData]):
 
 
 class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
-    """Makes a dataset of an upload, or of another version."""
+    """Makes a dataset from an upload, or from another version."""
 
     what = "The ingest"
 
@@ -124,7 +124,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         return content, names, self.lease.read(lambda session: versions.find_different(session, base))
 
     def _upload(self, key: str) -> Path:
-        """The upload as a file: the blob itself where blobs are local, else a copy."""
+        """Return the upload as a file: the blob itself if blobs are local, else a copy."""
         expected = self.lease.read(lambda session: file_digests.find(session, key))
         if expected is not None:
             self.lease.blobs.require_whole(key, expected)
@@ -189,13 +189,13 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
 
 
 class RelateAttempt(BoundedAttempt[RelateSpec]):
-    """Finds the copies and groups of a stored dataset, which is in use meanwhile."""
+    """Finds the copies and groups of a stored dataset, and keeps it in use meanwhile."""
 
     what = "The search for copies"
 
     def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
-        # Names are needed for groups alone.
+        # Names are only needed for groups.
         group_by = self.spec.group_by
         names = None if group_by is None else self.files.fetch_names(self.claimed.dataset.id, self.folder)
         return RelateProcess(content, target, limits, names=names, group_by=group_by)
@@ -222,5 +222,5 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
 
 
 def _list_files(place: Path) -> list[Path]:
-    """The file itself, or those in the folder."""
+    """Return the file itself, or the files in the folder."""
     return [path for path in sorted([place, *place.rglob("*")]) if path.is_file()]

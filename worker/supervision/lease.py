@@ -30,11 +30,11 @@ RETRY_INTERVAL_S = 1.0
 
 
 class Abandoned(Exception):
-    """The worker stops while the database does not answer: the lease will run out by itself."""
+    """The worker is stopping while the database does not answer: the lease will expire."""
 
 
 def choose_stop(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopCause | None:
-    """How a running attempt is to stop now, if at all; a client's request comes first."""
+    """Return how a running attempt should stop now, if at all; a client's request has priority."""
     if request is JobRequest.CANCEL:
         return StopCause.CANCEL
     if request is JobRequest.PAUSE:
@@ -45,7 +45,7 @@ def choose_stop(request: JobRequest | None, *, stopping: bool, out_of_time: bool
 
 
 class AttemptLease(AbstractContextManager["AttemptLease"]):
-    """While the block runs, the keeper renews the lease. Every write names the attempt.
+    """The right to write to a job. While the block runs, the keeper renews the lease. Every write names the attempt.
 
     An exception in the block settles the job as a failure. After the block the job has ended, is queued again, or
     belongs to another attempt.
@@ -86,32 +86,32 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
 
     @property
     def is_lost(self) -> bool:
-        """Whether another attempt has the job, or it has ended."""
+        """Return whether another attempt has the job, or it has ended."""
         return self._keeper.is_lost(self.held)
 
     def require(self) -> None:
-        """Raises LeaseLost if the job is no longer this attempt's."""
+        """Raise LeaseLost if the job no longer belongs to this attempt."""
         if self.is_lost:
             raise LeaseLost(self.held.job_id, self.held.attempt)
 
     def requested_stop(self, *, out_of_time: bool) -> StopCause | None:
-        """How a client, the worker or the clock wants the attempt to stop; None where nobody does."""
+        """Return how a client, the worker or the clock wants the attempt to stop, or None."""
         request = self._keeper.request_for(self.held)
         return choose_stop(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)
 
     # --- writing -------------------------------------------------------------------------------------
 
     def persist(self, work: Callable[[Session], T]) -> T:
-        """Write to the database, waiting for it as long as it is away.
+        """Write to the database, and wait while it is unavailable.
 
         Raises:
-            LeaseLost: the job is no longer this attempt's; nothing was written.
-            Abandoned: the worker stops and the database is still away.
+            LeaseLost: the job no longer belongs to this attempt; nothing was written.
+            Abandoned: the worker is stopping and the database is still unavailable.
         """
         return self._do_persistently(self._database.write, work)
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """Read from the database, waiting for it as long as it is away. Raises Abandoned."""
+        """Read from the database, and wait while it is unavailable. Raises Abandoned."""
         return self._do_persistently(self._database.read, work)
 
     def _do_persistently(
@@ -127,14 +127,14 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
                 self.wait_before_retry()
 
     def settle(self, work: Callable[[Session], JobStatus], result: Result | None = None) -> JobStatus:
-        """Change the job's state. A job that has ended gets its summary, and keeps its last checkpoint alone.
+        """Change the job's state. A job that has ended gets its summary, and keeps only its last checkpoint.
 
         Args:
-            result: of a training that ends well.
+            result: of a training that succeeds.
         """
-        # Before the transaction, which should not wait for the blob store.
+        # Stored before the transaction, which should not wait for the blob store.
         summary = self.read(lambda session: summarize_job(session, self.blobs, self.held.job_id, result))
-        keys: set[str] = set()  # filled by every try: a commit may succeed though its acknowledgement is lost
+        keys: set[str] = set()  # filled by every try: a commit may succeed although its acknowledgement is lost
 
         def settle_job(session: Session) -> JobStatus:
             claims.note_summary(session, self.held, summary)
@@ -145,7 +145,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         try:
             status = self.persist(settle_job)
         except LeaseLost:
-            # Perhaps by our own commit that was not acknowledged: then the checkpoints it dropped can be deleted.
+            # Perhaps by our own unacknowledged commit: then the checkpoints that it dropped can be deleted.
             self.forget(self.persist(lambda session: claims.find_keys_without_checkpoint(session, keys)))
             raise
         self.forget(keys)
@@ -156,7 +156,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         return status
 
     def _forget_what_earlier_attempts_left(self) -> None:
-        """Delete their files that no row names: of workers that died between storing a file and writing its row."""
+        """Delete files without rows, left by workers that died between storing a file and writing its row."""
         folder = f"jobs/{self.held.job_id}"
         kept = (f"{folder}/{BEFORE_ATTEMPTS}/", f"{folder}/{self.held.attempt}/")
         try:
@@ -166,7 +166,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             log.warning("files_not_deleted", folder=folder)  # `heldout check --deep --collect` finds them
 
     def fail(self, code: FailureCode | RejectionCode, detail: str) -> None:
-        """Settle a failure: the job is queued again or has failed, as the code and the failures before it decide."""
+        """Settle a failure: depending on its code and earlier failures, the job is queued again or has failed."""
         worker_metrics.FAILURES.labels(code).inc()
         try:
             self.settle(lambda session: claims.fail(session, self.held, code=code, detail=detail))
@@ -174,15 +174,15 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             log.warning("attempt_lost")
 
     def release(self) -> None:
-        """Give the job back because the worker stops."""
+        """Return the job to the queue because the worker is stopping."""
         self.settle(lambda session: claims.release(session, self.held))
 
     def stop_as_requested(self, files: Sequence[Artifact] = ()) -> None:
-        """Cancel or pause the job, as was asked; `files` are those that it has left."""
+        """Cancel or pause the job as requested; `files` are those that it left."""
         self.settle(lambda session: claims.stop_as_requested(session, self.held, files))
 
     def warn(self, message: str, **data: object) -> None:
-        """Note a warning among the job's events."""
+        """Add a warning to the job's events."""
         log.warning("job_warning", message=message)
 
         def add(session: Session) -> None:
@@ -192,7 +192,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         self.persist(add)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Delete blobs that nobody needs."""
+        """Delete blobs that are no longer needed."""
         for key in keys:
             try:
                 self.blobs.delete(key)
@@ -200,9 +200,9 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
                 log.warning("blob_not_deleted", key=key)
 
     def wait_before_retry(self) -> None:
-        """Wait a moment before something is tried again; less where the worker stops."""
+        """Wait a moment before a retry; less if the worker is stopping."""
         self.stopping.wait(RETRY_INTERVAL_S)
 
     def key(self, name: str) -> str:
-        """Of a blob that this attempt alone writes."""
+        """The key of a blob that only this attempt writes."""
         return f"jobs/{self.held.job_id}/{self.held.attempt}/{name}"

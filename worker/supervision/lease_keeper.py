@@ -1,4 +1,4 @@
-"""What a worker keeps up while it lives: the leases of its jobs, and the word that it has GPUs. A thread for each."""
+"""Two threads that run as long as a worker: one renews the leases of its jobs, one reports its GPUs."""
 
 import threading
 import time
@@ -18,12 +18,12 @@ from worker.machine.devices import get_host_name
 
 log = structlog.get_logger()
 
-# How often a keeper without jobs gives its sign of life.
+# How often a keeper without jobs signals that it is alive.
 IDLE_ROUND_S = 2.0
 
 
 class LeaseKeeper:
-    """Threads that run jobs ask it whether a job is still theirs and what was asked of it."""
+    """Renews leases. Threads that run jobs ask it whether a job is still theirs, and what was requested."""
 
     def __init__(self, database: Database, settings: Settings, worker: str, sign_of_life: Path) -> None:
         self._database = database
@@ -57,12 +57,12 @@ class LeaseKeeper:
             self._lost.discard(held)
 
     def request_for(self, held: HeldAttempt) -> JobRequest | None:
-        """What a client asked of the job, as of the last look."""
+        """Return what a client requested of the job, as of the last check."""
         with self._lock:
             return self._held.get(held)
 
     def is_lost(self, held: HeldAttempt) -> bool:
-        """Whether the job belongs to another attempt or has ended: nothing more that this one writes counts."""
+        """Return whether the job belongs to another attempt or has ended: this attempt can write nothing more."""
         with self._lock:
             return held in self._lost
 
@@ -89,10 +89,10 @@ class LeaseKeeper:
                     requests = claims.get_requests(session, held)
                 self._note_requests(held, requests)
             except DatabaseUnavailable:
-                # Training goes on; the attempt's number fences it if somebody else took the job meanwhile.
+                # Training continues; the attempt's number fences it if another worker took the job meanwhile.
                 log.warning("database_unavailable", worker=self._worker)
             except Exception:
-                # A database that refuses to write for a while, say: without this thread every lease would run out.
+                # For example, a database that refuses writes for a while: without this thread every lease would expire.
                 log.exception("keeper_failed", worker=self._worker)
 
     def _note_requests(self, held: set[HeldAttempt], requests: Mapping[HeldAttempt, JobRequest | None]) -> None:
@@ -104,18 +104,18 @@ class LeaseKeeper:
 
     def _note_lost(self, lost: set[HeldAttempt]) -> None:
         with self._lock:
-            # A job that its thread has let go of meanwhile is not lost: it has ended.
+            # A job that its thread has released meanwhile is not lost: it has ended.
             for attempt in lost & set(self._held):
                 self._lost.add(attempt)
                 log.warning("lease_lost", job_id=attempt.job_id, attempt=attempt.attempt)
 
 
-# Well below the time after which a worker is taken to be gone.
+# Well below the time after which a worker is considered gone.
 TELL_EVERY_S = 30.0
 
 
 class GpuPresence:
-    """A thread that says so again and again; a worker without GPUs has none, and says nothing."""
+    """A thread that reports GPUs repeatedly; a worker without GPUs does not have one."""
 
     def __init__(self, database: Database, count: int) -> None:
         self._database = database
@@ -129,7 +129,7 @@ class GpuPresence:
             self._thread.start()
 
     def stop(self) -> None:
-        """Say that the worker ends; the service finds out by itself where the database does not answer."""
+        """Report that the worker ends; if the database does not answer, the service finds out by itself."""
         if not self._thread.is_alive():
             return
         self._stop.set()

@@ -1,4 +1,4 @@
-"""What the process of an attempt has of memory, and whether the kernel has killed it for that."""
+"""Watches the memory of an attempt's process, and whether the kernel killed it for lack of memory."""
 
 import signal
 import time
@@ -8,12 +8,15 @@ from models.store.claims import Claimed
 from worker.machine.memory import count_memory_kills, read_peak_bytes
 from worker.machine.shares import MemoryBudget
 
-# How often a process is asked how much memory it has had. What comes between is not known once it is dead.
+# How often the peak memory of a process is read. Peaks after the last reading are lost once it is dead.
 LOOK_EVERY_S = 0.1
 
 
 class MemoryWatch:
-    """Of one attempt. `begin` before its process starts, `look` while it runs, `kill_of` once it is dead."""
+    """The memory of one attempt's process.
+
+    `begin` before it starts, `look` while it runs, `kill_of` once it is dead.
+    """
 
     def __init__(self, budget: MemoryBudget, claimed: Claimed) -> None:
         self._budget = budget
@@ -33,23 +36,23 @@ class MemoryWatch:
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self._peak_bytes = max(self._peak_bytes, read_peak_bytes(pid))
-            # Not asked at the end: the kernel may kill two at once, and the other job may have been settled by then.
+            # Not read at the end: the kernel may kill two at once, and the other job may be settled by then.
             self._is_alone = self._budget.is_alone(self._held)
 
     def kill_of(self, exit_code: int | None) -> MemoryKill | None:
-        """How the process was killed for memory; None where it ended otherwise."""
+        """Return how the process was killed for memory; None if it ended otherwise."""
         if exit_code != -signal.SIGKILL or count_memory_kills() <= self._kills_before:
             return None
         return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._is_alone)
 
 
 def describe_cause(kill: MemoryKill, what: str, remedy: str) -> str:
-    """What the owner of a job reads that took more memory than was reserved for it."""
+    """Describe to the owner that a job took more memory than was reserved for it."""
     return f"{what} was killed because memory ran out. {describe_memory(kill)} {remedy}".rstrip()
 
 
 def describe_memory(kill: MemoryKill) -> str:
-    """How much memory the process had, and how much was reserved for it."""
+    """Say how much memory the process had, and how much was reserved for it."""
     return (
         f"It had {_format_amount(kill.peak_bytes)} when last seen; {_format_amount(kill.reserved_bytes)} were reserved "
         "for it."

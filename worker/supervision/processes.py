@@ -1,4 +1,4 @@
-"""Training processes: forked from a server that has imported TensorFlow, followed over a pipe, killed to end them."""
+"""Training processes: forked from a server that has imported TensorFlow, followed over a pipe, ended by a kill."""
 
 import os
 import re
@@ -23,19 +23,19 @@ _FOLDERS = re.compile(r"(?:/[\w.@+~-]+)+/(?=[\w.@+~-])")
 
 # How long the fork server may take to import TensorFlow on a busy machine.
 WARM_UP_TIMEOUT_S = 180
-# A fork that has not answered by then is taken to hang.
+# A fork that has not answered by then is considered hung.
 FORK_READY_TIMEOUT_S = 10
 SPAWN_READY_TIMEOUT_S = 180
 
-# Starting a child changes the environment and `__main__` of the whole process for a moment: one thread at a time.
+# Starting a child briefly changes the environment and `__main__` of the whole process: one thread at a time.
 _START_LOCK = threading.Lock()
 
-# Environment variables, without `HELDOUT_`, that a training process must not inherit begin with one of these.
+# A training process does not inherit environment variables that start with one of these, or with `HELDOUT_`.
 SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "SECRETS_", "AWS_", "PG")
 
 
 class ProcessDied(Exception):
-    """A process ended without saying why; exit_code: None where it lives, but says what is not understood."""
+    """A process ended without a reason; exit_code: None if it is alive, but sent an invalid message."""
 
     def __init__(self, exit_code: int | None, detail: str | None = None) -> None:
         self.exit_code = exit_code
@@ -51,11 +51,11 @@ class ProcessDied(Exception):
 
 
 def warm_up(socket_folder: Path | None = None) -> None:
-    """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once.
+    """Start the fork server, with TensorFlow imported but never used, so that the first job starts immediately.
 
     Args:
-        socket_folder: where its socket is made; the caller removes it. None leaves it to multiprocessing, whose folder
-            in the temporary directory outlives a worker that is killed.
+        socket_folder: where its socket is created; the caller removes it. None leaves it to multiprocessing, whose
+        temporary folder outlives a worker that is killed.
     """
     if socket_folder is not None:
         # multiprocessing has no public way to choose the folder.
@@ -64,7 +64,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
     forking.set_forkserver_preload(["worker.training.preload"])
     os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     with _hide_secrets(), _ignore_signal(signal.SIGTERM):
-        # Signals to our group must reach the supervisor alone: it ends its children in good order.
+        # Signals to our group must reach only the supervisor: it shuts its children down cleanly.
         forkserver.ensure_running()
     process = forking.Process(target=child.warm_up)
     process.start()
@@ -74,13 +74,13 @@ def warm_up(socket_folder: Path | None = None) -> None:
 
 
 class PipedProcess:
-    """A process of ours and the pipe to it."""
+    """One of our processes and the pipe to it."""
 
     def _start(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
-        """Start it; `target` gets the other end of the pipe first."""
+        """Start the process; `target` receives the other end of the pipe as its first argument."""
         how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
-        # daemon: a supervisor that ends in good order takes its processes with it.
+        # daemon: a supervisor that exits cleanly ends its processes, too.
         self._process = how.Process(target=target, args=(theirs, *arguments), daemon=True)
         with _START_LOCK, _hide_secrets(), _hide_main():
             self._process.start()
@@ -92,7 +92,7 @@ class PipedProcess:
         return self._process.pid
 
     def receive(self, timeout_s: float) -> Any | None:
-        """The next message, or None after `timeout_s` without one.
+        """Return the next message, or None after `timeout_s` without one.
 
         Raises:
             ProcessDied: if the process has ended without another message.
@@ -138,7 +138,7 @@ class TrainingProcess(PipedProcess):
             self._pipe.send(why)
 
     def last_lines(self, count: int = 20) -> list[str]:
-        """The end of what the process printed."""
+        """Return the end of the process's output."""
         try:
             with self._log.open(encoding="utf-8", errors="replace") as file:
                 return [line.rstrip("\n")[:500] for line in deque(file, count)]
@@ -147,7 +147,7 @@ class TrainingProcess(PipedProcess):
 
 
 def hide_folders(lines: list[str]) -> list[str]:
-    """What a process printed, for the owner of its job: of paths on this machine only the last part is left."""
+    """Return a process's output for the owner of its job: only the last part of this machine's paths is kept."""
     return [escape(_FOLDERS.sub("…/", line)) for line in lines]
 
 
@@ -158,7 +158,7 @@ class MeasuringProcess(PipedProcess):
         self._start(child.measure, (towers, precision), fork=True)
 
     def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
-        """Seconds of a step and of a batch of each network, or None after `timeout_s` without them."""
+        """Return seconds of a step and of a batch for each network, or None after `timeout_s` without them."""
         times: list[tuple[float, float]] | None = super().receive(timeout_s)
         return times
 
@@ -178,7 +178,7 @@ def _hide_secrets() -> Iterator[None]:
 
 @contextmanager
 def _hide_main() -> Iterator[None]:
-    """A child would first import the program that started it, with all that a supervisor needs and it does not."""
+    """Keep children from importing the program that started them, with everything that only a supervisor needs."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -1,4 +1,4 @@
-"""Makes room on a worker for a large job whose turn it is, and which small jobs would keep from ever fitting."""
+"""Makes room on a worker for the next large job, which would never fit if small jobs kept filling the gaps."""
 
 import time
 from collections.abc import Collection
@@ -15,14 +15,14 @@ from worker.machine.shares import Gpus, MemoryBudget
 
 log = structlog.get_logger()
 
-# How often a worker with jobs looks whose turn it is, and says that it still makes room.
+# How often a worker with jobs checks which job is next, and reports that it still makes room.
 LOOK_EVERY_S = 5.0
-# Another worker may make room instead where this one has said nothing for so long.
+# Another worker may make room instead if this one has not reported for this long.
 ROOM_LEASE_S = 30.0
 
 
 class RoomForLargeJob:
-    """For one job at a time, and on one worker for each job. Called by the thread that claims, one at a time."""
+    """Makes room for one job at a time, and for each job on one worker. Called by the thread that claims."""
 
     def __init__(self, database: Database, worker: str, memory: MemoryBudget, gpus: Gpus) -> None:
         self._database = database
@@ -34,12 +34,12 @@ class RoomForLargeJob:
         self._looked_at: float | None = None
 
     def compute_left(self, free: Resources, kinds: Collection[JobKind]) -> Resources | None:
-        """What may be claimed of what is free; None where nothing may. Looks at the queue from time to time.
+        """Return how much of the free resources may be claimed; None if nothing. Checks the queue from time to time.
 
         Raises:
             DatabaseUnavailable.
         """
-        if not self._memory.taken:  # nothing to wait for: what fits is claimed
+        if not self._memory.taken:  # nothing to wait for: any job that fits is claimed
             self._job = None
             return free
         now = time.monotonic()
@@ -49,14 +49,14 @@ class RoomForLargeJob:
         return self.compute_left_now(free)
 
     def compute_left_now(self, free: Resources) -> Resources | None:
-        """The same, by the last look."""
+        """Return the same as of the last check."""
         if self._job is None or free.holds(self._job.needs):
             return free
         begun_since = self._sum_taken(self._memory.taken.keys() - self._ran_before)
         return compute_left_beside(self._job.needs, self._total, free, begun_since)
 
     def look_again(self) -> None:
-        """A job was claimed: another one may be first now."""
+        """Note that a job was claimed: another may be next now."""
         self._looked_at = None
 
     @property

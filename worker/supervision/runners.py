@@ -1,4 +1,4 @@
-"""What runs a claimed job, by its kind. Imports no TensorFlow: training happens in a process of its own."""
+"""The attempts of each kind of job. Imports no TensorFlow: training happens in a separate process."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,5 +28,5 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
 
 
 def run_claimed(claimed: Claimed, lease: AttemptLease, means: Means) -> None:
-    """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
+    """Run one attempt to its end, in this thread. On return the job is settled, or belongs to another attempt."""
     ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means).run()

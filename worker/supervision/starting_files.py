@@ -1,4 +1,4 @@
-"""The files that a training starts from, fetched; of an uploaded model a bounded process takes out what is needed."""
+"""Fetches the files that a training starts from; a sandboxed process extracts the weights of uploaded models."""
 
 import time
 from pathlib import Path
@@ -17,12 +17,12 @@ WEIGHTS_FILE = "initial.npz"
 
 
 def fetch_initial(attempt: Attempt[Any]) -> Path | None:
-    """The file whose weights the job starts from, if it does: of an uploaded model a file that nobody needs to trust.
+    """Fetch the file with the job's initial weights, if any; for an uploaded model, a safe file extracted from it.
 
     Raises:
-        CannotBegin: the file is not there, or gives no weights.
+        CannotBegin: the file is missing, or has no weights.
         ProcessDied: the process that reads it was killed because memory ran out.
-        Interrupted, and what `AttemptFiles` does.
+        Interrupted, and whatever `AttemptFiles` raises.
     """
     initial = attempt.claimed.begins.initial
     if initial is None:
@@ -42,7 +42,7 @@ def fetch_initial(attempt: Attempt[Any]) -> Path | None:
 
 
 def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
-    """The uploaded model before the job's blocks, if it has one, as layers and weights. Raises as `fetch_initial`."""
+    """Fetch the uploaded model before the job's blocks, if any, as layers and weights. Raises as `fetch_initial`."""
     backbone = attempt.claimed.begins.backbone
     if backbone is None:
         return None
@@ -60,7 +60,7 @@ def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
 
 
 def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path) -> str | None:
-    """Have the bounded process write `target`; gives why it could not, and None where it did."""
+    """Have the sandboxed process write `target`; returns why it could not, or None if it did."""
     ends_at, memory_bytes = time.monotonic() + MAX_S, get_model_memory_bytes(model)
     assignment, inputs = {"file": WEIGHTS_FILE}, {"model": model}
     attempt.watch.begin()

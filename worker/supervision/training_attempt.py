@@ -61,7 +61,7 @@ class CheckpointUnusable(Exception):
 
 
 class TrainingAttempt(ComputedAttempt[JobSpec]):
-    """Reports its progress and stops cleanly, so that the next attempt can resume."""
+    """An attempt at a training. It reports progress and stops cleanly, so that the next attempt can resume."""
 
     what = "The training"
     remedy = "Use a smaller batch_size or fewer filters."
@@ -84,7 +84,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 super().work(in_use)
                 return
             except CheckpointUnusable as error:
-                self.lease.warn(f"A checkpoint could not be used: {error} Going on from the one before it.")
+                self.lease.warn(f"A checkpoint could not be used: {error} Continuing from the previous one.")
 
     def start(self, in_use: ExitStack) -> TrainingProcess:
         self._process = super().start(in_use)
@@ -138,7 +138,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         return time.monotonic() - self.began
 
     def look_after(self, process: Child) -> None:
-        """Ask the process to stop where it is to; one that does not, or has nothing to keep, is killed."""
+        """Ask the process to stop if it should; one that does not, or has nothing to keep, is killed."""
         self.lease.require()
         new_request = self.lease.requested_stop(out_of_time=self.is_out_of_time)
         if new_request is StopCause.CANCEL and not self._whole_epochs:
@@ -206,10 +206,10 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             self._warn_of_slow_precision(engine)
 
     def _warn_of_slow_precision(self, engine: Mapping[str, Any]) -> None:
-        """Say so where a job goes on in 16 bits on a processor that has no units for them."""
+        """Warn if a job continues in 16 bits on a processor that has no units for them."""
         if engine["precision"] == "mixed" and engine["device"] == "cpu" and not self.means.has_bfloat16:
             self.lease.warn(
-                "The job goes on in mixed precision, in which it began, but this worker's processor has no units (AMX) "
+                "The job continues in mixed precision, as it began, but this worker's processor has no units (AMX) "
                 "for bfloat16: an epoch may take longer than before.",
                 precision="mixed",
             )

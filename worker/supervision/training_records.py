@@ -1,4 +1,4 @@
-"""What a training process reports, written to the database and the blob store under the attempt's lease."""
+"""Writes the reports of a training process to the database and the blob store, under the attempt's lease."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ log = structlog.get_logger()
 
 
 def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: float) -> None:
-    """Store the figures of an epoch, once, with the job's progress and an event.
+    """Store the figures of an epoch once, with the job's progress and an event.
 
     Args:
-        epochs: how many the job has in all.
-        eta_s: seconds that it is expected to need for the rest.
+        epochs: how many the job has in total.
+        eta_s: estimated seconds for the rest.
     """
 
     def write(session: Session) -> None:
@@ -48,11 +48,11 @@ def _format_accuracy(done: EpochDone) -> str:
 
 
 def record_overfitting(lease: AttemptLease, seen: Overfits) -> None:
-    """Add the event `job.overfitting`, once in the life of a job."""
+    """Add the event `job.overfitting`, once per job."""
 
     def add(session: Session) -> None:
         claims.require_held(session, lease.held)
-        # An attempt that goes on from an epoch before it sees it again.
+        # An attempt that continues from an earlier epoch sees it again.
         if events.has_event(session, lease.held.job_id, "job.overfitting"):
             return
         events.add(
@@ -68,19 +68,19 @@ def record_overfitting(lease: AttemptLease, seen: Overfits) -> None:
 
 
 def store_checkpoint(lease: AttemptLease, file: Path, epoch: int, step: int) -> None:
-    """Store a checkpoint and delete those that it replaces; a store that is full is a warning, not a failure."""
+    """Store a checkpoint and delete those that it replaces; a full store is a warning, not a failure."""
     checkpoint = Checkpoint(epoch, step, lease.key(f"checkpoint-{epoch:05d}-{step:08d}.ckpt"))
     try:
         lease.blobs.put(checkpoint.key, file)
     except FileNotFoundError:
-        return  # the process keeps its last few only: a newer one follows
+        return  # the process keeps only its last few: a newer one follows
     except StorageUnavailable:
-        lease.warn("A checkpoint could not be stored; training goes on.", epoch=epoch)
+        lease.warn("A checkpoint could not be stored; training continues.", epoch=epoch)
         return
     finally:
         file.unlink(missing_ok=True)
 
-    # Filled by every try: a commit may have succeeded though its acknowledgement was lost.
+    # Filled by every try: a commit may have succeeded although its acknowledgement was lost.
     replaced: set[str] = set()
 
     def add(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""One worker: claims jobs, runs each in a process of its own, stores the results, settles the job."""
+"""One worker: claims jobs, runs each in a separate process, stores the results, and settles the job."""
 
 import os
 import secrets
@@ -45,12 +45,12 @@ log = structlog.get_logger()
 
 REPORT_MEMORY_EVERY_S = 3600.0
 DOWNLOAD_TIMEOUT_S = 1800
-# Nobody waits for jobs beside the slots, so they are asked for less often than others.
+# No one waits for jobs without a slot, so the worker looks for them less often.
 BESIDE_POLL_INTERVAL_S = 5.0
 
 
 class Worker:
-    """The worker that both drivers share. A driver calls `claim` and `run` from as many threads as it has slots."""
+    """The worker that both drivers share. A driver calls `claim` and `run` from one thread per slot."""
 
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
@@ -76,10 +76,10 @@ class Worker:
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
-        """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
+        """Import TensorFlow in the fork server, then start keeping leases and reconciling.
 
         Raises:
-            OperatorError: if the database is at another release's revision.
+            OperatorError: if the database has the revision of another release.
         """
         require_newest(self.database)
         keep_capabilities_to_itself()
@@ -96,7 +96,7 @@ class Worker:
         log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
 
     def claim(self) -> Claimed | None:
-        """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
+        """Claim the best job that waits for a slot; None if none fits, or the database does not answer."""
         with self._claiming():
             self._report_memory()
             free, kinds = self.gpus.free, self.checks.kinds
@@ -104,7 +104,7 @@ class Worker:
             if left is None:
                 return None
             with self.database.read() as session:
-                if claims.is_training_waiting(session):  # perhaps for room that this worker does not have
+                if claims.is_training_waiting(session):  # perhaps for resources that this worker does not have
                     kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
             free = free[: left.gpus]
             claimed = self._take(Capacity(list_claimable_devices(len(free)), len(free), kinds, left.memory_bytes))
@@ -116,7 +116,7 @@ class Worker:
         return None
 
     def _claim_beside(self) -> Claimed | None:
-        """Take the best job that needs no slot."""
+        """Claim the best job that needs no slot."""
         with self._claiming():
             left = self._room.compute_left_now(Resources(self.memory.free_bytes, len(self.gpus.free)))
             return None if left is None else self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
@@ -124,7 +124,10 @@ class Worker:
 
     @contextmanager
     def _claiming(self) -> Iterator[None]:
-        """No other thread of the worker claims while the block runs; it ends where the database does not answer."""
+        """Prevent other threads of the worker from claiming while the block runs.
+
+        Ends if the database does not answer.
+        """
         try:
             with self._one_at_a_time:
                 yield
@@ -132,7 +135,7 @@ class Worker:
             log.warning("database_unavailable", worker=self.name)
 
     def _take(self, free: Capacity) -> Claimed | None:
-        """The best job that fits, claimed; the lock to write is only taken where there is one."""
+        """Claim the best job that fits; the write lock is only taken if there is one."""
         with self.database.read() as session:
             if not claims.is_any_claimable(session, free):
                 return None
@@ -143,7 +146,7 @@ class Worker:
         return claimed
 
     def _report_memory(self) -> None:
-        """Say from time to time what this worker has, so that what none could hold is refused when it is submitted."""
+        """Report this worker's memory regularly, so that a job that fits no worker is refused when submitted."""
         now = time.monotonic()
         if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
             with self.database.write() as session:
@@ -157,7 +160,7 @@ class Worker:
             self._run_attempt(claimed, cores)
 
     def _run_beside_slots(self) -> None:
-        """Run jobs that take no slot, one at a time: they hold up no training and are held up by none."""
+        """Run jobs that take no slot, one at a time: they and trainings do not delay each other."""
         while not self.stopping.is_set():
             try:
                 if (claimed := self._claim_beside()) is not None:
@@ -197,7 +200,7 @@ class Worker:
 
 
 def fetch_missing(settings: Settings, database: Database) -> None:
-    """Fetch what `HELDOUT_FETCH` names and nobody has stored; each in a process of its own, which may load Keras."""
+    """Fetch the datasets of `HELDOUT_FETCH` that are not stored, each in a separate process, which may load Keras."""
     try:
         with database.read() as session:
             present = {row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY}

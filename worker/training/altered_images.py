@@ -1,8 +1,8 @@
-"""Which images of a held-out split alone are inverted, or have red and blue swapped.
+"""Finds images of a held-out split that are inverted, or have red and blue swapped, if not all of them are.
 
-Nothing here reads a label: a classifier learns to tell training images as they are from the same images under the
-change. Both changes undo themselves, so an image is described by how its features differ from those of its changed
-self, and a changed image has the same difference with the opposite sign.
+No label is used: a classifier learns to distinguish training images from the same images under the change. Both changes
+undo themselves. So an image is described by how its features differ from those of its changed version, and a changed
+image has the same difference with the opposite sign.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from worker.training.resident import BatchSource
 
 # Changes that can be recognized in a single image. Each undoes itself.
 KINDS: tuple[ChangeKind, ...] = ("inversion", "channel_order")
-# Images that the classifier learns from, and those that are looked at before all images of a split are.
+# Images that the classifier learns from, and those checked before all images of a split are.
 MAX_IMAGES = 600
-# Pixels of an image's side that are looked at.
+# Pixels per side that are used.
 MAX_SIDE = 32
-# Images of which fewer teach nothing.
+# The least number of images to learn from.
 MIN_IMAGES = 20
-# Share of the training images that the classifier must tell from their changed selves, cross-validated.
+# Share of the training images that the classifier must distinguish from their changed versions, cross-validated.
 MIN_TOLD = 0.75
-# Share of the split's images that must surely be altered.
+# Share of the split's images that must certainly be altered.
 MIN_SHARE = 0.03
 
 _BATCH = 256
@@ -52,9 +52,9 @@ def find_altered(
     change: PixelChange,
     value_range: tuple[float, float],
 ) -> Altered | None:
-    """The held-out images (rows of the source) that look as if they were under this change.
+    """Return the held-out images (rows of the source) that look changed in this way.
 
-    None where they cannot be told, and where there may be none.
+    None if they cannot be recognized, or if there may be none.
 
     Source: the adjusted count of Rogan and Gladen 1978, American Journal of Epidemiology 107(1).
     """
@@ -83,7 +83,7 @@ def find_altered(
     scores = score(looked_at)
     flagged = float((scores > 0).mean())
     told = 1 - 2 * mistaken
-    # One image more of each kind, so that none of few is not none at all.
+    # One more image of each kind, so that none of a few does not count as none of all.
     variance = sum(
         part * (1 - part) / (count + 2)
         for part, count in (

@@ -1,4 +1,4 @@
-"""Random changes of training images: one affine resampling for each batch, contrast, brightness, and erasing."""
+"""Random changes of training images: one affine resampling per batch, contrast, brightness, and erasing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and t
 
 @dataclass(frozen=True)
 class Amounts:
-    """What happens to each image; every array is (images,).
+    """The changes of each image; every array is (images,).
 
-    theta is in radians; tx (columns) and ty (rows) in pixels; zx (columns) and zy (rows) are factors;
-    flip_x and flip_y are booleans; contrast is a factor; brightness is added to pixels in [0, 1].
+    theta is in radians, tx (columns) and ty (rows) are in pixels. zx (columns), zy (rows) and contrast are factors.
+    flip_x and flip_y are booleans, and brightness is added to pixels in [0, 1].
     """
 
     theta: NDArray[np.float64]
@@ -35,10 +35,10 @@ class Amounts:
 
 
 def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> Amounts:
-    """The amounts for the `count` images of one epoch, in the order in which the epoch takes them.
+    """Draw the amounts for the `count` images of one epoch, in the epoch's order.
 
-    They are a function of the arguments alone, so that a resumed job repeats them. Each amount has its own draws:
-    turning one on leaves the others as they were.
+    They depend only on the arguments, so that a resumed job repeats them. Each amount has its own random stream:
+    turning one on does not change the others.
     """
     height, width, _ = image
     draws = np.random.default_rng([seed, _AUGMENTATION_STREAM, epoch]).uniform(-1, 1, (9, count))
@@ -56,10 +56,10 @@ def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: i
 
 
 def make_affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArray[np.float32]:
-    """(images, 8) rows [a, b, c, d, e, f, 0, 0]: output pixel (x, y) shows source (a x + b y + c, d x + e y + f).
+    """Return (images, 8) rows [a, b, c, d, e, f, 0, 0]. Output pixel (x, y) shows (a x + b y + c, d x + e y + f).
 
     The semantics are those of Keras' legacy `ImageDataGenerator.apply_transform`: rotation, shift and zoom about the
-    centre, then flips; but `tx`, `zx` act along columns and `ty`, `zy` along rows, in images of any shape.
+    center, then flips. However, `tx`, `zx` act along columns and `ty`, `zy` along rows, in images of any shape.
     """
     height, width, _ = image
     cosine, sine = np.cos(amounts.theta), np.sin(amounts.theta)
@@ -85,7 +85,7 @@ def make_shades(amounts: Amounts) -> NDArray[np.float32]:
 def draw_changes(
     spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
 ) -> tuple[NDArray[np.generic], ...]:
-    """What an augmentation takes beside its images, with a row for each of the `count` images of one epoch."""
+    """Return an augmentation's arguments besides images, with a row for each of the `count` images of an epoch."""
     amounts = draw_amounts(spec, image, seed=seed, epoch=epoch, count=count)
     changes = make_affine_matrices(amounts, image), make_shades(amounts)
     if not spec.erasing:
@@ -96,10 +96,10 @@ def draw_changes(
 def build_augmentation(
     spec: AugmentationSpec, image: tuple[int, int, int], fill: NDArray[np.float32] | None = None
 ) -> Augment:
-    """A function for use inside a graph: images and the rows of `draw_changes` to changed images.
+    """Return a function for use in a graph, from images and rows of `draw_changes` to changed images.
 
-    Images are (batch, height, width, channels) float32 in [0, 1], before and after. fill: (channels,), what stands in
-    erased rectangles; needed where the spec erases.
+    Images are (batch, height, width, channels) float32 in [0, 1], before and after. fill: (channels,), the color of
+    erased rectangles; required if the spec erases.
     """
     moves = spec.rotation_degrees or spec.width_shift or spec.height_shift or spec.zoom
     flips = spec.horizontal_flip or spec.vertical_flip
@@ -116,7 +116,7 @@ def build_augmentation(
 
 
 def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: tuple[int, int, int]) -> tf.Tensor:
-    """Each image seen through its matrix: bilinear, once, with the spec's fill mode as scipy understands it."""
+    """Resample each image once by its matrix, bilinear, with the spec's fill mode as in scipy."""
     height, width, channels = image
     if spec.fill_mode == "wrap":
         return _sample(images, _wrap_sources(_compute_sources(matrices, height, width), height, width), image)
@@ -161,7 +161,7 @@ def _find_inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def _wrap_sources(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Sources moved into the image by whole periods of size - 1, which is what `wrap` means to scipy."""
+    """Move sources into the image by whole periods of size - 1, which is what `wrap` means in scipy."""
     period = tf.constant([[max(width - 1.0, 1.0)], [max(height - 1.0, 1.0)]])
     last = tf.constant([[width - 1.0], [height - 1.0]])
     below = sources + period * (tf.floor(-sources / period) + 1)
@@ -171,7 +171,7 @@ def _wrap_sources(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def _sample(images: tf.Tensor, sources: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
-    """Bilinear samples of images at sources that lie within them."""
+    """Sample images bilinearly at sources inside them."""
     height, width, channels = image
     flat = tf.reshape(images, [-1, height * width, channels])
     x, y = sources[:, 0], sources[:, 1]

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 
 class WeightAverage:
-    """The weights after the first step, and from then on `decay * average + (1 - decay) * weights` after each.
+    """Starts with the weights after the first step, then computes `decay * average + (1 - decay) * weights` after each.
 
-    That is what `use_ema` of a Keras optimizer computes, bit for bit; but batch normalisation's statistics, which
-    belong to the weights, are averaged too. Weights of frozen layers stay as they are.
+    This equals `use_ema` of a Keras optimizer, bit for bit, except that the statistics of batch normalization, which
+    belong to the weights, are averaged too. Weights of frozen layers do not change.
     """
 
     def __init__(self, network: keras.Model, decay: float) -> None:
@@ -29,11 +29,11 @@ class WeightAverage:
         return list(self._averages.values())
 
     def values(self) -> list[NDArray[Any]]:
-        """The average, in the order of `network.get_weights()`."""
+        """Return the average, in the order of `network.get_weights()`."""
         return [self._averages.get(number, weight).numpy() for number, weight in enumerate(self._weights)]
 
     def take_in(self, steps: tf.Tensor) -> None:
-        """In a graph: take in the weights of the moment, which are those after so many steps."""
+        """In a graph: update the average with the current weights, those after this many steps."""
         decay = tf.where(steps > 1, tf.constant(self._decay, tf.float32), 0.0)
         for number, average in self._averages.items():
             average.assign(decay * average + (1.0 - decay) * self._weights[number].value)

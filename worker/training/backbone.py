@@ -1,4 +1,4 @@
-"""The uploaded network before the blocks, built anew from layers and weights that a bounded process has written."""
+"""The uploaded network before the blocks, rebuilt from layers and weights that a sandboxed process has written."""
 
 import json
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
-# ImageNet's colours: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
+# ImageNet's colors: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
 _IMAGENET_MEAN, _IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
 
 
 @dataclass(frozen=True)
 class UploadedBackbone:
-    """Layers as JSON, weights in Keras' order, and the values of the pixels that it takes."""
+    """Layers as JSON, weights in Keras' order, and the range of its input pixels."""
 
     config: dict[str, Any]
     weights: list[NDArray[Any]]
@@ -33,22 +33,22 @@ class UploadedBackbone:
 
     @classmethod
     def read(cls, assigned: AssignedBackbone) -> "UploadedBackbone":
-        """What the bounded process has written.
+        """Read the files that the sandboxed process has written.
 
         Raises:
-            ModelRefused: it describes more than `keras_parts` lists.
+            ModelRefused: it has parts that `keras_parts` does not list.
         """
         folder = Path(assigned.folder)
-        # That process has read a stranger's file, so what it says is checked once more.
+        # That process has read an untrusted file, so its output is checked again.
         config = read_network(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
         return cls(config, weights, assigned.pixels)
 
     def make_maps(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
-        """The feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
+        """Return the feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
 
-        The layers are those of `heldout.spec.layers.plan_network`; what draws in them takes the next of `seeds`.
+        The layers are those of `heldout.spec.layers.plan_network`; random layers take the next of `seeds`.
         """
         network = self._build_model(seeds)
         set_trainable(network, trainable)
@@ -65,16 +65,16 @@ class UploadedBackbone:
             if part["class_name"].endswith("DTypePolicy"):
                 settings["name"] = "float32"
             else:
-                # Without one, a layer that draws would draw other numbers in each process.
+                # Without a seed, a random layer would draw different numbers in each process.
                 if "seed" in settings:
                     settings["seed"] = next(seeds)
-                # The spec says all penalties; `evaluate` of the exported model gives the cross-entropy alone.
+                # The spec has all penalties; `evaluate` of the exported model returns only the cross-entropy.
                 settings |= {name: None for name in settings if name.endswith("_regularizer")}
         return build_model(config)
 
 
 def set_trainable(model: keras.Model, trainable: bool) -> None:
-    """Freeze all layers, or none; Keras itself passes over a model that says so already, whatever its layers say."""
+    """Freeze all layers, or none. Keras itself skips a model that is already set so, whatever its layers say."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             set_trainable(layer, trainable)
@@ -83,9 +83,9 @@ def set_trainable(model: keras.Model, trainable: bool) -> None:
 
 
 def _prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
-    """Images in [0, 1] brought to the size, the channels and the values of pixels that a backbone takes."""
+    """Convert images in [0, 1] to the size, channels and pixel range of a backbone."""
     height, width, channels = takes
-    images = resize(resize(images, 2, width), 1, height)  # columns first, as whole rows are copied fast
+    images = resize(resize(images, 2, width), 1, height)  # columns first, because whole rows are copied fast
     if images.shape[-1] != channels:
         repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
         images = repeated([images] * channels)
@@ -98,10 +98,10 @@ def _prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixe
 
 
 def resize(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor:
-    """The images with so many rows (`axis` 1) or columns (2): bilinear, as `keras.ops.image.resize` has them.
+    """Resize images to this many rows (`axis` 1) or columns (2): bilinear, like `keras.ops.image.resize`.
 
-    Every runtime has an operation for it that rounds the places of pixels in its own way, so that answers of LiteRT
-    were further from Keras' than those of an export may be. A gather and a mean are alike in all of them.
+    Every runtime's own operation rounds pixel positions differently, and answers of LiteRT differed from Keras' by more
+    than an export may. A gather and a mean are the same in all of them.
     """
     given = images.shape[axis]
     if given == size:
@@ -114,7 +114,7 @@ def resize(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor
     return lower + (upper - lower) * share
 
 
-# From pixels in [0, 1]: a factor and an offset, one for all channels or one for each.
+# Return a factor and an offset for pixels in [0, 1], one for all channels or one for each.
 _FACTORS: dict[Pixels, tuple[Any, Any]] = {
     "bytes": (255.0, 0.0),
     "symmetric": (2.0, -1.0),

@@ -1,4 +1,4 @@
-"""What a gradient step takes: a batch that towers and replicas take parts of, and the examples that it becomes."""
+"""The input of a gradient step: a batch that is divided among towers and replicas, and the examples made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Examples:
-    """Images as the network sees them, and what it should answer.
+    """Images as the network sees them, and the expected answers.
 
     images: (count, height, width, channels) float32 in [0, 1].
     labels: (count,) int32, the answers that count as right.
-    targets: of the loss; the labels, or (count, classes) float32 shares of the classes.
-    weights: (count,) float32 in the loss, or None where all images count alike.
+    targets: the loss's targets: the labels, or (count, classes) float32 shares of the classes.
+    weights: (count,) float32 weights in the loss, or None if all images have the same weight.
     """
 
     images: tf.Tensor
@@ -22,17 +22,17 @@ class Examples:
     weights: tf.Tensor | None = None
 
     def make_batch(self) -> "Batch":
-        """These examples to take parts of."""
+        """Return a batch of these examples."""
         known = (self.images, self.labels, self.targets)
         return Batch(known if self.weights is None else (*known, self.weights), Examples)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one step, by tensors that have a row for each.
+    """The images of one step, as tensors with a row for each.
 
     rows: the tensors.
-    make: makes examples of them, or of a part of them.
+    make: makes examples from them, or from a part of them.
     """
 
     rows: tuple[tf.Tensor, ...]
@@ -48,5 +48,5 @@ class Batch:
         return Batch(tuple(row[taken] for row in self.rows), self.make)
 
     def examples(self) -> Examples:
-        """The images as the network sees them."""
+        """Return the images as the network sees them."""
         return self.make(*self.rows)

@@ -1,4 +1,4 @@
-"""Which epochs were best on validation, when a training ends early, and the weights by which it is judged. Pure."""
+"""The best epochs on validation, early stopping, and the weights that are kept. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from worker.training.guard import GuardState
 
 @dataclass(frozen=True)
 class StoppingState:
-    """The best monitored figure, its epoch, the epochs since it, and whether the training ends here."""
+    """The best monitored figure, its epoch, the epochs since, and whether the training ends here."""
 
     best: float | None = None
     best_epoch: int = 0
@@ -21,7 +21,7 @@ class StoppingState:
 
 
 def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int, value: float) -> StoppingState:
-    """The state once `epoch` (from 1) gave `value` for the monitored figure.
+    """Return the state after `epoch` (from 1) gave `value` for the monitored figure.
 
     Source: `keras.callbacks.EarlyStopping`.
     """
@@ -34,7 +34,7 @@ def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int
 
 
 def get_kept_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int) -> int:
-    """The epoch whose weights the job keeps if it ends after `epoch`."""
+    """Return the epoch whose weights the job keeps if it ends after `epoch`."""
     return state.best_epoch if spec is not None and spec.restore_best else epoch
 
 
@@ -49,7 +49,7 @@ Weights = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class BestEpochs:
-    """The best epochs so far by each validation metric, counted from 1, the earliest on ties; 0 where none is known."""
+    """The best epochs so far by each validation metric, counted from 1, the earliest on ties; 0 if unknown."""
 
     by_loss: int = 0
     loss: float | None = None
@@ -57,7 +57,7 @@ class BestEpochs:
     accuracy: float | None = None
 
     def after(self, epoch: int, loss: float, accuracy: float) -> "BestEpochs":
-        """The best epochs once `epoch` gave this validation loss and accuracy."""
+        """Return the best epochs after `epoch` gave this validation loss and accuracy."""
         by_loss, lowest = self.by_loss, self.loss
         if lowest is None or loss < lowest:
             by_loss, lowest = epoch, loss
@@ -71,9 +71,9 @@ class BestEpochs:
 class TrainedWeights:
     """The weights of a training that has ended.
 
-    epochs: how many whole epochs were trained.
-    kept, best_by_loss, best_by_accuracy: epochs from 1; 0 where there is none.
-    of_epoch: the weights of these epochs, and of the last one unless the training ended within the next.
+    epochs: how many complete epochs were trained.
+    kept, best_by_loss, best_by_accuracy: epochs from 1; 0 if there is none.
+    of_epoch: the weights of these epochs, and of the last one unless the training ended during the next.
     """
 
     epochs: int
@@ -106,7 +106,7 @@ def convert_from_older_release(
     kept: int,
     arrays: Mapping[str, NDArray[Any]],
 ) -> tuple[BestEpochs, dict[str, NDArray[Any]]]:
-    """What a checkpoint of a release that did not follow best epochs knows of them, and its arrays under today's names.
+    """Read best epochs, and arrays under today's names, from a checkpoint of a release that did not track best epochs.
 
     Such a release had the weights of an epoch other than the last only for early stopping or the guard. Where neither
     tells, the best epoch is looked for from here on.

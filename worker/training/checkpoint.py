@@ -59,10 +59,10 @@ def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapp
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """What `write_checkpoint` wrote.
+    """Read the file of `write_checkpoint`.
 
     Raises:
-        CheckpointDamaged: if the file is not there or is not exactly what was written.
+        CheckpointDamaged: if the file is missing, or differs from what was written.
     """
     try:
         content = path.read_bytes()
@@ -80,7 +80,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last through a loss of power."""
+    """Make the rename itself survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Entry of the process that trains one job: light to import, so that the supervisor never loads TensorFlow."""
+"""Entry point of the process that trains one job; light to import, so that the supervisor never loads TensorFlow."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssi
 
 
 def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
-    """Send what is printed to the file `log`, say that the process lives, then do what is assigned.
+    """Redirect output to the file `log`, report that the process is alive, then do the assigned work.
 
-    The folder of `log` is the attempt's own and goes with it. Temporary files are made there, too: Keras makes some for
-    each model that it saves, and leaves them where it is killed or the disk is full.
+    The folder of `log` belongs to the attempt and is removed with it. Temporary files are created there, too: Keras
+    makes some for each model that it saves, and leaves them behind if it is killed or the disk is full.
     """
     end_with_supervisor()
     os.environ["TMPDIR"] = tempfile.tempdir = os.path.dirname(log)
@@ -24,7 +24,7 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-    # The parent's streams may be closed or be of another encoding; the process gets its own.
+    # The parent's streams may be closed or have another encoding; the process gets its own.
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     be_first_in_line()

@@ -1,4 +1,4 @@
-"""Undoes other pixel values and names of classes in a held-out split, in two halves: each chooses for the other."""
+"""Undoes changed pixels and renamed classes in a held-out split, in two halves: each chooses for the other."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,14 +27,14 @@ from worker.training.undone_pixels import (
     spread_evenly,
 )
 
-# Probability that chance alone makes a change of pixels look better.
+# Probability that a change of pixels looks better by chance alone.
 MAX_CHANCE = 0.01
-# The same of a change of the very images that look altered, where it brings the split nearer to training.
+# The same for a change of the images that look altered, if it brings the split nearer to training.
 MAX_CHANCE_OF_SHOWN = 0.05
 
 
 class ImagePredictor(Protocol):
-    """Says what a model says of the images in rows of its source, of their pixels under a change."""
+    """Returns a model's answers to the images in rows of its source, with their pixels under a change."""
 
     source: BatchSource
 
@@ -43,7 +43,7 @@ class ImagePredictor(Protocol):
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A change of pixels that is worth trying. share: of the images, where only some are altered; None for all."""
+    """A change of pixels that is worth trying. share: the share of altered images; None for all."""
 
     change: PixelChange
     share: float | None = None
@@ -51,7 +51,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What was chosen on one half of the images, to be counted on the other."""
+    """The choice made on one half of the images, to be counted on the other."""
 
     candidate: _Candidate
     renaming: tuple[int, ...] | None
@@ -64,10 +64,10 @@ class ComparedSplit:
     """The images of a held-out split without copies, in two halves: each chooses for the other.
 
     Args:
-        answers: of the whole split, in the order of its rows.
-        related: (images,) whether each has a relative among those trained on; None where that is not known.
+        answers: for the whole split, in the order of its rows.
+        related: (images,) whether each has a relative in training; None if unknown.
     Attributes:
-        answers: to the whole split, or to its compared images with their pixels undone.
+        answers: for the whole split, or for its compared images with their pixels undone.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ComparedSplit:
         self.answers = answers
         self._predictor = predictor
         self._data = data
-        # Where all images have copies there is nothing else to compare.
+        # If all images have copies, there is nothing else to compare.
         clean = np.empty(0, np.int64) if related is None else np.flatnonzero(~related)
         compared = clean if len(clean) else np.arange(len(answers))
         labels = answers.labels[compared]
@@ -94,7 +94,7 @@ class ComparedSplit:
     def undone(
         self, validation: NDArray[np.int64] | None, *, try_pixels: bool
     ) -> tuple[PixelsUndone | None, LabelsRenamed | None]:
-        """The images with their pixels brought back, and then under renamed labels; null where nothing was chosen.
+        """Count the images with their pixels undone, and then under renamed labels; null if nothing was chosen.
 
         validation: None to rename nothing.
         """
@@ -117,7 +117,7 @@ class ComparedSplit:
         return pixels, labels
 
     def _list_candidates(self) -> tuple[list[_Candidate], tuple[list[_Candidate], list[_Candidate]]]:
-        """The changes of images that look altered, nearest first, and for each half others that are worth trying."""
+        """Return changes of images that look altered, nearest first, and for each half others that are worth trying."""
         value_range, source = self._data.value_range, self._predictor.source
         train = sample_of(source, self._data.rows["train"])
         halves = [sample_of(source, rows) for rows in self._rows]
@@ -139,7 +139,7 @@ class ComparedSplit:
         return nearest, ([*map(_Candidate, filter(None, first))], [*map(_Candidate, filter(None, second))])
 
     def _make_candidate_of_some(self, kind: ChangeKind, train: PixelSample) -> _Candidate | None:
-        """The change of the images that look altered; None where there may be none."""
+        """Return the change of the images that look altered; None if there may be none."""
         rows, value_range = np.concatenate(self._rows), self._data.value_range
         change = find_change(kind, train, train, value_range)
         if change is None:
@@ -155,20 +155,20 @@ class ComparedSplit:
         return candidate
 
     def _find_images(self, half: int, candidate: _Candidate) -> NDArray[np.bool_]:
-        """(images of the half,) those that the candidate changes."""
+        """Return (images of the half,) whether the candidate changes each."""
         return self._altered.get((half, candidate), np.ones(len(self._rows[half]), bool))
 
     def _seems_better(self, candidate: _Candidate) -> bool:
-        """Whether the network answers the images better so; the pixels have shown that they are altered."""
+        """Return whether the network answers the changed images better; the pixels have shown that they are altered."""
         after = [self._answer_under(half, candidate) for half in (0, 1)]
         return is_surely_better(join_answers(*self._as_they_are), join_answers(*after), max_p=MAX_CHANCE_OF_SHOWN)
 
     def _choose(
         self, half: int, start: _Candidate, candidates: list[_Candidate], validation: NDArray[np.int64] | None
     ) -> _Choice:
-        """The simplest change that no other one is surely better than, on this half.
+        """Return the simplest change to which no other is certainly superior on this half.
 
-        Each is judged under the names of classes that fit it best: right pixels make wrong answers of wrong labels.
+        Each is judged under the class names that fit it best: with wrong labels, right pixels give wrong answers.
         """
         best = self._answer_under(half, start)
         chosen = _Choice(start, self._choose_renaming(best, validation))

@@ -1,4 +1,4 @@
-"""From a dataset's folder to the arrays that one training needs."""
+"""Reads the arrays that one training needs from a dataset's folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ ClassWeights = Mapping[str, float] | str | None
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of the splits that a job uses, and where each split lies in them.
+    """The images of the splits that a job uses, and the position of each split.
 
     images: (count, height, width, channels), uint8 or float32, as stored; in memory, or the dataset's own file.
     labels: (count,), int32, positions in `classes`.
     rows: for each split the rows of `images` that belong to it, int32, in the source's order.
     source: for each split the positions of the same images in the whole dataset, int64.
-    class_weights: (classes,), float32, or None where every image counts alike.
+    class_weights: (classes,), float32, or None if all images have the same weight.
     """
 
     images: NDArray[Any]
@@ -39,7 +39,7 @@ class TrainingData:
 
     @property
     def is_streamed(self) -> bool:
-        """Whether the images stay in the dataset's file."""
+        """Return whether the images stay in the dataset's file."""
         return isinstance(self.images, np.memmap)
 
     @property
@@ -52,11 +52,11 @@ class TrainingData:
 def load_training_data(
     folder: Path, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
 ) -> TrainingData:
-    """What `spec` trains and measures on; the test split stays on disk where it is never measured.
+    """Return the images that `spec` trains and measures on; the test split stays on disk if it is never measured.
 
-    There is no validation split where the spec trains on all of train and validation.
+    There is no validation split if the spec trains on all of train and validation.
 
-    Images that would take more than `resident_bytes` stay in their file, all of them.
+    If the images would take more than `resident_bytes`, all of them stay in their file.
     """
     return select(load(folder), spec, resident_bytes, relations)
 
@@ -64,10 +64,10 @@ def load_training_data(
 def select(
     images: ImageSet, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
 ) -> TrainingData:
-    """The job's own splits of `images`, as far as `spec` uses them.
+    """Return the job's own splits of `images` that `spec` uses.
 
     Args:
-        relations: what folds keep together; None where it is not known.
+        relations: the images that folds keep together; None if unknown.
     Raises:
         InvalidSpec: if `class_weights` names a label that the dataset does not have.
     """
@@ -82,7 +82,7 @@ def select(
 def take_images(
     images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_bytes: int | None = None
 ) -> TrainingData:
-    """The images of the splits in `source`, without weights of classes."""
+    """Return the images of the splits in `source`, without class weights."""
     positions = np.concatenate(list(source.values()))
     pixels, labels = images.images, np.asarray(images.labels, np.int32)
     size = len(positions) * pixels[:1].nbytes
@@ -107,7 +107,7 @@ def take_images(
 
 
 def _copy_to_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
-    """A copy of the images at `positions`, as TensorFlow takes it over without another one."""
+    """Copy the images at `positions` so that TensorFlow can use the copy directly."""
     images = make_aligned((len(positions), *pixels.shape[1:]), pixels.dtype)
     if not isinstance(pixels, np.memmap):
         np.take(pixels, positions, axis=0, out=images)
@@ -120,14 +120,14 @@ def _copy_to_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArr
 
 
 def compute_own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
-    """The digest of each held-out split of a job that is not its dataset's: a fold's validation images."""
+    """Compute the digest of each held-out split that is not the dataset's own: a fold's validation images."""
     return {} if spec.folds is None else {"validation": compute_digest(load(folder), data.source["validation"])}
 
 
 def compute_class_weights(
     wanted: ClassWeights, labels: NDArray[np.int32], classes: tuple[str, ...]
 ) -> NDArray[np.float32] | None:
-    """(classes,) weights of the images of each class in the loss; a label that is not named has 1.
+    """Return (classes,) weights of each class in the loss; a label that is not named has 1.
 
     Raises:
         InvalidSpec: if a label is named that is not one of `classes`.
@@ -136,7 +136,7 @@ def compute_class_weights(
         return None
     if isinstance(wanted, str):
         counts = np.bincount(labels, minlength=len(classes))
-        # A class without images has no weight to speak of; 1 keeps the vector finite.
+        # A class without images has no meaningful weight; 1 keeps the vector finite.
         return np.where(counts > 0, len(labels) / (len(classes) * np.maximum(counts, 1)), 1.0).astype(np.float32)
     unknown = sorted(set(wanted) - set(classes))
     if unknown:
@@ -146,6 +146,6 @@ def compute_class_weights(
 
 
 def scale_to_unit(images: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
-    """Pixels as the network sees them: float32 in [0, 1]. The engine computes the same bits in its graph."""
+    """Convert pixels to what the network sees: float32 in [0, 1]. The engine computes the same bits in its graph."""
     low, high = np.float32(value_range[0]), np.float32(value_range[1])
     return (images.astype(np.float32) - low) / (high - low)

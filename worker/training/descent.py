@@ -1,4 +1,4 @@
-"""A Keras optimizer and the weights that it changes, one by one or as one vector."""
+"""Applies a Keras optimizer to weights, one by one or as a single vector."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,17 +8,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# Copying more weights than this into a vector costs more than the operations that it saves.
+# Copying more weights than this into a vector costs more than it saves.
 MAX_IN_VECTOR = 250_000
 
 
 class Descent:
     """Changes the weights of a network by their gradients.
 
-    An optimizer takes about forty operations for each weight, which cost more to trace than to compute. So it changes
-    one vector of all weights where there are few enough. Each number changes by itself, and the bits are the same. Not
-    so with RMSprop: TensorFlow turns its division by a root into a product with a reciprocal root, which on some
-    processors rounds differently at the end of a tensor than within it.
+    An optimizer takes about forty operations per weight, which cost more to trace than to compute. So if there are few
+    enough weights, it changes one vector of them all. Each number changes independently, and the bits are the same.
+    RMSprop is an exception: TensorFlow turns its division by a root into a product with a reciprocal root, which on
+    some processors rounds differently at the end of a tensor.
 
     Args:
         optimizer: not built yet.
@@ -40,7 +40,7 @@ class Descent:
         optimizer.build(self._weights if self._vector is None else [self._vector])
 
     def begin(self) -> None:
-        """In a graph, before its first step: take over the weights, which others may have changed."""
+        """In a graph, before its first step: read the weights, which may have been changed elsewhere."""
         if self._vector is not None:
             self._vector.assign(_join([weight.value for weight in self._weights]))
 
@@ -55,7 +55,7 @@ class Descent:
             weight.assign(tf.reshape(part, shape))
 
     def state(self) -> list[NDArray[Any]]:
-        """The optimizer's variables, in the order and shapes that they have without a vector."""
+        """Return the optimizer's variables, in the order and shapes that they have without a vector."""
         values = [np.asarray(variable.numpy()) for variable in self.optimizer.variables]
         if self._vector is None:
             return values
@@ -63,7 +63,7 @@ class Descent:
         return [*(value for value in values if not value.ndim), *(part for parts in of_weights for part in parts)]
 
     def restore(self, state: Iterator[NDArray[Any]]) -> None:
-        """Take what `state` gave from the front of `state`."""
+        """Restore the result of `state` from the front of `state`."""
         variables = self.optimizer.variables
         single = variables if self._vector is None else [variable for variable in variables if not variable.ndim]
         for variable in single:

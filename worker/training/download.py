@@ -9,7 +9,7 @@ from models.database import Database
 
 
 def main(name: str) -> None:
-    """Load `name` with Keras, which downloads and checks it, and store it for everyone."""
+    """Load `name` with Keras, which downloads and verifies it, and store it for all owners."""
     settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     classes = {"mnist": bundled.DIGITS, "fashion_mnist": bundled.GARMENTS, "cifar10": bundled.CIFAR10}

@@ -48,15 +48,15 @@ class FitSums:
 
 
 def draw_epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
-    """(count,) in which order `epoch` takes the training images; another one in every epoch and for every seed."""
+    """Return (count,) the order of the training images in `epoch`; it differs for every epoch and seed."""
     return np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count).astype(np.int32)
 
 
 def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optimizers.Optimizer:
-    """Keras' own optimizer; the engine sets its learning rate before every step.
+    """Return Keras' own optimizer; the engine sets its learning rate before every step.
 
-    `scaled` multiplies the loss before its gradients are taken, which float16 could not hold otherwise, and divides
-    them by as much; a step whose gradients are not finite is left out.
+    `scaled` multiplies the loss, because float16 could not hold its gradients otherwise, and divides the gradients
+    again. A step with gradients that are not finite is skipped.
     """
     if scaled:
         return keras.optimizers.LossScaleOptimizer(build_optimizer(spec))
@@ -73,7 +73,7 @@ def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.
 def choose_towers(
     wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
 ) -> int:
-    """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
+    """Return how many towers a job gets on a machine with this many cores; `auto` chooses the fastest number."""
     if spec.network.backbone is not None:  # it takes whole batches
         return 1
     return choose_auto_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
@@ -82,7 +82,10 @@ def choose_towers(
 def choose_precision(
     wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
 ) -> Precision:
-    """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
+    """Return the precision of a job.
+
+    `auto` remains if the processor has units for bfloat16: the network's size decides.
+    """
     if spec.network.backbone is not None:  # it computes in float32
         return "float32"
     return (
@@ -91,7 +94,10 @@ def choose_precision(
 
 
 class _EpochPlan(NamedTuple):
-    """Everything that an epoch draws: rows of images in order, rates of steps, and what is done to each image."""
+    """The random choices of an epoch.
+
+    the order of images, the learning rates of steps, and the changes of each image.
+    """
 
     order: tf.Tensor
     rates: tf.Tensor
@@ -104,7 +110,7 @@ class Engine:
 
     Args:
         network: from `build_network`; its variables are changed in place.
-        towers: into how many parts every batch is split, which the graph can compute side by side.
+        towers: into how many parts every batch is split; the graph can compute them in parallel.
         replicas: the devices that each take a part of every batch; `network` was built in their scope.
     """
 
@@ -142,15 +148,18 @@ class Engine:
         self._call = tf.function(self._run_steps, autograph=False)
 
     def state(self) -> list[NDArray[Any]]:
-        """All that a resumed training needs: weights, dropout's seeds, the optimizer's state, averages."""
+        """Return everything that a resumed training needs.
+
+        weights, dropout's seeds, the optimizer's state, averages.
+        """
         own = (variable.numpy() for variable in self.network.variables)
         return [*own, *self._descent.state(), *(variable.numpy() for variable in self._averages)]
 
     def restore(self, state: Sequence[NDArray[Any]]) -> None:
-        """Take over what `state` gave.
+        """Restore the result of `state`.
 
         Raises:
-            ValueError: if it is of another network; nothing has changed then.
+            ValueError: if it belongs to another network; nothing is changed then.
         """
         if [value.shape for value in state] != [value.shape for value in self.state()]:
             raise ValueError("This state belongs to another network.")
@@ -166,11 +175,11 @@ class Engine:
         return [] if self._average is None else self._average.variables
 
     def weights(self) -> Weights:
-        """The weights that are measured and kept: the network's, or their moving average."""
+        """Return the weights that are measured and kept: the network's, or their moving average."""
         return self.network.get_weights() if self._average is None else self._average.values()
 
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
-        """Lay out `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
+        """Prepare `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
         rows, image = self._data.rows["train"], self._data.image
         order = rows[draw_epoch_order(self._seed, epoch, len(rows))]
         self._source.expect(order, self.batch_size)
@@ -181,12 +190,12 @@ class Engine:
         self._plan = tf.nest.map_structure(tf.constant, _EpochPlan(order, rates, changes, mixing))
 
     def trace(self) -> None:
-        """Trace the graph of the steps, of an epoch that was begun. The first `run` does it otherwise."""
+        """Trace the graph of the steps of an epoch that was begun. Otherwise the first `run` does it."""
         with self._replicas.scope():
             self._call.get_concrete_function(*self._make_arguments(0, 0, FitSums()))
 
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
-        """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
+        """Run steps first, …, last - 1 of the current epoch and add to its sums."""
         with self._replicas.scope():
             result = self._call(*self._make_arguments(first, last, sums))
         objective, correct, images = (float(value) for value in result)
@@ -227,7 +236,7 @@ class Engine:
     def _take_step(
         self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """One gradient step: the batch's objective, how many images it got right, and how many there are."""
+        """Take one gradient step; return the batch's objective, how many images were right, and how many there are."""
         count = tf.shape(rows)[0]
         if self._replicas.count == 1:
             objective, correct = self._descend(self._make_batch(rows, changes, mixing), None)
@@ -240,15 +249,15 @@ class Engine:
     def _descend_in_part(
         self, part: ReplicaPart, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What one of several replicas adds to the batch's objective and right answers."""
+        """Return one replica's contribution to the batch's objective and right answers."""
         batch = self._make_batch(rows, changes, mixing).part(slice(part.begin, part.end))
         objective, correct = self._descend(batch, part.share)
         return objective, tf.where(part.share > 0, correct, 0.0)
 
     def _descend(self, batch: Batch, share: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Step down the gradient: the objective of these images and how many of them were right.
+        """Take a gradient step; return the objective of these images and how many of them were right.
 
-        `share` is what these images are of the batch where replicas split it; gradients are summed over replicas.
+        `share` is the share of these images in the batch if replicas split it; gradients are summed over replicas.
         """
         with tf.GradientTape() as tape:
             loss, correct = self._forward(batch) if self.towers is None else self._forward_in_parts(batch, self.towers)
@@ -256,14 +265,14 @@ class Engine:
             if share is not None:
                 loss = loss * (share * self._replicas.count)  # Keras has divided it by their number
                 penalties = [penalty / self._replicas.count for penalty in penalties]
-            # Keras adds the objective's terms in this way; the sum's bits depend on it.
+            # Keras adds the objective's terms in this order; the sum's bits depend on it.
             objective = keras.ops.sum([loss, *penalties]) if penalties else loss
             scaled = self.optimizer.scale_loss(objective)
         self._descent.step(tape.gradient(scaled, self.network.trainable_variables))
         return objective, correct
 
     def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:
-        """What `_forward` gives, computed in parts that wait for each other as little as the layers allow."""
+        """Compute `_forward` in parts that wait for each other as little as the layers allow."""
         parts = towers.divide(batch.count)
         examples = [batch.part(slice(part.begin, part.end)).examples() for part in parts]
         logits = towers.compute_logits([part.images for part in examples], parts)
@@ -273,7 +282,7 @@ class Engine:
         return loss, tf.add_n(correct)
 
     def _forward(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """The mean loss of some images and how many of them the network gets right."""
+        """Return the mean loss of some images and how many of them are right."""
         examples = batch.examples()
         return self._judge(examples, self.network(examples.images, training=True))
 
@@ -283,7 +292,10 @@ class Engine:
         return self._loss(examples.targets, logits, examples.weights), correct
 
     def _make_batch(self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]) -> Batch:
-        """What a step takes. Images that are mixed are made before the batch is split: any may be another's partner."""
+        """Return the input of a step.
+
+        Images are mixed before the batch is split, because any may be another's partner.
+        """
         if mixing:
             return mix(self._make_examples(rows, *changes), *mixing).make_batch()
         return Batch((rows, *changes), self._make_examples)

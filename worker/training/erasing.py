@@ -1,4 +1,4 @@
-"""Random erasing: a rectangle of some training images is filled with the mean of them all.
+"""Random erasing: a rectangle in some training images is filled with the mean of all images.
 
 Source: Zhong et al. 2017, arXiv:1708.04896.
 """
@@ -11,7 +11,7 @@ from heldout.spec.job import AugmentationSpec
 from worker.training.resident import BatchSource
 
 _ERASING_STREAM = 3  # keeps these draws apart from the other changes of images
-# Height divided by width of a rectangle; drawn so that an upright one is as likely as the same one lying.
+# Height divided by width of a rectangle; drawn so that tall and wide rectangles are equally likely.
 LEAST_ASPECT, GREATEST_ASPECT = 0.3, 3.3
 _IMAGES_AT_ONCE = 64  # the training images need not fit into memory
 
@@ -19,11 +19,10 @@ _IMAGES_AT_ONCE = 64  # the training images need not fit into memory
 def draw_rectangles(
     spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
 ) -> NDArray[np.int32]:
-    """(count, 4) rows [top, left, bottom, right] in pixels, all 0 where an image is left as it is.
+    """Draw (count, 4) rows [top, left, bottom, right] in pixels, all 0 if an image does not change.
 
-    They are for the images of one epoch, in the order in which the epoch takes them, and a function of the arguments
-    alone. A rectangle lies within its image; where a side would be longer than the image's, the other one makes up
-    for it.
+    They are for the images of one epoch, in the epoch's order, and depend only on the arguments. A rectangle is inside
+    its image; if a side would be longer than the image's, the other side is longer instead.
     """
     height, width, _ = image
     draws = np.random.default_rng([seed, _ERASING_STREAM, epoch]).random((5, count))
@@ -39,7 +38,7 @@ def draw_rectangles(
 def place_rectangles(
     rows: NDArray[np.float64], columns: NDArray[np.float64], draws: NDArray[np.float64], image: tuple[int, int, int]
 ) -> NDArray[np.int32]:
-    """(images, 4) rows [top, left, bottom, right] of rectangles of these sizes, at any place alike.
+    """Place rectangles of these sizes uniformly; return (images, 4) rows [top, left, bottom, right].
 
     Args:
         rows, columns: (images,) whole numbers of pixels, at most the image's.

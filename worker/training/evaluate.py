@@ -1,4 +1,4 @@
-"""Losses and accuracies in inference mode: what a metric says, and how it is measured."""
+"""Measures losses and accuracies in inference mode."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
@@ -23,14 +23,14 @@ from worker.training.network import build_network
 from worker.training.pace import StepPace
 from worker.training.resident import BatchSource
 
-# An answer in bfloat16 counts as sure where its logit leads the next one by this share of the logits' range, which is
-# the mean over its batch. No answer of a larger lead was seen to be another one in float32 (benchmarks.measuring).
+# An answer in bfloat16 is certain if its logit leads the next one by this share of the logits' range, averaged over its
+# batch. No answer with a larger lead was seen to differ in float32 (benchmarks.measuring).
 MIN_SURE_LEAD = 0.01
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One split under fixed weights: mean cross-entropy in nats, images classified rightly, and images."""
+    """Results on one split with fixed weights: mean cross-entropy in nats, images classified correctly, and images."""
 
     loss: float
     correct: int
@@ -38,7 +38,7 @@ class Measured:
 
     @property
     def accuracy(self) -> float:
-        """The share that was classified rightly; NaN without images."""
+        """Return the share classified correctly; NaN without images."""
         return self.correct / self.count if self.count else float("nan")
 
 
@@ -46,8 +46,8 @@ class Evaluator:
     """Measures a network on rows of a job's images, in calls of about half a second.
 
     Args:
-        weights: gives `network` the weights of the moment, where it is not the one that is trained.
-        decided_by: measures the images in its place of which `network` is not sure.
+        weights: sets the current weights of `network`, if it is not the network being trained.
+        decided_by: measures the images of which `network` is not certain.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Evaluator:
         self._decided_by = decided_by
         self._prepared: Future[None] | None = None
         self._source = source
-        # Small batches keep a layer's maps in the cache of a core.
+        # Small batches keep a layer's feature maps in the cache of a core.
         self._batch_size = batch_size
         self._pace = StepPace()
         rows, batch = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
-        # One graph for splits of every size: without the signature each would be traced anew.
+        # One graph for splits of every size: without the signature each would be traced separately.
         self._call = tf.function(self._compute_sums, autograph=False, input_signature=[rows, batch, batch])
 
     def prepare_in(self, thread: Executor) -> None:
-        """Have a thread do what the first measuring would wait for. No other graph may be traced meanwhile."""
+        """Prepare the first measurement in a thread. No other graph may be traced meanwhile."""
         self._prepared = thread.submit(self._prepare)
 
     def _prepare(self) -> None:
@@ -81,13 +81,13 @@ class Evaluator:
             self._decided_by._prepare()
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
-        """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
+        """Measure the images in `rows`, without dropout, penalties, smoothing, class weights or augmentation."""
         return self.measure_each(rows, between_calls)[0]
 
     def measure_each(
         self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None
     ) -> tuple[Measured, NDArray[np.float32]]:
-        """What `measure` gives, and the loss of each image: (count,) in the order of `rows`."""
+        """Return the result of `measure`, and the loss of each image: (count,) in the order of `rows`."""
         if self._prepared is not None:
             self._prepared.result()
         if self._weights is not None:
@@ -114,7 +114,10 @@ class Evaluator:
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows)), losses
 
     def _compute_sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Sums over the images that are sure, each image's loss, and whether it is unsure: nothing where all count."""
+        """Sum over the certain images.
+
+        return also each image's loss, and whether it is uncertain (empty if all count).
+        """
         decides = self._decided_by is None
 
         def add_batch(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, each: Any, unsure: Any) -> tuple[Any, ...]:
@@ -149,16 +152,17 @@ def make_evaluator(
     policy: Policy,
     backbone: UploadedBackbone | None = None,
 ) -> Evaluator:
-    """What measures a training after each epoch, by the weights that are kept.
+    """Return the object that measures a training after each epoch, with the weights that are kept.
 
-    In bfloat16 the job's own precision measures, and float32 those images of which it is not sure: see
-    docs/explanation/performance.md. float16 is too coarse for large values, so that float32 measures all.
+    In bfloat16 the job's own precision is used, and float32 for images of which it is not certain
+    (docs/explanation/performance.md). Since float16 is too coarse for large values, float32 is then used for all
+    images.
 
     Args:
-        network: the one that is trained.
-        weights: gives the weights that are kept.
-        policy: Keras' name of the floats of `network`.
-        backbone: that it was built with.
+        network: the network being trained.
+        weights: returns the weights that are kept.
+        policy: Keras' name for the precision of `network`.
+        backbone: the backbone that it was built with.
     """
     assert spec.training.seed is not None
     seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
@@ -177,7 +181,7 @@ def make_evaluator(
 
 
 def _is_unsure(logits: tf.Tensor) -> tf.Tensor:
-    """Of which images the highest logit leads by so little that float32 could give another answer."""
+    """Return the images whose highest logit leads by so little that float32 could give another answer."""
     first, second = tf.unstack(tf.math.top_k(logits, 2).values, axis=-1)
     extent = tf.reduce_mean(first - tf.reduce_min(logits, axis=-1))
     return first - second < MIN_SURE_LEAD * extent
@@ -186,7 +190,7 @@ def _is_unsure(logits: tf.Tensor) -> tf.Tensor:
 def measure_predictions(
     losses: NDArray[np.float32], probabilities: NDArray[np.float32], labels: NDArray[np.int32]
 ) -> Measured:
-    """The figures of predictions: (count,) cross-entropies and (count, classes) probabilities of images."""
+    """Compute figures from (count,) cross-entropies and (count, classes) probabilities of images."""
     if not len(labels):
         return Measured(float("nan"), 0, 0)
     correct = np.count_nonzero(probabilities.argmax(axis=1) == labels)
@@ -194,12 +198,12 @@ def measure_predictions(
 
 
 def drop_not_finite(value: float) -> float | None:
-    """`value`, or None where it is infinite or not a number, which JSON cannot say."""
+    """Return `value`, or None if it is infinite or not a number, which JSON cannot represent."""
     return value if isfinite(value) else None
 
 
 def build_final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
-    """How the kept weights, of `epoch`, did; `measured` lacks a held-out split where it is not measured."""
+    """Return the results of the kept weights, of `epoch`; `measured` lacks held-out splits that are not measured."""
     train, validation, test = measured["train"], measured.get("validation"), measured.get("test")
     return FinalView(
         epoch=epoch,
@@ -222,5 +226,5 @@ def _split(measured: Measured) -> SplitResult:
 
 
 def _compute_gap(train: Measured, heldout: Measured) -> GapView:
-    """Positive where the held-out split is worse."""
+    """Positive if the held-out split is worse."""
     return GapView(accuracy=train.accuracy - heldout.accuracy, loss=heldout.loss - train.loss)

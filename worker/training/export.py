@@ -1,4 +1,4 @@
-"""The model for raw pixels that a finished training leaves behind, and what it says of images."""
+"""The model for raw pixels that a finished training produces, and its answers to images."""
 
 import hashlib
 import zipfile
@@ -22,7 +22,7 @@ from worker.training.network import apply_layers, drop_penalties
 from worker.training.pixel_change import PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
-# Small batches keep a layer's maps in the cache of a core. Several of them are computed side by side in one call.
+# Small batches keep a layer's maps in the cache of a core. Several of them are computed in parallel in one call.
 _BATCH_SIZE = 64
 _IMAGES_A_CALL = 32 * _BATCH_SIZE
 
@@ -33,10 +33,10 @@ def build_exported(
     trained: keras.Model | None = None,
     backbone: UploadedBackbone | None = None,
 ) -> keras.Model:
-    """The model that users download, with the weights of `trained`, or with any where these are not known yet.
+    """Build the model that users download, with the weights of `trained`, or any weights if these are not known yet.
 
     Args:
-        backbone: what `network.backbone` names.
+        backbone: the backbone that `network.backbone` names.
     Returns:
         A functional model of Keras' own layers from raw pixels, (batch, height, width, channels) in the dataset's
         range, to (batch, classes) probabilities. It has no penalties, so that its `evaluate` gives the cross-entropy.
@@ -54,12 +54,12 @@ def build_exported(
 
 
 def compile_to_evaluate(model: keras.Model) -> None:
-    """Have `evaluate` work as it is; plain SGD has no state that the file would have to carry."""
+    """Makes `evaluate` work right away; plain SGD has no state that the file would have to store."""
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def save_with(model: keras.Model, file: Path, members: Mapping[str, bytes]) -> None:
-    """Write a `.keras` file with more members by name: Keras reads those that it knows, and passes over others."""
+    """Write a `.keras` file with more members by name: Keras reads those that it knows, and ignores others."""
     model.save(file)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -69,7 +69,7 @@ def save_with(model: keras.Model, file: Path, members: Mapping[str, bytes]) -> N
 def describe_model(
     model: keras.Model, job_id: str, dataset_sha256: str, classes: Sequence[str], value_range: tuple[float, float]
 ) -> ModelAbout:
-    """What the files with an exported model, or with its predictions, say of themselves."""
+    """Metadata in the files with an exported model, or with its predictions."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight, "<f4").data)
@@ -84,11 +84,11 @@ def describe_model(
 
 
 class PreparedExport:
-    """The exported model of a job and its predictor, which a thread can make while the network is still trained.
+    """The exported model of a job and its predictor, which a thread can build while the network is still training.
 
     Args:
-        job_id, dataset_sha256: what its files say of themselves.
-        backbone: that the network is built with.
+        job_id, dataset_sha256: the metadata of its files.
+        backbone: the backbone that the network is built with.
     """
 
     def __init__(
@@ -112,15 +112,15 @@ class PreparedExport:
         self._made: Future[Predictor] | None = None
 
     def begin(self) -> None:
-        """Make them in the thread. What a network is trained with must be traced before."""
+        """Build them in the thread. The graphs of the training must be traced before."""
         self._made = self._thread.submit(self._make)
 
     def save(self, predictor: "Predictor", file: Path) -> Future[None]:
-        """Write the model into a file in the thread; until it is done, the predictor must keep its weights."""
+        """Write the model to a file in the thread; until it is written, the predictor must keep its weights."""
         return self._thread.submit(self._save, predictor.model, file)
 
     def about(self, model: keras.Model) -> ModelAbout:
-        """What the files of the job say of its exported model."""
+        """Return the metadata of the job's exported model."""
         data = self._data
         return describe_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
 
@@ -129,7 +129,7 @@ class PreparedExport:
         save_with(model, file, {about.file_name: about.to_bytes()})
 
     def make_predictor(self, weights: Weights) -> "Predictor":
-        """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""
+        """Return the predictor of a model with these weights; errors of the thread are raised here."""
         predictor = self._make() if self._made is None else self._made.result()
         predictor.use(weights)
         return predictor
@@ -167,11 +167,11 @@ class Predictor:
         self.model.set_weights(weights)
 
     def prepare(self) -> None:
-        """Do now what the first answer would wait for: trace the graph, and have TensorFlow optimise it."""
+        """Prepare the first answer: trace the graph, and have TensorFlow optimize it."""
         self._call(tf.constant([], tf.int32))
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
-        """What the model says of the images in `rows`, of their pixels under `change`."""
+        """Return the model's answers to the images in `rows`, with their pixels under `change`."""
         given = () if change is None else change.make_tensors(self._channels, self._range)
         call = self._call if change is None else self._call_changed
         probabilities = np.empty((len(rows), self._classes), np.float32)
@@ -193,7 +193,7 @@ class Predictor:
     def _predict_in_batches(
         self, rows: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """In a graph: the answers to `rows`, a batch at a time, with as many batches at once as there are threads."""
+        """In a graph: answer `rows`, a batch at a time, with as many batches in parallel as there are threads."""
         batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
         shapes = [None, self._classes], [None]
         answers = [tf.TensorArray(tf.float32, batches, element_shape=shape) for shape in shapes]
@@ -204,7 +204,7 @@ class Predictor:
             found = self._answer(change(tf.cast(self.source.pixels(part), tf.float32)), self.source.labels(part))
             return batch + 1, *(array.write(batch, value) for array, value in zip(answers, found, strict=True))
 
-        # More at once than threads would only take memory.
+        # More in parallel than threads would only take memory.
         threads = max(1, tf.config.threading.get_inter_op_parallelism_threads())
         _, probabilities, losses = tf.while_loop(
             lambda batch, *_: batch < batches, predict_batch, (0, *answers), parallel_iterations=threads
@@ -213,5 +213,5 @@ class Predictor:
 
     def _answer(self, pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits, probabilities = self._both(pixels, training=False)
-        # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
+        # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
         return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

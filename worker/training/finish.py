@@ -1,4 +1,4 @@
-"""What a training leaves behind at its end: the model, its predictions and scores, and what its gap is made of."""
+"""The results at the end of a training: the model, its predictions and scores, and the terms of its gap."""
 
 import traceback
 import zipfile
@@ -31,10 +31,10 @@ from worker.training.gap import measure_gap
 from worker.training.position import LossSums
 from worker.training.trainer import Trainer
 
-# A job that is out of time is killed some minutes later. Its pixels are tried only if that takes no longer than this.
+# A job past its deadline is killed some minutes later. Its pixels are only tried if that takes no longer than this.
 MAX_PIXELS_S_AFTER_DEADLINE = 60.0
 MODEL_FILE = "model.keras"
-# Each half of the test images is predicted under at most so many changes of pixels.
+# Each half of the test images is predicted under at most this many changes of pixels.
 _MAX_PASSES = 5
 
 
@@ -51,15 +51,15 @@ def finish(
     for_study: bool = False,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Finished | Failed | Stopped:
-    """Write the files of a training that has ended into `scratch`; it is judged by its kept weights.
+    """Write the files of a finished training into `scratch`, for its kept weights.
 
     Args:
         for_study: whether a study compares it with others, image by image.
-        is_cancelled: whether nobody wants to know any more how it did; then the model alone is left.
+        is_cancelled: whether the job was cancelled; then only the model is written.
     """
     weights = trainer.get_trained_weights()
     if not weights.kept:
-        return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
+        return Failed(FailureCode.DEADLINE, "limits.max_runtime_s passed before one epoch was complete.")
     predictor = exported.make_predictor(weights.of_epoch[weights.kept])
     saved = exported.save(predictor, scratch / MODEL_FILE)
     predictions = scratch / "predictions.npz"
@@ -91,7 +91,7 @@ def finish(
             files.append(TrainedFile(ArtifactName.GAP, ArtifactFormat.JSON, file))
     except Exception as error:  # noqa: BLE001 - the training is done, and worth more than its explanation
         traceback.print_exc()
-        send(Warned(f"What the gap is made of could not be measured ({type(error).__name__})."))
+        send(Warned(f"The terms of the gap could not be measured ({type(error).__name__})."))
     measured = {
         split: measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
         for split, said in kept.items()
@@ -113,7 +113,7 @@ def describe_model_file(scratch: Path) -> TrainedFile:
 
 
 def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:
-    """What the kept weights say of each validation image, from the predictions that `final` sums up."""
+    """Return the answers of the kept weights to each validation image, from the predictions behind `final`."""
     said, source = kept["validation"], data.source["validation"]
     in_order = np.argsort(source)
     right = said.probabilities.argmax(axis=1) == data.labels[data.rows["validation"]]
@@ -129,7 +129,7 @@ def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final
 
 
 def _read_names(file: Path | None, data: TrainingData) -> FileNames | None:
-    """The names of the images; None where they have none, and where there are too few."""
+    """Return the names of the images; None if they have none, or too few."""
     names = None if file is None else FileNames(file)
     needed = max((int(np.max(rows)) + 1 for rows in data.source.values() if len(rows)), default=0)
     return None if names is None or len(names) < needed else names
@@ -138,7 +138,7 @@ def _read_names(file: Path | None, data: TrainingData) -> FileNames | None:
 def _measure_last_epoch(
     predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Mapping[str, Predictions]
 ) -> LastEpochScores | None:
-    """How much worse the last epoch's weights are than the kept ones; None where these are the same, or are gone."""
+    """Compute how much worse the last epoch's weights are than the kept ones; None if they are the same, or gone."""
     last = weights.epochs
     if last == weights.kept or last not in weights.of_epoch:
         return None
@@ -157,20 +157,20 @@ def _measure_last_epoch(
 
 
 RESAMPLES = 2000
-_MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory together
+_MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory at the same time
 
 
 def compare_predictions(first: Predictions, second: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:
-    """How much worse `first` is than `second` on the same images, of which there must be at least two.
+    """Compute how much worse `first` is than `second` on the same images, at least two.
 
     Args:
         labels: (count,) positions of classes.
     Returns:
-        count: images; accuracy: difference (positive where `first` answers fewer rightly), interval, and p, McNemar's
-        exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95% of a bootstrap over
-        the images, seeded.
+        count: images; accuracy: difference (positive if `first` is right less often), interval, and p of McNemar's
+        exact two-sided test; loss: difference in nats and interval. Intervals are 95% intervals of a seeded bootstrap
+        over the images.
     """
-    # Imported here: SciPy takes half a second to import, and few jobs need it.
+    # Imported here because SciPy takes half a second to import, and few jobs need it.
     from scipy.stats import binomtest
 
     right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (first, second))
@@ -205,7 +205,7 @@ def _compute_mean(differences: NDArray[np.float64]) -> dict[str, Any]:
     return {"difference": mean, "interval": [float(low), float(high)]}
 
 
-# Every entry of an array of texts takes as much room as the longest one.
+# Every entry of a string array takes as much space as the longest one.
 MAX_NAME_CHARACTERS = 200
 _BLOCK = 4096
 
@@ -220,9 +220,10 @@ def save_predictions(
 ) -> None:
     """Write the predictions of each split.
 
-    `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities`; `classes`; with `about` one text,
-    `about`, of JSON; with `losses` `train_loss_sums`, the loss of each training image summed over `train_loss_epochs`
-    epochs; and with `names` `<split>_files`, the end of a name that is longer than 200 characters.
+    The arrays are `<split>_indices` (in the dataset), `<split>_labels`, `<split>_probabilities` and `classes`. With
+    `about` there is `about`, a JSON string. With `losses` there is `train_loss_sums`, the loss of each training image
+    summed over `train_loss_epochs` epochs. With `names` there is `<split>_files`; long names keep their last 200
+    characters.
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for name, split in predictions.items():
@@ -243,7 +244,7 @@ def save_predictions(
 
 
 def _add_names(archive: zipfile.ZipFile, member: str, names: FileNames, rows: NDArray[np.int64]) -> None:
-    """Add an array of the names of images, of which only some are in memory at once."""
+    """Add an array of image names without holding all of them in memory."""
     width = max((len(_shorten(names[row])) for row in rows.tolist()), default=1)
     dtype = np.dtype(f"<U{max(1, width)}")
     with archive.open(member, "w", force_zip64=True) as file:
@@ -265,12 +266,12 @@ def build_evaluation(
     last_epoch: LastEpochScores | None = None,
     names: FileNames | None = None,
 ) -> StoredEvaluation:
-    """Scores of each split of the dataset.
+    """Compute scores of each split of the dataset.
 
     Args:
         probabilities: for each split (images, classes), in the order of its rows.
-        last_epoch: what the last epoch's weights cost beside the kept ones.
-        names: what the images were called, if they had names.
+        last_epoch: the cost of the last epoch's weights compared with the kept ones.
+        names: the images' names, if they had any.
     """
     return StoredEvaluation(
         classes=tuple(data.classes),

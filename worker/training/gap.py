@@ -1,4 +1,4 @@
-"""Measures, once a training has ended, what the terms of its gap are made of: `gap.json`.
+"""Measures the terms of a training's gap at its end: `gap.json`.
 
 The order in which they are measured is that of docs/explanation/gap.md.
 """
@@ -30,19 +30,19 @@ def measure_gap(
     *,
     try_pixels: bool = True,
 ) -> StoredGap | None:
-    """What the terms of a training's gap are made of.
+    """Measure the terms of a training's gap.
 
     Args:
-        predictor: of the exported model; it answers with the kept weights before and after.
+        predictor: of the exported model; it has the kept weights before and after.
         data: of the training; its images are not read, they are in the predictor's source.
         weights: `Trainer.get_trained_weights()`.
-        kept: what the kept weights say of each split, in the order of its rows; without `test` where it is never
-            measured, and without `validation` where that is trained on.
-        relations: of the whole dataset; None where its copies are not known.
-        try_pixels: False where there is no time for more predictions of the test split.
+        kept: the answers of the kept weights to each split, in the order of its rows. `test` is missing if it is never
+        measured, and `validation` if it is trained on.
+        relations: of the whole dataset; None if its copies are unknown.
+        try_pixels: False if there is no time for more predictions of the test split.
     Returns:
-        None where nothing is held out, where there are no training images, where the job's validation split is empty,
-        and where losses are not finite.
+        None if nothing is held out, if there are no training images, if the job's validation split is empty, or if
+        losses are not finite.
     """
     answers = {split: Answers.to(data.labels[data.rows[split]], said) for split, said in kept.items()}
     tallies = {split: said.tally() for split, said in answers.items()}
@@ -66,7 +66,7 @@ def measure_gap(
         if try_pixels:
             validation = ComparedSplit(predictor, data, "validation", reference, copies)
             of_validation["validation_pixels"], _ = validation.undone(None, try_pixels=True)
-            # What its images are taken for tells what the labels of test mean.
+            # Its answers show what the labels of test mean.
             reference = validation.answers
     gap = StoredGap(
         kept_epoch=weights.kept,
@@ -92,13 +92,13 @@ def measure_test(
     *,
     try_pixels: bool = True,
 ) -> GapOnTest:
-    """What test shows of a gap: how much is due to copies, to pixel values, and to names of classes.
+    """Measure what test shows of a gap: the parts due to copies, pixel values, and class names.
 
     Args:
         predictor: answers with the kept weights, on the images of `data.rows`: `train` and `test` among them.
         answers: of the test split, in the order of its rows.
-        reference: answers to images whose labels mean what they say: those of validation, else of training.
-        related: (test images,) whether an image has a relative among those trained on; None where that is not known.
+        reference: answers to images with correct labels: those of validation, else of training.
+        related: (test images,) whether an image has a relative in training; None if unknown.
     """
     tally, pixels, labels = answers.tally(), None, None
     if tally is not None:
@@ -108,19 +108,19 @@ def measure_test(
 
 
 def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
-    """For each held-out split which of its images have a relation among the images that were trained on."""
+    """Return for each held-out split which of its images are related to training images."""
     everything = relations.find_related(source["train"])
     copies = Relations(relations.copy_of).find_related(source["train"])
     found = {}
     for split in source.keys() - {"train"}:
         related = everything[source[split]]
-        # Groups that hold a whole split, such as one camera, leave nothing to compare.
+        # Groups that contain a whole split, such as one camera, leave nothing to compare.
         found[split] = copies[source[split]] if related.all() else related
     return found
 
 
 class _OtherWeights:
-    """What weights of other epochs than the kept one say of the validation images."""
+    """Return the answers of other epochs' weights to the validation images."""
 
     def __init__(self, predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Answers) -> None:
         self._kept = kept
@@ -132,7 +132,7 @@ class _OtherWeights:
         predictor.use(weights.of_epoch[weights.kept])
 
     def change(self, epoch: int) -> PairedTally | None:
-        """From the kept weights to those of `epoch`."""
+        """Compare the kept weights with those of `epoch`."""
         return tally_pairs(self._kept, self._answers[epoch]) if epoch in self._answers else None
 
     def best_epoch(self, epoch: int) -> BestEpoch | None:

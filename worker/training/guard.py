@@ -1,4 +1,4 @@
-"""The live guard: the diagnosis' own judgement after each epoch, and what follows from it. Pure."""
+"""The live guard: applies the diagnosis after each epoch, and warns or stops. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from heldout.diagnosis.history import History
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
 
-# The figures of an epoch that the guard looks at, and the same where the training split is measured at the end alone.
+# The figures of an epoch that the guard uses, and the same if the training split is only measured at the end.
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 CURVES_WITH_FIT = ("fit_loss", "fit_accuracy", "validation_loss", "validation_accuracy")
 ALL_CURVES = tuple(dict.fromkeys((*CURVES, *CURVES_WITH_FIT)))
@@ -31,17 +31,17 @@ class GuardState:
 
     @property
     def best_epoch(self) -> int:
-        """Of the lowest validation loss, from 1; 0 before the first."""
+        """The epoch of the lowest validation loss, from 1; 0 before the first."""
         if not self.validation_loss:
             return 0
         return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__) + 1
 
 
 def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> GuardState:
-    """The state after one more measured epoch; a loss that rises is noted once.
+    """Return the state after one more measured epoch; a rising loss is noted once.
 
     Args:
-        values: the epoch's figures by name, as `CURVES` or `CURVES_WITH_FIT` has them.
+        values: the epoch's figures by name, as in `CURVES` or `CURVES_WITH_FIT`.
     """
     if mode == "none":
         return state
@@ -54,6 +54,6 @@ def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> G
 
 
 def find_explanation(mode: Mode, state: GuardState) -> str | None:
-    """Why to warn or to stop because of these figures; None if there is no reason. Each mode has its own rule."""
+    """Return the reason to warn or stop because of these figures, or None. Each mode has its own rule."""
     curves = choose_curves(History(**{name: getattr(state, name) for name in ALL_CURVES}))
     return find_reason_to_warn(curves) if mode == "warn" else find_reason_to_stop(curves)

@@ -1,6 +1,6 @@
-"""The file of a dataset's images: read by row, never mapped.
+"""Reads rows of a dataset's image file without mapping it.
 
-Pages of a mapping would count as the process's memory until the kernel wants them.
+Mapped pages would count as the process's memory until the kernel reclaims them.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Where TensorFlow takes an array over as it is, without a copy.
+# The alignment with which TensorFlow uses an array without a copy.
 ALIGNMENT_BYTES = 64
 
 
@@ -24,10 +24,10 @@ class MappedImageFile:
         self.image, self.dtype = images.shape[1:], images.dtype
 
     def read(self, rows: NDArray[Any], into: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The images in `rows`, in that order; neighbours, which splits mostly are, at once.
+        """Read the images in `rows`, in that order; adjacent rows, as in most splits, are read together.
 
         Args:
-            into: (len(rows), *image) where they go.
+            into: (len(rows), *image), the target array.
         Raises:
             OSError: if the file ends before one of them does.
         """
@@ -51,7 +51,7 @@ class MappedImageFile:
 
 
 def make_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An empty array that TensorFlow takes over as it is."""
+    """Return an empty array that TensorFlow uses without a copy."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
     begin = -room.ctypes.data % ALIGNMENT_BYTES
@@ -59,5 +59,5 @@ def make_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def is_aligned(array: NDArray[Any]) -> bool:
-    """Whether TensorFlow takes the array over as it is."""
+    """Return whether TensorFlow uses the array without a copy."""
     return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT_BYTES == 0

@@ -1,6 +1,6 @@
-"""Reads the config of an uploaded network by the registry of parts: what comes out holds nothing else.
+"""Reads the config of an uploaded network by the registry of parts: the result contains nothing else.
 
-Nothing is loaded here: Keras is asked only for what this has read.
+Nothing is loaded here: Keras only gets the result.
 """
 
 import re
@@ -33,20 +33,20 @@ _ANY_LAYER = (LAYERS, MODELS)
 
 
 def read_network(config: Any) -> dict[str, Any]:
-    """A network's config with nothing in it but what is listed here, for Keras to rebuild.
+    """Read a network's config, keeping only what is listed here, for Keras to rebuild.
 
     How the network was trained (`compile_config`) is left out, at every depth.
 
     Args:
-        config: as a `.keras` file or `model.to_json()` has it.
+        config: as in a `.keras` file or `model.to_json()`.
     Raises:
-        ModelRefused: it has something else; says which and where.
+        ModelRefused: it has something else; the message says what and where.
     """
     return _Reading().read_part(config, (MODELS,), "the model")
 
 
 class _Reading(ConfigValues):
-    """One pass over a config. `place` says in words where a value stands."""
+    """One pass over a config. `place` describes the position of a value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Reading(ConfigValues):
     # --- objects ------------------------------------------------------------------------------------
 
     def read_part(self, value: Any, allowed: tuple[Classes, ...], place: str) -> dict[str, Any]:
-        """An object of one of the `allowed` classes."""
+        """Read an object of one of the `allowed` classes."""
         if not isinstance(value, dict):
             raise unfit(place, value, "an object of Keras")
         module, name, settings = value.get("module"), value.get("class_name"), value.get("config")
@@ -97,7 +97,7 @@ class _Reading(ConfigValues):
         last = str(name).rpartition(".")[2]
         if last in UNSAFE:
             raise unsafe(
-                f"{capital(place)} holds program code or reads files beside the model. Replace it by layers of Keras, "
+                f"{capital(place)} holds program code or reads other files. Replace it with Keras layers, "
                 "such as `Rescaling`, and save the model again."
             )
         if isinstance(name, str) and "." in name:
@@ -132,7 +132,7 @@ class _Reading(ConfigValues):
 
     def _read_layer(self, value: Any, place: str) -> dict[str, Any]:
         found = self.read_part(value, _ANY_LAYER, place)
-        # A graph of layers says which calls which; a chain does not.
+        # A graph of layers says which layer calls which; a chain does not.
         if "inbound_nodes" in value:
             place = _describe_place(found["class_name"], found["config"], place)
             found["name"] = self.read_name(value.get("name"), place)
@@ -151,7 +151,7 @@ class _Reading(ConfigValues):
         }
 
     def _read_passed(self, value: Any, place: str) -> Any:
-        """What a layer is called with: outputs of other layers, numbers, and places in arrays."""
+        """Read the arguments of a layer's call: outputs of other layers, numbers, and array indices."""
         if value is None or isinstance(value, bool | int | float):
             return self.read_number(value, place)
         if isinstance(value, list):
@@ -176,7 +176,7 @@ class _Reading(ConfigValues):
         raise unfit(place, value, "numbers and outputs of layers")
 
     def _read_ends(self, value: Any, place: str) -> Any:
-        """Inputs or outputs of a network: `[layer, call, output]`, alone, in a list or by name."""
+        """Read inputs or outputs of a network: `[layer, call, output]`, alone, in a list or by name."""
         if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
             return self._read_history(value, place)
         if isinstance(value, list):
@@ -191,7 +191,7 @@ class _Reading(ConfigValues):
         raise unfit(place, value, "the output of a layer")
 
     def _read_shapes(self, value: Any, place: str) -> Any:
-        """What a layer is built with: shapes, alone or by name."""
+        """Read the shapes that a layer is built with, alone or by name."""
         if isinstance(value, dict) and _is_named(value):
             return {self.read_name(name, place): self._read_shapes(item, place) for name, item in value.items()}
         return self.read_numbers(value, place)
@@ -254,7 +254,7 @@ def _read_formula(reading: _Reading, value: Any, place: str) -> Any:
 
 
 def _make_object_reader(classes: Classes, what: str) -> _Read:
-    """An object of one of the classes, or its name in either of the two ways in which Keras writes it."""
+    """Read an object of one of the classes, or its name in either of Keras' two notations."""
     known = {name.lower() for listed in classes.values() for name in listed}
 
     def read(reading: _Reading, value: Any, place: str) -> Any:
@@ -272,7 +272,7 @@ def _map_names(read: _Read, listed: str) -> dict[str, _Read]:
 
 
 _PARAMETERS = split("alpha beta bias depthwise embeddings gamma kernel moving_mean moving_variance pointwise recurrent")
-# What an argument may be, by its name, which says the same in all layers, operations and initializers.
+# The type of an argument by its name, which means the same in all layers, operations and initializers.
 ARGUMENTS: dict[str, _Read] = {
     "name": _Reading.read_name,
     "dtype": _Reading._read_dtype,
@@ -336,7 +336,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _describe_place(name: Any, settings: Any, otherwise: str) -> str:
-    """How people find a part: "layer `conv1` (Conv2D)"."""
+    """Describe a part for people: "layer `conv1` (Conv2D)"."""
     own = settings.get("name") if isinstance(settings, dict) else None
     kind = clean_name(str(name), 60)
     return f"layer `{clean_name(own, 60)}` ({kind})" if isinstance(own, str) else f"`{kind}` in {otherwise}"

@@ -1,4 +1,4 @@
-"""Reads `.keras` files: their content is checked before Keras rebuilds the model, whoever wrote the file."""
+"""Reads `.keras` files: the content of every file is checked before Keras rebuilds the model."""
 
 import json
 import tempfile
@@ -20,7 +20,7 @@ from worker.training.refusal import ModelRefused
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 MAX_CONFIG_BYTES = 16 * 1024**2
-# Weights are stored as they are, so that a file hardly grows.
+# Weights are stored uncompressed, so a file hardly grows when unpacked.
 MAX_GROWTH = 20
 MAX_ARRAYS = 200_000
 # Only numbers: a network has no arrays of objects, strings or references. Keras stores bfloat16 as opaque bytes.
@@ -32,14 +32,14 @@ _SAVE_AGAIN = "Save the model again with `model.save('model.keras')`."
 
 @dataclass(frozen=True)
 class FileNetwork:
-    """The network of a file, as `keras_config.read_network` has it. made_by: the Keras release that wrote the file."""
+    """The network of a file, as read by `keras_config.read_network`. made_by: the Keras release that wrote the file."""
 
     config: dict[str, Any]
     made_by: str
 
 
 def load_model(file: Path) -> keras.Model:
-    """Rebuild the model of a `.keras` file from parts of Keras alone, with its weights and without its training.
+    """Rebuild the model of a `.keras` file from parts of Keras only, with its weights but not its training state.
 
     Raises:
         ModelRefused: the file has anything else, or its parts do not fit together.
@@ -58,10 +58,10 @@ def load_model(file: Path) -> keras.Model:
 
 
 def read_file(file: Path) -> FileNetwork:
-    """The network that a `.keras` file describes; nothing is built.
+    """Read the network that a `.keras` file describes, without building it.
 
     Raises:
-        ModelRefused: the file is not a `.keras` file, is damaged, or describes more than `keras_parts` lists.
+        ModelRefused: the file is not a `.keras` file, is damaged, or has parts that `keras_parts` does not list.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -71,16 +71,16 @@ def read_file(file: Path) -> FileNetwork:
 
 
 def build_model(config: dict[str, Any]) -> keras.Model:
-    """Have Keras build what `read_network` has read.
+    """Have Keras build the result of `read_network`.
 
     Raises:
         ModelRefused: its layers do not fit together.
     """
     try:
-        return keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)  # it takes its config apart
+        return keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)  # it modifies its config
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
-    except Exception as error:  # whatever arguments that do not fit make Keras raise
+    except Exception as error:  # anything that wrong arguments make Keras raise
         raise ModelRefused(
             ModelRejectionCode.MODEL_DAMAGED,
             f"{_find_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release "
@@ -89,14 +89,14 @@ def build_model(config: dict[str, Any]) -> keras.Model:
 
 
 def _find_first_unbuildable(config: dict[str, Any]) -> str:
-    """Which layer Keras cannot build, as a sentence. Its own words would quote whatever it was given."""
+    """Say which layer Keras cannot build. Its own message would quote the file."""
     for part in iterate_parts(config):
         name = part["config"].get("name") if isinstance(part.get("config"), dict) else None
         if "layers" in part.get("config", {}) or not isinstance(name, str) or part["class_name"].endswith("Policy"):
             continue
         try:
             keras.saving.deserialize_keras_object(part, safe_mode=True)
-        except Exception:  # noqa: BLE001 - that it fails is what is asked
+        except Exception:  # noqa: BLE001 - the failure is the answer
             return f"Layer `{clean_name(name, 60)}` ({part['class_name']}) cannot be built with its arguments."
     return "The layers of the model do not fit together."
 
@@ -106,7 +106,7 @@ def _fill(model: keras.Model, weights: Path) -> None:
         model.load_weights(weights)
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
-    except Exception as error:  # whatever a file with other arrays makes Keras raise
+    except Exception as error:  # anything that a file with wrong arrays makes Keras raise
         code = ModelRejectionCode.MODEL_DAMAGED
         raise ModelRefused(code, f"The weights of the file do not fit its layers. {_SAVE_AGAIN}") from error
 
@@ -116,11 +116,11 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
     if not {CONFIG, WEIGHTS} <= set(members):
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
-            f"The file is an archive without `{CONFIG}` and `{WEIGHTS}`, so it is no `.keras` file. {_SAVE_AGAIN}",
+            f"The file is an archive without `{CONFIG}` and `{WEIGHTS}`, so it is not a `.keras` file. {_SAVE_AGAIN}",
         )
     if len(members) != len(set(members)):
         code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"The file has two members of one name. {_SAVE_AGAIN}")
+        raise ModelRefused(code, f"The file has two members with the same name. {_SAVE_AGAIN}")
     unpacked = sum(member.file_size for member in archive.infolist())
     most = max(MAX_GROWTH * size_bytes, MAX_CONFIG_BYTES)
     if unpacked > most or archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
@@ -141,7 +141,7 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
 
 
 def require_plain_weights(file: Path) -> None:
-    """Refuse HDF5 that is more than arrays of numbers: it can name other files, and say that little is very large.
+    """Refuse HDF5 with more than arrays of numbers: it can refer to other files, and claim huge sizes.
 
     Raises:
         ModelRefused.
@@ -162,7 +162,7 @@ def _require_plain(weights: h5py.File, most_bytes: int) -> None:
             is_hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
             found = group[name] if is_hard else None
             if isinstance(found, h5py.Group):
-                # A group can hold itself.
+                # A group can contain itself.
                 if _get_address(found) not in seen:
                     seen.add(_get_address(found))
                     left.append(found)

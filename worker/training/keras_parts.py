@@ -1,7 +1,7 @@
-"""The parts of Keras that an uploaded network may consist of: exact pairs of a module and a class.
+"""The parts of Keras that an uploaded network may have: exact pairs of a module and a class.
 
 Everything that is not listed is refused. Keras finds a class by `module + "." + class_name` and passes it any
-arguments, so a list of forbidden names can be walked around; a list of exact pairs cannot.
+arguments, so a list of forbidden names can be bypassed; a list of exact pairs cannot.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ def split(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The names of classes by the module that Keras writes for them.
+# Class names by the module that Keras writes for them.
 Classes = Mapping[str, frozenset[str]]
 MODELS: Classes = {"keras": split("Sequential"), "keras.src.models.functional": split("Functional")}
 LAYERS: Classes = {

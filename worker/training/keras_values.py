@@ -1,6 +1,6 @@
 """Plain values in the config of an uploaded network: numbers, names and lists of them, within bounds.
 
-Refusals say in words where a value stands, what was received and what is expected.
+Refusals say where a value is, what was received and what is expected.
 """
 
 import json
@@ -11,7 +11,7 @@ from heldout.lifecycle.model import ModelRejectionCode
 from worker.ingest.rejection import clean_name
 from worker.training.refusal import ModelRefused
 
-MAX_DEPTH = 40  # of values in values; networks in networks have their layers below them
+MAX_DEPTH = 40  # of nested values; inner networks have their layers below them
 MAX_NUMBERS = 100_000  # of all lists and constants together
 MAX_WHOLE = 2**24
 MAX_NUMBER = 1e300
@@ -19,7 +19,7 @@ MAX_NAME = 500
 
 
 class ConfigValues:
-    """Reads values of one config and counts them. `place`: where a value stands, in words."""
+    """Reads values of one config and counts them. `place` describes the position of a value."""
 
     def __init__(self) -> None:
         self._numbers = self._depth = 0
@@ -35,13 +35,13 @@ class ConfigValues:
         self._numbers += 1
         if self._numbers > MAX_NUMBERS:
             raise too_much(place, f"more than {MAX_NUMBERS:,} numbers in arguments")
-        # Neither infinity nor "not a number" is within the bound.
+        # Neither infinity nor NaN is within the limit.
         if value is not None and not (isinstance(value, int | float) and abs(value) <= MAX_NUMBER):
             raise unfit(place, value, "a finite number")
         return value
 
     def read_numbers(self, value: Any, place: str) -> Any:
-        """A number, or lists of them."""
+        """Read a number, or nested lists of numbers."""
         if isinstance(value, list):
             return [self.read_numbers(item, place) for item in self.enter(value, place)]
         return self.read_number(value, place)

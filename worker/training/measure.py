@@ -19,13 +19,13 @@ from worker.training.network import build_network
 from worker.training.resident import ResidentData
 
 _IMAGES = 256
-# Long enough that a clock tick or another process does not decide, short enough for a worker's start.
+# Long enough to average over clock ticks and other processes, short enough for a worker's start.
 _TIMED_S = 0.06
 _REPEATS = 3
 
 
 def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
-    """Send (step, batch) seconds of each network over the pipe; with two towers of those alone that pay."""
+    """Send (step, batch) seconds of each network over the pipe; with two towers only if that is faster."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")
@@ -34,7 +34,7 @@ def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> No
 
 
 def _measure_seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Policy) -> tuple[float, float]:
-    """Of one gradient step, and of one batch in inference mode."""
+    """Return seconds of one gradient step, and of one batch in inference mode."""
     data = _make_noise(image)
     network = build_network(spec.network, image, CLASSES, 1, policy)
     resident = ResidentData(data)
@@ -55,7 +55,7 @@ def _measure_seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, po
 
 
 def _measure_fastest(work: Any) -> float:
-    """Seconds of one of the units that `work` says it did, undisturbed."""
+    """Return the seconds of one unit of the work that `work` reports, without disturbances."""
     work()
     work()  # the first traces, the second fills caches
     best = float("inf")

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each image of a batch is mixed with another one of it, and so are their labels.
+"""Mixup and CutMix: each image of a batch is mixed with another image of the batch, and so are their labels.
 
 Sources: Zhang et al. 2017, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899. The arithmetic is that of
 `keras.layers.MixUp` and `keras.layers.CutMix`, for given shares, rectangles and partners.
@@ -19,14 +19,14 @@ _LEAST_ALPHA = 1e-6  # the shares are 0 and 1 by then; float64 cannot draw from 
 def draw_mixing(
     training: TrainingSpec, image: tuple[int, int, int], *, epoch: int, count: int
 ) -> tuple[NDArray[np.generic], ...]:
-    """With what each of the `count` images of one epoch is mixed, in the order in which the epoch takes them.
+    """Draw how each of the `count` images of one epoch is mixed, in the epoch's order.
 
-    It is a function of the arguments alone.
+    It depends only on the arguments.
 
     Returns:
-        For mixup (images,) int32 places of partners within their batch, of which each image is one image's partner,
-        and (images,) float32 shares of an image that remain. For CutMix also (images, 4) int32 rectangles that come
-        from the partner; the shares are those of their pixels. Nothing where images are not mixed.
+        For mixup (images,) int32 positions of partners within their batch, where each image is the partner of one
+        image, and (images,) float32 shares of an image that remain. For CutMix also (images, 4) int32 rectangles that
+        come from the partner; the shares are those of the remaining pixels. Empty if images are not mixed.
     """
     alpha = training.mixup or training.cutmix
     if not alpha:
@@ -46,7 +46,7 @@ def draw_mixing(
 
 
 def mix(examples: Examples, partners: tf.Tensor, shares: tf.Tensor, rectangles: tf.Tensor | None = None) -> Examples:
-    """A whole batch, mixed as `draw_mixing` says; its targets must be shares of classes."""
+    """Mix a whole batch as `draw_mixing` says; its targets must be shares of classes."""
 
     def blend(own: tf.Tensor) -> tf.Tensor:
         remains = tf.reshape(shares, [-1, *[1] * (own.shape.rank - 1)])

@@ -1,4 +1,4 @@
-"""From a network spec to a Keras model: the layers, names and parameters of `heldout.spec.layers.plan_network`."""
+"""Builds a Keras model from a network spec, with the layers and names of `heldout.spec.layers.plan_network`."""
 
 from collections.abc import Iterator
 
@@ -18,17 +18,17 @@ def build_network(
     relu_after_pool: bool | None = None,
     backbone: UploadedBackbone | None = None,
 ) -> keras.Model:
-    """The network that is trained: images scaled to [0, 1] in, logits out.
+    """Build the network that is trained, from images scaled to [0, 1] to logits.
 
     Args:
         image: (height, width, channels) of one image.
         classes: units of the output layer.
         seed: decides every initial weight and every dropout mask; the same seed gives the same network.
-        policy: Keras' name of the floats in which its layers compute. Weights are float32 under every policy.
-        relu_after_pool: whether a block without batch normalisation takes its last ReLU of the pooled maps. Values and
-            gradients have the same bits: the largest of a window is the same value before and after. By default in
-            bfloat16 alone, where steps get faster by it (docs/measurements/precision.md).
-        backbone: what `network.backbone` names; it computes in float32 under every policy.
+        policy: Keras' name for the precision of its layers. Weights are float32 under every policy.
+        relu_after_pool: whether a block without batch normalization applies its last ReLU after pooling. Values and
+            gradients have the same bits: the maximum of a window is the same before and after. The default is only in
+            bfloat16, where it makes steps faster (docs/measurements/precision.md).
+        backbone: the backbone that `network.backbone` names; it computes in float32 under every policy.
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
@@ -48,10 +48,10 @@ def apply_layers(
     relu_after_pool: bool = False,
     backbone: UploadedBackbone | None = None,
 ) -> keras.KerasTensor:
-    """The logits of `images`, float32 under every policy; every layer that draws takes the next of `seeds`."""
+    """Return the logits of `images`, float32 under every policy; every random layer takes the next of `seeds`."""
     maps = images
     if network.backbone is not None:
-        assert backbone is not None, "whoever builds a network reads its backbone"
+        assert backbone is not None, "the caller reads the backbone"
         maps = backbone.make_maps(images, trainable=network.backbone.trainable, seeds=seeds)
     for index, block in enumerate(network.blocks):
         maps = _apply_block(
@@ -81,7 +81,7 @@ def apply_layers(
 
 
 def freeze_blocks(network: keras.Model, count: int) -> None:
-    """Keep training from changing the first `count` blocks; their batch normalisation uses its averages as they are."""
+    """Freeze the first `count` blocks; their batch normalization uses its stored averages."""
     frozen = tuple(f"block{index + 1}_" for index in range(count))
     for layer in network.layers:
         if layer.name.startswith(frozen):
@@ -89,7 +89,7 @@ def freeze_blocks(network: keras.Model, count: int) -> None:
 
 
 def drop_penalties(network: NetworkSpec) -> NetworkSpec:
-    """The same layers and weights with no L2, so that `Model.evaluate` gives the cross-entropy alone."""
+    """Copy layers and weights without L2, so that `Model.evaluate` returns only the cross-entropy."""
     return network.model_copy(
         update={
             "l2": 0.0,
@@ -100,7 +100,7 @@ def drop_penalties(network: NetworkSpec) -> NetworkSpec:
 
 
 def computes_in_float16(network: keras.Model) -> bool:
-    """Whether any layer computes in floats whose range is too small for gradients."""
+    """Return whether any layer computes in floats whose range is too small for gradients."""
     return any(layer.compute_dtype == "float16" for layer in network.layers)
 
 
@@ -131,8 +131,8 @@ def _apply_block(
         if block.batch_norm:
             maps = keras.layers.BatchNormalization(dtype=policy, name=f"{name}_norm{repeat}")(maps)
         last = [activation, *pools] if repeat == block.repeat else [activation]
-        # Other activations can round two values to one, whose gradient would then go to another of them. Behind batch
-        # normalisation nothing was gained.
+        # Other activations can round two values to one, whose gradient would then go to the other. After batch
+        # normalization nothing was gained.
         if relu_after_pool and block.activation == "relu" and not block.batch_norm:
             last.reverse()
         for layer in last:
@@ -147,7 +147,7 @@ def _make_penalty(factor: float) -> keras.regularizers.Regularizer | None:
 
 
 def _iterate_layer_seeds(seed: int) -> Iterator[int]:
-    """Seeds for one layer after another, so that no two layers draw the same numbers."""
+    """Seeds for successive layers, so that no two layers draw the same numbers."""
     draws = np.random.default_rng([seed, 0])
     while True:
         yield int(draws.integers(2**31))

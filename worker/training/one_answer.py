@@ -1,4 +1,4 @@
-"""A process that does one piece of work on the processor for its supervisor, and says what has come of it."""
+"""A process that does one task on the CPU for its supervisor, and sends the result."""
 
 import traceback
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process
 
 
 def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large: str, side_by_side: int = 1) -> None:
-    """Do the work in this process, which does nothing else and ends afterwards. To stop it, kill it.
+    """Do the task in this process, which does nothing else and ends afterwards. To stop it, kill it.
 
     Args:
-        too_large: what does not fit where memory runs out, such as `The images do`.
-        side_by_side: how many operations run at once. Each has one thread, so that its bits are the same on every
-            number of cores.
+        too_large: the subject of the message when memory runs out, such as `The images do`.
+        side_by_side: how many operations run in parallel. Each has one thread, so that its bits do not depend on the
+        number of cores.
     """
     begin_process()
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -37,6 +37,6 @@ def _make_outcome(work: Callable[[], FromTraining], too_large: str) -> FromTrain
         return Failed(FailureCode.OUT_OF_MEMORY, f"{too_large} not fit into memory.")
     except ModelRefused as refused:
         return Failed(FailureCode.MODEL_UNAVAILABLE, refused.detail)
-    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
+    except Exception as error:  # noqa: BLE001 - any error must reach the supervisor
         traceback.print_exc()
         return Failed.of_a_fault(error)

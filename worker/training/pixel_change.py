@@ -1,4 +1,4 @@
-"""A change of raw pixel values that brings images back to how those of training were made."""
+"""A change of raw pixel values that makes images like those of training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +14,8 @@ class PixelChange:
     """`factor * pixel + offset`, cut to the dataset's range. The default changes nothing.
 
     reversed_channels: the last channel comes first, before anything else.
-    bottom, top: what pixels at the lower and at the upper end of the range become, where a brighter or darker set was
-        cut off there: the mean of the training pixels that were lost. None where nothing was cut off.
+    bottom, top: the new values of pixels at the lower and upper end of the range, if a brighter or darker set was
+    clipped there: the mean of the training pixels that were lost. None if nothing was clipped.
     """
 
     kind: ChangeKind = "none"
@@ -27,18 +27,18 @@ class PixelChange:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether pixels at an end of the range have lost what was beyond."""
+        """Return whether pixels were clipped at an end of the range."""
         return self.bottom is not None or self.top is not None
 
     @property
     def parameters(self) -> dict[str, float]:
-        """The numbers of the change, without those that change nothing."""
+        """Return the parameters of the change, without those that change nothing."""
         named = {"factor": self.factor, "offset": self.offset, "bottom": self.bottom, "top": self.top}
         idle = {"factor": 1.0, "offset": 0.0, "bottom": None, "top": None}
         return {name: value for name, value in named.items() if value is not None and value != idle[name]}
 
     def make_tensors(self, channels: int, value_range: tuple[float, float]) -> tuple[tf.Tensor, ...]:
-        """The arguments of `change_pixels`, the same shapes for every change, so that one graph serves all."""
+        """Return the arguments of `change_pixels`; shapes are the same for every change, so one graph is enough."""
         low, high = value_range
         order = np.arange(channels)[:: -1 if self.reversed_channels else 1].astype(np.int32)
         nothing = (-np.inf, 0.0), (np.inf, 0.0)  # no pixel is below or above
@@ -49,7 +49,7 @@ class PixelChange:
 
 
 def change_pixels(pixels: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    """(…, channels) float32 raw pixels under the change that `PixelChange.make_tensors` describes."""
+    """Apply the change of `PixelChange.make_tensors` to (…, channels) float32 raw pixels."""
     factor, offset, cut_low, bottom, cut_high, top, low, high = tf.unstack(numbers)
     pixels = tf.gather(pixels, order, axis=-1)
     changed = factor * pixels + offset

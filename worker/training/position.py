@@ -1,4 +1,4 @@
-"""How far a training has come: what a checkpoint holds beside the weights."""
+"""The progress of a training: the content of a checkpoint besides the weights."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from worker.training.schedule import PlateauState
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training has come, and the state of everything that decides about it."""
+    """The progress of a training, and the state of all its decisions."""
 
     epoch: int = 1  # in progress, from 1
     step: int = 0  # steps of this epoch that are done
@@ -23,12 +23,12 @@ class Position:
     plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
     stopping: StoppingState = field(default_factory=StoppingState)
     guard: GuardState = field(default_factory=GuardState)
-    kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
+    kept: int = 0  # epoch of the weights that would be exported now; 0 before the first epoch is complete
     best: BestEpochs = field(default_factory=BestEpochs)
 
     @property
     def needed_epochs(self) -> set[int]:
-        """Epochs whose weights the end of the training needs."""
+        """Return the epochs whose weights the end of the training needs."""
         return {self.kept, self.best.by_loss, self.best.by_accuracy} - {0}
 
     @classmethod
@@ -57,5 +57,5 @@ class LossSums:
 
 
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:
-    """The state as it was: JSON turned its tuples into lists."""
+    """Restore the state: JSON turned its tuples into lists."""
     return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})

@@ -1,6 +1,6 @@
 """Modules that the fork server imports before it forks. They must not run any TensorFlow operation.
 
-A process that is forked after TensorFlow has run an op, or has only listed its devices, hangs.
+A process forked after TensorFlow has run an op, or has merely listed its devices, hangs.
 """
 
 import os
@@ -13,7 +13,7 @@ from heldout.service.parent_process import end_with_parent
 from worker.machine.parent import SUPERVISOR_VARIABLE
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# The server that forks hears of its worker's end by a pipe, but only after it has imported all this: seconds later.
+# The fork server learns from a pipe that its worker has ended, but only after these imports: seconds later.
 _IS_SERVER = parent_process() is None and SUPERVISOR_VARIABLE in os.environ
 if _IS_SERVER:
     end_with_parent(int(os.environ[SUPERVISOR_VARIABLE]))
@@ -21,7 +21,7 @@ if _IS_SERVER:
 
 @contextmanager
 def _silence_tensorflow() -> Iterator[None]:
-    """TensorFlow greets on standard error, which is the worker's log, where every line is JSON; no setting stops it."""
+    """TensorFlow prints a greeting to standard error, the worker's log of JSON lines; no setting stops it."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
@@ -34,7 +34,7 @@ def _silence_tensorflow() -> Iterator[None]:
 
 @contextmanager
 def _hide_packages(*packages: str) -> Iterator[None]:
-    """Have Keras believe that packages are not installed, unless they are imported already."""
+    """Make Keras believe that packages are not installed, unless they are already imported."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
@@ -44,18 +44,18 @@ def _hide_packages(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-# Keras imports these where it finds them, for wrappers, tables and notebooks that no training here has. Scikit-learn
-# alone is a fifth of the time that this takes, and 60 MB; the other two, where they are installed, are as much again.
+# Keras imports these if installed, for wrappers, tables and notebooks that no training here uses. Scikit-learn alone
+# takes a fifth of the import time, and 60 MB; the other two, if installed, as much again.
 with _silence_tensorflow(), _hide_packages("sklearn", "pandas", "IPython"):
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 
     import worker.training.runner  # noqa: F401
 
-# Later another thread of the worker may be the one that started it, and end before the worker does.
+# Later the thread that started it may end before the worker does.
 if _IS_SERVER:
     end_with_parent(os.getppid(), number=0)
 
-# From here on. TensorFlow writes modules into the temporary directory, imports them and removes them, but would leave
-# their bytecode.
+# From here on: TensorFlow writes modules to the temporary directory, imports and removes them, but would leave their
+# bytecode.
 sys.dont_write_bytecode = True

@@ -1,4 +1,4 @@
-"""Why the file of a model is not read: a stable code, and what to do."""
+"""The reason why a model's file is refused: a stable code, and what to do."""
 
 from heldout.lifecycle.model import ModelRejectionCode
 
@@ -13,7 +13,7 @@ class ModelRefused(Exception):
 
 
 def make_failure_on(shape: tuple[int, ...]) -> ModelRefused:
-    """Of a model that does not answer a batch of black images of this shape."""
+    """Refuse a model that does not answer a batch of black images of this shape."""
     sizes = "×".join(map(str, shape))
     return ModelRefused(
         ModelRejectionCode.CANNOT_ANSWER,

@@ -1,4 +1,4 @@
-"""Several devices that train one network: each takes a part of every batch, and their gradients are summed."""
+"""Trains one network on several devices: each takes a part of every batch, and their gradients are summed."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -18,10 +18,11 @@ class ReplicaPart:
 
 
 class Replicas:
-    """The devices of one training; without any named there is one, TensorFlow's own choice.
+    """The devices of one training; if none are named, TensorFlow chooses one.
 
-    Everything that makes variables runs in their scope. The batch, its order and its augmentation are the same for any
-    number of them; a sum over replicas has other last digits. Each draws dropout from the same state, as Keras has it.
+    Everything that creates variables runs in their scope. The batch, its order and its augmentation are the same for
+    any number of devices; a sum over replicas has different last digits. Each draws dropout from the same state, as in
+    Keras.
     """
 
     def __init__(self, devices: Sequence[str] = ()) -> None:
@@ -31,11 +32,11 @@ class Replicas:
         self._strategy = tf.distribute.MirroredStrategy(self.devices) if several else tf.distribute.get_strategy()
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Where variables are made, and steps taken, for all replicas."""
+        """Return the scope in which variables are created and steps are run for all replicas."""
         return self._strategy.scope()
 
     def run(self, step: Callable[..., tuple[tf.Tensor, ...]], rows: tf.Tensor, *args: Any) -> tuple[tf.Tensor, ...]:
-        """In a graph: `step(part, rows, *args)` on each replica; the sums of what they give."""
+        """In a graph: run `step(part, rows, *args)` on each replica, and return the sums of their results."""
 
         def run_on_replica() -> tuple[tf.Tensor, ...]:
             return step(get_part(get_current_replica(), self.count, tf.shape(rows)[0]), rows, *args)
@@ -45,9 +46,9 @@ class Replicas:
 
 
 def get_part(replica: int, replicas: int, count: tf.Tensor) -> ReplicaPart:
-    """What one of several replicas takes of `count` images.
+    """Return one replica's part of `count` images.
 
-    Where there are fewer images than replicas, some take one that counts nothing: convolutions crash on none.
+    If there are fewer images than replicas, some take one with no weight: convolutions crash on empty batches.
     """
     begin, end = replica * count // replicas, (replica + 1) * count // replicas
     share = tf.cast(end - begin, tf.float32) / tf.cast(count, tf.float32)
@@ -56,6 +57,6 @@ def get_part(replica: int, replicas: int, count: tf.Tensor) -> ReplicaPart:
 
 
 def get_current_replica() -> int:
-    """The number of the replica whose graph is being built, from 0; 0 outside of replicas."""
+    """Return the number of the replica whose graph is being built, from 0; 0 outside of replicas."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))

@@ -14,12 +14,12 @@ from worker.training.replicas import get_current_replica
 
 
 class BatchSource(ABC):
-    """Gives batches by row. Every subclass gives the same bits, wherever it holds the images."""
+    """Returns batches by row. Every subclass returns the same bits, wherever it holds the images."""
 
     def __init__(self, data: TrainingData) -> None:
         self._labels = tf.constant(data.labels)
-        # Tensors that a graph takes from outside: as constants of the graph, the division would become a
-        # multiplication by a rounded reciprocal.
+        # Tensors passed into a graph from outside: as constants, the division would become a multiplication by a
+        # rounded reciprocal.
         low, high = data.value_range
         self._low = tf.constant(low, tf.float32)
         self._span = tf.constant(high, tf.float32) - self._low
@@ -31,7 +31,7 @@ class BatchSource(ABC):
 
     @abstractmethod
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
-        """Announce that `rows` are taken next, in this order and batch size; it may only change the speed."""
+        """Announce that `rows` come next, in this order and batch size; this can only change the speed."""
 
     def labels(self, rows: tf.Tensor) -> tf.Tensor:
         """(batch,) int32 labels of `rows`."""
@@ -46,7 +46,7 @@ class BatchSource(ABC):
 
 
 class ResidentData(BatchSource):
-    """Images that stay in memory, or on each of the devices that are named."""
+    """Images that stay in memory, or on each of the named devices."""
 
     def __init__(self, data: TrainingData, devices: Sequence[str] = ()) -> None:
         super().__init__(data)
@@ -61,13 +61,13 @@ class ResidentData(BatchSource):
 
 
 def _share_images(images: NDArray[Any]) -> tf.Tensor:
-    """The images as a tensor, in the memory in which they are where that can be; nobody may change them then."""
+    """Return the images as a tensor, sharing their memory if possible; they must not change then."""
     if not is_aligned(images):
         return tf.constant(images)
     return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 def _copy_to_device(images: NDArray[Any], device: str) -> tf.Variable:
-    """As a variable: on a GPU, TensorFlow gathers bytes from variables only; other tensors it gathers on the host."""
+    """A variable, because on a GPU TensorFlow gathers bytes only from variables; others it gathers on the host."""
     with tf.device(device):
         return tf.Variable(images, trainable=False)

@@ -51,7 +51,7 @@ class GpuUnavailable(HeldoutError):
 
 
 class SupervisorGone(Exception):
-    """The supervisor has closed the pipe: it has ended, or has given up this process."""
+    """The supervisor has closed the pipe: it has ended, or has given up on this process."""
 
 
 class SupervisorPipe:
@@ -67,7 +67,7 @@ class SupervisorPipe:
             raise SupervisorGone from error
 
     def requested_stop(self) -> StopCause | None:
-        """The reason of a stop that has been asked for, without waiting."""
+        """Return the reason of a requested stop, without waiting."""
         try:
             message = self._pipe.recv() if self._pipe.poll() else None
         except (OSError, EOFError) as error:
@@ -193,7 +193,7 @@ def _train(
 
 
 def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
-    """Write a checkpoint; without one the next attempt starts from an older checkpoint."""
+    """Write a checkpoint; if it fails, the next attempt starts from an older one."""
     if not trainer.started:
         return Stopped(None)
     try:
@@ -205,14 +205,14 @@ def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> St
 
 
 def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:
-    """Threads and devices, before TensorFlow runs anything; the names of the GPUs on which the job trains.
+    """Set threads and devices before TensorFlow runs anything; return the names of the job's GPUs.
 
     Raises:
         GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
     """
     tf.config.threading.set_intra_op_parallelism_threads(machine.threads)
-    # Towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
-    # other's gradients, so that none may wait for another's thread.
+    # Towers run in parallel; with several threads, so do the two gradients of a convolution. Replicas wait for each
+    # other's gradients, so none may wait for another's thread.
     side_by_side = max(towers, 2 if machine.threads > 1 or machine.gpus else 1)
     tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(machine.gpus)))
     if machine.device == "cpu":
@@ -223,7 +223,7 @@ def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:
         raise GpuUnavailable(len(found), len(machine.gpus))
     for gpu in found:
         tf.config.experimental.set_memory_growth(gpu, True)
-    # Newer GPUs would round float32 to 10 bits, and the model give other figures elsewhere than those that are served.
+    # Newer GPUs would round float32 to 10 bits, and the model's figures elsewhere would differ from those served.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return tuple(f"GPU:{number}" for number in range(len(found)))
 
@@ -242,26 +242,26 @@ def _collect_engine_facts(machine: AssignedMachine, towers: int, precision: Prec
 
 
 def _collect_bit_facts(engine: dict[str, Any]) -> dict[str, Any]:
-    """What decides the last digits of a training, beside its spec, its seed and its dataset."""
+    """Return what decides the last digits of a training, besides its spec, seed and dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
     return shared | {"numpy": np.__version__, "processor": get_processor().model}
 
 
 def begin_process() -> None:
-    """What every process that works for a supervisor does first: it ends when that says so, and not before."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
+    """Set up a process that works for a supervisor: only the supervisor ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles the terminal's interrupt
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None:
-    """Copy the weights of some layers, by name, from a model file that a training has left.
+    """Copy the weights of some layers, by name, from a model file of a training.
 
     Args:
         model: `.keras`; or `.npz` with the weights of an uploaded model, `<layer>/<weight>`, both counted from 0.
 
     Raises:
-        ModelRefused: the file is not one that a training has left.
-        ValueError: a layer is not there, or has weights of other shapes.
+        ModelRefused: the file was not written by a training.
+        ValueError: a layer is missing, or its weights have other shapes.
     """
     if model.suffix == ".npz":
         _start_by_position(network, model, layers)

@@ -1,4 +1,4 @@
-"""Learning rates: what each step of an epoch gets, and how a plateau lowers them. Pure."""
+"""Learning rates: the rate of each step, and how a plateau lowers it. Pure."""
 
 from dataclasses import dataclass, replace
 from math import cos, pi
@@ -13,7 +13,7 @@ _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
 
 @dataclass(frozen=True)
 class PlateauState:
-    """The rate now, the lowest validation loss so far, and the epochs since it."""
+    """The current rate, the lowest validation loss so far, and the epochs since."""
 
     rate: float
     best: float | None = None
@@ -21,7 +21,7 @@ class PlateauState:
 
 
 def compute_epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
-    """(steps,) the learning rate of each step of `epoch`, which counts from 1."""
+    """Return (steps,) the learning rate of each step of `epoch`, which counts from 1."""
     if isinstance(training.schedule, CosineSchedule):
         first = (epoch - 1) * steps
         rates = [compute_cosine_rate(training, step, steps) for step in range(first, first + steps)]
@@ -30,10 +30,10 @@ def compute_epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int,
 
 
 def compute_cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
-    """The rate of `step`, counted from 0 over the whole training, with `steps` in an epoch.
+    """Return the rate of `step`, counted from 0 over the whole training, with `steps` in an epoch.
 
-    Source: `keras.optimizers.schedules.CosineDecay` with its warm-up from zero; the rate reaches zero where the
-    training ends.
+    Source: `keras.optimizers.schedules.CosineDecay` with its warm-up from zero; the rate reaches zero at the end of the
+    training.
     """
     assert isinstance(training.schedule, CosineSchedule)
     peak = training.optimizer.learning_rate
@@ -44,14 +44,14 @@ def compute_cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
 
 
 def compute_reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
-    """The rate of the epoch's last step, as a metric."""
+    """Return the rate of the epoch's last step, as a metric."""
     if isinstance(training.schedule, CosineSchedule):
         return compute_cosine_rate(training, epoch * steps - 1, steps)
     return state.rate
 
 
 def lower_on_plateau(training: TrainingSpec, state: PlateauState, validation_loss: float) -> PlateauState:
-    """The state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`."""
+    """Return the state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`."""
     schedule = training.schedule
     if not isinstance(schedule, PlateauSchedule):
         return state

@@ -1,6 +1,6 @@
 """The process that measures stored models of a study on test: from its assignment to its last message.
 
-It has one model at a time in memory, the images of the dataset, and for each ensemble one sum of probabilities.
+It holds one model at a time in memory, the images of the dataset, and a sum of probabilities per ensemble.
 """
 
 import traceback
@@ -32,14 +32,14 @@ from worker.training.streamed import StreamedData
 
 
 def run(assignment: EvaluateAssignment, pipe: Connection) -> None:
-    """Measure the models: as when they were trained and measured, so that validation gives the same bits."""
+    """Measure the models in the same way as after training, so that validation gives the same bits."""
     answer_once(lambda: measure_models(assignment), pipe, too_large="The models do")
 
 
 def measure_models(assignment: EvaluateAssignment) -> Evaluated:
-    """Each model on test and what that shows of its gap, and base and winner as ensembles.
+    """Measure each model on test with the parts of its gap, and base and winner as ensembles.
 
-    Ensembles answer test, and validation where all models share it.
+    Ensembles answer test, and validation if all models share it.
     """
     images = load(Path(assignment.dataset.folder))
     data = take_images(
@@ -73,7 +73,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
 def _iterate_predictors(
     models: Sequence[AssignedModel], data: TrainingData, source: BatchSource
 ) -> Iterator[tuple[AssignedModel, Predictor]]:
-    """Each of the models, which have one network, ready to be asked until the next one is taken."""
+    """Yield each of the models, which share one network, ready for use until the next one."""
     model = load_model(Path(models[0].file))
     predictor = Predictor(model, source, data.value_range)
     for number, stored in enumerate(models):
@@ -85,7 +85,7 @@ def _iterate_predictors(
 def _divide_as_trained(
     spec: JobSpec, images: ImageSet, data: TrainingData, relations: Relations | None
 ) -> TrainingData:
-    """The same images, parted as the training with this spec had them."""
+    """Return the same images, split as in the training with this spec."""
     row_of = np.zeros(len(images.labels), np.int32)
     for split, positions in data.source.items():
         row_of[positions] = data.rows[split]
@@ -99,6 +99,6 @@ def _measure_gap_on_test(
     related = None if relations is None else find_related_images(relations, own.source).get("test")
     try:
         return measure_test(predictor, own, answers["test"], answers["validation"], related)
-    except Exception:  # noqa: BLE001 - the figures of test are worth more than their explanation
+    except Exception:  # noqa: BLE001 - test figures matter more than their explanation
         traceback.print_exc()
         return None

@@ -1,4 +1,4 @@
-"""The images of a job that do not fit into memory: read from their file, a few batches before they are taken."""
+"""Reads a job's images that do not fit into memory from their file, a few batches ahead."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,10 +17,10 @@ BATCHES_AHEAD = 2
 
 
 class StreamedData(BatchSource):
-    """Takes the same batches as resident images do, bit for bit; memory holds a few batches and the labels.
+    """Returns the same batches as resident images, bit for bit; memory holds a few batches and the labels.
 
-    `expect` announces the order of the batches, so that they are read ahead. Only the rows decide what a batch holds: a
-    wrong order costs time and changes nothing.
+    `expect` announces the order of the batches, so that they are read ahead. Only the rows decide the content of a
+    batch: a wrong order costs time but changes nothing.
     """
 
     def __init__(self, data: TrainingData) -> None:
@@ -46,7 +46,7 @@ class StreamedData(BatchSource):
         return tf.ensure_shape(read, [None, *self._file.image])
 
     def _take(self, rows: NDArray[np.int32]) -> NDArray[Any]:
-        """The images of some rows: a whole batch of the order, or a part of one for a tower or a replica."""
+        """Return the images of some rows: a whole batch of the order, or a part of one for a tower or a replica."""
         place = int(self._places[rows[0]]) if len(rows) else -1
         number, begin = divmod(place, self._batch_size)
         end = begin + len(rows)
@@ -56,15 +56,15 @@ class StreamedData(BatchSource):
         return self._file.read(rows)
 
     def _get_batch(self, number: int) -> NDArray[Any]:
-        """A batch of the announced order. The next ones are read ahead, earlier ones are dropped."""
+        """Return a batch of the announced order. The next ones are read ahead, and earlier ones are dropped."""
         batches = -(-len(self._order) // self._batch_size)
-        with self._lock:  # towers and replicas come from threads of their own
+        with self._lock:  # towers and replicas call from separate threads
             for later in range(number, min(number + 1 + BATCHES_AHEAD, batches)):
                 if later not in self._ahead:
                     begin = later * self._batch_size
                     rows = self._order[begin : begin + self._batch_size]
-                    # Not aligned for TensorFlow to take over: it would let go only at the end of a graph call of many
-                    # batches.
+                    # Not aligned, so that TensorFlow copies it: otherwise it would hold the memory until a long graph
+                    # call ends.
                     self._ahead[later] = self._reader.submit(self._file.read, rows)
             wanted = self._ahead[number]
             self._ahead = {later: read for later, read in self._ahead.items() if later >= number}

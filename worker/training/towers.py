@@ -1,4 +1,4 @@
-"""A network that is run on the parts of a batch side by side, with batch normalisation over the batch as a whole."""
+"""Runs a network on the parts of a batch in parallel, with batch normalization over the whole batch."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ _ops = tf.raw_ops
 class Towers:
     """The parts of a batch that a graph can compute at the same time, one core for each.
 
-    Each layer takes all parts before the next one does: batch normalisation needs the statistics of all of them. The
-    number of parts decides the last digits of all results, the number of cores that compute them does not.
+    Each layer processes all parts before the next one starts: batch normalization needs the statistics of all of them.
+    The last digits of results depend on the number of parts, but not on the number of cores.
 
     Args:
         network: a chain of layers, from `build_network`.
@@ -26,7 +26,10 @@ class Towers:
         self._layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
 
     def divide(self, images: tf.Tensor) -> list[ReplicaPart]:
-        """The parts of a batch of so many images; some count nothing where there are fewer images than parts."""
+        """Return the parts of a batch with this many images.
+
+        some have no weight if there are fewer images than parts.
+        """
         return [get_part(number, self.count, images) for number in range(self.count)]
 
     def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:
@@ -43,10 +46,10 @@ class Towers:
 def _normalize_parts(
     layer: keras.layers.BatchNormalization, maps: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]
 ) -> list[tf.Tensor]:
-    """What the layer gives for the whole batch, in its parts; moves the layer's averages as Keras does."""
+    """Apply the layer to the whole batch, in parts; updates the layer's averages as Keras does."""
     counted = [tf.cast(part.share > 0, tf.float32) for part in parts]
     scale, offset = tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta)
-    # Where the mean is expected. A sum of squares about it loses no digits to the distance from zero.
+    # An estimate of the mean. A sum of squares about it loses no digits to the distance from zero.
     near = tf.convert_to_tensor(layer.moving_mean)
     maps = [tf.cast(of_part, layer.compute_dtype) for of_part in maps]
     *normalised, mean, variance = normalise_together(maps, counted, scale, offset, near, layer.epsilon)
@@ -63,14 +66,14 @@ def normalise_together(
     near: tf.Tensor,
     epsilon: float,
 ) -> list[tf.Tensor]:
-    """Batch normalisation of all parts of a batch by their common mean and variance.
+    """Normalize all parts of a batch by their common mean and variance.
 
-    It is computed by TensorFlow's fused operations for one part each, which pass over the maps less often than Keras'
-    own layer does. In them sums over a part are gradients of a normalisation by given statistics.
+    It is computed by TensorFlow's fused operations for each part, which read the maps less often than Keras' own layer.
+    Sums over a part are gradients of a normalization by given statistics.
 
     Args:
         maps: (images, height, width, channels) of each part.
-        counted: of each part 1.0, or 0.0 where it counts nothing.
+        counted: 1.0 for each part, or 0.0 if it has no weight.
         scale, offset, near: (channels,) float32; `near` is any value close to the mean, which has no gradient.
     Returns:
         The maps of each part, then (channels,) the mean and the variance of the batch.
@@ -102,7 +105,7 @@ def normalise_together(
             ]
             of_scale = _compute_total([of_slope for _, of_slope, _ in given], counted)
             of_offset = _compute_total([of_level for _, _, of_level in given], counted)
-            # What each value gains through the mean and the variance, a line in the value itself.
+            # Return the gradient of each value through the mean and the variance, linear in the value itself.
             rise = slope * tf.math.rsqrt(variance + epsilon) * of_scale / count
             level = slope * of_offset / count - rise * mean
             of_maps = [
@@ -122,7 +125,7 @@ def normalise_together(
 
 
 def _apply_line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """`maps * slope + level` by channel, in one pass."""
+    """Compute `maps * slope + level` by channel, in one pass."""
     nothing, ones = tf.zeros_like(slope), tf.ones_like(slope)
     return _ops.FusedBatchNormV3(
         x=maps, scale=slope, offset=level, mean=nothing, variance=ones, epsilon=0.0, is_training=False
@@ -130,7 +133,7 @@ def _apply_line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tenso
 
 
 def _compute_sums(maps: tf.Tensor, factors: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(channels,) the sums of `factors * (maps - near)` and of `factors` over images and places, in one pass."""
+    """Return (channels,) sums of `factors * (maps - near)` and of `factors` over images and positions, in one pass."""
     ones = tf.ones_like(near)
     _, products, plain, *_ = _ops.FusedBatchNormGradV3(
         y_backprop=factors,

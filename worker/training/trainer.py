@@ -39,7 +39,7 @@ from worker.training.pace import SteadySteps, StepPace
 from worker.training.position import LossSums, Position
 from worker.training.schedule import PlateauState, compute_epoch_rates, compute_reported_rate, lower_on_plateau
 
-# How much of a long epoch can be lost with its worker.
+# The longest part of an epoch that can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
 
 
@@ -52,7 +52,7 @@ class StopRequested(Exception):
 
 
 class Diverged(Exception):
-    """An epoch gave a figure that is not finite."""
+    """An epoch had a figure that is not finite."""
 
     def __init__(self, epoch: int, figures: list[str]) -> None:
         super().__init__(
@@ -62,15 +62,15 @@ class Diverged(Exception):
 
 
 class Trainer:
-    """Carries one job from its position to its end.
+    """Trains one job from its position to its end.
 
     Args:
         scratch: folder for checkpoints.
         send: takes the messages for the supervisor.
-        requested_stop: gives the reason of a requested stop, else None; called between graph calls.
-        checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
+        requested_stop: returns the reason of a requested stop, else None; called between graph calls.
+        checkpoint_every_s: how long an epoch may run before its state is written.
         facts: what must be equal for a resumed training to give the same bits.
-        after_tracing: called once, when the graph of the steps is traced; then others may be traced in a thread.
+        after_tracing: called once, after the graph of the steps is traced; then others may be traced in a thread.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Trainer:
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._weights: dict[int, Weights] = {}  # of the needed epochs
-        # None where training images are not measured, or were not from the first epoch on.
+        # None if training images are not measured, or were not from the first epoch.
         self.loss_sums: LossSums | None = None
         if spec.evaluation.train == "every_epoch":
             self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
@@ -122,15 +122,15 @@ class Trainer:
 
     @property
     def last_epoch(self) -> int | None:
-        """The epoch after which the network has its weights; None within one."""
+        """Return the epoch after which the network has its weights; None during an epoch."""
         return self.position.epoch - 1 if self.position.step == 0 else None
 
     def train(self) -> None:
         """Train until the last epoch, or until early stopping or the guard ends it.
 
         Raises:
-            StopRequested: between two calls; `write` then keeps exactly where it stood.
-            Diverged: after an epoch, whose figures have been told.
+            StopRequested: between two calls; `write` then stores the exact position.
+            Diverged: after an epoch, whose figures were reported.
         """
         while self.position.epoch <= self._spec.training.epochs and not self.ended_early:
             self._train_epoch()
@@ -143,7 +143,7 @@ class Trainer:
         return self.position.kept
 
     def get_trained_weights(self) -> TrainedWeights:
-        """The weights of this training; asked for at its end, before `restore_kept` changes the network."""
+        """Return the weights of this training; called at its end, before `restore_kept` changes the network."""
         last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
         return TrainedWeights(
@@ -162,7 +162,7 @@ class Trainer:
         """
         position = self.position
         arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
-        # Those of the last epoch are in the engine's state.
+        # The weights of the last epoch are in the engine's state.
         arrays |= convert_to_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         if self.loss_sums is not None:
             arrays["loss_sums"] = self.loss_sums.sums
@@ -178,7 +178,7 @@ class Trainer:
         """Continue from a checkpoint of the same job.
 
         Raises:
-            CheckpointDamaged: if the file is not whole or does not fit this job's network.
+            CheckpointDamaged: if the file is incomplete or does not fit this job's network.
         """
         arrays, about = read_checkpoint(path)
         count = sum(name.startswith("variable_") for name in arrays)
@@ -240,14 +240,14 @@ class Trainer:
                 self._write_within_epoch(epoch)
 
     def _trace(self) -> None:
-        """Trace the steps once, apart from the first call: TensorFlow optimises their graph in it, on one core."""
+        """Trace the steps once, before the first call, in which TensorFlow optimizes their graph on one core."""
         if not self._traced:
             self._engine.trace()
             self._traced = True
             self._after_tracing()
 
     def _end_epoch(self) -> None:
-        """Measure the epoch, decide by its figures, keep the weights, report it."""
+        """Measure the epoch, decide by its figures, keep the weights, and report it."""
         epoch, training = self.position.epoch, self._spec.training
         values, train_losses = self._measure()
         usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
@@ -285,7 +285,7 @@ class Trainer:
         self._send(told)
 
     def _watch(self, values: dict[str, float]) -> GuardState:
-        """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
+        """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
         guard = watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
@@ -293,7 +293,7 @@ class Trainer:
         return guard
 
     def _measure(self) -> tuple[dict[str, float], NDArray[np.float32]]:
-        """The contract's figures of the epoch that was just trained, and each training image's loss, if measured."""
+        """Return the contract's figures of the epoch just trained, and each training image's loss, if measured."""
         training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
         started = perf_counter()
         values: dict[str, float] = {}
@@ -324,13 +324,13 @@ class Trainer:
             self._send(CheckpointWritten(file, epoch - 1, self.position.step))
 
     def _write_or_warn(self, when: str, epoch: int) -> str | None:
-        self._written_at = perf_counter()  # a full disk is not tried again at each call
+        self._written_at = perf_counter()  # a full disk is not retried at each call
         try:
             return str(self.write())
         except OSError as error:
             self._send(
                 Warned(
-                    f"No checkpoint could be written {when} ({describe_fault(error)}); training goes on.",
+                    f"No checkpoint could be written {when} ({describe_fault(error)}); training continues.",
                     {"epoch": epoch},
                 )
             )
@@ -343,6 +343,6 @@ class Trainer:
 
 
 def _report_figures(values: Mapping[str, float]) -> dict[str, float | None]:
-    """An epoch's figures as they are reported; those of training are null where they are measured at the end alone."""
+    """Return an epoch's figures as reported; those of training are null if they are only measured at the end."""
     unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
     return unmeasured | {name: drop_not_finite(value) for name, value in values.items()}

@@ -1,6 +1,6 @@
-"""Which change of pixel values brings held-out images back to those of training: what is worth trying, and its numbers.
+"""Finds changes of pixel values that make held-out images like those of training, and their parameters.
 
-Nothing here reads a label.
+Labels are not used.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,32 @@ from numpy.typing import NDArray
 from worker.training.pixel_change import ChangeKind, PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
-# Images and pixels of an image that are looked at.
+# Images, and pixels per image, that are used.
 MAX_IMAGES = 1000
 MAX_PIXELS = 1024
 # Standard deviations of the difference of two means over images. Smaller differences may be chance.
 MIN_DIFFERENCE_SIGMAS = 4.0
-# The same before a closer look, at single images.
+# The same before single images are examined.
 MIN_SUSPECT_SIGMAS = 2.0
 # Share of the value range. Smaller differences do not matter.
 MIN_DIFFERENCE = 0.01
-# Share of the distance that a change must leave at most.
+# The largest share of the distance that a change may leave.
 MAX_DISTANCE_LEFT = 0.8
-# The same for a brightness of noisy images, and of such whose values were cut off at an end: it brings noise nearer,
-# too. Tried on digits, it left 0.01 to 0.28 of the distance of brighter and harder images, and 0.37 to 0.64 of that of
-# noisy ones.
+# The same for brightness in noisy or clipped images, where it reduces the distance of noise, too. On digits, it left
+# 0.01 to 0.28 of the distance of images with other brightness and contrast, and 0.37 to 0.64 of noisy ones.
 MAX_DISTANCE_LEFT_BY_BRIGHTNESS = 0.3
-# Times how much neighbouring pixels of training differ. Images that stay rougher are noisy.
+# Multiple of the difference between neighboring pixels in training. Images that stay rougher are noisy.
 MAX_ROUGHNESS = 1.3
-# Standard errors by which the spread of the single pixels may differ from what the mean values of images say. Beyond,
-# the images are blurred or noisy.
+# Standard errors by which the spread of single pixels may differ from the spread expected from image means. Beyond
+# that, the images are blurred or noisy.
 MAX_SPREAD_SIGMAS = 2.0
-# Times the values of training. Less is a matter of brightness.
+# Multiple of the values of training. Less is a difference of brightness.
 MIN_SCALE = 4.0
-# Factors between usual scales; one of them is meant where the measured factor is near it.
+# Factors between usual scales; a measured factor near one of them means that scale.
 USUAL_SCALES = (255.0, 1 / 255.0)
 MAX_FACTOR_FROM_USUAL_SCALE = 1.5
-# Share of pixels by which more lie at an end of the range than in training, where values were cut off. Fewer do not
-# matter, and brighter images that are also blurred have some.
+# Excess share of pixels at an end of the range, compared with training, if values were clipped. Fewer do not matter,
+# and brighter images that are also blurred have some.
 MIN_CUT_OFF = 0.02
 
 _BATCH = 64
@@ -61,13 +60,13 @@ class PixelSample:
     def under(
         self, change: PixelChange, value_range: tuple[float, float], images: NDArray[np.bool_] | None = None
     ) -> "PixelSample":
-        """With the change, of all images or of some."""
+        """Apply the change to all images, or to some."""
         changed = change_pixels(self.values, *change.make_tensors(self.channels, value_range)).numpy()
         return PixelSample(changed if images is None else np.where(images[:, None, None], changed, self.values))
 
 
 def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
-    """Pixels that lie evenly over each image, of images that lie evenly over the rows."""
+    """Return evenly spaced pixels of evenly spaced images."""
     rows = rows[spread_evenly(len(rows), MAX_IMAGES)]
     source.expect(rows, _BATCH)
     parts = []
@@ -79,16 +78,16 @@ def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
 
 
 def spread_evenly(count: int, at_most: int) -> NDArray[np.int64]:
-    """Positions of at most so many things of `count`."""
+    """Return at most this many evenly spaced positions out of `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.int64))
 
 
 def list_changes_to_try(
     train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
 ) -> list[ChangeKind]:
-    """What may undo the difference of held-out images from those of training, simplest first.
+    """Return changes that may undo the difference between held-out images and those of training, simplest first.
 
-    Empty where they do not surely differ, or by so little that it does not matter.
+    Empty if they do not certainly differ, or by too little to matter.
     """
     before, now = _compute_statistics(train), _compute_statistics(held_out)
     if not _differ(before, now, value_range):
@@ -100,7 +99,7 @@ def list_changes_to_try(
         if change is None:
             continue
         if kind == "brightness" and any(_fit_brightness(train, sample, value_range) is None for sample in undone):
-            continue  # a simpler change has left nothing to it
+            continue  # a simpler change has left nothing to improve
         changed = held_out.under(change, value_range)
         left = _measure_distance(before, _compute_statistics(changed)) / _measure_distance(before, now)
         if kind != "brightness":
@@ -108,7 +107,7 @@ def list_changes_to_try(
         elif change.is_cut_off or _measure_roughness(changed) > MAX_ROUGHNESS * _measure_roughness(train):
             is_worth_trying = left < MAX_DISTANCE_LEFT_BY_BRIGHTNESS
         else:
-            # Blurred images stay far from those of training, though their brightness is undone.
+            # Blurred images stay far from those of training, although their brightness is undone.
             is_worth_trying = True
         if is_worth_trying:
             kinds.append(kind)
@@ -122,12 +121,12 @@ def differ(
     value_range: tuple[float, float],
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
-    """Whether the images differ by more than chance, and by more than does not matter."""
+    """Return whether the images differ by more than chance, and by enough to matter."""
     return _differ(_compute_statistics(train), _compute_statistics(held_out), value_range, sigmas)
 
 
 def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
-    """Share of the distance from the training images that undoing a change of the held-out images leaves."""
+    """Return the share of the distance from the training images that remains after undoing a change."""
     before = _compute_statistics(train)
     return _measure_distance(before, _compute_statistics(undone)) / _measure_distance(
         before, _compute_statistics(held_out)
@@ -137,7 +136,7 @@ def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: Pix
 def find_change(
     kind: ChangeKind, train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
 ) -> PixelChange | None:
-    """The change of this kind that brings held-out images nearest to training; None where there is none."""
+    """Return the change of this kind that brings held-out images nearest to training; None if there is none."""
     low, high = value_range
     match kind:
         case "scale":
@@ -153,7 +152,7 @@ def find_change(
 
 
 def _fit_scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange | None:
-    """One factor for all values, counted from the lower end of the range."""
+    """Fit one factor for all values, from the lower end of the range."""
     wanted, found = (float(np.quantile(sample.values, 0.999)) - low for sample in (train, held_out))
     if wanted <= 0 or found <= 0 or 1 / MIN_SCALE < wanted / found < MIN_SCALE:
         return None
@@ -165,10 +164,10 @@ def _fit_scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelCh
 
 
 def _fit_brightness(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
-    """Another brightness and contrast for all pixels; None where images are as bright as those of training.
+    """Fit brightness and contrast for all pixels; None if images are as bright as those of training.
 
-    By the mean values of images, which another brightness changes, and blur, noise and rotation hardly do. By single
-    pixels where values were cut off at an end, since means do not tell those apart.
+    It uses the mean values of images, which brightness changes, while blur, noise and rotation hardly do. If values
+    were clipped at an end, it uses single pixels, because means do not show clipping.
     """
     wanted, found = (np.quantile(sample.values.astype(np.float64), _LEVELS) for sample in (train, held_out))
     cut_off = _fit_by_quantiles(train, held_out, wanted, found, value_range)
@@ -178,9 +177,9 @@ def _fit_brightness(train: PixelSample, held_out: PixelSample, value_range: tupl
 
 
 def _fit_by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
-    """By mean and spread of the images' mean values, where these surely differ.
+    """Fit from mean and spread of the images' mean values, if these certainly differ.
 
-    The spread of all single pixels is more exact. It counts unless the means surely contradict it.
+    The spread of all single pixels is more exact. It is used unless the means clearly contradict it.
     """
     means, others = (sample.values.mean(axis=(1, 2), dtype=np.float64) for sample in (train, held_out))
     if min(len(means), len(others)) < 2 or not means.std() or not others.std():
@@ -200,12 +199,12 @@ def _measure_spread(sample: PixelSample) -> float:
 
 
 def _measure_roughness(sample: PixelSample) -> float:
-    """Mean difference of pixels that follow each other in a row."""
+    """Return the mean difference of adjacent pixels in a row."""
     return float(np.abs(np.diff(sample.values, axis=1)).mean(dtype=np.float64))
 
 
 def _estimate_log_spread_error(values: NDArray[np.float64]) -> float:
-    """Standard error of the logarithm of a standard deviation, by the fourth moment."""
+    """Return the standard error of the logarithm of a standard deviation, from the fourth moment."""
     deviations = values - values.mean()
     kurtosis = float((deviations**4).mean() / (deviations**2).mean() ** 2)
     return float(np.sqrt(max(kurtosis - 1, 0.0) / (4 * len(values))))
@@ -218,10 +217,10 @@ def _fit_by_quantiles(
     found: NDArray[np.float64],
     value_range: tuple[float, float],
 ) -> PixelChange | None:
-    """A straight line through the quantiles of both, as far as held-out values lie within the range.
+    """Fit a straight line through the quantiles of both, where held-out values are within the range.
 
-    What was cut off at an end is lost; such pixels get the mean of the training pixels that lie beyond. Values that a
-    darker set rounds to its end are not meant: they hardly differ from it.
+    Clipped values are lost; such pixels get the mean of the training pixels beyond the end. Values that a darker set
+    rounds to its end do not count: they hardly differ from it.
     """
     low, high = value_range
     slack = MIN_DIFFERENCE * (high - low) / 10
@@ -249,7 +248,7 @@ def _fit_by_quantiles(
 
 
 def _compute_statistics(sample: PixelSample) -> NDArray[np.float64]:
-    """(images, statistics) of each image: each channel's mean, spread, some quantiles, and the balance of colours."""
+    """Return (images, statistics): each channel's mean, spread, some quantiles, and the color balance."""
     values = sample.values.astype(np.float64)
     flat = values.reshape(len(values), -1)
     means = values.mean(axis=1)
@@ -265,7 +264,7 @@ def _differ(
     value_range: tuple[float, float],
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
-    """Whether any mean over images differs by more than chance, and by more than does not matter."""
+    """Return whether any mean over images differs by more than chance, and by enough to matter."""
     if len(first) < 2 or len(second) < 2:
         return False
     difference = np.abs(first.mean(axis=0) - second.mean(axis=0))

@@ -69,7 +69,7 @@ def test_images_of_other_formats_are_named_at_once_too_and_left_out(tmp_path):
     files = pictures(10) | {f"cat/x{number}.gif": encoded(noise(), "GIF") for number in range(3)}
     rejection = rejection_of(zipped(tmp_path / "a.zip", files))
     assert rejection.code == "unsupported_image"
-    assert rejection.detail.startswith("3 files cannot be read: of a format that is not read (3): 'cat/x0.gif', ")
+    assert rejection.detail.startswith("3 files cannot be read: of an unsupported format (3): 'cat/x0.gif', ")
     report, _ = taken(zipped(tmp_path / "b.zip", files), SKIPPING)
     assert report.source["left_out"][0]["count"] == 3
 
@@ -99,7 +99,8 @@ def test_rows_of_a_table_without_an_image_are_broken_files_unless_all_are(tmp_pa
         return path
 
     rejection = rejection_of(pushed("cat/001.png", "dog/000.png"))
-    assert rejection.detail.startswith("2 files cannot be read: no image, or broken (2): 'cat-001.png', 'dog-000.png'")
+    expected = "2 files cannot be read: not an image, or broken (2): 'cat-001.png', 'dog-000.png'"
+    assert rejection.detail.startswith(expected)
     report, _ = taken(pushed("cat/001.png"), SKIPPING)
     assert report.source["images"] == 19
     assert "Embed the files" in rejection_of(pushed()).detail

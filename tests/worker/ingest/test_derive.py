@@ -217,7 +217,7 @@ def test_splits_are_cut_anew_as_those_of_an_upload_that_is_merged(derived, tmp_p
     reference = uploaded(tmp_path, content, splits=splits)
     assert found.sha256 == reference.sha256
     assert found.source["splits"]["test"] == reference.source["splits"]["test"]
-    assert found.source["changes"]["summary"] == "all splits cut anew"
+    assert found.source["changes"]["summary"] == "all images split again"
 
 
 def test_splits_that_are_kept_say_which_version_they_come_from(derived):

@@ -55,7 +55,7 @@ def test_a_finding_with_a_code_that_nothing_explains_is_refused(tmp_path, monkey
     report, _ = taken(explained)
     assert "test_too_small" in {finding.code for finding in report.findings}
     monkeypatch.delitem(FINDINGS, "test_too_small")
-    with pytest.raises(ValueError, match="'test_too_small' is no code"):
+    with pytest.raises(ValueError, match="'test_too_small' is not the code"):
         taken(unexplained)
 
 

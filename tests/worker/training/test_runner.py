@@ -79,7 +79,7 @@ def test_a_process_says_what_it_does_in_the_agreed_order(start):
 def test_a_deadline_before_the_first_epoch_is_a_failure(start):
     process = start(small_spec({"filters": 64}, {"filters": 64}, training={"epochs": 1000}))
     process.pipe.send(Stop(StopCause.DEADLINE))
-    assert process.end() == Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
+    assert process.end() == Failed("deadline", "limits.max_runtime_s passed before one epoch was complete.")
 
 
 def test_a_stop_keeps_what_was_trained_whenever_it_comes(start):

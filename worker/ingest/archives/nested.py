@@ -1,4 +1,4 @@
-"""Archives in an archive, such as `train.zip` beside `test.zip`: each is read as a folder with its name."""
+"""Archives in an archive, such as `train.zip` and `test.zip`: each is read as a folder with its name."""
 
 import re
 import shutil

@@ -9,15 +9,15 @@ from scipy.ndimage import uniform_filter1d
 from worker.ingest.audit.signatures import Floats, choose_reduction, convert_to_gray, reduce_images
 
 MIN_COARSE_SIDE = 20  # smaller images are not halved
-MARGIN = 1  # pixels at the border that are not compared, since what was beside them is not known
+MARGIN = 1  # pixels at the border that are not compared, because their neighbors are not known
 MAX_STEP = 1.0  # pixels
 MAX_SCALING_STEP = 0.06
 MAX_SCALE = 1.25
 MAX_SHIFT_SHARE = 0.2  # of the side
 RIDGE = 1e-7
 COLOUR_AREA = 4  # compared pixels
-# A pair whose difference is larger, as a share of its variance, is none of copies: after the first and after the second
-# step, of content that does not touch the border, and how much more where it does.
+# A pair with a larger difference, as a share of its variance, is not a pair of copies. The limits apply after the first
+# and second step: for content away from the border, and the addition for content that touches it.
 MAX_COARSE_DIFFERENCES = ((0.02, 0.5), (0.015, 0.2))
 MAX_FINE_DIFFERENCES = ((0.012, 0.1), (0.01, 0.1))
 
@@ -106,7 +106,7 @@ def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], 
 
 
 def _smooth_and_shrink(images: NDArray[np.generic]) -> Floats:
-    """As `shrunk`, after a running mean, so that a move by a part of the smaller pixels changes no detail."""
+    """Shrink after a running mean, so that a move by less than one of the smaller pixels changes no detail."""
     floats: Floats = images.astype(np.float32)
     factor = choose_reduction(images.shape[1], images.shape[2])
     if factor > 1:

@@ -21,16 +21,16 @@ from worker.ingest.pool import ProcessPool
 
 T = TypeVar("T", bound=np.generic)
 
-MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
-# Half the squared distance of two signatures, up to which pixels are compared: of content that does not touch the
-# border, and how much more where it does, since there a move changes what is seen.
+MIN_CONTRAST = 0.02  # of the value range: images with less contrast are not compared
+# Pixels are compared up to half this squared distance of two signatures. The second number is added for content that
+# touches the border, because there a move changes what is visible.
 MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.009, 0.1
 PAIRS_AT_ONCE = 256
 MAX_EXAMINED_PIXELS = 20_000_000  # of pairs with different labels, together
-MIN_MOVED_SIDE = 16  # smaller images show too little to be told from others once they are moved
+MIN_MOVED_SIDE = 16  # smaller images show too little to be distinguished from others once they are moved
 
-# Pixels of a copy in place, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on
-# mnist5k's 12.5 million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75,
+# The pixels of a copy that has not moved, at unit contrast, correlate and differ nowhere by much of the contrast. Among
+# mnist5k's 12.5 million pairs, distinct digits correlate by at most 0.981 and differ by at least 0.31. At quality 75,
 # JPEG keeps 99% of its copies above 0.995 and below 0.18.
 MIN_PIXEL_CORRELATION = 0.99
 MAX_PIXEL_DIFFERENCE = 0.25
@@ -42,12 +42,12 @@ MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
 MAX_LARGEST_DIFFERENCE = 0.07
 MAX_COLOUR_DIFFERENCE = 0.1
 MIN_CORNERED = 0.005  # digits have 0.05 and more, one straight edge 0.001
-# Images in place that show hardly more than a gradient of light correlate whatever they show.
+# Images that have not moved and show little more than a gradient of light correlate, whatever they show.
 MAX_DIFFERENCE_IN_PLACE = 0.1
 MIN_OVERLAP = 0.7
 GAINS = (0.4, 2.5)
 
-# What a copy is besides encoded again; the first that holds.
+# What happened to a copy besides encoding it again; the first that applies.
 MIN_SCALING = 0.015
 MIN_SHIFT = 0.3  # compared pixels
 HOWS = ("encoded again", "shifted", "scaled or cropped", "mirrored")
@@ -65,8 +65,8 @@ class Copies:
     """Which images are copies of each other.
 
     original: (images,) the first image with the same pixels, which is the image itself where there is none before it.
-    near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether so many
-    images look alike that not all of them were compared. how: (pairs,) what happened to each near copy, as a position
+    near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether too many
+    images look alike for all of them to be compared. how: (pairs,) what happened to each near copy, as a position
     in HOWS. look_alikes: (pairs, 2) originals with different labels that look alike, and may be two things.
     """
 
@@ -89,8 +89,8 @@ class _PairsPart:
 def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copies:
     """Exact and near copies among all images; images without contrast are left out.
 
-    Mirror images are copies only under one label: an arrow to the left is no copy of one to the right. Images with
-    different labels that only look alike, as far as can be told, are named apart.
+    Mirror images are copies only if they have the same label: an arrow to the left is not a copy of one to the right.
+    Images with different labels that may only look alike are listed separately.
     """
     pixels, (low, high) = dataset.pixels, dataset.value_range
     is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
@@ -98,7 +98,7 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
     pairs, is_bounded = _propose_pairs(scan.signatures, unique)
     near, how = _confirm_copies(pixels, scan.signatures, pairs, pool)
-    # Of several copies each has only its nearest ones so far.
+    # So far each of several copies is paired only with its nearest ones.
     pairs, are_too_many = _list_cluster_others(near, pairs, len(original))
     more, how_more = _confirm_copies(pixels, scan.signatures, pairs, pool)
     near, how = np.concatenate([near, more]), np.concatenate([how, how_more])
@@ -123,7 +123,10 @@ def _are_among(pairs: NDArray[np.int64], known: NDArray[np.int64], count: int) -
 def _find_same_pictures(
     dataset: IngestedDataset, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Which of `pairs`, which have different labels, are one picture surely; and whether a bound left some out."""
+    """Decide which of `pairs`, which have different labels, are certainly one picture.
+
+    and whether a bound left some out.
+    """
     pixels, frames = dataset.pixels, signatures.frames
     size = pixels.shape[1] * pixels.shape[2]
     most, step = MAX_EXAMINED_PIXELS // size + 1, max(1, min(PIXELS_AT_ONCE // size, pixels.rows_in_block))
@@ -153,7 +156,7 @@ def confirm(
 
     Args:
         frames: of both, (pairs, 4), as their signatures have them.
-        is_mirrored: (pairs,) which of the others are looked at in the mirror.
+        is_mirrored: (pairs,) which of the second images are mirrored first.
     """
     turned = is_mirrored[:, np.newaxis, np.newaxis, np.newaxis]
     second_images = np.where(turned, second_images[:, :, ::-1], second_images)
@@ -172,7 +175,7 @@ def confirm(
 
 
 def are_copies_in_place(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """(pairs,) whether two images (pairs, height, width, channels) are one picture but for encoding or brightness."""
+    """Decide for (pairs,) whether images (pairs, height, width, channels) differ only by encoding or brightness."""
     a, b = _scale_to_unit(first), _scale_to_unit(second)
     alike = np.einsum("pi,pi->p", a, b)
     span = np.minimum(np.ptp(a, axis=1), np.ptp(b, axis=1))
@@ -245,7 +248,7 @@ def _propose_pairs(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDA
     even, odd = (half[rows].astype(np.float32) for half in (signatures.even, signatures.odd))
     vectors = np.concatenate([even, np.abs(odd)], axis=1)
     touching = np.minimum(signatures.frames[rows, 3], 1)
-    with threadpool_limits(1, "blas"):  # threads only wait for each other where matrices are so small
+    with threadpool_limits(1, "blas"):  # for matrices this small, threads only wait for each other
         found, is_bounded = find_near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
     is_near = np.empty(len(found), bool)
     for first in range(0, len(found), 50_000):

@@ -12,7 +12,7 @@ from heldout.words import percent_range, rough_percent
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, join_words
 
-# Images of the largest class for each one of the smallest.
+# Images of the largest class per image of the smallest.
 MIN_WARNING_IMBALANCE_RATIO = 3.0
 MIN_CRITICAL_IMBALANCE_RATIO = 20.0
 MIN_PROPORTION_DISTANCE = 0.1  # share of the images that would have to change class for two splits to agree
@@ -55,7 +55,7 @@ def _find_missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditF
     )
     unlearned = " The network cannot learn a class without training images." if "train" in missing else ""
     unmeasured = (
-        " How well a class without held-out images is known is not measured." if set(missing) - {"train"} else ""
+        " Without held-out images, how well a class is recognized is not measured." if set(missing) - {"train"} else ""
     )
     return AuditFinding(
         code="class_missing",
@@ -64,7 +64,7 @@ def _find_missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditF
             split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
         },
         explanation=f"{where}{unlearned}{unmeasured}",
-        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}` "
+        what_to_do="Add images of these classes, or split the images again with `splits: {existing: merge}` "
         "(`--merge`).",
     )
 
@@ -97,7 +97,7 @@ def _find_imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Audit
 
 
 def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
-    """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
+    """Decide whether class shares in a held-out split differ from train's by much, and by more than chance."""
     train = counts[0] / counts[0].sum()
     worst: dict[str, Any] = {}
     for split, of_split in list(zip(SPLITS, counts, strict=True))[1:]:
@@ -129,13 +129,13 @@ def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Au
         numbers=worst,
         explanation=f"The classes are not equally frequent in all splits. {where} So accuracies of these splits can "
         "differ even where each class is recognised equally well.",
-        what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}` "
+        what_to_do="Compare each class's own accuracy, or split the images again with `splits: {existing: merge}` "
         "(`--merge`).",
     )
 
 
 def _compute_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Half of the sum of absolute differences: the share that would have to move."""
+    """Half the sum of absolute differences: the share of images that would have to move."""
     return float(np.abs(first - second).sum() / 2)
 
 

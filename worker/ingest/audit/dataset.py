@@ -16,10 +16,10 @@ MAX_EXAMPLES = 12  # examples of a finding
 
 @dataclass(frozen=True)
 class IngestedDataset:
-    """Images on disk with all that is known about them.
+    """Images on disk with everything that is known about them.
 
     labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images. different:
-    (pairs, 2) positions of images that somebody has told apart: they are not copies, whatever they look like.
+    (pairs, 2) positions of images that a user marked as different: they are not copies, whatever they look like.
     """
 
     pixels: Pixels
@@ -47,7 +47,10 @@ class IngestedDataset:
         return tuple(self.example(row) for row in rows[:MAX_EXAMPLES].tolist())
 
     def drop_names(self) -> "IngestedDataset":
-        """The same, light enough to be sent to another process; what is found there gets its names by `named`."""
+        """Return the same dataset without names, so that it is cheap to send to another process.
+
+        `named` adds them to findings.
+        """
         return replace(self, names=_NoNames(len(self.names)))
 
     def named(self, finding: AuditFinding) -> AuditFinding:

@@ -19,9 +19,9 @@ CRITICAL_SHARE = 0.01  # of the images of a split
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images, each with another one that is a copy of it.
+    """Pairs of images that are copies of each other.
 
-    rows: (pairs, 2), the other one first. exact: (pairs,). how: how many of them were shifted, mirrored and so on.
+    rows: (pairs, 2), the original first. exact: (pairs,). how: how many of them were shifted, mirrored and so on.
     """
 
     rows: NDArray[np.int64]
@@ -41,7 +41,7 @@ class _Pairs:
 
 
 def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
-    """Leakage, label conflicts, duplicates and look-alikes, as far as there are any."""
+    """Find leakage, label conflicts, duplicates and look-alikes."""
     firsts = [_find_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
     found = [
         _find_leakage(dataset, copies, firsts),
@@ -53,7 +53,7 @@ def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding
 
 
 def _find_first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each original the first of `rows` with its very pixels, and the first that is nearly it; -1 where none is."""
+    """Find for each original the first of `rows` with the same pixels, and the first near copy; -1 if there is none."""
     none = len(copies.original)
     exact = np.full(none, none)
     np.minimum.at(exact, copies.original[rows], rows)
@@ -66,7 +66,7 @@ def _find_first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int
 def _find_partners(
     copies: Copies, rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]
 ) -> _Pairs:
-    """Each of `rows` with its exact partner, or else its near one; those without either are left out."""
+    """Pair each of `rows` with its exact copy, or else its near one. Rows without either are left out."""
     partner = np.where(exact >= 0, exact, near)
     has = partner >= 0
     pairs, is_exact = np.stack([partner[has], rows[has]], axis=1), exact[has] >= 0
@@ -108,10 +108,10 @@ def _find_leakage(
         code="leakage",
         severity="critical" if worst >= CRITICAL_SHARE else "warning",
         numbers=numbers,
-        explanation=" ".join(sentences) + " A network recognises images that it has seen, so results on them look "
+        explanation=" ".join(sentences) + " A network recognizes images that it has seen, so results on them look "
         "better than they are.",
-        what_to_do="Leave the copies out of all splits but one. Or have the splits cut anew from all images "
-        "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
+        what_to_do="Keep the copies in one split only. Or split all images again "
+        "(`splits: {existing: merge}`, `--merge`), which keeps copies together.",
         **_list_examples(dataset, rows),
     )
 
@@ -121,7 +121,7 @@ def _find_conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | 
     everything = np.arange(len(labels))
     other = np.flatnonzero(labels != labels[original])
     exact, _ = _find_first(copies, other)
-    # An image that differs from its original has that as partner; the others the first that differs.
+    # An image that differs from its original is paired with it; the others with the first that differs.
     exact = np.where(labels != labels[original], original, exact[original])
     contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
     _, near = _find_first(replace(copies, near=contradicting), everything)
@@ -163,7 +163,7 @@ def _find_duplicates(
     if not count:
         return None
     is_many = count >= CRITICAL_SHARE * len(dataset.labels)
-    effect = "They count more than others, and make the split look larger than it is."
+    effect = "They count more than other images, and make the split look larger than it is."
     return AuditFinding(
         code="duplicates",
         severity="warning" if is_many else "info",
@@ -172,7 +172,7 @@ def _find_duplicates(
         f"same split. {effect if is_many else 'So few hardly change a result.'}",
         what_to_do="Keep one of each, unless the repetition is meant as a weight."
         if is_many
-        else "Nothing has to be done; keep one of each if the repetition is a mistake.",
+        else "No action is needed. If the repetition is a mistake, keep one of each.",
         **_list_examples(dataset, np.concatenate(shown)),
     )
 

@@ -14,7 +14,7 @@ from worker.ingest.audit.wording import ADJECTIVES
 SAMPLE_IMAGES = 2000
 MIN_IMAGES_PER_CLASS = 8
 MAX_CLASSES = 50
-# Accuracies of the nearest mean image: as labelled, the split is worse than train by this much at least …
+# Accuracies of the nearest mean image: as labeled, the split is worse than train by at least this much …
 MIN_LOSS_AS_LABELLED = 0.2
 # … and with its classes renamed by no more than this.
 MAX_LOSS_ONCE_RENAMED = 0.1
@@ -40,7 +40,7 @@ def _compare_split(dataset: IngestedDataset, split: str, train: Sample, held: Sa
         return None
     points = standardize([compute_features(train.images), compute_features(held.images)])
     of_train, of_held = points[: len(train.rows)], points[len(train.rows) :]
-    # Every other image of each class makes the means; the rest is recognised by them.
+    # Half of the images of each class make the means; the other half are classified by them.
     turn = np.zeros(len(train.rows), np.int64)
     for label in range(count):
         of_class = np.flatnonzero(train.labels == label)
@@ -76,8 +76,8 @@ def _compare_split(dataset: IngestedDataset, split: str, train: Sample, held: Sa
         code="label_order_mismatch",
         severity="critical",
         numbers=numbers,
-        explanation=f"The {ADJECTIVES[split]} labels number the classes in another order than the training labels: "
-        f"{rough_percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the average training image "
+        explanation=f"The {ADJECTIVES[split]} labels number the classes in a different order. "
+        f"{rough_percent(as_labelled)} of these images look most like the average training image "
         f"of their class, and {rough_percent(as_renamed)} once the classes are renamed.",
         what_to_do="Give all splits the same list of classes, in the same order.",
         examples=dataset.examples(moved),

@@ -1,8 +1,8 @@
-"""Whether two images that look alike are one picture: what they differ by is what encoding and scaling make of them.
+"""Decides whether two images that look alike are one picture, changed only by encoding and scaling.
 
-A dot, a stroke or another shade can be all that two classes differ by. So a pair with different labels is held against
-what re-encoding, scaling and cropping do to these very images: each of the two is changed so, moved as the pair has
-moved, and compared with itself. A difference that is larger anywhere than all of these is another thing to see.
+Two classes may differ only by a dot, a stroke or a shade. So a pair with different labels is compared with what re-
+encoding, scaling and cropping do to these very images: each of the two is changed in these ways, moved as the pair has
+moved, and compared with itself. If the pair differs more than that anywhere, it shows two different things.
 """
 
 import io
@@ -23,14 +23,14 @@ STEPS = 3
 # Pixels: the deviation of the bell that squared differences are averaged under, and that of their signed means, which
 # encoding leaves alone though another shade does not.
 DETAIL_WIDTH, SHADE_WIDTH = 1.0, 3.0
-# A class can be a shade or a size: more of either is not taken for an accident.
+# A class can be a shade or a size: a larger difference of either is not an accident.
 GAINS = (0.93, 1.07)
 MAX_SCALING = 1.16
 # Moves by less are errors of the alignment.
 STILL_SCALING, STILL_SHIFT = 0.01, 0.25
 QUALITY, HALF_QUALITY = 50, 75  # of JPEG
 SMALLER = 0.75
-# Times what the changes do. Encoding twice need not differ at the same places; interpolation does.
+# Times the effect of the changes. Two encodings need not differ at the same places; interpolation does.
 STILL_TOLERANCE, MOVED_TOLERANCE = 1.8, 1.15
 LEVELS = 2.0  # that any encoding may differ by
 STILL_AROUND, MOVED_AROUND = 9, 5  # pixels, in which a change may do at one place what it does at another
@@ -88,7 +88,7 @@ def _convert_to_bytes(images: NDArray[np.generic], value_range: tuple[float, flo
 
 
 def _measure_differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tuple[Floats, Floats]:
-    """How far each place of both differs in any colour, in levels, once they are laid over each other; and the gain.
+    """Compute how far each place of both differs in any color, in levels, after alignment; and the gain.
 
     Args:
         place: (pairs, 3) where to begin: scale, down and right, in pixels.
@@ -115,7 +115,7 @@ def _compute_averages(rests: list[Floats], inside: Floats, width: float) -> Floa
 
 
 def _move_image(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:
-    """The image as it is at another place, changed."""
+    """Return the image moved to another place, changed."""
     height, width, channels = image.shape
     scale, down, right = place.tolist()
     picture = _make_picture(image)
@@ -139,7 +139,7 @@ def _are_still(place: Floats) -> NDArray[np.bool_]:
 
 
 def _invert_place(place: Floats) -> Floats:
-    """The place of the first as the second sees it."""
+    """Return the place of the first image relative to the second."""
     scale = place[0]
     return np.array([1 / scale, -place[1] / scale, -place[2] / scale], np.float32)
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours among the rows of a matrix, without comparing each row with each other one."""
+"""Nearest neighbors among the rows of a matrix, without comparing each row with every other."""
 
 from collections.abc import Iterator
 from math import isqrt
@@ -17,10 +17,10 @@ SEED = 0
 
 
 def find_near_pairs(vectors: Floats, min_alike: Floats) -> tuple[NDArray[np.int64], bool]:
-    """Rows of unit length (rows, values) with each of their nearest few that is alike enough.
+    """Pair rows of unit length (rows, values) with those of their nearest neighbors that are similar enough.
 
     Args:
-        min_alike: (rows,) the least product of two rows for each of them; the lower one of a pair counts.
+        min_alike: (rows,) the smallest product of two rows for each of them; the lower one of a pair counts.
     Returns:
         (pairs, 2), the earlier row first, in order; and whether a bound left some rows uncompared.
     """
@@ -35,7 +35,7 @@ def find_near_pairs(vectors: Floats, min_alike: Floats) -> tuple[NDArray[np.int6
 
 
 def _iterate_cells(vectors: Floats) -> Iterator[NDArray[np.int64]]:
-    """Rows that are compared with each other: those with a common pivot among their nearest ones."""
+    """List rows that are compared with each other: those that share one of their nearest pivots."""
     count = len(vectors)
     if count <= COMPARED_AT_ONCE:
         yield np.arange(count)

@@ -1,4 +1,4 @@
-"""The whole audit: which parts run, in which order, how their findings are put together, and what their codes mean."""
+"""The whole audit: which checks run, in which order, how their findings are combined, and what their codes mean."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SEVERITIES = ("critical", "warning", "info")
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings, worst first; statistics of each split; all copies; checks says what was compared, how much of it."""
+    """Findings, worst first; statistics of each split; all copies; checks says what was compared and how much of it."""
 
     findings: list[AuditFinding]
     counts: dict[str, Any]
@@ -34,7 +34,7 @@ class Audit:
 
 
 def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> Audit:
-    """Audit a dataset, whose scan and copies are there. Gives the same answer for the same dataset."""
+    """Audit a dataset whose scan and copies are known. The answer is the same each time."""
     light = dataset.drop_names()
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
     findings = [
@@ -74,7 +74,7 @@ def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dic
 FINDINGS = {
     "leakage": "Images of one split also appear in another.",
     "label_conflicts": "Copies of one image have different labels.",
-    "look_alikes": "Images with different labels look alike, and a person has to say whether they are two things.",
+    "look_alikes": "Images with different labels look alike, and a person has to say whether they differ.",
     "duplicates": "Images occur more than once in a split.",
     "group_across_splits": "A group of the group rule has images in several splits of the upload.",
     "class_missing": "A class has no images in a split.",
@@ -98,7 +98,7 @@ def require_known(findings: Iterable[AuditFinding]) -> None:
     for finding in findings:
         if finding.code not in FINDINGS:
             raise ValueError(
-                f"{finding.code!r} is no code of a finding. Say what it means in worker/ingest/audit/run.py."
+                f"{finding.code!r} is not the code of a finding. Add its meaning to worker/ingest/audit/run.py."
             )
 
 
@@ -127,7 +127,7 @@ def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
             explanation=f"{len(crossing):,} of {count:,} groups ({rough_percent(len(crossing) / count)}) have images "
             "in several splits of the upload. A network that has seen a part of a group in training recognises the "
             "rest of it: results on held-out images look better than they are.",
-            what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}` (`--merge`).",
+            what_to_do="Split the images again, keeping groups whole: `splits: {existing: merge}` (`--merge`).",
             examples=dataset.examples(images),
         )
     ]

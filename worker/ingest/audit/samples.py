@@ -16,7 +16,7 @@ BYTES_AT_ONCE = 4 * MIB
 
 @dataclass(frozen=True)
 class Sample:
-    """Some images of a split, small.
+    """Some images of a split, reduced.
 
     rows, labels: (count,); units: (count,) the images' groups, or numbers of their own; images: (count, height, width,
     channels) in [0, 1].
@@ -39,7 +39,7 @@ def take_sample(dataset: IngestedDataset, split: str, most: int) -> Sample:
     for first in range(0, len(rows), step):
         block = dataset.pixels.take(rows[first : first + step]).astype(np.float32)
         parts.append((_reduce(block) - low) / (high - low))
-    # Groups are numbered from 0 on; images that stand for themselves must not be mistaken for them.
+    # Groups are numbered from 0; images without a group must not be mistaken for them.
     units = -1 - rows if dataset.groups is None else dataset.groups[rows]
     return Sample(rows, dataset.labels[rows], units, np.concatenate(parts))
 
@@ -62,7 +62,7 @@ def compute_features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
 
 
 def standardize(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> NDArray[np.float32]:
-    """Cells and summaries of several samples as points, (all images, features), of which each kind weighs the same.
+    """Turn cells and summaries of several samples into points, (all images, features). Each kind has the same weight.
 
     Cells keep their relation to each other; summaries are of different kinds, so each has its own unit.
     """

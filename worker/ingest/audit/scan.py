@@ -15,12 +15,12 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 
 BINS = 256
-SAMPLED_SIDE = 64  # histograms take at most so many rows and columns of an image
+SAMPLED_SIDE = 64  # histograms use at most this many rows and columns of an image
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over the images finds.
+    """The results of one pass over the images.
 
     digests: (images,) uint64, equal where pixels are. signatures: near where images look alike. low, high: (images,)
     extremes.
@@ -79,7 +79,7 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
 
 
 def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
-    """What was seen of a dataset whose images have moved between splits since."""
+    """Adapt the scan of a dataset whose images have since moved between splits."""
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     histograms = np.zeros_like(seen.histograms)
     for first in range(0, pixels.count, step):

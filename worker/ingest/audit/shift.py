@@ -1,9 +1,9 @@
-"""Whether train and a held-out split show the same kind of images, and whether a known mistake explains why not.
+"""Tests whether train and a held-out split show the same kind of images, and whether a known mistake explains why not.
 
-The energy distance (Székely and Rizzo 2013, JSPI 143) between the images of two splits, with equal weight for each
-class, is compared with that after the images of each class, or their groups, were assigned to the two splits at
-random. A random split is taken for a shifted one twice in ten thousand times. In a large split even the smallest
-difference is certain, so more than an `info` needs an effect that matters, too.
+The test uses the energy distance (Székely and Rizzo 2013, JSPI 143) between two splits, with equal weight for each
+class. It compares it with the distance after the images of each class, or their groups, were assigned to the splits at
+random. A random split is mistaken for a shifted one twice in ten thousand times. In a large split even the smallest
+difference is certain, so anything above `info` also needs an effect that matters.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
-# Random deals at once; and in all, where the first ones leave it open whether the split is random.
+# Random assignments per round; and in total, if the first round does not decide whether the split is random.
 PERMUTATIONS_PER_ROUND = 999
 MAX_PERMUTATIONS = 9990
 MAX_P_VALUE = 0.0002
@@ -36,7 +36,7 @@ MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is und
 
 @dataclass(frozen=True)
 class PreparationMistake:
-    """A known mistake of preparing a split, and how it is undone on images in [0, 1].
+    """A known mistake in preparing a split, and how to undo it on images in [0, 1].
 
     change: the same for the stored images: the name of a change of pixels; or factor and offset, on images in [0, 1].
     """
@@ -47,7 +47,7 @@ class PreparationMistake:
     change: str | tuple[float, float]
 
     def make_cure(self, value_range: tuple[float, float]) -> str | dict[str, float]:
-        """What undoes it in a new version of the dataset, in pixel values."""
+        """The change that undoes it in a new version of the dataset, in pixel values."""
         if isinstance(self.change, str):
             return self.change
         (factor, offset), (low, high) = self.change, value_range
@@ -93,15 +93,15 @@ MISTAKES = (
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
-    "have the splits cut anew with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
+    "split the images again with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
 }
-NOTHING_TO_DO = "Nothing has to be done; look at the examples if results on this split surprise you."
-PREPARE_ALIKE = "Prepare all splits by the same code."
+NOTHING_TO_DO = "No action is needed. If results on this split surprise you, look at the examples."
+PREPARE_ALIKE = "Prepare all splits with the same code."
 
 
 @dataclass(frozen=True)
 class SplitComparison:
-    """How far two splits lie apart: the share of energy between them, without what chance adds, and its p-value."""
+    """How far apart two splits are: the share of energy between them, less the part due to chance, and its p-value."""
 
     effect: float
     p_value: float  # the share of random assignments that lie as far apart, no smaller than their number allows
@@ -115,7 +115,7 @@ class SplitComparison:
 
 
 def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, Any]]:
-    """Findings about test and validation against train, and the figures of each comparison for the record."""
+    """Compare test and validation with train; return findings, and the figures of each comparison."""
     train = take_sample(dataset, "train", SAMPLE_IMAGES)
     found: dict[str, AuditFinding] = {}
     checks: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, 
         if not compared.is_shift:
             continue
         finding = _make_finding(dataset, split, train, held, compared)
-        # One mistake shows in both held-out splits where both differ from train; it is told once, and cured in both.
+        # A mistake in train shows in both held-out splits. It is reported once, and fixed in both.
         first = found.setdefault(finding.code, finding)
         if {"undone_by"} <= first.numbers.keys() & finding.numbers.keys():
             first.numbers["undone_by"] |= finding.numbers["undone_by"]
@@ -139,7 +139,10 @@ def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, 
 
 
 def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = None) -> SplitComparison:
-    """The energy distance of two samples; `undo` first changes the held-out images, and there is no p-value then."""
+    """Compute the energy distance of two samples.
+
+    With `undo` the held-out images are changed first, and there is no p-value.
+    """
     images = held.images if undo is None else undo(held.images)
     points = standardize([compute_features(train.images), compute_features(np.ascontiguousarray(images))])
     is_held = np.arange(len(points)) >= len(train.rows)
@@ -157,7 +160,7 @@ def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = Non
         chance = np.append(chance, -np.einsum("di,di->d", deals @ distances, deals))
         score = (energy - float(chance.mean())) / max(float(chance.std()), 1e-12)
         if score >= CERTAIN_SIGMAS or (chance >= energy).sum() > 1:
-            break  # more deals would change nothing
+            break  # more rounds would change nothing
     return SplitComparison(
         effect=max(0.0, energy - float(chance.mean())) / max(between, 1e-12),
         p_value=round((1 + int((chance >= energy).sum())) / (len(chance) + 1), 6),
@@ -193,7 +196,7 @@ def _make_finding(
                 "undone_by": {split: mistake.make_cure(dataset.value_range)},
             }
         elif times >= MIN_SCALE_FACTOR or times <= 1 / MIN_SCALE_FACTOR:
-            # Whole numbers that were scaled down are lost: nothing undoes that.
+            # Whole numbers that were scaled down are lost and cannot be restored.
             code, severity = "scale_mismatch", "critical"
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
             numbers["slip"] = f"In the {split} split, pixel values are about {how} than in training."
@@ -213,7 +216,7 @@ def _explain_shift(split: str, effect: float, mistake: str | None, left: float |
     if effect < WARNING_EFFECT:
         return (
             f"The {ADJECTIVES[split]} images differ a little from the training images: being of another split explains "
-            f"{share}, where a random split would explain about 0%. So small a difference hardly changes a result."
+            f"{share}, where a random split would explain about 0%. A difference this small hardly changes a result."
         )
     if mistake is None:
         return (
@@ -227,7 +230,7 @@ def _explain_shift(split: str, effect: float, mistake: str | None, left: float |
 
 
 def _compute_times_darker(train: Sample, held: Sample) -> float:
-    """How many times larger the brightest pixel of a typical image is in train."""
+    """Compute how many times brighter the brightest pixel of a typical image is in train."""
     of_train, of_held = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
     return of_train / of_held if of_train > 0 and of_held > 0 else 1.0
 
@@ -270,7 +273,7 @@ def _compute_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compute_weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Weights that sum to 1 over one split and to -1 over the other, the same for each class that both have."""
+    """Return weights that sum to 1 over one split and to -1 over the other, the same for each class that both have."""
     size = int(np.max(labels)) + 1
     held, train = (np.bincount(labels[chosen], minlength=size) for chosen in (is_held, ~is_held))
     both = (held > 0) & (train > 0)
@@ -295,7 +298,7 @@ def _permute_weights(
 def _shuffle(values: NDArray[Any], labels: NDArray[np.int32], seed: int) -> NDArray[Any]:
     """(PERMUTATIONS_PER_ROUND, count): the values shuffled within each label."""
     order = np.argsort(labels, kind="stable")
-    # Adding random fractions to the labels, and sorting, shuffles each label's own.
+    # Adding random fractions to the labels and sorting them shuffles the images of each label.
     keys = labels[order] + np.random.default_rng(seed).random((PERMUTATIONS_PER_ROUND, len(labels)))
     dealt = np.empty((PERMUTATIONS_PER_ROUND, len(values)), values.dtype)
     dealt[:, order] = values[order][np.argsort(keys, axis=1)]

@@ -1,4 +1,4 @@
-"""Signatures: a few numbers of an image that hardly change when it is moved, scaled, mirrored or brightened."""
+"""Signatures: a few numbers per image that hardly change when it is moved, scaled, mirrored or brightened."""
 
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ AT_ONCE = 256  # images, so that what is computed of them stays in a core's cach
 
 
 class Signatures(NamedTuple):
-    """What is known of images before any two of them are compared.
+    """Summaries of images that are compared before their pixels are.
 
     even, odd: (images, values) float16, together of unit length; a mirrored image has the same `even`, and `odd` with
-    the other sign. frames: (images, 4) float32, where the content lies, in compared pixels from the image's centre:
-    down, right, its spread; and how much of it touches the border (0: none, 1: as much as anywhere).
+    the other sign. frames: (images, 4) float32, the position of the content. The columns are pixels down and right of
+    the center, as compared, its spread, and how much of it touches the border (0: none, 1: as much as elsewhere).
     """
 
     even: NDArray[np.float16]
@@ -31,22 +31,22 @@ class Signatures(NamedTuple):
 
 
 def count_values(channels: int) -> int:
-    """How many values `even` has for images of so many channels, and `odd` too."""
+    """Return how many values `even` has for images with this many channels; `odd` has as many."""
     return CELLS**2 // 2 + (COLOUR_CELLS**2 if channels == 3 else 0)
 
 
 def shrink(images: NDArray[np.generic]) -> Floats:
-    """Images (count, height, width, channels) no larger than they are compared at."""
+    """Reduce images (count, height, width, channels) to the size at which they are compared."""
     return reduce_images(images.astype(np.float32), choose_reduction(images.shape[1], images.shape[2]))
 
 
 def choose_reduction(height: int, width: int) -> int:
-    """How many pixels of such images are compared as one, in each direction."""
+    """Return how many pixels of such images are compared as one, in each direction."""
     return -(-max(height, width) // COMPARED_SIDE)
 
 
 def reduce_images(images: Floats, factor: int) -> Floats:
-    """Images (count, height, width, …) as means of squares of `factor` pixels; what is over is left out."""
+    """Reduce images (count, height, width, …) to means of squares of `factor` pixels. Remaining pixels are left out."""
     count, height, width, *rest = images.shape
     height, width = height // factor, width // factor
     if factor == 1 or not height or not width:  # or a strip
@@ -109,7 +109,7 @@ def _find_frames(content: Floats, at_border: Floats) -> Floats:
 
 
 def _make_cells(centre: Floats, spread: Floats, side: int) -> Floats:
-    """(images, CELLS, side): how much each pixel of a side counts in each cell."""
+    """Return (images, CELLS, side): the weight of each pixel of a side in each cell."""
     places = ((np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS * 2 - 1) * REACH
     at = centre[:, np.newaxis] + spread[:, np.newaxis] * places + (side - 1) / 2
     width = spread * (2 * REACH / CELLS * CELL_WIDTH)
@@ -120,7 +120,7 @@ def _make_cells(centre: Floats, spread: Floats, side: int) -> Floats:
 
 
 def _split_into_halves(cells: Floats) -> tuple[Floats, Floats]:
-    """What stays and what changes its sign when the cells are mirrored; (images, values) each."""
+    """Split cells into a part that stays and a part that changes its sign when mirrored; (images, values) each."""
     half = cells.shape[2] // 2
     left, right = (side.reshape(len(cells), -1) for side in (cells[:, :, :half], cells[:, :, ::-1][:, :, :half]))
     two = np.float32(2)

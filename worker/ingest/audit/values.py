@@ -1,4 +1,4 @@
-"""Statistics of pixel values, and findings from them: blank images, a narrow range, grey stored as colour."""
+"""Statistics of pixel values, and their findings: blank images, a narrow range, gray stored as color."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def _find_blank(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
         numbers=numbers,
         explanation=f"{describe_part(len(blank), len(dataset.labels))} have one colour throughout. They show nothing, "
         "and their labels can only be guessed.",
-        what_to_do="Remove them. Where they should show something, look for files that were not read or written whole.",
+        what_to_do="Remove them. If they should show something, look for files that were read or written incompletely.",
         examples=dataset.examples(blank),
     )
 
@@ -74,7 +74,7 @@ def _find_narrow(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
         },
         explanation=f"99.8% of the pixel values lie between {low:.4g} and {high:.4g}, "
         f"{rough_percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to "
-        f"{dataset.value_range[1]:g}. Networks learn slowly from so little contrast.",
+        f"{dataset.value_range[1]:g}. Networks learn slowly from low contrast.",
         what_to_do="Stretch the values over the range first, or upload float arrays, whose range is measured.",
     )
 
@@ -115,5 +115,5 @@ def _compute_quantile(counts: NDArray[np.int64], centres: NDArray[np.float64], s
 
 
 def _round_to_six_digits(value: float) -> float:
-    """Six significant digits: enough to read, and no noise."""
+    """Round to six significant digits: enough to read, without noise."""
     return float(f"{float(value):.6g}")

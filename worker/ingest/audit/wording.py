@@ -8,7 +8,7 @@ ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def describe_part(count: int, total: int, split: str | None = None) -> str:
-    """`45 of 416 validation images (11%)`; of all splits together without a split."""
+    """Say `45 of 416 validation images (11%)`; without a split, of all splits together."""
     kind = f"{ADJECTIVES[split]} " if split else ""
     return f"{count:,} of {total:,} {kind}images ({rough_percent(count / total)})"
 

@@ -1,1 +1,1 @@
-"""Encoded images to arrays of pixels."""
+"""Decodes image files into arrays of pixels."""

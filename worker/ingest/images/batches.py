@@ -24,9 +24,9 @@ BATCH_BYTES = 4 * MIB  # as packed, and as pixels
 
 @dataclass(frozen=True)
 class DecodeBatch:
-    """Images that lie one after the other in `images.npy`, from row `first` on.
+    """Images that are consecutive in `images.npy`, starting at row `first`.
 
-    Either `files` has their bytes, or `table` says where they lie in the archive at `archive`.
+    Either `files` has their bytes, or `table` says where they are in the archive at `archive`.
     """
 
     first: int
@@ -42,7 +42,7 @@ class DecodeBatch:
 
 @dataclass(frozen=True)
 class Target:
-    """Where images go and what they become; the same for all batches of a dataset."""
+    """Where images are written and in which form; the same for all batches of a dataset."""
 
     pixels: Pixels
     wanted: TargetShape
@@ -55,10 +55,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of image files, by their rows.
+    """The results of decoding image files, by their rows.
 
-    encodings: how many images there were of each format and mode. broken: files that are none, and why. other_sizes: by
-    (height, width), images that have not the size that all must have. shallow: images of 8 bits where 16 are wanted.
+    encodings: how many images there were of each format and mode. broken: files that are not images, and why.
+    other_sizes: by (height, width), images that do not have the required size. shallow: images of 8 bits where 16 are
+    wanted.
     """
 
     encodings: Counter[str] = field(default_factory=Counter)
@@ -79,7 +80,7 @@ class Decoded:
 
 
 def decode_batch(batch: DecodeBatch) -> Decoded:
-    """Write one batch; where a file is broken, or of another size, its row is black. Raises Rejection, ColourFound."""
+    """Write one batch. If a file is broken or has another size, its row is black. Raises Rejection, ColourFound."""
     found = Decoded()
     rows = []
     black = bytes(batch.pixels.row_bytes)
@@ -105,7 +106,7 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
 
 
 def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch], progress: Callable[[int], None]) -> Decoded:
-    """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
+    """Decode all batches; `progress` receives the number of images done. Raises Rejection, ColourFound."""
     found = Decoded()
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
         found.add(of_batch)
@@ -134,7 +135,7 @@ def _iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, i
 
 @contextmanager
 def _open_batch(batch: DecodeBatch) -> Iterator[Callable[[int], bytes]]:
-    """Gives the bytes of a part of the batch; what it gives raises Rejection."""
+    """Return a reader of the bytes of a part of the batch, which raises Rejection."""
     if batch.table is None:
         yield batch.files.__getitem__
         return

@@ -1,4 +1,4 @@
-"""Arrays of images, (count, height, width, channels), brought to the channels and the size of a dataset."""
+"""Converts arrays of images, (count, height, width, channels), to the channels and size of a dataset."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from PIL import Image, ImageOps
 
 from heldout.spec.dataset import ResizeSpec
 
-# The ranges that pixels usually have: the first that holds all values is taken to be the range.
+# The usual ranges of pixels: the first that holds all values is assumed.
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
 def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
-    """The images with one or three channels: grey is repeated, colour becomes luma."""
+    """Convert images to one or three channels: gray is repeated, color becomes luma."""
     if block.shape[3] == channels:
         return block
     if channels == 3:
@@ -25,7 +25,7 @@ def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
-    """The images in the size that is wanted, channel by channel, bilinear; bars of `pad` have the value `black`."""
+    """Resize images to the wanted size, channel by channel, bilinear; bars of `pad` have the value `black`."""
     if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
         return block
     size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR

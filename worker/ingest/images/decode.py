@@ -1,4 +1,4 @@
-"""One image file to pixels of one size and one number of channels, by rules that docs/reference/images.md states."""
+"""Decodes one image file to the size and channels of a dataset, by the rules in docs/reference/images.md."""
 
 import struct
 import warnings
@@ -52,7 +52,7 @@ DECODE_ERRORS = (
 
 @dataclass(frozen=True)
 class TargetShape:
-    """What every image becomes. Without a rule each must have this size already.
+    """The form of all decoded images. Without a resize rule each must already have this size.
 
     bits: of each value; 8 are stored as uint8, 16 as float32.
     """
@@ -75,11 +75,11 @@ class ImageProperties:
 
 
 class ColourFound(Exception):
-    """An image has colour, and the images before it had none."""
+    """An image has color, and the images before it did not."""
 
 
 class OtherSize(Exception):
-    """An image has another size than the one that all must have; its (height, width)."""
+    """An image does not have the required size; its (height, width)."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__(height, width)
@@ -111,7 +111,7 @@ def decode(
     """The pixels of an image, (height, width, channels) as bytes; `encodings` counts formats and modes.
 
     Args:
-        opened: what `open_image` made of `data`, where that was called before.
+        opened: the result of `open_image` for `data`, if it was called before.
     Raises:
         Rejection: with the image's name.
         OtherSize: if it has another size, and no rule says how to change it.
@@ -160,7 +160,7 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def resize(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Image:
-    """The image in another size, bilinear, with antialiasing where it shrinks."""
+    """Resize the image, bilinear, with antialiasing when it shrinks."""
     size, bilinear = (width, height), Image.Resampling.BILINEAR
     if rule == "stretch":
         return image.resize(size, bilinear)
@@ -170,11 +170,11 @@ def resize(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Ima
 
 
 def open_image(data: bytes, name: str, limits: IngestLimits) -> ImageFile:
-    """The image as its header describes it, still without pixels. Raises Rejection."""
+    """Open the image as its header describes it, without pixels. Raises Rejection."""
     format_ = _detect_format(data, name)
     try:
         if format_ == "WebP":
-            # Pillow makes room for the pixels before it tells their number.
+            # Pillow allocates the pixels before it reports their number.
             _check_size(*_read_webp_size(data), name, limits)
         _refuse_excess(describe_excess(data, format_), name)
         image = PLUGINS[format_](BytesIO(data))
@@ -216,7 +216,7 @@ def _detect_format(data: bytes, name: str) -> str:
     if other:
         raise Rejection(
             RejectionCode.UNSUPPORTED_IMAGE,
-            f"{clean_name(name)!r} is {other}, which is not read. Convert it to PNG, JPEG, WebP or BMP.",
+            f"{clean_name(name)!r} is {other}, which is not supported. Convert it to PNG, JPEG, WebP or BMP.",
             name,
         )
     raise Rejection(
@@ -251,7 +251,7 @@ def _read_webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation says that it is seen; EXIF that cannot be read says nothing."""
+    """Turn the image as its EXIF orientation says. EXIF that cannot be read is ignored."""
     if "exif" not in image.info:
         return image
     with warnings.catch_warnings():
@@ -297,7 +297,7 @@ def _refuse_excess(excess: str | None, name: str) -> None:
 
 
 def _make_unreadable(name: str, error: BaseException) -> Rejection:
-    """What is wrong with a file that Pillow cannot read; its own words may quote paths and contents."""
+    """Say what is wrong with a file that Pillow cannot read. Pillow's own message may quote paths and contents."""
     why = str(error).lower()
     if "truncated" in why or isinstance(error, EOFError):
         return Rejection(

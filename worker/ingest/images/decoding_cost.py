@@ -1,9 +1,9 @@
-"""Bounds what an image file costs to decode, by walking its container before a decoder sees it.
+"""Bounds the cost of decoding an image file, by walking its container before a decoder sees it.
 
 Pillow reads the parts of JPEG and PNG files one by one in Python, and libjpeg visits every block again for each scan,
-also for an empty one. So a small file can hold a decoder for minutes although its pixels are few. With these bounds
-the worst files that are known take about two seconds (docs/reference/images.md). WebP needs no walk: libwebp does all
-of its work in proportion to the pixels, which are bounded.
+even an empty one. So a small file with few pixels can keep a decoder busy for minutes. With these bounds the worst
+known files take about two seconds (docs/reference/images.md). WebP needs no walk: the work of libwebp is proportional
+to the pixels, which are bounded.
 """
 
 import re
@@ -11,9 +11,9 @@ import struct
 
 from PIL.ImageFile import ImageFile
 
-# Encoders write at most 18 scans. Each takes up to 35 ms of an image of 50 megapixels, even where it holds nothing.
+# Encoders write at most 18 scans. Each takes up to 35 ms of an image of 50 megapixels, even if it holds nothing.
 MAX_SCANS = 50
-# Some encoders store each row of a PNG as a part of its own.
+# Some encoders store each row of a PNG as a separate part.
 FREE_PARTS, BYTES_A_PART = 10_000, 512
 # Parts that unpack to a megabyte: texts and color profiles.
 MAX_PACKED_PARTS = 256
@@ -32,7 +32,7 @@ _WITHOUT_LENGTH = frozenset({*range(0x01, 0xC0), 0xC8, 0xD8, _END_OF_IMAGE, *ran
 
 
 def describe_excess(data: bytes, format_: str) -> str | None:
-    """What in the container of a file would take a decoder too long, such as `has 80 scans, …`, or None."""
+    """Say what in a file's container would take a decoder too long, such as `has 80 scans, …`, or None."""
     most_parts = FREE_PARTS + len(data) // BYTES_A_PART
     if format_ == "JPEG":
         return _find_jpeg_excess(data, most_parts)
@@ -40,7 +40,7 @@ def describe_excess(data: bytes, format_: str) -> str | None:
 
 
 def describe_opened_excess(image: ImageFile, size_bytes: int) -> str | None:
-    """The same, of what a file of `size_bytes` says in its header, which was read as `image`."""
+    """Say the same from the header of a file of `size_bytes`, which was opened as `image`."""
     if any(tile.codec_name == "bmp_rle" for tile in image.tile):
         most = max(size_bytes, image.width * image.height)
         if most > MAX_RUN_LENGTH:
@@ -82,7 +82,7 @@ def _find_jpeg_excess(data: bytes, most_parts: int) -> str | None:
 
 
 def _count_entries(kind: int, segment: bytes) -> int:
-    """How many entries Pillow reads of a segment, each for itself; at least as many as there are."""
+    """Count the entries that Pillow reads separately from a segment; never fewer than there are."""
     if kind == _APP13:
         return segment.count(b"8BIM")
     if kind == _QUANTIZATION:

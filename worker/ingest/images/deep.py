@@ -1,4 +1,4 @@
-"""PNG images of 16 bits a channel, whose values are kept whole."""
+"""PNG images with 16 bits per channel, whose values keep all bits."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -21,12 +21,15 @@ _RAW_MODES = {RGB: "RGB;16L", GREY_ALPHA: "RGBA", RGB_ALPHA: "RGBA;16L"}
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether an image file has 16 bits a channel."""
+    """Return whether an image file has 16 bits per channel."""
     return data[:4] == b"\x89PNG" and data[DEPTH_OFFSET : DEPTH_OFFSET + 1] == b"\x10"
 
 
 def read_deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
-    """One or three channels, 0 to 65535 as floats, of the file `data` that was read as `image`; alpha lies on white."""
+    """Decode `data`, opened as `image`, to one or three channels, 0 to 65535 as floats.
+
+    Alpha is composed over white.
+    """
     kind = data[COLOUR_OFFSET]
     transparent = image.info.get("transparency")
     if kind == GREY:
@@ -51,13 +54,13 @@ def read_deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
 
 
 def read_8_bit_planes(image: Image.Image) -> list[Image.Image]:
-    """The channels of a grey or RGB image, each of its values as 16 bits have it; `whiten` may change that later."""
+    """Return the channels of a gray or RGB image, scaled to 16 bits; `whiten` may change that later."""
     values = np.asarray(image).astype(np.float32) * OF_8_BITS
     return _make_planes(values.reshape(image.height, image.width, -1), image)
 
 
 def convert_channels(planes: list[Image.Image], count: int) -> list[Image.Image]:
-    """The same picture in one or three channels: grey is repeated, colour becomes luma."""
+    """Convert the picture to one or three channels: gray is repeated, color becomes luma."""
     if len(planes) == count:
         return planes
     if count == 3:
@@ -68,16 +71,16 @@ def convert_channels(planes: list[Image.Image], count: int) -> list[Image.Image]
 
 
 def choose_range(highest: float) -> tuple[float, float]:
-    """The range of images whose largest value is `highest`: that of as many bits as it takes, but of 8 at least.
+    """Return the range of images whose largest value is `highest`: as many bits as it takes, but at least 8.
 
-    Cameras and scanners of 10, 12 or 14 bits leave the upper ones of 16 empty.
+    Cameras and scanners with 10, 12 or 14 bits leave the upper ones of 16 empty.
     """
     bits = max(8, int(highest).bit_length())
     return 0.0, float(2**bits - 1)
 
 
 def whiten(pixels: Pixels, rows: Sequence[int], white: float) -> None:
-    """Scale images of 8 bits in these rows, whose white is that of 16 bits, so that it is `white`."""
+    """Scale 8-bit images in these rows, which were stored with the white of 16 bits, so that their white is `white`."""
     for row in rows:
         pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
 

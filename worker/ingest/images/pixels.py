@@ -1,4 +1,4 @@
-"""The file `images.npy`: rows on disk that are written and read in blocks, so that memory stays flat."""
+"""The file `images.npy`: rows on disk that are written and read in blocks, so that memory use stays constant."""
 
 import math
 import os
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from worker.ingest.limits import MIB
 
 BLOCK_BYTES = 4 * MIB
-BLOCK_ROWS = 8192  # at most: what is known of a small image takes more memory than its pixels
+BLOCK_ROWS = 8192  # at most: the data about a small image take more memory than its pixels
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """All images of a dataset. Several processes may write rows at once: each row has its place.
+    """All images of a dataset. Several processes may write rows at the same time: each row has its place.
 
-    shape is (count, height, width, channels); offset is where the first row begins in the file.
+    shape is (count, height, width, channels); offset is the position of the first row in the file.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Pixels:
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> "Pixels":
-        """Make the file, of its full size and without content, over one that is there."""
+        """Create the file with its full size and no content, replacing an existing one."""
         with path.open("wb") as file:
             # The header is the one that np.save writes.
             npy.write_array_header_1_0(
@@ -54,7 +54,7 @@ class Pixels:
 
     @classmethod
     def of(cls, path: Path) -> "Pixels":
-        """The images of a file that is there, as `numpy.save` has written it."""
+        """Open the images of an existing file, written by `numpy.save`."""
         mapped = np.load(path, mmap_mode="r")
         return cls(path, mapped.shape, mapped.dtype, mapped.offset)
 

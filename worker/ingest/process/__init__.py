@@ -1,1 +1,1 @@
-"""The process that ingests one upload: its start and end, its entry, and what both sides say to each other."""
+"""The process that ingests one upload: its start and end, its entry point, and the messages of both sides."""

@@ -1,6 +1,6 @@
-"""Entry of the process that ingests one upload, derives a version, or finds the copies in one dataset.
+"""Entry point of the process that ingests one upload, derives a version, or finds the copies in one dataset.
 
-It is bounded and enclosed before it reads anything, and has no credentials.
+It is limited and sandboxed before it reads anything, and has no credentials.
 """
 
 import os
@@ -26,7 +26,7 @@ from worker.ingest.sources.stored import read_base
 from worker.machine.enclosure import begin, enclose, limit_process, tell
 
 PROGRESS_EVERY_S = 0.5
-# Nobody waits for copies that are searched for in the background: a process that trains comes first.
+# The search for copies runs in the background: a process that trains has priority.
 BACKGROUND_NICENESS = 10
 
 
@@ -37,14 +37,14 @@ def main() -> None:
     """
     assignment, pipe = begin()
     limits = IngestLimits(**assignment["limits"])
-    # Files that are mapped come on top of private memory.
+    # Mapped files come on top of private memory.
     address_bytes = limits.memory_bytes + limits.normalised_bytes + 4 * GIB
     file_bytes = max(limits.normalised_bytes, limits.unpacked_bytes) + GIB
     limit_process(limits.memory_bytes, limits.wall_s, file_bytes, address_bytes)
     warnings.simplefilter("ignore")  # a hostile upload could fill the log with them
     if sys.argv[1] == "relate":
         os.nice(BACKGROUND_NICENESS)
-    with ProcessPool(limits.processes) as pool:  # while its locks, in /dev/shm, can be made
+    with ProcessPool(limits.processes) as pool:  # while its locks, in /dev/shm, can be created
         enclose(assignment["readable"], assignment["writable"])
         _answer(assignment, limits, pool, pipe)
 
@@ -88,7 +88,7 @@ def _answer(assignment: dict[str, Any], limits: IngestLimits, pool: ProcessPool,
     except Rejection as rejection:
         answer = rejection
     except BrokenPipeError:
-        return  # nobody listens any more, and `run` has cleaned up
+        return  # no one listens any more, and `run` has cleaned up
     except Exception:  # noqa: BLE001 - printed to the log, and told
         traceback.print_exc()
         empty_folder(target)

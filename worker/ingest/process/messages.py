@@ -1,6 +1,6 @@
-"""What a process of an ingest or of a search for copies says, each a line of JSON.
+"""Messages of a process that ingests or searches for copies, each a line of JSON.
 
-It reads hostile files, so nothing that it says is unpickled.
+It reads hostile files, so its messages are never unpickled.
 """
 
 import json
@@ -14,7 +14,7 @@ from worker.ingest.report import IngestReport
 
 @dataclass(frozen=True)
 class IngestProgress:
-    """How far the ingest is: `opening`, `decoding`, `auditing`, `finishing`; images done, of so many."""
+    """Progress of the ingest: `opening`, `decoding`, `auditing`, `finishing`; images done, and in total."""
 
     stage: str
     done: int
@@ -46,7 +46,7 @@ def decode(line: bytes) -> Message:
     """The message of one line.
 
     Raises:
-        ValueError: if it is none; the process may have been taken over by what it read.
+        ValueError: if it is not a message; the process may have been taken over by a file that it read.
     """
     try:
         [(kind, content)] = json.loads(line).items()

@@ -1,6 +1,6 @@
-"""The process that ingests one upload, derives a version, or finds the copies in one dataset, as its parent sees it.
+"""The parent's side of the process that ingests one upload, derives a version, or finds copies.
 
-It is started afresh, listened to, and ended by force.
+The parent starts it, reads its messages, and kills it.
 """
 
 import time
@@ -22,14 +22,17 @@ from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, Proces
 SET_VARIABLES = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
-    # Large buffers go back to the system as soon as they are freed; those of usual blocks are used again.
+    # Large buffers return to the system as soon as they are freed; those of ordinary blocks are reused.
     "MALLOC_MMAP_THRESHOLD_": str(8 * MIB),
     "MALLOC_TRIM_THRESHOLD_": str(16 * MIB),
 }
 
 
 class BoundedProcess(EnclosedProcess):
-    """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread."""
+    """A process with an assignment.
+
+    The thread that starts it must outlive it: on Linux the process ends with that thread.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class BoundedProcess(EnclosedProcess):
         super().__init__("worker.ingest.process.child", work, whole, inputs, target, SET_VARIABLES)
 
     def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
-        """The next message, or None after `timeout_s` without one. A Report or Related is the last one.
+        """Return the next message, or None after `timeout_s` without one. A Report or Related is the last.
 
         Raises:
             Rejection: the upload is rejected, or the process ended without its last message; `target` then is empty.
@@ -66,7 +69,7 @@ class BoundedProcess(EnclosedProcess):
         return None
 
     def kill(self) -> None:
-        """End the process and all that it started; does nothing to one that has ended.
+        """End the process and everything that it started; does nothing if it has ended.
 
         Unless its last message has been received, `target` is emptied.
         """
@@ -91,7 +94,7 @@ class BoundedProcess(EnclosedProcess):
         raise rejection
 
     def _explain_death(self, ended: ProcessEnded) -> Rejection:
-        """Why the process ended without a report."""
+        """Say why the process ended without a report."""
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
             return Rejection(
                 RejectionCode.OUT_OF_MEMORY,
@@ -104,7 +107,7 @@ class BoundedProcess(EnclosedProcess):
 
 
 class IngestProcess(BoundedProcess):
-    """One upload's process: what `run` does. Its last message is a Report."""
+    """Start the process of an upload, which does what `run` does. Its last message is a Report."""
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class IngestProcess(BoundedProcess):
 
 
 class DeriveProcess(BoundedProcess):
-    """A derived version's process: what `derive` does. Its last message is a Report."""
+    """Start the process of a derived version, which does what `derive` does. Its last message is a Report."""
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class DeriveProcess(BoundedProcess):
         limits: IngestLimits,
         different: Sequence[Sequence[int]] = (),
     ) -> None:
-        """different: pairs of the version's images that somebody has told apart."""
+        """different: pairs of the version's images that a user marked as different."""
         assignment = {
             "called": spec.base_name,
             "sha256": spec.base_sha256,
@@ -145,7 +148,7 @@ class DeriveProcess(BoundedProcess):
 
 
 class RelateProcess(BoundedProcess):
-    """A stored dataset's process: what `relate` does. Its last message is a Related."""
+    """Start the process of a stored dataset, which does what `relate` does. Its last message is a Related."""
 
     def __init__(
         self,
@@ -166,7 +169,7 @@ def ingest(
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
-    """What `run` does, in a process of its own. Raises Rejection, also where that process dies or is too slow."""
+    """Do what `run` does, in a separate process. Raises Rejection, also if that process dies or is too slow."""
     with IngestProcess(source, spec, target, limits) as process:
         while True:
             message = process.receive(60)
@@ -187,5 +190,5 @@ def _make_timed_out(limits: IngestLimits) -> Rejection:
 def _make_crashed(how: str) -> Rejection:
     return Rejection(
         RejectionCode.CRASHED,
-        f"The process that read the upload {how}. Upload it again; if it happens again, save the files anew.",
+        f"The process that read the upload {how}. Upload it again; if it happens again, save the files again.",
     )

@@ -1,4 +1,4 @@
-"""Images and labels as arrays in an .npz: Keras' keys, MedMNIST's keys, or one pair that has no splits."""
+"""Images and labels as arrays in an .npz: Keras' keys, MedMNIST's keys, or one pair without splits."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.splits import NO_SPLIT
 
-# For each family of keys: the split, and the keys of its images and labels. The first that is there is used.
+# For each family of keys: the split, and the keys of its images and labels. The first one present is used.
 FAMILIES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
     (
         ("train", "x_train", "y_train"),
@@ -55,7 +55,7 @@ class ValueExtremes:
 
 
 class RowNames(Sequence[str]):
-    """`x_train[0]`, `x_train[1]` and so on, made when they are asked for."""
+    """`x_train[0]`, `x_train[1]` and so on, made on request."""
 
     def __init__(self, arrays: Sequence[tuple[str, int]]) -> None:
         self._arrays = arrays
@@ -81,7 +81,7 @@ class ArraySource:
 
     def __init__(self, archive: Archive, limits: IngestLimits) -> None:
         by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
-        # All headers are read: objects are refused wherever they are.
+        # Read all headers: objects are refused anywhere.
         stored = {key: read_stored_array(archive, row) for key, row in by_key.items()}
         pairs = _pair_arrays(stored)
         self._images = [images for _, images, _ in pairs]
@@ -108,7 +108,7 @@ class ArraySource:
     def store(
         self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
-        """Copy the pixels: uint8 as it is, other whole numbers of 0–255 as uint8, everything else as float32."""
+        """Copy the pixels: uint8 unchanged, other whole numbers from 0 to 255 as uint8, everything else as float32."""
         shape = self._check_shape(spec, limits)
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
         values = None if is_uint8 else _measure_values(self._images)
@@ -213,13 +213,13 @@ def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
 
 
 def _measure_values(arrays: Sequence[StoredArray]) -> ValueExtremes:
-    """The extremes of all arrays, read once through. Raises Rejection if a value is not finite."""
+    """Find the extremes of all arrays in one pass. Raises Rejection if a value is not finite."""
     low, high = np.inf, -np.inf
     for images in arrays:
         row = 0
         for block in images.blocks():
             if block.dtype.kind == "f":
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+                with np.errstate(over="ignore"):  # values that float32 cannot hold become infinite, and are found
                     block = block.astype(np.float32)
                 finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
                 if not finite.all():
@@ -252,9 +252,9 @@ def _choose_range(values: ValueExtremes | None, key: str) -> tuple[float, float]
 
 
 def find_usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
-    """The first usual range that holds all values; None where none does."""
+    """The first usual range that holds all values; None if none does."""
     for low, high in USUAL_RANGES:
-        # Values that leave most of 0–255 empty are of another scale.
+        # Values that leave most of 0–255 unused have another scale.
         if lowest >= low and highest <= high and (high <= 1 or highest > high / 2):
             return low, high
     return None

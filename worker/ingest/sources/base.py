@@ -1,4 +1,4 @@
-"""What every format gives: names, labels and splits when it is opened, and pixels when they are stored."""
+"""The interface of all formats: names, labels and splits when opened, and pixels when stored."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,12 +30,12 @@ NAME_A_SIZE = (
 
 @dataclass(frozen=True)
 class StoredImages:
-    """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}.
+    """Pixels on disk. `encodings` counts the formats of the files, e.g. {"PNG L": 60000}.
 
     skipped: rows of the source that `pixels` does not have, ascending: broken files, or copies of a derived version.
-    faults: of all files that were left out, skipped ones and those that the source has no rows for. notes: sentences
-    that tell the owner how values were read. derived: what was changed, of a derived version. different: (pairs, 2)
-    rows of `pixels` that were told apart in the version it is derived from.
+    faults: of all files left out, both skipped ones and those without rows in the source. notes: sentences that tell
+    the owner how values were read. derived: the changes of a derived version. different: (pairs, 2) rows of `pixels`
+    that were marked as different in the version it is derived from.
     """
 
     pixels: Pixels
@@ -52,8 +52,9 @@ class UploadSource(Protocol):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
-    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image. left_out: what is not in
-    the dataset though it may be missed. notes: sentences that tell the owner how the upload was understood.
+    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of files that are not images. left_out:
+    images that are not in the dataset though the owner may expect them. notes: sentences that tell the owner how the
+    upload was understood.
     """
 
     kind: str
@@ -81,7 +82,7 @@ class UploadSource(Protocol):
 
 
 class ImageFiles(Protocol):
-    """Sources whose images are encoded files. faults: of files that it has no rows for."""
+    """Sources whose images are encoded files. faults: of files without rows."""
 
     @property
     def faults(self) -> Sequence[Rejection]: ...
@@ -90,11 +91,11 @@ class ImageFiles(Protocol):
     def names(self) -> Sequence[str]: ...
 
     def files(self) -> Iterator[bytes | Rejection]:
-        """All images' files in order, one at a time; or why one cannot be read."""
+        """Yield the files of all images in order; or why one cannot be read."""
         ...
 
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        """All images' files in order, as tasks."""
+        """Return the files of all images in order, as tasks."""
         ...
 
 
@@ -103,8 +104,8 @@ def store_files(
 ) -> StoredImages:
     """Decode all files into `images.npy` at `path`.
 
-    With `colour: auto` three channels are used as soon as one image has colour: decoding then begins again. So it does
-    with 16 bits as soon as one image has them: all images are stored as float32 then.
+    With `colour: auto` three channels are used as soon as one image has color; decoding then starts over. It also
+    starts over when the first 16-bit image is found: all images are then stored as float32.
 
     Raises:
         Rejection: with the image that cannot be taken.
@@ -145,7 +146,10 @@ def store_files(
 
 
 def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
-    """The range of the images, and what to tell of it. White of 8 bits becomes that of the images of 16."""
+    """Return the range of the images, and a note about it.
+
+    The white of 8-bit images becomes that of the 16-bit ones.
+    """
     if bits == 8:
         return choose_range(255.0), ()
     highest_of = np.concatenate([np.max(block, axis=(1, 2, 3)) for block in pixels.blocks()])
@@ -168,7 +172,7 @@ def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tup
 def _make_mixed_sizes(
     names: Sequence[str], wanted: TargetShape, decoded: Decoded, unreadable: Rejection | None
 ) -> Rejection:
-    """All sizes with their counts and an image each, and what else is wrong with files."""
+    """Reject with all sizes, their counts and an example of each, and other faults of files."""
     first_other = min(rows[0] for rows in decoded.other_sizes.values())
     faulty = {*decoded.broken, *(row for rows in decoded.other_sizes.values() for row in rows)}
     sized = next(row for row in range(len(names)) if row not in faulty)
@@ -189,7 +193,7 @@ def _make_mixed_sizes(
 
 
 def _find_first_readable(source: ImageFiles, limits: IngestLimits) -> tuple[str, ImageProperties]:
-    """Name and properties of the first image that is not broken. Raises Rejection."""
+    """Return the name and properties of the first image that is not broken. Raises Rejection."""
     faults = list(source.faults)
     for name, data in zip(source.names, source.files(), strict=True):
         if isinstance(data, Rejection):
@@ -207,7 +211,7 @@ def _find_first_readable(source: ImageFiles, limits: IngestLimits) -> tuple[str,
 def check_shape(
     shape: tuple[int, int, int, int], itemsize: int, limits: IngestLimits, member: str
 ) -> tuple[int, int, int, int]:
-    """The same shape, unless it is too large or too small to be trained on or stored.
+    """Return the shape, unless it is too large or too small to be trained on or stored.
 
     Raises:
         Rejection: `size_out_of_bounds`, `normalised_too_large`.

@@ -1,4 +1,4 @@
-"""Labels of arrays and tables to positions in a list of class names."""
+"""Converts labels of arrays and tables to positions in a list of class names."""
 
 import sys
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
 def read_class_labels(
     arrays: Sequence[StoredArray], names: StoredArray | None, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Positions in the class names, (images,) over all arrays in order, and the names.
+    """Return positions in the class names, (images,) over all arrays in order, and the names.
 
-    With `names`, whole numbers are positions in it; without, the classes are the values that occur, ascending.
+    With `names`, whole numbers are positions in it. Otherwise the classes are the values that occur, in ascending
+    order.
 
     Raises:
         Rejection: `bad_labels` and what `check_classes` raises.
@@ -42,7 +43,7 @@ def read_class_labels(
 def check_named_labels(
     values: NDArray[Any], names: Sequence[str], member: str, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Whole numbers that are positions in a given list of class names. Raises Rejection."""
+    """Check that whole numbers are positions in a given list of class names. Raises Rejection."""
     classes = check_classes(names, limits)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
         raise Rejection(
@@ -52,7 +53,7 @@ def check_named_labels(
             member,
         )
     if len(set(classes)) < len(classes):
-        raise Rejection(RejectionCode.BAD_LABELS, "Two classes have the same name. Give each its own.", member)
+        raise Rejection(RejectionCode.BAD_LABELS, "Two classes have the same name. Give each its own name.", member)
     return values.astype(np.int32), classes
 
 
@@ -99,7 +100,7 @@ def _read_texts(names: StoredArray) -> list[str]:
 
 
 def _check_text(values: NDArray[Any], key: str) -> NDArray[Any]:
-    """The same text, if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
+    """Return the text if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
         raise Rejection(RejectionCode.BAD_LABELS, f"The text in {clean_name(key)!r} is damaged. Save it again.", key)

@@ -1,4 +1,4 @@
-"""How files lie in an archive: `class/file` or `split/class/file`, with folders around it all or without."""
+"""The layout of an archive: `class/file` or `split/class/file`, with or without folders around everything."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from worker.ingest.rejection import Rejection, clean_name, make_broken_files
 from worker.ingest.sources.split_folders import place_images
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
-# Passing these over would lose images silently.
+# Skipping these would lose images silently.
 REFUSED_EXTENSIONS = frozenset(
     {"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"}
 )
@@ -27,7 +27,7 @@ MAX_SHOWN_FOLDERS = 3
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Members that are not in the dataset though the owner may miss them; `what` says in words what they are."""
+    """Members that are not in the dataset though the owner may expect them; `what` describes them."""
 
     what: str
     names: list[str]
@@ -35,11 +35,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which members are images, and what their paths say.
+    """The members that are images, and what their paths say.
 
     rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
     folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
-    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images. left_out: images and
+    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names of files that are not images. left_out: images
+    and
     folders that are not in the dataset. faults: of images that cannot be read, known before they are decoded. notes:
     sentences that tell the owner how folders were understood.
     """
@@ -67,10 +68,10 @@ def read_folder_layout(
 ) -> Layout:
     """Read classes and splits from the members' names.
 
-    Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
-        not say whether it is an image; folders are those that the archive lists; faults are of members that cannot be
-        read, among `names` or not; with skip_broken they do not keep the others from being taken. least_classes is 1
-        where the images are added to others.
+    Args: uses has the dataset spec's rules for folders. head_of returns the first bytes of a member, for names that do
+    not say whether it is an image. folders are those that the archive lists. faults are of members that cannot be read,
+    in `names` or not; with skip_broken the others are still used. least_classes is 1 if images
+    are added to a dataset.
     Raises:
         Rejection: with a member that does not fit.
     """
@@ -87,7 +88,7 @@ def read_folder_layout(
         return _build_layout(names, limits, uses, folders, images, refused, ignored, least_classes)
     except Rejection as rejection:
         if refused and not skip_broken:
-            # It may be a class or a split that is all of files that cannot be read.
+            # All files of a class or a split may be unreadable.
             raise make_broken_files(refused) from rejection
         if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
             hint = describe_labels_elsewhere(names, ignored)
@@ -107,7 +108,7 @@ def _build_layout(
 ) -> Layout:
     paths = [names[row] for row in images]
     wrapper = ""
-    # Folders around everything are left out, unless what is left would be no class.
+    # Folders around everything are left out, unless no class would remain.
     while (
         len({path.partition("/")[0] for path in paths}) == 1
         and min(path.count("/") for path in paths) > 1
@@ -145,7 +146,7 @@ def _build_layout(
 
 
 def _find_strays(paths: Sequence[str]) -> list[str]:
-    """Images that lie in no folder, or beside the folders of the one folder that all lie in."""
+    """Refuse images that are in no class folder: at the top, or next to the class folders."""
     flat = [path for path in paths if "/" not in path]
     tops = {path.partition("/")[0] for path in paths}
     if flat or len(tops) > 1:
@@ -165,12 +166,12 @@ def _make_stray(wrapper: str, strays: Sequence[str], count: int) -> Rejection:
     else:
         said = f"{len(strays):,} images, such as {clean_name(example)!r}, are in no class folder. Move or remove them."
     return Rejection(
-        RejectionCode.UNEXPECTED_LAYOUT, f"{said} Files must lie as `class/file` or `split/class/file`.", example
+        RejectionCode.UNEXPECTED_LAYOUT, f"{said} Files must be at `class/file` or `split/class/file`.", example
     )
 
 
 def _describe_inner_folders(paths: Sequence[str]) -> list[str]:
-    """What to tell of folders inside of classes, which may have been meant as classes."""
+    """Describe folders inside classes, which may have been meant as classes."""
     inner: dict[str, set[str]] = {}
     for path in paths:
         parts = path.split("/", 2)
@@ -183,16 +184,16 @@ def _describe_inner_folders(paths: Sequence[str]) -> list[str]:
     return [
         f"{len(several):,} {'class has' if len(several) == 1 else 'classes have'} several folders inside: "
         f"{clean_name(several[0])!r} has {len(inner[several[0]]):,}, such as {folders}. All images in them are of that "
-        "class. If they are the classes, pack them without the folder around them."
+        "class. If they are the classes, pack them without the outer folder."
     ]
 
 
 def _find_images(
     names: Sequence[str], head_of: Callable[[int], bytes], faults: Sequence[Rejection]
 ) -> tuple[list[int], list[Rejection], list[str]]:
-    """Positions of the images, what is wrong with those that cannot be read, and names of what is none.
+    """Return positions of images, faults of those that cannot be read, and names of files that are not images.
 
-    Content decides where the name does not say.
+    Content decides if the name does not.
     """
     images: list[int] = []
     ignored: list[str] = []
@@ -230,7 +231,7 @@ def _iterate_left_out(
 
 
 def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> Iterator[LeftOut]:
-    """The highest folders that have no image in them, beside or below folders that have some."""
+    """Return the highest folders without an image, next to or below folders with images."""
     full = {""}
     for row in images:
         parent = names[row]
@@ -245,8 +246,8 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
         yield LeftOut("folders without images", empty)
 
 
-def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
-    """The names of the classes, if there are enough and not too many.
+def check_classes(classes: Sequence[str], limits: IngestLimits) -> tuple[str, ...]:
+    """Return the names of the classes, if their number is allowed.
 
     Raises:
         Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
@@ -279,13 +280,13 @@ def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) 
 
 
 _TABLE_EXTENSIONS = frozenset({"csv", "tsv", "xlsx", "xls"})
-_NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # a file for each image, as YOLO and Pascal VOC have it
+_NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # a file for each image, as in YOLO and Pascal VOC
 
 
 def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
-    """A sentence on files that probably have the labels, with what to do; empty where there is none.
+    """Describe files that probably hold the labels, and what to do; empty if there are none.
 
-    Args: names are those of all files, others of those that are no images.
+    Args: names are those of all files, others of those that are not images.
     """
     notes = [name for name in others if _get_extension(name) in _NOTE_EXTENSIONS]
     stems = {_get_stem(name) for name in set(names) - set(others)}

@@ -1,4 +1,4 @@
-"""Tells the format of an upload by its first bytes, not by its name, and opens folders of image files."""
+"""Recognizes the format of an upload by its first bytes, not by its name, and opens folders of image files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -42,10 +42,10 @@ OTHER_FORMATS = {
 
 
 def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLimits) -> UploadSource:
-    """Read names, labels and splits of an upload; what has to be unpacked goes into the folder `scratch`.
+    """Read names, labels and splits of an upload; files are unpacked into the folder `scratch`.
 
     Raises:
-        Rejection: if it is of no known format, passes a limit, or its names and labels do not fit.
+        Rejection: if its format is unknown, it exceeds a limit, or its names and labels do not fit.
     """
     size = source.stat().st_size
     if size > limits.upload_bytes:
@@ -73,7 +73,7 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLi
 
 
 def _open_archive(source: Path, scratch: Path, limits: IngestLimits) -> Archive | None:
-    """The members of a zip, tar or tar.gz; None for any other file. Raises Rejection."""
+    """Return the members of a zip, tar or tar.gz; None for any other file. Raises Rejection."""
     with source.open("rb") as file:
         head = file.read(BLOCK)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):

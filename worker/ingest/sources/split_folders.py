@@ -1,4 +1,4 @@
-"""Which folders of an archive are splits. A folder that may be a split and is not understood is refused, never guessed.
+"""Finds the folders of an archive that are splits. An ambiguous folder is refused, never guessed.
 
 Two layouts are understood: `split/class/file` and `class/split/file`.
 """
@@ -23,11 +23,11 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-# Words that say nothing beside the name of a split: `training_set`, `test-images`.
+# Words that add nothing to the name of a split: `training_set`, `test-images`.
 FILLER_WORDS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "pictures", "folder"})
-# Folders of images whose labels nobody knows, such as the `seg_pred` of a competition.
+# Folders of images without known labels, such as the `seg_pred` of a competition.
 UNLABELLED_WORDS = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "nolabel"})
-# Of these the images are never a class, whatever lies beside them.
+# The images in these folders are never a class, whatever is next to them.
 NEVER_A_CLASS = frozenset({"unlabeled", "unlabelled", "nolabel"})
 FOLD_NAME = re.compile(r"(?:k?fold|cv|split|part|set|dataset|batch|subset)[_\-. ]?\d+", re.IGNORECASE)
 _FUSED = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:{'|'.join(sorted(FILLER_WORDS, key=len, reverse=True))})")
@@ -36,9 +36,10 @@ SHOWN_FOLDERS = 5
 
 @dataclass(frozen=True)
 class PlacedImages:
-    """Where images belong. Rows are positions among the paths that were given.
+    """The splits of images. Rows are positions in the given paths.
 
-    splits, paths: of each kept row, its position in SPLITS or NO_SPLIT, and its path from the class on. unlabelled,
+    splits, paths: for each kept row, its position in SPLITS or NO_SPLIT, and its path starting at the class.
+    unlabelled,
     ignored: rows left out, by folder: those without labels, and those that the dataset spec ignores.
     """
 
@@ -50,7 +51,7 @@ class PlacedImages:
 
 
 def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedImages:
-    """Tell splits from classes. Each path lies in one folder at least; `uses` is what the dataset spec says of folders.
+    """Separate splits from classes. Each path has at least one folder; `uses` is the dataset spec's rules for folders.
 
     Raises:
         Rejection: `unexpected_layout` with the folder or file that is not understood.
@@ -85,8 +86,8 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
     strays = sorted(set(top) - set(splits))
     if strays:
         raise _make_unexpected(
-            f"Beside {_describe_splits(splits)} there {'is' if len(strays) == 1 else 'are'} {_describe_all(strays)}, "
-            f"which {'is' if len(strays) == 1 else 'are'} no known split. {_suggest_what_to_say(strays[0])}",
+            f"Next to {_describe_splits(splits)} there {'is' if len(strays) == 1 else 'are'} {_describe_all(strays)}, "
+            f"which {'is' if len(strays) == 1 else 'are'} not a known split.  {_suggest_what_to_say(strays[0])}",
             strays[0],
         )
     named_alike = [name for name in splits if name not in uses]
@@ -98,7 +99,7 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
                 f"{_suggest_what_to_say(twin, splits[name])}",
                 twin,
             )
-    # Archives of one split each often have one folder around their classes.
+    # Archives of a single split often have one folder around their classes.
     are_wrapped = all(
         min(paths[row].count("/") for row in top[name]) > 2
         and len({paths[row].split("/")[1] for row in top[name]}) == 1
@@ -116,7 +117,7 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
 
 
 def split_named(name: str) -> tuple[str, frozenset[str]] | None:
-    """The split that a folder's name says, and the other words in it; None where it names none, or several."""
+    """Return the split that a folder's name means, and its other words; None if it names no split, or several."""
     words = _split_words(name)
     hits = words & SPLIT_NAMES.keys()
     if len(hits) != 1:
@@ -133,18 +134,18 @@ def _split_words(name: str) -> set[str]:
 
 
 def _find_known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) -> dict[str, str]:
-    """The folders that are splits by their names, and which."""
+    """Return the folders whose names mean a split, and the split of each."""
     found = {name: split for name in names if (split := split_named(name))}
     plain = {name: split for name, (split, rest) in found.items() if not rest}
     if not plain:
-        # `seg_train` and `seg_test` share the word that is no split's.
+        # `seg_train` and `seg_test` share the word that does not name a split.
         rests = {rest for split, rest in found.values() if split == "train"}
         for rest in sorted(rests, key=sorted):
             alike = {name: split for name, (split, other) in found.items() if other == rest}
             unlabelled = any(_split_words(name) - UNLABELLED_WORDS == rest != _split_words(name) for name in names)
             if len(set(alike.values())) + unlabelled > 1:
                 plain |= alike
-    # Beside several other classes a flat folder `train` is the vehicle.
+    # Among several other classes a flat folder `train` is the vehicle.
     if not has_splits and [name.lower() for name in plain] == ["train"] and is_flat[next(iter(plain))]:
         others = [name for name in names if name not in plain and not _split_words(name) & UNLABELLED_WORDS]
         if len(others) > 1 and all(not FOLD_NAME.fullmatch(name) for name in others):

@@ -33,7 +33,7 @@ from worker.ingest.splits import NO_SPLIT
 class BaseVersion:
     """The version that is changed.
 
-    names: (images,) what its images are called. different: (pairs, 2) images of it that somebody has told apart.
+    names: (images,) the names of its images. different: (pairs, 2) images that a user marked as different.
     """
 
     called: str
@@ -111,7 +111,7 @@ class DerivedSource:
         self._require_splits(self.given_splits)
 
     def _change_labels(self, splits: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
-        """(images,) labels in the base's classes, and how many images were given another one."""
+        """Return (images,) labels in the base's classes, and how many images were given another label."""
         classes = self._base.images.classes
         label_of = {name: label for label, name in enumerate(classes)}
         labels = self._base.images.labels.copy()
@@ -124,12 +124,12 @@ class DerivedSource:
         return labels, int((labels != self._base.images.labels).sum())
 
     def _require_splits(self, given_splits: NDArray[np.int8]) -> None:
-        """Raises Rejection if a split has lost all its images and is not cut anew."""
+        """Raise Rejection if a split has lost all its images and is not split again."""
         for code, split in enumerate(SPLITS):
             if not self._changes.resplit and not (given_splits == code).any():
                 raise Rejection(
                     RejectionCode.TOO_FEW_IMAGES,
-                    f"No {split} image would be left. Leave out fewer, or have the splits cut anew (`resplit`).",
+                    f"No {split} image would be left. Leave out fewer, or split the images again (`resplit`).",
                 )
 
     def store(
@@ -167,7 +167,7 @@ class DerivedSource:
     def _find_copies(
         self, pixels: Pixels, value_range: tuple[float, float], pool: ProcessPool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Searched among the pixels as they are now: those that were inverted were no copies before."""
+        """Search the pixels as they are now: inverted images were not copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
         different = keep_pairs(self._base.different, self._rows)
         dataset = IngestedDataset(
@@ -195,7 +195,7 @@ class DerivedSource:
         words = [f"{count:,} {singular if count == 1 else many}" for count, singular, many in said if count]
         return {
             "from": self._base.called,
-            "summary": "; ".join([*words, *(["all splits cut anew"] if self._changes.resplit else [])]),
+            "summary": "; ".join([*words, *(["all images split again"] if self._changes.resplit else [])]),
             "excluded": excluded,
             "relabelled": self._relabelled,
             "renamed_classes": renamed,

@@ -1,1 +1,1 @@
-"""Writes the model of a training for other runtimes, and proves each file in its own."""
+"""Writes the model of a training for other runtimes, and checks each file in its runtime."""

@@ -31,7 +31,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     np.save(positions, images.positions)
     np.save(ends, np.array([0, *(part.stop for part in cut_into_parts(len(images.positions)))]))
     files = [str(path) for path in (file, images.file, positions, ends, said)]
-    # -I: nothing of ours is on its path, and no variable of ours changes what it imports.
+    # -I: our code is not on its path, and our variables do not change its imports.
     command = build_launch_command([sys.executable, "-I", str(_SCRIPT), *files])
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if ended.returncode:

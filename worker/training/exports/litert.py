@@ -40,7 +40,7 @@ def runtime() -> str:
 
 
 def _add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
-    """The file with more entries among its metadata, by name, which interpreters pass over."""
+    """Add metadata entries by name to the file; interpreters ignore them."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 

@@ -19,7 +19,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     import onnx
 
     _teach_erfc()
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports only what was called
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras only exports functions that were called
     model.export(str(file), format="onnx", verbose=False)
     made = onnx.load(str(file))
     _name_ends(made.graph)
@@ -45,7 +45,7 @@ def runtime() -> str:
 
 
 def _load_onnxruntime() -> Any:
-    # Releases after 1.27 would report to their maker.
+    # Releases after 1.27 would send telemetry.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -53,12 +53,12 @@ def _load_onnxruntime() -> Any:
 
 
 def _convert_to_text(value: Any) -> str:
-    """Metadata of ONNX are texts; lists are written as JSON."""
+    """ONNX metadata are strings; lists are written as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _name_ends(graph: Any) -> None:
-    """Call input, output and their batch dimension what people call them; tf2onnx numbers them."""
+    """Give input, output and their batch dimension readable names; tf2onnx numbers them."""
     (taken,), (given,) = graph.input, graph.output
     old = {taken.name: INPUT, given.name: OUTPUT}
     for node in graph.node:

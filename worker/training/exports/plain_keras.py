@@ -1,4 +1,4 @@
-"""Answers images with a `.keras` file in a process that has Keras alone. Run as a script; it imports nothing of ours.
+"""Answers images with a `.keras` file in a process that has only Keras. Runs as a script, without our code.
 
 Arguments: the model, the dataset's `images.npy`, a file of positions, a file of the ends of batches, and where to write
 the probabilities.

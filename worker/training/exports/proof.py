@@ -1,4 +1,4 @@
-"""What a file is proven with: a job's own images, what the training has said of them, and the comparison."""
+"""Checks an exported file against the training's answers to the job's own images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.evaluation import SplitName
 
-# The largest difference of two probabilities that is taken for rounding.
+# The largest difference of two probabilities that counts as rounding.
 TOLERANCE = 1e-5
-# One image, an odd number, and as many as a service would be sent: a model must not care.
+# One image, an odd number, and as many as a service would get: the batch size must not matter.
 BATCH_SIZES = (1, 7, 64)
-# A file is proven with the first of these that a job has.
+# A file is checked with the first of these that a job has.
 SPLITS: tuple[SplitName, ...] = ("test", "validation", "train")
 
 
 class AnswersDiffer(Exception):
-    """Another runtime gives other answers than the training's own predictions."""
+    """Another runtime gives answers that differ from the training's own predictions."""
 
 
 @dataclass(frozen=True)
 class ProofImages:
     """The images of one split of a job.
 
-    pixels: all images of the dataset, (count, height, width, channels), as stored; may lie in their file.
-    positions: (images,) int64, which of them are meant.
+    pixels: all images of the dataset, (count, height, width, channels), as stored; may stay in their file.
+    positions: (images,) int64, the images of the split.
     file: the dataset's `images.npy`, for a process that reads them itself.
     """
 
@@ -52,7 +52,7 @@ class ProofImages:
 
 
 def cut_into_parts(count: int) -> list[slice]:
-    """How `count` images are cut into batches: one of each size, then as many of the largest as it takes."""
+    """Divide `count` images into batches: one of each size, then as many of the largest as needed."""
     ends = [0]
     while ends[-1] < count:
         size = BATCH_SIZES[min(len(ends), len(BATCH_SIZES)) - 1]
@@ -62,7 +62,7 @@ def cut_into_parts(count: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class StoredAnswers:
-    """What was said of images of one split: positions in the dataset and (images, classes) probabilities."""
+    """Answers to images of one split: positions in the dataset and (images, classes) probabilities."""
 
     split: SplitName
     positions: NDArray[np.int64]
@@ -70,10 +70,10 @@ class StoredAnswers:
 
 
 def read_stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
-    """What `predictions.npz` says of one split; of several of them the mean, of images that all of them have.
+    """Read the answers to one split from `predictions.npz`; from several files, the mean for images that all have.
 
-    It is test, or validation where no job looked at test, or train where it had neither. With folds another member has
-    the same images in another split. None without a file, and where no image is in all of them.
+    The split is test, validation if no job looked at test, or train if there is neither. With folds, other members have
+    the same images in another split. None without a file, or if no image is in all of them.
     """
     if not files:
         return None
@@ -91,7 +91,7 @@ def read_stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
 
 
 def _read_answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The positions of all images in the file, ascending, and their (images, classes) probabilities."""
+    """Return the positions of all images in the file, ascending, and their (images, classes) probabilities."""
     with np.load(file, allow_pickle=False) as arrays:
         splits = [split for split in SPLITS if f"{split}_indices" in arrays]
         positions = np.concatenate([arrays[f"{split}_indices"] for split in splits])
@@ -103,7 +103,7 @@ def _read_answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.floa
 def split_without_answers(
     images: ImageSet, spec: JobSpec, relations: Relations | None
 ) -> tuple[SplitName, NDArray[np.int64]]:
-    """The split, and the positions of its images, that a job without predictions is proven with."""
+    """Return the split, and the positions of its images, with which a job without predictions is checked."""
     own = compute_job_splits(images.labels, images.splits, spec, relations)
     split = next(name for name in SPLITS if len(own[name]) and (name != "test" or spec.evaluation.test != "never"))
     return split, own[split]
@@ -111,14 +111,14 @@ def split_without_answers(
 
 @dataclass(frozen=True)
 class AnswerComparison:
-    """How far the answers to some images are from those that they should be."""
+    """The differences between answers to images and the expected ones."""
 
     differing_answers: int
     max_difference: float
 
 
 def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerComparison:
-    """Compare (images, classes) probabilities with what they should be.
+    """Compare (images, classes) probabilities with the expected ones.
 
     Raises:
         ExportDiffers: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
@@ -127,7 +127,7 @@ def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerC
         raise AnswersDiffer(f"It gives answers of the shape {said.shape}; expected {expected.shape}.")
     differing = int((said.argmax(axis=1) != expected.argmax(axis=1)).sum())
     largest = float(np.abs(said.astype(np.float64) - expected).max())
-    if differing or not largest <= TOLERANCE:  # not a number is no agreement
+    if differing or not largest <= TOLERANCE:  # NaN never agrees
         raise AnswersDiffer(
             f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
             f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}."
@@ -136,5 +136,5 @@ def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerC
 
 
 def _format_decimal(value: float) -> str:
-    """Three digits, as people write them: `0.000014`, not `1.4e-05`."""
+    """Format with three significant digits, without an exponent: `0.000014`, not `1.4e-05`."""
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")

@@ -1,4 +1,4 @@
-"""The process that writes a model for another runtime and proves it there: from its assignment to its last message."""
+"""The process that writes a model for another runtime and checks it there, from its assignment to its last message."""
 
 import hashlib
 import traceback
@@ -40,13 +40,13 @@ class Writer(Protocol):
     """A module that writes one format and loads it again."""
 
     def write(self, model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
-        """Write the model. about, card: what its file says of it. scratch: a folder for other files."""
+        """Write the model. about, card: metadata for its file. scratch: a folder for other files."""
 
     def answers(self, file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
-        """(images, classes) probabilities, by the file in its own runtime."""
+        """Return (images, classes) probabilities, computed from the file in its own runtime."""
 
     def runtime(self) -> str:
-        """What the file is answered by, with its version."""
+        """Return the name and version of the runtime."""
 
 
 def _get_writer(format_: ExportFormat) -> Writer:
@@ -60,7 +60,7 @@ WRITERS = {format_: _get_writer(format_) for format_ in ExportFormat}
 
 
 class PackagesMissing(Exception):
-    """The worker lacks what writes the format or loads it again."""
+    """The worker lacks a package that writes the format or loads it again."""
 
     def __init__(self, packages: Sequence[str]) -> None:
         super().__init__(
@@ -95,10 +95,10 @@ def _make_outcome(assignment: ExportAssignment) -> FromTraining:
 
 
 def export_model(assignment: ExportAssignment) -> Exported:
-    """Write the file, load it again in its own runtime, and compare what it says of the job's own images.
+    """Write the file, load it again in its own runtime, and compare its answers to the job's own images.
 
     Raises:
-        PackagesMissing, ExportDiffers, and whatever a converter or a runtime does.
+        PackagesMissing, ExportDiffers, and whatever a converter or a runtime raises.
     """
     require_packages(assignment.format)
     scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset.folder), WRITERS[assignment.format]
@@ -148,10 +148,10 @@ def require_packages(format_: ExportFormat) -> None:
 
 
 def load_models(files: Sequence[Path]) -> keras.Model:
-    """One model of Keras' own layers, from raw pixels to probabilities; of several, the mean of their answers.
+    """Load one model of Keras' own layers, from raw pixels to probabilities; several become the mean of their answers.
 
     Args:
-        files: of at least one model, all from the same pixels to the same classes.
+        files: at least one model, all with the same input and classes.
     """
     models = [load_model(file) for file in files]
     if len(models) == 1:
@@ -162,7 +162,7 @@ def load_models(files: Sequence[Path]) -> keras.Model:
 
 
 def _rename_model(model: keras.Model, name: str) -> keras.Model:
-    """The same model under a name of its own, as parts of a model must have."""
+    """Rename the model, because parts of a model must have distinct names."""
     renamed = keras.Model.from_config({**model.get_config(), "name": name})
     renamed.set_weights(model.get_weights())
     return renamed

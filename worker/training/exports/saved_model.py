@@ -13,12 +13,12 @@ from worker.training.exports.proof import ProofImages
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "pixels", "probabilities"
-# TensorFlow's own name of the folder for files that it passes over.
+# TensorFlow's name for the folder of files that it ignores.
 _EXTRA = "assets.extra"
 
 
 def save(model: keras.Model, folder: Path) -> None:
-    """Write the SavedModel itself: its serving signature takes `pixels` and gives `probabilities`."""
+    """Write the SavedModel itself: its serving signature takes `pixels` and returns `probabilities`."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
@@ -41,7 +41,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
-    """(images, classes) probabilities, by the serving signature of the unpacked file."""
+    """Return (images, classes) probabilities, from the serving signature of the unpacked file."""
     with zipfile.ZipFile(file) as archive:
         archive.extractall(scratch / "unpacked")
     (version,) = (scratch / "unpacked").glob("*/1")

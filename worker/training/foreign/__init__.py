@@ -1,1 +1,1 @@
-"""The process that reads models which owners have uploaded: it checks one, or measures it on a dataset."""
+"""The process that reads uploaded models: it checks one, or measures it on a dataset."""

@@ -1,4 +1,4 @@
-"""An uploaded model that gives a feature map, taken apart: its layers as JSON, and its weights as arrays."""
+"""Takes apart an uploaded model that returns a feature map: its layers as JSON, and its weights as arrays."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from worker.training.keras_file import load_model
 
 
 def save_backbone(file: Path, target: Path) -> int:
-    """Write the layers and the weights of a model into the folder `target`; gives how many weights there are.
+    """Write the layers and the weights of a model into the folder `target`, and return the number of weights.
 
     Raises:
         ModelRefused.
@@ -26,7 +26,7 @@ def save_backbone(file: Path, target: Path) -> int:
 
 
 def _replace_normalization(model: keras.Model) -> keras.Model:
-    """The same model with `Rescaling` in place of `Normalization`, whose means other runtimes cannot be given."""
+    """Replace `Normalization` by `Rescaling`, because the means of the former cannot be exported to other runtimes."""
     leaves = list_leaves(model)
     if not any(isinstance(layer, keras.layers.Normalization) for layer in leaves):
         return model

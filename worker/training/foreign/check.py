@@ -1,4 +1,4 @@
-"""Tells what an uploaded file is, and reads it for the first time."""
+"""Recognizes an uploaded model's format, and reads it for the first time."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
 
 def read_facts(file: Path) -> ModelFacts:
-    """What the file holds.
+    """Check the file, and return what it holds.
 
     Raises:
         ModelRefused.
@@ -21,7 +21,7 @@ def read_facts(file: Path) -> ModelFacts:
     if not start:
         raise ModelRefused(ModelRejectionCode.NOT_A_MODEL, "The file is empty. Upload it again.")
     if start.startswith(_ZIP):
-        # Here, since importing TensorFlow takes seconds.
+        # Imported here because TensorFlow takes seconds.
         from worker.training.foreign import keras_model
 
         return keras_model.read_keras_facts(file).limit_layers()

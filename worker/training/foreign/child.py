@@ -1,6 +1,6 @@
-"""Entry of the process that reads an uploaded model: to `check` or `measure` it, for its `weights`, or as a `backbone`.
+"""Entry point of the process that reads an uploaded model: `check`, `measure`, `weights` or `backbone`.
 
-It is bounded and enclosed before it reads anything. What it says is JSON: the model's file is a stranger's.
+It is limited and sandboxed before it reads anything. Its output is JSON, because the model's file is untrusted.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A `.keras` file that was trained elsewhere: a network that answers, and what one costs that gives a feature map."""
+"""A `.keras` file that was trained elsewhere: a classifier, or the cost of a network that returns a feature map."""
 
 from math import prod
 from pathlib import Path
@@ -19,7 +19,7 @@ from worker.training.refusal import ModelRefused, make_failure_on
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
-# Heights and widths with which a model is tried that takes any.
+# Heights and widths with which a model for any size is tried.
 TRIED_SIZE = 64
 
 
@@ -55,7 +55,7 @@ def read_keras_facts(file: Path) -> ModelFacts:
 
 
 def save_weights(file: Path, target: Path) -> int:
-    """Write the weights of each layer that has some as `<layer>/<weight>`, counted from 0; gives how many layers.
+    """Write the weights of layers as `<layer>/<weight>`, counted from 0; returns the number of layers with weights.
 
     Raises:
         ModelRefused.
@@ -71,7 +71,7 @@ def save_weights(file: Path, target: Path) -> int:
 
 
 def list_leaves(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers that have no layers inside, in order."""
+    """Return all layers without inner layers, in order."""
     found: list[keras.layers.Layer] = []
     for layer in model.layers:
         found += list_leaves(layer) if isinstance(layer, keras.Model) else [layer]
@@ -79,12 +79,12 @@ def list_leaves(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _get_shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """What one image and one answer look like."""
+    """Return the shapes of one image and one answer."""
     inputs, outputs = (_make_list(getattr(model, name, None)) for name in ("inputs", "outputs"))
     if not inputs:
         raise ModelRefused(
             ModelRejectionCode.NOT_FOR_IMAGES,
-            "The model does not say what it takes. Begin it with `keras.Input((height, width, channels))`.",
+            "The model does not declare its input. Begin it with `keras.Input((height, width, channels))`.",
         )
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)[:200]
@@ -112,7 +112,7 @@ def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
         answer = np.asarray(model(image, training=False))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
-    except Exception as error:  # whatever layers that do not fit together raise
+    except Exception as error:  # anything that mismatched layers raise
         raise make_failure_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
@@ -120,7 +120,7 @@ def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
 
 
 class KerasAnswers:
-    """Answers images by a Keras model, in logits where the model computes any."""
+    """Answers images with a Keras model, in logits if the model computes them."""
 
     def __init__(self, file: Path) -> None:
         model, self.gives_logits = _cut_at_logits(load_model(file))
@@ -132,15 +132,15 @@ class KerasAnswers:
         )
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(batch, figures) for (batch, height, width, channels)."""
+        """Return (batch, figures) for (batch, height, width, channels)."""
         answers: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
         return answers
 
 
 def _cut_at_logits(model: keras.Model) -> tuple[keras.Model, bool]:
-    """The model without the softmax or sigmoid at its end, and whether it had one.
+    """Return the model without its final softmax or sigmoid, and whether it had one.
 
-    A probability can round to zero, and the cross-entropy is then not known.
+    A probability can round to zero, and the cross-entropy is then unknown.
     """
     if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
         return model, False
@@ -162,14 +162,14 @@ def _cut_at_logits(model: keras.Model) -> tuple[keras.Model, bool]:
     return model, False
 
 
-# What changes the values of pixels where it comes before the first weights: layers, and Keras' operations on arrays.
+# Layers and operations that change pixel values if they come before the first weights.
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
 
 
 def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
-    """What the model costs, whose layers are all trainable then.
+    """Compute the cost of the model if all its layers are trainable.
 
-    None where it takes or gives maps of any size, or is no graph of layers.
+    None if its maps have no fixed size, or it is not a graph of layers.
     """
     shapes = [model.inputs[0].shape[1:], model.outputs[0].shape[1:]]
     if len(shapes[1]) != 3 or any(None in shape for shape in shapes):
@@ -197,7 +197,7 @@ def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
 
 
 def _list_steps(model: keras.Model) -> list[Any]:
-    """Layers and operations that compute, in order; those of models inside it, too."""
+    """Return the layers and operations that compute, in order, including those of inner models."""
     found = []
     for step in getattr(model, "operations", model.layers):
         if isinstance(step, keras.Model):
@@ -223,8 +223,8 @@ def _scales_pixels(steps: list[Any]) -> bool:
 
 
 def _count_flops(step: Any) -> int:
-    """Of one image; a multiply-add counts as two, everything else as one for each value that comes out."""
+    """Count operations per image: a multiply-add counts as two, everything else as one per output value."""
     shape = step.output.shape[1:]
-    places = prod(shape[:-1])  # a kernel is used once at each
+    places = prod(shape[:-1])  # a kernel is used once at each position
     kernels = [weight for weight in getattr(step, "weights", ()) if len(weight.shape) > 1]
     return 2 * places * sum(prod(kernel.shape) for kernel in kernels) + prod(shape)

@@ -1,4 +1,4 @@
-"""Measures a model that somebody trained elsewhere on every split of a dataset, as the kept weights of a job are."""
+"""Measures a model that was trained elsewhere on every split of a dataset, in the same way as a job's kept weights."""
 
 import traceback
 from collections.abc import Callable
@@ -36,13 +36,13 @@ from worker.training.undone_pixels import spread_evenly
 _BATCH_SIZE = 64
 # Smaller probabilities count as this one, as in Keras' own cross-entropy.
 _SMALLEST = 1e-7
-# How far the answers to one image may be from 1 together, and still be probabilities.
+# How far the sum of one image's answers may be from 1 if they are probabilities.
 _MAX_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class MeasureWork:
-    """What is to be measured. relations, names: files of the dataset; None where it has none."""
+    """The assignment of a measurement. relations, names: files of the dataset; None if it has none."""
 
     model: Path
     facts: ModelFacts
@@ -56,7 +56,7 @@ def measure_model(work: MeasureWork, target: Path) -> Measurement:
     """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
 
     Raises:
-        ModelRefused: if the file cannot be read any more.
+        ModelRefused: if the file can no longer be read.
     """
     images = load(work.dataset)
     source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
@@ -86,9 +86,9 @@ def measure_model(work: MeasureWork, target: Path) -> Measurement:
 
 
 class ForeignModel:
-    """Asks a model about raw images of a dataset; a `worker.training.gap` measures with it.
+    """Returns a model's answers to raw images of a dataset; used by `worker.training.gap`.
 
-    preprocessing: what is done to the pixels first.
+    preprocessing: the change applied to pixels first.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class ForeignModel:
         self.preprocessing: Preprocessing | None = None
         self._answers = answers
         self._gives_logits = bool(getattr(answers, "gives_logits", False))
-        self._may_be_probabilities = True  # until an answer shows that it is none
+        self._may_be_probabilities = True  # until an answer shows otherwise
 
     def predict_all(self) -> dict[str, Predictions]:
-        """What it says of each split. Raises ModelRefused where that is not finite."""
+        """Return its answers to each split. Raises ModelRefused if they are not finite."""
         said = {split: self.predict(rows) for split, rows in self.data.rows.items()}
         if not all(np.isfinite(predictions.losses).all() for predictions in said.values()):
             raise ModelRefused(
@@ -112,7 +112,7 @@ class ForeignModel:
         return said
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
-        """What it says of the images in `rows`, of their pixels under `change`."""
+        """Return its answers to the images in `rows`, with their pixels under `change`."""
         figures = self._compute_figures(rows, change)
         labels = self.data.labels[rows]
         logs = self._log_probabilities(figures)
@@ -120,7 +120,7 @@ class ForeignModel:
         return Predictions(np.exp(logs).astype(np.float32), losses.astype(np.float32))
 
     def _compute_figures(self, rows: NDArray[np.int32], change: PixelChange | None) -> NDArray[np.float32]:
-        """(images, figures) as the model gives them."""
+        """Return (images, figures) as the model outputs them."""
         parts = []
         value_range, channels = self.data.value_range, self.data.image[2]
         tensors = None if change is None else change.make_tensors(channels, value_range)
@@ -133,7 +133,7 @@ class ForeignModel:
         return np.concatenate(parts)
 
     def _log_probabilities(self, figures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(images, classes), of probabilities or of logits, whichever the figures are."""
+        """Return (images, classes) log probabilities, from probabilities or logits."""
         values = figures.astype(np.float64)
         if not self._gives_logits and self._may_be_probabilities and np.isfinite(values).all():
             self._may_be_probabilities = _are_probabilities(values)
@@ -155,10 +155,10 @@ def _are_probabilities(values: NDArray[np.float64]) -> bool:
 
 
 def _find_needed(model: ForeignModel) -> Preprocessing | None:
-    """The change of pixels without which the model does not understand the dataset."""
+    """Find the change of pixels that the model needs for the dataset."""
     data = model.data
     rows = data.rows["train"]
-    # Evenly over all, since images often lie class by class.
+    # Evenly spaced, because images are often sorted by class.
     rows = rows[spread_evenly(len(rows), preprocessing.MAX_IMAGES)]
     pixels = np.asarray(data.images[rows], np.float32)
     labels = data.labels[rows]
@@ -187,7 +187,7 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
 def _measure_gap(
     model: ForeignModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
 ) -> StoredGap | None:
-    """What the terms of the gap are made of, as far as one set of weights shows them."""
+    """Compute the terms of the gap that one set of weights shows."""
     answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
@@ -214,6 +214,6 @@ def _measure_gap(
     reference = answers["train"] if validation is None else validation
     try:
         return gap.add_test(measure_test(model, data, answers["test"], reference, related.get("test")))
-    except Exception:  # noqa: BLE001 - the figures are worth more than their explanation
+    except Exception:  # noqa: BLE001 - the figures matter more than their explanation
         traceback.print_exc()
         return gap

@@ -1,4 +1,4 @@
-"""An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
+"""An ONNX file as a classifier, run by onnxruntime. Weights are counted without it."""
 
 import os
 from pathlib import Path
@@ -17,9 +17,9 @@ from worker.training.refusal import ModelRefused, make_failure_on
 # Fields of onnx.proto: of ModelProto and of TensorProto.
 _PRODUCER_NAME, _PRODUCER_VERSION = 2, 3
 _DIMS, _NAME = 1, 8
-# What the classes of onnxruntime's errors mean. Their texts would quote the file, and where the worker keeps it.
+# Meanings of onnxruntime's error classes. Their own texts would quote the file and its path on the worker.
 _WHY_NOT_LOADED = {
-    "InvalidProtobuf": "the file is not a whole ONNX file",
+    "InvalidProtobuf": "the file is not a complete ONNX file",
     "InvalidGraph": "its graph is not valid",
     "NotImplemented": "it has an operator that onnxruntime does not have",
 }
@@ -30,13 +30,13 @@ TRIED_SIZE = 64
 
 
 class OnnxAnswers:
-    """Answers images by an ONNX model.
+    """Answers images with an ONNX model.
 
     Raises:
-        ModelRefused: if it is none, or onnxruntime is not installed.
+        ModelRefused: if it is not an ONNX model, or onnxruntime is not installed.
     """
 
-    gives_logits = False  # what its end computes is not known
+    gives_logits = False  # whether it ends in a softmax is unknown
 
     def __init__(self, file: Path) -> None:
         self._session = _open_session(file)
@@ -48,7 +48,7 @@ class OnnxAnswers:
                 f"The model takes {shapes}; expected one input of four dimensions: the batch, and an image with its "
                 "channels first or last.",
             )
-        # Further outputs, such as the names of the answers, are passed over.
+        # Further outputs, such as class names, are ignored.
         if not given or len(given[0].shape) not in {2, 4} or given[0].type not in _TYPES:
             shapes = ", ".join(f"{tensor.type} {tensor.shape}" for tensor in given)[:200]
             raise ModelRefused(
@@ -63,7 +63,7 @@ class OnnxAnswers:
         self.output_shape = tuple(size if isinstance(size, int) and size > 0 else None for size in given[0].shape[1:])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(batch, figures) for (batch, height, width, channels)."""
+        """Return (batch, figures) for (batch, height, width, channels)."""
         size = self._batch or len(images)
         found = []
         for begin in range(0, len(images), size):
@@ -106,7 +106,7 @@ def read_onnx_facts(file: Path) -> ModelFacts:
 
 
 def _open_session(file: Path) -> Any:
-    # Read at the import: it would tell its makers of each use, and leave a file in the temporary folder.
+    # Read on import: otherwise it would send telemetry, and leave a file in the temporary folder.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
@@ -121,7 +121,7 @@ def _open_session(file: Path) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # whatever a broken file makes it raise
+    except Exception as error:  # anything that a broken file makes it raise
         why = _WHY_NOT_LOADED.get(type(error).__name__, "its parts do not fit together")
         raise ModelRefused(
             ModelRejectionCode.MODEL_DAMAGED,
@@ -131,10 +131,10 @@ def _open_session(file: Path) -> Any:
 
 
 def _read_contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
-    """The program that has written the file, and its weights: names and shapes.
+    """Return the program that wrote the file, and the names and shapes of its weights.
 
     Raises:
-        ModelRefused: it is no ONNX file, or some tensor in it, at any depth, is kept in another file.
+        ModelRefused: it is not an ONNX file, or a tensor at any depth is stored in another file.
     """
     maker = ["", ""]
     content = file.read_bytes()
@@ -149,7 +149,7 @@ def _read_contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     except NotThisFormatError as error:
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
-            "The file is neither a `.keras` file nor a whole ONNX one. Save a model of Keras with "
+            "The file is neither a `.keras` file nor a complete ONNX file. Save a model of Keras with "
             "`model.save('model.keras')`, or export it as ONNX.",
         ) from error
     return " ".join(filter(None, maker)), weights
@@ -166,7 +166,7 @@ def _read_weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:
 
 
 def _unpack_numbers(numbers: bytes) -> list[int]:
-    """Numbers one after another, as some programs write the dimensions."""
+    """Read a packed list of numbers, as some programs write dimensions."""
     found, value, shift = [], 0, 0
     for byte in numbers:
         value |= (byte & 0x7F) << shift

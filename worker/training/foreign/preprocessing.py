@@ -1,6 +1,6 @@
-"""Which change of the pixels a model needs before it understands a dataset: found on training images alone.
+"""Finds the change of pixels that a model needs for a dataset, from training images only.
 
-A model that was trained elsewhere may have been fed with pixels from 0 to 1, or with channels in another order.
+A model that was trained elsewhere may expect pixels from 0 to 1, or channels in another order.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, is_surely_better, split_into_halves
 from heldout.stored.measurement import Preprocessing
 
-# Training images that are looked at; half of them choose, and the other half confirms.
+# Training images that are used; half of them choose, and the other half confirms.
 MAX_IMAGES = 2000
-# What a change must bring to matter: so large a share of the images right that were wrong, or so small a share of the
-# loss left. Training has made the loss small on the pixels that it saw; networks without large biases answer much the
-# same on pixels of another scale, only too surely or not surely enough.
+# The least effect of a change that matters: this share of wrong images become right, or at most this share of the loss
+# remains. Training made the loss small on the pixels that it saw; networks without large biases give similar answers on
+# another pixel scale, but with too high or too low confidence.
 MIN_GAIN = 0.03
 MAX_LOSS_LEFT = 0.6
-# Probability that chance alone makes a change look better.
+# Probability that a change looks better by chance alone.
 MAX_CHANCE = 0.01
 # ImageNet's colours: red, green, blue, as shares of white.
 _MEAN, _SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -31,8 +31,8 @@ _IN_WORDS = {
     "symmetric": "pixels from −1 to 1",
     "bytes": "pixels from 0 to 255",
     "standardised": "pixels with mean 0 and spread 1",
-    "imagenet": "pixels with ImageNet's mean and spread taken out",
-    "caffe": "pixels from 0 to 255 with ImageNet's means taken out",
+    "imagenet": "pixels normalized by ImageNet's mean and spread",
+    "caffe": "pixels from 0 to 255 less ImageNet's means",
     "inverted": "light and dark swapped",
     "inverted_unit": "light and dark swapped, from 0 to 1",
 }
@@ -42,7 +42,7 @@ _Numbers = float | NDArray[np.float64]  # one for all channels, or one for each
 
 
 def list_candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) -> list[Preprocessing]:
-    """What may have been done to the pixels of a model's training, the usual first; not what changes nothing.
+    """List changes that a model's training may have made to pixels, the most common first; none without effect.
 
     Args:
         value_range: the dataset's lowest and highest pixel value.
@@ -94,7 +94,7 @@ def _make_numbers(
 
 
 def prepare_images(images: NDArray[np.float32], change: Preprocessing | None) -> NDArray[np.float32]:
-    """(…, channels) pixels as the model wants them."""
+    """Convert (…, channels) pixels to what the model expects."""
     if change is None:
         return images
     ordered = images[..., ::-1] if change.reversed_channels else images
@@ -106,11 +106,11 @@ def choose_preprocessing(
     answers_under: Callable[[Preprocessing | None], Answers],
     tried: Sequence[Preprocessing],
 ) -> Preprocessing | None:
-    """The change under which a model answers surely more training images; None where it needs none.
+    """Return the change under which a model certainly gets more training images right; None if it needs none.
 
     Args:
         labels: (images,) of the sample.
-        answers_under: what the model says of the sample under a change.
+        answers_under: returns the model's answers to the sample under a change.
         tried: `list_candidates`.
     """
     choosing, confirming = split_into_halves(labels)
@@ -118,7 +118,7 @@ def choose_preprocessing(
     if not len(confirming):
         return None
     best, of_best = None, as_given
-    for change in tried:  # the simplest that no other one is surely better than
+    for change in tried:  # the simplest one that no other clearly improves on
         answers = answers_under(change)
         if is_surely_better(of_best.of(choosing), answers.of(choosing), max_p=MAX_CHANCE):
             best, of_best = change, answers

@@ -1,1 +1,1 @@
-"""Finds images whose label is probably wrong, by networks that were trained without them."""
+"""Finds images whose label is probably wrong, with networks that were trained without them."""

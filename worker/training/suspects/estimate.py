@@ -1,4 +1,7 @@
-"""Whether a search can tell wrong labels from hard images, and how many labels are wrong, with ranges. Pure."""
+"""Decides whether a search can distinguish wrong labels from hard images, and estimates the number of wrong labels.
+
+Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +13,9 @@ from heldout.stored.suspects import ClassLabels, PlantedLabels, SplitLabels, Ver
 from worker.training.suspects.noise import WrongShare, estimate_shares
 from worker.training.suspects.planting import SUSPECTED, Judged, check, judge, plant
 
-# What a search needs to tell, fitted on the open sets of the zoo (docs/measurements/suspects.md): the least share of
-# right answers of the networks where labels are right, the least share of planted labels that they find, and the
-# greatest width of the range of the share of wrong labels.
+# Conditions for a conclusive search, fitted on the open sets of the zoo (docs/measurements/suspects.md). The networks
+# must get this share of the right labels right and find this share of planted labels. The range of the share of wrong
+# labels must not be wider than this.
 MIN_RIGHT = 0.7
 MIN_FOUND = 0.5
 MAX_WIDTH = 0.15
@@ -23,7 +26,7 @@ PLANTING = 7
 class LabelEstimate:
     """The estimate for a dataset's labels.
 
-    counts, splits: of all images and of each split, whatever the verdict is.
+    counts, splits: for all images and for each split, whatever the verdict.
     """
 
     verdict: Verdict
@@ -37,7 +40,7 @@ class LabelEstimate:
 def estimate(
     said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
 ) -> LabelEstimate:
-    """Judge all labels, and how well that can be done.
+    """Judge all labels, and how reliable that is.
 
     Args:
         said: (images, classes) probabilities by networks that were trained without the image.
@@ -70,7 +73,7 @@ def estimate(
 
 
 def is_trusted(said: NDArray[np.floating], labels: NDArray[np.int32], seed: int) -> NDArray[np.bool_]:
-    """(images,) whether an image may be trained on once networks have judged its label."""
+    """Return (images,) whether an image may be trained on after networks have judged its label."""
     estimated = estimate_shares(said, labels, {})
     planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
     return judge(said, labels, planted, estimated.whole.share, estimated.errors).wrong < SUSPECTED

@@ -1,9 +1,9 @@
-"""How many labels are wrong: by where networks disagree with labels although they are sure. Pure.
+"""Estimates how many labels are wrong, from confident networks that disagree with labels. Pure.
 
-A label that is wrong by mistake is as likely on an easy image as on a hard one. An error of the networks is not: the
-surer they are, the rarer it is. So images are ordered by how sure networks are, and the share of labels that they
-disagree with is followed to where they are surest. What is left there is the share of wrong labels; what comes on top
-of it further down is hard images. Which images have wrong labels is measured with planted ones: `planting.py`.
+A wrong label is as likely on an easy image as on a hard one. An error of the networks is not: the more confident they
+are, the rarer it is. So images are ordered by the networks' confidence, and the share of labels that they
+disagree with is followed to where they are most confident. What remains there is the share of wrong labels; the excess
+at lower confidence comes from hard images. Which images have wrong labels is measured with planted ones: `planting.py`.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The share of labels that networks disagree with, at a rank from 0 (the surest image) to 1: w + (1 - w) a rank^b.
+# The share of labels that networks disagree with, at a rank from 0 (the most confident) to 1: w + (1 - w) a rank^b.
 SHARES = np.concatenate([np.arange(0, 0.1, 0.0025), np.arange(0.1, 1.005, 0.01)])
-# Of all labels no larger share is considered: networks that know nothing would look like labels that are all wrong. Of
-# a single split all may be, such as with its classes in another order; the other splits show what the networks know.
+# No larger share of all labels is considered: networks that have learned nothing would look like labels that are all
+# wrong. In a single split all may be wrong, for example with classes in another order, because the other splits show
+# what the networks know.
 MAX_OF_ALL = 0.655
 ERRORS = np.concatenate([[0.005, 0.01, 0.02, 0.04], np.arange(0.06, 1.0, 0.06), [1.0]])
 POWERS = np.array([0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5])
 BINS = 40
-# The range has the shares whose log-likelihood is lower than the best one by at most this: 95%, as half the 95% point
-# of the chi-squared distribution with one degree of freedom.
+# The range has the shares whose log-likelihood is lower than the best one by at most this. It is half the 95% point of
+# the chi-squared distribution with one degree of freedom.
 LIKELIHOOD_DROP = 1.92
-# Before anything is seen, a share is as probable as 1 / (share + this): most datasets have few wrong labels. It counts
-# where there is little else to go by, and for the best guess alone.
+# The prior of a share is proportional to 1 / (share + this): most datasets have few wrong labels. It matters if there
+# is little evidence, and only for the best estimate.
 FEW = 0.01
 
 
@@ -41,7 +42,7 @@ class WrongShare:
 class Estimated:
     """Shares of wrong labels of all images and of parts of them.
 
-    errors: (images,) how often networks err on images of which they are as sure.
+    errors: (images,) how often networks err on images with the same confidence.
     """
 
     whole: WrongShare
@@ -52,9 +53,9 @@ class Estimated:
 def estimate_shares(
     said: NDArray[np.floating], labels: NDArray[np.int32], parts: Mapping[str, NDArray[np.integer]]
 ) -> Estimated:
-    """Estimate the share of wrong labels by where networks disagree with labels.
+    """Estimate the share of wrong labels from where networks disagree with labels.
 
-    All parts have the same hard images, as far as the curve goes: parts of one dataset differ in their labels.
+    The curve assumes that all parts have equally hard images: parts of one dataset differ in their labels.
 
     Args:
         said: (images, classes) probabilities by networks that were trained without the image.
@@ -76,14 +77,14 @@ def estimate_shares(
 
 
 def _compute_errors() -> NDArray[np.float64]:
-    """(curves, bins) how often networks err, from where they are surest to where they are least sure."""
+    """Return (curves, bins) how often networks err, from the most to the least confident."""
     middles = (np.arange(BINS) + 0.5) / BINS
     errors: NDArray[np.float64] = (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
     return errors
 
 
 def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(shares, curves) of what networks disagree with."""
+    """Return (shares, curves) the expected disagreement of the networks."""
     wrong = np.bincount(bins, disagrees, BINS)
     right = np.bincount(bins, minlength=BINS) - wrong
     expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * _compute_errors()
@@ -94,7 +95,7 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
 
 def _find_range(likelihoods: NDArray[np.float64]) -> WrongShare:
     inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
-    # The range ends somewhere between these shares and the next ones.
+    # The range ends between these shares and the next ones.
     low, high = max(0, inside[0] - 1), min(len(likelihoods) - 1, inside[-1] + 1)
     likeliest = np.argmax(likelihoods - np.log(SHARES[: len(likelihoods)] + FEW))
     return WrongShare(float(SHARES[likeliest]), float(SHARES[low]), float(SHARES[high]))

@@ -1,11 +1,11 @@
-"""Images made small for the networks of a search: their time and memory do not depend on the dataset's sizes."""
+"""Reduces images for the networks of a search, so that time and memory do not depend on the dataset's image size."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import BLOCK_BYTES, ImageSet
 
-# Sides of at most this many pixels are kept, or fewer where all images would take more memory than this. Others are
+# Sides of at most this many pixels are kept, or fewer if all images would take more memory than this. Larger ones are
 # divided by the smallest whole number that is enough.
 MAX_SIDE = 32
 MAX_BYTES = 512 * 1024**2
@@ -13,16 +13,16 @@ BYTE_RANGE = (0.0, 255.0)
 
 
 def choose_seen_size(images: ImageSet) -> tuple[int, int]:
-    """Height and width of the images that the networks are given."""
+    """Return height and width of the images for the networks."""
     height, width, _ = images.shape
     factor = _choose_factor(images)
     return max(1, height // factor), max(1, width // factor)
 
 
 def make_small_images(images: ImageSet) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-    """(images, height, width, channels) of the dataset in bytes, each pixel the mean of a square, and their range.
+    """Return (images, height, width, channels) as bytes, each pixel the mean of a square; and their range.
 
-    What is left over at the right and the bottom, less than one square, is cut off.
+    Pixels at the right and the bottom that do not fill a square are cut off.
     """
     pixels, factor = images.images, _choose_factor(images)
     is_bytes = pixels.dtype == np.uint8

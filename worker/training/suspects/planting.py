@@ -1,7 +1,7 @@
-"""Labels that the search changes itself, in copies of the labels: how many it finds, and how sure it may be. Pure.
+"""Plants wrong labels in copies of the labels, to learn how many the search finds and how reliable it is. Pure.
 
-An image is judged by networks that never saw it, whatever its label is. So a changed label needs no training of its
-own: it is judged as a wrong label would be that somebody else had made.
+An image is judged by networks that never saw it, whatever its label. So a planted label needs no further training: it
+is judged like any other wrong label.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from sklearn.isotonic import IsotonicRegression
 
 # Labels changed in each copy, and how many copies there are: each label of a large class is changed once.
 SHARE, COPIES = 0.1, 10
-# No network is so sure that less is left for a class.
+# No network is so confident that less is left for a class.
 SMALLEST = 1e-6
-# Networks that were trained alike err alike: none of them makes sure that a label is wrong.
+# Networks that were trained in the same way make the same errors: none makes it certain that a label is wrong.
 SUREST = 0.99
 SUSPECTED = 0.5
-# Share of the networks' errors that look as odd as a wrong label: most of them leave the right label some probability.
+# Share of the networks' errors that look as odd as a wrong label: most leave the right label some probability.
 # Fitted to the open sets of the zoo, so that 99% means 99%.
 ODD_ERRORS = 0.25
 # Images whose scores are counted together, at least, and as a share of all.
@@ -26,7 +26,7 @@ MIN_COUNTED, COUNTED_SHARE = 10, 0.01
 
 @dataclass(frozen=True)
 class Planted:
-    """Labels that were changed. rows: their images. labels: what they became. scores: how odd that is."""
+    """Labels that were changed. rows: their images. labels: the new labels. scores: how odd these are."""
 
     rows: NDArray[np.int64]
     labels: NDArray[np.int32]
@@ -51,8 +51,8 @@ class Judged:
 class Checked:
     """How labels are judged in copies with planted ones.
 
-    found: (planted,) whether a planted label is suspected. accused: share of the others that are.
-    suggests_right: (planted,) whether the label that it had before is suggested.
+    found: (planted,) whether a planted label is suspected. accused: share of the others that are suspected.
+    suggests_right: (planted,) whether the original label is suggested.
     """
 
     found: NDArray[np.bool_]
@@ -61,7 +61,7 @@ class Checked:
 
 
 def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(images,) how much more probable another class is than the label, as a logarithm."""
+    """Return (images,) how much more probable another class is than the label, as a logarithm."""
     floored: NDArray[np.float64] = np.maximum(said.astype(np.float64), SMALLEST)
     rows = np.arange(len(labels))
     own = floored[rows, labels]
@@ -71,7 +71,7 @@ def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArr
 
 
 def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.random.Generator) -> Planted:
-    """Change a share of the labels of each class: half of them to any class, half as the networks mistake classes."""
+    """Change a share of each class's labels: half of them to any class, half to classes that the networks confuse."""
     classes = said.shape[1]
     others = 1.0 - np.eye(classes)
     mistaken = np.stack(
@@ -106,7 +106,7 @@ def check(
 ) -> Checked:
     """Judge the copies with planted labels. The arguments are those of `judge`."""
     others = score_labels(said, labels)
-    weight = round(1 / SHARE) - 1  # so many labels are left alone for each that is changed
+    weight = round(1 / SHARE) - 1  # labels left unchanged per changed label
     share = SHARE + (1 - SHARE) * share
     limits = _compute_limits(share, errors)
     copies = _compute_probabilities(np.concatenate([planted.scores, *[others] * weight]), planted.scores, share)
@@ -120,7 +120,7 @@ def check(
 
 
 def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(images,) how probable it is at most that a label is wrong: networks that disagree with it may err themselves."""
+    """Return (images,) the largest probability that a label is wrong: networks that disagree with it may err, too."""
     limits: NDArray[np.floating] = share / np.maximum(share + (1 - share) * ODD_ERRORS * errors, SMALLEST)
     return limits
 
@@ -128,7 +128,10 @@ def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.fl
 def _compute_probabilities(
     scores: NDArray[np.float64], planted: NDArray[np.float64], share: float
 ) -> NDArray[np.float64]:
-    """(labels,) how probably a label is wrong: share x planted / all, of labels that are about as odd."""
+    """Return (labels,) the probability that a label is wrong.
+
+    share x planted / all, among labels that are about as odd.
+    """
     counted = max(MIN_COUNTED, round(COUNTED_SHARE * len(scores)))
     edges = -np.sort(-scores, kind="stable")[counted::counted]  # descending
     places = np.searchsorted(-edges, -scores, side="right")
@@ -153,7 +156,7 @@ def _compute_shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _choose_rows_with_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
-    """The images of one class whose labels are changed, of all copies together."""
+    """Return the images of one class whose labels are changed, in all copies together."""
     if not len(rows):
         return rows
     each = max(1, round(SHARE * len(rows)))

@@ -15,14 +15,14 @@ from worker.training.suspects.pixels import choose_seen_size
 from worker.training.suspects.planting import SUSPECTED
 from worker.training.suspects.search import Found, find_suspects
 
-# More are of no use to somebody who looks at each of them.
+# More are of no use to a person who looks at each of them.
 MAX_SUSPECTS = 10_000
-# Shown where the search cannot tell, and where it can, with at least this probability, though right ones are likelier.
+# Shown if the search is inconclusive; otherwise with at least this probability, although right labels are likelier.
 ODDEST, MIN_SHOWN = 20, 0.1
 
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
-    """Find the wrong labels, with as many operations at once as there are cores for it."""
+    """Find the wrong labels, with as many parallel operations as it has cores."""
     answer_once(lambda: _search_images(assignment), pipe, too_large="The images do", side_by_side=assignment.threads)
 
 
@@ -43,7 +43,7 @@ def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
 
 
 def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
-    """What is kept of a search: the suspects, the surest first; the oddest images where it cannot tell."""
+    """Return the suspects, the most probable first; the oddest images if the search is inconclusive."""
     labels = np.asarray(images.labels, np.int32)
     told = estimate(found.said, labels, images.splits, seed)
     judged, can_tell = told.judged, told.verdict == "can_tell"

@@ -1,4 +1,4 @@
-"""The search for wrong labels: networks that are trained without an image, in two rounds, and what they say of it."""
+"""The search for wrong labels: two rounds of networks judge images that they were not trained on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from worker.training.suspects.pixels import make_small_images
 
 BATCH = 32
 PREDICTED_AT_ONCE = 128
-# Enough for what most images of a class have in common, too little to learn single images by heart.
+# Enough to learn what most images of a class have in common, too little to memorize single images.
 NETWORK = NetworkSpec.model_validate(
     {
         "blocks": [
@@ -30,13 +30,13 @@ NETWORK = NetworkSpec.model_validate(
     }
 )
 PEAK_RATE = 2e-3
-# Batches are shifted by up to this share of the images' sides: networks that see each image at several places learn
+# Batches are shifted by up to this share of the images' sides: networks that see each image at several positions learn
 # much more from few images (docs/explanation/suspects.md).
 MAX_SHIFT = 1 / 12
 
 
 class Members:
-    """Networks with a graph in common: their steps are taken at the same time, on as many cores as there are.
+    """Networks that share a graph: their steps run in parallel, on all cores.
 
     Each operation has one thread, so the bits do not depend on the number of cores.
     """
@@ -53,7 +53,7 @@ class Members:
         self._predict = tf.function(self._compute_probabilities, autograph=False)
 
     def reset(self, seed: int) -> None:
-        """Begin anew, with other initial weights for each seed."""
+        """Start again, with other initial weights for each seed."""
         for number, (network, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
             fresh = build_network(NETWORK, self._image, self._classes, 1000 * seed + number)
             for old, new in zip(network.variables, fresh.variables, strict=True):
@@ -66,7 +66,7 @@ class Members:
         self._train(tf.constant(rows), tf.constant(rates))
 
     def probabilities(self, rows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
-        """What each network says of its `rows`: (rows, classes) each."""
+        """Return each network's answers to its `rows`: (rows, classes) each."""
         longest = -(-max(map(len, rows)) // PREDICTED_AT_ONCE) * PREDICTED_AT_ONCE
         padded = np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
         said = self._predict(tf.constant(padded))
@@ -105,7 +105,7 @@ class Members:
 
 
 def _shift_images(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A batch of images, all moved by the same few pixels; what comes in from outside mirrors what is inside."""
+    """Move a batch of images by the same few pixels; the border mirrors the inside."""
     _, height, width, channels = images.shape
     down, right = round(height * MAX_SHIFT), round(width * MAX_SHIFT)
     padded = tf.pad(images, [[0, 0], [down, down], [right, right], [0, 0]], "SYMMETRIC")
@@ -116,24 +116,24 @@ def _shift_images(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 FOLDS = 4
-# The second round leaves out of training what the first one suspects. Both are counted.
+# The second round does not train on the suspects of the first. Both are counted.
 ROUNDS = 2
-# How often a network sees each of its images, within bounds of how many it sees in all.
+# How often a network sees each of its images, within limits of how many it sees in total.
 VISITS = 22
 MIN_SEEN, MAX_SEEN = 6_400, 100_000
-# What networks say is the mean of what they say after each of these parts of their training.
+# The networks' answers are averaged over these parts of their training.
 PARTS = 4
 COUNTED_PARTS = 2
-# Images that one network is trained on at most; all images are judged.
+# The most images that one network is trained on; all images are judged.
 MAX_TRAINED_ON = 20_000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
-    said: (images, classes) what networks that did not see an image say of it, on average.
-    networks, trained_on: how many were trained, and on how many images at most.
+    said: (images, classes) mean answers of networks that did not see an image.
+    networks, trained_on: how many networks were trained, and on how many images at most.
     """
 
     said: NDArray[np.float32]
@@ -145,12 +145,12 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
     """Judge all labels of a dataset. The same dataset and seed give the same bits on the same kind of processor.
 
     Args:
-        units: (images,) a number for each unit of images that belong together: no network is trained on one and
-            judges another.
+        units: (images,) a number for each unit of images that belong together: no network is trained on part of a unit
+        and judges the rest.
     """
     labels = np.asarray(images.labels, np.int32)
     folds_count = min(FOLDS, len(np.unique(units)))
-    if folds_count < 2:  # nothing can be trained without what it is to judge
+    if folds_count < 2:  # no network can be trained without the images that it judges
         guess = np.full((len(labels), len(images.classes)), 1 / len(images.classes), np.float32)
         return Found(guess, 0, 0)
     pixels, value_range = make_small_images(images)
@@ -179,7 +179,7 @@ def _predict_unseen(
     classes: int,
     draws: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """(images, classes) what the network that is trained without a fold says of it."""
+    """Return (images, classes) answers to each fold by the network that is trained without it."""
     seen = np.clip(VISITS * max(map(len, chosen)), MIN_SEEN, MAX_SEEN)
     steps = int(seen) // (PARTS * BATCH)
     rates = (PEAK_RATE * np.minimum(1, np.linspace(2, 0, PARTS * steps))).astype(np.float32)
@@ -196,7 +196,7 @@ def _predict_unseen(
 
 
 def _order(rows: NDArray[np.int32], draws: np.random.Generator) -> Iterator[int]:
-    """The rows in one random order after another."""
+    """Yield the rows in successive random orders."""
     while True:
         yield from draws.permutation(rows).tolist()
 
@@ -204,9 +204,9 @@ def _order(rows: NDArray[np.int32], draws: np.random.Generator) -> Iterator[int]
 def make_folds(
     labels: NDArray[np.int32], units: NDArray[np.int32], count: int, draws: np.random.Generator
 ) -> NDArray[np.int32]:
-    """(images,) the fold of each image, 0 to `count` - 1; a unit of images that belong together is never parted.
+    """Return (images,) the fold of each image, 0 to `count` - 1; units of related images are never divided.
 
-    Units go where their class, that of their first image, has the fewest images so far, then where all classes have.
+    A unit goes to the fold in which the class of its first image has the fewest images, then to the smallest fold.
 
     Args:
         labels: (images,) positions of classes.
@@ -214,7 +214,7 @@ def make_folds(
     """
     _, first, unit_of, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     order = draws.permutation(len(first))
-    order = order[np.argsort(-sizes[order], kind="stable")]  # the large ones while there is room everywhere
+    order = order[np.argsort(-sizes[order], kind="stable")]  # the large ones first, while there is space in all folds
     filled = np.zeros((int(np.max(labels)) + 1, count), np.int64)
     fold_of_unit = np.empty(len(first), np.int32)
     for unit in order:
@@ -226,6 +226,6 @@ def make_folds(
 
 
 def choose_training_rows(labels: NDArray[np.int32], may_be_used: NDArray[np.bool_], limit: int) -> NDArray[np.int32]:
-    """The images that a network is trained on: those that may be used, each class with its share of `limit`."""
+    """Choose the images that a network is trained on among those allowed, each class with its share of `limit`."""
     rows = np.flatnonzero(may_be_used)
     return rows[choose_stratified(labels[rows], limit)].astype(np.int32)

@@ -402,7 +402,7 @@ def test_a_few_repetitions_are_no_alarm_and_many_are(tmp_path, mnist5k):
         "info",
         "1 of 300 training images (0.3%) is a copy of another image of the same split. So few hardly change a result.",
     )
-    assert few.what_to_do.startswith("Nothing has to be done")
+    assert few.what_to_do.startswith("No action is needed")
     images[2:20] = images[0]
     (tmp_path / "many").mkdir()
     many = findings(tmp_path / "many", images, np.zeros(500), three(300, 75, 125))["duplicates"]

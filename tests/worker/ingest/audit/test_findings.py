@@ -249,7 +249,7 @@ def test_a_shift_that_hardly_matters_does_not_read_like_an_alarm(tmp_path, mnist
     assert (finding.code, finding.severity) == ("split_shift", "info")
     assert finding.explanation.startswith("The test images differ a little from the training images: being of another ")
     assert " explains 0.2% " in finding.explanation
-    assert finding.what_to_do.startswith("Nothing has to be done")
+    assert finding.what_to_do.startswith("No action is needed")
 
 
 def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
