@@ -39,7 +39,7 @@ def migrate(connection: Connection) -> None:
         include_object=lambda _, name, kind, *rest: (
             not (kind == "index" and connection.dialect.name == "sqlite" and name in EXPRESSION_INDEXES)
         ),
-        # SQLite changes a column by making the table anew.
+        # SQLite changes a column by recreating the table.
         render_as_batch=connection.dialect.name == "sqlite",
     )
     with context.begin_transaction():

@@ -1,8 +1,8 @@
 """What a pretrained backbone is worth: few images a class of classes that it never saw.
 
 A network of `keras.applications` learns one half of a set's classes and is cut off before its head. Then the other half
-is learned behind it and without it, from 5 images a class. Each draw says anew which classes are known and
-which images are the few. `python -m benchmarks.backbone [SET] [DRAW…]`: the sets are `mnist5k`, which is always there,
+is learned behind it and without it, from 5 images a class. Each draw chooses again which classes are known and which
+images are the few. `python -m benchmarks.backbone [SET] [DRAW…]`: the sets are `mnist5k`, which is always there,
 and `fashion_mnist`, whose files are read from the folder that HELDOUT_DATASETS names.
 """
 

@@ -1,8 +1,9 @@
-"""Short jobs through `heldout up`, beside what the model of waiting jobs says of them.
+"""Short jobs through `heldout up`, compared with the model of waiting jobs.
 
-`python -m benchmarks.capacity [FILE]` appends to FILE (JSON Lines; `build/capacity.jsonl` by default) and goes on
-where it was stopped: first a burst that says how many jobs a worker does in a minute, then batches of jobs that arrive
-independently of each other, at a share of that. Each batch begins with an empty queue. It takes some eight minutes on
+`python -m benchmarks.capacity [FILE]` appends to FILE (JSON Lines; `build/capacity.jsonl` by default) and continues
+where it was stopped. First a burst shows how many jobs a worker does per minute. Then batches of jobs arrive
+independently of each other, at a share of that rate. Each batch begins with an empty queue. It takes some eight minutes
+on
 two quiet cores; `--burst 8 --batches 2 --jobs 10` (with a FILE of its own) shows in one that it works.
 """
 

@@ -29,7 +29,7 @@ Images = NDArray[np.uint8]
 
 SIDE = 64
 TILE = 4 * SIDE  # of a photograph, brought to SIDE
-MIN_DEVIATION = 25  # of a tile's brightness: nobody can tell copies of a clear sky
+MIN_DEVIATION = 25  # of a tile's brightness: copies of a clear sky cannot be recognized
 MOST = 1000  # images of a set
 MARGIN = 8
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def score(images: Images, change: Callable[[Images, np.random.Generator], Images], alone: Copies) -> tuple[float, list]:
-    """The share of changed images that are found beside the unchanged ones, and the pairs of two pictures."""
+    """The share of changed images that are found among the unchanged ones, and the pairs of two pictures."""
     count, random = len(images), np.random.default_rng(0)
     changed = np.stack([change(image, random) for image in images])
     found = found_in(np.concatenate([images, changed]))

@@ -1,4 +1,4 @@
-"""How long a study takes, beside a script that trains the same networks one after the other with Keras' `fit`.
+"""How long a study takes, compared with a script that trains the same networks in sequence with Keras' `fit`.
 
 The base and six remedies, three seeds of each, are what both train. Then the study races on: a script that does not
 look at results in between has to train every network with as many seeds as the study's last look has.
@@ -28,7 +28,7 @@ def main() -> None:
         first_look_s, study = _study(client)
     if study.status != "succeeded" or study.conclusion is None:
         raise SystemExit(f"The study is {study.status}: {study.error}")
-    # After the study, which has the machine for itself.
+    # Runs after the study, which has the machine to itself.
     in_turn = naive.train_in_turn(_specs(study))
     naive_s = sum(one.wall_s for one in in_turn)
     grid_s = naive_s * SEEDS_OF_LAST_LOOK / SEEDS
@@ -47,7 +47,7 @@ def main() -> None:
 
 def _study(client: Client) -> tuple[float, StudyView]:
     """Seconds from the order until the last training of the first look has ended, and the study as it has ended."""
-    # An idle worker measures its machine once, and would do so beside the first trainings.
+    # An idle worker measures its machine once, and would do so during the first trainings.
     while client.jobs.estimate(_base()).seconds_per_epoch is None:
         time.sleep(1)
     ordered = client.studies.create({"spec": _base(), "remedies": list(REMEDIES), "seeds": SEEDS, "splits": "fixed"})

@@ -1,7 +1,7 @@
 """The dashboard in a real Chromium: bytes and time to a useful page, frames while jobs train, memory after an hour.
 
-The service has 10,000 jobs that have ended, one with 1,000 epochs, and 20 that a program trains in place of a worker:
-it writes what a worker writes, an epoch of each job a round. `python -m benchmarks.dashboard` needs Chromium and a
+The service has 10,000 jobs that have ended, one with 1,000 epochs, and 20 that a program trains in place of a worker.
+It writes what a worker writes, an epoch of each job per round. `python -m benchmarks.dashboard` needs Chromium and a
 built dashboard (`make web`); `python -m benchmarks.dashboard memory` plays the hours alone.
 """
 
@@ -66,7 +66,7 @@ class Trainings:
         return claimed.held.job_id
 
     def epochs(self, job_ids: list[str], count: int = 1) -> None:
-        """Write so many further epochs of these jobs, with their events, in one transaction."""
+        """Write this many more epochs of these jobs, with their events, in one transaction."""
         with self._database.write() as session:
             for held in [one for one in self._epoch if one.job_id in job_ids]:
                 for epoch in range(self._epoch[held] + 1, self._epoch[held] + 1 + count):
@@ -127,7 +127,7 @@ def main(*, of_memory_alone: bool = False) -> None:
 
 
 class _Visitor:
-    """Somebody who has logged in; each context is a browser that has seen nothing yet."""
+    """A user who has logged in; each context is a browser with an empty cache."""
 
     def __init__(self, browser: Browser, url: str, key: str) -> None:
         self._browser, self.url, self._key = browser, url, key
@@ -262,7 +262,7 @@ def _hour(
 
 
 def _turn(page: Page, step: Callable[[], None], asked: str, rounds: int) -> None:
-    """So many times: an epoch of each live job, and the page asks for what is new."""
+    """Repeat: an epoch of each live job, and the page asks for news."""
     answers: list[str] = []
     page.on("response", lambda answer: answers.append(answer.url) if asked in answer.url else None)
     for _ in range(rounds):

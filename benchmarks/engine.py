@@ -1,4 +1,4 @@
-"""Whole trainings through the service beside what a user would write for the same result, in turn, in one run.
+"""Whole trainings through the service, compared with what a user would write for the same result, in turn, in one run.
 
 `BENCH_QUICK=1` makes one short round and leaves the page as it is; `BENCH_ROUNDS` sets the number of rounds.
 """

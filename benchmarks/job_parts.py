@@ -1,4 +1,4 @@
-"""What a job costs beside its epochs: each part of its process, over several runs. `python -m benchmarks.job_parts`.
+"""What a job costs besides its epochs: each part of its process, over several runs. `python -m benchmarks.job_parts`.
 
 Each run is forked from a process that has imported TensorFlow and never used it, as a worker's training processes are.
 `BENCH_ROUNDS` sets the runs of each network.
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 EPOCHS = 2
 NETWORKS = {"A": "overfit", "B": "regularized", "C augmented": "augmented"}
-# Of each part: which calls of which function it is.
+# The calls of which function make up each part.
 PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
     "loading the images": lambda took: sum(took["load_training_data"] + took["ResidentData"]),
     "building the network, TensorFlow's start": lambda took: sum(took["build_network"]),

@@ -98,7 +98,7 @@ def _paths():  # type: ignore[no-untyped-def]
 
 
 def fill(database: Database, count: int) -> None:
-    """So many jobs that have ended, copies of one, and five that wait."""
+    """Add this many jobs that have ended, copies of one, and five that wait."""
     template = add_job(database)
     columns = [column.name for column in JobRow.__table__.columns]
     postgres = database.engine.dialect.name == "postgresql"

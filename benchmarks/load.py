@@ -25,7 +25,7 @@ def request(method: str, path: str, *, key: str = "", body: bytes = b"") -> byte
 
 
 def load(port: int, message: bytes, *, clients: int, seconds: float, status: int) -> Measured:
-    """Send `message` again and again from so many connections; every answer must have `status`."""
+    """Send `message` repeatedly from this many connections; every answer must have `status`."""
     return load_in_turn(port, [(message, status)], clients=clients, seconds=seconds)[0]
 
 

@@ -1,8 +1,9 @@
 """What the sum of a training image's losses says: `python -m benchmarks.memorized`.
 
-Measured against leave-out memorization (Feldman 2020), how much more often networks get an image right that were
-trained with it than those that were trained without it, and as a detector of planted wrong labels. Work is kept in
-`.cache`, so that a run may be short (`--minutes`) and the next one goes on; figures are in `benchmarks/memorized.json`.
+It is measured as a detector of planted wrong labels, and against leave-out memorization (Feldman 2020). That is how
+much more often networks get an image right with it in training than without. Work is kept in `.cache`, so that a run
+may be short
+(`--minutes`) and the next one continues; figures are in `benchmarks/memorized.json`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The most memory that trainings take, beside what `heldout/work/memory.py` expects. `python -m benchmarks.memory`.
+"""The peak memory of trainings, compared with what `heldout/work/memory.py` expects. `python -m benchmarks.memory`.
 
 Each training is forked from a process that has imported TensorFlow and never used it, as a worker's are, and runs to
 its end: steps, measuring, checkpoints, export, predictions. `--fit` prints the constants that fit best. All of them
@@ -41,7 +41,7 @@ ALL = NETWORKS | LARGER
 
 @dataclass(frozen=True)
 class Peak:
-    """Of one training: bytes that were expected, and that were measured; the amounts of which the former are made."""
+    """One training: expected bytes, measured bytes, and the amounts that the former consist of."""
 
     expected: int
     measured: int

@@ -1,6 +1,6 @@
-"""The most memory of work that is no training, beside what is reserved for it. `python -m benchmarks.memory_kinds`.
+"""The peak memory of work other than training, and what is reserved for it. `python -m benchmarks.memory_kinds`.
 
-A service does one thing after the other; the memory of all processes that its worker starts for it is added up ten
+A service does one thing at a time; the memory of all processes that its worker starts for it is added up ten
 times a second. It takes some ten minutes on two cores.
 """
 

@@ -48,7 +48,7 @@ def train_with_torch(spec: dict[str, Any]) -> Naive | None:
 
 
 def peak_flops(cores: int, dtype: str = "float32") -> float:
-    """Floating-point operations a second of large matrix products on so many cores: the machine's useful peak."""
+    """Floating-point operations per second of large matrix products on this many cores: the machine's useful peak."""
     return in_process(_peak_flops, (cores, dtype))
 
 

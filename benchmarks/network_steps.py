@@ -1,4 +1,4 @@
-"""Gradient steps of networks of many kinds: the engine beside Keras' `fit`, in 32 bits and in 16, in turn in one run.
+"""Gradient steps of networks of many kinds: the engine and Keras' `fit`, in 32 bits and in 16, in turn in one run.
 
 Only steps are timed, no measuring and no checkpoints, on images that are in memory. Each way has a process of its own
 and the cores that a lone job has.

@@ -1,9 +1,9 @@
-"""Whole jobs of networks of many kinds through the service, beside what a user would write, in turn in one run.
+"""Whole jobs of networks of many kinds through the service, and what a user would write, in turn in one run.
 
-A job counts from its claim to its success: it measures training and validation after each epoch, writes checkpoints,
+A job counts from its claim to its success. It measures training and validation after each epoch, writes checkpoints,
 exports the model, predicts every split and measures its gap. The naive side is a script with `fit(validation_data=…)`,
-an `evaluate` of the training and of the test split at its end, and a saved model; its imports and the loading of its
-images are not counted. Both in 32 bits and in 16. The share of two jobs at once is of two such scripts in series.
+an `evaluate` of the training and test splits at its end, and a saved model. Its imports and the loading of its images
+are not counted. Both in 32 bits and in 16. The share of two jobs at once is of two such scripts in series.
 
 `python -m benchmarks.networks [--networks NAME …] [--rounds N] [--steps] [--job JSON]`. All networks in three rounds
 take about twenty minutes on a quiet machine with two cores. `--steps` times gradient steps alone.

@@ -1,7 +1,7 @@
 """Processor time of gradient steps and of measuring in bfloat16, as shares of float32: `auto`'s rule comes from it.
 
-`python -m benchmarks.precisions [--rounds N] [--towers N]`. Each precision has a process of its own with one thread, in
-turn in one run; a figure is the smallest of all epochs, in processor time, so other work on the machine matters little.
+`python -m benchmarks.precisions [--rounds N] [--towers N]`. Each precision has its own process with one thread, in turn
+in one run. A figure is the smallest of all epochs, in processor time, so other work on the machine matters little.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Predictions beside raw onnxruntime, and beside a bare FastAPI route that returns a constant to the same body.
+"""Predictions compared with raw onnxruntime, and with a bare FastAPI route that returns a constant to the same body.
 
 One job of examples/overfit.json (93,962 parameters, 28×28) answers. Sides take turns; figures are medians of rounds.
 `python -m benchmarks.predictions`; BENCH_SECONDS and BENCH_ROUNDS say how long.
@@ -263,7 +263,7 @@ def _others_while_busy(home: Path, api: int, job_id: str, key: str, image: NDArr
             found = load(api, listing, clients=1, seconds=SECONDS, status=200)
             asked = "" if busy is None else f", predictions {busy.result().per_second:.0f}/s"
             times = f"p50 {found.p50_ms:.1f} ms  p99 {found.p99_ms:.1f} ms"
-            print(f"  GET /v1/jobs of another owner beside {clients:>2} clients: {times}{asked}")
+            print(f"  GET /v1/jobs of another owner during requests of {clients:>2} clients: {times}{asked}")
 
 
 def _message(path: str, key: str, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Rate and p99 of POST /v1/jobs and GET /v1/jobs/{id}, beside a bare FastAPI app on the same PostgreSQL."""
+"""Rate and p99 of POST /v1/jobs and GET /v1/jobs/{id}, compared with a bare FastAPI app on the same PostgreSQL."""
 
 import json
 import os

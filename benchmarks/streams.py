@@ -60,7 +60,7 @@ async def _measure(name: str, running: Served, database: Database, key: str, ids
 async def _open(
     running: Served, key: str, ids: list[str], count: int, delays: list[float], wanted: int
 ) -> list[asyncio.Task[None]]:
-    """So many streams, each of which has brought its first event; their tasks end after `wanted` events."""
+    """This many streams, each of which has received its first event; their tasks end after `wanted` events."""
     tasks = []
     for start in range(0, count, 50):
         opened = [asyncio.Event() for _ in range(min(50, count - start))]

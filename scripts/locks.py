@@ -90,7 +90,7 @@ def check(project: dict) -> int:
 
 
 def make(project: dict, *options: str) -> int:
-    """Resolve anew for all Pythons and platforms at once; versions in a lock stay unless `--upgrade` is given."""
+    """Resolve again for all Pythons and platforms at once; versions in a lock stay unless `--upgrade` is given."""
     for name, groups in LOCKS.items():
         command = ["uv", "pip", "compile", "pyproject.toml", "-o", f"locks/{name}.txt", *options]
         command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]

@@ -2,8 +2,8 @@
 
 It reads Markdown pages, and the docstrings, comments and texts of Python and TypeScript files. proselint finds the
 general faults of English prose. This module adds phrases that a native speaker would not use, each with a suggestion,
-sentences over 30 words, guillemets, and paragraphs over 120 words on Markdown pages. In tests only docstrings and
-comments are read, because their texts quote the product.
+sentences over 30 words, guillemets, and paragraphs over 120 words on Markdown pages. In tests and
+migrations only docstrings and comments are read, because their texts quote the product or are SQL.
 """
 
 import ast
@@ -70,9 +70,9 @@ OUR_CHECKS = (
     Check(types.Existence(("[«»]",), Padding.RAW), Fancy(), "guillemets", 'Quotation marks are " ".'),
 )
 # The checks of proselint that suit technical prose: typography is ASCII here, and tables repeat words.
-ENABLED = dict.fromkeys(
-    ["dialect", "guillemets", "archaism", "cliches", "hedging", "industrial_language", "malapropisms"]
-    + ["mixed_metaphors", "mondegreens", "needless_variants", "nonwords", "oxymorons", "redundancy", "skunked_terms"],
+ENABLED = {"industrial_language.chatspeak": False} | dict.fromkeys(
+    ["dialect", "guillemets", "archaism", "hedging", "industrial_language", "malapropisms", "mixed_metaphors"]
+    + ["mondegreens", "needless_variants", "nonwords", "oxymorons", "redundancy", "skunked_terms"],
     True,
 )
 CheckRegistry().register_many((*general_checks, *OUR_CHECKS))
@@ -161,7 +161,9 @@ def read_typescript(source: str) -> Iterator[Passage]:
 
 def split_sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text; list items and the entries of a docstring's sections are separate sentences."""
-    for paragraph in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |[\w.*, ]+: )", re.sub(r"`[^`]*`", "X", text)):
+    for paragraph in re.split(
+        r"\n\s*\n|\n\s*(?=[-*] |\d+\. |[\w.*, ]+: |\S.*\S {2,}\S)", re.sub(r"`[^`]*`", "X", text)
+    ):
         # Field names begin sentences in lower case; "e.g." and "i.e." end none.
         yield from re.split(
             r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[\"”)]?\s+|(?<=:)\s+(?=[A-Z\"(])", " ".join(paragraph.split())
@@ -193,7 +195,7 @@ def read_passages(path: str, source: str) -> list[Passage]:
     if path.endswith(".md"):
         return list(read_markdown(source))
     if path.endswith(".py"):
-        return list(read_python(source, texts=not path.startswith(("tests/", "scripts/prose.py"))))
+        return list(read_python(source, texts=not path.startswith(("tests/", "alembic/", "scripts/prose.py"))))
     return list(read_typescript(source))
 
 

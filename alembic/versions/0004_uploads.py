@@ -21,7 +21,7 @@ DISCARDED = sa.text(
 
 
 def upgrade() -> None:
-    # No table is made anew: SQLite could not tell the index over an expression that this one has.
+    # No table is recreated: SQLite cannot reflect an index over an expression, which this one has.
     spec = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
     op.add_column("datasets", sa.Column("description", sa.Text(), server_default="", nullable=False))
     op.add_column("datasets", sa.Column("spec", spec, nullable=True))

@@ -24,7 +24,7 @@ FORMER_WEBHOOK_EVENTS = ("job.started", "job.succeeded", "job.failed", "job.canc
 NEVER_SENT = "study.finished"
 
 DELIVERIES_AT_ONCE = 500
-# Of a job's row what its view shows as it is, and what it shows in another form.
+# Columns of a job that its view shows unchanged, and those that it shows in another form.
 SAME_IN_VIEW = (
     "id",
     "name",
@@ -174,7 +174,7 @@ def _change_webhooks(keep: Callable[[str], bool]) -> None:
 
 
 def _change_payloads(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Write the payload of each delivery anew."""
+    """Rewrite the payload of each delivery."""
     connection = op.get_bind()
     deliveries = sa.table("webhook_deliveries", sa.column("id"), sa.column("payload", Json))
     last = ""
@@ -200,7 +200,7 @@ def _view_of_job(columns: dict[str, Any]) -> dict[str, Any]:
     view["dataset"] = dataset
     view["parameters"] = job["parameters"] or 0
     view["progress"] = {name: job[name] for name in PROGRESS}
-    view["summary"] = {"best": None, "gap": None, "verdict": None}  # nobody had written one
+    view["summary"] = {"best": None, "gap": None, "verdict": None}  # no one had written one
     return view
 
 

@@ -16,7 +16,7 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Datasets that are there were uploaded, and nobody has asked for their suspected labels."""
+    """Existing datasets were uploaded, and no one has requested their suspected labels."""
     op.add_column("datasets", sa.Column("suspects_status", sa.String(length=16), nullable=True))
     op.add_column("datasets", sa.Column("derived_from", JSON, nullable=True))
 

@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Jobs stay; those that go on from others, or start from their weights, begin anew."""
+    """Jobs stay; those that continue others, or start from their weights, start from scratch."""
     op.drop_index("ix_label_reads_folds", "label_reads")
     op.drop_column("label_reads", "fold")
     for column in ("initial", "continues", "split_digests"):

@@ -34,5 +34,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Files of exports stay in the blob store until `heldout check --deep --collect`; a later upgrade exports anew."""
+    """Files of exports stay in the blob store until `heldout check --deep --collect`; a later upgrade exports again."""
     op.drop_table("exports")

@@ -1,4 +1,4 @@
-"""which worker makes room for a job that is too large to ever fit beside others"""
+"""which worker makes room for a job that is too large to ever fit next to others"""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Nobody makes room yet."""
+    """No worker makes room yet."""
     op.add_column("jobs", sa.Column("room_on", sa.String(128), nullable=True))
     op.add_column("jobs", sa.Column("room_until", UtcTime(), nullable=True))
 

@@ -1,4 +1,4 @@
-"""what lists do without in columns of their own: layers of models, changes of versions; bytes beside datasets"""
+"""data that lists do not need in separate columns: layers of models, changes of versions, bytes of datasets"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""pairs of images that look alike and were told apart, of versions of datasets"""
+"""pairs of images that look alike but were marked as different, of versions of datasets"""
 
 from collections.abc import Sequence
 

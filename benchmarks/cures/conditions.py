@@ -23,7 +23,7 @@ MOMENTUM = {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9}
 MILD = {"rotation_degrees": 8.0, "width_shift": 0.05, "height_shift": 0.05}
 # On these, rules are scored once, after they have been committed. Drawn, not chosen: the first five of the sorted keys
 # of sixteen conditions, in the order of `numpy.random.default_rng(2026).permutation`. Two of these five, and one of the
-# others, were never recorded and are no conditions any more.
+# others, were never recorded and are no longer conditions.
 SEALED = frozenset({"animals-14-wide-300", "mnist5k-14-small-500", "mnist5k-14-wide-150"})
 NULL_SEEDS = 1000  # the first training seed of null arm 1, of arm 2 twice as much
 

@@ -3,8 +3,8 @@
 open    on two thirds of the curves, by which the rules were found
 sealed  on the third that was drawn before, once the rules are committed
 
-Each forecast is made from five sizes, and judged by the sixth, of twice as many images as the largest of them; once
-more from the first four, and judged by the fifth.
+Each forecast is made from five sizes, and judged by the sixth, which has twice as many images as the largest of them.
+It is made again from the first four, and judged by the fifth.
 """
 
 import sys
@@ -20,15 +20,15 @@ from benchmarks.cures import curves
 
 DRAW = 2_027
 BOOTSTRAPS = 2000
-# A planted fault is one that matters: a size whose error lies by so much of it above that of a smaller size.
+# A planted fault is one that matters: a size whose error exceeds that of a smaller size by this share.
 PLANTED_RISE = 0.2
-# Wrong labels in a size make its network as bad as one with so many times fewer images would be.
+# Wrong labels in a size make its network as bad as one with this many times fewer images.
 SPOILED_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Real:
-    """A recorded curve, as it looks to someone who has so many images to measure with.
+    """A recorded curve, as it looks to someone with this many images for measuring.
 
     sizes: those that are known. images, error: of the next one, which judges; by `validation` on other images.
     """
@@ -65,7 +65,7 @@ def real_curves(file: Path, *, of_sealed: bool, by: str, known: int = 5) -> Iter
         ):
             continue
         asked = curve.condition.validation if by == "validation" else referees(curve.dataset)
-        # Images that measure and judge alike: which ones they are is no luck then.
+        # Images that measure as well as judge, so that the choice of images does not matter.
         different = asked if by == "validation" else 10**9
         sizes = [
             Size(images, tuple(1 - getattr(point, by)[1] for point in measured[images]), asked, different)
@@ -165,7 +165,7 @@ def planted(reals: Sequence[Real]) -> Iterator[tuple[str, Sequence[Size]]]:
 
 
 def refusals(reals: Sequence[Real]) -> dict[str, tuple[int, int]]:
-    """Of each kind of planted curves: how many were refused, of how many."""
+    """For each kind of planted curves: how many were refused, of how many."""
     found: dict[str, list[bool]] = {}
     for kind, sizes in planted(reals):
         found.setdefault(kind, []).append(isinstance(forecast(sizes, 2 * sizes[-1].images), NoForecast))
@@ -173,7 +173,7 @@ def refusals(reals: Sequence[Real]) -> dict[str, tuple[int, int]]:
 
 
 def better_by(missed: Mapping[str, Sequence[float]], rival: str) -> tuple[float, float]:
-    """The 95% interval of by how many points the rival misses more, curves drawn anew."""
+    """The 95% interval of how many more points the rival misses by, with curves resampled."""
     more = np.array(missed[rival]) - np.array(missed[OURS])
     drawn = np.random.default_rng(0).integers(0, len(more), (BOOTSTRAPS, len(more)))
     low, high = np.quantile(more[drawn].mean(axis=1), [0.025, 0.975])

@@ -15,7 +15,7 @@ Score = Callable[[Training], tuple[float, float]]
 
 
 def on_test(training: Training) -> tuple[float, float]:
-    """Its score on the referee images that are no judges."""
+    """Its score on the referee images that do not judge."""
     accuracy, loss = (float(blocks(training, measure, FOR_TEST).mean()) for measure in ("accuracy", "loss"))
     return accuracy, -loss
 

@@ -29,7 +29,7 @@ def exchangeable(condition: Condition, kind: str) -> list[str]:
 
 
 def null_studies(condition: Condition, kind: str, count: int) -> Iterator[Outcome]:
-    """So many studies; none where there is only the base."""
+    """This many studies; none if there is only the base."""
     arms = exchangeable(condition, kind)
     if len(arms) < 2:
         return
@@ -44,7 +44,7 @@ def null_studies(condition: Condition, kind: str, count: int) -> Iterator[Outcom
 
 
 class _Shuffled:
-    """The trainings of a condition, each in the place of another one."""
+    """The trainings of a condition, permuted."""
 
     def __init__(
         self, condition: Condition, order: tuple[int, ...], cells: dict[tuple[str, int], tuple[str, int]]

@@ -27,7 +27,7 @@ class Training:
         cross-entropy of each and whether it was answered rightly.
     referee_losses: of each image as trained, and summed over BLOCK images where they were read from an archive.
     referee_correct: (referee,) whether each image that no study sees was answered rightly.
-    epoch: whose weights are kept, of so many `epochs`. train_loss, train_accuracy: of the kept epoch.
+    epoch: whose weights are kept, of `epochs` in total. train_loss, train_accuracy: of the kept epoch.
     validation_curve: (epochs, 2) loss and accuracy after each.
     seconds: of a processor that training took, with no measuring of training images.
     """
@@ -53,7 +53,7 @@ class Training:
         return self.arm, self.seed
 
     def is_like(self, other: "Training") -> bool:
-        """Whether both have the same figures, as far as they are kept."""
+        """Whether both have the same figures, among those that are kept."""
         same = all(getattr(self, name) == getattr(other, name) for name in ("arm", "seed", "training_seed", "fold"))
         return (
             same

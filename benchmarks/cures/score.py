@@ -1,6 +1,6 @@
 """How much of what could be gained studies gain, how often they are wrong, and what they cost; as Markdown tables.
 
-Every interval is over conditions: studies of one condition resemble each other, so whole conditions are drawn anew.
+Every interval is over conditions: studies of one condition resemble each other, so whole conditions are resampled.
 """
 
 from collections import Counter
@@ -47,23 +47,23 @@ class Scored:
         return any(gap.closable for gap in self.gaps.values())
 
     def shares(self, method: str, measure: Measure) -> list[float]:
-        """Of the closable gap, what each choice closes."""
+        """The share of the closable gap that each choice closes."""
         truth = truth_of(self.condition)
         return [truth.benefit(choice, measure) / self.gaps[measure].size for choice in self.choices[method]]
 
     def is_wrong(self, method: str) -> list[bool]:
-        """Of each choice, whether it is a remedy that is wrong."""
+        """Whether each choice is a wrong remedy."""
         truth = truth_of(self.condition)
         return [choice is not None and truth.is_wrong(choice) for choice in self.choices[method]]
 
     def costs(self) -> list[float]:
-        """Of each study, the share of the whole grid's trainings that it took."""
+        """The share of the whole grid's trainings that each study took."""
         whole = len(SEEDS) * (1 + len(replay.remedies(self.condition)))
         return [one.trainings / whole for one in self.studies]
 
 
 def scored(condition: Condition, count: int = STUDIES) -> Scored:
-    """So many studies of a condition, and what people do today with the same trainings."""
+    """Studies of a condition, and what people do today with the same trainings."""
     seeds = orders(condition, count)
     studies = [study(condition, order) for order in seeds]
     arms = 1 + len(replay.remedies(condition))
@@ -111,7 +111,7 @@ def row_of(one: Scored) -> str:
 
 
 def methods(found: Sequence[Scored]) -> Iterator[str]:
-    """Studies beside what people do today: first where a remedy is surely better, then everywhere."""
+    """Studies compared with what people do today: first where a remedy is surely better, then everywhere."""
     closable = {measure: [one for one in found if one.gaps[measure].closable] for measure in MEASURES}
     counts = " · ".join(f"{len(closable[measure])} conditions" for measure in MEASURES)
     yield f"| chosen by | median closed of the gap: loss · accuracy ({counts}) | on average a study closes more by |"

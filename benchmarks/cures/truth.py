@@ -78,13 +78,13 @@ class Truth:
         return not better or any(self.bounds(remedy, measure)[1] < 0 for measure in MEASURES)
 
     def is_like_base(self, remedy: str) -> bool:
-        """Whether it cannot be told from the base in either measure."""
+        """Whether it cannot be distinguished from the base in either measure."""
         return all(low <= 0 <= high for low, high in (self.bounds(remedy, measure) for measure in MEASURES))
 
 
 @cache
 def truth_of(condition: Condition) -> Truth:
-    """Of all recorded remedies."""
+    """The truth about all recorded remedies."""
     grid = replay.grid(condition)
 
     def table(arm: str, measure: Measure) -> Blocks:

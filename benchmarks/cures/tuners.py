@@ -1,9 +1,9 @@
-"""Tuners beside studies, on recorded trainings and at the same cost: `python -m benchmarks.cures.tuners COMMAND`.
+"""Tuners compared with studies, on recorded trainings at the same cost: `python -m benchmarks.cures.tuners COMMAND`.
 
 run [sealed]     let them choose on every condition that is not sealed, or on those that are; kept in tuners.json
-table [sealed]   how good their choices are, beside studies
+table [sealed]   how good their choices are, compared with studies
 
-`run` needs Optuna and KerasTuner, which Heldout does not. Install them beside it, in an environment of their own:
+`run` needs Optuna and KerasTuner, which Heldout does not. Install them in a separate environment:
 pip install optuna==5.0.0 keras-tuner==1.4.8
 """
 
@@ -68,7 +68,7 @@ def run(conditions: list[Condition]) -> None:
 
 
 def choices(condition: Condition, budgets: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """How often each tuner chooses which arm, with as many trainings as each of so many studies took."""
+    """How often each tuner chooses which arm, with as many trainings as each of the studies took."""
     from benchmarks.cures import tuning
 
     searches = [*enumerate(zip(orders(condition, len(budgets)), budgets, strict=True))]

@@ -1,7 +1,7 @@
 """What Optuna and KerasTuner choose when their trials are looked up among the recorded trainings.
 
-Both are the packages themselves with their default settings; only the trainings are not made anew. Needs both of
-them, which are no dependencies of Heldout: `benchmarks.cures.tuners` says what to install.
+Both are the packages themselves with their default settings; only the trainings are looked up. Both packages must be
+installed; they are not dependencies of Heldout: `benchmarks.cures.tuners` says what to install.
 """
 
 import random
@@ -78,7 +78,7 @@ def optuna_choice(condition: Condition, seeds: Sequence[int], measure: Measure, 
 def hyperband_choice(condition: Condition, measure: Measure, budget: int, draw: int) -> Choice:
     """The arm of the best trial of KerasTuner's Hyperband.
 
-    The seed of training is a second parameter: with the remedy alone, there are fewer different trials than the first
+    The seed of training is a second parameter. With the remedy alone, there are fewer different trials than the first
     bracket wants, and Hyperband ends after one or two epochs of each.
 
     Args:
@@ -108,7 +108,7 @@ class _BudgetSpent(keras_tuner.errors.FatalError):
 
 
 class _Replayed(keras_tuner.Hyperband):
-    """Hyperband on recorded curves. A trial that goes on from an earlier one has only the epochs that follow."""
+    """Hyperband on recorded curves. A trial that continues an earlier one has only the epochs that follow."""
 
     def __init__(self, condition: Condition, budget: int, measure: Measure, **settings: object) -> None:
         super().__init__(objective=OBJECTIVES[measure], max_epochs=condition.epochs, **settings)

@@ -3,7 +3,7 @@
 generate [SECONDS]              train the conditions of the collection that have no record yet
 score DRAW… | guard DRAW…       tables of verdicts, and of the live guard
 false-alarms                    how often flat curves are taken for overfitting
-calibrate                       fit the confidence anew, on all draws but the last, which is sealed
+calibrate                       fit the confidence again, on all draws but the last, which is sealed
 confidence DRAW…                how true the confidence is
 """
 

@@ -24,13 +24,13 @@ from heldout.diagnosis.logistic import Fit, Weight
 from heldout.stored.audit import AuditFinding
 
 FITTED = Path(heldout.diagnosis.__file__).with_name("confidence_fit.py")
-FEWEST = 20  # verdicts of a code; of fewer no probability is told
-FEWEST_WRONG = 4  # for figures to be chosen; of fewer one probability is told of all
+FEWEST = 20  # verdicts of a code; with fewer there is no probability
+FEWEST_WRONG = 4  # for figures to be chosen; with fewer, all have one probability
 MOST_FIGURES = 2
 FOLDS = 4
 STRENGTH = 1.0  # of the penalty on slopes, as scikit-learn has it, of standardised figures
 SHOWN_BY_CURVES = ("diverged", "memorised_noise", "loss_rises", "not_converged", "underfitting", "too_little_data")
-# No verdict, but what is implied where neither overfitting nor overconfidence is said.
+# Not a verdict, but implied if neither overfitting nor overconfidence is found.
 NO_RISE = "loss_does_not_rise"
 # `overfitting` says that a loss rises, and not that accuracy surely fell; `overconfidence` does say that accuracy held.
 CLAIM_OF = {"overfitting": "loss_rises"}

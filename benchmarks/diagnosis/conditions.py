@@ -17,9 +17,9 @@ TESTS = ("blurred", "inverted", "rescaled", "renamed", "leaked", "few")
 
 @dataclass(frozen=True)
 class Condition:
-    """One training. `regime` says what it was drawn for; it is no label: those come from `truth.py`.
+    """One training. `regime` says what it was drawn for; it is not a label: those come from `truth.py`.
 
-    images: of the training split that are used. wrong: share of the training labels that are drawn anew from the other
+    images: of the training split that are used. wrong: share of the training labels that are redrawn from the other
     classes; wrong_everywhere: of validation, test and referee too. rare: one class keeps a fiftieth of its training
     images. conflicts: training images that occur a second time under another label, as a share. draw: its number in
     `DRAWS`.

@@ -23,9 +23,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Verdict:
-    """is_right: None where that is not known.
+    """is_right: None if unknown.
 
-    of_overfitting: whether a loss is said to rise, and whether it does. confidence_of_overfitting: that this is right.
+    of_overfitting: whether the diagnosis finds a rising loss, and whether it rises. confidence_of_overfitting: that
+    this is right.
     """
 
     code: str
@@ -108,7 +109,7 @@ def _sure(chances: Floats, right: Floats) -> str:
 
 
 def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Overfitting and overconfidence; where neither is said, the last row has the probability that no loss rises."""
+    """Overfitting and overconfidence; if neither is found, the last row has the probability that no loss rises."""
     known: list[tuple[Verdict, bool]] = [
         (verdict, truth) for verdict in verdicts if (truth := verdict.of_overfitting[1]) is not None
     ]
@@ -119,7 +120,7 @@ def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for name, of_part in (
         ("all", known),
         (f"confidence of the verdict {SURE_OF_OVERFITTING} or more", by_verdict),
-        (f"confidence of what is said about overfitting {SURE_OF_OVERFITTING} or more", by_answer),
+        (f"confidence about overfitting of {SURE_OF_OVERFITTING} or more", by_answer),
     ):
         pairs: Pairs = [(one.of_overfitting[0], truth) for one, truth in of_part]
         yield f"| {name} | {len(pairs)} ({100 * len(pairs) / len(known):.0f}%) | {cells(pairs)} |"

@@ -68,9 +68,9 @@ def _from_the_line(guarded: Outcome, patient: Sequence[Outcome]) -> str:
     drawn = [_excess(spent[:, rows].mean(axis=1), lost[:, rows].mean(axis=1)) for rows in draws_of(lost.shape[1])]
     low, high = bounds(np.asarray(drawn))
     return (
-        "Beside the line through the patiences, at its share of epochs, the guard loses "
+        "Compared with the line through the patiences, at its share of epochs, the guard loses "
         f"{100 * mean:+.2f} points in the mean ({100 * low:+.2f} to {100 * high:+.2f}, 95%) and {100 * worst:+.2f} "
-        "where the worst tenth begins."
+        "at the worst tenth."
     )
 
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 
-Pairs = Sequence[tuple[bool, bool]]  # what was said and what is true
+Pairs = Sequence[tuple[bool, bool]]  # verdicts and the truth
 
 
 def f1(pairs: Pairs) -> float:
-    """1 where there was nothing to find and nothing was said."""
+    """1 if there was nothing to find and nothing was found."""
     right = sum(said and true for said, true in pairs)
     wrong = sum(said != true for said, true in pairs)
     return 2 * right / (2 * right + wrong) if right + wrong else 1.0

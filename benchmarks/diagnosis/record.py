@@ -24,7 +24,8 @@ CLASSES = tuple(str(label) for label in range(10))
 class Record:
     """history: one value an epoch, null where it was not finite. kept: `metrics.final` and confusion matrices of the
     last weights, null if the training failed. audit: findings. untrained_loss: of the training images before the first
-    step. referee: what `trained.py` has measured on images that nobody else sees. gap: what the worker has measured for
+    step. referee: what `trained.py` has measured on images that are used nowhere else. gap: what the worker has
+    measured for
     the terms of the gap, null in draws 1 to 7, which are older.
     """
 

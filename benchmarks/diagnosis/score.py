@@ -1,4 +1,7 @@
-"""How well the diagnosis names what is true of the trainings of some draws, beside simple rules; as Markdown tables."""
+"""How well the diagnosis finds the truth about trainings of some draws, compared with simple rules.
+
+as Markdown tables.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
@@ -17,7 +20,7 @@ FEWEST = 3  # true cases of a code for it to count in the mean
 
 
 def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
-    """Of the records of `draws`; the simple rules' thresholds come from the earlier ones, if there are any."""
+    """Score the records of `draws`; the simple rules' thresholds come from earlier draws, if there are any."""
     known = truths(records)
     chosen = [record for record in records if record.drawn.draw in draws]
     earlier = [record for record in records if record.drawn.draw < min(draws)]
@@ -51,7 +54,7 @@ def codes_of(diagnosis: Diagnosis) -> set[str]:
 
 
 def pairs_of(said: Mapping[str, set[str]], known: Mapping[str, Truth], code: str) -> Pairs:
-    """Of all trainings in which it is known whether `code` is true."""
+    """Count all trainings in which it is known whether `code` is true."""
     truth = {key: known[key][code] for key in said}
     return [(code in said[key], true) for key, true in truth.items() if true is not None]
 
@@ -86,7 +89,7 @@ def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
     yield ""
     yield (
         f"The one verdict is true in {told.count(True)} trainings and false in {told.count(False)}; in the others that "
-        "is open, or nothing could be told."
+        "is open, or nothing could be found."
     )
 
 
@@ -113,7 +116,7 @@ def _rules(
 
 
 def _other_verdicts_of_rivals(records: Sequence[Record], known: Mapping[str, Truth]) -> Iterator[str]:
-    """Of the faults besides overfitting for which other programs have a name."""
+    """Score the faults besides overfitting for which other programs have a name."""
     ours = {record.drawn.key: predicted_codes(record) for record in records}
     yield "| program | verdict | precision | recall | F1 (95% interval) | the diagnosis leads by |"
     yield "|---|---|---|---|---|---|"
@@ -158,9 +161,9 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
     if ends:
         shares = [f"{100 * np.mean(np.asarray(found) <= 1):.0f}%" for found in (at_onset, at_best, at_next)]
         yield (
-            f"Of {len(ends)} overfit trainings the referee's loss is within one standard error of its lowest at the "
-            f"onset in {shares[0]}, at the given best epoch in {shares[1]}, and in the epoch right after that in "
-            f"{shares[2]}. At the end it is {100 * np.median(ends):.0f}% above its lowest in the median."
+            f"In {len(ends)} overfit trainings the referee's loss is within one standard error of its lowest at the onset "
+            f"in {shares[0]}, at the given best epoch in {shares[1]}, and one later in {shares[2]}. At the end, its "
+            f"median is {100 * np.median(ends):.0f}% above its lowest."
         )
 
 
@@ -173,7 +176,7 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
             found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("loss_rises" in predicted_codes(record))
     large, small = found[True], found[False]
     return (
-        f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f}% or more above its lowest, "
+        f"Among the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f}% or more above its lowest, "
         f"{sum(large)} of {len(large)} are found; of the others {sum(small)} of {len(small)}."
     )
 
@@ -185,4 +188,4 @@ def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:
     for code in ("leakage", "split_shift", "label_order_mismatch", "class_imbalance"):
         pairs = pairs_of(said, known, code)
         told.append(f"`{code}` {f1(pairs):.2f} (recall {recall(pairs):.2f})")
-    return f"By the counts of the splits alone, without an audit, F1 is: {', '.join(told)}."
+    return f"Without an audit, from the counts of the splits, F1 is: {', '.join(told)}."

@@ -54,7 +54,8 @@ def planted_set(condition: Condition) -> PlantedSet:
     if condition.wrong:
         places = splits["train"] if not condition.wrong_everywhere else np.concatenate(list(splits.values()))
         wrong = places[draw.random(len(places)) < condition.wrong]
-        # A label drawn anew is another one; where all are, they are drawn from all classes, so that nothing is left.
+        # A redrawn label is a different one. If all are redrawn, they come from all classes, so that no information is
+        # left.
         moved = draw.integers(0 if condition.wrong == 1 else 1, 10, len(wrong))
         labels[wrong] = moved if condition.wrong == 1 else (labels[wrong] + moved) % 10
     test = splits["test"]

@@ -75,7 +75,7 @@ class Watched:
 def train(condition: Condition) -> Record:
     """Train under `condition`, and for half as many epochs again, which only the referee sees.
 
-    With a schedule that ends at a rate of zero the longer training is another one, from the start.
+    With a schedule that ends at a rate of zero, the longer training differs from the start.
     """
     keras.backend.clear_session()
     planted = planted_set(condition)
@@ -199,7 +199,7 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
 
 
 def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int) -> dict[str, Any] | None:
-    """What the worker measures of a training of so many epochs, whose last weights are kept. The network has them then.
+    """What the worker measures for a training of this many epochs, whose last weights are kept and are in the network.
 
     Args:
         relations: which images are copies.
@@ -215,7 +215,7 @@ def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int)
 
 
 def has_turned(losses: list[NDArray[np.float32]]) -> bool:
-    """Whether the referee's loss is so far above its lowest that nobody asks whether training was long enough."""
+    """Whether the referee's loss is so far above its lowest that training was certainly long enough."""
     best = int(np.argmin([loss.mean() for loss in losses]))
     excess, error = compared_means(losses[-1], losses[best])
     return excess > 4 * error and excess > 0.1 * float(losses[best].mean())
@@ -241,15 +241,15 @@ def _referee(seen: Watched, epochs: int) -> dict[str, Any]:
         "count": len(losses[0]),
         "loss": mean,
         "accuracy": [float(right.mean()) for right in seen.right],
-        # Of each epoch's loss less the lowest one, over the same images.
+        # Standard error of each epoch's loss less the lowest one, over the same images.
         "error": [compared_means(loss, losses[best])[1] for loss in losses],
         "level_excess": compared_means(last, lowest),
-        # Of the lowest loss itself.
+        # Standard error of the lowest loss itself.
         "lowest_error": float(losses[best].std(ddof=1) / len(losses[best]) ** 0.5),
         "recalls": seen.recalls,
     }
     if len(seen.right) >= epochs:
-        # From the epoch of the lowest loss to the history's last one, over the same images.
+        # Change from the epoch of the lowest loss to the history's last one, over the same images.
         found["accuracy_change"] = compared_means(seen.right[epochs - 1], seen.right[best])
     if len(losses) > epochs:
         found["gained"] = compared_means(last, np.mean(losses[epochs:][-LEVEL:], axis=0))

@@ -14,8 +14,8 @@ from benchmarks.diagnosis.record import Record
 from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
 
 Z = 1.96
-# The referee's loss ends above its lowest by this share of it: below the first it does not rise, from the second on it
-# does, and between them that is a trifle, and apart.
+# The share by which the referee's loss ends above its lowest. Below the first it does not rise, from the second on it
+# does, and cases between them are counted separately.
 TRIFLE, RISE = 0.02, 0.04
 # Points of accuracy that the referee's answers lose from the lowest loss to the end: by the first it has held, from the
 # second on it has fallen.
@@ -25,20 +25,20 @@ HELD, FELL = 0.005, 0.01
 FAR, NEAR = 0.10, 0.05
 # The same, as a bound of the interval, where the gap was measured: then all that is sure has a cause.
 SURE_GAP = 0.03
-# Half as many epochs again lower the referee's loss by so much of it, or of the way so far, for it to be worth while.
+# Half as many epochs again are worth while if they lower the referee's loss by this share of it, or of its fall so far.
 MORE, LITTLE = 0.10, 0.05
 NOTHING = 0.01  # a way that is less than this share of the loss is none
 # Points of accuracy on images never seen by which another network, on no better data, beats this one on its own.
 BEATEN, EQUAL = 0.10, 0.03
 SETTLING = 10  # epochs before which no network is called unable
 RAN_AWAY, STAYED = 1.10, 1.02  # the training loss, in units of the untrained network's
-SHOWN = 0.02  # points by which `fit` shows training below what nobody trained on
+SHOWN = 0.02  # points by which `fit` shows training accuracy below that of unseen images
 LOST, KNOWN = 0.25, 0.6  # recall of a class; median recall of all
 WIDE, NARROW = 0.045, 0.035  # half of the interval of the test accuracy
 NOISY = 0.15
 LEARNED = 0.5  # accuracy on the referee's images below which nothing can be seen of wrong labels
 
-# What the course of the referee's figures tells. `loss_rises` is no code: it is overfitting or overconfidence.
+# What the referee's curves show. `loss_rises` is not a code: it is overfitting or overconfidence.
 OF_CURVES = ("loss_rises", "overfitting", "overconfidence", "not_converged")
 
 Truth = Mapping[str, bool | None]
@@ -55,7 +55,7 @@ class Best:
 
 
 def truths(records: Iterable[Record]) -> dict[str, Truth]:
-    """Of each record by its key; underfitting is told by comparison with the others."""
+    """The truth of each record by its key; underfitting is found by comparison with the others."""
     records = list(records)
     known = [
         Best(record.drawn.dataset, record.drawn.images, record.drawn.wrong, max(record.referee["accuracy"]))
@@ -82,7 +82,7 @@ def truth_of(record: Record, known: Iterable[Best]) -> Truth:
     found["test_too_small"] = _too_small(record)
     found["too_little_data"] = _too_little(record, found)
     if condition.wrong == 1:
-        # Learning noise by heart has a verdict of its own; what else may be said of it is of no account.
+        # Memorized noise has its own verdict; other verdicts about it do not count.
         found |= dict.fromkeys((*OF_CURVES, "underfitting", "collapsed_class", "label_noise", "too_little_data"))
     if found["diverged"] is not False:
         found |= dict.fromkeys((*OF_CURVES, "underfitting", "collapsed_class", "metric_artefact", "too_little_data"))
@@ -150,7 +150,7 @@ def _not_converged(record: Record) -> bool | None:
         return False
     low, high = _gain(record)
     if low > MORE:
-        # Of a schedule that has ended at a rate of zero no curve shows that a longer one would have done better.
+        # After a schedule that has ended at a rate of zero, no curve shows that a longer one would have done better.
         return None if record.drawn.schedule == "cosine" else True
     return False if high < LITTLE else None
 
@@ -179,7 +179,7 @@ def _underfitting(record: Record, found: Truth, known: Iterable[Best]) -> bool |
         return None
     train = record.kept["final"]["train"]
     low, high = compute_wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
-    # Of labels that are wrong nobody is to answer more than chance has it.
+    # With wrong labels, no network should be right more often than chance.
     reachable = max(same) * (1 - condition.wrong)
     if low > reachable - EQUAL:
         return False
@@ -207,7 +207,7 @@ def _memorised(record: Record) -> bool | None:
 
 
 def _artefact(record: Record) -> bool | None:
-    """`fit` shows training below what nobody trained on; measured on the same weights it is not."""
+    """`fit` shows training accuracy below that of unseen images; measured with the same weights it is not."""
     assert record.kept is not None
     train = record.kept["final"]["train"]
     count, referee = train["count"], record.referee["count"]
@@ -221,7 +221,7 @@ def _artefact(record: Record) -> bool | None:
 
 
 def _collapsed(record: Record) -> bool | None:
-    """Of the referee's images of some class hardly one is answered rightly; of most classes most are."""
+    """Hardly any of the referee's images of some class are right; of most classes most are."""
     recalls = record.referee["recalls"]
     each = record.referee["count"] // len(recalls)
     bounds = [compute_wilson_interval(round(recall * each), each) for recall in recalls]
@@ -232,7 +232,7 @@ def _collapsed(record: Record) -> bool | None:
 
 
 def _too_small(record: Record) -> bool | None:
-    """By the accuracy that the referee has measured; of a test of another kind nobody knows the accuracy."""
+    """Derived from the accuracy that the referee has measured; for a test of another kind it is unknown."""
     assert record.kept is not None
     if record.drawn.test not in {"plain", "few", "leaked"}:
         return None

@@ -72,7 +72,7 @@ def true_difference(world: World, arm: str, measure: str) -> float:
 
 
 def coverage(setting: Setting, studies: int) -> dict[str, Coverage]:
-    """Of each measure. Every setting draws anew, so that luck of one is not that of another."""
+    """The coverage of each measure. Every setting draws again, so that chance in one does not affect another."""
     world = world_of(setting)
     seed = 10_000 * hash_of(setting)
     remedies = world.arms[1:]

@@ -80,7 +80,7 @@ def hash_of(part: object) -> int:
 
 
 def normal_quantile(share: float) -> float:
-    """Of the standard normal distribution."""
+    """The quantile of the standard normal distribution."""
     return NormalDist().inv_cdf(share)
 
 

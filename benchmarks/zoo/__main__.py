@@ -5,13 +5,13 @@ build [SET…]   build all sets, or these, with a contact sheet each, and compar
 build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
-suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
+suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
 train [--sets open|drawn|sealed] [--minutes N]   train what the collection lacks; results are not printed
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
 calibrate      fit how often a verdict is right on the open sets, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
-copies [SET…]  measure how well copies and look-alikes are told apart, on all open sets or these (--unseal: sealed too)
+copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
 """
 
 import sys

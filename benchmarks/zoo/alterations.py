@@ -62,7 +62,7 @@ def brighter(images: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
 
 
 def blurred(images: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-    """By a standard deviation in 28ths of a side."""
+    """Blur by a standard deviation in 28ths of a side."""
     radius = strength * images.shape[1] / 28
     return np.stack([to_pixels(to_picture(image).filter(ImageFilter.GaussianBlur(radius)), image) for image in images])
 

@@ -40,7 +40,7 @@ def audited(record: ZooRecord, cut: Cut | None = None) -> ZooRecord:
     if record.gap is not None:
         counted = copies_counted(record, images, relations)
         if record.gap["pixels"] or record.gap["labels"]:
-            del counted["test_copies"]  # what was undone in the images that were no copies then
+            del counted["test_copies"]  # changes undone in the images that were not copies then
         found = replace(found, gap=record.gap | counted)
     return found.rounded()
 

@@ -101,7 +101,7 @@ def fit(cases: Sequence[Case]) -> dict[str, Fit]:
 
 
 def _odds(code: str, counts: Mapping[str, Sequence[bool]]) -> float:
-    """Log odds of a code, shrunk towards those of all codes, half of which give way to the older collections."""
+    """Log odds of a code, shrunk towards those of all codes, half of which are replaced by the older collections."""
     every = [right for of_code in counts.values() for right in of_code]
     rate = sum(every) / len(every)
     older = FITS_OF_JOBS.get(code)

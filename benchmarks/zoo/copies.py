@@ -33,10 +33,10 @@ LEVEL = 2  # half of the test images
 class Row:
     """What was measured on one set.
 
-    false_before, false: images that a conflict names in the clean set, with all images that look alike taken for one
-        picture, and as it is; leaks: images that were named as copies in another split.
+    false_before, false: images that a conflict names in the clean set, with all look-alikes taken for one picture, and
+    as it is. leaks: images that were named as copies in another split.
     found: for each kind the shares of true copies that are found, with their own labels, and with others' before and
-        now; None where none could be planted.
+    now; None if none could be planted.
     """
 
     name: str
@@ -103,7 +103,7 @@ def recall_of(clean: Cut, kind: str) -> tuple[float, float, float] | None:
 
 
 def as_before(copies: Copies) -> Copies:
-    """With images that look alike taken for copies, as they were before they were told apart."""
+    """With images that look alike taken for copies, as before they were distinguished."""
     return replace(copies, near=np.concatenate([copies.near, copies.look_alikes]))
 
 

@@ -33,7 +33,7 @@ def cut_of(built: sets.Built, folds: Sequence[int], seed: int = 0) -> Cut:
 class Change:
     """What one fault changed.
 
-    field: what differs: images (pixels), labels, both (an image was replaced by another one), or splits (images left
+    field: what differs: images (pixels), labels, both (an image was replaced by another), or splits (images left
         the split, or changed places).
     rows: positions of the images that differ, or that left their split; share: of their split, before.
     sources: for copies, the position of the image that each of the rows is a copy of.

@@ -27,7 +27,7 @@ def draw(manifest: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of the sets of the first lot that were sealed.
 
     Sets that resemble each other in channels, expected difficulty and number of images are paired, and the lot takes
-    one of each pair. It is seeded by the names alone, so whoever knows the sets can draw it again.
+    one of each pair. It is seeded by the names alone, so anyone who knows the sets can draw it again.
     """
     names = sorted(name for name, entry in manifest.items() if not entry["tuned_on"] and entry["lot"] == 1)
     seed = int.from_bytes(hashlib.sha256("\n".join(names).encode()).digest()[:8])

@@ -2,7 +2,7 @@
 
 A fault is one entry of `FAULTS`. It is a pure function of the data, a generator of random numbers and a strength. It
 draws a number for each image of the set, whatever the splits are, so that a fault hits the same images with and without
-another one. What training and figures would be without a fault is `Planted.without(name)`.
+another. What training and figures would be without a fault is `Planted.without(name)`.
 """
 
 import zlib
@@ -72,7 +72,7 @@ def plant(cut: Cut, faults: Sequence[tuple[str, int]], seed: int) -> Planted:
 
 
 def few(split: str, minimum: int) -> Planter:
-    """Keep a part of a split (strength below 1) or so many of its images, at least the minimum."""
+    """Keep a part of a split (strength below 1) or this many of its images, at least the minimum."""
 
     def planted(cut: Cut, rng: np.random.Generator, strength: float) -> tuple[Cut, list[Change]]:
         rows = cut.splits[split]
@@ -211,7 +211,7 @@ def reordered(kind: str, split: str) -> Planter:
 def copies(
     kind: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], source: str, target: str, other_label: bool
 ) -> Planter:
-    """Replace a share of a split's images by copies of another split's, with their labels or with another one's.
+    """Replace a share of a split's images by copies of another split's, with their labels or with others.
 
     In one split, an image is either a copy or what copies are made of.
     """

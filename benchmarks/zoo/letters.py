@@ -15,11 +15,11 @@ from benchmarks.zoo.sets import Sample, ZooSet, thin
 HEIGHT = 64  # pixels, of the letters before they are made small
 COPIED = 0.045  # mean difference of two fonts' letters, of full ink, below which one is copied from the other
 UNKNOWN = "\U0010fffe"  # no font has it
-FOUNDRIES = {"gfs", "bpg"}  # first words of names that say nothing of the family
+FOUNDRIES = {"gfs", "bpg"}  # first words of names that do not identify the family
 
 
 def fonts_of(packages: Sequence[Package], per_family: int, subset: str = "latin") -> list[tuple[str, Path]]:
-    """Family and file of each face that Pillow can read, at most so many of a family.
+    """Family and file of each face that Pillow can read, at most this many of a family.
 
     A family is what shares the first word of its name ("DejaVu Sans", "DejaVu Serif"): coarse, so that close relatives
     never lie in two splits.

@@ -19,7 +19,7 @@ from typing import Literal
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """A package at one exact version. Nothing of it is installed; it is unpacked in the cache folder."""
+    """A package at one exact version. It is not installed, only unpacked in the cache folder."""
 
     registry: Literal["apt", "npm", "pip"]
     name: str

@@ -138,7 +138,7 @@ def _stamps(depth: int, side: int) -> Callable[[np.random.Generator], list[Sampl
             try:
                 picture = draw_svg(file.read_text("utf-8"), 256) if file.suffix == ".svg" else read_picture(file)
             except ValueError:
-                continue  # a few drawings say nothing of their size
+                continue  # a few drawings do not state their size
             for _ in range(2 if depth else 1):
                 pixels = vary_picture(picture, side, Variety(turn=5, size=0.9, noise=3), rng)
                 yield pixels, place[depth], f"{place[depth]} {_stem(file.name)}"

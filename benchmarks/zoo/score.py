@@ -1,6 +1,6 @@
 """How often the diagnosis names what to fix first on the zoo, and how right its points are; as Markdown.
 
-Intervals resample whole sets: what holds on one set says little about another one.
+Intervals resample whole sets: what holds on one set says little about another.
 """
 
 from collections import Counter, defaultdict
@@ -47,7 +47,7 @@ class Judged:
 
     @property
     def said(self) -> list[str]:
-        """The codes of the causes in the diagnosis' order; the verdict alone where nothing matters."""
+        """The codes of the causes in the diagnosis' order; only the verdict if nothing matters."""
         return [cause.code for cause in self.diagnosis.causes] or [self.diagnosis.verdict]
 
     @property

@@ -27,7 +27,7 @@ class Built:
 
     images: (count, side, side, 1 or 3) uint8. labels: (count,) int32. groups: (count,) int32, the numbers of what must
         not be torn apart (one font, one drawing, one region of a photograph).
-    dropped: images left out because another one has the same pixels; of two with different labels, both are.
+    dropped: images left out because another has the same pixels; of two with different labels, both are.
     """
 
     images: NDArray[np.uint8]
@@ -140,7 +140,7 @@ def split(built: Built, folds: Sequence[int], seed: int = 0) -> dict[str, NDArra
 
 
 def thin(samples: Iterable[Sample], per_class: int, rng: np.random.Generator, ratio: float = 1) -> list[Sample]:
-    """At most so many samples a class, drawn at random; with a ratio, the last class has only that part of the first's.
+    """Draw at most this many samples per class; with a ratio, the last class has only that part of the first's.
 
     The classes between get geometrically fewer, in an order drawn at random. Classes with fewer samples than LEAST are
     left out.

@@ -1,4 +1,4 @@
-"""What the search for wrong labels says of the zoo's sets, clean and with planted wrong labels, beside the truth.
+"""The search for wrong labels on the zoo's sets, clean and with planted wrong labels, compared with the truth.
 
 What the networks said is kept in the cache folder: a change of how it is judged shows in the table without training.
 """

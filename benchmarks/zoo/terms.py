@@ -1,4 +1,4 @@
-"""The terms of a diagnosed gap beside what interventions show to be true of them."""
+"""The terms of a diagnosed gap, compared with the truth by interventions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ OF_MEASURING = ("label_order", "pixel_values", "copies_in_test", "copies_in_vali
 
 @dataclass(frozen=True)
 class Compared:
-    """A term beside the truth; measured and interval are 0 and null where the diagnosis has no such term.
+    """A term and the truth; measured and interval are 0 and null where the diagnosis has no such term.
 
     planted: whether a fault was planted that it measures. true, error: its true accuracy and the standard error of it.
     """

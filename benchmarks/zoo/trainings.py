@@ -78,7 +78,7 @@ class Training:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Training":
-        """From what `asdict` gave and JSON kept."""
+        """Rebuild from `asdict` and JSON."""
         return cls(**{**fields, "faults": tuple((name, level) for name, level in fields["faults"])})
 
 

@@ -125,7 +125,7 @@ def _of_figures(truth: Mapping[str, Any]) -> Iterator[Cause]:
         if codes:
             points, error = points_of(truth, figure)
             cause = _cause(figure["fault"], FIGURES, codes, abs(points), error)
-            # Nobody trained on validation, so that its copies in test move the figure by chance alone.
+            # No network trained on validation, so that its copies in test move the figure by chance alone.
             by_chance = figure["fault"].endswith("validation_test") and not figure["fault"].startswith("conflicting_")
             yield _with(cause, None if by_chance and cause.matters else cause.matters)
 
@@ -133,8 +133,8 @@ def _of_figures(truth: Mapping[str, Any]) -> Iterator[Cause]:
 def points_of(truth: Mapping[str, Any], figure: Mapping[str, Any]) -> tuple[float, float]:
     """What a fault does to its split's accuracy, with its standard error.
 
-    By the very images of the split. Copies replace images at random, so that with a referee they count by their share,
-    times how much better all images that can be copied are answered than the split's own.
+    It is measured on the split's own images. Copies replace images at random. So with a referee they count by their
+    share, times how much better all images that can be copied are answered than the split's own.
     """
     if figure["true"] is None or not (is_copy(figure["fault"]) or figure["served"] is None):
         points, error = figure["served"]["accuracy"]

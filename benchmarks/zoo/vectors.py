@@ -16,7 +16,7 @@ from benchmarks.zoo.sets import Sample, ZooSet, thin
 Make = Callable[[np.random.Generator], Iterator[Sample] | list[Sample]]
 EMOJI = ("noto", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
 FLAGS = ("flag", "cif", "flagpack", "circle-flags")
-# Without collections that are largely copied from another one here, as feather is in lucide.
+# Without collections that are largely copied from another collection here, as feather is in lucide.
 _ICONS = """
     lucide carbon ph material-symbols heroicons ri tabler fluent solar bi mingcute teenyicons octicon uil bx ion
     ant-design iconoir icon-park-outline clarity basil cil eva ep codicon ci akar-icons gridicons flowbite

@@ -31,7 +31,7 @@ NETWORK = NetworkSpec.model_validate(
 )
 PEAK_RATE = 2e-3
 # Batches are shifted by up to this share of the images' sides: networks that see each image at several positions learn
-# much more from few images (docs/explanation/suspects.md).
+# much more from few images (docs/measurements/suspects.md).
 MAX_SHIFT = 1 / 12
 
 
