@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from models import logs
 from tests.order import longest_first
 
-# In a run's temporary directory: what libraries would write into the home of whoever runs the tests.
+# In a run's temporary directory: files that libraries would write into the home of the person who runs the tests.
 CONFIG_FOLDER = "config"
 
 pytest_plugins = ["tests.servers_fixtures"]
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _use_own_temporary_directory() -> None:
-    """Give this run a temporary directory, so that what a test leaves there can be told from what others leave."""
+    """Give this run a temporary directory, so that a test's leftovers can be distinguished from others."""
     usual = tempfile.gettempdir()
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)  # `tmp_path` stays where pytest keeps it for three runs
     own = tempfile.mkdtemp(prefix="ho-", dir=usual)
@@ -63,7 +63,7 @@ def _use_own_temporary_directory() -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = own
     # Keras and MLflow write files of settings where they find none.
     os.environ["KERAS_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{own}/{CONFIG_FOLDER}"
-    # After multiprocessing has removed its own folder (at priority -100), which is in there.
+    # After multiprocessing has removed its own folder (at priority -100), which is inside it.
     util.Finalize(None, shutil.rmtree, args=(own, True), exitpriority=-200)
 
 

@@ -50,9 +50,9 @@ ROUTES = {
 class Kind:
     """A kind of stored file.
 
-    key: where it is. routes: of `ROUTES`, those that answer with `lost` where it is missing and with `damaged` where it
-    is cut or flipped; `left_out` names those that answer without it, and say so.
-    jobs: in words, which jobs need it; they fail with `job_lost` or with `damaged`.
+    key: where it is. routes: those of `ROUTES` that answer with `lost` if it is missing and with `damaged` if it is cut
+    or flipped. `left_out` names those that answer without it, and say so. jobs: which jobs need it, in words; they fail
+    with `job_lost` or with `damaged`.
     """
 
     what: str

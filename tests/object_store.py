@@ -73,7 +73,7 @@ class S3Server:
             descriptor = listening.fileno()
             self._process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, self._host, str(self._port), str(descriptor)],
-                # Keys of whoever runs the tests must not reach it, nor what they set for Python.
+                # Keys and Python settings of the person who runs the tests must not reach it.
                 env={"PATH": os.defpath, "HOME": str(self._log.parent)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

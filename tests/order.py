@@ -9,12 +9,12 @@ from typing import Protocol, TypeVar
 WAITING = ("tests/e2e", "tests/faults")
 # Their files take long too: trainings.
 COMPUTING = ("tests/worker",)
-# So many files of other kinds after each that waits, which compute meanwhile.
+# This many files of other kinds after each that waits, which compute meanwhile.
 OTHERS = 3
 
 
 class Located(Protocol):
-    """A test, as far as its order goes."""
+    """A test, for ordering."""
 
     @property
     def path(self) -> Path: ...

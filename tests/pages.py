@@ -32,7 +32,7 @@ class Block:
 
     @property
     def script(self) -> str:
-        """What a shell is given: the commands of a `console` block, or the whole of another one."""
+        """What a shell is given: the commands of a `console` block, or the whole of another."""
         return "\n".join(command for command, _ in self.commands) if self.language == "console" else self.text
 
 

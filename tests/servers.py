@@ -110,7 +110,7 @@ class ChildServer(ABC):
         self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen server go on."""
+        """Let a frozen server continue."""
         self._send(signal.SIGCONT)
 
     @property
@@ -130,7 +130,7 @@ class ChildServer(ABC):
             return subprocess.Popen(
                 [*self._as_its_user(), *command],
                 cwd=self.folder,
-                # Nothing of ours: PGDATA, PGPORT and the like would change what the programs do.
+                # Without our variables: PGDATA, PGPORT and the like would change what the programs do.
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

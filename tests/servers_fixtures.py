@@ -21,21 +21,21 @@ TEMPLATE = "heldout_template"
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of this run, not durable. Whoever stops it starts it again."""
+    """A PostgreSQL server of this run, not durable. A test that stops it starts it again."""
     with PostgresServer(durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis-protocol server of this run, not durable. Whoever stops it starts it again."""
+    """A Redis-protocol server of this run, not durable. A test that stops it starts it again."""
     with RedisServer(durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """An S3-protocol server of this run. Whoever freezes it lets it go on; whoever stops it loses what it held."""
+    """An S3-protocol server of this run. A test that freezes it lets it continue; stopping it loses its content."""
     with S3Server(tmp_path_factory.mktemp("s3") / "server.log") as server:
         yield server
 
@@ -88,7 +88,7 @@ def postgres_template(postgres_admin: Engine) -> Iterator[str]:
 
 @contextmanager
 def empty_postgres(admin: Engine, name: str | None = None, template: str = "template1") -> Iterator[str]:
-    """A new database beside `admin`'s, dropped at the end; gives its URL."""
+    """A new database on `admin`'s server, dropped at the end; yields its URL."""
     name = name or f"heldout_test_{secrets.token_hex(6)}"
     with admin.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))

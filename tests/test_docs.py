@@ -67,7 +67,7 @@ def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> N
     # Written as `dataset.<status>` and `study.<status>`.
     named |= {f"dataset.{status.value}" for status in DatasetStatus} | {*WEBHOOK_EVENTS, PING}
     named |= {f"study.{status.value}" for status in StudyStatus if status is not StudyStatus.RUNNING}
-    # Evaluations are jobs, told of under their own name; nobody can pause one.
+    # Evaluations are jobs with events under their own name; they cannot be paused.
     of_evaluations = "queued started warning requeued cancelling cancelled succeeded failed"
     named |= {f"evaluation.{name}" for name in of_evaluations.split()}
     assert named - {"study.json", "model.keras"} == EVENT_TYPES.keys()
@@ -126,7 +126,7 @@ def test_the_bounds_of_a_spec_s_numbers_are_in_the_reference() -> None:
     table, found = _table("spec.md"), list(_bounds(JobSpec))
     assert len(found) > 20
     for name, least, most in found:
-        if most == 10**9:  # a bound that nobody meets
+        if most == 10**9:  # a limit that no one reaches
             continue
         said = table[name][1].replace("−", "-").replace("2³¹ - 1", str(MAX_SEED))
         assert f"{least:.10g}–{most:.10g}" in said or f"{least:.10g} to {most:.10g}" in said, (name, least, most)

@@ -161,9 +161,9 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
     if ends:
         shares = [f"{100 * np.mean(np.asarray(found) <= 1):.0f}%" for found in (at_onset, at_best, at_next)]
         yield (
-            f"In {len(ends)} overfit trainings the referee's loss is within one standard error of its lowest at the onset "
-            f"in {shares[0]}, at the given best epoch in {shares[1]}, and one later in {shares[2]}. At the end, its "
-            f"median is {100 * np.median(ends):.0f}% above its lowest."
+            f"The shares of {len(ends)} overfit trainings whose referee's loss is within one standard error of its "
+            f"lowest: at the onset {shares[0]}, at the given best epoch {shares[1]}, and one epoch later {shares[2]}. "
+            f"At the end, its median is {100 * np.median(ends):.0f}% above its lowest."
         )
 
 

@@ -127,7 +127,7 @@ def test_starts_are_foretold_within_a_factor_of_two():
 
 
 def _is_foretold_well(draw: Random) -> bool:
-    """Whether a job that comes into a service with work of several owners begins about when it was said to."""
+    """Whether a job submitted to a service with work of several owners starts about when it was estimated to."""
     slots, names = draw.randint(1, 4), [str(number) for number in range(draw.randint(2, 6))]
     service = Service(slots, {name: draw.choice([1.0, 2.0]) for name in names})
     for name in names:

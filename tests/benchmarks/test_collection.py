@@ -200,7 +200,7 @@ def test_every_remedy_is_another_job_that_the_service_would_accept(kept, diagnos
 
 
 def fault_of(spec: JobSpec, patch: dict[str, Any]) -> str | None:
-    """What the service would say against the job that a patch makes of another one; None if it would take it."""
+    """The service's refusal of a job that a patch makes from another; None if it would accept it."""
     side = SIDES[spec.dataset]
     try:
         changed = JobSpec.model_validate(merged(spec.model_dump(mode="json"), patch))

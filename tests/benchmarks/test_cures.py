@@ -20,8 +20,8 @@ from heldout.spec.merge_patch import merge
 GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
 PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "recorded-trainings.md"
-# Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
-# processors change them: losses of single images by 0.001 on average at most, no answer of a thousand.
+# Small images and few steps, whose figures are least sensitive to changes of first weights by a millionth, as on other
+# processors. Losses of single images change by at most 0.001 on average, and none of a thousand answers does.
 AGAIN = {"digits-8-small-600": ("base", "dropout"), "digits-8-wide-100": ("base",), "mnist5k-28-small-100": ("base",)}
 LOSS, ANSWERS = 0.005, 0.005
 # What was drawn to be sealed before any study was replayed. Two of the five were never recorded.

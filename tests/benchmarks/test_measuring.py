@@ -1,4 +1,4 @@
-"""What an epoch's figures in bfloat16 are off by is nothing beside what chance makes of them."""
+"""The errors of an epoch's figures in bfloat16 are negligible compared with chance."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is said first of every kept training is short and plain, and the page shows 80 texts of all verdicts."""
+"""The headline of every kept training is short and plain, and the page shows 80 texts of all verdicts."""
 
 from statistics import mean
 

@@ -39,7 +39,7 @@ def client(service: Service) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def ended(client: Client) -> str:
-    """The id of a job that has learned some images by heart, and so has every part that its page shows."""
+    """The id of a job that has memorized some images, so that its page shows every part."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec["training"] |= {"train_limit": 400, "epochs": 12}
     submitted, ended = client.jobs.create(spec), None
@@ -105,7 +105,7 @@ def open_page(chromium: Browser, service: Service) -> Iterator[Callable[..., Pag
 
 @pytest.fixture(scope="session")
 def pictures() -> Path | None:
-    """Where pictures of pages are kept to be looked at, if somebody wants to."""
+    """The folder for pictures of pages, if someone wants them."""
     folder = os.environ.get("HELDOUT_PICTURES")
     if folder is None:
         return None

@@ -20,7 +20,7 @@ AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
 def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
-    """Checks the page as it stands, and keeps a picture of it if somebody wants to look at it."""
+    """Checks the page as it stands, and keeps a picture of it if someone wants to look at it."""
     # As an extension does it, whom a page's policy does not bind.
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]

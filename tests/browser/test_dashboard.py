@@ -69,7 +69,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     filters.nth(1).fill("8")
     filters.nth(1).blur()
     page.get_by_label(re.compile("^Epochs")).fill("1000")
-    # The answer to the change before draws the form anew meanwhile, and takes nothing away.
+    # The answer to the previous change redraws the form meanwhile, and removes nothing.
     with page.expect_response(lambda answer: "dry_run" in answer.url and answer.ok):
         page.get_by_label(re.compile("^Epochs")).blur()
         page.get_by_label("Name").first.fill("<img src=x onerror=alert(1)> of mine")

@@ -180,7 +180,7 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     assert fixed.splits
     assert alike.splits
     assert finding.effect.removes.test == alike.splits.test.count - fixed.splits.test.count == 5
-    # The pair that was told apart is still there, and is not asked about.
+    # The pair that was marked as different is still there, and is not asked about again.
     assert "look_alikes" not in {one.code for one in client.datasets.audit(fixed.id).findings}
 
 

@@ -334,7 +334,7 @@ def bring_up(engine: Engine) -> int:
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate that nobody trusts by itself, and its key, made by the command of the how-to page."""
+    """A certificate that no one trusts by itself, and its key, made by the command of the how-to page."""
     [command] = re.findall(r"openssl req .*?fullchain\.pem\n", (ROOT / "docs/how-to/tls.md").read_text(), re.DOTALL)
     run("sh", "-c", command, cwd=folder)
     folder.chmod(0o755)

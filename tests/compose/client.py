@@ -64,7 +64,7 @@ class Api:
         return job
 
     def reached(self, job_id: str, epoch: int, timeout_s: float = 60) -> Any:
-        """The job, once it runs and has done so many epochs."""
+        """Return the job once it is running and has done this many epochs."""
         until = time.monotonic() + timeout_s
         while (job := self.get(f"/v1/jobs/{job_id}"))["status"] != "running" or job["progress"]["epoch"] < epoch:
             assert job["status"] not in TERMINAL, f"{job_id} has {job['status']} too early"

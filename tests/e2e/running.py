@@ -73,7 +73,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def freeze(pid: int) -> None:
-    """SIGSTOP, and wait until all threads stand still: on a busy machine they go on for a while."""
+    """SIGSTOP, and wait until all threads stand still: on a busy machine they continue for a while."""
     os.kill(pid, signal.SIGSTOP)
     until(lambda: _stands_still(pid), f"the stop of {pid}")
 
@@ -174,7 +174,7 @@ class Service:
         return [child for child in children_of(self.worker_pid()) if started_by in command_of(child)]
 
     def kill(self) -> None:
-        """As a machine that loses its power does it: nobody is asked."""
+        """As when a machine loses its power: without warning."""
         if self.process is not None:
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
@@ -217,7 +217,7 @@ def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
 
 
 def after_epoch(client: Client, job_id: str, epoch: int) -> None:
-    """Wait until so many whole epochs are served."""
+    """Wait until this many whole epochs are served."""
     until(lambda: client.jobs.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
 
 
@@ -232,7 +232,7 @@ def event_types(client: Client, job_id: str) -> list[str]:
 
 
 def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
-    """For each split what a job's script prints of it, run in a process that has nothing of this repository."""
+    """For each split the output of a job's script, run in a process without anything of this repository."""
     command = [sys.executable, "-I", str(script), *map(str, arguments)]
     ran = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

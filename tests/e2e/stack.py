@@ -37,7 +37,7 @@ SHORT = {
     "HELDOUT_HEARTBEAT_S": "0.5",
     "HELDOUT_POLL_S": "0.2",
     "HELDOUT_RECONCILE_S": "0.5",
-    # So that whoever counts files and rows finds none of jobs that have ended.
+    # So that counts of files and rows include none of jobs that have ended.
     "HELDOUT_KEEP_STATE_S": "0",
 }
 LEASE_S = float(SHORT["HELDOUT_LEASE_S"])
@@ -219,11 +219,11 @@ class Stack:
         return self.api
 
     def start_predict(self, **environment: str) -> Program:
-        """A process for predictions; nobody waits until it listens."""
+        """A process for predictions; does not wait until it listens."""
         return self._start("predict", ("-m", "predict"), environment)
 
     def start(self, workers: int = 1, **environment: str) -> list[Program]:
-        """The API and so many workers, side by side."""
+        """The API and this many workers."""
         self.start_api(wait=False)
         started = self.start_workers(workers, **environment)
         until(self._api_lives, "the API's first answer", 60)
@@ -323,7 +323,7 @@ class Stack:
         )
 
     def after_epoch(self, job_id: str, epoch: int) -> dict[str, Any]:
-        """The job, once so many whole epochs are served."""
+        """The job, once this many whole epochs are served."""
 
         def far_enough() -> dict[str, Any] | None:
             job = self.job(job_id)
@@ -377,7 +377,7 @@ def stack_on(
             yield stack
         finally:
             stack.close()
-            # Whoever stopped a server starts it again; a test that failed may not have got there.
+            # A test that stops a server starts it again, but a failed test may not have got there.
             for server in (postgres, broker):
                 server.resume()
                 server.start()
@@ -395,7 +395,7 @@ def digits(**changes: Any) -> dict[str, Any]:
 
 
 def submit_promptly(stack: Stack, count: int) -> list[str]:
-    """Submit so many small jobs while the broker is away; no answer waits for it."""
+    """Submit this many small jobs while the broker is away; no answer waits for it."""
     jobs, took = [], []
     for _ in range(count):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Damage to the files of a real service: what every route, job and command says that needs one, and what goes on."""
+"""Damage to the files of a real service: what every route, job and command that needs one says, and what continues."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a service takes of a processor while nobody asks it for anything."""
+"""The processor time of an idle service."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""From a posted spec to served metrics and a model that anybody can load: one real service, real trainings."""
+"""A posted spec becomes served metrics and a model that anyone can load: one real service, real trainings."""
 
 import json
 import subprocess

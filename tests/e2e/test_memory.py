@@ -1,4 +1,7 @@
-"""Memory that runs out for real: who is killed, who pays, and who goes on. The decisions have short tests elsewhere."""
+"""Memory that really runs out.
+
+which process is killed, and which jobs continue. The decisions have short tests elsewhere.
+"""
 
 import os
 import sqlite3
@@ -59,7 +62,7 @@ def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_goes_on(
         failed = ended(client, greedy)
         assert (failed.status, failed.attempt, failed.failures) == ("failed", 1, 1)
         assert failed.error.code == "out_of_memory", failed.error
-        # The kernel may have taken the neighbour, too, before it had the memory back: then it goes on where it was.
+        # The kernel may have taken the neighbour, too, before it had the memory back: then it continues where it was.
         known = client.jobs.get(neighbour).progress.epoch
         went_on = until(lambda: (now := client.jobs.get(neighbour)).progress.epoch > known and now, "its next epoch")
         assert (went_on.status, went_on.failures) == ("running", 0), went_on.error

@@ -36,7 +36,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits, tmp_path_factory) -> Path:
-    """A model that somebody has trained with plain Keras on pixels from 0 to 1, and has saved without a rescaling."""
+    """A model that someone has trained with plain Keras on pixels from 0 to 1, and has saved without a rescaling."""
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [

@@ -52,8 +52,8 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
         with np.load(tmp_path / "predictions.npz") as predictions:
             assert len(predictions.files) > 0
 
-        # On the worker's disk lies its copy of the dataset, and nothing of the job. Of bundled datasets it has a copy
-        # where it has found their relations.
+        # The worker's disk has its copy of the dataset, and no file of the job. It has copies of bundled datasets whose
+        # relations it has found.
         home = stack.homes / worker.name
         bundled = {one.sha256 for one in client.datasets.list() if one.bundled}
         assert {path.name for path in (home / "datasets").iterdir() if path.is_dir()} - bundled == {dataset.sha256}

@@ -59,7 +59,7 @@ SHORTER = (
 
 @dataclass
 class Reader:
-    """Somebody who follows a page, in a folder that has what the pages assume."""
+    """Someone who follows a page, in a folder that has what the pages assume."""
 
     folder: Path
     service: Service
@@ -107,7 +107,7 @@ class Reader:
         )
         stopped_by_us = done.returncode == 28 and "--max-time" in self.typed(command)
         assert done.returncode == 0 or stopped_by_us, f"{command}\n{done.stdout}\n{done.stderr}"
-        if "/v1/datasets" in command:  # what a page goes on with is what the command before it has made
+        if "/v1/datasets" in command:  # what a page continues with is what the command before it has made
             self.dataset = next(iter(re.findall(r'"id": ?"(ds_\w+)"', done.stdout)), self.dataset)
         return done.stdout
 

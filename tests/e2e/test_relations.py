@@ -41,7 +41,7 @@ def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(se
         relations = load_relations(relations_file(service, found[name]))
         assert np.array_equal(relations.copy_of, np.arange(count))  # no image of them is there twice
         assert relations.group is None
-    # As they are after an upgrade.
+    # The relations as they are after an upgrade.
     for dataset_id in found.values():
         shutil.rmtree(relations_file(service, dataset_id).parent)
     rows(service, "UPDATE datasets SET relations_status = NULL WHERE owner IS NULL")

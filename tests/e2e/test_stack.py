@@ -44,7 +44,7 @@ def broker(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 def with_workers(stack: Stack, count: int) -> Stack:
-    """The stack with exactly so many workers, all ready."""
+    """The stack with exactly this many workers, all ready."""
     living = [worker for worker in stack.workers if worker.lives()]
     for worker in living[count:]:
         worker.stop(GRACE_S)
@@ -275,7 +275,7 @@ def _waiting_for_a_lock(connection: psycopg.Connection) -> bool:
 
 @contextmanager
 def _slow_commits(stack: Stack) -> Iterator[psycopg.Connection]:
-    """Commits of new jobs wait for the advisory lock 42, and fail once they are told to: a trigger that fires last."""
+    """Commits of new jobs wait for the advisory lock 42, and fail on request: a trigger that fires last."""
     with psycopg.connect(stack.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("""
             CREATE TABLE refuse_commits AS SELECT false AS refuse;

@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
     assert isinstance(warnings[0].data["log"], list)
     requeued = next(event for event in client.jobs.events(job) if event.type == "job.requeued")
     assert "SIGKILL" in requeued.message
-    # It went on from the last checkpoint, and nothing of the interruption shows in what it measured.
+    # It continued from the last checkpoint, and its figures show no trace of the interruption.
     assert history(client, job) == uninterrupted
 
 

@@ -71,7 +71,7 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _make_certificate(folder: Path) -> None:
-    """By the command of the how-to page."""
+    """Made with the command of the how-to page."""
     page = (ROOT / "docs/how-to/tls.md").read_text()
     [command] = re.findall(r"openssl req .*?fullchain\.pem\n", page, re.DOTALL)
     subprocess.run(["sh", "-c", command], cwd=folder, check=True, capture_output=True)

@@ -59,7 +59,7 @@ def hold(
     then: bytes,
     receive_bytes: int | None = None,
 ) -> Counter[str]:
-    """Keep so many connections open that each have sent `first`, and send `then` every second."""
+    """Keep this many connections open that each have sent `first`, and send `then` every second."""
     said: Counter[str] = Counter()
     held: list[socket.socket] = []
     turn = count()
@@ -127,7 +127,7 @@ def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]
 def flood(
     port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS, patience_s: float = 20
 ) -> Counter[str]:
-    """Send requests by so many clients, each on a new connection, and count the answers."""
+    """Send requests by this many clients, each on a new connection, and count the answers."""
     said: Counter[str] = Counter()
     lock = threading.Lock()
 

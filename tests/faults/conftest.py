@@ -48,7 +48,7 @@ def stack(kind: str, settings: dict[str, Any], tmp_path: Path, request: pytest.F
 
 @pytest.fixture
 def database_away(kind: str, stack: Stack, request: pytest.FixtureRequest) -> Away:
-    """A block in which the database serves nobody: PostgreSQL is stopped, SQLite is locked by somebody else."""
+    """A block in which the database serves no one: PostgreSQL is stopped, SQLite is locked by someone else."""
 
     @contextmanager
     def stopped() -> Iterator[None]:

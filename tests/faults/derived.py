@@ -22,12 +22,12 @@ from tests.worker.ingest.uploads import arrays_of, npz
 IMAGES = 2000
 # A third failure ends a job.
 KILLS_OF_EACH = 2
-# From the start of a process to its kill: some come while its worker stores what it has made, some too late.
+# Time between the start of a process and its kill. Some kills come while its worker stores results, some too late.
 LONGEST_WAIT_S = 2.0
 
 
 def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: str) -> int:
-    """Have versions derived while so many kills hit, a worker or a process in turn; gives how many versions there are.
+    """Derive versions while this many kills hit, a worker or a process in turn; returns the number of versions.
 
     Each is ready once, with the content that the same changes give undisturbed, and no file is left of the disturbed.
     """

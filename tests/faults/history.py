@@ -203,7 +203,7 @@ def _wrong_in_epochs(record: JobRecord) -> Iterator[str]:
             yield f"its final figures are of epoch {result['final'].get('epoch')}, which is not visible"
 
 
-# --- what clients were told ----------------------------------------------------------------------------
+# --- answers to clients --------------------------------------------------------------------------------
 
 
 def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[str]:

@@ -17,7 +17,7 @@ class NotAllowed(Exception):
 
 
 class Host:
-    """A machine as far as the network can tell."""
+    """A machine, as seen from the network."""
 
     def __init__(self, network: str, number: int) -> None:
         self.address = f"10.99.0.{number}"
@@ -43,7 +43,7 @@ class Host:
                 _set_namespace(before.fileno())
 
     def cut(self) -> None:
-        """Pull the cable at the switch: nobody is told, and nothing is answered any more."""
+        """Pull the cable at the switch: there is no notice, and no more answers."""
         _ip("-n", self._switch, "link", "set", self._port, "down")
 
     def fix(self) -> None:
@@ -55,7 +55,7 @@ class Host:
 
 @contextmanager
 def network_of(count: int) -> Iterator[list[Host]]:
-    """So many hosts on one switch, reached from nowhere else and reaching nothing else; gone after the block.
+    """Hosts on one switch, isolated from everything else; removed after the block.
 
     Raises:
         NotAllowed: before anything is left.

@@ -19,7 +19,7 @@ PATIENCE_S = 240.0
 
 @dataclass
 class Owner:
-    """One client with a key of its own: does one thing after the other until it is told to stop.
+    """One client with its own key: makes requests in sequence until it is stopped.
 
     Whatever the service answers or does not, a job that it was promised has to end.
     """

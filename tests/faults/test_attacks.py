@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 # docker-compose.yml gives the API 1024, in which the system's own buffers and files have to fit too.
 MAX_MEMORY_MIB = 700
 WITHIN_S = 1.0
-# A client that gives up says nothing of how long it would have been: it has to wait longer than tests beside it take.
+# A client that gives up does not know how long it would have waited, so it has to wait longer than other tests take.
 PATIENCE_S = 120.0
 # A log that strangers fill: a line each for some thousand requests a second.
 MAX_LOG_BYTES_A_SECOND = 1.5 * MIB
@@ -77,7 +77,7 @@ def _images(count: int) -> bytes:
 
 SIXTEEN_IMAGES = _images(16)
 ANSWERS = {"file": ("a.csv", b"split,label,answer\n" + b"train,0,0\ntest,1,0\n" * 50)}
-# What the other owner asks for beside jobs, during attacks on just that. Takes a client and a job with a model.
+# What the other owner requests besides jobs, during attacks on just that. Takes a client and a job with a model.
 ASKED_TOO: dict[str, Callable[[httpx2.Client, str], httpx2.Response]] = {
     "predictions-of-a-tenant": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
     "images-of-empty-scans": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
@@ -101,7 +101,7 @@ class Victim:
     def __enter__(self) -> "Victim":
         self._stop = threading.Event()
         self._job = self.stack.submit(digits())
-        # Of all jobs, those that this owner submits during attacks would soon be the newest.
+        # Restricted to this job: jobs that this owner submits during attacks would soon be the newest.
         done = self.stack.ask("GET", "/v1/jobs?status=succeeded").json()["data"]
         self._quick = next(job["id"] for job in done if job["name"] == QUICK)
         self._thread = threading.Thread(target=self._work)
@@ -154,7 +154,10 @@ def test_another_owner_is_answered_soon_during_a_minute_of(name: str, attacked: 
 
 
 def survived(attacked: Stack, names: list[str], seconds: float, key: str) -> Victim:
-    """Attack for so many seconds each: another owner is answered, and rightly; the process stays within its memory."""
+    """Attack for this many seconds each.
+
+    another owner gets correct answers, and the process stays within its memory.
+    """
     assert attacked.api is not None
     log_bytes = attacked.api.err.stat().st_size
     _reset_peak(attacked.api.pid)

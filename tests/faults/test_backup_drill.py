@@ -23,7 +23,7 @@ from tests.servers_fixtures import empty_postgres
 
 pytestmark = pytest.mark.timeout(600)
 
-# Of the load beside the backup.
+# The load during the backup.
 MOST_JOBS = 12
 
 

@@ -16,7 +16,7 @@ from tests.models.work import Work, artifacts_of, final_of
 
 
 class Past:
-    """A SQLite database in which a job was lost once and then succeeded, and what a client was told about it."""
+    """A SQLite database in which a job was lost once and then succeeded, and the answers to a client about it."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -107,7 +107,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
         stack.ended(job_id)
         until(lambda: not cut_off.trainings(), "the end of its training")
         assert list((stack.homes / cut_off.name / "scratch").rglob("*.keras"))
-    assert "attempt_lost" not in cut_off.said()  # nobody could tell it
+    assert "attempt_lost" not in cut_off.said()  # no one could notice it
     host.fix()
     cut_off.until_said("attempt_lost")
     until(lambda: not cut_off.trainings(), "the end of its training", 30)
@@ -139,7 +139,7 @@ def _files(machines: Machines, job_id: str) -> list[str]:
 
 
 def _require_cut_off(stack: Stack, host: Host) -> None:
-    """The fault is real: from there nothing of the other host can be reached."""
+    """The fault is real: nothing on the other host can be reached from there."""
     with host.inside():
         for port in (POSTGRES_PORT, REDIS_PORT, int(stack.environment["HELDOUT_PORT"])):
             with pytest.raises(OSError, match=r"timed out|unreachable|No route"):

@@ -19,11 +19,11 @@ from tests.e2e.stack import Stack, digits, long_digits
 from tests.faults.marks import SQLITE, on
 from tests.worker.ingest.uploads import arrays_of, npz
 
-# From the kill of a process to the end of the last one that it has started, on two busy cores.
+# Time between the kill of a process and the end of the last one that it started, on two busy cores.
 GONE_WITHIN_S = 10.0
 LAUNCHES = 20
 PROOF_KILLS = 30
-# A parent that becomes known, starts a child, and goes on starting others until it is killed.
+# A parent that becomes known, starts a child, and continues starting others until it is killed.
 PARENT = """
 import subprocess, sys
 from heldout.service.parent_process import build_launch_command

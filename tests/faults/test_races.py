@@ -13,7 +13,7 @@ ROUNDS = 25
 
 
 class Aim:
-    """A delay that approaches a moment that nobody knows: longer after a try that came before it, else shorter."""
+    """A delay that approaches an unknown moment: longer after a try that came too early, else shorter."""
 
     def __init__(self, longest_s: float = 0.4) -> None:
         self._delay_s = longest_s / 2
@@ -87,7 +87,7 @@ def test_requests_in_any_order_leave_every_job_in_one_end(stack: Stack) -> None:
         job_id = chance.choice(jobs)
         verb = chance.choices(["pause", "resume", "cancel"], [6, 6, 1])[0]
         assert stack.ask("POST", f"/v1/jobs/{job_id}/{verb}").status_code in {200, 202, 409}
-        time.sleep(chance.uniform(0.0, 0.2))  # work goes on between
+        time.sleep(chance.uniform(0.0, 0.2))  # work continues between
     for job_id in jobs:
 
         def resumed(job_id: str = job_id) -> bool:

@@ -82,7 +82,7 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
 
 
 def _until_waiting(worker: Program, job_id: str, tries: int) -> None:
-    """Until the worker has asked the store in vain so many times, for this job."""
+    """Until the worker has asked the store in vain this many times, for this job."""
 
     def has_tried() -> bool:
         of_job = [line for line in worker.said().splitlines() if job_id in line and '"storage_unavailable"' in line]

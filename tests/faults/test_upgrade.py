@@ -123,7 +123,8 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_go_on_beside_workers_of_
     jobs = list(waiting)
     while time.monotonic() < ends_at:
         jobs += [stack.submit(digits(epochs=2)) for _ in range(4)]
-        # By their rows: the earlier API does not know the fields that a later worker writes into the job's spec.
+        # Compared by their rows: the earlier API does not know the fields that a later worker writes into the job's
+        # spec.
         until(lambda: _open_jobs(stack) <= {running}, "the end of four jobs", 200)
     until(lambda: _open_jobs(stack) == set(), "the end of the long job", 200)
     assert earlier.lives(), earlier.said()[-2000:]

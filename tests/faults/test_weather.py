@@ -71,7 +71,7 @@ def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack:
         stack.after_epoch(job_id, 2)
     with database_away():
         away_until = time.monotonic() + 1.25 * LEASE_S
-        # A lock lets readers of SQLite pass; nobody gets a job accepted.
+        # A lock lets readers of SQLite pass; no job is accepted.
         assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 503
         time.sleep(max(0.0, away_until - time.monotonic()))  # the fault itself
     for job_id in jobs:

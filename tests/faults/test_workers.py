@@ -1,4 +1,4 @@
-"""Workers that die, freeze, or see another clock: their jobs go on elsewhere, and what they still say is not heard."""
+"""Workers that die, freeze, or see another clock: their jobs continue elsewhere, and their later writes are refused."""
 
 import json
 import os
@@ -231,7 +231,7 @@ def test_a_worker_that_is_stopped_while_it_warms_up_ends_at_once(stack: Stack) -
 
 @contextmanager
 def _frozen(stack: Stack, worker: Program, with_training: bool) -> Iterator[None]:
-    """The worker is stopped and later goes on; on SQLite not within a write, which would lock all others out."""
+    """The worker is stopped and later continues; on SQLite not within a write, which would lock all others out."""
     while True:
         pids = tree_of(worker.pid) if with_training else [worker.pid]
         for pid in pids:

@@ -24,7 +24,7 @@ class Relay:
         broken, self._sockets = self._sockets, []
         self.received = b""
         for each in broken:
-            with suppress(OSError):  # whoever was connected may have gone
+            with suppress(OSError):  # anyone who was connected may have gone
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 

@@ -169,7 +169,7 @@ def until(holds, what, within_s=60.0):
 
 
 def bare_environment(folder):
-    """A shell's environment with nothing of ours but the way to the code."""
+    """A shell's environment without our variables, except the path to the code."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {"HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 

@@ -291,7 +291,7 @@ def test_whatever_is_typed_as_an_id_is_one_job_that_is_not_there(client, job_id)
 
 
 class Wire(httpx2.BaseTransport):
-    """Answers with what it was told, in order: an exception, or a status with headers; then 200 with `{}`."""
+    """Returns the given answers in order, an exception or a status with headers; then 200 with `{}`."""
 
     def __init__(self, *answers):
         self.answers = list(answers)

@@ -135,7 +135,7 @@ def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route
     predictions_by_file(asked)
     models_of_studies(asked)
     patterns = {re.compile(re.sub(r"\{\w+\}", "[^/]+", route)): route for route in served}
-    # The longest pattern is meant: /v1/jobs/cancel is no job called `cancel`.
+    # The longest pattern wins: /v1/jobs/cancel is not a job called `cancel`.
     named = {
         name: max((route for pattern, route in patterns.items() if pattern.fullmatch(sent)), key=_fixed, default=sent)
         for name, [sent, *_] in asked.items()

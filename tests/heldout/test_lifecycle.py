@@ -1,4 +1,4 @@
-"""The table of transitions, all of it, and the decisions beside it."""
+"""The whole table of transitions, and the decisions that go with it."""
 
 from itertools import product
 

@@ -96,6 +96,6 @@ def test_a_missing_key_is_said(tmp_path):
 
 
 def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does where nothing is known of the user
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does if nothing is known about the user
     with pytest.raises(NoService, match="Set HELDOUT_HOME"):
         locate(environment={})

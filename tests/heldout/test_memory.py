@@ -1,4 +1,4 @@
-"""How much memory a training is said to take, and who pays where memory runs out."""
+"""How much memory a training is estimated to take, and which job ends if memory runs out."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_what_an_estimate_that_is_too_high_would_refuse_is_not_refused():
 
 
 def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then_the_cause():
-    """It may have grown faster than anybody could see; then it must not be tried for ever."""
+    """It may have grown faster than anyone could see; then it must not be tried forever."""
     reserved, attempts = GIB, 0
     while not (kill := MemoryKill(GIB // 2, reserved, is_alone=reserved == 8 * GIB)).is_cause:
         reserved = kill.compute_next_reservation(8 * GIB)

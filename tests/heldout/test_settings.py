@@ -1,4 +1,4 @@
-"""Settings that come in parts (a password beside its URL), and variables that are no settings."""
+"""Settings in parts (a password separate from its URL), and variables that are not settings."""
 
 from contextlib import nullcontext
 

@@ -245,7 +245,7 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         JobSpec.model_validate(with_value(path, value))
     wanted = path.split(".")
     for error in refused.value.errors():
-        # Members of a union are no fields.
+        # Members of a union are not fields.
         found = [str(key) for key in error["loc"] if key not in {"cut_anew", "train_on_all"}]
         # A rule about several fields is reported where they meet.
         assert found[: len(wanted)] == wanted[: len(found)]

@@ -140,7 +140,7 @@ def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
         assert hashlib.sha256(found).hexdigest() == model["sha256"]
     assert whole >= 1
     assert there.stored(first.job_id)["jobs"]
-    # Only states of jobs that went on may have gone between the database's moment and the copy.
+    # Only states of jobs that were still running may have gone between the database's moment and the copy.
     assert all("/checkpoint-" in key for key in about.missing)
 
 

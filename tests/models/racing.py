@@ -13,7 +13,7 @@ PATIENCE_S = 120
 
 
 class Other:
-    """A second thread with a transaction of its own, and the order in which both threads' transactions go on."""
+    """A second thread with its own transaction, and the order in which both threads' transactions continue."""
 
     def __init__(self, database: Database, pool: ThreadPoolExecutor) -> None:
         self._database = database

@@ -66,7 +66,7 @@ def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
 
 
 def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
-    """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
+    """A job that no worker may claim would wait forever; images that would fill a worker are read from their file."""
     asked = spec()
     alone = compute_reserved_bytes(PHOTOS, asked, None, planned(asked))
     assert compute_reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone), planned(asked)) == alone

@@ -227,7 +227,10 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
 
 
 def test_all_who_find_a_new_sqlite_file_at_once_can_use_it(tmp_path):
-    """SQLite makes nobody wait for the switch to a write-ahead log: without care some are told that it is locked."""
+    """SQLite does not wait for the switch to a write-ahead log.
+
+    without care some connections fail because it is locked.
+    """
     rounds, together = 100, 8
     ready = threading.Barrier(together)
 
@@ -345,7 +348,7 @@ def test_a_postgresql_that_goes_away_before_the_commit_is_unavailable(own_server
 
 
 def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_job(fresh_postgres_url):
-    """Stopped between two statements it would hold the job's row for ever: nobody could take the job back."""
+    """Stopped between two statements, it would hold the job's row forever, and the job could not be taken back."""
     work = Work(Database(fresh_postgres_url))
     held = work.running(lease_s=-1)
     stalled = Database(fresh_postgres_url, limits=Limits(idle_in_transaction_ms=200))

@@ -34,7 +34,7 @@ BEFORE_ARTIFACTS = "0007"
 # The revision before reads of held-out labels were counted.
 BEFORE_LEDGER = "0010"
 
-# A later release that changes a column of `jobs`, which SQLite does by making the table anew.
+# A later release that changes a column of `jobs`, for which SQLite recreates the table.
 LATER = """
 import sqlalchemy as sa
 from alembic import op
@@ -173,7 +173,7 @@ def test_a_database_with_running_jobs_is_upgraded_and_they_go_on(work: Work, rel
 
 
 def test_large_rows_that_were_there_are_bounded_and_counted(work: Work):
-    """Of an uploaded model, whose facts were 21 MB; of a version with its changes; and of a job's spec."""
+    """Sizes of an uploaded model with 21 MB of facts, of a version with its changes, and of a job's spec."""
     wide = {f"{number}": "é" * 512 for number in range(8)}
     large, small = work.submit(metadata=wide), work.submit()
     run(work.database, command.downgrade, "0029")
@@ -265,7 +265,7 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
 
 
 def test_files_of_earlier_results_become_artifacts_and_columns_again(work: Work):
-    """Up and down with a result of each, beside a job that has none."""
+    """Up and down with a result of each kind, and a job without one."""
     first, second, running = work.running(), work.running(), work.running()
     second = work.claimed_again(second)
     for held in (first, second):

@@ -1,4 +1,4 @@
-"""Migrations of a database that a service goes on using."""
+"""Migrations of a database that a service keeps using."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def test_a_migration_that_is_in_a_deadlock_with_work_is_repeated(database: Datab
     engine = database.engine
     in_transactions = engine.execution_options(writes=True)
     with ThreadPoolExecutor(2) as pool, in_transactions.connect() as working, in_transactions.connect() as reading:
-        working.execute(text("SET deadlock_timeout = '1min'"))  # so that the migration is the one that gives way
+        working.execute(text("SET deadlock_timeout = '1min'"))  # so that the migration is the one that yields
         read(working, "label_reads")
         read(reading, "jobs")
         migrated = pool.submit(migrations.upgrade, database)

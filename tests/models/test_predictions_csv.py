@@ -53,7 +53,7 @@ def test_each_image_has_a_line_with_the_figures_of_the_arrays(blobs, tmp_path):
         np.testing.assert_array_equal(said, arrays[f"{split}_probabilities"])
         np.testing.assert_array_equal([int(row["index"]) for row in of_split], arrays[f"{split}_indices"])
         answers, labels = said.argmax(axis=1), arrays[f"{split}_labels"]
-        shown = ["cat", "'=dog", "-1", 'a "b", c']  # a number is no formula
+        shown = ["cat", "'=dog", "-1", 'a "b", c']  # a number is not a formula
         assert [row["label"] for row in of_split] == [shown[label] for label in labels]
         assert [row["answer"] for row in of_split] == [shown[answer] for answer in answers]
         assert [row["correct"] for row in of_split] == [str(bool(same)).lower() for same in answers == labels]

@@ -1,4 +1,4 @@
-"""Jobs that are done again: what goes on, what is changed, and that an old epoch is never counted twice."""
+"""Jobs that are retried: what continues, what is changed, and that an old epoch is never counted twice."""
 
 import pytest
 from sqlalchemy import select

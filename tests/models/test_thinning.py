@@ -19,7 +19,7 @@ def test_a_thousand_epochs_keep_first_last_best_and_each_peak_within_the_number_
         assert len(kept) <= points
         assert kept == sorted(set(kept))
         assert {1, 1000, 618, 902} <= set(kept)
-        assert 334 in kept or points < 12  # one peak of a stretch; with four stretches another one may be higher
+        assert 334 in kept or points < 12  # one peak of a stretch; with four stretches another may be higher
     assert len(thin_out(epochs, 100)) > 80
     assert thin_out(epochs, 1000) == epochs
     assert thin_out([], 10) == []

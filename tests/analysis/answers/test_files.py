@@ -84,7 +84,7 @@ def test_a_table_may_hold_decimal_commas_answers_and_hashes():
     rows = [["test", label, *row] for label, row in zip(LABELS, rounded, strict=True)]
     assert_same(read(table(";", ["subset", "y_true", "prob_0", "prob_1", "prob_2"], rows)), is_rounded=True)
     answers = PROBABILITIES.argmax(axis=1)
-    # Beside an answer `probability` is that of the answer, and not of the second class.
+    # With an answer, `probability` belongs to the answer, and not to the second class.
     rows = [["val", label, answer, f"h{label}", 0.9] for label, answer in zip(LABELS, answers, strict=True)]
     found = read(table(",", ["split", "target", "y_pred", "hash", "probability"], rows))
     assert np.array_equal(found.splits["validation"].classes, answers)

@@ -17,7 +17,7 @@ SPLITS = {"train": predicted(0.99, 3000, 0), "validation": predicted(0.9, 800, 1
 
 
 def given(splits=SPLITS, **beside) -> dict[str, GivenSplit]:
-    """beside: for a split what else it has, such as its hashes."""
+    """beside: what else a split has, such as its hashes."""
     return {
         name: GivenSplit(labels, probabilities, **beside.get(name, {}))
         for name, (labels, probabilities) in splits.items()

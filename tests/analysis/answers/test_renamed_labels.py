@@ -1,4 +1,4 @@
-"""Wrong names of classes are told from the confusions of a weak network, by drawn answers whose truth is known."""
+"""Wrong class names are distinguished from the confusions of a weak network, on simulated answers with known truth."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_only_the_exchanged_names_are_changed():
 
 
 def test_two_classes_that_are_both_taken_for_one_of_them_keep_their_names():
-    """As rotated images are: one class is wholly answered as the other one, and that one mostly as itself."""
+    """Like rotated images: one class is always answered as the other, and that one mostly as itself."""
     draw = np.random.default_rng(0)
     validation = count_confusion(drawn(draw, 0.8 * np.eye(4) + 0.05, 400), 4)
     shifted = np.full((4, 4), 0.02) + np.diag([0.0, 0.4, 0.92, 0.92])

@@ -13,7 +13,7 @@ CLASSES = 5
 
 @pytest.fixture
 def predictions():
-    """Probabilities that are right for two images of three, and a class that nobody names."""
+    """Probabilities that are right for two images of three, and a class that no one names."""
     random = np.random.default_rng(3)
     labels = random.integers(0, CLASSES, 400).astype(np.int32)
     logits = random.normal(size=(400, CLASSES)) + 2 * np.eye(CLASSES)[labels]

@@ -8,7 +8,7 @@ from tests.analysis.reports.made_studies import arm, cure
 
 
 def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
-    """Of the training and validation accuracies of both."""
+    """The gap closed, from training and validation accuracies of both."""
     arms = (ArmView.model_validate(arm("x", held, 0.1, train=(trained, 0.1))) for trained, held in (base, winner))
     found = compute_gap_closed(*arms, None)
     assert found is not None

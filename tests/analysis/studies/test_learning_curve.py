@@ -1,4 +1,4 @@
-"""A learning curve: which trainings it asks for, what it says of them, and how it goes on where the truth is known."""
+"""A learning curve: which trainings it asks for, what it reports, and how it continues if the truth is known."""
 
 import random
 from collections.abc import Mapping

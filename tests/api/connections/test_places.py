@@ -1,4 +1,4 @@
-"""Who may connect when many do, and who gives way."""
+"""Who may connect when many do, and whose connections are closed."""
 
 import sys
 from collections import Counter

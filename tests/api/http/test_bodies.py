@@ -1,4 +1,4 @@
-"""Bodies that are no JSON, too large or said to be something else: on the wire, through a real server."""
+"""Bodies that are not JSON, too large or declared as something else: on the wire, through a real server."""
 
 import http.client
 import json

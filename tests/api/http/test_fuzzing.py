@@ -13,10 +13,10 @@ from heldout.service.settings import Settings
 from tests.api.support import submitted, with_field
 from tests.predict.world import predicting
 
-# What no schema can say: a network shrinks to nothing, a release cannot do it yet, 3.0 is no whole number here, a key
-# came with another request, a regular expression has one group, a digest fits its content, a history has a pair of
-# curves, a body has one of two fields, a cursor belongs to the order of its list, a history in Keras' form is never
-# thinned, a name has no NUL, a model is there; in a form null is a text like any other.
+# Rules that no schema can state: a network shrinks to nothing. A release cannot do it yet. 3.0 is not a whole number
+# here. A key came with another request. A regular expression has one group. A digest fits its content. A history has a
+# pair of curves. A body has one of two fields. A cursor belongs to the order of its list. A history in Keras' form is
+# never thinned. A name has no NUL. A model exists. In a form, null is a text like any other.
 CONFIG = """
 hooks = {hooks}
 

@@ -34,7 +34,7 @@ def _large_dataset(app: FastAPI, settings: Settings, database: Database) -> None
 
 @contextmanager
 def reading_nothing(url: str, key: str, count: int) -> Iterator[list[socket.socket]]:
-    """So many clients that have asked for the splits, and take none of them yet."""
+    """Clients that have requested the splits, and do not read them yet."""
     sent = f"GET {SPLITS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
     with ExitStack() as opened:
         connections = []

@@ -24,7 +24,7 @@ SMALL = b'{"name": "x"}'
 
 @contextmanager
 def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket.socket]]:
-    """So many large bodies without their last byte."""
+    """Large bodies without their last byte."""
     url = urlsplit(str(service.base_url))
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"

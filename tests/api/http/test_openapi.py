@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from tests.api.support import EXAMPLES, sqlite_only, submitted
 
-# The one answer that openapi-python-client cannot name a type for is told to be bytes.
+# The one answer for which openapi-python-client has no type is declared as bytes.
 CONFIG = "content_type_overrides:\n  image/png: application/octet-stream\npost_hooks: []\n"
 
 

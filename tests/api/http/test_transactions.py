@@ -88,7 +88,7 @@ def test_the_commit_comes_before_the_answer(service, database, spec):
 
 
 def test_an_async_endpoint_cannot_ask_for_a_session():
-    """It runs in the event loop, where nobody would commit or close it."""
+    """It runs in the event loop, which would neither commit nor close it."""
 
     async def endpoint(session: SessionDep) -> None: ...
 

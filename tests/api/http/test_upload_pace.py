@@ -1,4 +1,4 @@
-"""Uploads that stall, drip or come in numbers: broken off or refused, and nobody else's is held up."""
+"""Uploads that stall, drip or come in numbers: broken off or refused, and no one else's is held up."""
 
 import asyncio
 import os

@@ -19,7 +19,7 @@ SOON_S = 10.0  # half of the wait: a shared machine can stall for seconds; the h
 
 @pytest.fixture
 def apart():
-    """Runs a request beside the test."""
+    """Runs a request in parallel with the test."""
     with ThreadPoolExecutor(64) as pool:
         yield lambda call, *args, **kwargs: pool.submit(_timed, call, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""The activity log: each change is in it with who, what and from where; nothing else is; nobody changes it."""
+"""The activity log: each change is in it with who, what and from where; nothing else is; no one changes it."""
 
 import inspect
 

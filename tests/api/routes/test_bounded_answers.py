@@ -48,7 +48,7 @@ MEMBER = "é" * 510 + ".png"
 WIDE = {f"{number:02}" + "é" * 62: "é" * 512 for number in range(16)}
 KEYS = 12
 
-# Routes whose answers have any size, and why that is no harm.
+# Routes whose answers have any size, and why that is harmless.
 UNBOUNDED = {
     "/v1/jobs/{job_id}/model": "a file, sent in pieces",
     "/v1/jobs/{job_id}/predictions": "a file, sent in pieces",
@@ -385,7 +385,7 @@ def measured(client, url: str) -> tuple[httpx2.Response, float]:
     """The answer, and by how many MiB this process, service and client, was larger meanwhile."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before would hide what is taken now
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is reset
     before = peak_mib()
     answer = client.get(url)
     return answer, peak_mib() - before

@@ -1,4 +1,4 @@
-"""What an owner may take, how often it may ask, and what it is told of its usage."""
+"""What an owner may use, how often it may make requests, and how its usage is reported."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -73,7 +73,7 @@ def test_a_request_id_that_is_no_plain_token_is_replaced(client, given):
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-# --- what nobody expected -------------------------------------------------------------------------
+# --- what no one expected -------------------------------------------------------------------------
 
 
 def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monkeypatch, log_lines):

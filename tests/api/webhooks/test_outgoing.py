@@ -111,7 +111,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(receiver):
 
 @contextmanager
 def server_saying(*parts: bytes, pause_s: float = 0.0):
-    """A server that says these bytes to whoever connects, whatever they ask, and then holds the line."""
+    """A server that sends these bytes to anyone who connects, whatever the request, and keeps the connection open."""
     over = threading.Event()
 
     def answer_all() -> None:

@@ -39,7 +39,7 @@ def test_a_route_is_said_as_the_command_that_asks_by_it(text, said):
 
 
 def test_no_error_of_the_service_names_a_route_that_has_a_command():
-    """Each detail that names a route is said with a command, but for those that no command asks by."""
+    """Each detail that names a route is printed with a command, but for those that no command asks by."""
     spoken = [text for text in _texts() if "/v1/" in rewrite_as_commands(text)]
     without_command = ("webhook", "GET /v1/evaluations")
     assert {one for one in spoken if not any(name in one for name in without_command)} == set()

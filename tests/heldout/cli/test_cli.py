@@ -454,7 +454,7 @@ def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered,
 
 
 def odd_labels(count: int = 3, probability: float | None = 0.91, **changes) -> StoredSuspects:
-    """What a search has found in `digits`, as far as the commands show it."""
+    """What a search has found in `digits`, where the commands show it."""
     suspects = tuple(
         Suspect(index=7 + row, split="test", member=f"7/{row}.png", label=7, suggested=1, probability=probability)
         for row in range(count)

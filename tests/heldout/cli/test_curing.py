@@ -157,7 +157,7 @@ def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, clien
 
 
 def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, client, faulty):
-    """Shows the images first, then goes on with the data as they are."""
+    """Shows the images first, then continues with the data as they are."""
     command = [sys.executable, "-m", "heldout", "cure", faulty, "--remedies", "dropout", *FIXED]
     ours, theirs = pty.openpty()
     with subprocess.Popen(

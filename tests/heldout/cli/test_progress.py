@@ -21,7 +21,7 @@ from tests.heldout.served import FIGURES, SPEC
 
 
 class Recorder(progress.Display):
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self):
         self.told = []

@@ -31,7 +31,7 @@ class Answers:
 
 
 def answers(accuracy: float, count: int, seed: int = 0, loss: float = 1.0) -> Answers:
-    """So many images, of which this share is answered rightly; wrong ones cost `loss` or more."""
+    """This many images, of which this share is answered rightly; wrong ones cost `loss` or more."""
     draw = np.random.default_rng(seed)
     right = draw.permutation(np.arange(count) < round(accuracy * count))
     return Answers(right, np.where(right, draw.exponential(0.05, count), loss + draw.exponential(0.5, count)))

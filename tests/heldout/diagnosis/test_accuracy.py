@@ -1,4 +1,4 @@
-"""What accuracy says beside the loss: overconfidence, what an early stop changes, what is too little to matter."""
+"""What accuracy adds to the loss: overconfidence, what an early stop changes, what is too little to matter."""
 
 import random
 from dataclasses import replace
@@ -24,7 +24,7 @@ def with_accuracy(accuracy: list[float], curves: History = OVERFIT) -> History:
 
 
 def moving(points: float, start: float = 0.6) -> list[float]:
-    """Steady until the best epoch, and within five epochs by so many points higher or lower."""
+    """Steady until the best epoch, and within five epochs by this many points higher or lower."""
     return [start + points / 100 * min(1, max(0, epoch - BEST) / 5) for epoch in range(EPOCHS)]
 
 
@@ -216,7 +216,7 @@ def foreign(curves: History) -> History:
 
 
 def test_of_a_foreign_loss_that_is_higher_than_any_cross_entropy_half_of_its_way_counts():
-    """Five hundredths of the way are nothing of a height of 13, and of one of 6 as little."""
+    """Five hundredths of the fall are negligible for a height of 13, and for one of 6."""
     turned = turning(EPOCHS, 10, 0.004)
     for offset, severity in ((13.0, "warning"), (6.0, "info")):
         lifted = History(
@@ -226,7 +226,7 @@ def test_of_a_foreign_loss_that_is_higher_than_any_cross_entropy_half_of_its_way
         assert finding_of("overfitting", lifted).severity == severity
 
 
-# --- what is said of the end -------------------------------------------------------------------------
+# --- statements about the end ------------------------------------------------------------------------
 
 
 def test_a_last_epoch_that_lies_beside_its_neighbours_does_not_stand_for_them():

@@ -27,7 +27,7 @@ def audit_of(code: str, severity: str = "critical", **numbers: Any) -> list[Audi
 
 
 def confusion(count: int, shares: dict[int, float]) -> tuple[tuple[int, ...], ...]:
-    """So many images of each class. shares: of the answers that are so many classes further on."""
+    """This many images of each class. shares: shares of answers by the number of classes that they are off."""
     rows = np.zeros((CLASSES, CLASSES), int)
     for label in range(CLASSES):
         for shift, share in shares.items():
@@ -304,7 +304,7 @@ def test_images_of_which_a_part_is_inverted_are_the_first_thing_to_fix():
     ],
 )
 def test_other_pixels_in_validation_are_the_first_thing_to_fix(choice, code, headline):
-    """They are no part of a term: validation alone reads too low."""
+    """They do not belong to a term: only validation reads too low."""
     made = Made(
         answers(0.99, 3000),
         HALF_RIGHT,

@@ -1,4 +1,4 @@
-"""The pure diagnosis: of the kept weights' counts on each split, beside curves that have no fault."""
+"""The pure diagnosis of the kept weights' counts on each split, with curves that have no fault."""
 
 import pytest
 from statsmodels.stats.proportion import proportion_confint
@@ -198,7 +198,7 @@ def test_a_class_with_few_images_must_be_far_below_the_others_to_have_collapsed(
 
 
 def test_a_class_is_lost_too_where_more_patience_would_have_served_better():
-    """That is no finding of an unfinished training, beside which a class that is not known yet says nothing."""
+    """An unfinished training does not have that finding: a class that it does not know yet says nothing."""
     lost = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
     later = LastEpoch(40, 20, "test", 300, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
     evaluation = Evaluation({"test": figures(202 / 300, 300, lost)}, ("a", "b", "c"), later)

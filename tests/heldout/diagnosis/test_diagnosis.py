@@ -34,7 +34,7 @@ def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
 
 
 def against(kept: int, points: float, loss: float, spread: float = 0.02) -> Evaluation:
-    """The kept weights of epoch `kept` beside those of epoch 40, on the same 1,000 images of test."""
+    """The kept weights of epoch `kept` and those of epoch 40, on the same 1,000 images of test."""
     last = LastEpoch(
         40, kept, "test", 1000, points, (points - spread, points + spread), 0.004, loss, (loss - spread, loss + spread)
     )
@@ -90,7 +90,7 @@ def test_weights_that_were_kept_too_early_are_said_to_be():
     assert diagnose(FINE, None, against(20, -0.03, 0.01)).verdict == "not_converged"
     for points, verdict in ((-0.004, "healthy"), (-0.006, "not_converged")):
         assert diagnose(FINE, None, against(20, points, 0.0005, spread=0.001)).verdict == verdict
-    # Less of a loss by worse answers is no merit of more patience.
+    # A smaller loss with worse answers does not justify more patience.
     for points, loss in ((0.0, 0.0), (0.03, -0.1)):
         assert overfitting_of(FINE, against(20, points, loss)).severity == "info"
 
@@ -336,7 +336,7 @@ def test_a_network_that_loses_what_it_had_learned_has_diverged():
         assert diagnose(history(plateau, plateau)).verdict == "cannot_tell"
 
 
-# What must not be called healthy, and what is to be said instead.
+# What must not be called healthy, and the verdict instead.
 UNHEALTHY = {
     "both turned up": (
         [2, 1, 0.5, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
@@ -392,7 +392,7 @@ def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
     for rise, is_one in ((0.003, True), (0.0015, False)):
         turned = [offset + loss for loss in turning(30, rise=rise)]
         assert (diagnose(foreign(training, turned)).onset_epoch is not None) == is_one
-    # Of a loss that is higher than any cross-entropy nobody knows how much is left: of half of the way 4% count, too.
+    # How much is left of a loss higher than any cross-entropy is unknown: 4% of half of the fall count, too.
     assert diagnose(foreign(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
 
 
@@ -476,7 +476,7 @@ def test_what_is_missing_is_named():
 
 
 def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():
-    """Of a rise that the noise of single epochs hides: all of them are looked at."""
+    """A rise that the noise of single epochs hides: all of them are considered."""
     epochs = 40_000
     draw = random.Random(0)
     slowly = [loss + 0.04 * max(0.0, epoch / epochs - 0.5) for epoch, loss in enumerate(falling(epochs, 0.5, 0.001))]

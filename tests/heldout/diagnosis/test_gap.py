@@ -154,14 +154,14 @@ def test_later_epochs_cost_what_the_best_epoch_answered_better():
 def test_late_epochs_are_absent_where_the_best_epoch_was_kept_or_comes_later():
     assert gap(replace(everything(), best_by_accuracy=None, best_by_loss=None)).find_term("late_epochs") is None
     assert gap(replace(everything(), kept_epoch=5)).find_term("late_epochs") is None
-    # By accuracy the best epoch is 7, which is later; by loss it is 5, which is not.
+    # The best epoch by accuracy is 7, which is later; by loss it is 5, which is not.
     found = term(replace(everything(), kept_epoch=6), "late_epochs")
     assert (found.accuracy, found.accuracy_interval) == (0, (0, 0))
     assert found.loss > 0
 
 
 def one_better(images: int, epochs: int) -> Term:
-    """An epoch that was right about `images` more of 400 and wrong about none, the best of so many epochs."""
+    """An epoch that was right about `images` more of 400 and wrong about none, the best of this many epochs."""
     kept = answers(0.8, 400, 2)
     better = Answers(kept.right.copy(), kept.loss.copy())
     better.right[np.flatnonzero(~kept.right)[:images]] = True
@@ -319,7 +319,7 @@ def test_a_single_copy_has_an_interval_of_accuracy_and_none_of_loss():
     ("code", "family"), [("copies_in_test", FAMILY), ("split_difference", FAMILY), ("pixel_values", 1)]
 )
 def test_intervals_of_measuring_faults_hold_the_truth_as_often_as_they_say(code, family):
-    """Of images drawn anew: copies are answered rightly at 0.99, others at 0.8, and at 0.6 with changed pixels.
+    """Simulated images: copies are right at 0.99, others at 0.8, and at 0.6 with changed pixels.
 
     Images of a family are answered alike, which does not matter where the same images are compared.
     """

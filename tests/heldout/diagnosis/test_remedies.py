@@ -21,7 +21,7 @@ def remedies_of(code: str, *known: object) -> dict[str, SuggestedRemedy]:
 
 
 def applied(before: dict, remedy: SuggestedRemedy) -> dict:
-    """The spec after the patch, which is accepted and is another one."""
+    """The spec after the patch, which is accepted and differs."""
     after = JobSpec.model_validate(merged(before, remedy.patch)).model_dump(mode="json")
     assert after != before
     return after

@@ -64,7 +64,7 @@ def test_the_documentation_lists_the_findings_in_the_order_of_the_rules():
 
 
 def test_a_rule_is_silent_only_beside_findings_that_are_reported_themselves(monkeypatch):
-    """Noise learned by heart replaces overfitting; without that rule the same training is overfit."""
+    """Memorized noise replaces overfitting; without that rule the same training is overfit."""
     evaluation = Evaluation({"train": figures(0.99, 500), "validation": figures(0.11, 500)}, tuple("abcdefghij"))
     assert {finding.code for finding in diagnose(OVERFIT, None, evaluation).findings} == {"memorised_noise"}
     others = tuple(rule for rule in RULES if rule.code != "memorised_noise")

@@ -1,4 +1,4 @@
-"""Labels that a part of a split numbers in another order, beside simulated answers, and what only looks like it."""
+"""Labels that part of a split numbers in another order, with simulated answers, and what only looks like it."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
     part = found.findings[0].evidence["share"]
     assert part == pytest.approx(share, abs=0.08)
     assert found.headline == f"About {100 * part:.0f}% of the test labels are in another order."
-    assert all(remedy.fix is None for remedy in found.findings[0].remedies)  # nobody knows which labels they are
+    assert all(remedy.fix is None for remedy in found.findings[0].remedies)  # no one knows which labels they are
     assert "split_shift" not in {finding.code for finding in found.findings}  # it is the same difference
     assert "a different test set (labels in another order)" in found.explanation
 
@@ -135,7 +135,7 @@ def test_a_part_is_not_looked_for_where_the_other_split_is_hardly_known():
 
 
 def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
-    """More of the mistakes name the next class, and nothing is missing beside validation."""
+    """More of the mistakes name the next class, and nothing is missing compared with validation."""
     test, validation = (np.full((CLASSES, CLASSES), rest) for rest in (45, 67))
     for label in range(CLASSES):
         test[label, label], test[label, NEXT[label]], validation[label, label] = 400, 240, 400

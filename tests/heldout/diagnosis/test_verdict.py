@@ -41,7 +41,7 @@ def finding(diagnosis: Diagnosis, code: str) -> Finding:
 
 
 def with_copies(accuracy: float, count: int, copies: int, seed: int = 0) -> tuple[Answers, np.ndarray]:
-    """Answers of which so many are copies, which are all right; the others are right at this accuracy."""
+    """Answers of which this many are copies, which are all right; the others are right at this accuracy."""
     copied, found = marked(count, copies), answers(accuracy, count, seed)
     others = answers(accuracy, count - copies, seed)
     found.right[:copies], found.loss[:copies] = True, answers(1, copies, seed).loss
@@ -116,7 +116,7 @@ def test_a_rare_class_is_no_verdict_on_a_loss_that_quadrupled():
 
 def test_less_than_a_point_of_accuracy_leaves_the_verdict_to_the_loss():
     def of(lost: float) -> str:
-        """Test is surely answered worse by so much; late epochs cost loss, and no accuracy."""
+        """Test is certainly worse by this much; late epochs cost loss, but no accuracy."""
         kept, best = answers(0.95, 50_000, 1, loss=8.0), answers(0.95, 50_000, 1, loss=1.0)
         test = answers(0.95 - lost, 50_000, 2, loss=8.0)
         made = Made(answers(0.951, 50_000), kept, test, best_by_loss=(5, best))
@@ -257,7 +257,7 @@ def test_copies_that_the_worker_has_counted_are_reported_where_there_was_no_audi
     leak = finding(found, "leakage")
     assert "300 of 1,000 test images (30.0%)" in leak.explanation
     assert leak.evidence == {"test": {"images": 300, "share": 0.3}}
-    # Where copies are known and there are none, a better test is no sign of them.
+    # If copies are known and there are none, a better test does not indicate any.
     better = Made(answers(0.95, 3000), answers(0.85, 1000, 1), answers(0.92, 1000, 2), test_copied=marked(1000, 0))
     assert "leakage" not in {one.code for one in judged(better).findings}
     unknown = replace(better, test_copied=None)
@@ -324,7 +324,7 @@ def test_late_epochs_that_are_not_surely_worse_belong_to_none():
 
 def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
     def with_lost(in_class_b: int, elsewhere: int) -> str | None:
-        """Ten classes with 40 validation images each, of which so many are wrong."""
+        """Ten classes with 40 validation images each, of which this many are wrong."""
         rows = [[0] * 10 for _ in range(10)]
         for label in range(10):
             wrong = in_class_b if label == 1 else elsewhere

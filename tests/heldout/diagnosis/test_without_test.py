@@ -1,4 +1,4 @@
-"""A diagnosis for automatic choices: nothing of the test split enters it, and all of the other splits still does."""
+"""A diagnosis for automatic choices: it uses nothing from the test split, and everything from the others."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -38,7 +38,7 @@ def splits_of_test(draw) -> SplitFigures:
 
 @st.composite
 def audits(draw) -> list[AuditFinding]:
-    """An audit with anything about test, beside the same findings about the other splits."""
+    """An audit with anything about test, and the same findings about the other splits."""
     severity, words = draw(st.sampled_from(["info", "warning", "critical"])), draw(st.text(max_size=9))
     shift = {"distance": draw(SHARES), "p_value": 0.001, "class": "b", "train_share": 0.3, "share": draw(SHARES)}
     about_test = [

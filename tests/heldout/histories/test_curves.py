@@ -76,7 +76,7 @@ def test_the_test_curve_is_taken_where_no_curve_is_of_validation_and_that_is_sai
     assert "the test split was used instead ('test_loss', 'test_acc')" in found.notes[0]
     beside = read_curves(curves | {"val_loss": [0.8, 0.7]})
     assert (beside.history.validation_loss, beside.history.validation_accuracy, beside.notes) == ((0.8, 0.7), (), ())
-    # Beside it an accuracy without a split is nobody's.
+    # With it, an accuracy without a split belongs to neither.
     assert read_curves({"train_loss": [0.5], "test_loss": [0.6], "accuracy": [0.5]}).history.fit_accuracy == ()
 
 
@@ -161,7 +161,7 @@ def test_epochs_that_a_table_leaves_out_keep_their_numbers(name):
 
 def test_a_continued_table_keeps_its_numbers():
     assert from_table(table_of(range(50, 90))).numbers == tuple(range(50, 90))
-    # Whether it counts from 0 is told by all its rows.
+    # All its rows together show whether it counts from 0.
     assert from_table(table_of(range(90), lambda epoch: epoch >= 50)).numbers == tuple(range(51, 91))
 
 
@@ -183,7 +183,7 @@ def test_steps_are_numbers_of_epochs_where_the_tag_says_so():
     assert numbers(*keras, range(9)) == ()
     assert numbers(*keras, range(50), range(4, 50, 5)) == tuple(range(5, 51, 5))
     assert numbers(*keras, range(50, 60)) == tuple(range(50, 60))
-    # Batches, as far as is known.
+    # Batches, if known.
     for tags in (("train/loss", "val/loss"), ("train_loss_epoch", "val_loss_epoch"), ("train/epoch_loss", "val/loss")):
         assert numbers(*tags, range(390, 4000, 390)) == ()
 

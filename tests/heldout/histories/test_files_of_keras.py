@@ -294,5 +294,5 @@ def test_a_file_is_looked_for_before_a_job_of_its_name(tmp_path, monkeypatch):
     Path("job_rising.json").write_text(json.dumps({"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.0]}))
     ran = CliRunner().invoke(app, ["diagnose", "job_rising.json", "--json"])
     assert (ran.exit_code, json.loads(ran.stdout)["object"]) == (0, "diagnosis")
-    # Without a file it is a job's id, and nobody is there to ask.
+    # Without a file it is a job's id, and no one is there to ask.
     assert CliRunner().invoke(app, ["diagnose", "job_falling.json"]).exit_code == 4

@@ -12,7 +12,7 @@ from heldout.cli.outcome import Refused
 
 FILES = Path(__file__).parent / "files"
 EXPECTED = json.loads((FILES / "expected.json").read_text())
-# Of the fields of a history, what the training itself has computed.
+# The fields of a history that the training itself has computed.
 PLAIN = {
     "fit_loss": "train_loss",
     "fit_accuracy": "train_accuracy",
@@ -106,7 +106,7 @@ def test_the_runs_in_a_folder_of_mlflow_are_told_apart(number):
 
 @pytest.fixture
 def database(tmp_path):
-    """A database of MLflow beside its folder of artifacts."""
+    """A database of MLflow next to its folder of artifacts."""
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         connection.executescript((FILES / "mlflow_database.sql").read_text())
     (tmp_path / "mlruns" / "1").mkdir(parents=True)

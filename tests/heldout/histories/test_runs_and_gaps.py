@@ -226,7 +226,7 @@ def test_validation_that_is_nan_all_the_time_beside_a_training_that_is_not_was_n
     training = [*HEALTHY[:1], *[NAN] * 7]
     for read in (read_text(table(training, [NAN] * 8)), read_document({"loss": training, "val_loss": [NAN] * 8})):
         assert diagnose_read(read).verdict == "diverged"
-    # An accuracy that was never measured does not matter beside losses that were.
+    # An accuracy that was never measured does not matter if losses were.
     read = read_text(table(HEALTHY, HEALTHY, [NAN] * 8, names=("loss", "val_loss", "val_accuracy")))
     assert read.history.validation_accuracy == ()
 

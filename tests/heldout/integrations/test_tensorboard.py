@@ -1,4 +1,4 @@
-"""Logs for TensorBoard: read by TensorBoard's own reader, beside what Keras' callback writes of the same training."""
+"""Logs for TensorBoard, read by TensorBoard's own reader and compared with those of Keras' callback."""
 
 import json
 import threading

@@ -127,7 +127,7 @@ def test_amounts_fit_the_spec():
 
 
 def test_an_average_looks_back_over_a_tenth_of_the_steps():
-    """The same factor would average over a whole short training, and over next to nothing of a long one."""
+    """The same factor would average over a whole short training, and over almost none of a long one."""
     for images, epochs in ((40, 10), (3600, 10), (50_000, 100)):
         steps = epochs * -(-images // 32)
         looks_back = 1 / (1 - after("ema", spec(training={"epochs": epochs}), images).training.ema_decay)

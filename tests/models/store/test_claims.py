@@ -405,7 +405,7 @@ def test_a_checkpoint_that_is_written_again_stays_one(work):
 
 
 def test_a_new_attempts_checkpoints_come_before_those_that_it_could_not_use(work):
-    """Attempt 2 found the checkpoints of attempt 1 damaged and began anew: its own are the ones to go on from."""
+    """Attempt 2 found the checkpoints of attempt 1 damaged and began again: its own are the ones to continue from."""
     first = work.running()
     work.begin(first)
     work.checkpoint(first, 4)
@@ -458,7 +458,7 @@ def test_requests_are_told_for_held_jobs_only(work):
     assert found == {asked: JobRequest.CANCEL, quiet: None}
 
 
-# --- waiting too long, and being told ------------------------------------------------------------
+# --- waiting too long, and events about it -------------------------------------------------------
 
 
 def test_a_job_that_waited_too_long_for_its_first_worker_has_failed(work):
@@ -504,7 +504,7 @@ def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
     work.set(waiting, available_at=db_now(60))
     running = work.submit(priority=100)
     assert work.claim().held.job_id == running
-    assert unannounced(30) == []  # whoever submits announces, first
+    assert unannounced(30) == []  # the submitter announces first
     for job_id in (queued, gpu, waiting, running):
         work.set(job_id, announced_at=db_now(-31))
     assert unannounced(30) == [WakeUp(queued, "train"), WakeUp(gpu, "train.gpu")]

@@ -167,7 +167,7 @@ def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
         assert not claims.is_any_claimable(session, Capacity(CPU)), "no worker asks in vain for the right to write"
     with pytest.raises(OwnerSuspended), work.database.write() as session:
         quotas.require_room(session, ALICE)
-    work.succeed(held)  # what runs goes on
+    work.succeed(held)  # what runs continues
     with work.database.write() as session:
         assert owners.resume(session, ALICE)
         assert not owners.resume(session, ALICE)

@@ -40,7 +40,7 @@ def test_every_kind_is_in_the_registry_and_has_a_spec_of_its_own():
 
 @pytest.mark.parametrize("folder", ["api", "models", "worker", "heldout", "host"])
 def test_no_kind_is_compared_with_a_bare_string(folder):
-    """Of splits `train` is a name too; what is looked for is a string beside something that is called `kind`."""
+    """`train` is also the name of a split; only strings next to something called `kind` count."""
     found = []
     for file in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -197,7 +197,7 @@ class JobLives(RuleBasedStateMachine):
                 act(held)
             except LeaseLost:
                 return False
-        # Only a success may be said again, by the attempt whose it was.
+        # Only a success may be reported twice, by the attempt that had it.
         assert (act, job.status, job.attempt) == (self.work.succeed, "succeeded", held.attempt)
         return False
 
@@ -354,7 +354,7 @@ def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_ur
 
 def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_url):
     monkeypatch.setattr(finding, "IS_READY", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
-    monkeypatch.setattr(finding, "build_statements", finding.build_statements.__wrapped__)  # builds its statements anew
+    monkeypatch.setattr(finding, "build_statements", finding.build_statements.__wrapped__)  # rebuilds its statements
     assert_caught(sqlite_url)
 
 

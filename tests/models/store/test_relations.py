@@ -21,7 +21,7 @@ DIGESTS = split_digests(dots())
 
 
 def stored_before(work: Work, owner: str | None = None, name: str | None = None, **columns: object) -> str:
-    """A ready dataset of an earlier release: nobody knows its copies, and its splits have no digests."""
+    """A ready dataset of an earlier release: no one knows its copies, and its splits have no digests."""
     id_ = make_id("ds")
     other = ImageSet(dots().images, dots().labels, dots().splits, ("even", id_), (0, 255))
     with work.database.write() as session:

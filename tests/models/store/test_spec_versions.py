@@ -25,7 +25,7 @@ def release(spec_version: int) -> Iterator[None]:
 
 
 def submitted_by_the_next_release(work: Work) -> str:
-    """A job whose spec has a field that this release has not."""
+    """A job whose spec has a field unknown to this release."""
     job_id = work.submit()
     with work.database.write() as session:
         values = {"spec": work.row(job_id).spec | {"sharpness": 1}, "spec_version": NEXT}

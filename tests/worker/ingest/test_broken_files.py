@@ -1,4 +1,4 @@
-"""Broken files are named all at once; an upload goes on without them where its spec says so."""
+"""Broken files are all named at once; an upload continues without them if its spec says so."""
 
 import stat
 import zipfile

@@ -124,7 +124,7 @@ def test_damage_that_its_zip_does_not_notice_is_noticed_in_the_array(outcome, of
     outcome(zip_of(files))
 
 
-# --- archives that nobody would make -------------------------------------------------------------
+# --- archives that no one would make -------------------------------------------------------------
 
 PARTS = st.sampled_from(
     [

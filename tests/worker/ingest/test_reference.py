@@ -99,7 +99,7 @@ def test_limits_are_those_of_the_reference():
         "bytes and pixels of a run-length encoded BMP": f"{MAX_RUN_LENGTH:,} each",
     }
     assert {name: value for name, value in table.items() if name != "limit"} == shown | shown_of_names | of_decoding
-    assert len(shown) == len(fields(IngestLimits)) - 1  # `processes` bounds nothing of an upload
+    assert len(shown) == len(fields(IngestLimits)) - 1  # `processes` limits nothing about an upload
 
 
 def test_rules_shares_and_split_names_are_those_of_the_reference():

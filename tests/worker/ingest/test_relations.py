@@ -53,7 +53,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
 
 
 def test_the_ends_of_a_chain_are_in_one_cluster():
-    """0 and 1 are copies, 1 and 2 too; whether 0 and 2 are, nobody asks."""
+    """0 and 1 are copies, 1 and 2 too; whether 0 and 2 are does not matter."""
     found = build_relations(
         Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8), NO_PAIRS), None
     )
@@ -211,7 +211,7 @@ def test_the_process_is_told_names_and_rule(upload, tmp_path):
 
 @pytest.fixture
 def endless(tmp_path) -> Path:
-    """A file of names that nobody ever writes: who reads it waits."""
+    """A file of names that is never written: reading it would block."""
     os.mkfifo(tmp_path / "names")
     return tmp_path / "names"
 

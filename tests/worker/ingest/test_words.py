@@ -18,7 +18,7 @@ from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection
 from worker.ingest.rejection import Rejection
 
 PNG = encoded(noise())
-# Colors and titles of terminals, a turned direction, lines of one's own, and what nobody sees.
+# Colors and titles of terminals, a turned direction, lines of one's own, and what no one sees.
 INVISIBLE = "c\u200ba\x85t\udcff".encode("utf-8", "replace").decode()
 NAMES = {
     "commands": f"cat\x1b[31m\x1b]0;x\x07 \u202egnp.tac\u202c \nheldout: all is well\r\n {INVISIBLE}",

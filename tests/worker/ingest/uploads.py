@@ -84,7 +84,7 @@ def taken(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) ->
 
 
 def rejection_of(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> Rejection:
-    """Why an upload is not taken; nothing of it is left behind."""
+    """Why an upload is not taken; none of it is left behind."""
     target = path.parent / f"{path.name}-target"
     with pytest.raises(Rejection) as caught:
         run(path, spec, target, limits)

@@ -25,7 +25,7 @@ from tests.object_store import S3Server
 from worker.machine.cache import evict, hold_dataset
 
 ROOMY = 10**12
-SIDE = 20  # 400 images are 160 kB, and nothing beside them is a tenth of that
+SIDE = 20  # 400 images are 160 kB, and nothing else is a tenth of that
 
 # A worker of its own: uses a dataset until its standard input ends. Its arguments: URL, address, cache, cap.
 USER = """

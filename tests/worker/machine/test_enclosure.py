@@ -56,7 +56,7 @@ CLOSED_BY = {
     "leave its session": {FILTER},
     "use a right of root": {USER, LANDLOCK, FILTER},
 }
-# What works where nothing is closed: else the attempts would prove nothing.
+# What works without a sandbox: otherwise the attempts would prove nothing.
 OPEN_OTHERWISE = {
     *("read the key", "read a neighbour", "signal the worker", "signal another process", "bound the worker"),
     *("write outside", "open a file to all", "link to the key", "connect by TCP", "connect by UDP"),
@@ -66,8 +66,8 @@ OPEN_OTHERWISE = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A worker's folder with a key, files that are handed over, and servers that nobody is to reach."""
-    umask = os.umask(0o077)  # as where nobody but the worker may read what it makes
+    """A worker's folder with a key, files that are handed over, and servers that must not be reached."""
+    umask = os.umask(0o077)  # as if only the worker may read what it makes
     outside = tmp_path / "home"
     outside.mkdir()
     (outside / "api-key").write_text("ho_secret")

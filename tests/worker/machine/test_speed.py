@@ -76,7 +76,7 @@ def database(tmp_path):
 
 
 class Measuring:
-    """Stands for the process that measures: gives exact times once it is told to."""
+    """Stands for the process that measures: returns exact times on request."""
 
     started: list["Measuring"] = []  # noqa: RUF012
 

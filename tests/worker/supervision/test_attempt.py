@@ -1,4 +1,4 @@
-"""An attempt whose process says what a test has written down: what it persists, once, and where it goes on."""
+"""An attempt whose process says what a test has written down: what it persists, once, and where it continues."""
 
 import hashlib
 import signal
@@ -70,7 +70,7 @@ def blobs(tmp_path: Path) -> Blobs:
 
 @pytest.fixture
 def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs a claimed job by a script, on the test's database or another one."""
+    """Runs a claimed job by a script, on the test's database or another."""
     scratch = Scratch(tmp_path / "scratch")
     save(dots(), tmp_path)
     monkeypatch.setattr("worker.machine.cores.find_usable_cores", lambda: (0, 1))
@@ -152,7 +152,7 @@ def test_a_job_is_assigned_the_same_towers_alone_as_beside_jobs_that_run_and_wai
         return whole(assignment, 1)
 
     def first(assignment: Assignment) -> list[FromTraining]:
-        """While this job runs, the same spec is claimed and runs beside it, and a third job waits."""
+        """While this job runs, the same spec is claimed and runs next to it, and a third job waits."""
         assigned.append(assignment.machine.towers)
         work.submit()
         work.submit()
@@ -246,7 +246,7 @@ def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Bl
         assigned.append(assignment.dataset.relations)
         return whole(assignment, 1)
 
-    # A folder where the file should be is no blob, and reading it is refused.
+    # A folder in place of the file is not a blob, and reading it is refused.
     (tmp_path / "blobs" / make_relations_key(claimed.dataset.id)).mkdir(parents=True)
     run(claimed, script)
     assert assigned == [None]
@@ -365,7 +365,7 @@ def test_a_worker_that_stops_while_the_store_is_away_gives_back_a_job_that_has_o
 def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it(
     work: Work, blobs: Blobs, run, has_bfloat16: bool
 ) -> None:
-    """It begins on a worker that has them, where `auto` becomes mixed, and goes on on another one."""
+    """It begins on a worker that has them, where `auto` becomes mixed, and continues on another."""
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
@@ -586,7 +586,7 @@ def test_files_that_a_lost_attempt_left_without_rows_go_with_the_end_of_the_job(
 
 
 class Killed:
-    """A script whose process the kernel kills for memory: it has so much when it is seen last."""
+    """A script whose process the kernel kills for memory: it has this much at the last look."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, peak_bytes: int, at_death: Callable[[], object] = lambda: None

@@ -101,7 +101,7 @@ def bench(database: Database, tmp_path: Path):
 
 
 class Killed(DeriveProcess):
-    """Is killed by somebody, once it has begun."""
+    """Is killed from outside after it has begun."""
 
     def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
         message = super().receive(timeout_s)

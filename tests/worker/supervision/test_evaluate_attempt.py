@@ -80,7 +80,7 @@ class Bench:
         return job_id
 
     def save_models(self) -> None:
-        """Give each job a model of its arm's network, with weights of its own, which nobody has trained."""
+        """Give each job a model of its arm's network, with weights of its own, which no one has trained."""
         for arm, jobs in self.jobs.items():
             spec = JobSpec.model_validate({"dataset": "digits", "network": NETWORKS[arm]})
             data = taken_by(self.images, spec)

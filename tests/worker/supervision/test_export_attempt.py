@@ -161,7 +161,7 @@ class Bench:
         return content
 
     def assigned(self, predictions: Sequence[str] = ("predictions.npz",), **changes: Any) -> ExportAssignment:
-        """What a process is told that is to export the last training as a SavedModel."""
+        """The assignment of a process that exports the last training as a SavedModel."""
         scratch = self.folder / make_id("job")
         scratch.mkdir()
         assignment = ExportAssignment(
@@ -324,7 +324,7 @@ def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
 
 
 def test_predictions_that_are_gone_are_not_said_to_be_the_model(bench: Bench) -> None:
-    """Nobody should train anew a model that is there."""
+    """No one should train again a model that is there."""
     bench.blobs.delete(f"jobs/{bench.job_id}/1/predictions.npz")
     row = bench.export(ExportFormat.LITERT)
     assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.EXPORT_FAILED)

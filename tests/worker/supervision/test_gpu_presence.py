@@ -36,7 +36,7 @@ def test_a_worker_s_gpus_are_known_of_until_it_stops(database, started):
     presence = started(2)
     until(lambda: most(database) == 2, "the first word of it")
     with database.read() as session:
-        assert calibrations.list_speeds(session) == []  # it is no measured speed
+        assert calibrations.list_speeds(session) == []  # it is not a measured speed
     presence.stop()
     assert most(database) == 0
 

@@ -99,7 +99,7 @@ def lease_of(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[Claimed], At
 
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Has each process killed, and counted as killed for memory, as soon as it is looked at and has so much."""
+    """Has each process killed, and counted as killed for memory, as soon as it is looked at and has this much."""
 
     def kill_at(peak_bytes: int) -> None:
         kills: list[int] = []

@@ -71,7 +71,7 @@ def test_a_registry_that_lacks_a_kind_cannot_be_made():
 
 @pytest.mark.parametrize("asked", [asked for asked, _ in RUN_BY], ids=lambda asked: get_kind(asked))
 def test_a_job_that_is_queued_wakes_a_worker_unless_it_takes_no_slot(database, asked):
-    """Whoever queues it: no endpoint has to."""
+    """Announced by queueing: no endpoint has to."""
     work, heard = Work(database), list[WakeUp]()
     database.announce = heard.extend
     with database.write() as session:

@@ -13,7 +13,7 @@ from worker.training.foreign.check import read_facts
 
 
 def small_backbone(folder: Path, *, scales: bool = True) -> Path:
-    """A file as somebody may have trained it: another size, colours, a branch, penalties, dropout, averages."""
+    """A file as users may have trained it: another size, colors, a branch, penalties, dropout, averages."""
     keras.utils.set_random_seed(11)
     pixels = keras.Input((20, 18, 3))
     maps = pixels
@@ -32,7 +32,7 @@ def small_backbone(folder: Path, *, scales: bool = True) -> Path:
 
 
 def taken_apart(file: Path, pixels: Pixels = "bytes") -> AssignedBackbone:
-    """The folder that a bounded process writes, beside the file."""
+    """The folder that a bounded process writes, next to the file."""
     folder = file.with_suffix("")
     folder.mkdir(exist_ok=True)
     save_backbone(file, folder)
@@ -44,5 +44,5 @@ def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:
 
 
 def known(file: Path, pixels: Pixels | None = None) -> Backbone:
-    """What plans and costs are told of it."""
+    """The backbone as plans and costs know it."""
     return make_backbone(BackboneSpec(model="mod_1", pixels=pixels), read_facts(file))

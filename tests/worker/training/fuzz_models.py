@@ -68,7 +68,7 @@ def mutate(config: Any, rng: random.Random, secret: str) -> None:
             holder[rng.randrange(len(holder))] = values(rng, secret)
         else:
             holder.append(rng.choice([values(rng, secret), deepcopy(rng.choice(holder))]))
-    if rng.random() < 0.3 and (parts := list(iterate_parts(config))):  # a class for another one that is listed, too
+    if rng.random() < 0.3 and (parts := list(iterate_parts(config))):  # a class for another that is listed, too
         module, names = rng.choice(sorted(LAYERS.items()))
         rng.choice(parts).update(module=module, class_name=rng.choice(sorted(names)))
 

@@ -82,7 +82,7 @@ REACHING: dict[str, dict[str, Any]] = {
     "utils.text_dataset_from_directory": {"directory": "PATH"},
     "wrappers.SKLearnClassifier": {"model": "PATH"},
 }
-# Beside Keras: modules of Python, of TensorFlow, and Keras' own ones behind its public names.
+# Outside of Keras: modules of Python, of TensorFlow, and Keras' private ones behind its public names.
 OUTSIDE = [
     ("os", "system"),
     ("subprocess", "Popen"),

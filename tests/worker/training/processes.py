@@ -104,7 +104,7 @@ Start = Callable[..., Process]
 
 
 def folder_of(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset's folder in the internal format; the scratch folders of its jobs lie beside it."""
+    """A dataset's folder in the internal format; the scratch folders of its jobs lie next to it."""
     folder = tmp_path_factory.mktemp("job") / "dataset"
     folder.mkdir()
     save(images, folder)

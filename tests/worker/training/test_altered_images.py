@@ -1,4 +1,4 @@
-"""Which images alone are found to be inverted or to have other channels, beside which ones are."""
+"""The images that are found to be inverted or to have other channels, compared with those that are."""
 
 import numpy as np
 import pytest

@@ -42,7 +42,7 @@ def refusal(file: Path) -> str:
     with pytest.raises(ModelRefused) as refused:
         read_facts(file)
     assert refused.value.detail
-    assert str(file.parent) not in refused.value.detail  # where the worker keeps it is nobody's business
+    assert str(file.parent) not in refused.value.detail  # where the worker keeps it is private
     assert "/onnxruntime_src/" not in refused.value.detail
     return refused.value.code.value
 

@@ -286,7 +286,7 @@ def test_inverted_images_that_are_not_answered_better_for_it_are_left_alone(trai
 
 
 def test_labels_of_test_are_told_by_validation_images_whose_pixels_were_brought_back(trained):
-    """Inverted ones are mostly taken for a few classes, and tell nothing of what two swapped labels mean."""
+    """Inverted ones are mostly taken for a few classes, and do not show what two swapped labels mean."""
     swapped = np.arange(10)
     swapped[[3, 7]] = 7, 3
     images = with_test(trained.images, labels=lambda labels: swapped[labels])
@@ -411,7 +411,7 @@ def test_fewer_than_fifty_validation_images_fit_no_temperature(trained):
 
 @pytest.mark.parametrize("labels", [lambda labels: labels, moved_on], ids=["right", "renamed"])
 def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnosed(trained, labels, tmp_path):
-    """Its `predictions.npz` goes through the reader of foreign ones; copies are told by hashes."""
+    """Its `predictions.npz` goes through the reader of foreign ones; copies are recognized by hashes."""
     images = with_test(trained.images, labels=labels)
     copy_of = np.arange(len(images.images), dtype=np.int32)
     for split in ("validation", "test"):

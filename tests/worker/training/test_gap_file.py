@@ -98,7 +98,7 @@ def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
     expected, found = whole.end(), second.end()
     assert max(best_epochs(whole)) < 7
     assert found.final == expected.final
-    # The pause may have been heard after its epoch was told.
+    # The pause may have been received after its epoch was reported.
     assert first.history + second.history == whole.history
     for name in (ArtifactName.GAP, ArtifactName.EVALUATION):
         assert found.get_path(name).read_bytes() == expected.get_path(name).read_bytes()

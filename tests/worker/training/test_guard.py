@@ -31,7 +31,7 @@ def test_a_warning_is_no_stop():
     assert state.seen
     assert not state.stopped
     worse = dict(zip(CURVES, (0.0, 1.0, 9.9, 0.1), strict=True))
-    assert watch_epoch("warn", state, worse).seen == state.seen  # it is told once
+    assert watch_epoch("warn", state, worse).seen == state.seen  # it is reported once
     assert watch_epoch("none", GuardState(), worse) == GuardState()
 
 

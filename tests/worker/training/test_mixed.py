@@ -30,7 +30,7 @@ def test_layers_compute_in_sixteen_bits_and_weights_and_logits_stay_float32(poli
     assert set(computes.values()) == {policy.removeprefix("mixed_")}
     assert {variable.dtype for variable in network.weights} == {"float32"}
     assert network.output.dtype == "float32"
-    assert keras.config.dtype_policy().name == "float32"  # nothing of it is global
+    assert keras.config.dtype_policy().name == "float32"  # none of this is global
 
 
 @pytest.mark.parametrize("policy", [POLICIES[0], pytest.param(POLICIES[1], marks=pytest.mark.proof)])

@@ -102,7 +102,7 @@ class ScriptedJob:
         training.trainer.restore_kept()
         results = {}
         for split, rows in training.data.rows.items():
-            # Of the kept weights: the training's own evaluator may measure an average of the last steps.
+            # Measure the kept weights: the training's own evaluator may measure an average of the last steps.
             found = Evaluator(training.network, training.resident).measure(rows, lambda: None)
             interval = compute_wilson_interval(round(found.accuracy * len(rows)), len(rows))
             results[split] = SplitResult(loss=found.loss, accuracy=found.accuracy, count=len(rows), interval=interval)

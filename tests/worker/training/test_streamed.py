@@ -172,7 +172,7 @@ def peak_bytes(folder: Path, resident: int) -> int:
 
 
 def large(folder: Path, size: int) -> Path:
-    """A dataset whose images take so many bytes, most of them in its training split."""
+    """A dataset whose images take this many bytes, most of them in its training split."""
     folder.mkdir()
     count = size // int(np.prod(IMAGE))
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, *IMAGE))

@@ -1,4 +1,4 @@
-"""The epochs of a job: what is told and kept, and that an interruption leaves no trace."""
+"""The epochs of a job: what is reported and kept, and that an interruption leaves no trace."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def epochs_told(training: Training) -> list[EpochDone]:
 
 
 def history(*trainings: Training) -> list[dict[str, Any]]:
-    """All that was told of each epoch, save how long it took."""
+    """Everything reported about each epoch, except how long it took."""
     return [
         {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
         for training in trainings
@@ -47,7 +47,7 @@ def stop_after(polls: int, why: StopCause = StopCause.PAUSE) -> Any:
 
 
 def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, **options: Any) -> list[Training]:
-    """Train until the stop, then go on in new objects from the checkpoint; both halves."""
+    """Train until the stop, then continue in new objects from the checkpoint; returns both halves."""
     first = Training(spec, images, scratch, **options)
     first.requested_stop = stop_after(polls)
     with pytest.raises(StopRequested):
@@ -99,7 +99,7 @@ SPECS = {
         },
     ),
 } | {
-    # Of the reference specs one augments, by rotation, shifts and one flip with the nearest pixels; all use Adam.
+    # One of the reference specs augments, by rotation, shifts and one flip with the nearest pixels; all use Adam.
     f"every augmentation, {fill_mode}, {optimizer['name']}": small_spec(
         augmentation=EVERY_CHANGE | {"fill_mode": fill_mode},
         training={"epochs": 2, "optimizer": optimizer, "schedule": schedule},
@@ -195,7 +195,7 @@ def test_a_checkpoint_of_a_release_that_kept_no_losses_goes_on_without_them(digi
 
 
 def test_training_images_that_are_measured_at_the_end_alone_change_nothing_else(digits, tmp_path):
-    """The guard then looks at what `fit` reports, and goes on from there after an interruption."""
+    """The guard then looks at what `fit` reports, and continues from there after an interruption."""
     training = {"epochs": 4, "on_overfit": "warn"}
     images = fewer(digits, 172)
     spec = small_spec(training=training, evaluation={"train": "final"})

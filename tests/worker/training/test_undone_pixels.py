@@ -80,7 +80,7 @@ def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():
 
 
 def test_values_that_a_darker_set_rounds_to_zero_are_not_cut_off():
-    """Much of the border is nearly black, and wholly so in the darker set."""
+    """Much of the border is nearly black, and completely black in the darker set."""
     faint = IMAGES + gaussian_filter(IMAGES, (0, 4, 4)) / 20
     train, held_out = sample(faint[:900]), sample(faint[900:] * 0.3)
     assert (held_out.values == 0).mean() > (train.values == 0).mean() + 0.1

@@ -75,7 +75,7 @@ def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, wo
     assert client.get("/v1/jobs").json()["data"] == []
     assert client.get(f"/v1/jobs/{held.job_id}").status_code == 404
     with worker.database.write() as session:
-        assert not claims.is_any_claimable(session, Capacity(("cpu",)))  # nobody has queued a second one
+        assert not claims.is_any_claimable(session, Capacity(("cpu",)))  # no one has queued a second one
 
 
 def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(client, worker):
@@ -167,7 +167,7 @@ def test_a_search_of_an_earlier_release_is_made_anew_on_request(client, worker):
 
 
 def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_nothing_of_test(client):
-    """So that to read it is no look at test labels."""
+    """So that reading it does not count as a look at test labels."""
     view = build_label_check_view(found())
     assert view is not None
     assert list(view.splits) == ["train"]

@@ -1,4 +1,4 @@
-"""New datasets: announced, sent whole or refused whole, checked once, deleted when nobody needs them."""
+"""New datasets: announced, sent whole or refused whole, checked once, deleted when no one needs them."""
 
 import base64
 import hashlib
@@ -89,7 +89,7 @@ def test_a_new_dataset_waits_for_its_content_and_then_for_its_check(client, blob
     assert client.get("/v1/datasets/pets").json()["status"] == "checking"
     [key] = stored(blobs)
     assert blobs.read(key) == CONTENT
-    assert client.get("/v1/jobs").json()["data"] == []  # its check is no training
+    assert client.get("/v1/jobs").json()["data"] == []  # its check is not a training
 
 
 def test_versions_count_under_a_name_of_one_owner(client, stranger):

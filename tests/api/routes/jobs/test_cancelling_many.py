@@ -1,4 +1,4 @@
-"""Cancelling by filter: the same transition as one by one, bounded, and nobody else's jobs."""
+"""Cancelling by filter: the same transition as one by one, bounded, and no one else's jobs."""
 
 import pytest
 

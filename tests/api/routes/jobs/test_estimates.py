@@ -1,4 +1,4 @@
-"""Times are told once a worker has measured its machine, and not before."""
+"""Times are reported after a worker has measured its machine, and not before."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
     spec = with_field(spec, "training.epochs", 2)
     first, second, third = (submitted(client, spec)["id"] for _ in range(3))
     start = lambda job: client.get(f"/v1/jobs/{job}/queue").json()["estimated_start_s"]  # noqa: E731
-    assert start(first) is None  # nobody knows when a worker comes
+    assert start(first) is None  # no one knows when a worker comes
     held = worker.claim()
     assert held.job_id == first
     assert start(first) is None

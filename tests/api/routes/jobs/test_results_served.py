@@ -241,7 +241,7 @@ def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
     ],
 )
 def test_a_file_that_the_blob_store_lost_is_said_to_be_lost(client, worker, spec, path, code):
-    """A client that was told to repeat the request would do so for ever."""
+    """A client that is asked to repeat the request would do so forever."""
     job = submitted(client, spec)["id"]
     worker.succeed(worker.claim())
     worker.blobs.delete_all(f"jobs/{job}")

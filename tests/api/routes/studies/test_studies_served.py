@@ -1,4 +1,4 @@
-"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; and nobody else's."""
+"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; and no one else's."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Writes the history files beside it with the libraries themselves; README.md says with which and how.
+"""Writes the history files in this folder with the libraries themselves; README.md says with which and how.
 
 Each training also writes down, in expected.json, the figures that it computed itself, apart from the library's file.
 """
@@ -225,7 +225,7 @@ def wandb() -> dict:
     import wandb as library
 
     rows: list[dict] = []
-    # Nothing of the machine goes into the file.
+    # Nothing about the machine goes into the file.
     quiet = {"console": "off", "x_disable_meta": True, "x_disable_stats": True, "disable_git": True, "save_code": False,
              "disable_job_creation": True, "host": "host", "username": "user", "program": "train.py"}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

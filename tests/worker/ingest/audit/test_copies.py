@@ -253,7 +253,10 @@ def test_a_mirror_image_under_another_label_is_another_thing(tmp_path, mnist5k):
 
 
 def test_pictures_of_one_straight_edge_are_hardly_ever_copies(tmp_path):
-    """Each cuts a square in two at another height and angle. Two of nearly one angle cannot be told from a move."""
+    """Each cuts a square in two at another height and angle.
+
+    Two with nearly the same angle cannot be distinguished from a move.
+    """
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     random = np.random.default_rng(0)
     edges = [y - random.uniform(-0.2, 0.2) * x > random.uniform(-0.3, 0.3) for _ in range(40)]
@@ -383,7 +386,7 @@ def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_pa
     assert conflicts.explanation.startswith("6 of 100 images (6%) have a copy with another label.")
     for first, second in conflicts.pairs:
         assert labels[first.index] != labels[second.index]
-    # The copies of one picture each contradict 12, and 12 contradicts them: that is said once.
+    # The copies of one picture each contradict 12, and 12 contradicts them: that is reported once.
     assert [{first.index, second.index} for first, second in conflicts.pairs] == [
         {10, 12},
         {11, 12},

@@ -1,4 +1,4 @@
-"""What an audit says about good and spoilt datasets; every check stays silent where nothing is wrong."""
+"""What an audit says about good and spoilt datasets; every check stays silent if nothing is wrong."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def codes(findings) -> set[str]:
 
 
 def counted(tmp_path, train, validation, test):
-    """Findings about a set with so many images of each class in each split."""
+    """Findings about a set with this many images of each class in each split."""
     labels = np.concatenate([np.repeat(np.arange(len(split)), split) for split in (train, validation, test)])
     images = np.zeros((len(labels), 8, 8, 1), np.uint8)
     splits = three(sum(train), sum(validation), sum(test))

@@ -1,4 +1,4 @@
-"""Findings say counts and shares so that nobody is misled by rounding."""
+"""Findings say counts and shares so that no one is misled by rounding."""
 
 import pytest
 

@@ -68,7 +68,7 @@ def exif_segments(exif: bytes) -> list[bytes]:
 
 
 LARGE_EXIF = exif_of(8 * MIB)
-# A decoder that looks for a restart marker skips markers that do not exist; the two bytes behind them are no length.
+# A decoder that looks for a restart marker skips markers that do not exist; the two bytes behind them are not a length.
 HIDDEN_SCANS = with_scans(4000).replace(b"\xff\xda", b"\xff\x02\xff\xff\xff\xda")
 HOSTILE = {
     "JPEG of many scans": (with_scans(40_000), "has 40,010 scans"),

@@ -159,7 +159,7 @@ def test_a_bomb_is_refused_by_the_process_too(tmp_path, bomb):
 
 
 def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
-    """Of a group rule for which Python's matcher takes longer than the sun will shine."""
+    """A group rule for which Python's matcher would take longer than the sun will shine."""
     files = {f"{name}/{'a' * 60}{number}.png": encoded(noise()) for name in ("cat", "dog") for number in range(4)}
     spec = DatasetSpec(name="pets", group_by=r"^[^/]+/((?:a+)+)$")
     began = time.monotonic()
