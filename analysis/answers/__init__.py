@@ -1,4 +1,4 @@
-"""Answers to labeled images as counts and sums, whoever trained the network: the figures of a gap and of scores.
+"""Answers to labeled images as counts and sums, from any network: the figures of a gap and of scores.
 
-The worker measures with it at the end of each training, and the API where predictions come from another program.
+The worker uses it at the end of each training, and the API for predictions from other programs.
 """

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from heldout.stored.gap import PairedTally, Tally
 
-# Probability that chance loses as many right answers. Below, a lower loss does not make up for them.
+# Probability that chance loses as many right answers. Below it, a lower loss does not compensate for them.
 SEEMING_LOSS_P = 0.1
 # The smallest normal float32. Smaller probabilities may have been rounded to zero.
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -15,19 +15,19 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
+    """A model's answers to one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
 
     probabilities: NDArray[np.float32]
     losses: NDArray[np.float32]
 
 
 class Answers:
-    """What a model says of labeled images.
+    """A model's answers to labeled images.
 
-    probabilities: (count, classes); None where only the answers are known.
+    probabilities: (count, classes); None if only the answers are known.
     classes: (count,) the most probable ones.
     right: (count,) whether the most probable class is the label.
-    losses: (count,) cross-entropies in nats; NaN where only the answers are known.
+    losses: (count,) cross-entropies in nats; NaN if only the answers are known.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class Answers:
 
     @classmethod
     def to(cls, labels: NDArray[np.int32], said: Predictions) -> "Answers":
-        """The answers to images with these labels."""
+        """Return the answers to images with these labels."""
         return cls(labels, said.probabilities, said.losses, said.probabilities.argmax(axis=1))
 
     @classmethod
     def without_probabilities(cls, labels: NDArray[np.int32], classes: NDArray[np.int64]) -> "Answers":
-        """Answers of which only the class is known."""
+        """Return answers of which only the class is known."""
         return cls(labels, None, np.full(len(labels), np.nan), classes)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def of(self, images: NDArray[np.int64] | NDArray[np.bool_]) -> "Answers":
-        """The answers to some of the images."""
+        """Return the answers to some of the images."""
         probabilities = None if self.probabilities is None else self.probabilities[images]
         return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images])
 
     def replace_some(self, images: NDArray[np.bool_], others: "Answers") -> "Answers":
-        """With other answers to some of the images: all probabilities are known."""
+        """Replace the answers to some of the images; all probabilities are known."""
         assert self.probabilities is not None
         assert others.probabilities is not None
         probabilities, losses, classes = self.probabilities.copy(), self.losses.copy(), self.classes.copy()
@@ -70,7 +70,7 @@ class Answers:
         return Answers(self.labels, probabilities, losses, classes)
 
     def under(self, renaming: tuple[int, ...] | None) -> "Answers":
-        """The same answers where each label means another class."""
+        """Return the same answers if each label means another class."""
         if renaming is None:
             return self
         labels = np.asarray(renaming, np.int32)[self.labels]
@@ -80,9 +80,9 @@ class Answers:
         return Answers(labels, self.probabilities, losses, self.classes)
 
     def log_probabilities(self) -> NDArray[np.float64]:
-        """(count, classes) in nats, where probabilities are known.
+        """Return (count, classes) log probabilities in nats, if probabilities are known.
 
-        That of the label is exact; others end where float32 has no smaller probability.
+        The label's is exact; others are limited by the smallest probability in float32.
         """
         assert self.probabilities is not None
         logs = np.log(np.maximum(self.probabilities.astype(np.float64), _SMALLEST))
@@ -102,7 +102,7 @@ class Answers:
 
 
 def join_answers(*parts: Answers) -> Answers:
-    """The answers of several sets of images, one after another."""
+    """Concatenate the answers to several sets of images."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Answers(
         np.concatenate([part.labels for part in parts]),
@@ -113,7 +113,7 @@ def join_answers(*parts: Answers) -> Answers:
 
 
 def tally_pairs(before: Answers, after: Answers) -> PairedTally | None:
-    """What changed between two answers to the same images.
+    """Compare two answers to the same images.
 
     None without images, and where a loss is not finite though probabilities are known.
     """
@@ -130,11 +130,11 @@ def tally_pairs(before: Answers, after: Answers) -> PairedTally | None:
 
 
 def is_surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
-    """Whether the same images are surely answered better after than before.
+    """Return whether the same images are certainly answered better after than before.
 
-    By more right answers (exact McNemar test of one side), or by a lower loss where no right answers seem to be lost.
+    The criterion is more right answers (exact one-sided McNemar test), or a lower loss if no right answers seem lost.
     """
-    # Imported here: SciPy takes half a second to import, and few jobs need it.
+    # Imported here because SciPy takes half a second to import, and few jobs need it.
     from scipy.stats import binomtest, norm
 
     gained, lost = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
@@ -149,7 +149,7 @@ def is_surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
 
 
 def split_into_halves(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the images in two halves, each class alike in both up to one image; the same at every call."""
+    """Split the images into two halves with equal classes, up to one image; the same at every call."""
     order = np.random.default_rng(0).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     return np.sort(by_class[::2]), np.sort(by_class[1::2])

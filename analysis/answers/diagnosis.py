@@ -1,4 +1,4 @@
-"""The diagnosis of answers from anywhere, with or without the curves of the training."""
+"""The diagnosis of answers from any network, with or without the curves of the training."""
 
 from dataclasses import replace
 
@@ -10,16 +10,16 @@ from heldout.diagnosis.history import Curve, History
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.verdict import diagnose_read
 
-# Share of a loss, and accuracy. Programs write four digits, and mean over batches of different sizes.
+# Tolerance as a share of a loss, and as accuracy. Programs write four digits, and average over unequal batches.
 _MAX_LOSS_DIFFERENCE = 0.001
 _MAX_ACCURACY_DIFFERENCE = 0.0005
 
 
 def diagnose_answers(answers: ForeignAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
-    """Judge what is known: curves, answers, or both.
+    """Diagnose what is known: curves, answers, or both.
 
     Args:
-        classes: how many there are, where only the curves are known; 0 where that is not known, either.
+        classes: how many there are, if only the curves are known; 0 if that is unknown, too.
     """
     read = read or ReadHistory(History())
     if answers is None:
@@ -35,9 +35,9 @@ def diagnose_answers(answers: ForeignAnswers | None, read: ReadHistory | None, c
 
 
 def find_epoch(history: History, validation: SplitFigures | None) -> int | None:
-    """The number of the one epoch that some answers are of: whose validation accuracy and loss are these.
+    """Return the epoch whose validation accuracy and loss match those of the answers.
 
-    None where none or several are.
+    None if none or several match.
     """
     if validation is None or not history.validation_accuracy:
         return None

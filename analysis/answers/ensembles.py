@@ -1,4 +1,4 @@
-"""Several models as one, whose probabilities are the mean of theirs."""
+"""Several models combined into one by averaging their probabilities."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from heldout.views.study import IntervalsView, TestFiguresView
 
 
 class Ensemble:
-    """Takes the answers of its members to the same images, one after another; keeps sums alone.
+    """Adds up the members' answers to the same images; keeps only sums.
 
     Args:
         labels: (images,) positions of classes, of at least one image.
@@ -19,11 +19,11 @@ class Ensemble:
         self._labels = labels
         self._members = 0
         self._probabilities: NDArray[np.float64] | None = None
-        # Of the labels, from exact losses: a probability in float32 may have been rounded to zero.
+        # Label probabilities from exact losses: a probability in float32 may have been rounded to zero.
         self._log_sum = np.full(len(labels), -np.inf)
 
     def add(self, said: Predictions) -> None:
-        """Take one more member's answers."""
+        """Add one more member's answers."""
         self._members += 1
         if self._probabilities is None:
             self._probabilities = said.probabilities.astype(np.float64)
@@ -32,11 +32,11 @@ class Ensemble:
         self._log_sum = np.logaddexp(self._log_sum, -said.losses.astype(np.float64))
 
     def losses(self) -> NDArray[np.float64]:
-        """(images,) cross-entropies in nats of the mean probabilities."""
+        """Return (images,) cross-entropies in nats of the mean probabilities."""
         return np.asarray(np.log(self._members) - self._log_sum)
 
     def right(self) -> NDArray[np.bool_]:
-        """(images,) whether the class with the highest mean probability is the label."""
+        """Return (images,) whether the class with the highest mean probability is the label."""
         assert self._probabilities is not None, "an ensemble has members"
         return np.asarray(self._probabilities.argmax(axis=1) == self._labels)
 

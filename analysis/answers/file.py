@@ -1,4 +1,4 @@
-"""Predictions in a file, whichever of its formats it has."""
+"""Reads predictions from a file in any supported format."""
 
 import io
 import zipfile
@@ -35,7 +35,7 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
         return read_npz(file, max_bytes, classes)
     if start == _NPY:
         raise PredictionsRefused(
-            "received one array (.npy); expected an .npz with the labels beside it: "
+            "received one array (.npy); expected an .npz with the labels, too: "
             "numpy.savez('predictions.npz', test_labels=…, test_probabilities=…)"
         )
     return read_table(file, classes)
@@ -43,10 +43,10 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
 
 _MAX_ARRAYS = 100
 _MAX_DIMENSIONS = 2
-# A packed file can hold a thousand times its size, and each value takes time: so many are read of any file, and so many
-# more of each of its bytes. An array that is not packed has a byte a value at least.
+# A compressed file can hold a thousand times its size, and each value takes time. At most this many values are read
+# from any file, plus this many per byte of it. An uncompressed array has at least one byte per value.
 _MIN_VALUES, _VALUES_PER_BYTE = 400_000, 20
-# Others can be made to take all memory.
+# Others could be crafted to take all memory.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _EXPECTED = (
     "expected arrays such as `test_labels` with `test_probabilities` or `test_answers`, for train, validation and test"
@@ -56,8 +56,8 @@ _EXPECTED = (
 def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ForeignAnswers:
     """Read `<split>_labels` with `<split>_probabilities` or `<split>_answers`, and `<split>_hashes` and `classes`.
 
-    A job's own `predictions.npz` is such a file. Other names that say the same are understood (`y_true_test`), and so
-    are arrays for all images with one that names the `split` of each. What other names hold is not read.
+    A job's own `predictions.npz` is such a file. Other common names are understood (`y_true_test`), and so are arrays
+    for all images with one that names the `split` of each. Arrays with other names are not read.
 
     Args:
         max_bytes: of all arrays together, decompressed.
@@ -84,7 +84,7 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
             )
         if "labels" not in found:
             raise PredictionsRefused(f"there is no array `{split}_labels`", (split,))
-        # A file may hold both: the answers follow from the probabilities, unless these are of the answers alone.
+        # A file may hold both: answers follow from probabilities, unless these belong to the answers only.
         probabilities, answers = found.get("probabilities"), found.get("answers")
         if probabilities is not None and answers is not None:
             probabilities, answers = (probabilities, None) if probabilities.ndim > 1 else (None, answers)
@@ -98,7 +98,7 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
 
 
 def _read_arrays(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The arrays whose names say what they hold, and the names of all."""
+    """Return the arrays with known names, and the names of all."""
     size = file.seek(0, io.SEEK_END)
     values = _MIN_VALUES + _VALUES_PER_BYTE * size
     try:
@@ -118,8 +118,8 @@ def _read_arrays(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, PredictionsRefused):
             raise
-        # Encrypted and damaged archives, and those in parts.
-        raise PredictionsRefused("the file is no .npz that can be read; save it with numpy.savez") from None
+        # Encrypted, damaged and multi-part archives.
+        raise PredictionsRefused("the file is not a readable .npz; save it with numpy.savez") from None
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, max_values: int) -> NDArray[Any]:
@@ -160,7 +160,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
 
 
 def _group_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
-    """What there is of each split."""
+    """Collect the arrays of each split."""
     found: dict[SplitName, dict[str, NDArray[Any]]] = {}
     seen: dict[tuple[str, str], str] = {}
     for name, array in arrays.items():
@@ -177,7 +177,7 @@ def _group_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[
 
 
 def _divide_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
-    """Arrays of all images, parted by the split of each."""
+    """Divide arrays of all images by the split of each."""
     named = arrays["split"]
     if named.ndim != 1:
         raise PredictionsRefused(f"the array `split` has the shape {named.shape}; expected a name for each image")
@@ -201,7 +201,7 @@ def _divide_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict
 
 
 def _flatten_column(array: NDArray[Any]) -> NDArray[Any]:
-    """(images, 1) as (images,)."""
+    """Flatten (images, 1) to (images,)."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 

@@ -1,4 +1,4 @@
-"""What a diagnosis needs of answers from anywhere: counts, the terms of the gap, and how true probabilities are."""
+"""The inputs of a diagnosis from any network's answers: counts, the terms of the gap, and calibration."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.stored.evaluation import SplitName
 from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
 
-# Probabilities from which a temperature is fitted, some forty times over: of more images a random part is taken. That
+# Probabilities from which a temperature is fitted, in some forty passes; of more images a random sample is used. That
 # takes up to two seconds.
 MAX_CALIBRATED_VALUES = 400_000
 
 
 def build_evaluation(answers: ForeignAnswers) -> Evaluation:
-    """The answers as a diagnosis takes them; of which epoch they are is not known."""
+    """Return the answers in the form for a diagnosis; their epoch is unknown."""
     confusions = {name: count_confusion(said, len(answers.classes)) for name, said in answers.splits.items()}
     figures: dict[str, SplitFigures] = {
         name: SplitFigures(
@@ -59,13 +59,13 @@ def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np
         if validation is None
         else divide_by_copies(validation, _find_copied(answers, "validation")),
         test_copies=divide_by_copies(test, copied),
-        # Where there are no validation images, training's labels mean what they say, too.
+        # Without validation images, training's labels are assumed correct.
         labels=_compare_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
     )
 
 
 def _find_copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
-    """(images,) whether an image of the split was trained on; None where the hashes of one of them are not known."""
+    """Return (images,) whether an image of the split was trained on; None if the hashes of either split are unknown."""
     if "train" not in answers.hashes or split not in answers.hashes:
         return None
     train, asked = answers.hashes["train"], answers.hashes[split]
@@ -78,7 +78,7 @@ def _find_copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_]
 
 
 def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:
-    """Each half of the test images under the renaming that was chosen on the other; None where none was chosen."""
+    """Apply to each half of the test images the renaming chosen on the other half; None if none was chosen."""
     halves = [test.of(half) for half in split_into_halves(test.labels)]
     if not all(map(len, halves)):
         return None
@@ -91,7 +91,7 @@ def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[
 
 
 def _compute_calibration(answers: ForeignAnswers) -> Calibration | None:
-    """Of the validation images, or of the test images where there are none."""
+    """Calibrate on the validation images, or on the test images if there are none."""
     name: HeldOutName = "validation" if "validation" in answers.splits else "test"
     said = answers.splits.get(name)
     if said is None or said.probabilities is None:

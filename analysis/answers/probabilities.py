@@ -1,4 +1,4 @@
-"""Probabilities from anywhere: whether they are some, and what a zero means."""
+"""Checks probabilities from other programs, and what a zero means."""
 
 from collections.abc import Mapping, Sequence
 from reprlib import repr as short
@@ -12,15 +12,15 @@ from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
 
-# By how much a row may miss 1: ten classes that are written with two decimals miss it by 0.01, and seldom by more.
+# How far a row's sum may be from 1: with ten classes and two decimals it misses by 0.01, rarely more.
 MAX_MISSED_SUM = 0.02
 _PERCENT = 100.0
 
 
 def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDArray[np.float64]:
-    """(images, classes) probabilities, each row of which sums to 1.
+    """Return (images, classes) probabilities, each row summing to 1.
 
-    One number an image is the probability of the second of two classes.
+    One number per image is the probability of the second of two classes.
 
     Raises:
         PredictionsRefused: with the first row that is to blame.
@@ -36,7 +36,7 @@ def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDAr
     if bad.any():
         row = int(np.argmax(bad))
         raise PredictionsRefused(f"received {_format_values(rows[row])}; expected finite numbers", (*path, row))
-    # Rounding may put a softmax a little below 0 or above 1.
+    # Rounding may move a softmax slightly below 0 or above 1.
     outside = (rows < -MAX_MISSED_SUM).any(axis=1) | (rows > 1 + MAX_MISSED_SUM).any(axis=1)
     sums = rows.sum(axis=1)
     wrong = outside | (np.abs(sums - 1) > MAX_MISSED_SUM)
@@ -51,9 +51,9 @@ def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDAr
 def replace_zeros(
     probabilities: Mapping[SplitName, NDArray[np.float64]], labels: Mapping[SplitName, NDArray[np.int32]]
 ) -> tuple[dict[SplitName, Answers], tuple[str, ...]]:
-    """The answers, in which a probability of 0 is half of the smallest one that there is, and what to tell of that.
+    """Replace probabilities of 0 by half the smallest one present; return the answers and a note about it.
 
-    A zero has been rounded down to; the loss of its label would be infinite.
+    A zero comes from rounding; the loss of its label would be infinite.
     """
     smallest = min((float(np.min(rows, where=rows > 0, initial=1.0)) for rows in probabilities.values()), default=1.0)
     least = max(float(np.finfo(np.float32).tiny), smallest / 2)
@@ -78,7 +78,7 @@ def _clip_from_below(least: float, rows: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _make_array(given: Sequence[Any], path: Path) -> NDArray[np.float64]:
-    """An array of rows of numbers, or of numbers."""
+    """Read an array from rows of numbers, or from numbers."""
     width = len(given[0]) if len(given) and isinstance(given[0], list | tuple) else None
     for row, values in enumerate(given):
         length = len(values) if isinstance(values, list | tuple) else None
@@ -100,7 +100,7 @@ def _explain_refusal(rows: NDArray[np.float64], row: int) -> str:
         return f"received {seen}, which are percentages; divide them by 100"
     if (values < 0).any() or (values > 1).any():
         return (
-            f"received {seen}, which are no probabilities. They look like outputs before the softmax (logits): apply "
+            f"received {seen}, which are not probabilities. They look like outputs before the softmax (logits): apply "
             "a softmax to each row, and send what that gives"
         )
     return (

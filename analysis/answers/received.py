@@ -1,4 +1,4 @@
-"""Labels and answers from anywhere, checked: what a network that Heldout never trained says of labeled images."""
+"""Checks labels and answers from other programs: the answers of a network that Heldout did not train."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Column = Sequence[Any] | NDArray[Any]
 
 @dataclass(frozen=True)
 class GivenSplit:
-    """One split as it was sent: a label for each image, and its probabilities or its answer."""
+    """One split as received: a label for each image, and its probabilities or its answer."""
 
     labels: Column
     probabilities: Column | None = None
@@ -36,7 +36,7 @@ class GivenSplit:
 class ForeignAnswers:
     """Answers of a network that another program has trained.
 
-    hashes: of the images, where they were sent; equal ones are copies.
+    hashes: of the images, if sent; equal hashes mean copies.
     notes: sentences that tell the user how the figures were read.
     """
 
@@ -49,12 +49,12 @@ class ForeignAnswers:
 def receive_answers(
     splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None = None
 ) -> ForeignAnswers:
-    """Check what was sent, and turn names of classes into positions.
+    """Check received predictions, and turn class names into positions.
 
     Args:
         classes: how many there are, or their names in the order of the columns of probabilities.
     Raises:
-        PredictionsRefused: with the place of the value that is to blame.
+        PredictionsRefused: with the place of the wrong value.
     """
     if not splits:
         raise PredictionsRefused("there is no split; expected `train`, `validation` or `test`")
@@ -103,7 +103,7 @@ def _check_form(name: SplitName, split: GivenSplit) -> None:
     shape = np.shape(split.labels) if isinstance(split.labels, np.ndarray) else (len(split.labels),)
     if len(shape) != 1:
         raise PredictionsRefused(
-            f"received an array of the shape {shape}; expected one label an image. Of one-hot labels send the "
+            f"received an array of the shape {shape}; expected one label per image. For one-hot labels send the "
             "positions, `labels.argmax(axis=1)`",
             (name, "labels"),
         )
@@ -116,11 +116,11 @@ def _check_form(name: SplitName, split: GivenSplit) -> None:
 
 def _check_length(length: int, images: int, path: Path) -> None:
     if length != images:
-        raise PredictionsRefused(f"received {length:,} of them for {images:,} labels; expected one an image", path)
+        raise PredictionsRefused(f"received {length:,} of them for {images:,} labels; expected one per image", path)
 
 
 def _count_columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | None:
-    """How many classes the probabilities are of; None where there are only answers."""
+    """Return how many classes the probabilities have; None if there are only answers."""
     first: tuple[SplitName, int] | None = None
     for name, rows in probabilities.items():
         if first is not None and rows.shape[1] != first[1]:
@@ -136,7 +136,7 @@ def _count_columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> in
 def _get_class_names(
     splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None, columns: int | None
 ) -> tuple[str, ...]:
-    """The classes' names, or their numbers as text."""
+    """Return the class names, or their numbers as text."""
     if classes is not None and not isinstance(classes, int):
         if len(set(classes)) < len(classes):
             twice = next(name for place, name in enumerate(classes) if name in classes[:place])
@@ -152,7 +152,7 @@ def _get_class_names(
         _check_count(len(seen), None)
         return tuple(sorted(map(str, seen)))
     numbers = [_parse_number(value) for value in seen]
-    # What is no number of a class is refused where it stands.
+    # A value that is not a class number is refused with its position.
     count = max((number for number in numbers if number is not None and number < MAX_CLASSES), default=1) + 1
     _check_count(count, None)
     return tuple(map(str, range(count)))
@@ -180,7 +180,7 @@ def _collect_distinct(column: Column) -> set[Any]:
 
 
 def _iterate_blocks(column: Column) -> Iterator[Sequence[Any]]:
-    """The column's values as Python's own, some at a time: as such they take ten times the memory of an array."""
+    """Yield the column's values as Python objects, some at a time: they take ten times the memory of an array."""
     if not isinstance(column, np.ndarray):
         yield column
         return
@@ -190,7 +190,7 @@ def _iterate_blocks(column: Column) -> Iterator[Sequence[Any]]:
 
 
 def _parse_number(value: Any) -> int | None:
-    """The whole number that a value means, written as text or as a float, too."""
+    """Return the whole number that a value means, also if it is a text or a float."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int):
@@ -204,7 +204,7 @@ def _parse_number(value: Any) -> int | None:
 
 
 def _find_positions(column: Column | None, path: Path, places: Mapping[str, int]) -> NDArray[Any]:
-    """(images,) the position of each class, of names or of numbers from 0."""
+    """Return (images,) the position of each class, from names or from numbers starting at 0."""
     assert column is not None
     found: NDArray[Any]
     if isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
@@ -249,12 +249,12 @@ def _describe_expected(value: Any, number: int | None, places: Mapping[str, int]
 
 def _check_hashes(column: Column, images: int, path: Path) -> Column:
     if isinstance(column, np.ndarray) and column.ndim != 1:
-        raise PredictionsRefused(f"received an array of the shape {column.shape}; expected a text an image", path)
+        raise PredictionsRefused(f"received an array of the shape {column.shape}; expected one text per image", path)
     _check_length(len(column), images, path)
     if isinstance(column, np.ndarray) and column.dtype.kind != "f":
         return column
     for row, value in enumerate(column):
         if not isinstance(value, str | int | bytes):
             shown = value.item() if isinstance(value, np.generic) else value
-            raise PredictionsRefused(f"received {short(shown)}; expected a text an image", (*path, row))
+            raise PredictionsRefused(f"received {short(shown)}; expected one text per image", (*path, row))
     return column

@@ -1,4 +1,7 @@
-"""Whether a split names its classes otherwise than training does: the renaming that surely makes many answers right."""
+"""Finds whether a split names its classes differently from training.
+
+a renaming that certainly makes many answers right.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,15 +13,15 @@ from analysis.answers.answers import Answers, split_into_halves
 
 # Share of the images that a renaming must make right. Less does not matter.
 MIN_GAIN = 0.01
-# Right answers. Fewer can be luck even if none is lost by them.
+# Right answers gained. Fewer can be chance even if none is lost.
 MIN_GAINED_IMAGES = 10
 # Probability that chance gains as much.
 MAX_CHANCE = 0.001
 # Natural logarithm of how much likelier the answers must be if the labels mean other classes: a thousand times.
 MIN_LOG_LIKELIHOOD_GAIN = 7.0
-# Share of a class' validation recall with which the images that are said to be of the class must be answered so: all
-# labels of a renaming together, and none surely less. Rotated bags may all be taken for shirts, but rotated shirts are
-# then not taken for bags.
+# Images of a renamed class must be answered as that class with this share of its validation recall: all labels of a
+# renaming together, and none certainly less. Rotated bags may all be taken for shirts, but then rotated shirts are not
+# taken for bags.
 MIN_SHARE_OF_RECALL = 0.5
 # Probability that chance alone makes any label of a renaming fall below.
 MAX_CHANCE_OF_LESS = 0.1
@@ -27,20 +30,20 @@ MAX_CHANCE_OF_LESS = 0.1
 def choose_renaming(
     answers: Answers, validation: NDArray[np.int64], usual: Sequence[Sequence[int]] = ()
 ) -> tuple[int, ...] | None:
-    """For each label the class that it means, where that is surely not the class of its own name.
+    """Return for each label the class that it means, if that is certainly not the class of its own name.
 
-    A label means the class whose validation images are answered alike. That is not always the answer that it most often
-    gets: a network that takes shirts for coats does so on validation, too.
+    A label means the class whose validation images get similar answers. That is not always its most frequent answer: a
+    network that takes shirts for coats does so on validation, too.
 
-    Of any few answers some renaming makes more right than the labels do. So one counts only if renamings that are
-    chosen in the same way on one part of these images make answers right on the other part, surely. A usual mistake is
-    one of a few, so that it only has to gain surely, and it is taken where it gains as much.
+    For any small set of answers, some renaming is better than the labels. So a renaming only counts if renamings chosen
+    in the same way on one part of the images certainly make answers right on the other part. A usual mistake is one of
+    a few. So it only has to gain certainly, and it is chosen if it gains as much.
 
     Args:
-        validation: `count_confusion` the validation images, whose labels mean what they say.
-        usual: renamings that usual mistakes make, see `list_usual_renamings`.
+        validation: `count_confusion` of the validation images, whose labels are correct.
+        usual: renamings by usual mistakes, see `list_usual_renamings`.
     Returns:
-        None if the labels mean what they say, as far as these answers can tell.
+        None if the labels are correct, judging by these answers.
     """
     confusion = count_confusion(answers, len(validation))
     right, least = int(confusion.trace()), max(MIN_GAINED_IMAGES, MIN_GAIN * len(answers))
@@ -63,7 +66,7 @@ def choose_renaming(
 
 
 def _is_made(mistake: NDArray[np.int64], confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> bool:
-    """Whether the mistake surely makes more answers right, enough of them, and more than on validation."""
+    """Return whether the mistake certainly makes more answers right, enough of them, and more than on validation."""
     from scipy.stats import binomtest
 
     moved = np.flatnonzero(np.arange(len(mistake)) != mistake)
@@ -80,16 +83,16 @@ def _count_right(confusion: NDArray[np.int64], renaming: Sequence[int]) -> int:
 
 
 def count_confusion(answers: Answers, classes: int) -> NDArray[np.int64]:
-    """(classes, classes) counts, rows the labels and columns the answers."""
+    """Return (classes, classes) counts with labels as rows and answers as columns."""
     pairs = np.bincount(answers.labels.astype(np.int64) * classes + answers.classes, minlength=classes * classes)
     return pairs.reshape(classes, classes)
 
 
 def _compute_likelihood(confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(classes, classes) log likelihood of a label's answers if it means a class: label by row, class by column.
+    """Return (labels, classes) the log likelihood of a label's answers if it means a class.
 
-    The class' validation images tell how it is answered, as far as so many images can: Dirichlet-multinomial, with one
-    image more that is spread over all answers.
+    The class's validation images show how it is answered: Dirichlet-multinomial, with one additional image spread over
+    all answers.
     """
     # Imported here: SciPy takes half a second to import, and few jobs need it.
     from scipy.special import gammaln
@@ -104,7 +107,7 @@ def _compute_likelihood(confusion: NDArray[np.int64], validation: NDArray[np.int
 
 
 def _find_likeliest(likelihood: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(classes,) for each label a class of its own, so that all answers together are as likely as they can be."""
+    """Return (classes,) a distinct class for each label, so that all answers together are as likely as possible."""
     from scipy.optimize import linear_sum_assignment
 
     named: NDArray[np.int64] = linear_sum_assignment(likelihood, maximize=True)[1]
@@ -117,7 +120,7 @@ def _keep_sure_parts(
     likelihood: NDArray[np.float64],
     recalls: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """The renaming without those labels, exchanged among themselves, for which it is not sure."""
+    """Return the renaming without those cycles of labels for which it is not certain."""
     sure = np.arange(len(named))
     for cycle in _find_cycles(named):
         classes = named[cycle]
@@ -135,7 +138,7 @@ def _keep_sure_parts(
 
 
 def _is_any_surely_less(gained: NDArray[np.int64], images: NDArray[np.int64], recalls: NDArray[np.float64]) -> bool:
-    """Whether any label of a renaming is surely answered as its new class too rarely."""
+    """Return whether any label of a renaming is certainly answered as its new class too rarely."""
     from scipy.stats import binom
 
     chance = binom.cdf(gained, images, MIN_SHARE_OF_RECALL * recalls)
@@ -143,13 +146,16 @@ def _is_any_surely_less(gained: NDArray[np.int64], images: NDArray[np.int64], re
 
 
 def _compute_recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(classes,) share of each class' images that are answered rightly; the usual share for a class without images."""
+    """Return (classes,) the share of each class's images that are right.
+
+    the overall share for a class without images.
+    """
     counts, right = confusion.sum(axis=1), confusion.diagonal()
     return np.where(counts > 0, right / np.maximum(counts, 1), right.sum() / np.maximum(counts.sum(), 1))
 
 
 def _find_cycles(named: NDArray[np.int64]) -> list[list[int]]:
-    """The labels that are exchanged among themselves, without those that keep their class."""
+    """Return the cycles of exchanged labels, without those that keep their class."""
     found, seen = [], set()
     for start in range(len(named)):
         cycle, label = [], start
@@ -163,7 +169,7 @@ def _find_cycles(named: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _holds_on_other_images(answers: Answers, validation: NDArray[np.int64]) -> bool:
-    """Whether the likeliest renaming of one part of the images surely makes more answers right on the other."""
+    """Return whether the likeliest renaming of one part of the images certainly does better on the other part."""
     parts = [answers.of(part) for part in split_into_halves(answers.labels)]
     gained = lost = 0
     for chosen_on, counted_on in (parts, parts[::-1]):
@@ -175,7 +181,7 @@ def _holds_on_other_images(answers: Answers, validation: NDArray[np.int64]) -> b
 
 
 def _is_surely_gained(gained: int, lost: int) -> bool:
-    """Whether more answers are gained than chance would, by an exact binomial test of one side."""
+    """Return whether more answers are gained than by chance, with an exact one-sided binomial test."""
     from scipy.stats import binomtest
 
     return gained > lost and bool(binomtest(gained, gained + lost, alternative="greater").pvalue < MAX_CHANCE)

@@ -1,4 +1,4 @@
-"""Scores of answers, class by class: confusion, precision and recall, calibration, and the surest mistakes."""
+"""Scores of answers, class by class: confusion, precision and recall, calibration, and the most confident mistakes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,13 @@ def compute_scores(
     indices: NDArray[np.int64],
     names: FileNames | None = None,
 ) -> StoredSplitScores:
-    """Scores of one split.
+    """Compute the scores of one split.
 
     Args:
         probabilities: (images, classes).
         labels: (images,) positions of classes.
         indices: (images,) positions in the dataset, by which mistakes are named.
-        names: what all images of the dataset were called.
+        names: the names of all images of the dataset.
     """
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
@@ -66,7 +66,7 @@ def _compute_share(part: int, whole: int) -> float | None:
 
 
 def compute_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
-    """Expected calibration error of answers by their (count,) probabilities; None without answers.
+    """Compute the expected calibration error of answers from their (count,) probabilities; None without answers.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""
     if not len(confidence):
@@ -75,5 +75,5 @@ def compute_calibration_error(confidence: NDArray[np.float64], right: NDArray[np
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
     confident = np.bincount(bins, weights=confidence, minlength=CALIBRATION_BINS)
     accurate = np.bincount(bins, weights=right, minlength=CALIBRATION_BINS)
-    # A bin weighs as much as its share of the images, by which its mean would be divided again.
+    # A bin is weighted by its share of the images, which cancels the division of its mean.
     return float(np.abs(accurate - confident)[counts > 0].sum() / len(confidence))

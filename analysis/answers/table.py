@@ -24,21 +24,21 @@ _EXPECTED = (
 )
 CHUNK_BYTES = 1024 * 1024
 _MAX_COLUMNS = MAX_CLASSES + 20
-# Of classes; the same number can be written in several ways.
+# Class names; the same number can be written in several ways.
 MAX_NAMES = 4 * MAX_CLASSES
 
 
 def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ForeignAnswers:
-    """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` tells copies.
+    """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` identifies copies.
 
-    One column `probability` without `answer` is that of the second of two classes. Other columns are passed over.
+    A column `probability` without `answer` belongs to the second of two classes. Other columns are ignored.
 
     Raises:
-        PredictionsRefused: if it is no such table, or holds what `receive_answers` refuses.
+        PredictionsRefused: if it is not such a table, or `receive_answers` refuses it.
     """
     first = _read_first_line(file)
     file.seek(0)
-    # Line by line: all lines of a large file at once would take ten times its size.
+    # Reads line by line: all lines of a large file at once would take ten times its size.
     text = TextIOWrapper(file, "utf-8-sig", newline=None)
     try:
         lines = csv.reader(text, delimiter=max(SEPARATORS, key=first.count))
@@ -55,7 +55,7 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
 
 
 def _read_first_line(file: BinaryIO) -> str:
-    """The first line of a file that is text throughout. Raises PredictionsRefused."""
+    """Return the first line of a text file. Raises PredictionsRefused."""
     decoder = getincrementaldecoder("utf-8-sig")()
     first, at = "", 0
     while True:
@@ -75,7 +75,7 @@ def _read_first_line(file: BinaryIO) -> str:
 
 @dataclass
 class _Cells:
-    """Of one split. probabilities: row after row."""
+    """The cells of one split. probabilities: concatenated rows."""
 
     labels: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ class _Cells:
 
 
 class _Columns:
-    """The cells of a table, parted by split as its lines come."""
+    """The cells of a table, divided by split while its lines are read."""
 
     def __init__(self, names: Sequence[str]) -> None:
         if len(names) > _MAX_COLUMNS:
@@ -146,7 +146,7 @@ class _Columns:
         return np.frombuffer(cells.probabilities, np.float64).reshape(-1, len(self._probabilities))
 
     def _get_class(self, cell: str) -> str:
-        """The class's name, one object for all the lines that name it."""
+        """Return the class name, as one object for all lines that use it."""
         name = _strip_apostrophe(cell)
         known = self._known.get(name)
         if known is None:
@@ -163,6 +163,6 @@ class _Columns:
 
 
 def _strip_apostrophe(cell: str) -> str:
-    """Without the apostrophe that keeps a spreadsheet from computing it, as in a job's own table."""
+    """Remove the apostrophe that keeps spreadsheets from computing it, as in a job's own table."""
     text = cell.strip()
     return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text

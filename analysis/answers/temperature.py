@@ -1,4 +1,4 @@
-"""One temperature for all probabilities of a network: how much too sure it is, and how far that can be fixed."""
+"""One temperature for all probabilities of a network: how overconfident it is, and how well that can be fixed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from analysis.answers.scores import compute_calibration_error
 from heldout.stored.gap import Calibration, HeldOutName
 
-# Validation images. Fewer fit a temperature to their own noise.
+# The least number of validation images. With fewer, the temperature would fit noise.
 MIN_IMAGES = 50
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-_BISECTIONS = 40  # the temperature is then known to 1e-11 of itself
+_BISECTIONS = 40  # the relative error of the temperature is then 1e-11
 
 
 def measure_calibration(
@@ -18,7 +18,7 @@ def measure_calibration(
     halves: tuple[NDArray[np.int64], ...],
     split: HeldOutName = "validation",
 ) -> Calibration | None:
-    """How far (count, classes) probabilities are from being true, before and after one temperature.
+    """Compute the calibration of (count, classes) probabilities, before and after one temperature.
 
     Args:
         halves: positions of the images, in two parts; each is measured under the temperature fitted on the other.
@@ -42,13 +42,13 @@ def measure_calibration(
 
 
 def fit_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
-    """The temperature that makes the log loss smallest, within the bounds.
+    """Return the temperature with the smallest log loss, within the limits.
 
-    Where all answers are right, that would be the lowest one, and the network made certain of new images, too. So one
-    image more then counts, as answered wrongly: the mean of the tenth of which the network is least sure, with their
-    second most probable class.
+    If all answers are right, that would be the lowest one, and the network would become certain of new images, too. So
+    one more image then counts as wrong: the mean of the least confident tenth, with their second most probable class.
 
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks; the image more as in Platt 1999, Probabilistic
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks; the additional image as in Platt 1999,
+    Probabilistic
     Outputs for Support Vector Machines. The loss is convex in 1 / temperature, so that its slope has one zero, which
     bisection finds.
     """
@@ -71,7 +71,7 @@ def fit_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.i
 
 
 def apply_temperature(log_probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(count, classes) log probabilities of the same logits divided by `temperature`."""
+    """Return (count, classes) log probabilities of the same logits divided by `temperature`."""
     scaled = log_probabilities / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))

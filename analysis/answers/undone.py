@@ -1,4 +1,4 @@
-"""What undoing one fault changes in the answers: copies left out, or labels renamed half by half."""
+"""Compares answers before and after undoing one fault: copies left out, or labels renamed half by half."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ Renaming = tuple[int, ...] | None
 
 
 def divide_by_copies(answers: Answers, related: NDArray[np.bool_] | None) -> HeldOutCopies | None:
-    """The answers parted by (count,) whether an image has a relative among those trained on; None where unknown."""
+    """Divide the answers by (count,) whether an image has a relative in training; None if unknown."""
     if related is None:
         return None
     return HeldOutCopies(clean=answers.of(~related).tally(), copied=answers.of(related).tally())
@@ -21,7 +21,7 @@ def divide_by_copies(answers: Answers, related: NDArray[np.bool_] | None) -> Hel
 def compare_renamed_labels(
     renamings: tuple[Renaming, Renaming], before: Sequence[Answers], after: Sequence[Answers]
 ) -> LabelsRenamed | None:
-    """Two halves under the renaming that was chosen on the other; None where a loss is not finite."""
+    """Compare two halves under the renaming chosen on the other; None if a loss is not finite."""
     undone, halves = (
         compare_undone_half(join_answers(*before), join_answers(*after)),
         compare_undone_halves(before, after),
@@ -38,6 +38,6 @@ def compare_undone_halves(before: Sequence[Answers], after: Sequence[Answers]) -
 
 
 def compare_undone_half(before: Answers, after: Answers) -> UndoneHalf | None:
-    """What changed between two answers to the same images; None without images, and where a loss is not finite."""
+    """Compare two answers to the same images; None without images, or if a loss is not finite."""
     tally, change = after.tally(), tally_pairs(before, after)
     return None if tally is None or change is None else UndoneHalf(tally=tally, change=change)

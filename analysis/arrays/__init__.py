@@ -1,1 +1,1 @@
-"""Datasets as arrays: their files, what belongs together, and which images a job uses."""
+"""Datasets as arrays: their files, related images, and the images that a job uses."""

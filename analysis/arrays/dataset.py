@@ -18,7 +18,7 @@ from analysis.arrays.npy_rows import NpyRows
 SPLITS = ("train", "validation", "test")
 FILES = ("images.npy", "labels.npy", "splits.npz", "about.json")
 BLOCK_IMAGES = 1024
-BLOCK_BYTES = 4 * 1024**2  # of images that are read at once for a digest
+BLOCK_BYTES = 4 * 1024**2  # of images, read at once for a digest
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of one image."""
+        """Return (height, width, channels) of one image."""
         _, height, width, channels = self.images.shape
         return height, width, channels
 
     def per_class(self, split: str) -> list[int]:
-        """How many images of each class the split holds, in the order of `classes`."""
+        """Count the split's images of each class, in the order of `classes`."""
         counts: list[int] = np.bincount(self.labels[self.splits[split]], minlength=len(self.classes)).tolist()
         return counts
 
 
 def compute_content_address(images: ImageSet) -> str:
-    """SHA-256 of all that training can see: pixels, labels, splits, class names and range."""
+    """Return the SHA-256 of everything that training can see: pixels, labels, splits, class names and range."""
     pixels = images.images
     blocks = (pixels[first : first + BLOCK_IMAGES] for first in range(0, len(pixels), BLOCK_IMAGES))
     return compute_address(
@@ -67,7 +67,7 @@ def compute_address(
     classes: tuple[str, ...],
     value_range: tuple[float, float],
 ) -> str:
-    """The content address of images that come in blocks, in order; `shape` is that of all of them together."""
+    """Compute the content address of images that come in blocks, in order; `shape` is the shape of all together."""
     digest = hashlib.sha256()
     digest.update(json.dumps([dtype.str, shape]).encode())
     digest.update(_encode_metadata(classes, value_range))
@@ -84,13 +84,13 @@ def compute_address(
 def read_content_address(
     open_file: Callable[[str], AbstractContextManager[BinaryIO]], watch: Callable[[], object] = lambda: None
 ) -> str:
-    """The content address of the four files of the internal format, which are read in blocks.
+    """Compute the content address of the four files of the internal format, which are read in blocks.
 
     Args:
         open_file: opens one of `FILES`.
         watch: called before each block; what it raises ends the reading.
     Raises:
-        ValueError: the files are not what `save` has written.
+        ValueError: the files were not written by `save`.
     """
     content = {}
     for name in FILES[1:]:
@@ -104,12 +104,12 @@ def read_content_address(
             splits = {split: arrays[split] for split in SPLITS}
     except Exception as error:
         raise ValueError("Received files that cannot be read.") from error
-    if labels.dtype != np.int32:  # the address has their bytes alone
+    if labels.dtype != np.int32:  # the address only covers their bytes
         raise ValueError(f"Received labels of {labels.dtype}; expected int32.")
     with open_file("images.npy") as file:
         rows, first = NpyRows(file), file.tell()
         if file.seek(0, io.SEEK_END) != first + len(rows) * rows.row_bytes:
-            raise ValueError(f"Received a file that has not the size of its images, {rows.shape}.")
+            raise ValueError(f"Received a file whose size does not fit its images, {rows.shape}.")
         file.seek(first)
         at_once = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // max(1, rows.row_bytes)))
         blocks = (block for block in rows.blocks(at_once) if not watch())
@@ -117,16 +117,16 @@ def read_content_address(
 
 
 def split_digests(images: ImageSet) -> dict[str, str]:
-    """For each split the SHA-256 of its images and labels, in order.
+    """Compute for each split the SHA-256 of its images and labels, in order.
 
-    Two versions of a dataset whose test images and labels are the same have the same digest for test, whatever else
-    they hold and whatever their classes are called.
+    Two versions of a dataset with the same test images and labels have the same digest for test, regardless of the rest
+    and of class names.
     """
     return {split: compute_digest(images, images.splits[split]) for split in SPLITS}
 
 
 def compute_digest(images: ImageSet, rows: NDArray[np.int64]) -> str:
-    """The SHA-256 of the images and labels in `rows`, in order."""
+    """Compute the SHA-256 of the images and labels in `rows`, in order."""
     pixels = images.images
     digest = hashlib.sha256(json.dumps([pixels.dtype.str, images.shape]).encode())
     image_bytes = max(1, pixels.dtype.itemsize * math.prod(images.shape))
@@ -150,7 +150,7 @@ def save_beside(
     classes: tuple[str, ...],
     value_range: tuple[float, float],
 ) -> None:
-    """Write the three small files of the internal format, beside images that are there already."""
+    """Write the three small files of the internal format, next to existing images."""
     np.save(folder / "labels.npy", np.ascontiguousarray(labels, dtype=np.int32))
     indices: dict[str, Any] = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
     np.savez(folder / "splits.npz", **indices)
@@ -158,12 +158,14 @@ def save_beside(
 
 
 def load(folder: Path) -> ImageSet:
-    """Map a dataset in the internal format; pixels are read when they are touched."""
+    """Map a dataset in the internal format; pixels are read on access."""
     about = json.loads((folder / "about.json").read_bytes())
     with np.load(folder / "splits.npz") as splits:
         by_name = {split: splits[split] for split in SPLITS}
     images = np.load(folder / "images.npy", mmap_mode="r")
-    images.filename = folder / "images.npy"  # NumPy resolves it, and an enclosed process may not go by what results
+    images.filename = (
+        folder / "images.npy"
+    )  # NumPy would resolve the path, and a sandboxed process may not use the result
     return ImageSet(
         images=images,
         labels=np.load(folder / "labels.npy"),

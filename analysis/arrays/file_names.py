@@ -1,4 +1,4 @@
-"""What the images of an uploaded dataset were called: `members.txt` beside its other files, a name on each line."""
+"""The names of an uploaded dataset's images: `members.txt` next to its other files, one name per line."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,12 +12,12 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def make_members_key(dataset_id: str) -> str:
-    """Where the names are stored. They belong to the dataset, not to its content: owners share that."""
+    """Return where the names are stored. They belong to the dataset, not to its content, which owners share."""
     return f"datasets/{dataset_id}/{MEMBERS_FILE}"
 
 
 def read_names(file: BinaryIO, indices: Collection[int]) -> dict[int, str]:
-    """The names of the images at these positions, without all others in memory."""
+    """Return the names of the images at these positions, without loading all others."""
     wanted, found, first, rest = sorted(indices), dict[int, str](), 0, b""
     while wanted and (chunk := file.read(_CHUNK_BYTES)):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -29,7 +29,7 @@ def read_names(file: BinaryIO, indices: Collection[int]) -> dict[int, str]:
 
 
 class FileNames:
-    """The names by the images' positions. Of a million, little more than the file itself is in memory."""
+    """The names by the images' positions. Memory use is little more than the file itself."""
 
     def __init__(self, names: Path | bytes) -> None:
         """The file, or its content."""

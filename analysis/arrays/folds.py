@@ -1,4 +1,4 @@
-"""Cuts a pool of images into folds: classes spread evenly, and what belongs together in one fold. Pure."""
+"""Divides images into folds: classes spread evenly, related images in one fold. Pure."""
 
 import heapq
 from collections import Counter
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 def assign_folds(
     labels: NDArray[np.int32], pool: NDArray[np.int64], units: NDArray[np.int64] | None, *, folds: int, seed: int
 ) -> NDArray[np.int64]:
-    """(pool,) the fold of each image, from 0. It depends on these arguments alone, and not on the order of `pool`.
+    """Return (pool,) the fold of each image, from 0. It depends on these arguments, but not on the order of `pool`.
 
-    Units of several images come first, those with most of a class before the others: each goes whole to the fold that
-    has the smallest shares of its classes so far. Then single images are dealt, class by class: where there are no
-    larger units, each fold has as many of a class as any other, or one less.
+    Units of several images come first, those with most of a class before the others. Each goes as a whole to the fold
+    with the smallest shares of its classes so far. Then single images are dealt, class by class. Without larger units,
+    folds differ by at most one image per class.
 
     Args:
         labels: (images,) of the whole dataset.
-        pool: positions of the images that are cut, each once.
-        units: (images,) numbers, equal for images that belong together; None where each image is alone.
+        pool: positions of the images to divide, each once.
+        units: (images,) numbers, equal for images that belong together; None if each image is alone.
         seed: decides the order in which units of one size, and images of one class, are dealt.
     """
     shuffled = np.random.default_rng(seed).permutation(np.sort(pool)).tolist()
@@ -53,12 +53,12 @@ def assign_folds(
 
 
 def _weigh_unit(unit: Counter[int], in_pool: list[int]) -> float:
-    """How much of its classes a unit has: those that have much of one are the hardest to place."""
+    """Return how much of its classes a unit has: units with much of one are the hardest to place."""
     return sum((count / in_pool[label]) ** 2 for label, count in sorted(unit.items()))
 
 
 def _find_emptiest_fold(unit: Counter[int], held: list[list[int]], in_pool: list[int]) -> int:
-    """The fold to which a unit adds least to the sum of squared shares of classes; of equal ones the smaller one."""
+    """Return the fold to which a unit adds least to the sum of squared class shares; among equals the smaller one."""
 
     def measure_growth(fold: int) -> tuple[float, int, int]:
         shares = sum(held[fold][label] * count / in_pool[label] ** 2 for label, count in sorted(unit.items()))
@@ -70,7 +70,7 @@ def _find_emptiest_fold(unit: Counter[int], held: list[list[int]], in_pool: list
 def find_class_lacking_fold(
     labels: NDArray[np.int32], pool: NDArray[np.int64], fold_of: NDArray[np.int64], folds: int
 ) -> int | None:
-    """A class of the pool of which some fold has no image; None where every fold has all of them."""
+    """Return a class that is missing in some fold; None if every fold has all of them."""
     held = np.zeros((folds, len(np.bincount(labels[pool]))), np.int64)
     np.add.at(held, (fold_of, labels[pool]), 1)
     lacking = np.flatnonzero((held == 0).any(axis=0) & (held.sum(axis=0) > 0))

@@ -1,4 +1,4 @@
-"""Which images a job trains on and is measured on: its dataset's splits or a fold, then what its spec takes. Pure."""
+"""The images that a job trains on and is measured on: its dataset's splits or a fold, limited by its spec. Pure."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ Positions = NDArray[np.int64]
 def compute_job_splits(
     labels: NDArray[np.int32], splits: Mapping[str, Positions], spec: JobSpec, relations: Relations | None
 ) -> dict[str, Positions]:
-    """The positions of the images of each of a job's own splits, ascending; the same wherever and whenever asked.
+    """Return the positions of the images of each of a job's own splits, ascending; always the same.
 
-    Validation is empty where the job trains on all of train and validation.
+    Validation is empty if the job trains on all of train and validation.
 
     Args:
         labels, splits: of its dataset.
-        relations: of its dataset; where they are not known, folds are cut without them.
+        relations: of its dataset; if unknown, folds are made without them.
     """
     own = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
     if spec.validation is not None:
@@ -36,11 +36,10 @@ def compute_job_splits(
 
 
 def choose_stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
-    """Which of the images to keep so that at most `limit` remain, each class with its share; ascending.
+    """Choose images so that at most `limit` remain, each class with its share; ascending.
 
-    Shares are rounded by largest remainder. The choice depends on the labels alone, not on a job's seed,
-    so that jobs of one study train on the same images; a smaller limit keeps a part of what a larger one keeps,
-    class by class.
+    Shares are rounded by largest remainder. The choice depends only on the labels, not on a job's seed, so that jobs of
+    one study train on the same images. A smaller limit keeps a subset of a larger one, class by class.
     """
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
@@ -57,6 +56,6 @@ def choose_stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[n
 def assign_job_folds(
     labels: NDArray[np.int32], pool: Positions, validation: ValidationSpec, relations: Relations | None
 ) -> NDArray[np.int64]:
-    """(pool,) the fold of each image of the pool."""
+    """Return (pool,) the fold of each image of the pool."""
     units = None if relations is None else find_units(relations)
     return assign_folds(labels, pool, units, folds=validation.folds, seed=validation.seed)

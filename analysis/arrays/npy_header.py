@@ -1,4 +1,4 @@
-"""The header of an array in an `.npy` or `.npz` from a stranger: its shape and type, never unpickled."""
+"""Reads the header of an array in an untrusted `.npy` or `.npz`: shape and type, never unpickled."""
 
 import tokenize
 from typing import IO, Any
@@ -6,8 +6,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-_MAX_CHARACTERS = 10_000  # numpy's own bound for headers from strangers
-# What numpy's parser of headers, which is Python's own, makes of broken ones.
+_MAX_CHARACTERS = 10_000  # numpy's own limit for untrusted headers
+# Errors of numpy's header parser, which is Python's own, on broken headers.
 _FAULTS = (
     ValueError,
     KeyError,
@@ -27,7 +27,7 @@ _READERS = {
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it is stored column by column, and type; the file is then where the data begin.
+    """Return shape, whether it is stored column by column, and type; the file is then at the start of the data.
 
     Raises:
         ValueError: if it cannot be read.
@@ -37,6 +37,6 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[An
             file, max_header_size=_MAX_CHARACTERS
         )
     except _FAULTS:
-        # Not with the parser's own words, which name Python's objects.
+        # The parser's own message names Python objects.
         raise ValueError("the header cannot be read") from None
     return found

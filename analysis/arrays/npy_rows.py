@@ -1,4 +1,4 @@
-"""Reads an array's file row by row: it is never in memory as a whole."""
+"""Reads an array's file row by row, never as a whole."""
 
 import math
 from collections.abc import Iterator
@@ -13,30 +13,30 @@ BLOCK_BYTES = 1024 * 1024
 
 
 class NpyRows:
-    """The rows of an array in an open `.npy` file of ours, from where the file stands.
+    """The rows of an array in one of our `.npy` files, from the file's position.
 
     shape, dtype: those of the whole array. row_bytes: of one row.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Raises ValueError if the file is no array, or one in Fortran's order or of Python objects."""
+        """Raises ValueError if the file is not an array, or is one in Fortran order or of Python objects."""
         self._file = file
         self.shape, is_fortran, self.dtype = read_npy_header(file)
         if is_fortran or self.dtype.hasobject or not self.shape:
-            raise ValueError("Received an array that has no rows; expected one in C order without objects.")
+            raise ValueError("Received an array without rows; expected one in C order without objects.")
         self.row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def one(self, index: int) -> NDArray[Any]:
-        """One row. The file must be one that can seek, and have been read no further than to here."""
+        """Return one row. The file must be seekable, and must not have been read past this row."""
         self._file.seek(index * self.row_bytes, 1)
         row: NDArray[Any] = self._parse_rows(self._file.read(self.row_bytes))[0]
         return row
 
     def blocks(self, rows: int) -> Iterator[NDArray[Any]]:
-        """All rows, so many at a time."""
+        """Yield all rows, this many at a time."""
         for first in range(0, len(self), rows):
             yield self._parse_rows(self._file.read(min(rows, len(self) - first) * self.row_bytes))
 

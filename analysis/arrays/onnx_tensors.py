@@ -1,13 +1,13 @@
 """Finds the tensors of an ONNX file at any depth. Their values must be in the file itself.
 
-onnxruntime opens whatever file a tensor names. Source: onnx.proto of ONNX.
+onnxruntime opens any file that a tensor names. Source: onnx.proto of ONNX.
 """
 
 from collections.abc import Iterator
 
 from heldout.histories.protobuf import iterate_fields
 
-# Which fields of its messages hold messages that lead to tensors.
+# The fields of its messages that hold messages leading to tensors.
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -28,7 +28,7 @@ class TensorElsewhere(ValueError):
 
 
 def iterate_tensors(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
-    """All tensors of a model, also inside nodes, functions and sparse arrays, with the field that each stands in.
+    """Yield all tensors of a model, also inside nodes, functions and sparse arrays, with the field of each.
 
     Raises:
         TensorElsewhere.

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-TILE = 64  # pixels of the longer side on a contact sheet, about
-ALONE = 192  # pixels of the longer side of an image that is shown alone, at most
+TILE = 64  # approximate pixels of the longer side on a contact sheet
+ALONE = 192  # maximum pixels of the longer side of a single image
 
 
 def draw_tile(image: NDArray[Any], value_range: tuple[float, float], side: int = TILE) -> Image.Image:
-    """An image (height, width, channels) as a picture whose longer side has about `side` pixels.
+    """Turn an image (height, width, channels) into a picture whose longer side has about `side` pixels.
 
-    A smaller one is enlarged by a whole factor, so that its pixels are seen as they are.
+    A smaller image is enlarged by a whole factor, so that its pixels stay sharp.
     """
     height, width, channels = image.shape
     low, high = value_range
@@ -25,7 +25,7 @@ def draw_tile(image: NDArray[Any], value_range: tuple[float, float], side: int =
 
 
 def compute_tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[int, int], bool]:
-    """(width, height) of a tile, and whether it is the image's pixels enlarged."""
+    """Return (width, height) of a tile, and whether it enlarges the image's pixels."""
     factor = side / max(height, width)
     if factor >= 1:
         return (width * int(factor), height * int(factor)), True
@@ -33,7 +33,7 @@ def compute_tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[
 
 
 def encode_png(image: NDArray[Any], value_range: tuple[float, float]) -> bytes:
-    """An image that is shown alone, as a PNG."""
+    """Return a single image as a PNG."""
     content = io.BytesIO()
     draw_tile(image, value_range, ALONE).save(content, "PNG")
     return content.getvalue()

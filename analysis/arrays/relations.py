@@ -1,4 +1,4 @@
-"""Which images of a dataset belong together: copies of each other, and members of one group. Beside its other files."""
+"""The related images of a dataset: copies of each other, and members of one group; a file next to its others."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 
 FILE_NAME = "relations.npz"
-# Where an image of a cluster of copies stays: held-out images are few.
+# The splits in which an image of a cluster of copies stays, best first: held-out images are few.
 _FIRST_TO_STAY = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
 class Relations:
-    """What belongs together, image by image.
+    """The relations of each image.
 
     copy_of: (images,) int32, the position of the first image of its cluster of copies; an image without copies has its
         own position.
-    group: (images,) int32, its group by the upload's rule (patient, source photograph, ...); null where the upload has
-        none.
+    group: (images,) int32, its group by the upload's rule (patient, source photograph, ...); null if the upload has
+    none.
     """
 
     copy_of: NDArray[np.int32]
     group: NDArray[np.int32] | None = None
 
     def units(self) -> NDArray[np.int32]:
-        """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both."""
+        """Return (images,) a number for each unit of related images, by copies, groups or a chain of both."""
         units = self.copy_of.astype(np.int32)
         if self.group is None:
             return units
-        while True:  # a unit takes the smallest number in its group, and so a chain's smallest after some rounds
+        while True:  # a unit takes the smallest number in its group, and after some rounds the smallest of its chain
             before = units
             for joined in (self.group, self.copy_of):
                 _, which = np.unique(joined, return_inverse=True)
@@ -43,7 +43,7 @@ class Relations:
                 return units
 
     def find_related(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
+        """Return (images,) whether an image has a copy or a member of its group among the images at `rows`."""
         related = np.isin(self.copy_of, self.copy_of[rows])
         if self.group is not None:
             related |= np.isin(self.group, self.group[rows])
@@ -51,7 +51,7 @@ class Relations:
 
 
 def find_units(relations: Relations) -> NDArray[np.int64] | None:
-    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
+    """Return (images,) a number for each unit of related images, by copies, groups or a chain of both.
 
     None where each image is alone.
     """
@@ -62,7 +62,7 @@ def find_units(relations: Relations) -> NDArray[np.int64] | None:
 def find_superfluous_copies(
     copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
+    """Return rows of copies to drop so that one of each cluster stays, and rows of clusters with different labels.
 
     Args: all (images,); copy_of is the same for the images of one cluster; split_of positions in SPLITS.
     """
@@ -83,7 +83,10 @@ def find_superfluous_copies(
 
 
 def make_relations_key(dataset_id: str) -> str:
-    """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
+    """Return where the relations of a dataset are stored.
+
+    They belong to the dataset and not to its content, as groups do.
+    """
     return f"datasets/{dataset_id}/{FILE_NAME}"
 
 
@@ -96,6 +99,6 @@ def save_relations(relations: Relations, file: Path) -> None:
 
 
 def load_relations(file: Path | BinaryIO) -> Relations:
-    """Read what `save_relations` wrote."""
+    """Read the file of `save_relations`."""
     with np.load(file) as arrays:
         return Relations(arrays["copy_of"], arrays.get("group"))

@@ -1,1 +1,1 @@
-"""What is decided about a spec before a job is stored. Pure."""
+"""Decisions about a spec before a job is stored. Pure."""

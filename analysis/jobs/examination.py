@@ -1,4 +1,4 @@
-"""Whether a spec can be trained on images of a dataset. Pure: decided before anything is stored."""
+"""Checks whether a spec can be trained on a dataset's images. Pure: decided before anything is stored."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ SHOWN_CLASSES = 20
 def examine(
     spec: JobSpec, image: Image, classes: Sequence[str], *, max_parameters: int, backbone: Backbone | None = None
 ) -> NetworkPlan:
-    """The plan of the spec's network.
+    """Plan the spec's network.
 
     Args:
         image: (height, width, channels) of the dataset's images.
         classes: names of the dataset's classes.
-        backbone: what the spec's `network.backbone` names.
+        backbone: the backbone that the spec's `network.backbone` names.
     Raises:
         NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
@@ -46,7 +46,7 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
 
 
 def _require_batches_that_can_be_split(spec: JobSpec) -> None:
-    """Refuse to split a batch over GPUs where it must stay whole, or where the job has none."""
+    """Refuse to split a batch over GPUs if it must stay whole, or if the job has no GPU."""
     resources = spec.resources
     normalises = any(block.batch_norm for block in spec.network.blocks)
     if resources.gpus > 1 and normalises:
@@ -58,7 +58,7 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
 
 
 def _require_a_whole_backbone(spec: JobSpec) -> None:
-    """Refuse what would run a backbone on parts of a batch, or give its layers other weights than its own."""
+    """Refuse settings that would run a backbone on parts of a batch, or replace its weights."""
     if spec.network.backbone is None:
         return
     if spec.resources.gpus > 1:
@@ -75,7 +75,7 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
     if spec.initial is not None:
         raise _make_refusal(
             "/initial",
-            "The network starts from its backbone, and takes no weights of another one. Leave `initial` out.",
+            "The network starts from its backbone, and takes no weights from elsewhere. Leave `initial` out.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which layers of a network can start from the weights of another one. Pure: decided before anything is stored."""
+"""Decides which layers of a network can start from the weights of another. Pure: decided before anything is stored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,15 +11,15 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.words import pluralize
 
 OUTPUT = "output"
-# Layers with weights that a spec's network has at most, the weights of one, and their dimensions.
+# Limits of a spec's network: layers with weights, weights per layer, and their dimensions.
 MAX_LAYERS, MAX_WEIGHTS, MAX_DIMENSIONS = 80, 4, 4
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What is known of a job's kept weights: the shapes of each layer's weights by its name, and the classes.
+    """The kept weights of a job or model: the shapes of each layer's weights by its name, and the classes.
 
-    An uploaded model names its layers as it likes, and no classes: its layers are known by their places alone.
+    An uploaded model has any layer names and no class names, so its layers are identified by position only.
     """
 
     source: str  # the id of the job or the model
@@ -32,7 +32,7 @@ class Weights:
 
     @property
     def kind(self) -> str:
-        """What `source` is the id of: `job` or `model`."""
+        """Return what `source` identifies: `job` or `model`."""
         return "model" if self.is_of_model else "job"
 
     @classmethod
@@ -41,7 +41,7 @@ class Weights:
 
     @classmethod
     def of_model(cls, model: str, facts: ModelFacts) -> "Weights":
-        """Without what no network of a spec could take: each job that starts from the model keeps these shapes."""
+        """Drop weights that no spec's network could take: each job that starts from the model keeps these shapes."""
         could_fit = [layer.weights if _could_fit(layer.weights) else () for layer in facts.layers[:MAX_LAYERS]]
         return cls(model, {describe_place(number): shapes for number, shapes in enumerate(could_fit)}, ())
 
@@ -65,7 +65,7 @@ class Initial:
 
     @property
     def event_data(self) -> dict[str, Any]:
-        """The data of events about it."""
+        """Return the data of events about it."""
         return {self.weights.kind: self.weights.source, "taken": list(self.taken), "new": list(self.new)}
 
     @property
@@ -75,7 +75,7 @@ class Initial:
 
     @property
     def is_little(self) -> bool:
-        """Whether most of the layers before the output are new."""
+        """Return whether most of the layers before the output are new."""
         inner = [name for name in (*self.taken, *self.new) if name != OUTPUT]
         return 2 * len([name for name in self.taken if name != OUTPUT]) < len(inner)
 
@@ -85,18 +85,18 @@ def _could_fit(shapes: Sequence[Shape]) -> bool:
 
 
 def describe_place(number: int) -> str:
-    """How the layer with weights of that number, from 0, is called where its own name means nothing."""
+    """Return the name of the layer with weights of that number, from 0, if its own name means nothing."""
     return f"{number:04}"
 
 
 def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Weights) -> Initial:
-    """Which layers start from `weights`: those that have the same place in the network and weights of the same shapes.
+    """Return which layers start from `weights`: those with the same position in the network and the same shapes.
 
-    The output layer starts anew where the classes are others, or come in another order. An uploaded model says only how
-    many it has.
+    The output layer starts from scratch if the classes or their order differ. An uploaded model only states their
+    number.
 
     Raises:
-        InvalidSpec: nothing fits, or a block that is to be frozen has a layer that would be new.
+        InvalidSpec: nothing fits, or a block to be frozen has a layer that would be new.
     """
     assert spec.initial is not None
     own = [layer for layer in plan.layers if layer.weights]
@@ -111,7 +111,7 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     if not taken:
         raise _make_refusal(
             "/initial",
-            "No layer fits: at no place does this network have weights of the same shapes as that of "
+            "No layer fits: this network has weights of other shapes everywhere than that of "
             f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as "
             "many channels.",
         )

@@ -1,4 +1,4 @@
-"""What counts as a look at held-out labels, and how the count is said in words. Pure."""
+"""What counts as a look at held-out labels, and how the count is described. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from typing import Any
 from heldout.spec.job import TrainingSpec
 
 HELD_OUT = ("validation", "test")
-# Of a read by no job's weights: somebody was shown the labels themselves, or an uploaded model met them.
+# The job of a read without a job's weights: a person saw the labels themselves, or an uploaded model was measured.
 NO_EPOCH = 0
 
 
 class ReadKind(StrEnum):
-    """How labels were looked at."""
+    """The ways of looking at labels."""
 
-    MEASURED = "measured"  # weights were compared with them, and only a person can act on the figure
-    SELECTED = "selected"  # weights were compared with them, and the job itself may have acted on the figure
+    MEASURED = "measured"  # weights were compared with them, and only a person can act on the result
+    SELECTED = "selected"  # weights were compared with them, and the job itself may have acted on the result
     HANDED_OUT = "handed_out"  # they were shown
 
 
@@ -24,8 +24,8 @@ class ReadKind(StrEnum):
 class SplitReads:
     """How often an owner has looked at the labels of one split.
 
-    reads: all looks. Of them, selections are those on which a job itself may have acted, and handed_out those at the
-    labels themselves. jobs, models: how many jobs and uploaded models looked.
+    reads: all looks. selections: those on which a job itself may have acted. handed_out: those at the labels
+    themselves. jobs, models: how many jobs and uploaded models looked.
     """
 
     reads: int = 0
@@ -36,25 +36,25 @@ class SplitReads:
 
 
 def get_validation_read(training: TrainingSpec) -> ReadKind:
-    """How an epoch of such a training reads validation labels.
+    """Return how an epoch of such a training reads validation labels.
 
-    It is a selection where the figure decides how the job goes on or which weights it keeps: with early stopping, with
-    a guard that stops, and with a learning rate that falls on a plateau. A guard that only warns decides nothing.
+    It is a selection if the result decides how the job continues or which weights it keeps. That is so with early
+    stopping, a guard that stops, and a learning rate that falls on a plateau. A guard that only warns decides nothing.
     """
     return ReadKind.SELECTED if training.chooses_by_validation else ReadKind.MEASURED
 
 
 def find_training_job(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
-    """The job whose weights are those after `epoch` of `job`.
+    """Return the job whose weights are those after `epoch` of `job`.
 
     Args:
-        continues: the jobs that it goes on from, oldest first, each with the last epoch that is its own.
+        continues: the jobs that it continues, oldest first, each with its own last epoch.
     """
     return next((start["job"] for start in continues if epoch <= start["epoch"]), job)
 
 
 def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0) -> str:
-    """The count of one split in plain words.
+    """Describe the count of one split in plain words.
 
     Args:
         split: `validation` or `test`.
@@ -77,10 +77,10 @@ def _explain_split(split: str, images: int, counted: SplitReads) -> str:
 
 
 def explain_fold_reads(reads: int) -> str:
-    """The looks of jobs with folds in plain words."""
+    """Describe the looks of jobs with folds in plain words."""
     return (
-        f"Beside these, jobs with folds looked {_describe_times(reads)} at validation images of their own, which are "
-        "cut from training and validation images together."
+        f"In addition, jobs with folds looked {_describe_times(reads)} at their own validation images, which are "
+        "taken from training and validation images together."
     )
 
 
@@ -109,15 +109,15 @@ def _describe_choices(looks: int, selections: int) -> str:
     if not selections:
         return ""
     which = "it" if looks == 1 else "each of these looks" if selections == looks else f"{selections:,} of these looks"
-    return f"; {which} could decide how a training went on or which epoch was kept"
+    return f"; {which} could decide how a training continued or which epoch was kept"
 
 
 def _give_advice(split: str, counted: SplitReads) -> str:
     if split == "test":
-        return "The more often test results guide your choices, the better they look by luck."
+        return "The more often test results guide your choices, the better they look by chance."
     if counted.selections:
         return "Results on validation look a little better than they are, because the best of them were picked."
-    return "The more often validation results guide your choices, the better they look by luck."
+    return "The more often validation results guide your choices, the better they look by chance."
 
 
 def _describe_times(count: int) -> str:

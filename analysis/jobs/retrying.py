@@ -1,4 +1,4 @@
-"""How a job that has ended is done again: as it was, for more epochs, or with a change of its spec. Pure."""
+"""Retries a job that has ended: unchanged, for more epochs, or with a change of its spec. Pure."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from heldout.words.labels import describe_remedy
 
 
 class RetrySpec(SpecPart):
-    """At most one of three changes; without any the job is done again as it was."""
+    """At most one of three changes; without any the job is repeated unchanged."""
 
     epochs: int | None = Field(
-        None, ge=1, le=1000, description="Go on from the last state, up to this many epochs in all."
+        None, ge=1, le=1000, description="Continue from the last state, up to this many epochs in total."
     )
     remedy: str | None = Field(
         None,
         min_length=1,
         max_length=64,
-        description="The name of a remedy, such as `dropout`; as the job's diagnosis offers it, where it does.",
+        description="The name of a remedy, such as `dropout`; as offered by the job's diagnosis, if it is.",
     )
     patch: dict[str, Any] | None = Field(None, description="A merge patch (RFC 7396) of the job's spec.")
 
@@ -39,26 +39,26 @@ def add_remedy_to_name(name: str, remedy: str) -> str:
 
 
 def extend_spec(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:
-    """The spec with so many epochs, where going on gives the bits of a training that had them from the start.
+    """Return the spec with this many epochs, if continuing gives the bits of a training that had them from the start.
 
     Args:
-        done: whole epochs in the state from which the job would go on.
+        done: complete epochs in the state from which the job would continue.
     Raises:
-        InvalidSpec: there is nothing to go on with, or the learning rates so far depended on the number of epochs.
+        InvalidSpec: there is nothing to continue with, or the learning rates so far depended on the number of epochs.
     """
     if epochs <= done:
-        raise _make_refusal(f"{done:,} epochs are done already, so going on takes more: {done + 1:,} or above.")
+        raise _make_refusal(f"{done:,} epochs are done already, so continuing takes more: {done + 1:,} or above.")
     if stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD}:
         what = "early stopping" if stop_reason == StopReason.EARLY_STOPPED else "the guard against overfitting"
         raise _make_refusal(
-            f"The job was ended by {what} after epoch {done:,}, and would be at once again. To train on without it, "
-            'retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", "epochs": …}}}.'
+            f"The job was ended by {what} after epoch {done:,}, and would end immediately again. To train on without "
+            'it, retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", "epochs": …}}}.'
         )
     if isinstance(spec.training.schedule, CosineSchedule) and epochs != spec.training.epochs:
         raise _make_refusal(
             f"Under the cosine schedule every learning rate so far followed from {spec.training.epochs:,} epochs in "
-            f"all, so going on is possible up to {spec.training.epochs:,} only. To train anew for {epochs:,}, retry "
-            f'with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
+            f"total, so the job can only continue up to {spec.training.epochs:,}. To train {epochs:,} from the start, "
+            f'retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
         )
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
 

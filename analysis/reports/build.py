@@ -19,11 +19,11 @@ def report_of(
     *,
     gaps_missing: str | None = None,
 ) -> StudyReportView:
-    """The report, also of a study that still runs.
+    """Return the report, also of a study that is still running.
 
     Args:
         epochs: of each job of the study, in order; jobs may be missing.
-        gaps: of base and winner, where they are known. gaps_missing: why they cannot be read.
+        gaps: of base and winner, if known. gaps_missing: why they cannot be read.
     """
     winner = study.winner
     winning_spec = None if winner is None else apply_patch(study.spec, winner.patch)
@@ -55,7 +55,7 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
 
 
 def _build_gaps(study: StudyView, arm: ArmView) -> GapsView | None:
-    """By the arm's means; to test where it was measured there."""
+    """The gap from the arm's means; to test if it was measured there."""
     if arm.train is None or arm.validation is None:
         return None
     tested = None

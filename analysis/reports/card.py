@@ -1,4 +1,4 @@
-"""The model card of a job: what the model is for, how well it does, on what data, and how it is made again."""
+"""The model card of a job: its use, results and data, and how to reproduce it."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ _SPEC_FILE = "spec.json"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made of.
+    """The content of a card.
 
     final: None where the job was cancelled before it was measured.
     audit: None where its dataset comes with the service, or its audit is gone.
@@ -100,8 +100,8 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
         Paragraph(
             "It names the class of images that look like those that it was trained on: of the same size, range, source "
             "and subject. It always names one of its classes, also for an image that shows none of them. The figures "
-            "below hold for images drawn as the test images were; of others nothing was measured. Where a wrong answer "
-            "harms somebody, measure it on images of that use first."
+            "below hold for images drawn as the test images were; nothing was measured on others. If a wrong answer "
+            "could harm someone, measure it on images of that use first."
         ),
         Definitions(
             [
@@ -191,10 +191,10 @@ def _build_again_blocks(facts: CardFacts) -> list[Block]:
     )
     spec = json.dumps(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
     return [
-        Heading("How do I make it again?"),
+        Heading("How do I reproduce it?"),
         Paragraph(
-            "The spec below is whole, with its seed and all defaults. The same spec, machine and release give the same "
-            f"weights; another machine gives other last digits.{made_by}"
+            "The spec below is complete, with its seed and all defaults. The same spec, machine and release give the "
+            f"same weights; on another machine the last digits differ.{made_by}"
         ),
         Listing(_SPEC_FILE, spec, "json"),
         Listing("On a service that has the dataset", f"heldout train {shlex.quote(_SPEC_FILE)}", "sh"),
@@ -202,5 +202,5 @@ def _build_again_blocks(facts: CardFacts) -> list[Block]:
 
 
 def _strip_code(text: str) -> str:
-    """A text that anyone may have written, without what would make code of it."""
+    """Return a user's text without characters that would make it code."""
     return text.replace("`", "'")

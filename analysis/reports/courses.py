@@ -10,7 +10,7 @@ from heldout.views.study import StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from heldout.words import NONE, format_loss, format_range, percent
 
-# Units of the charts' own, about a pixel each.
+# Chart units, about a pixel each.
 WIDTH, HEIGHT = 320, 150
 BOX = Box(40, WIDTH - 10, 22, HEIGHT - 22)
 
@@ -43,9 +43,9 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
         Heading("How did the trainings go?"),
         Paragraph(
             "From left to right, epoch by epoch. Dashed: training images. Solid: validation images. The line is the "
-            "mean of all trainings of a remedy, the band around it reaches from the lowest to the highest of them. "
-            "Where a solid line turns back while the dashed one goes on, the network learns its training images by "
-            "heart. The first epochs may lie outside of the picture.",
+            "mean of all trainings of a remedy, and the band around it reaches from the lowest to the highest. If the "
+            "solid line turns back while the dashed one continues, the network memorizes its training images. "
+            "The first epochs may be outside of the picture.",
             is_hint=True,
             in_markdown="",
         ),
@@ -86,15 +86,15 @@ def build_size_blocks(study: StudyView) -> list[Block]:
                 "forecast",
             )
         )
-    forecast = "The hollow dot is a forecast, no measurement."
+    forecast = "The hollow dot is a forecast, not a measurement."
     if study.forecast is None:
         forecast = f"There is no forecast: {(study.no_forecast or 'it is not known yet').rstrip('.')}."
     return [
         heading,
         Paragraph(
-            "Each dot is the share of validation images that are answered wrongly, by networks that were trained on so "
-            "many images; the upright line is where the true share very likely lies. The distance to the right is "
-            f"the same for every doubling. {forecast}",
+            "Each dot is the share of validation images that networks trained on this many images get wrong. The "
+            "vertical line is the range that very likely contains the true share. Each doubling has the same distance. "
+            f"{forecast}",
             is_hint=True,
             in_markdown="" if study.forecast is not None else forecast,
         ),

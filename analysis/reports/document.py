@@ -1,4 +1,4 @@
-"""The blocks of a report. Markdown and HTML show the same ones; pictures are in HTML alone, beside their tables.
+"""The blocks of a report. Markdown and HTML show the same ones; pictures are only in HTML, next to their tables.
 
 What a text has in backticks is code; nothing else in it is markup.
 """
@@ -35,7 +35,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Definitions:
-    """Questions or words, each with what is said of it."""
+    """Questions or words, each with its explanation."""
 
     pairs: Sequence[tuple[str, str]]
 
@@ -53,7 +53,7 @@ Cell = str | TablePicture
 
 @dataclass(frozen=True)
 class ReportTable:
-    """rows: cells in the order of the headings. marked: places of rows that stand out.
+    """rows: cells in the order of the headings. marked: positions of highlighted rows.
 
     numbers: places of columns that hold numbers.
     """

@@ -49,7 +49,7 @@ def _render_block(block: Block) -> str:
 
 
 def _render_table(table: ReportTable) -> str:
-    """The columns that are no pictures."""
+    """The columns without pictures."""
     kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, TablePicture)]
     rules = ["---:" if place in table.numbers else "---" for place in kept]
     rows = [[_render_cell(str(table.headings[place])) for place in kept], rules]

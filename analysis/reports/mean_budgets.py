@@ -62,8 +62,8 @@ def _collect_figures(terms: Sequence[Term | None], measure: Measure) -> list[tup
 def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
     """The mean of one term's figures, and a 95% interval that is rather too wide than too narrow.
 
-    All trainings are measured on the same test images, which more trainings do not make more: so the reach of the
-    interval does not fall with their number, and what differs between the trainings comes on top, in squares.
+    All trainings are measured on the same test images, and more trainings do not add images. So the width of the
+    interval does not fall with their number, and the variation between trainings is added in squares.
     """
     values = [value for value, _ in parts]
     mean, known = fmean(values), [bounds for _, bounds in parts if bounds is not None]
@@ -77,7 +77,7 @@ def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, 
 
 
 def _compute_level(tallies: Sequence[Tally]) -> SplitResult:
-    """Means; the interval is that of images alone."""
+    """Return means; the interval only covers images."""
     bounds = [compute_wilson_interval(tally.correct, tally.count) for tally in tallies]
     return SplitResult(
         loss=fmean(tally.loss for tally in tallies),

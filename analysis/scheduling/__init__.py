@@ -1,1 +1,1 @@
-"""How long work takes and whose turn it is. Pure."""
+"""How long work takes, and whose job is next. Pure."""

@@ -17,27 +17,27 @@ MIN_FLOPS_A_TOWER = 2_000_000
 # Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
 MIN_IMAGES_A_TOWER = 4
 MAX_TOWERS = 16
-# FLOPs of the convolutions of a batch's forward pass, less those below: with fewer, 16 bits gain hardly anything on
-# processors that have units for them. These numbers were measured, and are fixed in a release: bits follow from them.
+# FLOPs of the convolutions of a batch's forward pass, less those below. With fewer, 16 bits gain little on processors
+# that have units for them. These numbers were measured, and are fixed in a release because bits depend on them.
 MIN_FLOPS_IN_16_BITS = 15_000_000
-# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalization, which one tower has.
+# The cost of 16 bits, in FLOPs per output: of activations, and of Keras' batch normalization, which one tower uses.
 FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
 FLOPS_LOST_BY_NORM = 200
-# Images in a batch of inference mode, in which splits are measured.
+# Images per batch in inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
 
-# The one activation whose time does not count.
+# The only activation whose time is negligible.
 _CHEAP_ACTIVATION = "relu"
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a worker's machine needs for each kind of work, in one tower; with more it takes a share of that.
+    """The seconds that a worker's machine needs for each kind of work in one tower; more towers take a share of that.
 
-    training, measuring: seconds a unit, in gradient steps and in inference mode.
-    training_share, measuring_share: of two towers; 1 where the machine has one core.
-    cores: of the worker; files of earlier releases do not say.
-    mixed_training, mixed_measuring: the same in 16 bits; None where the processor has no units for them.
+    training, measuring: seconds per unit, in gradient steps and in inference mode.
+    training_share, measuring_share: of two towers; 1 if the machine has one core.
+    cores: of the worker; missing in files of earlier releases.
+    mixed_training, mixed_measuring: the same in 16 bits; None if the processor has no units for them.
     """
 
     training: Mapping[str, float]
@@ -54,7 +54,7 @@ class Speed:
 
 
 def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
-    """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
+    """Return how many towers a job gets with `auto`: one for each core, while more of them make its steps faster."""
     if spec.network.backbone is not None:  # batch normalization inside it needs whole batches
         return 1
     batch = spec.training.batch_size
@@ -63,8 +63,8 @@ def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
 
 
 def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
-    """In which floats a job computes that may choose, on a processor with units for bfloat16."""
-    if spec.network.backbone is not None:  # its layers compute in the floats that they were trained in
+    """Return the precision of a job with `auto`, on a processor with units for bfloat16."""
+    if spec.network.backbone is not None:  # its layers keep the precision of their training
         return "float32"
     activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
     gained = 0
@@ -79,19 +79,19 @@ def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Prec
 
 
 def compute_tower_share(of_two: float, towers: int) -> float:
-    """The share of one tower's time that several take, each on a core of its own, where two take `of_two`.
+    """Return the share of one tower's time that several take, each on its own core, if two take `of_two`.
 
-    What two towers do not gain is taken as work that no core can share (Amdahl's law).
+    The part that two towers do not gain counts as serial work (Amdahl's law).
     """
     alone = max(0.0, 2 * of_two - 1)
     return alone + (1 - alone) / towers
 
 
 def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of one whole gradient step, without the forward pass of blocks and backbones that are not trained."""
+    """Return the work of one gradient step, without the forward pass of blocks and backbones that are not trained."""
     batch, (_, trained) = spec.training.batch_size, _divide_layers(spec, plan)
     work = _count_forward_work(spec, plan, trained, batch)
-    # Backward costs twice the forward pass; nobody needs the gradient with respect to what goes into the first layer.
+    # Backward costs twice the forward pass; the gradient with respect to the first layer's input is not needed.
     first = next(layer for layer in trained if layer.parameters)
     work["flops"] = 3 * work["flops"] - (0 if first.name == BACKBONE else batch * first.flops)
     work["parameters"] = sum(layer.parameters for layer in trained)
@@ -103,7 +103,7 @@ def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
 
 
 def count_frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of what is not trained in one gradient step: its forward pass, as in inference mode."""
+    """Return the work of frozen parts in one gradient step: their forward pass, as in inference mode."""
     frozen, _ = _divide_layers(spec, plan)
     return _count_forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
 
@@ -121,14 +121,14 @@ def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
 
 
 def _count_masks(spec: JobSpec) -> int:
-    """How often each pixel is chosen or blended; a mixed image also has to be gathered."""
+    """Return how often each pixel is selected or blended; a mixed image also has to be gathered."""
     erases = spec.augmentation is not None and spec.augmentation.erasing > 0
     mixes = bool(spec.training.mixup or spec.training.cutmix)
     return erases + 2 * mixes
 
 
 def count_measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of one batch in inference mode."""
+    """Return the work of one batch in inference mode."""
     return _count_forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
 
 
@@ -145,7 +145,7 @@ def _count_forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer
         "step": 1.0,
         "layers": len(layers) + (inside.layers if inside else 0),
         "flops": batch * sum(layer.flops for layer in layers),
-        # Few channels go in, so the time goes by the size of what comes out, not by arithmetic.
+        # With few input channels, the time depends on the output size, not on arithmetic.
         "first_maps": batch * sum(prod(layer.shape) for layer in first),
         "later_maps": batch * (sum(prod(layer.shape) for layer in later) + (inside.values if inside else 0)),
         "curved": 0 if is_cheap else activated,
@@ -155,19 +155,19 @@ def _count_forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer
 
 
 def compute_seconds(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
-    """The time of some work."""
+    """Return the time of some work."""
     return sum(amount * seconds_a_unit.get(kind, 0.0) for kind, amount in work.items())
 
 
 def estimate_epoch_seconds(
     spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int
 ) -> float | None:
-    """The expected time of one epoch: training, and measuring the splits in inference mode.
+    """Return the expected time of one epoch: training, and measuring the splits in inference mode.
 
     Args:
         counts: images in each split; `train_limit` is applied here.
     Returns:
-        None where the machine was not measured in the precision that the job has.
+        None if the machine was not measured in the job's precision.
     """
     training: Mapping[str, float] | None = speed.training
     measuring: Mapping[str, float] | None = speed.measuring

@@ -1,4 +1,4 @@
-"""How long jobs take, by what trainings have taken before, and when a queued job starts. Pure."""
+"""Estimates how long jobs take, from earlier trainings, and when a queued job starts. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +9,17 @@ from statistics import mean, median
 
 from analysis.scheduling.fair_share import CLAIM_CHARGE_S, OwnerStanding, add_charge, compute_turn
 
-# Seconds of a training outside its epochs, half before the first and half after the last, where none has ended yet.
+# Seconds of a training outside its epochs, half before the first and half after the last, until one has ended.
 ASSUMED_AROUND_EPOCHS_S = 2.0
 # The assumed duration of a job that cannot be estimated.
 ASSUMED_RUNTIME_S = 10.0
-# So many claims are played; what comes after them goes on at the same pace.
+# The most claims that are simulated; later ones are extrapolated at the same pace.
 MAX_CLAIMS = 10_000
 
 
 @dataclass(frozen=True)
 class EndedJob:
-    """A training that has ended well, in seconds.
+    """A training that has succeeded, in seconds.
 
     taken_s: from its claim to its end. epochs_s: of its epochs, as measured. expected_s: of its epochs by the cost
     model, None if unknown.
@@ -32,10 +32,10 @@ class EndedJob:
 
 @dataclass(frozen=True)
 class TrainingPace:
-    """How trainings here differ from what their epochs should take alone.
+    """How trainings here differ from the estimated time of their epochs.
 
-    around_epochs_s: seconds that a training takes outside its epochs. slowness: seconds for each expected one of an
-    epoch, more than 1 where jobs share cores. runtime_s: of a whole job of which nothing is known.
+    around_epochs_s: seconds that a training takes outside its epochs. slowness: seconds per estimated second of an
+    epoch, more than 1 if jobs share cores. runtime_s: of a whole job about which nothing is known.
     """
 
     around_epochs_s: float = ASSUMED_AROUND_EPOCHS_S
@@ -43,12 +43,12 @@ class TrainingPace:
     runtime_s: float = ASSUMED_RUNTIME_S
 
     def duration_s(self, epochs_s: float | None) -> float:
-        """Seconds from claim to end. epochs_s: of all epochs by the cost model; None if unknown."""
+        """Return the seconds from claim to end. epochs_s: of all epochs by the cost model; None if unknown."""
         return self.runtime_s if epochs_s is None else self.around_epochs_s + self.slowness * epochs_s
 
 
 def compute_pace(ended: Sequence[EndedJob]) -> TrainingPace:
-    """The middle of some trainings that have ended; what is assumed without any."""
+    """Return the median pace of trainings that have ended; the default without any."""
     if not ended:
         return TrainingPace()
     ratios = [job.epochs_s / job.expected_s for job in ended if job.expected_s and job.epochs_s]
@@ -60,11 +60,11 @@ def compute_pace(ended: Sequence[EndedJob]) -> TrainingPace:
 
 
 def estimate_remaining_s(pace: TrainingPace, epochs_s: float | None, elapsed_s: float, eta_s: float | None) -> float:
-    """Seconds that a running job has left.
+    """Return the seconds that a running job has left.
 
     Args:
         epochs_s: as for `Pace.duration_s`.
-        eta_s: of its epochs that are left, as it measures them itself; null before its first one.
+        eta_s: of its remaining epochs, as it measures them itself; null before its first one.
     """
     if eta_s is not None:
         return eta_s + pace.around_epochs_s / 2
@@ -72,8 +72,8 @@ def estimate_remaining_s(pace: TrainingPace, epochs_s: float | None, elapsed_s: 
 
 
 def count_most_at_once(spans: Iterable[tuple[float, float]]) -> int:
-    """How many of these spans, from a beginning to an end, hold one moment."""
-    # Of one moment ends come first: a slot's next job may begin just then.
+    """Return the largest number of these spans, from start to end, that overlap."""
+    # At the same moment ends come first: a slot's next job may start just then.
     steps = sorted(step for begin, end in spans for step in ((begin, 1), (end, -1)))
     most = now = 0
     for _, change in steps:
@@ -84,13 +84,13 @@ def count_most_at_once(spans: Iterable[tuple[float, float]]) -> int:
 
 @dataclass(frozen=True)
 class OwnersQueue:
-    """One owner's queue: the number of `jobs`, and `durations_s` of those that are claimed first.
+    """One owner's queue: the number of `jobs`, and the `durations_s` of those claimed first.
 
-    Those after them take as long as these on average.
+    Later ones take the average of these.
 
     Args:
         most_running: how many of its jobs may run at once; None for any number.
-        held_s: seconds until any of them may begin: its slot-seconds of the day are used up.
+        held_s: seconds until any of them may begin, because its slot-seconds of the day are used up.
     """
 
     standing: OwnerStanding
@@ -100,7 +100,7 @@ class OwnersQueue:
     held_s: float = 0.0
 
     def duration_s(self, place: int) -> float:
-        """Seconds of the job at that place, from 0."""
+        """Return the seconds of the job at that position, from 0."""
         return self.durations_s[place] if place < len(self.durations_s) else self._usual_s
 
     @cached_property
@@ -110,7 +110,7 @@ class OwnersQueue:
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job in a slot: when it ends and when it began, in seconds from now, and how much of it was charged to whom."""
+    """A job in a slot: when it ends and when it began, in seconds from now, and the owner's charge for it."""
 
     ends_s: float
     begins_s: float
@@ -121,18 +121,19 @@ class RunningJob:
 def estimate_seconds_until_start(
     running: Sequence[RunningJob], owner: str, queues: Mapping[str, OwnersQueue], *, slots: int = 0, now_s: float = 0.0
 ) -> float | None:
-    """Seconds until a job starts in one of the slots that workers have.
+    """Return the seconds until a job starts in one of the workers' slots.
 
-    The claims before it are played in the order of `fair_share`, but each is charged whole when it is made. So an
-    owner's turn changes with its own claims alone, however long its jobs run.
+    The claims before it are simulated in the order of `fair_share`, but each is charged in full when it is made. So an
+    owner's turn changes only with its own claims, however long its jobs run.
 
     Args:
-        owner: whose job it is; of this owner's queue `jobs` are claimed before it.
-        queues: of all owners with jobs that wait, and of this one.
-        slots: how many there are at least; those without a running job are free now.
+        owner: the job's owner; `jobs` of this owner's queue are claimed before it.
+        queues: of all owners with waiting jobs, and of this one.
+        slots: the least number of slots; those without a running job are free now.
         now_s: in seconds since 1970, as in the standings.
     Returns:
-        None if there is no slot, since it is unknown when a worker will start; or if the owner may have no running job.
+        None if there is no slot, because it is unknown when a worker will start; or if the owner may not have a running
+        job.
     """
     own = queues[owner]
     free_at = [job.ends_s for job in running] + [0.0] * (slots - len(running))
@@ -147,7 +148,7 @@ def estimate_seconds_until_start(
         if job.owner in queues:
             not_charged_s = job.ends_s - job.begins_s - max(CLAIM_CHARGE_S, job.charged_s)
             standings[job.owner] = add_charge(standings[job.owner], not_charged_s, now_s)
-    # Owners by the moment from which their next job may begin, and those of them that need not wait for it, by turn.
+    # Owners by the moment from which their next job may begin, and those that need not wait, by turn.
     later: list[tuple[float, str]] = []
     turns: list[tuple[float, str]] = []
 

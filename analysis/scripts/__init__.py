@@ -1,1 +1,1 @@
-"""Python scripts that train jobs once more with NumPy and Keras alone. Pure: from facts of a job to text."""
+"""Python scripts that train jobs again with only NumPy and Keras. Pure: from facts of a job to text."""

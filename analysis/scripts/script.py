@@ -1,6 +1,6 @@
-"""A Python script that trains a job once more with NumPy and Keras alone, and prints its figures beside the job's.
+"""A Python script that trains a job again with only NumPy and Keras, and prints its figures next to the job's.
 
-Pure: from facts of a job to text, by the templates beside this file.
+Pure: from facts of a job to text, with the templates next to this file.
 """
 
 import base64
@@ -23,15 +23,15 @@ from heldout.stored.final import FinalView
 SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}
 _LINE = 100
 _IMPORTS = ("argparse", "base64", "hashlib", "json", "os", "sys", "zlib")
-_LEAST_ALPHA = 1e-6  # as `worker/training/mixing.py` has it
+_LEAST_ALPHA = 1e-6  # as in `worker/training/mixing.py`
 
 
 @dataclass(frozen=True)
 class Reader:
     """How a script reads its data file.
 
-    what: the file, in words. template: has the function `read`. imports: names of Python's own modules that it needs.
-    constants: by name a comment and the content, which the script holds compressed.
+    what: a description of the file. template: has the function `read`. imports: standard modules that it needs.
+    constants: by name, a comment and the content, which the script stores compressed.
     """
 
     what: str
@@ -86,7 +86,8 @@ class FirstWeights:
 class Ended:
     """A training that something else has ended than the rules that the script has.
 
-    epochs: how many whole ones there were. why: in words. by_guard: whether the guard against overfitting did it.
+    epochs: how many complete ones there were. why: the reason in words. by_guard: whether the guard against overfitting
+    ended it.
     """
 
     epochs: int
@@ -96,12 +97,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class ScriptFacts:
-    """What a script is made of.
+    """The content of a script.
 
-    splits: for each split that the job uses the positions of its images in the dataset, int64.
-    images: how many the dataset has. digests: of the splits that are the dataset's own, as its row has them.
-    shape: (height, width, channels). reader: what the data file is, and how it is read.
-    ended: where something else than the script's own rules has ended the training.
+    splits: for each split of the job, the positions of its images in the dataset, int64.
+    images: how many the dataset has. digests: of the dataset's own splits, as in its row.
+    shape: (height, width, channels). reader: the data file, and how it is read.
+    ended: if something other than the script's own rules ended the training.
     """
 
     job_id: str
@@ -121,9 +122,9 @@ class ScriptFacts:
 
 @dataclass(frozen=True)
 class _Best:
-    """Which epoch is the best one, and what follows.
+    """The best epoch, and what follows from it.
 
-    figure: `loss` or `accuracy`. patience: epochs without a better one that end the training; None where none do.
+    figure: `loss` or `accuracy`. patience: epochs without improvement that end the training; None if none do.
     """
 
     figure: str
@@ -136,7 +137,7 @@ def render_script(facts: ScriptFacts) -> str:
     """The script."""
     spec, training = facts.spec, facts.spec.training
     assert training.seed is not None, "the API completes every spec"
-    seeds = np.random.default_rng([training.seed, 0])  # drawn from as `worker/training/network.py` does
+    seeds = np.random.default_rng([training.seed, 0])  # used as in `worker/training/network.py`
     augmentation = spec.augmentation or AugmentationSpec()
     mixes = bool(training.mixup or training.cutmix)
     return TEMPLATES.get_template("train.py.jinja").render(
@@ -165,7 +166,7 @@ def render_script(facts: ScriptFacts) -> str:
     )
 
 
-# Changes that bring pixels to other places.
+# Changes that move pixels.
 _MOVES = ("rotation_degrees", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
 
 
@@ -187,14 +188,14 @@ def _format_figures(final: FinalView | None) -> str:
 
 
 def _describe_best(spec: JobSpec, ended: Ended | None) -> _Best | None:
-    """Whose weights are kept, if not those of the last epoch, and what ends the training."""
+    """Which epoch's weights are kept, if not the last one's, and what ends the training."""
     early = spec.training.early_stopping
     restores = spec.training.on_overfit == "stop_and_restore"
     if restores and (early is None or (ended is not None and ended.by_guard)):
         return _Best("loss", 0.0, None, is_kept=True)
     if early is None:
         return None
-    # Where something else has ended it, patience has not run out before.
+    # If something else ended it, patience had not run out before.
     return _Best(early.monitor.removeprefix("validation_"), early.min_delta, early.patience, early.restore_best)
 
 
@@ -203,7 +204,7 @@ def _dump_json(value: Sequence[str] | Mapping[str, float]) -> str:
 
 
 def _pack_lines(content: bytes) -> str:
-    """Lines of a text that holds the content compressed."""
+    """Return the lines of a text with the compressed content."""
     packed = base64.b64encode(zlib.compress(content, 9)).decode()
     return "\n".join(f'    "{packed[first : first + _LINE]}"' for first in range(0, len(packed), _LINE))
 

@@ -1,1 +1,1 @@
-"""What a study does next, and what follows from its trainings: pure decisions, from figures to steps."""
+"""Decides what a study does next, and what its trainings show. Pure: from figures to steps."""

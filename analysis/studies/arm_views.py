@@ -1,4 +1,4 @@
-"""A study's arms as they are answered. Pure."""
+"""A study's arms as views. Pure."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from heldout.words.studies import CHOSEN_ON_VALIDATION
 def build_arm_views(
     state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], *, ended: bool
 ) -> tuple[ArmView, ...]:
-    """All arms as far as they have come. `ended`: whether the race is decided."""
+    """Return all arms in their current state. `ended`: whether the race is decided."""
     views = []
     for arm in state.arms:
         is_base = arm.name == BASE_ARM
@@ -41,13 +41,13 @@ def build_arm_views(
 
 
 def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
-    """Why it was dropped, and what is to be known of its figures."""
+    """Say why an arm was dropped, with notes about its figures."""
     said = [progress.why[arm.name]] if arm.name in progress.why else []
     said += [CHOSEN_ON_VALIDATION] if arm.chooses_alone and arm.name in progress.looks else []
     return " ".join(said) or None
 
 
 def get_patch(state: StudyState, progress: RaceProgress, name: str) -> Mapping[str, object]:
-    """An arm's patch: of a search, the one that it has chosen, if it has."""
+    """Return an arm's patch; for a search, the chosen one, if any."""
     chosen = progress.patches.get(name)
     return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen

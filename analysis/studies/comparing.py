@@ -1,4 +1,4 @@
-"""From what trainings say of single images to how two arms compare: paired by image, seed and fold. Pure."""
+"""Compares two arms by their answers to single images, paired by image, seed and fold. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from analysis.studies.intervals import (
 )
 from analysis.studies.state import Scores
 
-# One training of one arm: what it says of each of its images.
+# One training of one arm: its answer to each image.
 Values = NDArray[np.float64]
 Reading = Callable[[Scores], Values]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against another on the seeds that both have: the arm minus the other.
+    """One arm compared with another on the seeds that both have: the arm minus the other.
 
-    gain: in how much of the base's errors and of its loss the arm saves, the mean of both shares; better is more.
+    gain: the share of the base's errors and of its loss that the arm saves, averaged; more is better.
     """
 
     loss: MeanEstimate
@@ -35,7 +35,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GainUnit:
-    """What gains are measured in: the base's mean loss in nats, and its share of errors."""
+    """The unit of gains: the base's mean loss in nats, and its share of errors."""
 
     loss: float
     errors: float
@@ -52,26 +52,26 @@ def score_answers(scores: Scores) -> Values:
 
 
 def compute_gain_unit(base: Sequence[Scores]) -> GainUnit:
-    """The unit of a study's gains. Where the base makes no errors, it is as if it made one."""
+    """Return the unit of a study's gains. If the base makes no errors, one is assumed."""
     loss = float(np.mean([compute_losses(run).mean() for run in base]))
     errors = float(np.mean([1 - score_answers(run).mean() for run in base]))
     return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)))
 
 
 def make_gain_reading(unit: GainUnit) -> Reading:
-    """A reading that rises with each error and each nat that is saved."""
+    """Return a measure that rises with each error and each nat saved."""
     return lambda scores: (score_answers(scores) / unit.errors - compute_losses(scores) / unit.loss) / 2
 
 
 def compute_spread(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool) -> Spread:
-    """The spread of an arm's own mean. `folds`: as in the study's state."""
+    """Return the spread of an arm's own mean. `folds`: as in the study's state."""
     return _measure_spread([reading(run) for run in runs], folds, binary=binary)
 
 
 def compute_difference_spread(
     runs: Sequence[Scores], others: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False
 ) -> Spread:
-    """The spread of an arm's mean minus another's.
+    """Return the spread of an arm's mean minus another's.
 
     Args:
         runs, others: by seed, the same seeds of both.
@@ -88,11 +88,11 @@ def compute_difference_spread(
 def compare(
     arms: Mapping[str, Sequence[Scores]], reference: Sequence[Scores], unit: GainUnit, folds: int | None
 ) -> dict[str, Comparison]:
-    """How each arm compares with one other, which may have more seeds. Arms lend each other what they say of noise.
+    """Compare each arm with one reference, which may have more seeds. Noise is estimated from all arms together.
 
     Args:
         arms: the trainings of each, by seed: those of the first seeds.
-        reference: the other's, at least as many.
+        reference: the reference's, at least as many.
     """
     names = list(arms)
     readings: tuple[tuple[Reading, bool], ...] = (
@@ -109,7 +109,7 @@ def compare(
 
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:
-    """An arm's own mean, from its own trainings alone."""
+    """Return an arm's own mean, from its own trainings only."""
     spread = compute_spread(runs, reading, folds, binary=binary)
     return MeanEstimate(spread, estimate_own_noise(spread))
 

@@ -1,4 +1,4 @@
-"""The answer of a study: a cure, nothing that helps, or why nothing can be told. Pure."""
+"""The answer of a study: a cure, no remedy that helps, or why it is inconclusive. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyTestView
 from heldout.words import studies as words
 
-# The test split is met by one remedy, in two measures.
+# The test split is used by one remedy, in two measures.
 TEST_ERROR = 0.05 / 2
 
 
 @dataclass(frozen=True)
 class Race:
-    """How a race has ended.
+    """The end of a race.
 
-    looks: the last look that each arm took part in; none where an arm has failed before the first one.
+    looks: the last look that each arm took part in; none if an arm failed before the first one.
     final: the last look of all.
-    ended_early: why there was no further look, where the race was not decided.
+    ended_early: why there was no further look, if the race was not decided.
     """
 
     looks: Mapping[str, Look]
@@ -36,7 +36,7 @@ class Race:
 def conclude_cure(
     state: StudyState, race: Race, arms: Mapping[str, ArmView], winner: str, test: StudyTestView | None
 ) -> ConclusionView:
-    """The answer when one arm has won. arms: as they are answered."""
+    """Return the answer if one arm has won. arms: as views."""
     look, arm = race.final, next(arm for arm in state.arms if arm.name == winner)
     beaten = list_surely_better(look, winner, arm.parts) if arm.parts else []
     also = [name for name in list_cures(look, unconfirmed=True) if name != winner]
@@ -57,7 +57,7 @@ def conclude_cure(
 
 
 def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmView]) -> ConclusionView:
-    """The answer when no arm has won. arms: as they are answered."""
+    """Return the answer if no arm has won. arms: as views."""
     standings = {name: look.judgements[name].standing for name, look in race.looks.items()}
     gains = {name: look.comparisons[name].gain.mean for name, look in race.looks.items()}
     open_arms = [name for name, standing in standings.items() if standing in (RemedyStanding.OPEN, RemedyStanding.CURE)]
@@ -85,7 +85,7 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
 
 
 def test_view(base_jobs: Sequence[str], winner_jobs: Sequence[str], state: StudyState) -> StudyTestView | None:
-    """Base and winner on the test split, all of their trainings on the same images; None without figures."""
+    """Compare base and winner on the test split, with all their trainings on the same images; None without figures."""
     if state.tested is None:
         return None
     base, winner = (_test_scores(jobs, state) for jobs in (base_jobs, winner_jobs))
@@ -116,7 +116,7 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
 
 
 def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
-    """Whether an arm's accuracy falls less from training to validation than the base's, and is lower in training."""
+    """Return whether an arm's accuracy falls less from training to validation, and is lower in training."""
 
     def compute_gap(scores: Sequence[Scores]) -> float:
         return float(np.mean([s.train_accuracy - float(s.right.mean()) for s in scores]))

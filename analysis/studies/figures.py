@@ -1,4 +1,4 @@
-"""Means and differences with their intervals, as they are answered. Pure."""
+"""Means and differences with their intervals, as views. Pure."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from heldout.words.studies import explain_gap_closed
 
 
 def compute_validation_figures(runs: Sequence[Scores], folds: int | None) -> ArmFiguresView:
-    """Means on validation, over the trainings of an arm."""
+    """Return means on validation, over the trainings of an arm."""
     loss, accuracy = estimate_mean(runs, compute_losses, folds), estimate_mean(runs, score_answers, folds, binary=True)
     low, high = accuracy.interval()
     intervals = None
@@ -28,7 +28,7 @@ def compute_validation_figures(runs: Sequence[Scores], folds: int | None) -> Arm
 
 
 def train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
-    """Means on the training images. How sure they are is not known: single images are not kept."""
+    """Return means on the training images, without intervals, because answers to single images are not kept."""
     count = len(runs)
     return ArmFiguresView(
         loss=sum(run.train_loss for run in runs) / count,
@@ -38,7 +38,7 @@ def train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
 
 
 def build_difference_view(comparison: Comparison, error: float) -> DifferenceView:
-    """An arm's mean minus the base's. `error`: how often each of the intervals that decide may miss."""
+    """Return an arm's mean minus the base's. `error`: how often each deciding interval may miss."""
     return DifferenceView(
         loss=comparison.loss.mean,
         accuracy=comparison.accuracy.mean,
@@ -50,12 +50,12 @@ def build_difference_view(comparison: Comparison, error: float) -> DifferenceVie
 
 
 def test_figures(runs: Sequence[Scores]) -> TestFiguresView:
-    """Means on the test split, over the trainings of an arm."""
+    """Return means on the test split, over the trainings of an arm."""
     return make_view(TestFiguresView, compute_validation_figures(runs, None), count=len(runs[0].images))
 
 
 def compute_gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | None) -> GapClosedView | None:
-    """From training to test where both were measured there, else to validation; None without figures."""
+    """Return the gap from training to test if both were measured there, else to validation; None without figures."""
     heldout = (base.validation, winner.validation) if test is None else (test.base, test.winner)
     figures = [None if view is None else view.accuracy for view in (base.train, winner.train, *heldout)]
     if None in figures:

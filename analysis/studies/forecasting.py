@@ -1,6 +1,6 @@
-"""How an error goes on that was measured at growing numbers of training images: a forecast, or why there is none. Pure.
+"""Forecasts an error that was measured at growing numbers of training images, or says why it cannot. Pure.
 
-All of it happens in logarithms: a power law is a straight line there, and noise is a share of the error.
+Everything is computed in logarithms: a power law is a straight line there, and noise is a share of the error.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,38 +16,39 @@ from heldout.statistics.student_t import compute_t_quantile
 
 Method = Literal["power_law", "local"]
 
-# A forecast from fewer sizes would follow the luck of one of them.
+# A forecast from fewer sizes would follow the noise of one of them.
 MIN_SIZES = 4
-# So many standard errors is a rise that is not luck, and a fall that is there.
+# A rise of this many standard errors is not chance, and neither is such a fall.
 SURE_RISE = 2.5
 SURE_FALL = 2.5
 # Exponents of power laws that are tried. Beyond them no network learns.
 EXPONENTS = np.linspace(0.05, 1.5, 59)
-# Of a power law: how far a measured error lies from it besides noise, as a share of the error.
+# How far a measured error deviates from a power law besides noise, as a share of the error.
 MISFIT = 0.05
-# The floor of a power law, as a share of the last error: more of it would forecast that nothing helps any more.
+# The largest floor of a power law, as a share of the last error: a larger one would forecast that nothing helps.
 MOST_FLOOR = 0.5
-# Of the local method: how much less each size counts than the next one, and how much of the slope is kept.
+# For the local method: how much less each size counts than the next one, and how much of the slope is kept.
 RECENT, KEPT_SLOPE = 0.5, 0.85
-# The local method is taken where it would have missed by less than so much of what the power law missed by.
+# The local method is used if its miss would have been less than this share of the power law's.
 CLEARLY_LESS = 0.6
-# How far a doubling ends from where the method sees it: a share of the error, and one of the fall that it sees. Noise
+# How far the error after doubling is from the forecast: a share of the error, and a share of the forecast fall. Noise
 # comes on top.
 DOUBLING_MISFIT, FALL_MISFIT = 0.08, 0.2
-# Noise between trainings of one size, as a share of the error: what is usual, and the part of what counting so many
-# images gives that another training of the same size does not repeat.
+# Noise between trainings of one size, as a share of the error. The second number is the part of the counting noise that
+# another training of the same size does not repeat.
 USUAL_NOISE, OWN_IMAGES = 0.12, 0.3
-# How the noise of all sizes counts beside a size's own: as so many degrees of freedom.
+# The weight of the noise of all sizes relative to a size's own, in degrees of freedom.
 OTHERS_DEGREES = 4
 COVERED = 0.90
 
 
 @dataclass(frozen=True)
 class Size:
-    """What networks that were trained on so many images made of images that they had not seen.
+    """The errors on unseen images of networks trained on this many images.
 
     errors: the share of wrong answers of each training; seed by seed the same at every size.
-    asked: how many images each training was measured on. different: how many these are in all trainings together.
+    asked: how many images each training was measured on. different: how many distinct ones these are in all trainings
+    together.
     """
 
     images: int
@@ -58,7 +59,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The error at a number of images that was not tried; the interval holds it in 90 of 100 cases."""
+    """The error at an untried number of images; the interval contains it in 90 of 100 cases."""
 
     images: int
     error: float
@@ -68,7 +69,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class NoForecast:
-    """Why there is none."""
+    """Why there is no forecast."""
 
     code: Literal["too_short", "no_errors", "not_monotone", "too_flat", "one_step"]
     images: tuple[int, ...] = ()  # the two sizes between which the error rises
@@ -76,7 +77,7 @@ class NoForecast:
 
 @dataclass(frozen=True)
 class _Curve:
-    """Logarithms of images to the base 2 and of errors, and the noise of these that differs from size to size."""
+    """Base-2 logarithms of image counts, logarithms of errors, and their noise, which differs between sizes."""
 
     doublings: NDArray[np.float64]
     logs: NDArray[np.float64]
@@ -87,7 +88,7 @@ class _Curve:
 
 
 def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
-    """The error at a larger number of images.
+    """Forecast the error at a larger number of images.
 
     Args:
         sizes: ascending.
@@ -120,7 +121,7 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
 
 
 def compute_intervals(sizes: Sequence[Size], error: float = 0.05) -> list[tuple[float, float]]:
-    """For each size the bounds that miss its true error with probability `error`."""
+    """Return for each size the bounds that miss its true error with probability `error`."""
     curve, trainings = _fit_curve(sizes), len(sizes[0].errors)
     t, z = compute_t_quantile(1 - error / 2, _count_degrees(trainings)), NormalDist().inv_cdf(1 - error / 2)
     bounds = []
@@ -131,12 +132,12 @@ def compute_intervals(sizes: Sequence[Size], error: float = 0.05) -> list[tuple[
 
 
 def _fit_curve(sizes: Sequence[Size]) -> _Curve:
-    """Noise is what differs between trainings of a size; the three of one size are helped by those of the others."""
+    """Noise is the variation between trainings of a size; estimates of all sizes support each other."""
     shares = np.array([[_avoid_zero(error, size.asked) for error in size.errors] for size in sizes])
     means, (count, trainings) = shares.mean(axis=1), shares.shape
     counted = np.array([_compute_counting_variance(mean, size.asked) for mean, size in zip(means, sizes, strict=True)])
     logs = np.log(shares)
-    # The images of a seed are the same at every size: what its errors have in common is no noise of the curve.
+    # The images of a seed are the same at every size, so errors that they share are not noise of the curve.
     rest = logs - logs.mean(axis=1, keepdims=True) - logs.mean(axis=0) + logs.mean()
     own = np.sum(rest**2, axis=1) / (trainings - 1) * count / max(count - 1, 1)
     others = max(float(np.median(own - OWN_IMAGES * counted)), 0.0)
@@ -146,22 +147,22 @@ def _fit_curve(sizes: Sequence[Size]) -> _Curve:
 
 
 def _count_degrees(trainings: int) -> int:
-    """With how many degrees of freedom the noise of a size is known."""
+    """Return the degrees of freedom of a size's noise."""
     return OTHERS_DEGREES + trainings - 1
 
 
 def _compute_counting_variance(share: float, images: int) -> float:
-    """The variance of the logarithm of a share that is counted on so many images."""
+    """Return the variance of the logarithm of a share counted on this many images."""
     return (1 - share) / (share * images)
 
 
 def _avoid_zero(error: float, asked: int) -> float:
-    """An error that has a logarithm: half an image more, of one more."""
+    """Return an error with a logarithm: half an image more, out of one more."""
     return (error * asked + 0.5) / (asked + 1)
 
 
 def _find_rise(curve: _Curve) -> tuple[int, int] | None:
-    """The two sizes between which the error rises most surely; None where it may be luck."""
+    """Return the two sizes between which the error rises most significantly; None if it may be chance."""
     count = len(curve.logs)
     rises = {
         (i, j): (curve.logs[j] - curve.logs[i]) / sqrt(curve.noise[i] ** 2 + curve.noise[j] ** 2)
@@ -173,7 +174,7 @@ def _find_rise(curve: _Curve) -> tuple[int, int] | None:
 
 
 def _falls(curve: _Curve) -> bool:
-    """Whether the error at the largest size is surely below that at the smallest."""
+    """Return whether the error at the largest size is certainly below that at the smallest."""
     return bool(curve.logs[0] - curve.logs[-1] >= SURE_FALL * sqrt(curve.noise[0] ** 2 + curve.noise[-1] ** 2))
 
 
@@ -181,7 +182,10 @@ def _falls(curve: _Curve) -> bool:
 
 
 def choose_method(curve: _Curve) -> Method:
-    """The one that would have forecast the last sizes better from those before them; the power law if in doubt."""
+    """Return the method that would have forecast the last sizes better from earlier ones.
+
+    if in doubt, the power law.
+    """
     missed: dict[Method, float] = dict.fromkeys(METHODS, 0.0)
     for count in range(3, len(curve.logs)):
         before = curve.until(count)
@@ -191,9 +195,9 @@ def choose_method(curve: _Curve) -> Method:
 
 
 def forecast_by_power_law(curve: _Curve, target: float) -> float:
-    """The logarithm of a·N^−b + c that fits all sizes best; c is at most a part of the last error."""
+    """Return the logarithm of a·N^−b + c that fits all sizes best; c is at most a part of the last error."""
     errors = np.exp(curve.logs)
-    # Deviations as shares of the error; a size that is noisy counts less.
+    # Return deviations as shares of the error; a noisy size counts less.
     weights = 1 / (errors * np.hypot(MISFIT, curve.noise))
     steps = curve.doublings - curve.doublings[-1]
     least, found = np.inf, float(curve.logs[-1])
@@ -208,7 +212,7 @@ def forecast_by_power_law(curve: _Curve, target: float) -> float:
 
 
 def forecast_locally(curve: _Curve, target: float) -> float:
-    """A straight line through the last sizes above all, which goes on a little less steeply; it never rises."""
+    """Fit a straight line mainly through the last sizes, and continue it slightly less steeply; it never rises."""
     steps = curve.doublings - curve.doublings[-1]
     recent = RECENT ** np.arange(len(steps))[::-1]
     slope, level = np.polyfit(steps, curve.logs, 1, w=np.sqrt(recent) / np.hypot(MISFIT, curve.noise))
@@ -224,7 +228,7 @@ METHODS: dict[Method, Callable[[_Curve, float], float]] = {
 def _fit(
     first: NDArray[np.float64], second: NDArray[np.float64], wanted: NDArray[np.float64], most: float
 ) -> tuple[float, float]:
-    """Least squares of two terms; the amount of the second is from 0 to `most`."""
+    """Fit two terms by least squares; the amount of the second is from 0 to `most`."""
     a, b, d = float(first @ first), float(first @ second), float(second @ second)
     p, q = float(first @ wanted), float(second @ wanted)
     determinant = a * d - b * b

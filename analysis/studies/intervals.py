@@ -1,4 +1,4 @@
-"""How sure a mean over images and trainings is, and a difference between two arms. Pure."""
+"""The uncertainty of a mean over images and trainings, and of a difference between two arms. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from heldout.statistics.student_t import compute_t_quantile
 
-# How the noise of all arms counts beside an arm's own: with the weight of so many degrees of freedom in its variance,
-# and with so many more degrees of freedom in all. Found by simulation (docs/measurements/coverage.md).
+# The weight of the noise of all arms relative to an arm's own: degrees of freedom in its variance, and additional
+# degrees of freedom in total. Found by simulation (docs/measurements/coverage.md).
 OTHERS_WEIGHT = 2
 OTHERS_DEGREES = 1
-# One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.
+# One image with different answers, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over images and trainings, and what its uncertainty is made of. Variances are squares of its unit.
+    """A mean over images and trainings, and the parts of its uncertainty. Variances are squares of its unit.
 
     run_variance: of the means of single trainings, with trainings − 1 degrees of freedom; 0 for one training.
-    image_noise: the part of it that comes from the images of one training.
-    lasting_image_noise: variance of the mean that comes from the images, and that more trainings do not lessen.
-    folds: into how many parts train and validation are cut; None where all trainings are measured on the same images.
+    image_noise: the part of run_variance that comes from the images of one training.
+    lasting_image_noise: variance of the mean that comes from the images, which more trainings do not reduce.
+    folds: into how many parts train and validation are divided; None if all trainings are measured on the same images.
     """
 
     mean: float
@@ -45,18 +45,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class RunNoise:
-    """A variance between trainings, and with how many degrees of freedom it is known."""
+    """A variance between trainings, and its degrees of freedom."""
 
     variance: float
     degrees: float
 
 
 def compute_crossed_spread(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
-    """The spread of a mean over images that every training is measured on.
+    """Return the spread of a mean over images on which every training is measured.
 
     Args:
         values: (trainings, images), at least 1 × 2.
-        binary: whether they are answers, right or wrong, or differences of such.
+        binary: whether they are right or wrong answers, or differences of such.
     Source: the two-way layout without replication, e.g. Scheffé 1959, The Analysis of Variance, chapter 4.
     """
     trainings, images = values.shape
@@ -79,12 +79,12 @@ def compute_crossed_spread(values: NDArray[np.float64], *, binary: bool = False)
 
 
 def compute_folded_spread(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
-    """The spread of a mean over trainings that are each measured on a fold of their own, until all folds were taken.
+    """Return the spread of a mean over trainings that are each measured on their own fold, until all folds are used.
 
     Args:
         values: for each training (images of its fold,), at least 2 each.
-        folds: into how many parts train and validation are cut.
-        binary: whether they are answers, right or wrong, or differences of such.
+        folds: into how many parts train and validation are divided.
+        binary: whether they are right or wrong answers, or differences of such.
     Source: Nadeau and Bengio 2003, Machine Learning 52(3), the corrected resampled t-test.
     """
     by_training = np.asarray([float(part.mean()) for part in values])
@@ -101,40 +101,43 @@ def compute_folded_spread(values: Sequence[NDArray[np.float64]], folds: int, *, 
 
 
 def _count_pseudo_images(binary: bool, images: int) -> float:
-    """Agresti and Min 2005, Statistics in Medicine 24(5): half an image of each kind keeps few differences honest."""
+    """Agresti and Min 2005, Statistics in Medicine 24(5).
+
+    half an image of each kind widens intervals for few differences.
+    """
     return PSEUDO_IMAGES / images**2 if binary else 0.0
 
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """A mean, and all that its interval follows from."""
+    """A mean, and the inputs of its interval."""
 
     spread: Spread
     noise: RunNoise
 
     @property
     def mean(self) -> float:
-        """The middle of every interval."""
+        """Return the center of every interval."""
         return self.spread.mean
 
     def interval(self, error: float = 0.05) -> tuple[float, float]:
-        """Bounds that miss the true mean with probability `error`."""
+        """Return bounds that miss the true mean with probability `error`."""
         half = self.compute_half_width(error)
         return self.mean - half, self.mean + half
 
     def compute_half_width(self, error: float) -> float:
-        """Half of that interval: t for what differs between trainings, z for what differs between images."""
+        """Return half the width of that interval: t for variation between trainings, z for variation between images."""
         return self._compute_half(error, self.noise.degrees, self.spread.trainings, self.spread.lasting_image_noise)
 
     def compute_expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
-        """The same after so many trainings, at least 2, on so many times the images."""
+        """Return the same after this many trainings, at least 2, on this many times the images."""
         degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
-        # A negative part is luck of these images and trainings, and would not stay.
+        # A negative part is due to chance in these images and trainings, and would not last.
         lasting = max(self.spread.lasting_image_noise, 0.0)
         return self._compute_half(error, degrees, trainings, lasting, image_factor)
 
     def compute_expected_change(self, trainings: int, error: float = 0.05) -> float:
-        """How far the mean may still move until there are so many trainings, if the images stay."""
+        """Return how far the mean may still move until there are this many trainings, with the same images."""
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
         return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
@@ -144,34 +147,36 @@ class MeanEstimate:
         spread, share, image_share = self.spread, 1 / trainings, 1 / trainings
         if spread.folds is not None:
             share += 1 / (spread.folds - 1)  # training sets of folds overlap, so trainings depend on each other
-            image_share = 1 / min(trainings, spread.folds)  # images of folds do not, until they are measured again
+            image_share = 1 / min(
+                trainings, spread.folds
+            )  # images of folds do not overlap, until they are measured again
         between = max(self.noise.variance - spread.image_noise, 0.0) * share
         images = (lasting + spread.image_noise * image_share) / image_factor
         t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
         return sqrt(max(t * t * between + z * z * images, 0.0))
 
 
-# A study asks for the same few quantiles again and again, also in a transaction.
+# A study needs the same few quantiles repeatedly, also in a transaction.
 _t = lru_cache(maxsize=4096)(compute_t_quantile)
 
 
 def estimate_own_noise(spread: Spread) -> RunNoise:
-    """The noise between an arm's trainings, from them alone. Of a single training nothing is known: 0."""
+    """Return the noise between an arm's trainings, from these only. For a single training it is unknown: 0."""
     return RunNoise(spread.run_variance, max(spread.degrees, 1))
 
 
 def estimate_shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
-    """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
+    """Return the noise between trainings for each of several arms that are compared with one base, using all arms.
 
-    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
-    one among all arms. None becomes smaller by that, since then the interval of an arm that is noisier than the others
-    would miss too often. s0² comes from the median, and of two arms from the smaller variance, so that a remedy which
-    ruins some of its trainings does not make the others look noisy.
+    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the typical
+    one among all arms. None becomes smaller, because then the interval of an arm that is noisier than the others would
+    miss too often. s0² comes from the median, and with two arms from the smaller variance, so that a remedy that ruins
+    some of its trainings does not make the others look noisy.
 
     Args:
         spreads: of differences to the same base, in one measure.
     Source: the form is that of Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1); d0 is
-        fixed, since few arms cannot tell it.
+    fixed, because it cannot be estimated from few arms.
     """
     known = [spread for spread in spreads if spread.degrees > 0 and isfinite(spread.run_variance)]
     if len(known) < 2:

@@ -1,4 +1,4 @@
-"""A learning curve: the same spec trained on more and more images, and what twice as many should bring. Pure."""
+"""A learning curve: the same spec trained on more and more images, and a forecast for twice as many. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,14 +14,14 @@ from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, CurvePointView, ForecastView
 from heldout.words.studies import describe_forecast, describe_no_forecast, say_failed, say_too_few_images
 
-# The forecast is for so many times the images of the largest size.
+# The forecast is for this many times the images of the largest size.
 FORECAST_TIMES = 2
 
 
 def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
-    """Train every size with every seed; at the end, say the errors and what follows from them.
+    """Train every size with every seed; at the end, report the errors and the conclusions.
 
-    A size with a training that has failed is left out.
+    A size with a failed training is left out.
     """
     if len(state.sizes) < MIN_SIZES:
         detail = say_too_few_images(state.train_images, MIN_OF_A_CLASS, MIN_RANGE)
@@ -49,7 +49,7 @@ def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 def _make_forecast(
     state: StudyState, measured: Mapping[int, Sequence[Scores]], by_key: Mapping[RunKey, StudyRun]
 ) -> tuple[ForecastView | None, str | None]:
-    """The forecast, or why there is none."""
+    """Return the forecast, or why there is none."""
     if state.sizes[-1] not in measured:
         return None, f"The largest size was not measured. {_say_failed(by_key.values())}"
     sizes = [_summarize_size(images, scores) for images, scores in measured.items()]
@@ -71,7 +71,7 @@ def _make_forecast(
 
 
 def _say_failed(runs: Iterable[StudyRun]) -> str:
-    """Which training has failed first, and how."""
+    """Say which training failed first, and how."""
     broken = [run for run in runs if run.status in TERMINAL and run.status is not JobStatus.SUCCEEDED]
     if not broken:
         return "Its trainings have left no figures."
@@ -109,7 +109,7 @@ def _build_base_view(
     *,
     ended: bool,
 ) -> ArmView:
-    """The spec as it is: trained on all images."""
+    """The unchanged spec, trained on all images."""
     largest = state.sizes[-1]
     scores = measured.get(largest, ())
     return ArmView(
@@ -126,7 +126,7 @@ def _build_base_view(
 
 
 def _collect_scores(keys: Sequence[RunKey], by_key: Mapping[RunKey, StudyRun]) -> tuple[Scores, ...]:
-    """Of a size whose trainings have all succeeded; else nothing."""
+    """Yield a size whose trainings have all succeeded; else nothing."""
     runs = [by_key[key] for key in keys if key in by_key]
     found = tuple(run.scores for run in runs if run.scores is not None and run.status is JobStatus.SUCCEEDED)
     return found if len(found) == len(keys) else ()

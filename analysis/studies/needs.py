@@ -1,4 +1,4 @@
-"""What would make an answer possible: more seeds, or more validation images. Pure."""
+"""Estimates what would make a study conclusive: more seeds, or more validation images. Pure."""
 
 from collections.abc import Callable
 from math import ceil
@@ -7,21 +7,21 @@ from analysis.studies.comparing import Comparison, GainUnit
 from analysis.studies.standing import DOUBT_ERROR, MEASURES, compute_mean_benefit, estimate, get_relevant_benefit
 from heldout.views.study import NeedsView
 
-# More than these nobody would train or collect: it would not help.
+# More than this is impractical to train or collect.
 MOST_SEEDS = 40
 MOST_IMAGES = 100_000
 
 
 def estimate_needs(comparison: Comparison, unit: GainUnit, error: float, validation_images: int) -> NeedsView:
-    """What would tell whether an arm is a cure, if it differs from the base as much as it seems to.
+    """Return what would decide whether an arm is a cure, if it differs from the base as much as it appears to.
 
     Args:
         comparison: with the base.
-        error: how often an interval may miss that proves a cure.
+        error: how often an interval that proves a cure may miss.
         validation_images: of one training.
     Returns:
-        more seeds alone where they are enough, else more images alone, else both together; nothing where the
-        difference is too small for that.
+        only more seeds if they are enough, else only more images, else both; nothing if the difference is too small for
+        that.
     """
     have = comparison.loss.spread.trainings
 
@@ -39,11 +39,11 @@ def estimate_needs(comparison: Comparison, unit: GainUnit, error: float, validat
 
 
 def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
-    """Whether intervals would be narrow enough to prove a benefit in one measure, or too little of it in both.
+    """Return whether intervals would be narrow enough to prove a benefit in one measure, or its absence in both.
 
     Args:
-        error: how often an interval may miss that proves a cure.
-        trainings, image_factor: so many trainings, on so many times the images.
+        error: how often an interval that proves a cure may miss.
+        trainings, image_factor: this many trainings, on this many times the images.
     """
     too_little = []
     for measure in MEASURES:
@@ -56,7 +56,7 @@ def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: 
 
 
 def _find_fewest(suffices: Callable[[int], bool], most: int) -> int | None:
-    """The smallest whole number from 1 that suffices, if larger ones always do; None where `most` does not."""
+    """Return the smallest whole number from 1 that suffices, if larger ones always do; None if `most` does not."""
     low, high = 0, 1
     while not suffices(high):
         low, high = high, 2 * high
@@ -69,6 +69,6 @@ def _find_fewest(suffices: Callable[[int], bool], most: int) -> int | None:
 
 
 def _round_count(count: int) -> int:
-    """Up to two digits: more would claim too much."""
+    """Round to two digits: more would claim too much."""
     unit: int = 10 ** max(len(str(count)) - 2, 0)
     return ceil(count / unit) * unit

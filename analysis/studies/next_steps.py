@@ -1,6 +1,6 @@
-"""What a study does next: from its trainings so far to new ones, to an evaluation, to its answer. Pure.
+"""Decides what a study does next: new trainings, an evaluation, or its answer. Pure.
 
-Nothing is remembered between calls: looks, drops and choices follow from the trainings each time, whatever their order.
+Nothing is stored between calls: looks, drops and choices are derived from the trainings each time, in any order.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,13 +19,13 @@ from heldout.words.labels import quote_remedy
 
 
 def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
-    """Decide what is to be done now.
+    """Decide what to do now.
 
     Args:
-        state: what the study is.
-        runs: all of its trainings, in any order; those that have succeeded with their scores.
+        state: the study's definition.
+        runs: all of its trainings, in any order; succeeded ones with their scores.
     Returns:
-        steps that ask for nothing new when asked again after they were done. `refit` comes with the conclusion.
+        steps; asking again after they are done returns no new ones. `refit` comes with the conclusion.
     """
     if state.kind == "learning_curve":
         return plan_curve_steps(state, runs)
@@ -43,7 +43,7 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 
 
 def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Mapping[RunKey, StudyRun]) -> NextSteps:
-    """The race is decided: the test split once, then the answer."""
+    """The race is decided: use the test split once, then conclude."""
     unconfirmed = progress.ended_early is not None and not look.seeds_before
     winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
     race = Race(progress.looks, look, progress.ended_early)

@@ -1,4 +1,4 @@
-"""Which trainings a study has at each of its looks, and what its budget allows. Pure."""
+"""Plans the trainings of each look of a study, within its budget. Pure."""
 
 from collections.abc import Iterable
 from math import ceil
@@ -6,19 +6,19 @@ from math import ceil
 from analysis.studies.state import Arm, Purpose, RunKey, StudyState
 from heldout.studies.spec import BASE_ARM
 
-# Sizes of the looks, in seeds of the first one: of three seeds they are 3, 5 and 8.
+# Sizes of the looks, as multiples of the first one's seeds: for three seeds they are 3, 5 and 8.
 LOOK_GROWTH = (1, 5 / 3, 8 / 3)
-# The error that all looks together may make, spent in advance: by how many looks there can be. Most of it is left for
-# the last one, which knows most; the first one names no winner where there are others.
+# The error allowed for all looks together, divided in advance by the number of possible looks. Most of it is left for
+# the last one, which knows most; the first one does not name a winner if there are others.
 LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.005, 0.01, 0.035)}
-# Trainings by which each candidate of a search is judged.
+# Trainings that judge each candidate of a search.
 TUNE_SEEDS = 2
 # The refit of a winner is one training of the budget.
 REFITS = 1
 
 
 def plan_look_seeds(state: StudyState) -> tuple[int, ...]:
-    """How many seeds each look has; only those looks that the budget leaves room for, if a single remedy remains."""
+    """Return how many seeds each look has; only looks that fit the budget if a single remedy remains."""
     sizes = tuple(ceil(growth * state.seeds - 1e-9) for growth in LOOK_GROWTH)
     if state.max_jobs is None:
         return sizes
@@ -27,22 +27,22 @@ def plan_look_seeds(state: StudyState) -> tuple[int, ...]:
 
 
 def has_fewer_looks(state: StudyState) -> bool:
-    """Whether the budget leaves room for fewer looks than there would be."""
+    """Return whether the budget allows fewer looks than there would be."""
     return len(plan_look_seeds(state)) < len(LOOK_GROWTH)
 
 
 def plan_look_errors(state: StudyState) -> tuple[float, ...]:
-    """How often all the intervals of each look together may miss."""
+    """Return how often all intervals of each look together may miss."""
     return LOOK_ERRORS[len(plan_look_seeds(state))]
 
 
 def count_first_look_jobs(state: StudyState) -> int:
-    """Trainings until all arms can be compared, searches included."""
+    """Return the trainings until all arms can be compared, including searches."""
     return len(state.arms) * state.seeds + sum(len(tune_keys(state, arm)) for arm in state.arms)
 
 
 def count_most_jobs(state: StudyState) -> int:
-    """Trainings at most: as many as the last look has if no arm is dropped, and the refit."""
+    """Return the maximum number of trainings: those of the last look if no arm is dropped, and the refit."""
     if state.kind == "learning_curve":
         return len(state.sizes) * state.seeds
     last = plan_look_seeds(state)[-1]
@@ -60,17 +60,20 @@ def count_most_from(state: StudyState, planned: int, arms: int, seeds: int) -> i
 
 
 def count_comparisons(state: StudyState) -> int:
-    """How many chances there are to name a cure wrongly: two measures of each remedy and each candidate of a search."""
+    """Return how many chances there are to name a false cure: two measures of each remedy and search candidate."""
     return 2 * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)
 
 
 def list_race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[RunKey]:
-    """An arm's trainings that are compared with other arms'."""
+    """Return an arm's trainings that are compared with other arms'."""
     return [_make_key(state, arm, Purpose.RACE, seed) for seed in seeds]
 
 
 def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
-    """Trainings of a search, on seeds that no comparison uses, nor their folds where there are enough; else none."""
+    """Return a search's trainings, on seeds that no comparison uses, and on other folds if there are enough.
+
+    else none.
+    """
     first = ceil(LOOK_GROWTH[-1] * state.seeds - 1e-9)
     seeds = range(first, first + TUNE_SEEDS)
     variants = range(len(arm.candidates))
@@ -78,7 +81,7 @@ def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
 
 
 def list_curve_keys(state: StudyState, images: int) -> list[RunKey]:
-    """The trainings of a learning curve on so many images."""
+    """Return the trainings of a learning curve on this many images."""
     return [_make_key(state, BASE_ARM, Purpose.RACE, seed, images) for seed in range(state.seeds)]
 
 

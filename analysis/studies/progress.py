@@ -1,4 +1,4 @@
-"""Follows a study's race from its first look to where a training is missing, or to where it is decided. Pure."""
+"""Follows a study's race from its first look until a training is missing or the race is decided. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,18 +24,18 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.words import studies as words
 
-NO_ROOM = "The budget had no room for more seeds."
+NO_ROOM = "The budget did not allow more seeds."
 
 
 @dataclass
 class RaceProgress:
-    """How far a race has come.
+    """The progress of a race.
 
-    racing: arms that go on, the base not among them. why: of each other arm, why it does not go on.
-    looks: the last look that each arm took part in. final: the last one of all.
-    patches: of searches, the chosen ones. spent: trainings of all looks so far.
-    submit: trainings that are missing. waiting: whether others have not ended. error: why the study has failed.
-    ended_early: why there is no further look, where the race was not decided.
+    racing: arms still in the race, without the base. why: for each other arm, why it is out.
+    looks: the last look that each arm took part in. final: the last of all.
+    patches: the choices of searches. spent: trainings of all looks so far.
+    submit: missing trainings. waiting: whether others have not ended. error: why the study has failed.
+    ended_early: why there is no further look, if the race was not decided.
     """
 
     racing: list[str]
@@ -85,7 +85,7 @@ def follow(state: StudyState, by_key: Mapping[RunKey, StudyRun]) -> RaceProgress
 def _afford(
     state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], before: int, seeds: int
 ) -> bool:
-    """Keep as many arms as the budget allows at one more look, the best first; False where it does not allow one."""
+    """Keep as many arms as the budget allows at one more look, the best first; False if it allows none."""
     new, look = seeds - before, progress.final
     assert look is not None
     room = len(progress.racing)
@@ -106,7 +106,7 @@ def _afford(
 
 
 def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun]) -> list[str]:
-    """Choose among the candidates of each search; returns the arms whose search goes on."""
+    """Choose among the candidates of each search; returns the arms whose search continues."""
     untuned = []
     for arm in state.arms:
         if not arm.candidates:
@@ -128,7 +128,10 @@ def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, Stu
 
 
 def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun]) -> int | None:
-    """The candidate of the least errors and loss, each as a share of all candidates' mean; None where all failed."""
+    """Return the candidate with the smallest errors and loss, each relative to the candidates' mean.
+
+    None if all failed.
+    """
     figures: dict[int, tuple[float, float]] = {}
     for variant in range(len(arm.candidates)):
         scores = [run.scores for run in runs if run.key.variant == variant]
@@ -150,7 +153,7 @@ def _train(
     seeds: int,
     untuned: Sequence[str],
 ) -> bool:
-    """Ask for the trainings of a look that are missing; True where all of them are there and done."""
+    """Request the missing trainings of a look; True if all of them exist and are done."""
     for name in (BASE_ARM, *progress.racing):
         if name in untuned:
             continue
@@ -167,7 +170,7 @@ def _train(
             detail = f"Nothing can be compared with the base. {_say_failed(broken)}"
             progress.error = ("base_failed", detail)
             return False
-        else:  # what the look before has found remains
+        else:  # the result of the previous look remains
             progress.why[BASE_ARM] = _say_failed(broken)
             progress.ended_early = f"More seeds cannot be compared with the base. {_say_failed(broken)}"
             progress.submit = []
@@ -209,7 +212,7 @@ def _drop(progress: RaceProgress, look: Look) -> None:
             for name, last_look in progress.looks.items()
             if last_look.judgements[name].standing is RemedyStanding.OPEN
         ]
-        # Nothing will be a cure; but more seeds may still tell that nothing helps.
+        # No arm will be a cure, but more seeds may still show that none helps.
         if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
             found = {name: drop for name, drop in found.items() if name not in hopeless}
     for name, (reason, by) in found.items():
@@ -227,7 +230,7 @@ def _drop(progress: RaceProgress, look: Look) -> None:
 
 
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:
-    """Whether the arm that leads is a cure that fresh seeds have confirmed."""
+    """Return whether the leading arm is a cure that fresh seeds have confirmed."""
     return find_leader(look, racing) in list_cures(look, unconfirmed=False)
 
 
@@ -241,5 +244,5 @@ def _say_failed(run: StudyRun) -> str:
 
 
 def _has_failed(run: StudyRun) -> bool:
-    """Whether a training has ended and left nothing to compare."""
+    """Return whether a training has ended without results to compare."""
     return run.status in TERMINAL and (run.status is not JobStatus.SUCCEEDED or run.scores is None)

@@ -1,4 +1,4 @@
-"""Which arms go on to the next look, and which one has won. Pure."""
+"""Decides which arms continue to the next look, and which one has won. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from analysis.studies.standing import (
 from analysis.studies.state import Arm, Scores
 from heldout.studies.spec import BASE_ARM
 
-# How often the interval may miss by which one arm is dropped for another one.
+# How often the interval may miss by which one arm is dropped for another.
 BEATEN_ERROR = 0.05
-# An arm goes on while the interval of the last look may be so much narrower than few seeds let expect.
+# An arm stays while the interval of the last look may be this much narrower than a few seeds suggest.
 HOPE = 0.85
 
 ArmScores = Mapping[str, Sequence[Scores]]
@@ -28,13 +28,13 @@ ArmScores = Mapping[str, Sequence[Scores]]
 
 @dataclass(frozen=True)
 class Look:
-    """All arms at one look: those that race with all its seeds, dropped ones with those that they had.
+    """All arms at one look: racing ones with all its seeds, dropped ones with those that they had.
 
-    scores: of the base and the arms that race, by seed. dropped: of other arms, with as many seeds as they have.
-    seeds_before: of the look before; those that follow are fresh. 0 at the first look.
+    scores: of the base and the racing arms, by seed. dropped: of other arms, with as many seeds as they have.
+    seeds_before: of the previous look; later seeds are fresh. 0 at the first look.
     error: how often each of the intervals that decide may miss.
     last_seeds: of the last look that there can be.
-    comparisons: with the base, of each arm that races. judgements: what follows from them.
+    comparisons: with the base, for each racing arm. judgements: the conclusions.
     """
 
     seeds: int
@@ -51,7 +51,7 @@ class Look:
 
     @property
     def ranked(self) -> list[str]:
-        """The arms that race without the base, the greatest gain first."""
+        """Return the racing arms without the base, the greatest gain first."""
         return sorted(self.comparisons, key=lambda name: (-self.comparisons[name].gain.mean, name))
 
 
@@ -68,9 +68,9 @@ def look_at(
     """Compare all arms.
 
     Args:
-        scores: of the base and of the arms that race, for each of the look's seeds.
-        dropped: of the arms that were dropped, as far as they have them: they still say how noisy trainings are.
-        errors: how often each of the intervals may miss that decide at this look, and at the last one.
+        scores: of the base and the racing arms, for each of the look's seeds.
+        dropped: of the dropped arms, where they exist: they still show how noisy trainings are.
+        errors: how often each deciding interval may miss at this look, and at the last one.
     """
     base = scores[BASE_ARM]
     unit = compute_gain_unit(base)
@@ -94,7 +94,7 @@ def look_at(
 
 
 def list_surely_better(look: Look, name: str, others: Sequence[str]) -> list[str]:
-    """Those of some arms that one arm surely beats: by its gain, paired with each of them on the seeds of both."""
+    """Return those of some arms that one arm certainly beats: by its gain, paired with each on the seeds of both."""
     scores = {**look.dropped, **look.scores}
     against = {other: scores[other] for other in others if other != name and other in scores}
     if not against:
@@ -104,7 +104,7 @@ def list_surely_better(look: Look, name: str, others: Sequence[str]) -> list[str
 
 
 def can_become_a_cure(look: Look, name: str) -> bool:
-    """Whether the last look could still find that an arm cures, in the better of the cases that seeds leave open."""
+    """Return whether the last look could still find that an arm is a cure, in the best case that seeds allow."""
     for measure in MEASURES:
         difference = estimate(look.comparisons[name], measure)
         best = compute_mean_benefit(look.comparisons[name], measure) + difference.compute_expected_change(
@@ -116,14 +116,14 @@ def can_become_a_cure(look: Look, name: str) -> bool:
 
 
 def can_be_settled(look: Look, name: str) -> bool:
-    """Whether the last look would tell that an arm helps, or that it does not, if it stays as it is."""
+    """Return whether the last look would show that an arm helps, or does not, if its results stay the same."""
     if look.seeds == look.last_seeds:
         return False
     return would_tell(look.comparisons[name], look.unit, look.last_error, look.last_seeds)
 
 
 def is_confirmed(look: Look, name: str) -> bool:
-    """Whether the seeds that are new at this look alone point to the same cure. At the first look all are old."""
+    """Return whether the new seeds of this look alone indicate the same cure. At the first look all are old."""
     if not look.seeds_before:
         return False
     fresh = {name: look.scores[name][look.seeds_before :]}
@@ -133,7 +133,10 @@ def is_confirmed(look: Look, name: str) -> bool:
 
 
 def list_cures(look: Look, *, unconfirmed: bool) -> list[str]:
-    """The arms that are cures, the greatest gain first. `unconfirmed`: also those that no fresh seed has confirmed."""
+    """Return the arms that are cures, the greatest gain first.
+
+    `unconfirmed`: also those that no fresh seed has confirmed.
+    """
     return [
         name
         for name in look.ranked
@@ -142,9 +145,9 @@ def list_cures(look: Look, *, unconfirmed: bool) -> list[str]:
 
 
 def find_winner(look: Look, arms: Sequence[Arm], racing: Sequence[str], *, unconfirmed: bool) -> str | None:
-    """The cure of the greatest gain among the arms that race to the end.
+    """Return the cure with the greatest gain among the arms that race to the end.
 
-    A combination that does not surely beat a part that is a cure by itself gives way to it.
+    A combination that does not certainly beat a part that is a cure by itself is replaced by that part.
     """
     found = [name for name in list_cures(look, unconfirmed=unconfirmed) if name in racing]
     parts = {arm.name: arm.parts for arm in arms}
@@ -156,7 +159,7 @@ def find_winner(look: Look, arms: Sequence[Arm], racing: Sequence[str], *, uncon
 
 
 class DropReason(StrEnum):
-    """Why an arm does not go on."""
+    """Say why an arm leaves the race."""
 
     WORSE = "worse"  # than the base
     NO_HELP = "no_help"  # any benefit is too small to matter
@@ -165,7 +168,7 @@ class DropReason(StrEnum):
 
 
 def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
-    """The arms that will not win, each with why, and the arm that beats it where one does."""
+    """Return the arms that will not win, each with the reason, and the arm that beats it, if any."""
     found: dict[str, tuple[DropReason, str | None]] = {}
     for name in look.ranked:
         standing = look.judgements[name].standing
@@ -183,6 +186,6 @@ def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
 
 
 def find_leader(look: Look, racing: Sequence[str]) -> str | None:
-    """The arm of the greatest gain among those that race and make nothing worse."""
+    """Return the arm with the greatest gain among racing arms that make nothing worse."""
     names = (name for name in look.ranked if name in racing)
     return next((name for name in names if look.judgements[name].standing is not RemedyStanding.WORSE), None)

@@ -10,11 +10,11 @@ from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
 from heldout.spec.merge_patch import merge
 from heldout.spec.validation import ValidationSpec
 
-# Below so many validation images, each seed gets a fold of its own unless the client says otherwise.
+# Below this many validation images, each seed gets its own fold unless the client requests otherwise.
 FEW_VALIDATION_IMAGES = 1000
 MIN_FOLDS, MAX_FOLDS = 2, 20
-# A learning curve has so many sizes, each by the same factor larger than the one before it, up to all images. It begins
-# with this share of them, but with a few images of each class; its end has at least so many times the images.
+# A learning curve has this many sizes, each larger than the previous one by the same factor, up to all images. It
+# begins with this share of them, but with a few images of each class; its end has at least this many times the images.
 CURVE_SIZES = 5
 CURVE_SHARE = 1 / 16
 MIN_OF_A_CLASS = 4
@@ -22,7 +22,7 @@ MIN_RANGE = 4
 
 
 def pin_spec(spec: JobSpec) -> JobSpec:
-    """The spec with what is the same for every training of a study, so that they can be compared.
+    """Return the spec with the settings that all trainings of a study share, so that they can be compared.
 
     Nothing may be chosen by the test split, and the same seed gives the same bits on workers of any size.
     """
@@ -36,17 +36,17 @@ def pin_spec(spec: JobSpec) -> JobSpec:
 
 
 def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
-    """The base under an arm's merge patch. Raises pydantic's ValidationError."""
+    """Return the base under an arm's merge patch. Raises pydantic's ValidationError."""
     return JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
 
 
 def make_spec(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: int | None, study_name: str) -> JobSpec:
-    """What the training with this key is asked to do.
+    """Return the spec of the training with this key.
 
     Args:
         base: pinned, with a seed.
-        patch: of its arm; of a candidate, that one's.
-        folds: into how many parts training and validation images are cut; None: the base's own validation.
+        patch: of its arm, or of a candidate.
+        folds: into how many parts training and validation images are divided; None for the base's own validation.
     """
     spec = apply_patch(base, patch)
     assert base.training.seed is not None, "a study completes the spec of its base"
@@ -86,19 +86,19 @@ def name_run(study_name: str, key: RunKey) -> str:
 
 
 def choose_splits(validation_images: int, *, has_folds: bool) -> Literal["fixed", "resampled"]:
-    """`resampled` where the validation images are few, or the base has folds already; else `fixed`."""
+    """Return `resampled` if there are few validation images, or the base already has folds; else `fixed`."""
     return "resampled" if has_folds or validation_images < FEW_VALIDATION_IMAGES else "fixed"
 
 
 def choose_folds(train_images: int, validation_images: int) -> int:
-    """Into how many parts to cut both together, so that a part is about as large as the validation split was."""
+    """Return into how many parts to divide both together, so that a part is about as large as the validation split."""
     if not validation_images:
         return MAX_FOLDS
     return max(MIN_FOLDS, min(MAX_FOLDS, round((train_images + validation_images) / validation_images)))
 
 
 def choose_sizes(train_images: int, classes: int) -> tuple[int, ...]:
-    """Numbers of training images of a learning curve, ascending; none where there are too few images for one."""
+    """Return the numbers of training images of a learning curve, ascending; empty if there are too few images."""
     smallest = max(MIN_OF_A_CLASS * classes, round(train_images * CURVE_SHARE), 1)
     if train_images < MIN_RANGE * smallest:
         return ()

@@ -1,4 +1,4 @@
-"""How a remedy stands against the base: a cure, no cure, or open. Pure."""
+"""Judges a remedy against the base: a cure, not a cure, or undecided. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from analysis.studies.intervals import MeanEstimate
 
 Measure = Literal["loss", "accuracy"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
-# The smallest benefits that a study looks for: a remedy that surely gives less does not help.
+# The smallest benefits that a study looks for: a remedy that certainly gives less does not help.
 RELEVANT_ACCURACY = 0.01
 RELEVANT_SHARE_OF_LOSS = 0.05
-# How often the interval may miss that says that a measure has become worse, or that no benefit is left. A cure must be
-# proven with all the care that many comparisons ask for; to doubt one takes less.
+# How often the interval may miss that shows that a measure became worse, or that no benefit is left. A cure must be
+# proven with correction for many comparisons; doubting one takes less.
 DOUBT_ERROR = 0.05
 
 
 class RemedyStanding(StrEnum):
-    """What can be said of a remedy against the base."""
+    """The possible judgements of a remedy against the base."""
 
-    CURE = "cure"  # surely better in loss or accuracy, and in neither credibly worse
+    CURE = "cure"  # certainly better in loss or accuracy, and credibly worse in neither
     WORSE = "worse"  # credibly worse in one of them
     NO_HELP = "no_help"  # any benefit is too small to matter
     OPEN = "open"
@@ -29,7 +29,7 @@ class RemedyStanding(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A remedy against the base, and the measures that say so."""
+    """A remedy against the base, and the deciding measures."""
 
     standing: RemedyStanding
     better: tuple[Measure, ...]
@@ -41,7 +41,7 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
 
     Args:
         comparison: with the base.
-        error: how often one of the intervals that decide may miss: the study's, shared out.
+        error: how often a deciding interval may miss: its share of the study's error.
     """
     better = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(error)[0] > 0)
     worse = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] < 0)
@@ -55,22 +55,22 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
 
 
 def list_worse_measures(comparison: Comparison, error: float) -> tuple[Measure, ...]:
-    """The measures that an arm is proven to make worse, with the care that a cure asks for."""
+    """Return the measures that an arm is proven to make worse, as strictly as a cure is proven."""
     return tuple(measure for measure in MEASURES if get_benefit_interval(comparison, measure)(error)[1] < 0)
 
 
 def estimate(comparison: Comparison, measure: Measure) -> MeanEstimate:
-    """The difference in one measure: the arm's minus the base's."""
+    """Return the difference in one measure: the arm's minus the base's."""
     return comparison.loss if measure == "loss" else comparison.accuracy
 
 
 def compute_mean_benefit(comparison: Comparison, measure: Measure) -> float:
-    """By how much the arm is better in one measure."""
+    """Return by how much the arm is better in one measure."""
     return estimate(comparison, measure).mean * (-1 if measure == "loss" else 1)
 
 
 def get_benefit_interval(comparison: Comparison, measure: Measure) -> Callable[[float], tuple[float, float]]:
-    """The interval of the benefit in one measure, by how often it may miss."""
+    """Return the interval of the benefit in one measure, by how often it may miss."""
 
     def compute_interval(error: float) -> tuple[float, float]:
         low, high = estimate(comparison, measure).interval(error)
@@ -80,5 +80,5 @@ def get_benefit_interval(comparison: Comparison, measure: Measure) -> Callable[[
 
 
 def get_relevant_benefit(measure: Measure, unit: GainUnit) -> float:
-    """The smallest benefit that matters."""
+    """Return the smallest benefit that matters."""
     return RELEVANT_SHARE_OF_LOSS * unit.loss if measure == "loss" else RELEVANT_ACCURACY

@@ -1,4 +1,4 @@
-"""What a study is and what its trainings have shown, as its decisions read it; and the steps that they give."""
+"""The state of a study for its decisions: its definition, its trainings' results, and the next steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from heldout.views.study import ArmView, ConclusionView, CurvePointView, Forecas
 
 
 class Purpose(StrEnum):
-    """What one of a study's trainings is for."""
+    """The purpose of one of a study's trainings."""
 
     RACE = "race"  # it is compared with those of other arms
     TUNE = "tune"  # a candidate of a search, which is judged by other seeds
@@ -22,9 +22,9 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class RunKey:
-    """Which training of a study: there is one job for each, ever.
+    """The key of a study's training: there is only ever one job for each.
 
-    fold, fold_seed: as in the spec's `validation`; None where it has the dataset's own split.
+    fold, fold_seed: as in the spec's `validation`; None for the dataset's own split.
     variant: which candidate of a search; 0 elsewhere. For a learning curve: the number of training images.
     """
 
@@ -38,7 +38,7 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the kept weights of one training say of the images that it is validated on.
+    """The answers of one training's kept weights to its validation images.
 
     losses: (images,) cross-entropy in nats. right: (images,). images: (images,) positions in the dataset, ascending.
     """
@@ -54,7 +54,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One training of a study; `scores` where it has succeeded."""
+    """One training of a study; `scores` if it has succeeded."""
 
     key: RunKey
     job: str
@@ -68,8 +68,8 @@ class StudyRun:
 class Arm:
     """One remedy, or the base, which comes first.
 
-    parts: of a combination `a+b`, the arms that it is compared with besides the base.
-    candidates: of a search, the patches that it chooses among; the arm's own patch follows from the choice.
+    parts: for a combination `a+b`, the arms that it is compared with besides the base.
+    candidates: for a search, the patches that it chooses among; the arm's own patch follows from the choice.
     chooses_alone: whether its trainings choose their epochs by validation images, and those of the base do not.
     """
 
@@ -82,7 +82,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class TestScores:
-    """What the evaluation of base and winner has found: for each of their jobs, (images,) of the test split."""
+    """The results of the evaluation of base and winner: for each of their jobs, (images,) of the test split."""
 
     losses: Mapping[str, NDArray[np.float32]]
     right: Mapping[str, NDArray[np.bool_]]
@@ -90,11 +90,12 @@ class TestScores:
 
 @dataclass(frozen=True)
 class StudyState:
-    """All that is fixed when a study begins, and the evaluation that may have followed.
+    """Everything that is fixed when a study begins, and its evaluation, if there was one.
 
-    seeds: of the first look. folds: into how many parts train and validation are cut; None: the dataset's own split.
+    seeds: of the first look. folds: into how many parts train and validation are divided; None for the dataset's own
+    split.
     sizes: of a learning curve, numbers of training images, ascending.
-    max_jobs, max_seconds: its budget. has_test: whether base and winner can meet a test split.
+    max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
     """
 
     kind: Literal["remedies", "learning_curve"]
@@ -113,7 +114,7 @@ class StudyState:
 
 @dataclass(frozen=True)
 class Refit:
-    """The winner's spec for its last training: its patch, for so many epochs, on train and validation together."""
+    """The winner's spec for its last training: its patch, for this many epochs, on train and validation together."""
 
     arm: str
     patch: Mapping[str, Any]
@@ -122,11 +123,11 @@ class Refit:
 
 @dataclass(frozen=True)
 class NextSteps:
-    """What is to be done now, and how the study stands. Asked again after it was done, it asks for nothing new.
+    """What to do now, and the state of the study. Asking again after it is done returns nothing new.
 
-    submit: trainings that there should be and are not; patches: of arms whose patch follows from a search.
-    planned: trainings in all, as far as is known now; most: if no arm is dropped any more.
-    evaluate: the jobs of base and of winner, whose models are to meet the test split; None where not now.
+    submit: missing trainings; patches: of arms whose patch follows from a search.
+    planned: trainings in total, as known now; most: if no further arm is dropped.
+    evaluate: the jobs of base and of winner, whose models should be measured on the test split; None if not now.
     """
 
     status: Literal["running", "succeeded", "failed"]
@@ -141,4 +142,4 @@ class NextSteps:
     sizes: tuple[CurvePointView, ...] = ()
     forecast: ForecastView | None = None
     no_forecast: str | None = None
-    error: tuple[str, str] | None = None  # code and detail, where it has failed
+    error: tuple[str, str] | None = None  # code and detail, if it has failed

@@ -1,4 +1,4 @@
-"""A study's fixed plan as JSON, and what its trainings and its evaluation have measured as bytes, and back."""
+"""Stores a study's fixed plan as JSON, and the measurements of its trainings and evaluation as bytes."""
 
 import io
 import json
@@ -14,10 +14,10 @@ from analysis.studies.state import Arm, Scores, StudyState, TestScores
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """An arm, and what each of its jobs has in its row.
+    """An arm, and the columns of each of its jobs' rows.
 
-    initial: what its networks start from, as a job's row has it, with `message` and `told` for its first event; None
-        where they start from nothing. backbone: what stands before their blocks, as a job's row has it.
+    initial: the initial weights of its networks, as in a job's row, with `message` and `told` for its first event; None
+    without any. backbone: the backbone before their blocks, as in a job's row.
     file: the copy of those weights, or of the backbone, that belongs to the study, as an artifact's row.
     """
 
@@ -30,7 +30,7 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """All that is fixed when a study begins. The fields are those of a `StudyState`, where it has them."""
+    """Everything that is fixed when a study begins. Fields are named as in `StudyState`."""
 
     kind: Literal["remedies", "learning_curve"]
     arms: tuple[ArmPlan, ...]
@@ -44,10 +44,10 @@ class StudyPlan:
     max_seconds: float | None = None
 
     def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
-        """What the decisions read.
+        """Return the state that decisions use.
 
         Args:
-            tested: as `pack_tested` gave it.
+            tested: the result of `pack_tested`.
         """
         return StudyState(
             kind=self.kind,
@@ -69,7 +69,7 @@ class StudyPlan:
         return next(arm for arm in self.arms if arm.arm.name == name)
 
     def to_json(self) -> dict[str, Any]:
-        """As the study's row keeps it."""
+        """Return it as stored in the study's row."""
         return asdict(self)
 
     def to_text(self) -> str:
@@ -78,7 +78,7 @@ class StudyPlan:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":
-        """What `to_json` gave."""
+        """Restore the result of `to_json`."""
         arms = tuple(
             ArmPlan(
                 Arm(
@@ -112,7 +112,7 @@ def pack_scores(scores: Scores) -> bytes:
 
 
 def unpack_scores(content: bytes) -> Scores:
-    """What `pack_scores` was given."""
+    """Restore the argument of `pack_scores`."""
     with np.load(io.BytesIO(content)) as stored:
         images = stored["images"]
         train_loss, train_accuracy = stored["train"].tolist()
@@ -129,7 +129,7 @@ def unpack_scores(content: bytes) -> Scores:
 
 
 def pack_tested(tested: TestScores) -> bytes:
-    """What the evaluation of base and winner has found, as a compressed `.npz`."""
+    """Return the results of the evaluation of base and winner as a compressed `.npz`."""
     arrays: dict[str, NDArray[Any]] = {}
     for job, losses in tested.losses.items():
         arrays[f"losses/{job}"] = losses.astype(np.float32)
@@ -138,7 +138,7 @@ def pack_tested(tested: TestScores) -> bytes:
 
 
 def unpack_tested(content: bytes) -> TestScores:
-    """What `pack_tested` was given."""
+    """Restore the argument of `pack_tested`."""
     with np.load(io.BytesIO(content)) as stored:
         jobs = [name.removeprefix("losses/") for name in stored.files if name.startswith("losses/")]
         losses = {job: stored[f"losses/{job}"] for job in jobs}

@@ -1,10 +1,10 @@
-"""What a study waits for before it can begin, and how that is said."""
+"""What a study waits for before it can begin, and how that is described."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 WaitsFor = Literal["fixed_version", "copies"]
-# What the plan of a study has that waits, and no other plan: the order as it came.
+# The key that only the plan of a waiting study has: the order as received.
 ASKED = "asked"
 # What is being done meanwhile; the braces stand for the version.
 WAITS_FOR: Mapping[WaitsFor, str] = {
@@ -14,12 +14,12 @@ WAITS_FOR: Mapping[WaitsFor, str] = {
 
 
 def has_begun(plan: Mapping[str, Any]) -> bool:
-    """Whether the plan is that of a study whose trainings are known."""
+    """Return whether the plan belongs to a study whose trainings are known."""
     return ASKED not in plan
 
 
 def describe_wait(plan: Mapping[str, Any], version: str) -> str | None:
-    """What is being done before the study can begin; None once it has begun.
+    """Say what is being done before the study can begin; None once it has begun.
 
     Args:
         version: of the dataset, `name@version`.

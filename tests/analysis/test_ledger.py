@@ -4,7 +4,7 @@ import pytest
 
 from analysis.jobs.ledger import SplitReads, explain_reads
 
-TEST_ADVICE = "The more often test results guide your choices, the better they look by luck."
+TEST_ADVICE = "The more often test results guide your choices, the better they look by chance."
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_the_card_says_what_the_model_is_for_how_well_it_does_and_how_it_is_made
     card = answer.text
     assert "right on 90.0% of 1,000 test images, which very likely means 88.0% to 91.7%" in card
     assert "| training | 3,600 | 90.0% | 88.0% to 91.7% | 0.250 |" in card
-    for heading in ("Intended use", "How well does it do", "Why is it worse", "What data", "How do I make it again"):
+    for heading in ("Intended use", "How well does it do", "Why is it worse", "What data", "How do I reproduce it"):
         assert f"## {heading}" in card
     listed = card[card.index("```json") + 7 :]
     assert json.loads(listed[: listed.index("```")]) == client.get(f"/v1/jobs/{waiting}").json()["spec"]
