@@ -1,4 +1,4 @@
-"""What can be told of a study between its looks: provisional means, and how long it will take at most. Pure."""
+"""Reports on a study between its looks: provisional means, and an upper estimate of its time left. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ from analysis.studies.state import Purpose, Scores, StudyRun
 
 
 def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[StudyRun]) -> list[dict[str, Any]]:
-    """The arms of a study before its first look, with means over the trainings that have ended so far.
+    """Return the arms of a study before its first look, with means over the trainings that have ended so far.
 
     The arms keep their order and get neither intervals nor differences: before a look, nothing may be concluded, and
-    the looks alone decide what is dropped.
+    only looks decide what is dropped.
 
     Args:
-        arms: as the study keeps them.
+        arms: as stored in the study.
         runs: its trainings.
     """
     measured: dict[str, list[Scores]] = {}
@@ -34,13 +34,13 @@ def _compute_means(scores: Sequence[Scores]) -> dict[str, Any] | None:
 
 
 def estimate_left_s(*, most: int, done: int, elapsed_s: float, before_s: float | None) -> float | None:
-    """How long a study still takes at most, as far as its pace so far tells. It never grows.
+    """Estimate how long a study will take at most, from its pace so far. The estimate never grows.
 
     Args:
-        most: trainings in all, if no arm is dropped any more.
+        most: trainings in total, if no further arm is dropped.
         done: trainings that have ended.
-        elapsed_s: since the first of them began. Trainings beside each other and waits are in it.
-        before_s: the estimate before this one.
+        elapsed_s: since the first of them began, including parallel trainings and waits.
+        before_s: the previous estimate.
     """
     if not done:
         return before_s

@@ -100,7 +100,7 @@ def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[Run
 
 
 def _count_seeds(planned: Collection[RunKey]) -> int:
-    """Of the look that is being trained."""
+    """Return the number of seeds of the current look."""
     return 1 + max(key.seed for key in planned if key.arm == BASE_ARM and key.purpose is Purpose.RACE)
 
 

@@ -51,9 +51,9 @@ def count_most_jobs(state: StudyState) -> int:
 
 
 def count_most_from(state: StudyState, planned: int, arms: int, seeds: int) -> int:
-    """Trainings at most, of a study whose current look has so many arms and seeds.
+    """Return the maximum number of trainings of a study whose current look has this many arms and seeds.
 
-    planned: trainings in all up to and with that look.
+    planned: trainings in total up to and including that look.
     """
     most = planned + arms * (plan_look_seeds(state)[-1] - seeds) + REFITS
     return most if state.max_jobs is None else max(planned, min(most, state.max_jobs))

@@ -1,4 +1,4 @@
-"""What is told of a study between its looks: means without claims, and a time left that never grows."""
+"""Reports on a study between its looks: means without claims, and a time left that never grows."""
 
 import numpy as np
 import pytest

@@ -246,7 +246,7 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
         yield LeftOut("folders without images", empty)
 
 
-def check_classes(classes: Sequence[str], limits: IngestLimits) -> tuple[str, ...]:
+def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
     """Return the names of the classes, if their number is allowed.
 
     Raises:

@@ -64,7 +64,7 @@ def read_base(
         content: the folder of its files, in the internal format.
         names: a file with the name of each image, one a line. Where it has none, they are called `digits[0]` and so on.
         called, sha256: its `name@version` and content address.
-        different: pairs of its images that somebody has told apart.
+        different: pairs of its images that a user has told apart.
     """
     images = load(content)
     count = len(images.labels)

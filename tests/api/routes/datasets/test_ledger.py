@@ -99,8 +99,8 @@ def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, worke
     assert all(entry["dataset_id"] == ledger["dataset"]["id"] for entry in entries)
     assert ledger["explanation"] == (
         "Your job has looked at the 400 validation labels twice. The more often validation results guide your "
-        "choices, the better they look by chance. Your job has looked at the 1,000 test labels once. The more often test "
-        "results guide your choices, the better they look by chance."
+        "choices, the better they look by chance. Your job has looked at the 1,000 test labels once. The more often "
+        "test results guide your choices, the better they look by chance."
     )
 
 
