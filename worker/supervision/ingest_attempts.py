@@ -118,7 +118,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
                 assert_never(unknown)
 
     def _fetch_base(self, base: str, sha256: str, in_use: ExitStack) -> tuple[Path, Path | None, list[tuple[int, int]]]:
-        """Return the folder of a version's files, the file with its images' names, and its pairs marked as different."""
+        """Return the folder of a version's files, the file of its images' names, and its pairs marked as different."""
         content = self.files.open_dataset(sha256, in_use.enter_context)
         names = self.files.fetch_names(base, self.folder)
         return content, names, self.lease.read(lambda session: versions.find_different(session, base))

@@ -58,13 +58,13 @@ class BaseVersion:
 def read_base(
     content: Path, names: Path | None, called: str, sha256: str, different: Sequence[Sequence[int]] = ()
 ) -> BaseVersion:
-    """A stored version.
+    """Return a stored version.
 
     Args:
         content: the folder of its files, in the internal format.
-        names: a file with the name of each image, one a line. Where it has none, they are called `digits[0]` and so on.
+        names: a file with the name of each image, one per line. Without names, they are called `digits[0]` and so on.
         called, sha256: its `name@version` and content address.
-        different: pairs of its images that a user has told apart.
+        different: pairs of its images that a user marked as different.
     """
     images = load(content)
     count = len(images.labels)
