@@ -1,4 +1,4 @@
-"""`heldout backup`: the database at one moment, and every file that its rows name then, while the service goes on."""
+"""`heldout backup`: copies the database as it is at one moment, with its files, while the service keeps running."""
 
 import hashlib
 import os
@@ -35,22 +35,23 @@ from models.snapshot import copy_sqlite, open_postgresql_snapshot
 from models.store import named_blobs
 
 COPIES_AT_ONCE = 4
-# So often another moment is taken where files went before they could be copied, as those of a job that is deleted.
-MOMENTS = 3
+# How often the database is dumped again if files disappeared before they could be copied, such as a deleted job's.
+MAX_DUMPS = 3
 
 
 def back_up(settings: Settings, folder: Path) -> About:
-    """Write a backup into `folder`, which is not there yet; whole or not at all.
+    """Write a backup into `folder`, which must not exist yet. If this fails, nothing remains.
 
-    Files are copied before the database's moment and again after it, since the service may delete what it needs no
-    longer: what was copied before is kept even if it was deleted meanwhile. Where a file that came after the first copy
-    was deleted before the second, because its job has ended say, another moment is taken.
+    Files are copied before the database is dumped and again afterwards, because the service deletes files that it no
+    longer needs. A file of the first round stays in the backup even if it is deleted meanwhile. A file may also be
+    created after the first round and deleted before the second, such as when its job ends. Then the database is dumped
+    again.
 
     Raises:
         OperatorError, DatabaseUnavailable, StorageUnavailable.
     """
     if folder.exists():
-        raise OperatorError(f"{folder} is there already. Name a folder that is not.")
+        raise OperatorError(f"{folder} exists already. Choose a folder that does not exist.")
     require_file(settings)
     kind = read_kind(settings.database)
     blobs = Blobs(settings.blobs_url)
@@ -59,24 +60,24 @@ def back_up(settings: Settings, folder: Path) -> About:
         try:
             revision = get_current(database)
             if revision is None:
-                raise OperatorError("The database has no tables: there is nothing to back up.")
+                raise OperatorError("The database has no tables, so there is nothing to back up.")
             if revision != get_newest():
                 raise OperatorError(
-                    f"The database is at revision {revision}, this release knows {get_newest()}. "
-                    "Back up with the release that the service runs."
+                    f"The database is at revision {revision}, but this release needs {get_newest()}. "
+                    "Back up with the release that runs the service."
                 )
             files = _Files(blobs, made / BLOBS)
             with database.read() as session:
                 files.copy(_Wanted(session))
             database_file = made / DATABASE_FILES[kind]
-            for _ in range(MOMENTS):
+            for _ in range(MAX_DUMPS):
                 database_file.unlink(missing_ok=True)
                 with _dump_at_one_moment(settings, database, database_file) as session:
                     wanted = _Wanted(session)
                 missing = files.copy(wanted)
                 with database.read() as session:
                     if missing <= named_blobs.list_keys(session):
-                        break  # there are none, or they are lost: the rows of now name them too
+                        break  # none is missing, or the missing ones are lost: today's rows still name them
         finally:
             database.dispose()
         write_listed(made, files.copied.values())
@@ -97,7 +98,7 @@ def back_up(settings: Settings, folder: Path) -> About:
 
 
 def _copy_secrets_key(settings: Settings, folder: Path) -> str | None:
-    """Have the file of the key that seals webhooks' secrets; gives its SHA-256, None where a setting has the key."""
+    """Copy the key that encrypts webhooks' secrets. Returns its SHA-256, or None if a setting holds the key."""
     file = settings.home_path / KEY_FILE
     if settings.secrets_key is not None or not file.exists():
         return None
@@ -109,18 +110,20 @@ def _copy_secrets_key(settings: Settings, folder: Path) -> str | None:
 
 @contextmanager
 def _make_partial(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, which becomes it at the end of the block, or is removed if the block fails."""
+    """Make a folder next to `folder`. It is renamed to `folder` at the end of the block, or removed if that fails."""
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         partial.mkdir(mode=0o700, parents=True)
         (partial / BLOBS).mkdir(mode=0o700)
     except FileExistsError:
-        raise OperatorError(f"{partial} is there: another backup writes it, or was cut off. Remove it then.") from None
+        raise OperatorError(
+            f"{partial} exists: another backup is running, or was interrupted. In that case, remove the folder."
+        ) from None
     except OSError as error:
         raise OperatorError(f"{partial} cannot be made: {error.strerror}.") from error
     try:
         yield partial
-        os.sync()  # so that a power cut leaves a whole backup, or none by that name
+        os.sync()  # so that a power cut leaves either a complete backup or none
         partial.rename(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -132,7 +135,7 @@ def _make_partial(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _dump_at_one_moment(settings: Settings, database: Database, file: Path) -> Iterator[Session]:
-    """Write the database into `file`; gives a session that sees exactly what is in it."""
+    """Write the database into `file`, and yield a session that sees exactly what the file contains."""
     source = get_sqlite_file(settings.database)
     if source is not None:
         copy_sqlite(source, file)
@@ -149,19 +152,19 @@ def _dump_at_one_moment(settings: Settings, database: Database, file: Path) -> I
 
 
 class _Wanted:
-    """Which files belong to the rows that a session sees."""
+    """The files that belong to the rows that a session sees."""
 
     def __init__(self, session: Session) -> None:
         self._places = named_blobs.get_places(session)
         self.named = named_blobs.list_keys(session)
 
     def __contains__(self, key: str) -> bool:
-        # Of a job only what rows name: the rest is what it will never read again.
+        # A job's other files are not needed: no one reads them again.
         return key in self.named or ("/" in key and not key.startswith("jobs/") and not is_orphan(key, self._places))
 
 
 class _Files:
-    """The files of the store that a backup has so far."""
+    """The files that the backup has copied so far."""
 
     def __init__(self, blobs: Blobs, folder: Path) -> None:
         self._blobs = blobs
@@ -170,7 +173,7 @@ class _Files:
         self.copied: dict[str, BackedUpFile] = {}
 
     def copy(self, wanted: _Wanted) -> set[str]:
-        """Have all wanted files, and no others; gives the keys that rows name and that are not there."""
+        """Copy all wanted files, and drop others. Returns the keys that rows name but the store does not have."""
         listed = {blob.key: blob for blob in self._blobs.stored() if blob.key in wanted}
         for key in [key for key in self.copied if key not in wanted]:
             del self.copied[key]
@@ -187,7 +190,7 @@ class _Files:
         target = self._folder / blob.key
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
-        # Beside the copy that may be there: it stays if the file was deleted meanwhile.
+        # A separate file, because an existing copy must stay if the original was deleted meanwhile.
         part = target.with_name(f"{target.name}.part")
         try:
             with part.open("wb") as file:

@@ -1,6 +1,6 @@
-"""What a backup is: a folder with the database, the files that its rows name, and what is known of both.
+"""Reads and writes the parts of a backup: a folder with the database, its files, and a description.
 
-A PostgreSQL database is written and read by `pg_dump` and `pg_restore`: from the wheel, or else the machine's own.
+PostgreSQL databases go through `pg_dump` and `pg_restore`: those of the wheel, or else the machine's own.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ FORMAT = 1
 ABOUT, LISTED, BLOBS = "backup.json", "files.jsonl", "blobs"
 DatabaseKind = Literal["sqlite", "postgresql"]
 DATABASE_FILES: dict[DatabaseKind, str] = {"sqlite": "heldout.db", "postgresql": "database.dump"}
-# Of what a program of PostgreSQL said last.
+# How many of the last error lines of `pg_dump` or `pg_restore` are shown.
 SHOWN_LINES = 5
 
 
 @dataclass(frozen=True)
 class About:
-    """What `backup.json` says. `missing`: keys of files that rows name and that were not there.
+    """The content of `backup.json`. `missing`: keys of files that rows name but the store did not have.
 
-    secrets_key_sha256: None where the service takes that key from a setting, or had none.
+    secrets_key_sha256: None if the service takes that key from a setting, or has none.
     """
 
     format: int
@@ -47,7 +47,7 @@ class About:
 
 @dataclass(frozen=True)
 class BackedUpFile:
-    """A line of `files.jsonl`; sha256 is hexadecimal."""
+    """A line of `files.jsonl`. sha256 is hexadecimal."""
 
     key: str
     size_bytes: int
@@ -55,29 +55,30 @@ class BackedUpFile:
 
 
 def read_kind(database_url: str) -> DatabaseKind:
-    """Which database a URL leads to."""
+    """Tell which kind of database a URL points to."""
     return "sqlite" if database_url.startswith("sqlite") else "postgresql"
 
 
 def write_about(folder: Path, about: About) -> None:
-    """Write `backup.json`: the last file of a backup."""
+    """Write `backup.json`, the last file of a backup."""
     text = json.dumps({"object": "backup", **asdict(about)}, indent=1)
     (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
 
 
 def read_about(folder: Path) -> About:
-    """Raises OperatorError if the folder holds no backup, or one that this release cannot read."""
+    """Read `backup.json`. Raises OperatorError if there is none, or this release cannot read it."""
     try:
         read = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         found = read.pop("format")
         if found != FORMAT:
             raise OperatorError(
-                f"The backup in {folder} has format {found}; this release reads {FORMAT}. Use the release that made it."
+                f"The backup in {folder} has format {found}, but this release reads {FORMAT}. Use the release that "
+                "made the backup."
             )
         read.pop("object")
         return About(format=found, **{**read, "missing": tuple(read["missing"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise OperatorError(f"{folder} holds no backup: it has no readable {ABOUT}.") from None
+        raise OperatorError(f"{folder} is not a backup: it has no readable {ABOUT}.") from None
 
 
 def write_listed(folder: Path, files: Iterable[BackedUpFile]) -> None:
@@ -88,7 +89,7 @@ def write_listed(folder: Path, files: Iterable[BackedUpFile]) -> None:
 
 
 def read_listed(folder: Path) -> Iterator[BackedUpFile]:
-    """Raises OperatorError if the list is not there or damaged."""
+    """Read `files.jsonl`. Raises OperatorError if it is missing or damaged."""
     try:
         with (folder / LISTED).open(encoding="utf-8") as lines:
             for line in lines:
@@ -98,18 +99,18 @@ def read_listed(folder: Path) -> Iterator[BackedUpFile]:
 
 
 def hash_file(file: Path) -> str:
-    """Of a file's content, hexadecimal."""
+    """Compute the SHA-256 of a file's content, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def dump_postgres(database_url: str, file: Path, snapshot: str) -> None:
-    """Write the database as it is in a snapshot into `file`, in PostgreSQL's custom format. Raises OperatorError."""
+    """Write a snapshot of the database into `file`, in PostgreSQL's custom format. Raises OperatorError."""
     _run("pg_dump", database_url, ["--format=custom", f"--snapshot={snapshot}", "--no-owner", f"--file={file}"])
 
 
 def restore_postgres(database_url: str, file: Path) -> None:
-    """Fill an empty database from what `dump` wrote: whole or not at all. Raises OperatorError."""
+    """Fill an empty database from a file of `dump_postgres`, in one transaction. Raises OperatorError."""
     whole = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
     _run("pg_restore", database_url, [*whole, str(file)])
 
@@ -117,7 +118,7 @@ def restore_postgres(database_url: str, file: Path) -> None:
 def _run(program: str, database_url: str, arguments: Sequence[str]) -> None:
     parts = urlsplit(database_url)
     user, at, host = parts.netloc.rpartition("@")
-    # The password goes by the environment: a list of processes shows arguments.
+    # The password is passed in the environment, because a list of processes shows arguments.
     without_password = parts._replace(scheme="postgresql", netloc=f"{user.partition(':')[0]}{at}{host}").geturl()
     environment = dict(os.environ)
     if parts.password is not None:

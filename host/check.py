@@ -1,4 +1,4 @@
-"""`heldout check`: what works and what is wrong, a line each."""
+"""`heldout check`: reports what works and what is wrong, one line each."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from models.database import Database
 from models.migrations import get_current, get_newest, require_newest
 from models.store import datasets, relations
 
-# Up to so many orphans are deleted whatever their share of the store is.
+# This many orphans may be deleted whatever their share of the store is.
 FEW_ORPHANS = 100
 
 
@@ -39,10 +39,10 @@ def report(
     deep: bool = False,
     collect: bool = False,
 ) -> bool:
-    """Print a line for each part, or all as one JSON object; True if all that the service needs is in order.
+    """Print one line per part, or one JSON object. Returns True if everything that the service needs is in order.
 
     Args:
-        deep: compare rows with files too, which reads all of them, and fix bundled datasets.
+        deep: also compare rows with files, which reads every file, and fix bundled datasets.
         collect: delete the files that belong to nothing.
     """
     parts: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def report(
 def _check_deeply(
     settings: Settings, tell: Callable[[str, bool, str], None], *, collect: bool
 ) -> dict[str, Any] | None:
-    """Tell what a comparison of rows and files has found; gives it for JSON too, None where it could not be made."""
+    """Compare rows with files and report the result. Returns it for JSON, or None if the comparison failed."""
     try:
         with _open_checked_database(settings) as database:
             found = check_deep(database, Blobs(settings.blobs_url), settings.datasets, collect=collect)
@@ -74,11 +74,11 @@ def _check_deeply(
         tell("files", False, f"could not be compared with the rows: {error.detail}")
         return None
     for fault in found.faults:
-        tell("file", False, f"{fault.what} is {fault.why} ({fault.key}); restore it from a backup, or make it anew")
+        tell("file", False, f"{fault.what} is {fault.why} ({fault.key}); restore it from a backup, or make it again")
     for fault in found.fixed:
         tell("file", True, f"{fault.what} was {fault.why} and is fixed ({fault.key})")
-    wrong = f"{len(found.faults):,} of those that rows name are missing or damaged"
-    whole = "each one that a row names is there and whole"
+    wrong = f"{len(found.faults):,} that the database names are missing or damaged"
+    whole = "every file that the database names is there and undamaged"
     tell("files", found.is_fine, f"{found.files:,} with {found.bytes:,} bytes; {whole if found.is_fine else wrong}")
     sizes = (
         f"{len(found.orphans):,} with {sum(orphan.size_bytes for orphan in found.orphans):,} bytes belong to nothing"
@@ -114,7 +114,7 @@ def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 @contextmanager
 def _open_checked_database(settings: Settings, *, any_revision: bool = False) -> Iterator[Database]:
-    """Raises OperatorError if there is no database, or one with tables of another release."""
+    """Open the database. Raises OperatorError if there is none, or its tables are of another release."""
     require_file(settings)
     database = Database(settings.database)
     try:
@@ -134,7 +134,7 @@ def _check_database(settings: Settings) -> tuple[str, bool, str]:
     except HeldoutError:
         return "database", False, "does not answer; check DATABASE_URL, the server and the password"
     if revision != get_newest():
-        return "database", False, f"is at revision {revision}, needed is {get_newest()}; run `heldout migrate`"
+        return "database", False, f"is at revision {revision}, but needs {get_newest()}; run `heldout migrate`"
     return "database", True, f"at revision {revision}"
 
 
@@ -163,9 +163,9 @@ def _check_datasets(settings: Settings) -> tuple[str, bool, str]:
         with _open_checked_database(settings) as database, database.read() as session:
             here = sorted(row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY)
     except OperatorError:
-        return "datasets", False, "unknown, since the database is not one of this release"
+        return "datasets", False, "unknown, because the database is not one of this release"
     except HeldoutError:
-        return "datasets", False, "unknown, since the database does not answer"
+        return "datasets", False, "unknown, because the database does not answer"
     missing = sorted(set(BUNDLED) - set(here))
     return "datasets", bool(here), f"here: {', '.join(here) or 'none'}; not here: {', '.join(missing) or 'none'}"
 
@@ -182,19 +182,19 @@ def _describe_gpus() -> str:
 
 
 def _check_foreign_files() -> tuple[str, bool, str]:
-    # In a process of its own: only the worker's code knows, which this one does not import.
+    # In its own process, because only the worker's code knows this, and this process does not import it.
     command = [sys.executable, "-m", "worker.machine.enclosure"]
     try:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
         works, text = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return "foreign files", False, "not known: `python -m worker.machine.enclosure` fails, and says why"
+        return "foreign files", False, "unknown; run `python -m worker.machine.enclosure`, which says why it fails"
     return "foreign files", works, text
 
 
 @dataclass
 class DeepCheck:
-    """What was found and done. `is_fine` tells whether every file that a row names is there and whole."""
+    """What was found and done. is_fine: whether every file that a row names is there and undamaged."""
 
     files: int
     bytes: int
@@ -211,10 +211,10 @@ class DeepCheck:
 def check_deep(
     database: Database, blobs: Blobs, operator_files: Path, *, collect: bool, young: timedelta = YOUNG
 ) -> DeepCheck:
-    """Compare, fix bundled datasets, and delete orphans if `collect`.
+    """Compare rows with files, fix bundled datasets, and delete orphans if `collect` is set.
 
     Raises:
-        OperatorError: so much would be deleted that it cannot be meant.
+        OperatorError: if too many files would be deleted, so that this cannot be intended.
         DatabaseUnavailable, StorageUnavailable.
     """
     found = compare(database, blobs, young=young)
@@ -232,8 +232,8 @@ def check_deep(
     if collect:
         if len(found.orphans) > max(FEW_ORPHANS, found.files // 2):
             raise OperatorError(
-                f"{len(found.orphans):,} of {found.files:,} files belong to nothing that the database knows: perhaps "
-                "it is another service's store, or an old database. Nothing was deleted. Check HELDOUT_BLOBS."
+                f"{len(found.orphans):,} of {found.files:,} files belong to nothing in the database. This may be "
+                "another service's store, or an old database. Nothing was deleted. Check HELDOUT_BLOBS."
             )
         for orphan in found.orphans:
             blobs.delete(orphan.key)

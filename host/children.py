@@ -1,4 +1,4 @@
-"""The children of `heldout up`: its worker and the process for predictions, which are started again when they die."""
+"""Runs the child processes of `heldout up`, the worker and the predictor, and restarts them when they die."""
 
 import logging
 import os
@@ -24,31 +24,31 @@ from models.logs import MAX_FILE_BYTES, OLD_FILES
 log = structlog.get_logger("heldout.up")
 
 ROOT = Path(__file__).resolve().parent.parent
-# A worker puts its jobs back into the queue within this.
+# A worker needs at most this long to put its jobs back into the queue.
 STOP_TIMEOUT_S = 20
 RESTART_PAUSE_S = 1.0
 MAX_RESTART_PAUSE_S = 30.0
-# A process that has run for this long does not die of its start.
+# A process that dies after this time did not fail to start.
 HEALTHY_S = 10.0
 BACKLOG = 128
 LOOK_S = 0.5
-# Ambient settings that must not lead a child elsewhere.
+# The caller's settings that must not lead a child to another database, broker, port or log.
 REPLACED_SETTINGS = {"DATABASE_URL", "REDIS_URL", "HELDOUT_REDIS_URL", "PORT", "LOG_LEVEL"}
 
 
 @dataclass
 class KeptProcess:
-    """A child that runs while the block runs, and is started again whenever it ends by itself.
+    """A child process that runs during the block, and is restarted whenever it ends.
 
-    A thread that lives as long starts it: Linux ends a child with the thread that started it.
+    A dedicated thread starts it, because Linux ends a child with the thread that started it.
 
     Args:
-        name: of its log file and in our own log.
-        arguments: of Python.
-        environment: beside the caller's, which leads no child elsewhere.
-        died: called after each death, with the number of earlier ones in a row.
-        may_end: whether its end with status 0 is no death.
-        wait_until_needed: called before each start, with the event that the block ends.
+        name: the name of its log file, and its name in our own log.
+        arguments: the arguments for Python.
+        environment: variables added to the caller's environment.
+        died: called after each death, with the number of consecutive earlier deaths.
+        may_end: whether the child may exit with status 0 without counting as dead.
+        wait_until_needed: called before each start, with the event that is set when the block ends.
     """
 
     name: str
@@ -62,7 +62,7 @@ class KeptProcess:
 
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
-        # Held while the child starts, so that one which is just starting is stopped as well.
+        # Held while the child starts, so that a child that is just starting is stopped too.
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
@@ -72,7 +72,7 @@ class KeptProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send SIGTERM, by which a worker's jobs go back to the queue; force the end if it does not come."""
+        """Send SIGTERM, so that a worker puts its jobs back into the queue. Kill the child if it does not end."""
         with self._starting:
             self._stopping.set()
         if self._process is not None:
@@ -91,7 +91,7 @@ class KeptProcess:
             began = time.monotonic()
             try:
                 exit_code = self._run()
-            except OSError as error:  # no room on the disk, no free file or memory at the moment
+            except OSError as error:  # the disk is full, or files or memory ran out
                 log.error(f"{self.name}_not_started", error=str(error))
                 exit_code = 1
             if time.monotonic() - began > HEALTHY_S:
@@ -104,9 +104,9 @@ class KeptProcess:
             failures += 1
 
     def _run(self) -> int:
-        """Start the child unless the block ends, and wait for its end; gives its exit code."""
+        """Start the child unless the block ends, and wait until it exits. Returns its exit code."""
         output = self.settings.home_path / "logs" / f"{self.name}.log"
-        # Opened here: where that fails, so does the start.
+        # Opened before the start, so that the start fails if this does.
         log_file = RotatingFileHandler(output, maxBytes=MAX_FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
         process = None
         try:
@@ -119,7 +119,7 @@ class KeptProcess:
         writer = threading.Thread(target=_write_lines, args=(process.stdout, log_file), daemon=True)
         writer.start()
         exit_code = process.wait()
-        writer.join(LOOK_S)  # the last lines; others that have inherited the child's output may end later
+        writer.join(LOOK_S)  # for the last lines; processes that inherited the child's output may end later
         assert process.stdin is not None
         process.stdin.close()
         return exit_code
@@ -131,7 +131,7 @@ class KeptProcess:
             self._process = subprocess.Popen(
                 build_launch_command([sys.executable, *self.arguments]),
                 pass_fds=self.pass_fds,
-                # Its standard input ends with this process too: where there is no Linux, it stops by that.
+                # The child's standard input closes when this process ends. Except on Linux, this stops the child.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -143,14 +143,14 @@ class KeptProcess:
 
 
 def _write_lines(output: IO[bytes], file: RotatingFileHandler) -> None:
-    """Write lines to a file, which is set aside before it is too large."""
+    """Write lines to a file that is rotated before it grows too large."""
     with output, closing(file):
         for line in output:
             file.emit(logging.makeLogRecord({"msg": line.decode(errors="backslashreplace").rstrip("\n")}))
 
 
 def _make_environment(settings: Settings) -> dict[str, str]:
-    """The caller's environment for a child, with every setting that decides where data goes replaced by ours."""
+    """Copy the caller's environment for a child, but replace every setting that decides where data goes."""
     ours = {
         "HELDOUT_HOME": str(settings.home_path),
         "HELDOUT_DATABASE_URL": settings.database,
@@ -162,16 +162,16 @@ def _make_environment(settings: Settings) -> dict[str, str]:
 
 
 def keep_worker(name: str, settings: Settings, died: Callable[[], None]) -> KeptProcess:
-    """The worker, which polls the database. died: called after each death, before the next start."""
+    """Keep a worker running that polls the database. died: called after each death, before the next start."""
     environment = {"HELDOUT_WORKER_NAME": name}
     return KeptProcess("worker", ["-m", "worker.local"], settings, environment, died=lambda failures: died())
 
 
 class PredictionsOnDemand:
-    """A context in which a process for predictions runs whenever it is asked for. `url` is where it is asked.
+    """Starts a process for predictions whenever a request arrives at `url`, during the block.
 
-    The socket is held here, so that a connection that comes while no process runs waits for the next one. The process
-    ends by itself when no one asks any more.
+    This object holds the socket, so that a connection waits for the next process if none is running. The process ends
+    by itself when it is idle.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -205,7 +205,7 @@ class PredictionsOnDemand:
                 pass
 
     def _send_away_waiting(self, failures: int) -> None:
-        """Close the connections that no process has taken: they would wait in vain, and each would start another."""
+        """Close the connections that no process has accepted: each would start another process that dies."""
         with suppress(OSError):
             while failures and select.select([self._listener], [], [], 0)[0]:
                 self._listener.accept()[0].close()

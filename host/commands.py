@@ -1,6 +1,6 @@
 """The server's own commands: migrate, keys, check, backup, restore.
 
-`python -m api` adds those that serve HTTP, and runs them all.
+`python -m api` adds the commands that serve HTTP, and runs them all.
 """
 
 import sys
@@ -32,7 +32,7 @@ from models.migrations import upgrade
 from models.store import activity, keys
 from models.tables import KeyRow
 
-# Of the files that a backup could not have, so many are named.
+# How many of the files that a backup lacks are named.
 SHOWN_MISSING = 5
 
 commands = typer.Typer(
@@ -48,7 +48,7 @@ commands.add_typer(keys_commands, name="keys")
 
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Bring the database to this release's tables and store the bundled datasets that are here."""
+    """Update the database to this release, and add the bundled datasets that are on this machine."""
     settings = configure_settings(home)
     make_home(settings.home_path)
     with open_database(settings, may_make=True) as database:
@@ -65,23 +65,25 @@ def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
 def _parse_scopes(names: list[str] | None) -> tuple[Scope, ...]:
     unknown = [name for name in names or () if name not in SCOPES]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is no scope; use {', '.join(SCOPES)}.", param_hint="--scope")
+        raise typer.BadParameter(f"{unknown[0]!r} is not a scope. Use {', '.join(SCOPES)}.", param_hint="--scope")
     return tuple(scope for scope in SCOPES if not names or scope in names)
 
 
 @keys_commands.command("create")
 def create_key(
     owner: Annotated[
-        str, typer.Option(callback=check_owner_name, metavar="NAME", help="Whose jobs and datasets the key opens.")
+        str,
+        typer.Option(callback=check_owner_name, metavar="NAME", help="The owner whose data the key gives access to."),
     ],
     scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="What it may do: read, write, admin. Repeatable; default: all.")
+        list[str] | None,
+        typer.Option("--scope", help="What the key may do: read, write, admin. Repeatable. Default: all."),
     ] = None,
-    days: Annotated[float | None, typer.Option(min=0.001, help="Days after which it ends; default: never.")] = None,
+    days: Annotated[float | None, typer.Option(min=0.001, help="Days until the key expires. Default: never.")] = None,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Make a key and print it, alone, on standard output. It is not shown again."""
+    """Make a key and print it on standard output. It is never shown again."""
     wanted = _parse_scopes(scopes)
     with open_database(configure_settings(home)) as database, database.write() as session:
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -94,11 +96,11 @@ def create_key(
 @keys_commands.command("roll")
 def roll_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
-    overlap_h: Annotated[float, typer.Option("--overlap", min=0, help="Hours for which the old key works too.")] = 24,
+    overlap_h: Annotated[float, typer.Option("--overlap", min=0, help="Hours for which the old key still works.")] = 24,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Make a key in place of another one and print it, alone; the old one works for a while yet."""
+    """Replace a key: make a new one and print it. The old key still works for a while."""
     with open_database(configure_settings(home)) as database, database.write() as session:
         owner = keys.get_owner(session, key_id)
         key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
@@ -109,7 +111,7 @@ def roll_key(
 
 @keys_commands.command("list")
 def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """List keys: id, owner, when made, what they may do, when last used, whether revoked or over."""
+    """List all keys: id, owner, creation time, state, scopes and last use."""
     with open_database(configure_settings(home)) as database, database.read() as session:
         rows = keys.list_all(session)
     if as_json:
@@ -118,7 +120,7 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
         if row.revoked_at is None and row.expires_at is not None:
-            state = f"ends {row.expires_at:%Y-%m-%d %H:%M}"
+            state = f"expires {row.expires_at:%Y-%m-%d %H:%M}"
         used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
         made = f"{row.created_at:%Y-%m-%d %H:%M}"
         typer.echo(f"{row.id}  {row.owner}  {made}  {state}  {','.join(row.scopes)}  {used}")
@@ -128,12 +130,12 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
     with_made: Annotated[
-        bool, typer.Option("--with-made", help="Revoke the keys too that it has made, and disable their webhooks.")
+        bool, typer.Option("--with-made", help="Also revoke the keys that it made, and disable their webhooks.")
     ] = False,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Revoke a key; it stops working at once."""
+    """Revoke a key. It stops working immediately."""
     with open_database(configure_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
@@ -154,20 +156,22 @@ def check(
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
+    """Report what works and what is wrong: settings, database, broker, blobs, datasets, TensorFlow and GPU."""
     if collect and not deep:
-        raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
+        raise typer.BadParameter("--collect needs --deep, which compares rows with files to find what to delete.")
     works = report(configure_settings(home), typer.echo, as_json=as_json, deep=deep, collect=collect)
     raise typer.Exit(0 if works else 1)
 
 
 @commands.command()
 def backup(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made by this command.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to write; must not exist.", show_default=False)
+    ],
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Write the database at one moment, and every file that it names, into a folder; the service goes on meanwhile."""
+    """Back up the database and its files into a new folder. The service keeps running."""
     about = back_up(configure_settings(home), folder.absolute())
     if as_json:
         print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
@@ -177,20 +181,20 @@ def backup(
     )
     if about.missing:
         typer.echo(
-            f"{len(about.missing):,} files that it names were not there: {', '.join(about.missing[:SHOWN_MISSING])}"
-            f"{', …' if len(about.missing) > SHOWN_MISSING else ''}. `heldout check --deep` says what they are, unless "
-            "they were deleted because what they belong to was, or had ended.",
+            f"{len(about.missing):,} files that it names were missing: {', '.join(about.missing[:SHOWN_MISSING])}"
+            f"{', …' if len(about.missing) > SHOWN_MISSING else ''}. They may have been deleted during the backup. If "
+            "not, `heldout check --deep` says what they are.",
             err=True,
         )
 
 
 @commands.command()
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `backup` made.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder made by `backup`.", show_default=False)],
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Fill an empty database and a blob store from a backup; no service may run on them."""
+    """Restore a backup into an empty database and a blob store. No service may be using them."""
     about = fill(configure_settings(home), folder.absolute())
     answer(
         {"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)},
@@ -215,9 +219,9 @@ def _dump_key(key: KeyRow) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run a command; an expected failure is one line and a status that is not 0."""
+    """Run a command. An expected failure prints one line and exits with a status other than 0."""
     try:
-        commands(prog_name="heldout")  # which `heldout` has become this program
+        commands(prog_name="heldout")  # users started `heldout`, which has become this program
     except DatabaseUnavailable:
         sys.exit(
             _print_error(

@@ -1,4 +1,4 @@
-"""A home's folder: made, held by one program at a time, and with a SQLite database of its own."""
+"""Makes and locks the folder of a home, which normally has its own SQLite database."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from heldout.service.settings import Settings
 
 
 def make_home(home: Path) -> None:
-    """Make the folder, which its owner alone may enter. Raises OperatorError."""
+    """Make the folder, accessible only to its owner. Raises OperatorError."""
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -21,10 +21,10 @@ def make_home(home: Path) -> None:
 
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Hold the home's lock during the block; it ends with this process in any case.
+    """Lock the home during the block. The lock also ends if this process dies.
 
     Raises:
-        OperatorError: another service runs in this home.
+        OperatorError: if another service runs in this home.
     """
     lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -38,22 +38,23 @@ def lock_home(home: Path) -> Iterator[None]:
 
 
 def is_of_home(settings: Settings) -> bool:
-    """Whether the settings name no database of their own, so that it is the home's."""
+    """Whether the database is the home's own, because the settings name no other."""
     return settings.database == f"sqlite:///{settings.home_path / 'heldout.db'}"
 
 
 def refuse_stack(settings: Settings) -> None:
-    """Raises OperatorError if the home has the PostgreSQL of an earlier release's `heldout up --stack`."""
+    """Raise OperatorError if the home has a PostgreSQL database from an earlier release's `heldout up --stack`."""
     folder = settings.home_path / "postgres"
     if is_of_home(settings) and (folder / "data" / "PG_VERSION").exists():
         raise OperatorError(
-            f"{folder} is a database of `heldout up --stack`, which this release no longer has. Back it up with the "
-            "release that made it and restore it into the database of Docker Compose. Choose another home with --home."
+            f"{folder} is a database of `heldout up --stack`, which this release no longer supports. Back it up with "
+            "the release that made it, and restore it into the database of Docker Compose. Or choose another home with "
+            "--home."
         )
 
 
 def require_file(settings: Settings) -> None:
-    """Raises OperatorError if a SQLite database has no file yet: to look into it would make one."""
+    """Raise OperatorError if a SQLite database has no file yet, because opening it would make one."""
     file = get_sqlite_file(settings.database)
     if file is not None and not file.exists():
         raise OperatorError(f"There is no database at {file}. `heldout up` or `heldout migrate` makes one.")

@@ -1,4 +1,4 @@
-"""`heldout owners`: what owners use, what they may take, and how the operator stops them. Acts on the database."""
+"""`heldout owners`: shows and limits what owners use, and suspends them. Works directly on the database."""
 
 import re
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from models.store.owners import Owner
 from models.usage import QuotaState
 
 owners_commands = typer.Typer(
-    no_args_is_help=True, help="Say what owners use, limit, suspend and resume them, and cancel all that they have."
+    no_args_is_help=True, help="Show what owners use, limit, suspend and resume them, or cancel all their work."
 )
 
 OwnerName = Annotated[
@@ -36,7 +36,7 @@ _CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
 
 @owners_commands.command("list")
 def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """List owners: weight, what they have used lately, jobs that wait and run, whether suspended."""
+    """List owners: weight, recent use, waiting and running jobs, and whether they are suspended."""
     with open_database(configure_settings(home)) as database, database.read() as session:
         found = owners.list_owners(session)
     if as_json:
@@ -45,14 +45,14 @@ def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
     for found_owner in found:
         state = _describe_state(found_owner)
         typer.echo(
-            f"{found_owner.name}  weight {found_owner.weight:g}  used lately {found_owner.used_slot_s:,.0f} "
+            f"{found_owner.name}  weight {found_owner.weight:g}  used recently {found_owner.used_slot_s:,.0f} "
             f"slot-seconds  {found_owner.queued} waiting  {found_owner.running} running{f'  {state}' if state else ''}"
         )
 
 
 @owners_commands.command("show")
 def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Show an owner with all quotas: used, and allowed."""
+    """Show an owner and all quotas: how much is used, and how much is allowed."""
     settings = configure_settings(home)
     with open_database(settings) as database, database.read() as session:
         owner = _get_known_owner(session, name)
@@ -63,9 +63,9 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     typer.echo(
         f"{owner.name}: weight {owner.weight:g}{f', {_describe_state(owner)}' if _describe_state(owner) else ''}"
     )
-    typer.echo(f"  used lately: {owner.used_slot_s:,.0f} slot-seconds")
+    typer.echo(f"  used recently: {owner.used_slot_s:,.0f} slot-seconds")
     for quota in quotas:
-        allowed = "no bound" if quota.allowed is None else f"{quota.allowed:,}"
+        allowed = "unlimited" if quota.allowed is None else f"{quota.allowed:,}"
         own = " (own)" if quota.quota in owner.own_quotas else ""
         typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {COUNTED[quota.quota]}")
 
@@ -75,21 +75,21 @@ def limit_owner(
     name: OwnerName,
     weight: Annotated[
         float | None,
-        typer.Option(min=MIN_WEIGHT, max=MAX_WEIGHT, help="Share of the slots: 2 is twice that of others, who have 1."),
+        typer.Option(min=MIN_WEIGHT, max=MAX_WEIGHT, help="Share of the slots. The default is 1; 2 is twice as many."),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="QUOTA=N",
-            help="A quota of this owner: a number, `none` for no bound, `default` for the setting's. Repeatable.",
+            help="Set a quota to a number, to `none` (unlimited) or to `default` (the setting's value). Repeatable.",
         ),
     ] = None,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Change an owner's weight and quotas, from the next claim and request on."""
-    changes = dict(_change(setting) for setting in set_ or ())
+    """Change an owner's weight and quotas, starting with the next job and request."""
+    changes = dict(_parse_change(setting) for setting in set_ or ())
     if weight is None and not changes:
         raise typer.BadParameter("give --weight, or --set QUOTA=N.")
     with open_database(configure_settings(home)) as database:
@@ -97,35 +97,35 @@ def limit_owner(
             _get_known_owner(session, name)
             owners.limit(session, name, weight=weight, changes=changes)
             activity.add(session, name, "owners limit")
-        _tell(database, name, as_json, "limited")
+        _print_owner(database, name, as_json, "limited")
 
 
 @owners_commands.command("suspend")
 def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Accept nothing new of an owner, and begin none of its jobs. What runs goes on; `cancel-all` ends it."""
+    """Accept nothing new from an owner, and start none of its jobs. Running jobs continue until `cancel-all`."""
     with open_database(configure_settings(home)) as database:
         with database.write() as session:
             _get_known_owner(session, name)
             owners.suspend(session, name)
             activity.add(session, name, "owners suspend")
-        _tell(database, name, as_json, "suspended")
+        _print_owner(database, name, as_json, "suspended")
 
 
 @owners_commands.command("resume")
 def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Let a suspended owner go on."""
+    """Let a suspended owner continue."""
     with open_database(configure_settings(home)) as database:
         with database.write() as session:
             _get_known_owner(session, name)
             if not owners.resume(session, name):
                 raise OperatorError(f"{name} is not suspended.")
             activity.add(session, name, "owners resume")
-        _tell(database, name, as_json, "no longer suspended")
+        _print_owner(database, name, as_json, "no longer suspended")
 
 
 @owners_commands.command("cancel-all")
 def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Cancel all studies and jobs of an owner, uploads being checked included; workers end what runs."""
+    """Cancel all studies and jobs of an owner, including uploads that are being checked."""
     with open_database(configure_settings(home)) as database:
         with database.write() as session:
             _get_known_owner(session, name)
@@ -133,7 +133,7 @@ def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
         studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
     answer(
         {"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs},
-        f"Cancelled of {name}: jobs {jobs}, studies {studies}.",
+        f"Cancelled {jobs} jobs and {studies} studies of {name}.",
         as_json=as_json,
         to_stderr=True,
     )
@@ -148,7 +148,7 @@ def _cancel_studies(database: Database, name: str) -> int:
             with database.write() as session:
                 study_jobs.request_cancel(session, name, study_id)
         except (StudyNotFound, StudyFinished):
-            continue  # it has ended meanwhile
+            continue  # it ended meanwhile
         with database.write() as session:
             study_jobs.cancel_jobs(session, study_id)
         count += 1
@@ -166,11 +166,13 @@ def _cancel_jobs(database: Database, name: str) -> int:
         after = last
 
 
-def _change(text: str) -> tuple[Quota, int | str | None]:
+def _parse_change(text: str) -> tuple[Quota, int | str | None]:
     match = _CHANGE.fullmatch(text)
     if match is None or match[1] not in set(Quota):
         names = ", ".join(Quota)
-        raise typer.BadParameter(f"received {text!r}; expected QUOTA=N, `none` or `default`, with one of {names}.")
+        raise typer.BadParameter(
+            f"received {text!r}; expected QUOTA=N, where N is a number, `none` or `default`, and QUOTA one of {names}."
+        )
     quota, value = Quota(match[1]), match[2]
     if value.isdigit():
         if int(value) > MAX_BOUND:
@@ -182,11 +184,11 @@ def _change(text: str) -> tuple[Quota, int | str | None]:
 def _get_known_owner(session: Session, name: str) -> Owner:
     owner = owners.find(session, name)
     if owner is None:
-        raise OperatorError(f"There is no owner {name!r}. `heldout owners list` shows those that have a key or jobs.")
+        raise OperatorError(f"There is no owner {name!r}. `heldout owners list` shows all owners with a key or jobs.")
     return owner
 
 
-def _tell(database: Database, name: str, as_json: bool, what: str) -> None:
+def _print_owner(database: Database, name: str, as_json: bool, what: str) -> None:
     with database.read() as session:
         owner = _get_known_owner(session, name)
     answer(_dump_owner(owner), f"{name} is {what}.", as_json=as_json, to_stderr=True)

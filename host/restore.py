@@ -1,4 +1,4 @@
-"""`heldout restore`: a backup into an empty database and a blob store."""
+"""`heldout restore`: copies a backup into an empty database and a blob store."""
 
 import os
 import shutil
@@ -28,13 +28,13 @@ from models.store import claims
 
 
 def restore(settings: Settings, folder: Path) -> About:
-    """Bring back what a backup holds; what ran goes on from its last state, without counting a failure.
+    """Restore a backup. Jobs that were running continue from their last checkpoint, without counting a failure.
 
-    Settings that name no database are those of a home, whose own is made. A restore that was cut off can be done
-    again: until its end the database has no tables.
+    If the settings name no database, the home's own is made. An interrupted restore can be repeated, because the
+    database has no tables until its end.
 
     Raises:
-        OperatorError: the folder holds no whole backup, the target is not empty, or it does not fit.
+        OperatorError: if the backup is incomplete, or the target is not empty or of another kind.
         DatabaseUnavailable, StorageUnavailable.
     """
     about = read_about(folder)
@@ -42,20 +42,20 @@ def restore(settings: Settings, folder: Path) -> About:
     if read_kind(settings.database) != about.database:
         wanted = "a new home with --home" if about.database == "sqlite" else "an empty one by HELDOUT_DATABASE_URL"
         raise OperatorError(
-            f"The backup is of {about.database}, and the database that the settings name is not. Name {wanted}."
+            f"The backup is of {about.database}, but the settings name another kind of database. Choose {wanted}."
         )
     with _lock_target(settings):
         if _has_tables(settings):
             raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
         _require_whole(folder, about)
         _require_no_other_key(settings, folder, about)
-        # Files first: a service that sees the rows finds what they name.
+        # Files come first, so that a service that sees the rows finds the files that they name.
         blobs = Blobs(settings.blobs_url)
         for file in read_listed(folder):
             blobs.put(file.key, folder / BLOBS / file.key)
         _restore_secrets_key(settings, folder, about)
         _fill(settings, folder / DATABASE_FILES[about.database])
-        # Not before: it would hold the SQLite file that the restored one replaces.
+        # Not opened earlier, because it would keep the SQLite file open that the restored one replaces.
         database = Database(settings.database)
         try:
             upgrade(database)
@@ -69,7 +69,7 @@ def restore(settings: Settings, folder: Path) -> About:
 
 @contextmanager
 def _lock_target(settings: Settings) -> Iterator[None]:
-    """Lock the home that is filled: no service may run in it."""
+    """Lock the home that is restored into, so that no service can run in it."""
     if not is_of_home(settings):
         yield
         return
@@ -80,7 +80,7 @@ def _lock_target(settings: Settings) -> Iterator[None]:
 
 def _has_tables(settings: Settings) -> bool:
     file = get_sqlite_file(settings.database)
-    # Looking into a SQLite file makes it.
+    # Opening a SQLite database would make its file.
     if file is not None and not file.exists():
         return False
     database = Database(settings.database)
@@ -91,7 +91,7 @@ def _has_tables(settings: Settings) -> bool:
 
 
 def _require_whole(folder: Path, about: About) -> None:
-    """Read everything once before anything is written. Raises OperatorError."""
+    """Check every file before anything is written. Raises OperatorError."""
     file = DATABASE_FILES[about.database]
     damaged = [] if _is_whole(folder / file, about.database_sha256) else [file]
     if about.secrets_key_sha256 is not None and not _is_whole(folder / KEY_FILE, about.secrets_key_sha256):
@@ -103,18 +103,18 @@ def _require_whole(folder: Path, about: About) -> None:
             damaged.append(listed.key)
     if damaged or count != about.files:
         shown = ", ".join(damaged[:5]) or "files.jsonl"
-        raise OperatorError(f"The backup in {folder} is damaged or not whole: {shown}. Nothing was restored.")
+        raise OperatorError(f"The backup in {folder} is damaged or incomplete: {shown}. Nothing was restored.")
 
 
 def _require_no_other_key(settings: Settings, folder: Path, about: About) -> None:
-    """Let no key be lost for another one. Raises OperatorError."""
+    """Make sure that no existing key would be replaced by a different one. Raises OperatorError."""
     there = settings.home_path / KEY_FILE
     if settings.secrets_key is not None or about.secrets_key_sha256 is None or not there.exists():
         return
     if hash_file(there) != about.secrets_key_sha256:
         raise OperatorError(
-            f"{there} is another key than the backup's, by which the secrets of its webhooks are sealed. "
-            "Name another home, or move that file to another folder. Nothing was restored."
+            f"{there} is not the key that encrypts the secrets of the backup's webhooks. "
+            "Choose another home, or move that file to another folder. Nothing was restored."
         )
 
 
@@ -141,7 +141,7 @@ def _fill(settings: Settings, file: Path) -> None:
 
 
 def _copy_durably(file: Path, target: Path) -> None:
-    """Copy a file for its owner alone, whole or not at all. Raises OperatorError."""
+    """Copy a file completely or not at all, readable only by its owner. Raises OperatorError."""
     part = target.with_name(f"{target.name}.part")
     try:
         with file.open("rb") as source, part.open("wb") as copy:
@@ -152,4 +152,4 @@ def _copy_durably(file: Path, target: Path) -> None:
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise OperatorError(f"{target} cannot be written: {error.strerror}. Restore again once it can.") from error
+        raise OperatorError(f"{target} cannot be written: {error.strerror}. Fix this, then restore again.") from error

@@ -1,4 +1,4 @@
-"""`heldout up`: the whole service in one process tree: this process serves the API, its children do the rest."""
+"""`heldout up`: runs the whole service. This process serves the API, and its children do the rest."""
 
 import hashlib
 import json
@@ -33,27 +33,27 @@ class HttpServer(Protocol):
     """The HTTP server that `heldout up` runs; the API provides it."""
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve on these sockets until it is asked to exit."""
+        """Serve on these sockets until `ask_to_exit` is called."""
 
     def ask_to_exit(self) -> None:
-        """Stop serving soon; safe in a signal handler."""
+        """Stop serving soon. Safe in a signal handler."""
 
 
-# Makes the server of these settings; it calls the second argument once it listens.
+# Makes a server from the settings. The server calls the second argument once it listens.
 MakeServer = Callable[[Settings, Callable[[], None]], HttpServer]
 
 
 def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False) -> int:
-    """Serve until SIGINT or SIGTERM; gives the exit status.
+    """Serve until SIGINT or SIGTERM. Returns the exit status.
 
     Args:
-        has_dashboard: print a link by which this machine's owner logs in to it.
+        has_dashboard: print a link that logs this machine's owner in to the dashboard.
     """
     home = settings.home_path
     refuse_stack(settings)
     make_home(home)
     make_home(home / "logs")
-    # From here on a signal ends the service in good order, also before it serves.
+    # From here on, a signal stops the service cleanly, even before it serves.
     stop = _StopSignals()
     with lock_home(home):
         try:
@@ -78,7 +78,7 @@ def _serve(
     worker_name = f"{workers_name}-1"
 
     def requeue() -> None:
-        """Requeue a dead worker's jobs at once, each with a failure: the job may be the cause."""
+        """Requeue a dead worker's jobs immediately. Each counts a failure, because it may be the cause."""
         try:
             with database.write() as session:
                 claims.recover_from_dead_workers(session, f"{worker_name}:", counts_as_failure=True)
@@ -106,7 +106,7 @@ def _serve(
 
 
 def _prepare(settings: Settings, database: Database, workers_name: str) -> str:
-    """Create tables, bundled datasets and this machine's key, whose id it gives; requeue our own dead workers' jobs."""
+    """Create tables, bundled datasets and this machine's key, and requeue dead workers' jobs. Returns the key's id."""
     upgrade(database)
     register(database, Blobs(settings.blobs_url), settings.datasets)
     key_id = _write_key(database, settings.home_path / "api-key")
@@ -116,7 +116,7 @@ def _prepare(settings: Settings, database: Database, workers_name: str) -> str:
 
 
 class _StopSignals:
-    """SIGINT, SIGTERM and SIGHUP, heard from the start of the service to its end."""
+    """Catches SIGINT, SIGTERM and SIGHUP for as long as the service runs."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -129,7 +129,7 @@ class _StopSignals:
         return self.number is not None
 
     def call(self, then: Callable[[], None]) -> None:
-        """Set what to do when a signal comes; one that came before is not repeated."""
+        """Set the function to call on a signal. It is not called for earlier signals."""
         self._then = then
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -138,7 +138,7 @@ class _StopSignals:
 
 
 def _announce_address(home: Path, url: str) -> None:
-    """Write `service.json` for this machine's clients, and say on standard output where the service is."""
+    """Write `service.json` for this machine's clients, and print the service's address on standard output."""
     service = home / "service.json"
     partial = service.with_suffix(".partial")
     partial.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
@@ -160,7 +160,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _write_key(database: Database, file: Path) -> str:
-    """A key for this machine's clients, made once and readable by the owner alone; gives its id."""
+    """Make a key for this machine's clients if there is none, readable only by the owner. Returns its id."""
     known = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     with database.write() as session:
         caller = keys.find_caller(session, known) if known else None
@@ -177,5 +177,5 @@ def _write_key(database: Database, file: Path) -> str:
 
 
 def _name_workers(home: Path) -> str:
-    """The name of this home's workers, by which their leases can be told from those of other homes."""
+    """Name this home's workers, so that their leases are distinct from those of other homes."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

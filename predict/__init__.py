@@ -1,1 +1,1 @@
-"""Answers images with the models of jobs: processes of their own, with onnxruntime and without TensorFlow."""
+"""Predicts images with jobs' models, in separate processes that use onnxruntime and not TensorFlow."""

@@ -1,4 +1,4 @@
-"""`python -m predict`: answers images with the models of jobs, on the database and blob store of the environment."""
+"""`python -m predict`: serves predictions, with the database and blob store that the environment names."""
 
 import argparse
 import socket
@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser("python -m predict", description=__doc__)
     parser.add_argument("--fd", type=int, help="Answer in this process, on the socket with this file descriptor.")
-    parser.add_argument("--idle", type=float, metavar="S", help="End after so many seconds without a request.")
+    parser.add_argument("--idle", type=float, metavar="S", help="End after this many seconds without a request.")
     asked = parser.parse_args(arguments)
     settings = read_settings_or_exit()
     logs.configure(settings.log_level)

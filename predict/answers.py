@@ -1,4 +1,4 @@
-"""Probabilities as a client reads them: the classes by their names, the surest first, or "uncertain"."""
+"""Turns probabilities into answers for clients: class names, the most probable first, or "uncertain"."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from predict.model import ServedModel
 from predict.work import Pieces
 
 UNCERTAIN = "uncertain"
-# Of so many probabilities the answer is written at once.
-CHANCES_AT_ONCE = 10_000
+# How many probabilities are turned into JSON in one piece of work.
+PROBABILITIES_AT_ONCE = 10_000
 
 
 def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction) -> Pieces[bytes]:
-    """The JSON of `heldout.views.prediction.PredictionsView`. Raises what `read_pixels` and the model do."""
+    """Build the JSON of `heldout.views.prediction.PredictionsView`. Raises what `read_pixels` and the model raise."""
     stored, names = yield from read_pixels(opened, model)
     probabilities = yield from model.answer(stored, stored)
     temperature = model.facts.temperature if asked.calibrated else None
-    said = {
+    facts = {
         "object": "predictions",
         "job_id": model.facts.job_id,
         "weights_sha256": model.weights_sha256,
@@ -30,7 +30,7 @@ def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction
         "threshold": asked.threshold,
     }
     written: list[bytes] = []
-    images = max(1, CHANCES_AT_ONCE // len(model.classes))
+    images = max(1, PROBABILITIES_AT_ONCE // len(model.classes))
     for first in range(0, len(probabilities), images):
         yield
         some: Any = probabilities[first : first + images]
@@ -38,11 +38,11 @@ def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction
             some = soften(some, temperature)
         answers = describe(some, model.classes, names[first : first + images], asked)
         written.append(to_json(answers)[1:-1])
-    return b'%s,"predictions":[%s]}' % (to_json(said)[:-1], b",".join(written))
+    return b'%s,"predictions":[%s]}' % (to_json(facts)[:-1], b",".join(written))
 
 
 def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """(images, classes) probabilities of the same logits divided by `temperature`."""
+    """Compute the (images, classes) probabilities of the same logits divided by `temperature`."""
     smallest = np.finfo(np.float32).tiny
     return np.exp(apply_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))
 
@@ -53,12 +53,12 @@ def describe(
     names: list[str | None],
     asked: AskedPrediction,
 ) -> list[dict[str, Any]]:
-    """For each image what `heldout.views.prediction.PredictionView` has, as plain values."""
+    """Build each image's `heldout.views.prediction.PredictionView` as plain values."""
     surest = np.argsort(-probabilities, axis=1, kind="stable")[:, : asked.top_k]
     found = []
-    for name, places, chances in zip(names, surest.tolist(), probabilities.tolist(), strict=True):
-        top = [{"label": classes[place], "index": place, "probability": chances[place]} for place in places]
-        highest = chances[places[0]]
+    for name, places, image_probabilities in zip(names, surest.tolist(), probabilities.tolist(), strict=True):
+        top = [{"label": classes[place], "index": place, "probability": image_probabilities[place]} for place in places]
+        highest = image_probabilities[places[0]]
         uncertain = asked.threshold is not None and highest < asked.threshold
         answer = UNCERTAIN if uncertain else classes[places[0]]
         found.append({"name": name, "answer": answer, "uncertain": uncertain, "probability": highest, "top": top})

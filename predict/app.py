@@ -1,4 +1,4 @@
-"""The app of a process for predictions: the API's own, with the routes of predictions alone."""
+"""The app of a process for predictions: the API's app, with only the routes for predictions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,24 +22,24 @@ from predict import metrics, open_inference
 from predict.service import PredictionService, get_service
 
 WRITE_USES_S = 60.0
-# Ends of the paths of requests that a model answers.
+# The paths of requests that a model answers end with these.
 ANSWERING = ("/predict", "/infer")
 
 metrics_router = APIRouter()
-# One scrape at a time: anyone may ask for it.
+# One scrape at a time, because anyone may request one.
 _scrapes = CapacityLimiter(1)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An app on the database and blob store of the settings; both may still be out of reach."""
+    """Make an app with the settings' database and blob store. Both may still be unreachable."""
     context = make_context(settings, lambda database, blobs: PredictionService(settings, database, blobs))
-    # Those that are asked most come first: requests are compared with one route after the other.
+    # The most used come first, because each request is compared with one route after the other.
     routers = [predictions.router, open_inference.models_router, open_inference.server_router]
     return make_app(context, [*routers, health.router, metrics_router], _lifespan, note=note_request)
 
 
 def note_request(scope: Scope, outcome: Outcome) -> None:
-    """Count a request for predictions; a line in the log for each would take as long as the smallest ones."""
+    """Count a request for predictions. Only failures are logged: a log line takes as long as a small request."""
     if scope["method"] == "POST" and scope["path"].endswith(ANSWERING):
         metrics.REQUESTS.labels(f"{(outcome.status or 500) // 100}xx").inc()
         metrics.SECONDS.observe(outcome.seconds)
@@ -49,7 +49,7 @@ def note_request(scope: Scope, outcome: Outcome) -> None:
 
 @metrics_router.get("/metrics")
 async def scrape(context: AppContextDep) -> Response:
-    """Prometheus metrics of all processes that share the socket."""
+    """Return the Prometheus metrics of all processes that share the socket."""
     get_service(context).models.measure()
     return Response(await to_thread.run_sync(metrics.render_metrics, limiter=_scrapes), media_type=CONTENT_TYPE_LATEST)
 

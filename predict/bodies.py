@@ -1,4 +1,4 @@
-"""Bodies of requests for predictions: received within a limit, and parted into files."""
+"""Receives the bodies of requests for predictions, within a limit, and splits them into files."""
 
 import asyncio
 from collections import Counter
@@ -25,31 +25,31 @@ from predict.images import SentFile
 FIELD = "images"
 MAX_FILES = 1024
 MAX_RECEIVE_S = 60.0
-# A body is there as it came, and copied as what is in it; the parser of forms has two more copies.
+# How many copies of a body are in memory: the body, its content, and two more while a form is parsed.
 COPIES, COPIES_OF_FORM = 2, 4
-# One owner's bodies may take this part of the memory for all.
+# One owner's bodies may take this share of the memory for bodies.
 OWNER_SHARE = 0.25
-# A form is read in pieces, so that other requests have their turn, and for so long altogether.
+# A form is read in pieces of this size, so that other requests get their turn, and for at most this time in total.
 PIECE_BYTES = 32 * 1024
 MAX_FORM_S = 2.0
 
 
 class HeldBodies:
-    """How much of bodies a process has in memory."""
+    """Counts and limits the bodies that a process has in memory."""
 
     def __init__(self, limit_bytes: int, memory_bytes: int) -> None:
-        """limit_bytes: of one body. memory_bytes: of all requests of the process together, with their copies."""
+        """limit_bytes: for one body. memory_bytes: for all requests of the process together, including copies."""
         self.limit_bytes = limit_bytes
         self.memory_bytes = memory_bytes
         self._held: Counter[str] = Counter()
 
     @asynccontextmanager
     async def received(self, request: Request, owner: str) -> AsyncIterator[bytes]:
-        """The whole body, until the block ends.
+        """Receive the whole body, and count it until the block ends.
 
         Raises:
-            BodyTooLarge; PredictionsUnavailable: others take all the memory, or the owner more than its share of it;
-            ClientDisconnect, RequestTimeout.
+            BodyTooLarge, ClientDisconnect, RequestTimeout.
+            PredictionsUnavailable: the memory is full, or the owner uses its whole share.
         """
         await require_length(request, self.limit_bytes)
         copies = COPIES_OF_FORM if _is_form(request) else COPIES
@@ -67,7 +67,9 @@ class HeldBodies:
                         self._held[owner] += copies * len(chunk)
                         self._require_room(owner, held)
             except TimeoutError:
-                raise RequestTimeout(f"The body was not whole after {MAX_RECEIVE_S:g} s. Send fewer images.") from None
+                raise RequestTimeout(
+                    f"The body was not complete after {MAX_RECEIVE_S:g} s. Send fewer images."
+                ) from None
             content = bytes(body)
             body.clear()
             yield content
@@ -77,17 +79,18 @@ class HeldBodies:
                 del self._held[owner]
 
     def _require_room(self, owner: str, held: int) -> None:
-        """Raises PredictionsUnavailable. One body alone always has room."""
+        """Raise PredictionsUnavailable if there is no room. A single body always has room."""
         if self._held[owner] > max(held, OWNER_SHARE * self.memory_bytes):
-            raise PredictionsUnavailable("Your other requests take all the memory that you may have for images.")
+            raise PredictionsUnavailable("Your other requests use all the memory that you may have for images.")
         if self._held.total() > max(held, self.memory_bytes):
-            raise PredictionsUnavailable("Other requests take all the memory that there is for images.")
+            raise PredictionsUnavailable("Other requests use all the memory for images.")
 
 
 async def read_files(request: Request, body: bytes, turns: Turns, owner: str) -> list[SentFile]:
-    """The images' files: those of a form's fields `images`, or the body itself, whatever its media type says.
+    """Return the images' files: those in a form's fields `images`, or else the body itself, whatever its media type.
 
-    Args: turns in which pieces of forms are read.
+    Args:
+        turns: the turns in which pieces of forms are read.
     Raises:
         NoImages, InvalidForm, UnsupportedMediaType.
     """
@@ -97,7 +100,7 @@ async def read_files(request: Request, body: bytes, turns: Turns, owner: str) ->
     elif kind.startswith("application/json"):
         raise UnsupportedMediaType(
             kind[:100],
-            "an image file, an .npy, or a form with them; numbers in JSON go to POST /v2/models/{id}/infer",
+            "an image file, an .npy, or a form with these; send numbers in JSON to POST /v2/models/{id}/infer",
         )
     else:
         files = [SentFile(body)] if body else []
@@ -114,24 +117,24 @@ async def _read_form_files(request: Request, body: bytes, turns: Turns, owner: s
     try:
         async with aclosing(_iterate_pieces(body, turns, owner)) as pieces:
             parser = MultiPartParser(request.headers, pieces, max_files=MAX_FILES, max_fields=1)
-            parser.spool_max_size = len(body) + 1  # in memory, where the body is too
+            parser.spool_max_size = len(body) + 1  # keeps files in memory, where the body is too
             form = await parser.parse()
     except MultiPartException:
         raise InvalidForm(
             f"The form cannot be read. Expected multipart/form-data with 1 to {MAX_FILES:,} files, each as a field "
-            f"`{FIELD}`: `curl -F {FIELD}=@a.png`."
+            f"`{FIELD}`, as in `curl -F {FIELD}=@a.png`."
         ) from None
-    except (ValueError, LookupError):  # the charset that it names decodes no names
-        raise InvalidForm("The form cannot be read: its names are not in the charset that it says.") from None
+    except (ValueError, LookupError):  # the names cannot be decoded with the form's charset
+        raise InvalidForm("The form cannot be read: its names are not in the charset that it declares.") from None
     files = []
     try:
         for name, value in form.multi_items():
             if name != FIELD or not isinstance(value, UploadFile):
                 raise InvalidForm(
-                    f"Received the field {name[:64]!r}; a form has files alone, each as a field `{FIELD}`: "
+                    f"Received the field {name[:64]!r}. A form may have only files, each as a field `{FIELD}`, as in "
                     f"`curl -F {FIELD}=@a.png -F {FIELD}=@b.png`."
                 )
-            # Some charsets decode to what UTF-8 cannot say.
+            # Some charsets decode to characters that UTF-8 cannot encode.
             file_name = (value.filename or "").encode("utf-8", "replace").decode()
             files.append(SentFile(await value.read(), file_name or None))
     finally:
@@ -140,7 +143,7 @@ async def _read_form_files(request: Request, body: bytes, turns: Turns, owner: s
 
 
 async def _iterate_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerator[bytes]:
-    """Raises InvalidForm if the parser takes much longer than a form of files needs."""
+    """Pass the body on in pieces. Raises InvalidForm if the parser takes much longer than a form of files needs."""
     spent_s = 0.0
     async with turns.taken(owner) as turn:
         for first in range(0, len(body), PIECE_BYTES):
@@ -149,7 +152,7 @@ async def _iterate_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerat
             spent_s += perf_counter() - began
             if spent_s > MAX_FORM_S:
                 raise InvalidForm(
-                    f"The form takes more than {MAX_FORM_S:g} s to read: there is too much between its files."
+                    f"Reading the form takes more than {MAX_FORM_S:g} s: there is too much data between its files."
                 )
             await asyncio.sleep(0)
             await turn.give_way()

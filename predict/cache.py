@@ -1,4 +1,4 @@
-"""The models that a process has in memory: loaded when they are first asked for, the least used ones dropped."""
+"""Keeps models in memory: loads each at its first request, and drops those not used for longest."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ from predict.runtime import OnnxNetwork
 from predict.work import WorkThreads
 
 POLL_S = 0.2
-# So many requests of one owner wait for exports; more are answered at once that theirs is not there yet.
+# At most this many requests of one owner wait for exports. Further ones get ExportNotReady immediately.
 MAX_WAITING_EACH = 32
 
 
 class ModelCache:
-    """Models by their jobs."""
+    """The models in memory, by job id."""
 
     def __init__(
         self,
@@ -37,31 +37,31 @@ class ModelCache:
         work: WorkThreads,
         threads: int,
     ) -> None:
-        """threads: with which each model computes."""
+        """threads: how many threads each model computes with."""
         self._database = database
         self._blobs = blobs
         self._settings = settings
         self._work = work
         self._threads = threads
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
-        # One after the other, of owners in turn: a model that many ask for is loaded once, and many models do not fill
-        # the memory.
+        # Two models load at once, of different owners: a model that many request is loaded once, and loading many
+        # models does not fill the memory.
         self._loading = Turns(2, per_group=1)
         self._waiting: Counter[str] = Counter()
 
     def get_loaded(self, job_id: str) -> ServedModel | None:
-        """The model, if it is in memory."""
+        """Return the model if it is in memory."""
         model = self._models.get(job_id)
         if model is not None:
             self._models.move_to_end(job_id)
         return model
 
     async def get(self, caller: Caller, job_id: str, *, wait_s: float) -> ServedModel:
-        """The model of the caller's job. Where nobody has exported it yet, that is ordered, and waited for.
+        """Return the model of the caller's job. If it was never exported, order the export and wait for it.
 
         Raises:
-            JobNotFound, NotReady, NoModel, DatasetNotFound, QuotaExceeded, OwnerSuspended: as for `GET …/model`.
-            ExportNotReady: its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
+            JobNotFound, NotReady, NoModel, DatasetNotFound, QuotaExceeded, OwnerSuspended: as in `GET …/model`.
+            ExportNotReady: if its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
             ModelLost, ExportLost, ArtifactDamaged, StorageUnavailable, DatabaseUnavailable.
         """
         if (model := self.get_loaded(job_id)) is not None:
@@ -78,12 +78,12 @@ class ModelCache:
             return model
 
     def measure(self) -> None:
-        """Say in the metrics what is in memory."""
+        """Update the metrics of what is in memory."""
         metrics.MODELS.set(len(self._models))
         metrics.MODELS_BYTES.set(self._size_bytes)
 
     async def _get_export(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
-        """The row of the proven ONNX file."""
+        """Return the row of the checked ONNX file."""
         deadline = time.monotonic() + wait_s
 
         def find(session: Session) -> ModelSource:
@@ -102,11 +102,11 @@ class ModelCache:
                 asked = await run_in_threadpool(ask)
         finally:
             self._waiting[caller.owner] -= 1
-            self._waiting += Counter()  # forgets owners of whom none waits
+            self._waiting += Counter()  # removes owners without waiting requests
         return asked.stored()
 
     def _load(self, caller: Caller, job_id: str, row: ExportRow) -> ServedModel:
-        assert row.key is not None, "an export to ONNX has stored a file"
+        assert row.key is not None, "a successful export to ONNX has a file"
         try:
             content = self._blobs.read(row.key, row.digest)
         except BlobMissing as error:
@@ -121,7 +121,7 @@ class ModelCache:
         return ServedModel(network, facts, len(content), held_out)
 
     def _drop_least_used(self) -> None:
-        """Drop models until the rest has room, of the owner whose models take most; the newest one stays."""
+        """Drop models until the rest fits, starting with the owner who uses most memory. The newest model stays."""
         newest = next(reversed(self._models))
         while len(self._models) > 1 and self._size_bytes > self._settings.predict_cache_bytes:
             older = [(job_id, model) for job_id, model in self._models.items() if job_id != newest]

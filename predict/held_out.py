@@ -1,4 +1,4 @@
-"""Whether images that are predicted are test images of the job's dataset, which the ledger then counts."""
+"""Checks whether predicted images are test images of the job's dataset. The ledger counts this as a look at test."""
 
 import asyncio
 import hashlib
@@ -21,19 +21,19 @@ from models.stored_files import read_splits
 log = structlog.get_logger()
 
 DIGEST_BYTES = 8
-SET_BYTES = 96  # of a digest in a set
+SET_BYTES = 96  # memory per digest in a set
 BUFFER_BYTES = 4 * 1024**2
 
 
 class HeldOutImages:
-    """The test images of one job's dataset. They are read when the first image is asked about, unless the weights' look
-    at test is counted already: then nothing can be added, and nothing is read.
+    """The test images of one job's dataset, as digests.
 
-    A dataset that was deleted has no test images any more, even where another version has the same ones.
+    They are read at the first request, unless the ledger already counts a look at test for these weights. A deleted
+    dataset has no test images any more, even if another version has the same ones.
     """
 
     def __init__(self, database: Database, blobs: Blobs, job_id: str, epoch: int, dataset_sha256: str | None) -> None:
-        """epoch: of the weights; dataset_sha256: None where the dataset is gone."""
+        """epoch: the epoch of the weights. dataset_sha256: None if the dataset was deleted."""
         self._database = database
         self._blobs = blobs
         self._job_id = job_id
@@ -45,13 +45,14 @@ class HeldOutImages:
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes of memory."""
+        """Approximate memory use."""
         return SET_BYTES * len(self._digests or ())
 
     async def be_ready(self, run: Callable[[Callable[[], Generator[None]]], Awaitable[None]]) -> None:
-        """Read the test images where that is needed, once for all requests that wait for it.
+        """Read the test images if needed, once for all waiting requests.
 
-        Args: run calls a function, and has the pieces that it gives read in a thread.
+        Args:
+            run: calls a function, and runs the returned pieces of work in a thread.
         Raises: StorageUnavailable, DatabaseUnavailable.
         """
         if self.is_counted or self._digests is not None:
@@ -61,9 +62,10 @@ class HeldOutImages:
         await asyncio.shield(self._reading)
 
     def count(self, pixels: NDArray[Any]) -> None:
-        """Note in the ledger that the weights met test images, if one of these is one.
+        """Record in the ledger that the weights saw test images, if any of these is one.
 
-        Args: pixels are (images, height, width, channels), of the dataset's own type.
+        Args:
+            pixels: (images, height, width, channels), in the dataset's own type.
         Raises: DatabaseUnavailable.
         """
         if self.is_counted:
@@ -100,7 +102,7 @@ class HeldOutImages:
         return frozenset(found)
 
     def _count_unless_deleted(self) -> None:
-        """What is predicted may be a test image, and no one can tell any more: one look is counted."""
+        """Count one look at test, because the images may be test images and this can no longer be checked."""
         with self._database.read() as session:
             is_deleted = not datasets.has_content(session, self._sha256 or "")
         if not is_deleted:

@@ -1,7 +1,7 @@
-"""From what a client sends to the pixels that a model takes, as the ingest brought the dataset's own images there.
+"""Converts uploaded images into a model's pixels, as the ingest converted the dataset's own images.
 
-An image file is decoded by the ingest's own decoders, within its limits: orientation, colours, depth and size follow
-the same rules (docs/reference/images.md). An array has to be of the dataset's type and range already.
+The ingest's own decoders read image files, within its limits. Orientation, colours, depth and size thus follow the
+same rules (docs/reference/images.md). Arrays must already have the dataset's type and range.
 """
 
 from collections import Counter
@@ -26,16 +26,16 @@ from worker.ingest.rejection import Rejection
 
 NPY_MAGIC = b"\x93NUMPY"
 LIMITS = IngestLimits()
-# What decoding takes of memory: by one image, and by all of a request, one after the other, which is some seconds.
+# Limits for the memory of decoding: one image, and all images of a request in sum, which bounds the time to seconds.
 MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
-# A file of more bytes is opened and decoded in a thread; so is a PNG with parts that unpack to any size.
+# Larger files are opened and decoded in a thread. So are PNGs with compressed text, which may unpack to any size.
 SHORT_PNG_BYTES, SHORT_NPY_BYTES = 65_536, 1024**2
 PNG_MAGIC = b"\x89PNG"
-PACKED = (b"zTXt", b"iTXt", b"iCCP")
-# What a pixel takes of it, as measured, and what the kind of image adds.
+COMPRESSED_CHUNKS = (b"zTXt", b"iTXt", b"iCCP")
+# Measured memory for decoding, in bytes per pixel, and what some kinds of images add.
 BYTES_A_PIXEL, WITH_ALPHA, OF_WEBP, OF_16_BITS = 10, 14, 10, 80
 
-# Of an array so much is brought to the model's size at once.
+# How many of an array's pixels are resized in one piece of work.
 PIXELS_AT_ONCE = 1024**2
 
 # uint8 or float32, as the dataset stores them.
@@ -44,7 +44,7 @@ Pixels = NDArray[Any]
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file that a client has sent: an image, or an `.npy` of one or several. name: None where it has none."""
+    """A file from a client: an image, or an `.npy` of one or several images. name: None if it has none."""
 
     content: bytes
     name: str | None = None
@@ -52,10 +52,10 @@ class SentFile:
 
 @dataclass
 class OpenedFiles:
-    """Files of a request, each with what its header says: an image without its pixels, or an array as it was sent.
+    """A request's files after reading their headers: images without their pixels, and arrays as they were sent.
 
-    images: how many are in the files. pixels: of all that are decoded or resized. memory_bytes: about what bringing
-    them to the model's size takes beside the result.
+    images: how many images the files have. pixels: how many pixels are decoded or resized. memory_bytes: approximate
+    memory for resizing them, without the result.
     """
 
     files: list[tuple[SentFile, OpenedImage | Pixels]]
@@ -65,17 +65,17 @@ class OpenedFiles:
 
 
 def is_small(file: SentFile) -> bool:
-    """Whether its header is read sooner than a thread has begun."""
+    """Whether reading the file's header takes less time than starting a thread."""
     content = file.content
     if content.startswith(NPY_MAGIC):
         return len(content) <= SHORT_NPY_BYTES
     if len(content) > SHORT_PNG_BYTES or not content.startswith(PNG_MAGIC):
         return False
-    return not any(part in content for part in PACKED)
+    return not any(chunk in content for chunk in COMPRESSED_CHUNKS)
 
 
 def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]:
-    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
+    """Read the files' headers. Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
     opened = OpenedFiles([])
@@ -91,7 +91,7 @@ def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]
         else:
             content = _open_image(file, opened.images, model)
             count, pixels = 1, content.width * content.height
-            decode_bytes = _decode_bytes(file, content)
+            decode_bytes = _estimate_decode_bytes(file, content)
             of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
             if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
                 raise _make_too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
@@ -105,7 +105,9 @@ def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]
 
 
 def read_pixels(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels, list[str | None]]]:
-    """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
+    """Return all images in order, and the name of each one's file.
+
+    The images are (images, height, width, channels), in the dataset's type.
 
     Raises:
         ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange.
@@ -127,12 +129,12 @@ def read_pixels(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels,
 
 
 def require_range(pixels: Pixels, first: int, name: str | None, model: ServedModel) -> None:
-    """Raises WrongRange if a value is not finite, or outside of a range that the dataset's images all have."""
+    """Raise WrongRange if a value is not finite, or outside the range of the dataset's images."""
     low, high = model.range
     if pixels.dtype == np.uint8 and (low, high) == (0, 255):
         return
     if not _is_bound(model):
-        low, high = -np.inf, np.inf  # what the dataset's images happen to have; others may have more
+        low, high = -np.inf, np.inf  # the dataset's own range is accidental: other images may exceed it
     lowest, highest = float(pixels.min()), float(pixels.max())
     if low <= lowest and highest <= high and np.isfinite(lowest) and np.isfinite(highest):
         return
@@ -143,8 +145,8 @@ def require_range(pixels: Pixels, first: int, name: str | None, model: ServedMod
     raise WrongRange(
         first + row,
         name,
-        f"Received a pixel of {worst:g}; the dataset's pixels go from {low:g} to {high:g}. Scale the image as the "
-        "uploaded ones were.",
+        f"Received a pixel of {worst:g}, but the dataset's pixels are from {low:g} to {high:g}. Scale the image as the "
+        "dataset's images were scaled.",
     )
 
 
@@ -153,33 +155,33 @@ def _is_bound(model: ServedModel) -> bool:
 
 
 def _get_white(model: ServedModel) -> float | None:
-    """The value of white in a dataset of whole numbers that are stored as float32; None for other datasets."""
+    """Return the value of white if the dataset has whole numbers stored as float32, or else None."""
     low, high = model.range
     return high if low == 0 and high >= 255 and (int(high) + 1).bit_count() == 1 else None
 
 
 def _open_image(file: SentFile, index: int, model: ServedModel) -> OpenedImage:
-    """Raises ImageRefused, WrongDtype, WrongSize."""
+    """Read an image's header. Raises ImageRefused, WrongDtype, WrongSize."""
     if model.facts.dtype == np.float32 and _get_white(model) is None:
         low, high = model.range
         raise WrongDtype(
             index,
             file.name,
-            f"Received an image file; the dataset's pixels are float32 from {low:g} to {high:g}, which no image file "
-            "has. Send an .npy of float32 that was made as the uploaded arrays were.",
+            f"Received an image file, but the dataset's pixels are float32 from {low:g} to {high:g}, which no image "
+            "file has. Send an .npy of float32, made as the dataset's arrays were.",
         )
     try:
         image = open_image(file.content, file.name or f"image {index + 1}", LIMITS)
     except Rejection as rejection:
         raise ImageRefused(index, file.name, rejection.detail) from None
-    # Which side is which its orientation says, and that is read with the pixels.
+    # Only the orientation tells width from height, and it is read with the pixels.
     if model.facts.resize is None and sorted(image.size) != sorted(model.shape[:2]):
         raise _make_wrong_size(index, file.name, (image.height, image.width), model)
     return image
 
 
-def _decode_bytes(file: SentFile, image: OpenedImage) -> int:
-    """About the most memory that it takes to decode the image."""
+def _estimate_decode_bytes(file: SentFile, image: OpenedImage) -> int:
+    """Estimate the peak memory for decoding the image."""
     a_pixel = BYTES_A_PIXEL
     if is_deep(file.content):
         a_pixel = OF_16_BITS
@@ -191,15 +193,16 @@ def _decode_bytes(file: SentFile, image: OpenedImage) -> int:
 
 
 def _make_too_much_to_decode(index: int, name: str | None, size: tuple[int, int], decode_bytes: int) -> ImageRefused:
-    received = f"Received {size[0]:,}×{size[1]:,} pixels, which take {decode_bytes >> 20:,} MiB to decode"
+    received = f"Received {size[0]:,}×{size[1]:,} pixels, which need {decode_bytes >> 20:,} MiB to decode"
     if decode_bytes > MAX_DECODE_BYTES:
-        advice = f"at most {MAX_DECODE_BYTES >> 20:,} are there. Make it smaller, or save it without transparency"
-        return ImageRefused(index, name, f"{received}; {advice} and with 8 bits a channel.")
+        advice = f"at most {MAX_DECODE_BYTES >> 20:,} are available. Make it smaller, or save it without transparency"
+        return ImageRefused(index, name, f"{received}; {advice} and with 8 bits per channel.")
     return ImageRefused(
         index,
         name,
-        f"{received}; with those before it that is more than the {MAX_DECODE_BYTES_TOGETHER >> 20:,} MiB for one "
-        "request. Send the images in several requests, or make them smaller.",
+        f"{received}. Together with the images before it, this is more than the "
+        f"{MAX_DECODE_BYTES_TOGETHER >> 20:,} MiB for one request. Send the images in several requests, or make them "
+        "smaller.",
     )
 
 
@@ -225,11 +228,11 @@ def _read_image(file: SentFile, opened: OpenedImage, index: int, model: ServedMo
         raise _make_wrong_size(index, file.name, other.size, model) from None
     except ColourFound:
         raise WrongChannels(
-            index, file.name, "Received an image with colours; the dataset's are grey. Send it in grey."
+            index, file.name, "Received an image with colours, but the dataset's images are grey. Send it in grey."
         ) from None
     except DepthFound:
         raise WrongDtype(
-            index, file.name, "Received 16 bits a channel; the dataset's images have 8. Save it with 8 bits."
+            index, file.name, "Received 16 bits per channel, but the dataset's images have 8. Save it with 8 bits."
         ) from None
     pixels: Pixels = np.frombuffer(content, facts.dtype).reshape(model.shape)
     if bits == 16 and white is not None and not is_deep(file.content):
@@ -240,7 +243,7 @@ def _read_image(file: SentFile, opened: OpenedImage, index: int, model: ServedMo
 
 def _read_array(file: SentFile, block: Pixels, first: int, model: ServedModel) -> Pixels:
     if model.facts.dtype == np.float32 and block.dtype in (np.float64, np.uint16, np.uint8):
-        with np.errstate(over="ignore"):  # what is no float32 becomes infinite, and is refused as that
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused as such
             block = block.astype(np.float32)
     if block.dtype != model.facts.dtype:
         low, high = model.range
@@ -248,12 +251,12 @@ def _read_array(file: SentFile, block: Pixels, first: int, model: ServedModel) -
         raise WrongDtype(
             first,
             file.name,
-            f"Received {block.dtype}; the dataset's pixels are {model.facts.dtype} from {low:g} to {high:g}.{hint}",
+            f"Received {block.dtype}, but the dataset's pixels are {model.facts.dtype} from {low:g} to {high:g}.{hint}",
         )
     height, width, channels = model.shape
     if block.shape[3] != channels and not (channels == 3 or model.facts.any_grey):
         raise WrongChannels(
-            first, file.name, f"Received {block.shape[3]} channels; the dataset's images have {channels}."
+            first, file.name, f"Received {block.shape[3]} channels, but the dataset's images have {channels}."
         )
     if block.shape[1:3] != (height, width) and model.facts.resize is None:
         raise _make_wrong_size(first, file.name, (block.shape[1], block.shape[2]), model)
@@ -264,13 +267,13 @@ def _read_array(file: SentFile, block: Pixels, first: int, model: ServedModel) -
 
 
 def _load_array(file: SentFile, first: int, model: ServedModel) -> NDArray[Any]:
-    """(images, height, width, channels) of an `.npy`; of one image, or of grey ones, it may have fewer axes."""
+    """Read an `.npy` as (images, height, width, channels). One image or grey images may have fewer axes."""
     opened = BytesIO(file.content)
     try:
         shape, is_fortran, dtype = read_npy_header(opened)
     except ValueError:
         raise ImageRefused(
-            first, file.name, "Received an .npy whose header cannot be read. Save it with numpy.save."
+            first, file.name, "Received an .npy with an unreadable header. Save it with numpy.save."
         ) from None
     if dtype.hasobject or dtype.itemsize == 0 or dtype.kind not in "uif":
         raise WrongDtype(
@@ -278,10 +281,12 @@ def _load_array(file: SentFile, first: int, model: ServedModel) -> NDArray[Any]:
         )
     has = len(file.content) - opened.tell()
     if min(shape, default=1) < 1:
-        raise ImageRefused(first, file.name, f"Received an .npy of shape {str(shape)[:80]}; it holds no image.")
+        raise ImageRefused(first, file.name, f"Received an .npy of shape {str(shape)[:80]}, which has no image.")
     if prod(shape) * dtype.itemsize != has or (is_fortran and len(shape) > 1):
         what = (
-            "is stored column by column" if is_fortran else f"says {prod(shape) * dtype.itemsize:,} bytes, has {has:,}"
+            "is stored column by column"
+            if is_fortran
+            else f"has {has:,} bytes of values, but its header says {prod(shape) * dtype.itemsize:,}"
         )
         raise ImageRefused(
             first, file.name, f"Received an .npy that {what}. Save numpy.ascontiguousarray(images) with numpy.save."
@@ -318,7 +323,7 @@ def _make_wrong_size(index: int, name: str | None, size: tuple[int, int], model:
     return WrongSize(
         index,
         name,
-        f"Received {size[1]}×{size[0]} pixels (width × height); the images of {model.facts.dataset} are "
-        f"{width}×{height} and were not resized when they were uploaded, so it is not known how to resize this one. "
-        "Bring it to that size.",
+        f"Received {size[1]}×{size[0]} pixels (width × height), but the images of {model.facts.dataset} are "
+        f"{width}×{height}. They were not resized at upload, so there is no rule for resizing this one. Resize it to "
+        f"{width}×{height}.",
     )

@@ -1,4 +1,4 @@
-"""A job's model as it is served: its network, and what is known of the dataset whose images it takes."""
+"""A job's model in memory: its network, and facts about the dataset that it was trained on."""
 
 import json
 import time
@@ -25,29 +25,28 @@ from predict.runtime import OnnxNetwork
 from predict.work import Pieces
 
 MAX_IMAGES = 1024
-# Of one request: the outputs of a network's two largest layers, which are there at once.
+# The limit for one request: the outputs of a network's two largest layers, which are in memory at once.
 MAX_ACTIVATION_BYTES = 512 * 1024**2
 MAX_PIXEL_BYTES = 128 * 1024**2
 FLOAT_BYTES = 4
-# What takes less is answered at once, for less than handing it to a thread takes.
+# Shorter requests are answered in the event loop, which is faster than passing them to a thread.
 SHORT_S = 0.002
-# What the network computes at once takes about so long and so much memory, or is one image.
+# The network computes pieces of about this time and memory, or else single images.
 PIECE_S = 0.05
 MAX_PIECE_BYTES = 64 * 1024**2
-# So much of images is compared with test images at once.
+# How many bytes of images are compared with test images in one piece.
 MAX_DIGESTED_BYTES = 8 * 1024**2
 TEST = SPLITS[2]
 
 
 @dataclass(frozen=True)
 class ServedFacts:
-    """What the database knows of a job's model and of its dataset.
+    """What the database knows about a job's model and its dataset.
 
-    owner: of the job; nobody else is answered. dtype: of the dataset's stored pixels, `uint8` or `float32`. resize: how
-    its images got their size. any_grey: whether its owner had colours turned into grey. epoch: of the kept weights.
-    values_per_image: of the two largest layers; None where these are not known. temperature: fitted on validation;
-    None where there is none.
-    temperature_lost: why it cannot be read any more.
+    owner: the job's owner, and the only one who may use the model. dtype: the type of the dataset's stored pixels,
+    `uint8` or `float32`. resize: how its images were resized. any_grey: whether its owner had colours turned into grey.
+    epoch: the epoch of the kept weights. values_per_image: the outputs of the two largest layers. None if unknown.
+    temperature: fitted on validation images. None if there is none. temperature_lost: why it can no longer be read.
     """
 
     job_id: str
@@ -64,7 +63,7 @@ class ServedFacts:
 
 
 def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> ServedFacts:
-    """Raises JobNotFound, StorageUnavailable, FileOfLaterRelease."""
+    """Read the facts about a job's model. Raises JobNotFound, StorageUnavailable, FileOfLaterRelease."""
     job, dataset = jobs.find_with_dataset(session, owner, job_id)
     spec = DatasetSpec(name="bundled") if dataset.spec is None else DatasetSpec.model_validate(dataset.spec)
     final = metrics.get_final(session, job_id)
@@ -76,7 +75,7 @@ def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> Served
         plan = plan_network(read_training_spec(job).network, (height, width, channels), len(dataset.classes or ()))
         values = sum(sorted(int(np.prod(layer.shape)) for layer in plan.layers)[-2:])
     except HeldoutError:
-        pass  # a network of another release answers too
+        pass  # a network of another release can predict too
     return ServedFacts(
         job_id=job_id,
         owner=owner,
@@ -93,7 +92,7 @@ def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> Served
 
 
 class ServedModel:
-    """One model in memory. What the file says of itself counts: classes, shape and range."""
+    """One model in memory. Classes, shape and range come from the model file itself."""
 
     def __init__(self, network: OnnxNetwork, facts: ServedFacts, file_bytes: int, held_out: HeldOutImages) -> None:
         self.network = network
@@ -106,19 +105,19 @@ class ServedModel:
         low, high = json.loads(properties["range"])
         self.range: tuple[float, float] = (float(low), float(high))
         self.weights_sha256 = properties["weights_sha256"]
-        # The file's own bytes, the weights that the runtime unpacks, and its buffers.
+        # The file, the weights that the runtime unpacks from it, and buffers.
         self._network_bytes = 3 * file_bytes + 8 * 1024**2
-        # Seconds that an image has lately taken; long until it is known.
-        self._pace_s = float("inf")
+        # Recent seconds per image. Infinite until the first image was measured.
+        self._seconds_per_image = float("inf")
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes of memory."""
+        """Approximate memory use."""
         return self._network_bytes + self.held_out.size_bytes
 
     @cached_property
     def max_images(self) -> int:
-        """How many images one request may have."""
+        """The maximum number of images in one request."""
         pixels = FLOAT_BYTES * int(np.prod(self.shape))
         allowed = min(MAX_IMAGES, MAX_PIXEL_BYTES // pixels)
         if self.facts.values_per_image:
@@ -127,43 +126,44 @@ class ServedModel:
 
     @property
     def _image_bytes(self) -> int:
-        """About how much memory the network takes for an image: its pixels, and the two largest layers."""
+        """Approximate memory per image: its pixels, and the outputs of the two largest layers."""
         pixels = prod(self.shape)
         return FLOAT_BYTES * (pixels + (self.facts.values_per_image or 4 * pixels))
 
-    def answer_bytes(self, images: int) -> int:
-        """About how much memory it takes to answer so many images: their pixels twice, and the network's piece."""
+    def estimate_answer_bytes(self, images: int) -> int:
+        """Estimate the memory for predicting this many images: their pixels twice, and one piece of work."""
         in_a_piece = min(images * self._image_bytes, max(MAX_PIECE_BYTES, self._image_bytes))
         return 2 * FLOAT_BYTES * images * prod(self.shape) + in_a_piece
 
     def is_short(self, images: int) -> bool:
-        """Whether so many are answered sooner than a thread has begun."""
-        return self.held_out.is_counted and images * self._pace_s <= SHORT_S
+        """Whether predicting this many images takes less time than starting a thread."""
+        return self.held_out.is_counted and images * self._seconds_per_image <= SHORT_S
 
     def answer(self, stored: NDArray[Any], pixels: NDArray[Any]) -> Pieces[NDArray[np.float32]]:
-        """The probabilities, of some images after others; test images are counted before anyone hears of them.
+        """Compute the probabilities piece by piece. The ledger counts test images before the client gets an answer.
 
         Args:
             stored: the images as the dataset would store them.
         Raises:
-            WrongRange: values are so large that the network overflows.
+            WrongRange: if values are so large that the network overflows.
         """
         found: list[NDArray[np.float32]] = []
         first = 0
         while first < len(pixels):
             began = time.perf_counter()
             some = pixels[first : first + self._count_images_a_piece()]
-            found.append(self.network.probabilities(some.astype(np.float32, copy=False)))
+            found.append(self.network.compute_probabilities(some.astype(np.float32, copy=False)))
             seconds = (time.perf_counter() - began) / len(some)
-            self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
+            previous = self._seconds_per_image
+            self._seconds_per_image = seconds if previous == float("inf") else 0.9 * previous + 0.1 * seconds
             is_finite = np.isfinite(found[-1]).all(axis=1)
             if not is_finite.all():
                 low, high = self.range
                 raise WrongRange(
                     first + int(np.argmin(is_finite)),
                     None,
-                    "The network's answer to its values is not a number. The dataset's pixels go from "
-                    f"{low:g} to {high:g}; scale the image as the uploaded ones were.",
+                    "The network's answer to these pixels is not a number. The dataset's pixels are from "
+                    f"{low:g} to {high:g}. Scale the image as the dataset's images were scaled.",
                 )
             first += len(some)
             yield
@@ -174,5 +174,5 @@ class ServedModel:
         return np.concatenate(found)
 
     def _count_images_a_piece(self) -> int:
-        """How many images the network computes at once, so that it takes neither long nor much memory."""
-        return max(1, min(MAX_PIECE_BYTES // self._image_bytes, int(PIECE_S / self._pace_s)))
+        """Count the images for one piece of work, within its limits of time and memory."""
+        return max(1, min(MAX_PIECE_BYTES // self._image_bytes, int(PIECE_S / self._seconds_per_image)))

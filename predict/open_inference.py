@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, as Triton's, MLServer's and KServe's clients speak it. A job is a model."""
+"""The Open Inference Protocol, version 2, for clients of Triton, MLServer and KServe. Each job is a model."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -21,7 +21,7 @@ from predict.work import Pieces
 
 DEFAULT_WAIT_S = 30.0
 VERSION = "1"
-# More JSON, and larger bodies, are read in a thread; much JSON by one thread at a time.
+# JSON over SHORT_JSON_BYTES and bodies over SHORT_BYTES are read in a thread; JSON over LARGE_JSON_BYTES one at a time.
 SHORT_JSON_BYTES = 16_384
 LARGE_JSON_BYTES = 65_536
 SHORT_BYTES = 1024**2
@@ -70,7 +70,7 @@ async def describe_model(request: Request) -> JSONResponse:
 @models_router.get("/ready")
 @models_router.get("/versions/{version}/ready")
 async def report_model_ready(request: Request) -> JSONResponse:
-    """Whether the model answers at once. One that was never exported is ordered by the question."""
+    """Report whether the model can answer immediately. If it was never exported, this orders the export."""
     model = await _get_model(request, wait_s=0.0)
     return JSONResponse({"name": model.facts.job_id, "ready": True})
 
@@ -87,10 +87,10 @@ async def infer(request: Request) -> Response:
             asked = await service.work.run(owner, read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
         with DisconnectWatcher(request.receive) as departure:
-            content, headers = await service.answered(
+            content, headers = await service.run_pieces(
                 model,
                 _infer(asked, model),
-                model.answer_bytes(images),
+                model.estimate_answer_bytes(images),
                 departure,
                 is_short=is_small and model.is_short(images),
             )
@@ -104,7 +104,7 @@ def _infer(asked: InferenceRequest, model: ServedModel) -> Pieces[tuple[bytes, d
 
 
 def _convert_to_stored(pixels: Any, model: ServedModel) -> Any:
-    """The images as the dataset would store them; what is between two of its values is no image of it."""
+    """Return the images as the dataset would store them, without those whose values it could not store."""
     if pixels.dtype == model.facts.dtype:
         return pixels
     rounded = pixels.astype(model.facts.dtype)
@@ -115,4 +115,4 @@ async def _get_model(request: Request, wait_s: float = DEFAULT_WAIT_S) -> Served
     job_id = request.path_params["job_id"]
     if request.path_params.get("version", VERSION) != VERSION:
         raise JobNotFound(job_id)
-    return await get_service(get_current_context().app).model_of(job_id, wait_s)
+    return await get_service(get_current_context().app).get_model(job_id, wait_s)

@@ -1,4 +1,4 @@
-"""How much memory requests may take at once: each waits until there is room for what it needs."""
+"""Limits the memory of requests: each waits until there is room for what it needs."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -11,23 +11,23 @@ MAX_WAIT_S = 30.0
 
 
 class Room:
-    """Memory of one process that answers share, an owner's half of it at most.
+    """The memory that all answers of one process share. One owner gets at most half of it.
 
-    Owners take turns; of one owner's requests the first is admitted first.
+    Owners take turns. The requests of one owner are admitted in order.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._taken: Counter[str] = Counter()
-        # The owner whose turn comes next is the first one.
+        # The first owner has the next turn.
         self._waiting: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
 
     @asynccontextmanager
     async def taken(self, size_bytes: int, owner: str) -> AsyncIterator[None]:
-        """Room for so much, until the block ends; what needs more than an owner may have gets all of that.
+        """Wait for this much room, and keep it until the block ends. The limit is what one owner may have.
 
         Raises:
-            PredictionsUnavailable: others did not make room in time.
+            PredictionsUnavailable: if there was no room in time.
         """
         size_bytes = min(size_bytes, self._limit_bytes // 2)
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -40,9 +40,9 @@ class Room:
             if admitted.done():
                 self._give_back(size_bytes, owner)
             admitted.cancel()
-            self._admit()  # those behind it
+            self._admit()  # admits those behind it
             if isinstance(error, TimeoutError):
-                raise PredictionsUnavailable("Other requests take all the memory that there is for answers.") from None
+                raise PredictionsUnavailable("Other requests use all the memory for answers.") from None
             raise
         try:
             yield
@@ -60,9 +60,9 @@ class Room:
             pass
 
     def _admit_next(self) -> bool:
-        """Admit the next one that has room, of the owners in turn; whether there was one."""
+        """Admit the next request that has room, with owners in turn. Returns whether there was one."""
         for owner, queue in list(self._waiting.items()):
-            while queue and queue[0][1].done():  # it waits no longer
+            while queue and queue[0][1].done():  # it no longer waits
                 queue.popleft()
             if not queue:
                 del self._waiting[owner]
@@ -71,7 +71,7 @@ class Room:
             if self._taken[owner] + size_bytes > self._limit_bytes // 2:
                 continue
             if self._taken.total() + size_bytes > self._limit_bytes:
-                return False  # were others admitted before it, it might wait for ever
+                return False  # if others were admitted first, this one might wait forever
             queue.popleft()
             self._waiting.move_to_end(owner)
             self._taken[owner] += size_bytes

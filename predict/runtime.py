@@ -1,4 +1,4 @@
-"""onnxruntime, as the processes for predictions use it."""
+"""Runs networks with onnxruntime."""
 
 import os
 from typing import Any
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from analysis.arrays.onnx_tensors import iterate_tensors
 
-INPUT, OUTPUT = "pixels", "probabilities"  # what the export calls them
+INPUT, OUTPUT = "pixels", "probabilities"  # the names in exported files
 
 
 def load_runtime() -> Any:
-    """onnxruntime, imported with the first call: that takes a tenth of a second."""
-    # Releases after 1.27 would report to their maker.
+    """Import onnxruntime. The first call takes a tenth of a second."""
+    # Releases after 1.27 would send telemetry to their maker.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -21,27 +21,27 @@ def load_runtime() -> Any:
 
 
 class OnnxNetwork:
-    """A model that was exported to ONNX, ready to answer.
+    """A model that was exported to ONNX, ready to predict.
 
-    properties: what the file says of itself, as texts.
+    properties: the file's own metadata, as texts.
     """
 
     def __init__(self, content: bytes, threads: int) -> None:
-        """Raises whatever onnxruntime does where it cannot read the file; ValueError where the file names others."""
+        """Load the file. Raises ValueError if it needs other files, and what onnxruntime raises if it is unreadable."""
         for _ in iterate_tensors(content):
             pass
         onnxruntime = load_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # The arena would keep what the largest batch took until the model is dropped.
+        # The arena would keep the memory of the largest batch until the model is dropped.
         options.enable_cpu_mem_arena = False
-        # A thread that spins while it waits would take a core of an idle machine.
+        # Threads that spin while they wait would occupy the cores of an idle machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.properties: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(images, classes) for (images, height, width, channels), in one call."""
+    def compute_probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute (images, classes) probabilities for (images, height, width, channels) pixels, in one call."""
         answer: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: pixels})[0]
         return answer

@@ -1,4 +1,4 @@
-"""The processes for predictions: each serves the app on one socket that they share, and ends when nobody asks."""
+"""Runs the processes for predictions. All of them serve the app on one shared socket, and end when idle."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ STOP_TIMEOUT_S = 10
 
 
 class PredictServer(Server):
-    """One process. With `idle_s` it ends after so long without a request."""
+    """The server of one process. With `idle_s`, it ends after this many seconds without a request."""
 
     def __init__(self, settings: Settings, idle_s: float | None) -> None:
         # Most connections come from the API, and so from one address.
         of_the_api = settings.model_copy(update={"max_connections_per_address": settings.max_connections})
-        # asyncio accepts so many connections before it does anything else. Processes that share a socket then each get
-        # some, where else the first to wake would take all.
+        # asyncio accepts `backlog` connections before it does anything else. With 1, all processes that share the
+        # socket get some connections. Otherwise, the first one to wake would take all.
         super().__init__(create_app(settings), of_the_api, timeout_graceful_shutdown=5, backlog=1)
         self._idle_s = idle_s
         self._seen_requests, self._asked_at = 0, monotonic()
@@ -42,7 +42,7 @@ class PredictServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
-            listener.listen(BACKLOG)  # asyncio has set it to the one above
+            listener.listen(BACKLOG)  # asyncio has set it to 1, as given above
 
     async def on_tick(self, counter: int) -> bool:
         requests = self.server_state.total_requests
@@ -55,7 +55,7 @@ class PredictServer(Server):
 
 
 def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) -> None:
-    """Answer requests on the socket until SIGTERM, or until nobody has asked for `idle_s`."""
+    """Answer requests on the socket until SIGTERM, or until `idle_s` seconds pass without a request."""
     load_runtime()
     server = PredictServer(settings, idle_s)
     freeze_what_stays()
@@ -65,7 +65,7 @@ def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) 
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket on the settings' address. Raises OperatorError if the port cannot be used."""
+    """Open a socket on the settings' address. Raises OperatorError if the port cannot be used."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -78,7 +78,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def serve_by_processes(listener: socket.socket, count: int) -> None:
-    """Let so many processes answer on the socket; one that dies is started again. Until SIGTERM or SIGINT."""
+    """Run `count` processes on the socket until SIGTERM or SIGINT. Those that die are restarted."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -87,7 +87,7 @@ def serve_by_processes(listener: socket.socket, count: int) -> None:
         keepers = [threading.Thread(target=_keep, args=arguments, daemon=True) for _ in range(count)]
         for keeper in keepers:
             keeper.start()
-        # Looks from time to time: a signal that reaches another thread, as just after SIGCONT, does not wake this one.
+        # Checks regularly, because a signal may reach another thread, such as after SIGCONT, and not wake this one.
         while not stopping.wait(1):
             pass
         for keeper in keepers:
@@ -98,7 +98,7 @@ def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: st
     while not stopping.is_set():
         try:
             process = _start_process(listener, metrics_folder)
-        except OSError as error:  # no free file or memory at the moment
+        except OSError as error:  # files or memory ran out
             log.error("process_not_started", error=str(error))
             stopping.wait(RESTART_PAUSE_S)
             continue
@@ -123,7 +123,7 @@ def _start_process(listener: socket.socket, metrics_folder: str) -> subprocess.P
     return subprocess.Popen(
         build_launch_command([sys.executable, "-m", "predict", "--fd", str(listener.fileno())]),
         pass_fds=[listener.fileno()],
-        # Its standard input ends with this process too: where there is no Linux, it stops by that.
+        # The child's standard input closes when this process ends. Except on Linux, this stops the child.
         stdin=subprocess.PIPE,
         env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true", SHARED_FOLDER: metrics_folder},
     )

@@ -1,4 +1,4 @@
-"""Predictions of one process: whose model is asked, the memory that a request may take, and the answer."""
+"""Answers requests for predictions in one process: finds the model, waits for memory, and runs the model."""
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -25,16 +25,16 @@ from predict.work import Pieces, Result, WorkThreads, finish_pieces
 from worker.machine.cores import count_cores
 from worker.machine.memory import get_memory_bytes
 
-# Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
+# A quarter of a process's memory is for bodies, but at most this much. A third is for answers.
 MAX_BODIES_BYTES = 512 * 1024**2
 # A file of more pixels is decoded in a thread.
 SHORT_PIXELS = 65_536
 
 
 class PredictionService:
-    """What all requests of one process share.
+    """The state that all requests of one process share.
 
-    large_json: whose turn it is to read much JSON. forms: whose turn it is to read a piece of a form.
+    large_json: turns for reading large JSON. forms: turns for reading pieces of forms.
     """
 
     is_here = True
@@ -48,12 +48,12 @@ class PredictionService:
         self._room = Room(memory // 3)
         self.models = ModelCache(database, blobs, settings, self.work, threads)
         self._database = database
-        # Owners that are not suspended, and jobs that they have: a suspended owner and a deleted job are refused within
-        # a second.
+        # Owners that are not suspended, with their jobs. Entries expire within a second, so that suspended owners and
+        # deleted jobs are refused soon.
         self._admitted: TtlCache[tuple[str, str], bool] = TtlCache()
 
     async def predict(self, request: Request, job_id: str, asked: AskedPrediction) -> Response:
-        model = await self.model_of(job_id, asked.wait_s)
+        model = await self.get_model(job_id, asked.wait_s)
         if asked.calibrated and model.facts.temperature is None:
             raise model.facts.temperature_lost or NoTemperature(job_id)
         owner = model.facts.owner
@@ -65,17 +65,17 @@ class PredictionService:
                     owner, open_files(files, model), is_short=is_short, before_each=departure.require_client
                 )
                 is_short = is_short and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images)
-                needed = opened.memory_bytes + model.answer_bytes(opened.images)
+                needed = opened.memory_bytes + model.estimate_answer_bytes(opened.images)
                 pieces = answer_files(opened, model, asked)
-                content = await self.answered(model, pieces, needed, departure, is_short=is_short)
+                content = await self.run_pieces(model, pieces, needed, departure, is_short=is_short)
         metrics.IMAGES.inc(opened.images)
         return Response(content, media_type="application/json")
 
     async def pass_on(self, request: Request) -> Response:
-        raise PredictionsUnavailable("This process answers by itself.")
+        raise PredictionsUnavailable("This process answers requests itself.")
 
-    async def model_of(self, job_id: str, wait_s: float) -> ServedModel:
-        """The model of the caller's job. Raises OwnerSuspended, JobNotFound, and what `ModelCache.get` does."""
+    async def get_model(self, job_id: str, wait_s: float) -> ServedModel:
+        """Return the model of the caller's job. Raises OwnerSuspended, JobNotFound and what `ModelCache.get` raises."""
         caller = get_current_context().caller
         admitted = caller.owner, job_id
         if self._admitted.get(admitted) is None:
@@ -83,7 +83,7 @@ class PredictionService:
             self._admitted.keep(admitted, True)
         return await self.models.get(caller, job_id, wait_s=wait_s)
 
-    async def answered(
+    async def run_pieces(
         self,
         model: ServedModel,
         pieces: Pieces[Result],
@@ -92,9 +92,9 @@ class PredictionService:
         *,
         is_short: bool,
     ) -> Result:
-        """The result of `pieces`, which ask the model; they wait for the memory that they need, unless they are short.
+        """Run `pieces`, which use the model, and return their result. Unless they are short, wait for memory first.
 
-        Raises: what `pieces`, `Room.taken` and `HeldOutImages.be_ready` do; ClientDisconnect between two turns.
+        Raises: what `pieces`, `Room.taken` and `HeldOutImages.be_ready` raise. ClientDisconnect between two turns.
         """
         if is_short:
             return finish_pieces(pieces)
@@ -116,6 +116,6 @@ class PredictionService:
 
 
 def get_service(context: AppContext) -> PredictionService:
-    """The service of this process."""
+    """Return the service of this process."""
     assert isinstance(context.predictions, PredictionService)
     return context.predictions

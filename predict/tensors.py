@@ -1,4 +1,4 @@
-"""Requests and answers of the Open Inference Protocol v2: tensors in JSON, or behind it as binary data."""
+"""Reads requests and writes answers of the Open Inference Protocol v2: tensors in JSON, or as binary data after it."""
 
 import json
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
 from predict.work import Pieces
 
-# In requests and answers with binary data: how many bytes the JSON before it has.
+# The header with the size of the JSON, in requests and answers with binary data after it.
 JSON_LENGTH = "inference-header-content-length"
-# More bytes of JSON take ten times as many of memory, and hold up everything else while they are read.
+# Larger JSON takes ten times its size in memory, and blocks everything else while it is read.
 MAX_JSON_BYTES = 8 * 1024**2
-# Of an answer so many are written at once.
+# How many numbers of an answer are written in one piece of work.
 NUMBERS_AT_ONCE = 20_000
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
 
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a request asks. id: the client's own, given back. is_binary: whether the answer's tensor is binary data."""
+    """A parsed request. id: chosen by the client and sent back. is_binary: whether to answer with binary data."""
 
     id: str | None
     pixels: Pixels
@@ -35,30 +35,31 @@ class InferenceRequest:
 
 
 def count_json_bytes(body: bytes, json_length: str | None) -> int:
-    """How many bytes of the body are JSON. Raises InvalidTensor: more than there are, or than are read.
+    """Return how many bytes of the body are JSON. Raises InvalidTensor if the number is too large or wrong.
 
-    Args: json_length: the header that says so; None where all of it is.
+    Args:
+        json_length: the header with the number. None if the whole body is JSON.
     """
     count = len(body)
     if json_length is not None:
         if not json_length.isdecimal() or len(json_length) > 18 or int(json_length) > len(body):
             raise InvalidTensor(
-                f"Received Inference-Header-Content-Length: {json_length[:32]}; the body has {len(body):,} bytes."
+                f"Received Inference-Header-Content-Length: {json_length[:32]}, but the body has {len(body):,} bytes."
             )
         count = int(json_length)
     if count > MAX_JSON_BYTES:
         raise InvalidTensor(
-            f"Received {count:,} bytes of JSON; at most {MAX_JSON_BYTES:,} are read. Send the tensor as binary data "
+            f"Received {count:,} bytes of JSON, but the limit is {MAX_JSON_BYTES:,}. Send the tensor as binary data "
             "(`binary_data_size`), or fewer images at once."
         )
     return count
 
 
 def read_request(body: bytes, json_bytes: int, model: ServedModel) -> Pieces[InferenceRequest]:
-    """Raises InvalidTensor, TooManyImages, WrongRange; InvalidJson and InvalidSpec for what is no JSON."""
+    """Parse a request. Raises InvalidTensor, TooManyImages, WrongRange, and InvalidJson or InvalidSpec for bad JSON."""
     request = parse_json(body[:json_bytes])
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or len(request["inputs"]) != 1:
-        raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor called {INPUT!r}.")
+        raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor named {INPUT!r}.")
     (tensor,) = request["inputs"]
     yield
     pixels = _parse_pixels(tensor, body[json_bytes:], model)
@@ -73,7 +74,7 @@ def read_request(body: bytes, json_bytes: int, model: ServedModel) -> Pieces[Inf
 def write_answer(
     request: InferenceRequest, model: ServedModel, probabilities: NDArray[np.float32]
 ) -> Pieces[tuple[bytes, dict[str, str]]]:
-    """The body, and its headers."""
+    """Write the answer's body and headers."""
     tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
     answer: dict[str, Any] = {"model_name": model.facts.job_id, "model_version": "1"}
     if request.id is not None:
@@ -94,10 +95,10 @@ def write_answer(
 
 
 def _parse_pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
-    """(images, height, width, channels) float32, or uint8 as it was sent."""
+    """Parse the tensor as (images, height, width, channels), in float32 or uint8 as it was sent."""
     if not isinstance(tensor, dict) or tensor.get("name") != INPUT:
         received = tensor.get("name") if isinstance(tensor, dict) else tensor
-        raise InvalidTensor(f"Received an input called {str(received)[:64]!r}; expected {INPUT!r}.")
+        raise InvalidTensor(f"Received an input named {str(received)[:64]!r}; expected {INPUT!r}.")
     taken = ["FP32", "UINT8"] if model.facts.dtype == np.uint8 else ["FP32"]
     datatype = tensor.get("datatype")
     if datatype not in taken:
@@ -120,8 +121,8 @@ def _parse_pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
         return _parse_numbers(tensor.get("data"), dtype, shape, count)
     if type(size) is not int or size != len(binary) or size != count * dtype.itemsize or "data" in tensor:
         raise InvalidTensor(
-            f"{INPUT}: received binary_data_size {str(size)[:32]} and {len(binary):,} bytes after the JSON; this shape "
-            f"has {count * dtype.itemsize:,} bytes, and no `data` beside them."
+            f"{INPUT}: received binary_data_size {str(size)[:32]} and {len(binary):,} bytes after the JSON. This shape "
+            f"needs {count * dtype.itemsize:,} bytes, without `data`."
         )
     return np.frombuffer(binary, dtype).reshape(shape)
 
@@ -130,23 +131,21 @@ def _parse_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int
     try:
         numbers = _convert_to_floats(data)
     except (ValueError, TypeError, OverflowError):
-        raise InvalidTensor(f"{INPUT}: `data` is no list of numbers, flat or nested as its shape is.") from None
+        raise InvalidTensor(f"{INPUT}: `data` must be a list of numbers, flat or nested like the shape.") from None
     if np.isnan(numbers).any():  # JSON has no NaN
         raise InvalidTensor(f"{INPUT}: received `null` in `data`; expected numbers.")
     if numbers.size != count or (numbers.ndim > 1 and list(numbers.shape) != shape):
-        raise InvalidTensor(
-            f"{INPUT}: received {numbers.size:,} numbers in `data`; a tensor of this shape has {count:,}."
-        )
+        raise InvalidTensor(f"{INPUT}: received {numbers.size:,} numbers in `data`, but this shape needs {count:,}.")
     if dtype == np.uint8 and not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))):
-        raise InvalidTensor(f"{INPUT}: received numbers that are no whole ones from 0 to 255; expected UINT8.")
-    with np.errstate(over="ignore"):  # what is no float32 becomes infinite, and is refused as that
+        raise InvalidTensor(f"{INPUT}: UINT8 needs whole numbers from 0 to 255, but `data` has others.")
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused as such
         pixels: Pixels = numbers.reshape(shape).astype(dtype)
     return pixels
 
 
 def _convert_to_floats(data: Any) -> NDArray[np.float64]:
-    """NaN for `null`. Raises ValueError, TypeError, OverflowError: other values, or lists that differ in length."""
-    # As objects: numpy would take texts and booleans for numbers, and make all texts as wide as the longest one.
+    """Convert the numbers, and `null` to NaN. Raises ValueError, TypeError or OverflowError for anything else."""
+    # As objects, because numpy would accept texts and booleans as numbers, and pad all texts to the longest.
     given = np.array(data, object)
     if not set(map(type, given.flat)) <= {int, float, NoneType}:
         raise TypeError
@@ -154,24 +153,24 @@ def _convert_to_floats(data: Any) -> NDArray[np.float64]:
 
 
 def _wants_binary(request: dict[str, Any]) -> bool:
-    """Whether the answer is wanted as binary data. Raises InvalidTensor for other outputs than the model's."""
-    wanted = _flag(request, "binary_data_output")
+    """Whether the client wants binary data. Raises InvalidTensor for outputs that the model does not have."""
+    wanted = _get_flag(request, "binary_data_output")
     outputs = request.get("outputs") or []
     if not isinstance(outputs, list):
         raise InvalidTensor("`outputs`: expected a list.")
     for output in outputs:
         if not isinstance(output, dict) or output.get("name") != OUTPUT:
             received = output.get("name") if isinstance(output, dict) else output
-            raise InvalidTensor(f"Received an output called {str(received)[:64]!r}; expected {OUTPUT!r}.")
+            raise InvalidTensor(f"Received an output named {str(received)[:64]!r}; expected {OUTPUT!r}.")
         if isinstance(output.get("parameters"), dict) and "classification" in output["parameters"]:
             raise InvalidTensor(
-                "The extension `classification` is not supported; POST /v1/jobs/{id}/predict?top_k=… names classes."
+                "The extension `classification` is not supported. Use POST /v1/jobs/{id}/predict?top_k=… instead."
             )
-        wanted = _flag(output, "binary_data", wanted)
+        wanted = _get_flag(output, "binary_data", wanted)
     return wanted
 
 
-def _flag(has_parameters: dict[str, Any], name: str, otherwise: bool = False) -> bool:
+def _get_flag(has_parameters: dict[str, Any], name: str, otherwise: bool = False) -> bool:
     parameters = has_parameters.get("parameters")
     value = parameters.get(name, otherwise) if isinstance(parameters, dict) else otherwise
     if not isinstance(value, bool):

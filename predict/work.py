@@ -1,7 +1,7 @@
-"""Where images are decoded and networks computed: in the event loop what takes no time, the rest in threads.
+"""Runs the decoding of images and the networks: short work in the event loop, the rest in threads.
 
-Work comes in pieces, as a generator that yields between them, and owners take turns: of one that asks for much, another
-waits for a piece or two and never for all that is asked.
+Work is a generator that yields between pieces, and owners take turns. So an owner with little work waits only for a
+piece or two of an owner with much work.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from api.turns import Turns
 
 Result = TypeVar("Result")
 Pieces = Generator[None, None, Result]
-# A turn ends with the piece that is under way after so long.
+# A turn ends after the piece that is running at this time.
 TURN_S = 0.02
 
 
 class WorkThreads:
-    """The threads of one process. One more each loads models and reads test images, while answers go on."""
+    """The threads of one process. Separate threads load models and read test images, while requests are answered."""
 
     def __init__(self, threads: int) -> None:
-        # One thread more than an owner may have: a piece may be an image that takes a second to decode.
+        # One thread more than an owner may use, because a piece may be an image that takes a second to decode.
         self._answering = _Threads(threads + 1, threads, "predict")
         self._loading = _Threads(2, 1, "load")
         self._reading = _Threads(2, 1, "read")
@@ -30,21 +30,21 @@ class WorkThreads:
     async def run(
         self, owner: str, pieces: Pieces[Result], *, is_short: bool, before_each: Callable[[], None] = lambda: None
     ) -> Result:
-        """The result; what is short is done at once, for less than handing it to a thread takes.
+        """Run the pieces and return their result. Short work runs immediately, which is faster than using a thread.
 
         Args:
-            before_each: called before each turn; what it raises ends the work.
+            before_each: called before each turn. An exception from it ends the work.
         """
         if is_short:
             return finish_pieces(pieces)
         return await self._answering.run(owner, pieces, before_each)
 
     async def load(self, owner: str, work: Callable[[], Result]) -> Result:
-        """The result, in one piece."""
+        """Run the work in one piece and return its result."""
         return await self._loading.run(owner, _do_in_one_piece(work), lambda: None)
 
     async def read(self, owner: str, pieces: Pieces[Result]) -> Result:
-        """The result, which may take minutes."""
+        """Run the pieces and return their result. This may take minutes."""
         return await self._reading.run(owner, pieces, lambda: None)
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class WorkThreads:
 
 
 class _Threads:
-    """Threads that owners share by turns."""
+    """Threads that owners use in turn."""
 
     def __init__(self, count: int, per_owner: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
@@ -73,7 +73,7 @@ class _Threads:
 
 
 def finish_pieces(pieces: Pieces[Result]) -> Result:
-    """The result of all pieces."""
+    """Run all pieces and return the result."""
     while True:
         try:
             next(pieces)
@@ -83,7 +83,7 @@ def finish_pieces(pieces: Pieces[Result]) -> Result:
 
 
 def _take_turn(pieces: Pieces[Result]) -> tuple[Result] | None:
-    """Work on some of the pieces; the result after the last one."""
+    """Run pieces for one turn. Returns the result in a tuple after the last piece, or else None."""
     ends = perf_counter() + TURN_S
     try:
         next(pieces)

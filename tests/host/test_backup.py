@@ -273,7 +273,7 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
         restore(target, folder)
     (folder / "backup.json").write_text(json.dumps(about))
     restore(target, folder)
-    with pytest.raises(OperatorError, match="holds no backup"):
+    with pytest.raises(OperatorError, match="is not a backup"):
         restore(target, tmp_path)
 
 
@@ -286,7 +286,7 @@ def test_secrets_that_were_sealed_are_opened_after_a_restore_and_only_the_owner_
     assert not (tmp_path / "backup.partial").exists()
     own = target.home_path / "secrets-key"
     own.write_text("of another service")
-    with pytest.raises(OperatorError, match=r"another key than the backup's.*Nothing was restored"):
+    with pytest.raises(OperatorError, match=r"is not the key that encrypts.*Nothing was restored"):
         restore(target, tmp_path / "backup")
     assert own.read_text() == "of another service"
     own.unlink()

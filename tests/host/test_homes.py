@@ -105,5 +105,5 @@ def test_a_check_says_at_which_revision_the_database_of_another_release_is(old_h
     status, said = command(old_home, "check", "--deep", "--json")
     parts = {part["name"]: part["detail"] for part in json.loads(said)["parts"] if not part["works"]}
     assert (status, set(parts)) == (1, {"database", "datasets", "files"})
-    assert f"at revision 0009, needed is {get_newest()}" in parts["database"]
+    assert f"at revision 0009, but needs {get_newest()}" in parts["database"]
     assert "revision 0009" in parts["files"]

@@ -91,7 +91,7 @@ def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their
     _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
     model = served(folder, RULES["pad"])
     clear = SentFile(encoded(Image.new("LA", (5000, 5000))))
-    with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which take 572 MiB to decode"):
+    with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which need 572 MiB to decode"):
         opened([clear], model)
     large = SentFile(encoded(Image.new("1", (7000, 7000))))
     with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
@@ -123,7 +123,7 @@ def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path)
     )
     assert same_images(pixels, images.images)
     too_bright = encoded(Image.fromarray(deep + np.uint16(5000)))
-    with pytest.raises(WrongRange, match="pixels go from 0 to 4095"):
+    with pytest.raises(WrongRange, match="pixels are from 0 to 4095"):
         pixels_of([SentFile(too_bright)], served(folder, DatasetSpec(name="pets")))
 
 
@@ -148,9 +148,9 @@ def test_values_of_another_scale_are_refused_where_the_scale_is_known(tmp_path):
     for place, value, shown in ((0, 3.0, "3"), (1, np.nan, "nan"), (1, -0.5, "-0.5")):
         wrong = good.copy()
         wrong[place, 4, 4] = value
-        with pytest.raises(WrongRange, match=f"Image {place + 1}: Received a pixel of {shown}; .* from 0 to 1"):
+        with pytest.raises(WrongRange, match=f"Image {place + 1}: Received a pixel of {shown}, but .* from 0 to 1"):
             pixels_of([SentFile(npy(wrong))], model)
-    with pytest.raises(WrongDtype, match="Received an image file; the dataset's pixels are float32 from 0 to 1"):
+    with pytest.raises(WrongDtype, match="Received an image file, but the dataset's pixels are float32 from 0 to 1"):
         pixels_of([SentFile(encoded(noise()))], model)
     written = io.BytesIO()
     np.save(written, np.zeros((2, 12, 10, 3), np.float32))

@@ -118,25 +118,25 @@ def test_tensors_in_json_and_in_binary_get_the_same_bits(client, world, datatype
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
 GOOD = tensor(IMAGE, data=IMAGE.ravel().tolist())
 REFUSED = {
-    "no inputs": ({}, "a list of one tensor called 'pixels'"),
-    "another input": ({"inputs": [{**GOOD, "name": "x"}]}, "Received an input called 'x'; expected 'pixels'"),
+    "no inputs": ({}, "a list of one tensor named 'pixels'"),
+    "another input": ({"inputs": [{**GOOD, "name": "x"}]}, "Received an input named 'x'; expected 'pixels'"),
     "another datatype": ({"inputs": [{**GOOD, "datatype": "FP64"}]}, "'FP64'; expected FP32 or UINT8"),
     "another shape": ({"inputs": [{**GOOD, "shape": [1, 1, 8, 8]}]}, "received shape [1, 1, 8, 8]; expected"),
     "a boolean for a side": ({"inputs": [{**GOOD, "shape": [True, 8, 8, 1]}]}, "received shape [True, 8, 8, 1]"),
     "a side that is no integer": ({"inputs": [{**GOOD, "shape": [1.0, 8, 8, 1]}]}, "received shape [1.0, 8, 8, 1]"),
     "a negative number": ({"inputs": [{**GOOD, "shape": [-(10**400), 8, 8, 1]}]}, "received -1000"),
     "a huge number": ({"inputs": [{**GOOD, "shape": [10**400, 8, 8, 1]}]}, "Received far too many images"),
-    "booleans": ({"inputs": [{**GOOD, "data": [True] * 64}]}, "no list of numbers"),
-    "numbers as texts": ({"inputs": [{**GOOD, "data": ["1"] * 64}]}, "no list of numbers"),
+    "booleans": ({"inputs": [{**GOOD, "data": [True] * 64}]}, "must be a list of numbers"),
+    "numbers as texts": ({"inputs": [{**GOOD, "data": ["1"] * 64}]}, "must be a list of numbers"),
     "a size that is a boolean": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": True})]}, "size True and"),
     "no images": ({"inputs": [{**GOOD, "shape": [0, 8, 8, 1]}]}, "received 0 images"),
     "too many": ({"inputs": [{**GOOD, "shape": [4096, 8, 8, 1]}]}, "this model answers at most 1,024 at once"),
     "too few numbers": ({"inputs": [{**GOOD, "data": [1.0]}]}, "received 1 numbers in `data`"),
-    "no numbers": ({"inputs": [{**GOOD, "data": ["a"] * 64}]}, "no list of numbers"),
+    "no numbers": ({"inputs": [{**GOOD, "data": ["a"] * 64}]}, "must be a list of numbers"),
     "a null": ({"inputs": [{**GOOD, "data": [None] * 64}]}, "received `null` in `data`"),
     "another scale": ({"inputs": [{**GOOD, "data": [200.0] * 64}]}, "Received a pixel of 200"),
     "no bytes": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": 256})]}, "and 0 bytes after the JSON"),
-    "another output": ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, "Received an output called 'logits'"),
+    "another output": ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, "Received an output named 'logits'"),
 }  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_request_is_400_and_said(client, world, name):
 
 def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
     for path in ("/v2/models/job_00000000000000000000000000/ready", "/v2/models/resnet", "/v2/nothing"):
-        assert (client.jobs.get(path).status_code, list(client.jobs.get(path).json())) == (404, ["error"])
+        assert (client.get(path).status_code, list(client.get(path).json())) == (404, ["error"])
     assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404
     assert infer(client, world.job, {"inputs": [GOOD]}, Authorization="Bearer x").status_code == 401
     assert client.post(f"/v2/models/{world.job}/infer", content=b"{").status_code == 400

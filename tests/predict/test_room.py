@@ -130,11 +130,11 @@ def test_a_network_that_computes_piece_by_piece_says_what_it_says_at_once():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
     model = ServedModel(OnnxNetwork(network_file(), threads=1), SimpleNamespace(values_per_image=None), 1, counted)
     images = np.random.default_rng(0).integers(0, 17, (100, 8, 8, 1)).astype(np.uint8)
-    at_once = model.network.probabilities(images.astype(np.float32))
-    model._pace_s = 0.02  # two images a piece
+    at_once = model.network.compute_probabilities(images.astype(np.float32))
+    model._seconds_per_image = 0.02  # two images a piece
     pieces = model.answer(images, images)
     assert sum(1 for _ in range(3) if next(pieces) is None) == 3, "it comes in pieces"
-    model._pace_s = 0.02
+    model._seconds_per_image = 0.02
     np.testing.assert_array_equal(finish_pieces(model.answer(images, images)), at_once)
 
 
@@ -168,7 +168,7 @@ def test_one_owner_s_bodies_leave_room_for_those_of_others():
                 async with held.received(request_of(bytes(1)), "ada"):
                     pass
             async with held.received(request_of(bytes(60), kind=FORM), "eve"):  # a form counts four times
-                with pytest.raises(PredictionsUnavailable, match="Other requests take all"):
+                with pytest.raises(PredictionsUnavailable, match="Other requests use all"):
                     async with held.received(request_of(bytes(40)), "bob"):
                         pass
         assert not held._held
@@ -202,7 +202,7 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
 
     async def read() -> None:
         ticking = asyncio.create_task(tick())
-        with pytest.raises(InvalidForm, match="too much between its files"):
+        with pytest.raises(InvalidForm, match="too much data between its files"):
             await read_files(request_of(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
         ticking.cancel()
 
@@ -212,10 +212,10 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
 
 def test_a_network_gives_back_what_its_largest_batch_took():
     network = OnnxNetwork(network_file((64, 64, 3)), threads=1)
-    network.probabilities(np.zeros((1, 64, 64, 3), np.float32))
+    network.compute_probabilities(np.zeros((1, 64, 64, 3), np.float32))
     before = _resident_bytes()
     # So many that each array is larger than what malloc itself would keep for later.
-    network.probabilities(np.zeros((700, 64, 64, 3), np.float32))
+    network.compute_probabilities(np.zeros((700, 64, 64, 3), np.float32))
     assert _resident_bytes() - before < 20 * MIB
 
 
@@ -272,7 +272,7 @@ def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
     model = ServedModel(OnnxNetwork(network_file(), threads=1), None, 1, counted)
     assert not model.is_short(1)  # its pace is not known yet
-    model._pace_s = 0.001
+    model._seconds_per_image = 0.001
     assert model.is_short(2)
     assert not model.is_short(3)
 

@@ -84,7 +84,7 @@ def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world
         assert said["answer"] == ("uncertain" if said["uncertain"] else world.digits.classes[chances.argmax()])
     assert {one["uncertain"] for one in answer["predictions"]} == {True, False}
     problem = assert_problem(ask(client, world.unseen, npy(images), calibrated="true"), 409, "no_temperature")
-    assert "Ask without `calibrated`" in problem["detail"]
+    assert "Repeat the request without `calibrated`" in problem["detail"]
 
 
 def npy_of_shape(shape: tuple[int, ...]) -> bytes:
@@ -102,19 +102,19 @@ FLOATS = np.zeros((1, 8, 8, 1), np.float32)
 MANY = np.zeros((1025, 8, 8, 1), np.uint8)
 REFUSED = {
     "no_images": (b"", None, ""),
-    "unreadable_image": (b"GIF89a", "is GIF, which is not read", "/images/0"),
+    "unreadable_image": (b"GIF89a", "is GIF, which is not supported", "/images/0"),
     "unreadable_image (cut off)": (png(NOISE)[:60], "ends before its pixels do", "/images/0"),
     "unreadable_image (scans)": (with_scans(4000), "has 4,010 scans", "/images/0"),
     "unreadable_image (bomb)": (png(np.zeros((9000, 9000), np.uint8)), "claims 9,000×9,000 pixels", "/images/0"),
-    "unreadable_image (shape)": (npy_of_shape((-1, -64)), "an .npy of shape (-1, -64); it holds no image", "/images/0"),
+    "unreadable_image (shape)": (npy_of_shape((-1, -64)), "(-1, -64), which has no image", "/images/0"),
     "wrong_size": (png(np.zeros((9, 7), np.uint8)), "Received 7×9 pixels", "/images/0"),
     "wrong_channels": (png(RED), "Received an image with colours", "/images/0"),
     "wrong_channels (array)": (npy(np.zeros((2, 8, 8, 3), np.uint8)), "Received 3 channels", "/images/0"),
     "wrong_channels (shape)": (npy(FLAT), "8 × 8 × 1 (height, width, channels)", "/images/0"),
-    "wrong_dtype": (npy(FLOATS), "Received float32; the dataset's pixels are uint8", "/images/0"),
+    "wrong_dtype": (npy(FLOATS), "Received float32, but the dataset's pixels are uint8", "/images/0"),
     "wrong_dtype (objects)": (npy(np.array(["a"])), "expected uint8 in an .npy", "/images/0"),
-    "wrong_range": (png(GREY + 200), "Received a pixel of 200; the dataset's pixels go from 0 to 16", "/images/0"),
-    "wrong_dtype (16 bits)": (png(np.zeros((8, 8), np.uint16)), "Received 16 bits a channel", "/images/0"),
+    "wrong_range": (png(GREY + 200), "Received a pixel of 200, but the dataset's pixels are from 0 to 16", "/images/0"),
+    "wrong_dtype (16 bits)": (png(np.zeros((8, 8), np.uint16)), "Received 16 bits per channel", "/images/0"),
     "too_many_images": (npy(MANY), "Received 1,025 images; this model answers at most 1,024", ""),
 }  # fmt: skip
 
@@ -205,7 +205,7 @@ def test_the_first_request_orders_the_export_and_a_later_one_is_answered(client,
     assert_problem(ask(client, queued, png(GREY)), 409, "no_model")
     job = world.trained(calibrated=False)
     first = ask(client, job, png(GREY), wait=0.1)
-    assert "is ordered as onnx; its export is queued" in assert_problem(first, 409, "not_ready")["detail"]
+    assert "model as onnx is queued" in assert_problem(first, 409, "not_ready")["detail"]
     assert first.headers["retry-after"]
     world.export(job, is_ordered=True)
     images = world.digits.images[:2]

@@ -115,7 +115,7 @@ def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
         ({"feature_map": None}, "model", "Upload it again"),
         ({"format": ModelFormat.ONNX}, "model", "Upload a .keras file"),
         ({"input_shape": (20, 18, 4)}, None, None),  # one channel is repeated as often as needed
-        ({"feature_map": COST.model_copy(update={"scales_pixels": False})}, "pixels", "Say what pixels"),
+        ({"feature_map": COST.model_copy(update={"scales_pixels": False})}, "pixels", "Say which pixel values"),
     ],
 )
 def test_a_model_that_can_be_no_backbone_is_refused_with_what_to_do(client, worker, spec, changes, pointer, said):

@@ -93,7 +93,7 @@ def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know
             assert answer.status_code == 200, answer.text
         else:
             problem = assert_problem(answer, 422, "invalid_spec", "/validation/folds")
-            assert "Class '0' has 400 images in 2 sets that belong together" in problem["detail"]
+            assert "Class '0' has only 400 images in 2 sets that belong together" in problem["detail"]
 
 
 def test_a_job_that_was_cancelled_serves_the_model_that_it_has_left(client, spec, worker):
