@@ -83,7 +83,7 @@ def push(
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return show_outcome(client, wait_for_ingest(client, dataset.id), as_json)
+        return show_outcome(client, wait_for_ingest(client, dataset.id, quiet=as_json), as_json)
 
 
 def show(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:

@@ -124,7 +124,7 @@ def fix(
 def _order_fix(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
     """The new version once it is made, shown with what its audit found."""
     made = client.datasets.fix(base.id, _convert_to_json(spec)).view
-    settled = wait_for_ingest(client, made.id)
+    settled = wait_for_ingest(client, made.id, quiet=quiet)
     if not quiet:
         if settled.id != made.id:
             known = f"{settled.name}@{settled.version}"

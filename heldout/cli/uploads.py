@@ -16,7 +16,7 @@ from heldout.cli.advice import format_setting
 from heldout.cli.audits import show_audit
 from heldout.cli.command import goes_on
 from heldout.cli.outcome import Exit, Refused
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import print_json, say, show_waiting
 from heldout.lifecycle.dataset import DatasetStatus
 
 if TYPE_CHECKING:
@@ -115,11 +115,16 @@ def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
         raise Refused(f"{where}: {first.detail}" if where else first.detail) from None
 
 
-def wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
-    """The dataset once its ingest has ended."""
-    with goes_on("The ingest", f"`heldout datasets show {dataset_id}` shows it again."):
+def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetView:
+    """Wait until the dataset's check has ended, and say its place in the queue while it waits for a worker."""
+    shown = None
+    again = f"`heldout datasets show {dataset_id}` shows it again."
+    with goes_on("The ingest", again), show_waiting(quiet=quiet) as tell:
         dataset = client.datasets.get(dataset_id)
         while dataset.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+            if dataset.queue_position not in (None, shown):
+                shown = dataset.queue_position
+                tell(f"{dataset.name}@{dataset.version} waits for a worker: place {shown:,} in the queue")
             time.sleep(INGEST_POLL_S)
             dataset.refresh()
     return dataset.view

@@ -63,6 +63,11 @@ class DatasetView(View):
     size_bytes: int | None
     bundled: bool
     error: RejectionView | None
+    queue_position: int | None = Field(
+        None,
+        description="Position of its check among your jobs, 1 being next, while it waits for a worker. Only where one "
+        "dataset is asked for.",
+    )
     created_at: Time
     description: str
     derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded and adds to no version.")

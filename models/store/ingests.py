@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
+from heldout.work.kinds import LISTED_KINDS
 from models.digests import FileDigest
-from models.store import file_digests, quotas, statements
+from models.store import file_digests, jobs, quotas, statements
 from models.store.claims import HeldAttempt, require_held
 from models.store.datasets import move_datasets
 from models.store.transitions import move
@@ -137,3 +138,13 @@ def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobSta
         LeaseLost: if this attempt no longer holds the ingest.
     """
     return move(session, require_held(session, held), JobEvent.FAIL, error=error)
+
+
+def find_ingest_position(session: Session, dataset_id: str) -> int | None:
+    """Find the position of a dataset's ingest among its owner's jobs. None unless it is queued."""
+    queued = select(JobRow).where(
+        JobRow.dataset_id == dataset_id, JobRow.kind.not_in(LISTED_KINDS), JobRow.status == JobStatus.QUEUED
+    )
+    row = session.scalars(queued.order_by(JobRow.id).limit(1)).first()
+    ahead = None if row is None else jobs.count_ahead_of(session, row)
+    return None if ahead is None else ahead + 1

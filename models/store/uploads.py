@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select
+from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished
 from heldout.errors.base import FieldError
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from heldout.work.kinds import IngestSpec
+from heldout.work.kinds import LISTED_KINDS, IngestSpec
 from models.database import db_now
 from models.ids import make_id
 from models.store import datasets, events, new_jobs, quotas, statements
 from models.store.datasets import make_rejection, move_datasets, reject_datasets
 from models.store.new_jobs import NewJob
-from models.tables import DatasetRow
+from models.tables import DatasetRow, JobRow, StudyRow
 
 # How long after its announcement an upload may arrive.
 ANNOUNCED_FOR_S = 24 * 3600
@@ -55,6 +55,7 @@ def add_version(
 ) -> DatasetRow:
     """Add the row of a new version under the spec's name, and its first event, with `message`."""
     statements.lock(session, "dataset", owner, spec.name)  # two versions at once must not get the same number
+    _free_rejected_numbers(session, owner, spec.name)
     newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
     row = session.scalars(
         insert(DatasetRow)
@@ -63,7 +64,7 @@ def add_version(
             id=make_id("ds"),
             owner=owner,
             name=spec.name,
-            version=(session.scalar(newest) or 0) + 1,
+            version=max(session.scalar(newest) or 0, 0) + 1,
             description=spec.description,
             status=status,
             spec=spec.model_dump(mode="json"),
@@ -74,6 +75,36 @@ def add_version(
     ).one()
     events.add(session, row.id, f"dataset.{status.value}", message)
     return row
+
+
+def _free_rejected_numbers(session: Session, owner: str, name: str) -> None:
+    """Delete the newest versions of a name if they were rejected and nothing refers to them: no one misses the numbers.
+
+    Their rows stay until their files are removed, with numbers below every version.
+    """
+    of_name = (DatasetRow.owner == owner, DatasetRow.name == name)
+    while newest := session.scalars(select(DatasetRow).where(*of_name).order_by(DatasetRow.version.desc())).first():
+        if newest.version < 1 or newest.status is not DatasetStatus.REJECTED or _is_referred_to(session, newest.id):
+            return
+        if newest.deleted_at is None:
+            events.add(session, newest.id, "dataset.deleted", "It was rejected, and a new version takes its number.")
+        lowest = session.scalar(select(func.min(DatasetRow.version)).where(*of_name)) or 0
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == newest.id)
+            .values(version=min(lowest, 0) - 1, deleted_at=func.coalesce(DatasetRow.deleted_at, db_now()))
+        )
+        session.expire(newest)
+
+
+def _is_referred_to(session: Session, dataset_id: str) -> bool:
+    """Whether a job other than its own check, a study or a version names a dataset."""
+    referring = (
+        select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.kind.in_(LISTED_KINDS)),
+        select(StudyRow.id).where(StudyRow.dataset_id == dataset_id),
+        select(DatasetRow.id).where(DatasetRow.derived_from["dataset"]["id"].as_string() == dataset_id),
+    )
+    return any(session.scalar(query.limit(1)) is not None for query in referring)
 
 
 def get_owned_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

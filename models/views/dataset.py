@@ -6,7 +6,7 @@ from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow
 
 
-def build_dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
+def build_dataset_view(row: DatasetRow, *, with_changes: bool = True, queue_position: int | None = None) -> DatasetView:
     """Build the view of a dataset. Only a ready dataset has a digest, because it is that of the checked content.
 
     with_changes: whether to include a derived version's changes, which may name thousands of images.
@@ -22,6 +22,7 @@ def build_dataset_view(row: DatasetRow, *, with_changes: bool = True) -> Dataset
         sha256=row.sha256 if row.status == DatasetStatus.READY else None,
         bundled=row.owner is None,
         derived_from=derived_from,
+        queue_position=queue_position,
     )
 
 

@@ -40,7 +40,7 @@ from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.fix_effects import build_effect_view
-from models.store import datasets, file_digests, label_reads
+from models.store import datasets, file_digests, ingests, label_reads
 from models.stored_files import read_audit, read_file, read_splits, read_suspects, read_unless_lost
 from models.tables import DatasetRow
 from models.views.dataset import build_dataset_view, get_thumbnail_route
@@ -84,7 +84,9 @@ def list_datasets(
 @router.get("/{dataset}", responses=document_errors(DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
-    return build_dataset_view(find_dataset(session, caller.owner, dataset))
+    row = find_dataset(session, caller.owner, dataset)
+    position = ingests.find_ingest_position(session, row.id) if row.status is DatasetStatus.CHECKING else None
+    return build_dataset_view(row, queue_position=position)
 
 
 @router.get(

@@ -2,9 +2,11 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from heldout.cli import uploads
 from heldout.cli.audits import show_findings
 from heldout.cli.outcome import Exit
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -207,6 +209,34 @@ def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, clien
     as_json = json.loads(heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
     assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}
     assert [dataset.name for dataset in client.datasets.list()] == ["alike", "digits"]
+
+
+class Waiting:
+    """A dataset whose check moves up in the queue each time it is looked at."""
+
+    name, version, status = "pets", 1, "checking"
+
+    def __init__(self, *positions):
+        self._positions = list(positions)
+        self.refresh()
+
+    def refresh(self):
+        self.queue_position = self._positions.pop(0)
+        self.status = "checking" if self._positions else "ready"
+
+    @property
+    def view(self):
+        return self
+
+
+def test_a_check_that_waits_for_a_worker_says_its_place_in_the_queue(capsys, monkeypatch):
+    monkeypatch.setattr(uploads, "INGEST_POLL_S", 0)
+    for quiet in (False, True):
+        waiting = SimpleNamespace(datasets=SimpleNamespace(get=lambda _: Waiting(12, 12, 1, None, None)))
+        assert uploads.wait_for_ingest(waiting, "ds_1", quiet=quiet).status == "ready"
+    assert capsys.readouterr().err == (
+        "pets@1 waits for a worker: place 12 in the queue\npets@1 waits for a worker: place 1 in the queue\n"
+    )
 
 
 def test_the_former_names_still_work_for_a_release(heldout, client):

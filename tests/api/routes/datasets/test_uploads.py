@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text, update
 
 from analysis.arrays.relations import make_relations_key
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
@@ -409,3 +410,43 @@ def test_what_a_check_finds_is_not_there_before_it(client, stranger, route):
     assert_problem(stranger.get(f"/v1/datasets/{dataset['id']}/{route}"), 404, "dataset_not_found")
     if route in {"audit", "preview"}:
         assert_problem(client.get(f"/v1/datasets/digits/{route}"), 409, "not_ready")
+
+
+def test_the_number_of_a_rejected_version_is_used_again_unless_something_refers_to_it(client, database, blobs):
+    def reject() -> dict:
+        made = announced(client)
+        sent(client, made)
+        check = claimed(database)
+        with database.write() as session:
+            ingests.reject(session, check.held, {"code": "not_images", "detail": "It has none.", "member": None})
+        return made
+
+    first, second = reject(), reject()
+    assert (first["version"], second["version"]) == (1, 1)
+    assert_problem(client.get(f"/v1/datasets/{first['id']}"), 404, "dataset_not_found")
+    assert client.get("/v1/datasets/pets@1").json()["id"] == second["id"]
+    kept = announced(client)
+    sent(client, kept)
+    made_ready(database, blobs)
+    third, fourth = reject(), announced(client)
+    assert (kept["version"], third["version"], fourth["version"]) == (1, 2, 2)
+    with database.write() as session:
+        derived_from = {"dataset": {"id": fourth["id"], "name": "pets", "version": 2}}
+        row = DatasetRow.id == fourth["id"]
+        session.execute(update(DatasetRow).where(row).values(status=DatasetStatus.REJECTED))
+        session.execute(update(DatasetRow).where(DatasetRow.id == kept["id"]).values(derived_from=derived_from))
+    assert announced(client)["version"] == 3
+
+
+def test_a_check_that_waits_has_its_place_in_the_queue(client, database):
+    first, second = (announced(client, name=name) for name in ("cats", "dogs"))
+    assert first["queue_position"] is None
+    for made in (first, second):
+        sent(client, made)
+
+    def places() -> list[int | None]:
+        return [client.get(f"/v1/datasets/{made['id']}").json()["queue_position"] for made in (first, second)]
+
+    assert places() == [1, 2]
+    claimed(database)
+    assert places() == [None, 1]
