@@ -30,12 +30,12 @@ NAME = f"heldout-{heldout.__version__}-py3-none-any.whl"
 DIST_INFO = f"heldout-{heldout.__version__}.dist-info"
 # The settings and start of the server. Only these need pydantic-settings.
 SERVER_PARTS = ("heldout/service/",)
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout: Python client</title>
-<meta name="viewport" content="width=device-width">
-<style>body {{font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem}}
-pre {{overflow-x: auto; padding: .75rem; border: 1px solid}} :root {{color-scheme: light dark}}</style>
-<h1>Install the Python client</h1>
-<p>This service offers the client and the command line of its own release:</p>
+STYLE = """:root { color-scheme: light dark } body { font: 16px/1.5 sans-serif; max-width: 46rem; margin: 2rem auto }
+body { padding: 0 1rem } pre { white-space: pre-wrap; overflow-wrap: anywhere }"""
+HEAD = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout: Python client</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}</style>"""
+PAGE = """<h1>Install the Python client</h1>
+<p>This service offers the client of its own release.</p>
 <pre><code>pip install {url}</code></pre>
 <p>It needs Python 3.11 to 3.13, and neither TensorFlow nor a database. The file is
 <a href="{name}">{name}</a>. The client is not in any public package index.</p></html>"""
@@ -101,7 +101,7 @@ def install(app: FastAPI) -> None:
 
     def serve_page(request: Request) -> Response:
         url = html.escape(f"{request.base_url}client/{NAME}")
-        page = PAGE.format(url=url, name=NAME)
+        page = HEAD + PAGE.format(url=url, name=NAME)
         return Response(
             page,
             media_type=static_files.HTML,

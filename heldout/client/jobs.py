@@ -249,7 +249,7 @@ class JobResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def diagnosis(self, job_id: str) -> DiagnosisView:
-        """Explain why test results are worse than training results, as far as it is known so far."""
+        """Explain why test results are worse than training results, with what is known so far."""
         return await self._answers.read(DiagnosisView, "GET", _build_job_path(job_id, "diagnosis"))
 
     @dual

@@ -90,8 +90,8 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
     It never has to fit on the disk or in memory.
 
     Raises, before anything is yielded, unless a file changes meanwhile or a member is damaged:
-        NothingToPack: if two paths have the same name; if a path is neither a folder, a zip nor a tar, and not all are
-            Parquet files; or if an archive is damaged, encrypted, or contains links.
+        NothingToPack: if two paths have the same name, or an archive is damaged, encrypted, or contains links. Each
+            path must be a folder, a zip or a tar, or all must be Parquet files.
         OSError: if a path cannot be read.
     """
     stems = [_strip_extensions(path) for path in paths]

@@ -116,7 +116,7 @@ def make_idempotency_header(key: str | None) -> dict[str, str]:
 
 
 def quote_segment(text: str, missing: HeldoutError) -> str:
-    """Quote one segment of a path. Raises the problem `missing` if the text is no id but would name another route."""
+    """Quote one segment of a path. Raises the problem `missing` if the text would name another route."""
     if "/" in text or not text.strip("."):
         raise convert_error(missing)
     return quote(text, safe="")
