@@ -19,6 +19,8 @@ from tests.onnx_files import dense_onnx
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 # Writing a model for another runtime, and loading it there, takes a while.
 EXPORT_MS = 200_000
+# A training elsewhere that memorizes its images.
+OVERFITTED = {"loss": [1, 0.5, 0.2, 0.1, 0.05, 0.02], "val_loss": [1, 0.6, 0.5, 0.6, 0.8, 1.0]}
 
 
 @pytest.fixture(scope="session")
@@ -37,15 +39,11 @@ def foreign_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def evaluation(client: Client, foreign_file: Path) -> EvaluationView:
     """The same model, measured."""
-    model = client.models.create(foreign_file, name="measured")
-    while not (model := client.models.get(model.id, wait_s=30)).has_ended:
-        pass
+    model = client.models.create(foreign_file, name="measured").wait()
     assert model.status == "ready", model.error
-    ordered = client.evaluations.create(model.id, "digits")
-    while not (ordered := client.evaluations.get(ordered.id, wait_s=30)).has_ended:
-        pass
+    ordered = client.evaluations.create(model.id, "digits").wait()
     assert ordered.status == "succeeded", ordered.error
-    return ordered
+    return ordered.view
 
 
 def figures(page: Page) -> list[list[str]]:
@@ -180,9 +178,10 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_pages_of_models_are_fit_for_all(
-    colours: str, width: int, evaluation: EvaluationView, ended: str, open_page, pictures: Path | None
+    colours: str, width: int, client: Client, evaluation: EvaluationView, ended: str, open_page, pictures: Path | None
 ) -> None:
     page = open_page("/models", colours=colours, width=width)
+    kept = client.diagnoses.keep(client.diagnoses.create(OVERFITTED))
 
     def with_a_failure(route) -> None:
         answer = route.fetch()
@@ -197,6 +196,8 @@ def test_pages_of_models_are_fit_for_all(
         ("model", f"/models/{evaluation.model.id}", "measured"),
         ("evaluations", "/evaluations", "measured on digits"),
         ("evaluation", f"/evaluations/{evaluation.id}", "Which classes"),
+        ("diagnosis", f"/diagnoses/{kept.id}", kept.headline),
+        ("no-diagnosis", "/diagnoses/nobody", "Not found"),
         ("exports", f"/jobs/{ended}", "answers differ"),
         ("no-evaluation", "/evaluations?model=nobody", "has not been measured"),
         ("no-model", "/models/nobody", "Not found"),
