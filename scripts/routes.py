@@ -65,16 +65,18 @@ def _route(document: dict[str, Any], method: str, path: str, operation: dict[str
         text += "\n" + table(("parameter", "in", "takes", "meaning"), rows)
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         text += _body(document, media_type, content.get("schema", {}))
-    answers = [f"{status}{_meaning(answer)}" for status, answer in operation["responses"].items() if status < "400"]
-    text += f"\nAnswers {'; '.join(sorted(answers))}.\n"
+    answers = sorted(
+        f"{status}{_describe(answer)}." for status, answer in operation["responses"].items() if status < "400"
+    )
+    text += f"\nAnswers {answers[0]}\n" if len(answers) == 1 else "\nAnswers:\n\n- " + "\n- ".join(answers) + "\n"
     if codes := [code for code in _codes(operation) if code not in common]:
         text += f"\nProblems: {', '.join(codes)}.\n"
     return text
 
 
-def _meaning(answer: dict[str, Any]) -> str:
+def _describe(answer: dict[str, Any]) -> str:
     said = answer.get("description", "").rstrip(".")
-    return "" if said in ("", "Successful Response") else f" ({said})"
+    return "" if said in ("", "Successful Response") else f": {said}"
 
 
 def _body(document: dict[str, Any], media_type: str, schema: dict[str, Any]) -> str:

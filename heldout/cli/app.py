@@ -30,7 +30,7 @@ from heldout.cli.screen import say
 
 
 def mcp(home: Home = None) -> None:
-    """Serve assistants of developers by the Model Context Protocol. On standard input and output, until they close."""
+    """Serve developers' assistants by the Model Context Protocol, on standard input and output, until they close."""
     try:
         from heldout.cli.mcp_server.server import make_server
     except ModuleNotFoundError as error:

@@ -108,7 +108,7 @@ ModelId = Annotated[
 ]
 # Of commands that order something, and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
-Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")]
+Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 

@@ -31,7 +31,7 @@ Splits = Annotated[
     Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed a fold of its own.")
 ]
 BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="The most trainings that the study may run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of trainings; order none.")]
 
 
 def cure(
@@ -39,23 +39,26 @@ def cure(
     remedies: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="Such as dropout,augmentation,dropout+augmentation; by default what suits the job."
+            metavar="A,B",
+            help="Remedies such as dropout,augmentation,dropout+augmentation; by default those that suit the job.",
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Of the first look at each; by default 3.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, max=20, help="Seeds of the first look at each; by default 3.")
+    ] = None,
     splits: Splits = None,
     budget_jobs: BudgetJobs = None,
     budget_seconds: Annotated[
-        float | None, typer.Option(min=1, help="At most so many seconds of all trainings together.")
+        float | None, typer.Option(min=1, help="The most seconds that all trainings together may take.")
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Where the data have faults, show the images and order nothing.")
+        bool, typer.Option("--show", help="If the data have faults, show the images and order nothing.")
     ] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Where the data have faults, make a version without them and compare on that.")
+        bool, typer.Option("--fix", help="If the data have faults, make a version without them and compare on that.")
     ] = False,
     anyway: Annotated[
-        bool, typer.Option("--anyway", "--as-they-are", help="Compare on the data as they are, whatever their faults.")
+        bool, typer.Option("--anyway", "--as-they-are", help="Compare on the unchanged data, despite their faults.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,

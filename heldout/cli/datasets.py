@@ -36,7 +36,8 @@ FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 
 def list_datasets(
     status: Annotated[
-        DatasetStatus | None, typer.Option(help="Only of this status; rejected versions before newer ones too.")
+        DatasetStatus | None,
+        typer.Option(help="Only datasets of this status, including rejected versions older than the newest."),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -60,14 +61,14 @@ def push(
     name: Annotated[
         str | None, typer.Option(help="What jobs call it; by default the path's own name, needed with several paths.")
     ] = None,
-    description: Annotated[str, typer.Option(help="Free text, shown beside its name.")] = "",
+    description: Annotated[str, typer.Option(help="Free text, shown with its name.")] = "",
     add_to: Annotated[
         str | None,
         typer.Option("--add-to", metavar="DATASET", help="The new version has this dataset's images, and these."),
     ] = None,
     *,
     upload: dict[str, Any],
-    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, end.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, and end.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:

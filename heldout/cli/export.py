@@ -37,7 +37,7 @@ def export(
     ],
     format_: Annotated[
         ModelFormatName,
-        typer.Option("--format", help="For which runtime; python is a script that trains the job once more."),
+        typer.Option("--format", help="The runtime; python is a script that trains the job again."),
     ] = "onnx",
     output: Annotated[
         str | None,
@@ -48,11 +48,11 @@ def export(
             help="Where to write it; by default the id, here; - is standard output.",
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Export once more after an export that failed.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Export again after an export that failed.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Download a model for another runtime. It was loaded there again, and its answers compared."""
+    """Download a model for another runtime. It was loaded there, and its answers were compared."""
     suffix = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}.get(format_, ".py")
     output = output or f"{source_id}{suffix}"
     to = choose_target(output, as_json)
@@ -88,7 +88,7 @@ def card(
     ] = "-",
     home: Home = None,
 ) -> None:
-    """Print a job's model card. What the model is for, how well it does, on what data, and how it is made again."""
+    """Print a job's model card: what the model is for, how well it does, on what data, and how to make it again."""
     with open_service(home) as client:
         text = client.jobs.model_card(job_id)
     if output == "-":

@@ -32,7 +32,7 @@ def fix(
         Path | None, typer.Option(metavar="CSV", help="Images and the classes that they really are: `image,label`.")
     ] = None,
     exclude: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Images to leave out: a file name or position a line.")
+        Path | None, typer.Option(metavar="FILE", help="Images to leave out: one file name or position per line.")
     ] = None,
     rename_classes: Annotated[
         list[str] | None,
@@ -50,7 +50,7 @@ def fix(
             "flip_horizontal, or numbers: test=factor:255,offset:0. Repeatable.",
         ),
     ] = None,
-    resplit: Annotated[bool, typer.Option("--resplit", help="Cut all splits anew from all images.")] = False,
+    resplit: Annotated[bool, typer.Option("--resplit", help="Cut all splits again from all images.")] = False,
     test: Annotated[float | None, typer.Option(help="With --resplit: fraction of the images for test.")] = None,
     validation: Annotated[float | None, typer.Option(help="With --resplit: fraction for validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="With --resplit: seed of the random splits.")] = None,
@@ -228,7 +228,7 @@ def different(
         list[str] | None, typer.Argument(metavar="A=B...", help="Positions of two images each, such as 12=40.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All pairs that the audit shows as look-alikes.")] = False,
-    forget: Annotated[bool, typer.Option("--forget", help="Forget that they were told apart.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget that they are different.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

@@ -62,7 +62,7 @@ def jobs(
 
 def show(
     job_id: JobId,
-    spec: Annotated[bool, typer.Option("--spec", help="Print its complete spec, ready to be sent again.")] = False,
+    spec: Annotated[bool, typer.Option("--spec", help="Print its complete spec, ready to send again.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
@@ -121,7 +121,7 @@ def events(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List or follow what happens. Of a job, or of all jobs, datasets, studies and models; oldest first."""
+    """List or follow what happens to a job, or to all jobs, datasets, studies and models, oldest first."""
     with open_service(home) as client:
         if not follow:
             print_list(list(_list_past(client, job_id, after or 0)), as_json, shown.show_events)
@@ -146,7 +146,7 @@ def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
 
 
 def pause(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
-    """Pause a job; it goes on later from where it was."""
+    """Pause a job; it can continue later from where it was."""
     with open_service(home) as client:
         _print_status(client.jobs.pause(job_id).view, as_json)
 
@@ -160,13 +160,13 @@ def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
 def retry(
     job_id: JobId,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Go on from its last state, up to so many epochs in all.")
+        int | None, typer.Option(min=1, help="Continue from its last state, up to this many epochs in all.")
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With this remedy, such as dropout.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="Apply this remedy, such as dropout.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
+    """Train a job that has ended again: queue a new job with its spec, and print the new id."""
     with open_service(home) as client:
         job = client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view
     print_json(job) if as_json else say(job.id)
@@ -185,7 +185,7 @@ def change(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Change a job's name, metadata or priority. The priority only while it is queued."""
+    """Change a job's name or metadata, or its priority while it is queued."""
     pairs = {**_parse_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")

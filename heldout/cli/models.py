@@ -52,7 +52,7 @@ def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
 
 
 def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
-    """Delete a model. What was measured of it stays."""
+    """Delete a model. Its evaluations stay."""
     with open_service(home) as client:
         client.models.delete(model_id)
     print_deleted("model", model_id, as_json)

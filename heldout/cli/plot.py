@@ -41,12 +41,12 @@ def plot(
     what: Annotated[
         What | None,
         typer.Option(
-            help="Of a job: the curves of training and validation (without this option), what lies between training "
+            help="For a job: the curves of training and validation (the default), what lies between training "
             "and test, or which classes are mistaken for which.",
             show_default=False,
         ),
     ] = None,
-    split: Annotated[Split | None, typer.Option(help="Whose confusion; by default of test.")] = None,
+    split: Annotated[Split | None, typer.Option(help="The split of the confusion; by default test.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write FILE.svg, FILE.html or FILE.png instead."),
@@ -54,7 +54,7 @@ def plot(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Draw a job or a study. Of a job its curves, gap or confusion; of a study what its remedies change."""
+    """Draw a job's curves, gap or confusion, or what the remedies of a study change."""
     from heldout.pictures.picture import SUFFIXES, NoPng
 
     if output is not None and output.suffix.lower() not in SUFFIXES:

@@ -31,7 +31,7 @@ def confusion(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show which classes are mistaken for which. With scores of each, and the most confident mistakes."""
+    """Show which classes are mistaken for which, with scores for each and the most confident mistakes."""
     with open_service(home) as client:
         found = client.jobs.confusion(job_id)
     if as_json:
@@ -123,12 +123,12 @@ def predictions(
     output: Output,
     format_: Annotated[
         PredictionsFormat | None,
-        typer.Option("--format", help="By default csv where FILE ends in .csv, else npz."),
+        typer.Option("--format", help="By default csv if FILE ends in .csv, else npz."),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Download a job's answers to all images. As arrays, or as a table with one line for each image."""
+    """Download a job's answers to all images, as arrays or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with open_service(home) as client:
         size = client.jobs.download_predictions(job_id, choose_target(output, as_json), wanted)

@@ -31,7 +31,7 @@ def suspects(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Find images whose label is probably wrong: the first call starts a search of some minutes."""
+    """Find images whose label is probably wrong. The first call starts a search, which takes some minutes."""
     with open_service(home) as client:
         found = _wait_for_search(client, dataset, min(limit, PAGE), quiet=as_json)
         rows = list(found.data)

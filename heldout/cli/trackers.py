@@ -72,11 +72,11 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
 def tensorboard(
     subjects: Subjects,
     logdir: Annotated[Path, typer.Option(metavar="DIR", help="Where to write; a folder for each job.")] = Path("logs"),
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until all of them have ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue until all of them have ended.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Write the curves of jobs for TensorBoard. In the folders and with the tags of Keras' callback."""
+    """Write the curves of jobs for TensorBoard, in the folders and with the tags of Keras' callback."""
     from heldout.integrations.tensorboard import make_folder_name, write_logs
 
     written: dict[str, Path] = {}
@@ -120,7 +120,9 @@ def mlflow(
     ] = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", help="Go on until all have ended; without an ID send each job that ends from now on."),
+        typer.Option(
+            "--follow", help="Continue until all have ended; without an ID send each job that ends from now on."
+        ),
     ] = False,
     with_model: Annotated[
         bool, typer.Option("--model/--no-model", help="Whether to send the model's file too.")
@@ -128,7 +130,7 @@ def mlflow(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Send jobs to MLflow as runs. To the server that MLFLOW_TRACKING_URI names; a second time adds what is new."""
+    """Send jobs to MLflow as runs, to the server that MLFLOW_TRACKING_URI names. Running it again adds what is new."""
     if not subjects and not follow:
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):

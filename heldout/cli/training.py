@@ -48,19 +48,21 @@ def train(
             autocompletion=complete_job_ids,
         ),
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="With --from: apply this remedy, such as dropout.")] = None,
     patch: Annotated[
-        str | None, typer.Option(metavar="JSON", help="With --from: with this merge patch of its spec (RFC 7396).")
+        str | None, typer.Option(metavar="JSON", help="With --from: apply this merge patch of its spec (RFC 7396).")
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change the spec, such as training.epochs=3. Repeatable."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name the job.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Queue the job, print its id, end.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "--no-wait", help="Queue the job, print its id, and end.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what the job would cost; queue nothing.")] = False,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key queues the job once, however often it is sent.")
+        str | None, typer.Option(metavar="KEY", help="Requests with the same key queue the job only once.")
     ] = None,
     as_json: AsJson = False,
     home: Home = None,

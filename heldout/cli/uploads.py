@@ -40,7 +40,9 @@ def upload_fields(
         float | None, typer.Option("--validation", help="Fraction for the validation split, if it has none.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the random splits.")] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Ignore the upload's own splits and split anew.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Ignore the upload's own splits and split all images again.")
+    ] = False,
     folder: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,7 +61,7 @@ def upload_fields(
     rule: Annotated[str, typer.Option("--rule", help="How an image gets that size: pad, crop or stretch.")] = "pad",
     colour: Annotated[str, typer.Option("--colour", help="auto, grey or rgb.")] = "auto",
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Go on without files that cannot be read.")
+        bool, typer.Option("--skip-broken", help="Continue without files that cannot be read.")
     ] = False,
 ) -> dict[str, Any]:
     """The fields of a dataset's spec that were given. Raises Refused."""

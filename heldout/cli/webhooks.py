@@ -37,7 +37,7 @@ def ping(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Send a test message to a webhook, and say what came back; ends with 1 where that was no success."""
+    """Send a test message to a webhook, and print the answer; ends with 1 if it failed."""
     with open_service(home) as client:
         delivery = _wait_for_attempt(client, webhook_id, client.webhooks.ping(webhook_id).id)
     if as_json:

@@ -83,13 +83,15 @@ def order_study(
     A `learning_curve` takes no `remedies` and never looks at the test split. It trains five sizes
     (`training.train_limit`) with each seed. The smallest is 1/16 of the training images, or 4 of each class if that is
     more. Each is larger than the one before by the same factor, up to all images. It is refused if all images are fewer
-    than 4 times the smallest size. `sizes` has for each size `images`, `error` (1 − validation accuracy, mean over the
-    seeds), its 95% `interval`, `loss` and `jobs`; a size with a failed training is left out. `forecast` has `images`
-    (twice the largest size), `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is
-    null if the curve does not show how it continues, and `no_forecast` says why.
+    than 4 times the smallest size.
+
+    For each size, `sizes` has `images`, `error` (1 − validation accuracy, mean over the seeds), its 95% `interval`,
+    `loss` and `jobs`. A size with a failed training is left out. The `forecast` has `images` (twice the largest size),
+    `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is null if the curve does not
+    show how it continues, and `no_forecast` says why.
 
     A study waits without trainings, and `waits_for` says for what, while a fixed version is made or a new dataset is
-    still searched for copies. It then begins by itself. It has ended when its answer is there. With a winner,
+    still searched for copies. It then begins automatically. It has ended when its answer is there. With a winner,
     `conclusion.gap` says how much of the gap from training to test (or validation) is closed, and what remains. The
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
