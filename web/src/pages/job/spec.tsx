@@ -48,10 +48,10 @@ from heldout import Client
 
 spec = ${asPython(spec)}
 with Client(${JSON.stringify(location.origin)}, os.environ["HELDOUT_API_KEY"]) as client:
-    job = client.jobs.create(spec)
-    for job in client.jobs.watch(job.id):
-        print(job.status, job.progress)
-    print(client.jobs.diagnosis(job.id).explanation)`
+    job = client.train(spec)
+    for epoch in job.follow():
+        print(epoch.epoch, epoch.validation_accuracy)
+    print(job.diagnosis())`
 }
 
 /** A value as Python writes it. */
