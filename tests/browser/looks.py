@@ -1,5 +1,6 @@
 """What is asked of each page: nothing serious for axe, nothing wider than the screen, no button of many lines."""
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -16,6 +17,17 @@ TALL_BUTTONS = """
     })
     .filter(([, lines]) => lines > 2)
 """
+DESK = 1280  # pixels; on a screen of this width nothing scrolls sideways, not even a table of its own
+FOR_TERMINALS = re.compile(r"--[a-z]|\b(?:GET|POST|PUT|PATCH|DELETE) /|/v1/|\bcurl\b")
+# Blocks to be copied into a terminal or a program, and where the page to log in says how keys are made.
+READ_TEXT = """() => {
+  const copied = [...document.querySelectorAll('pre, textarea, #key-help')].map(block => block.innerText)
+  return copied.reduce((text, block) => text.replace(block, ''), document.body.innerText)
+}"""
+FIND_SIDEWAYS = """() => [...document.querySelectorAll('*')]
+  .filter(part => part.scrollWidth > part.clientWidth + 1 && !['PRE', 'TEXTAREA', 'INPUT'].includes(part.tagName)
+    && ['auto', 'scroll'].includes(getComputedStyle(part).overflowX))
+  .map(part => part.getAttribute('aria-label') ?? part.className)"""
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
@@ -34,5 +46,10 @@ def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
     assert wide <= 0, f"{name} is {wide} pixels wider than the screen"
     tall = page.evaluate(TALL_BUTTONS)
     assert not tall, f"{name} has buttons of more than two lines: {tall}"
+    said = FOR_TERMINALS.search(page.evaluate(READ_TEXT))
+    assert said is None, f"{name} says what only a terminal can use: {said[0]}"
+    if page.viewport_size and page.viewport_size["width"] >= DESK:
+        sideways = page.evaluate(FIND_SIDEWAYS)
+        assert not sideways, f"{name} has parts that scroll sideways: {sideways}"
     if pictures is not None:
         page.screenshot(path=pictures / f"{name}.png", full_page=True)

@@ -266,14 +266,14 @@ def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> Non
     page.get_by_label("The gap").get_by_role("button", name="Loss").click()
     page.get_by_label("Answers").get_by_role("button", name="Validation").click()
     page.get_by_text("Spec, and how to do it again").click()
-    page.get_by_role("button", name="curl").click()
+    page.get_by_role("button", name="HTTP").click()
     page.get_by_role("heading", name="Events").click()
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
     page.reload()
     for region, chosen in (("The gap", "Loss"), ("Answers", "Validation")):
         button = page.get_by_label(region).get_by_role("button", name=chosen)
         expect(button).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_label("curl", exact=True)).to_contain_text("--data @spec.json")
+    expect(page.get_by_label("HTTP", exact=True)).to_contain_text("--data @spec.json")
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
 
 

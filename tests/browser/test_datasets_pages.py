@@ -60,7 +60,7 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     drop(page, faulty_file)
     expect(page.get_by_label("Name", exact=True)).to_have_value("my-digits")
     page.get_by_label("Name", exact=True).fill("Mine!")
-    expect(page.get_by_text('Use small letters only, such as "mine".')).to_be_visible()
+    expect(page.get_by_text('Use lowercase letters only, such as "mine".')).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_role("button", name="Upload")).to_be_disabled()
     page.get_by_label("Name", exact=True).fill("mine")

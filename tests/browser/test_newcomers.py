@@ -181,7 +181,7 @@ def test_more_images_become_a_new_version_by_clicks(client: Client, digits, tmp_
     page.get_by_role("link", name="Add images").click()
     choose(page, "Choose files", more)
     expect(page.get_by_label("Name", exact=True)).to_have_value("few")
-    expect(page.get_by_label("Those of few@1, and those above")).to_be_checked()
+    expect(page.get_by_label("Those of few@1 and those in the files above")).to_be_checked()
     page.get_by_role("button", name="Upload", exact=True).click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and base.id not in url)
     expect(page.get_by_text("ready", exact=True)).to_be_visible()

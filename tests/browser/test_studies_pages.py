@@ -63,7 +63,7 @@ def test_data_that_come_first_leave_three_ways_on(
     page = open_page(f"/studies/new?job={faulty}", width=width)
     card = page.get_by_label("Data first")
     expect(card).to_be_visible()
-    expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
+    expect(page.get_by_role("button", name="Start the study")).to_be_disabled()
     expect(card.get_by_role("link", name="Show the images")).to_be_visible()
     expect(card.get_by_role("button", name="Compare on the data as they are")).to_be_enabled()
     assert_fit_for_all(page, f"blocked-study-{width}", pictures)
@@ -73,7 +73,7 @@ def test_data_that_come_first_leave_three_ways_on(
     expect(dialog).to_contain_text(effect.summary)
     expect(dialog.get_by_label("Changed images").get_by_role("img")).to_have_count(12)
     assert_fit_for_all(page, f"blocked-study-fix-{width}", pictures)
-    dialog.get_by_role("button", name="Fix the data and begin").click()
+    dialog.get_by_role("button", name="Fix the data and start").click()
     page.wait_for_url("**/studies/std_*")
     study = client.studies.get(page.url.rpartition("/")[2])
     assert study.dataset.version > 1
@@ -98,16 +98,16 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     while checked.count():
         checked.first.uncheck()
     expect(page.get_by_text("not possible")).to_be_visible()
-    expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
+    expect(page.get_by_role("button", name="Start the study")).to_be_disabled()
     page.get_by_role("checkbox", name=re.compile("^dropout")).check()
     page.get_by_role("checkbox", name=re.compile("^L2 penalty A penalty on large weights")).check()
     expect(page.get_by_role("checkbox", name=re.compile("^All of these at once"))).not_to_be_checked()
     page.get_by_label("Seeds").fill("2")
-    page.get_by_label("Trainings, at most").fill("6")
+    page.get_by_label("Maximum trainings").fill("6")
     order = {"job": ended, "remedies": ["dropout", "l2"], "seeds": 2, "budget": {"jobs": 6}}
     estimate = client.studies.estimate(order)
     expect(page.get_by_label("Size and cost")).to_contain_text(f"{estimate.jobs} trainings")
-    page.get_by_role("button", name="Begin the study").click()
+    page.get_by_role("button", name="Start the study").click()
     page.wait_for_url("**/studies/std_*")
     study_id = page.url.rpartition("/")[2]
     expect(page.get_by_role("progressbar", name="Trainings done")).to_be_visible()

@@ -36,11 +36,11 @@ const cleaned = (text: string) =>
 export function refuseName(name: string): string {
   if (!name) return 'Give the dataset a name.'
   if (name.length > MAX_LENGTH) return `A name has at most ${MAX_LENGTH} characters; this one has ${name.length}.`
-  if (/[A-Z]/.test(name)) return `Use small letters only, such as "${cleaned(name) || FALLBACK}".`
+  if (/[A-Z]/.test(name)) return `Use lowercase letters only, such as "${cleaned(name) || FALLBACK}".`
   const wrong = /[^a-z0-9._-]/.exec(name)?.[0]
   if (wrong !== undefined) {
     const what = wrong === ' ' ? 'Spaces cannot' : `"${wrong}" cannot`
-    return `${what} be part of a name. Use small letters from a to z, digits, dots, hyphens and underscores.`
+    return `${what} be part of a name. Use lowercase letters (a to z), digits, dots, hyphens and underscores.`
   }
   if (!/^[a-z0-9]/.test(name)) return 'Begin the name with a letter or a digit.'
   return name.startsWith('ds_') ? 'A name cannot begin with "ds_", as ids of datasets do.' : ''

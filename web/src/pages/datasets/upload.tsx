@@ -140,7 +140,7 @@ function explainName(name: string, datasets: Dataset[]): string {
   const newest = Math.max(...same.filter(({ bundled }) => !bundled).map(({ version }) => version))
   if (newest > 0) return `There is a dataset of this name. This becomes its version ${newest + 1}.`
   if (same.length) return 'A dataset that comes with Heldout has this name. A name of your own is clearer.'
-  return 'Small letters, digits, dots, hyphens and underscores.'
+  return 'Lowercase letters, digits, dots, hyphens and underscores.'
 }
 
 type FieldsProps = {
@@ -180,41 +180,45 @@ function Fields({ choice, before, hint, problem, onChange: change }: FieldsProps
           <legend>Which images does the new version have?</legend>
           <label class="row">
             <input type="radio" name="adds" checked={!choice.adds} onChange={() => change({ adds: false })} />
-            Only those above
+            Only those in the files above
           </label>
           <label class="row">
             <input type="radio" name="adds" checked={choice.adds} onChange={() => change({ adds: true })} />
-            Those of {before.name}@{before.version}, and those above
+            Those of {before.name}@{before.version} and those in the files above
           </label>
           {choice.adds && (
             <p class="soft">
-              Images for validation and test stay what they are. Those above are for training, unless they lie in a folder
-              validation or test. They get the size of those that are there.
+              The validation and test images stay the same. New images are for training, unless they lie in a folder named
+              validation or test. They are resized to fit the others.
             </p>
           )}
         </fieldset>
       )}
-      <div class="fields">
-        <Share
-          id="test"
-          label="Test share (%)"
-          value={choice.test}
-          onChange={(test) => change({ test })}
-          wrong={wrong('/splits/test')}
-        >
-          Images that are used once, at the end. The more there are, the surer the test accuracy.
-        </Share>
-        <Share
-          id="validation"
-          label="Validation share (%)"
-          value={choice.validation}
-          onChange={(validation) => change({ validation })}
-          wrong={wrong('/splits/validation')}
-        >
-          Images of the rest that trainings are compared on.
-        </Share>
-      </div>
-      <p class="soft">These shares are taken from each class, unless your files have such splits already.</p>
+      {!(before && choice.adds) && (
+        <>
+          <div class="fields">
+            <Share
+              id="test"
+              label="Test share (%)"
+              value={choice.test}
+              onChange={(test) => change({ test })}
+              wrong={wrong('/splits/test')}
+            >
+              Images that are used once, at the end. The more there are, the surer the test accuracy.
+            </Share>
+            <Share
+              id="validation"
+              label="Validation share (%)"
+              value={choice.validation}
+              onChange={(validation) => change({ validation })}
+              wrong={wrong('/splits/validation')}
+            >
+              Images of the rest that trainings are compared on.
+            </Share>
+          </div>
+          <p class="soft">These shares are taken from each class, unless your files have such splits already.</p>
+        </>
+      )}
       <details>
         <summary>More settings: size, colors, images that belong together, splits</summary>
         <div class="fields">

@@ -5,7 +5,7 @@ import { Code } from '../../parts/code'
 import { inQuery, setQuery } from '../../parts/router'
 import { Segments } from '../../parts/segments'
 
-const WAYS = { spec: 'Spec', cli: 'Command line', curl: 'curl', python: 'Python' } as const
+const WAYS = { spec: 'Spec', cli: 'Command line', curl: 'HTTP', python: 'Python' } as const
 type Way = keyof typeof WAYS
 const WAY_NAMES = Object.keys(WAYS) as Way[]
 

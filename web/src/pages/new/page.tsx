@@ -24,9 +24,9 @@ import { changed, type Schema, type Schemas } from './schema'
 
 const PRESETS: Record<string, Spec> = { overfit, regularized, augmented }
 const PRESET_HINTS: Record<string, string> = {
-  overfit: 'a large network without any help: it learns its images by heart',
+  overfit: 'a large network without any regularization: it memorizes its images',
   regularized: 'dropout and an L2 penalty',
-  augmented: 'a small network on images that are turned, shifted and mirrored',
+  augmented: 'a small network on images that are rotated, shifted and mirrored',
 }
 /** In this order; what comes after is folded away. */
 const MAIN = ['network', 'training', 'augmentation']
@@ -114,7 +114,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
       <div class="heading">
         <Title text="New job" />
         <div class="row">
-          <span class="soft">Begin with</span>
+          <span class="soft">Start from</span>
           {Object.entries(PRESETS).map(([name, preset]) => (
             <button
               key={name}
@@ -160,7 +160,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
           )}
           {MAIN.map(part)}
           <details>
-            <summary>More settings: validation images, first weights, limits, machine</summary>
+            <summary>More settings: validation images, initial weights, limits, machine</summary>
             {REST.filter((name) => properties[name]).map(part)}
           </details>
         </div>
@@ -179,7 +179,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
 type DatasetFieldProps = { datasets: Dataset[]; value: string; error: string | undefined; onDone: (text: string) => void }
 
 const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => (
-  <Labelled id="/dataset" label="Dataset" error={error} hint="A name takes its newest version; name@3 takes that one.">
+  <Labelled id="/dataset" label="Dataset" error={error} hint="A name means its newest version, and name@3 means version 3.">
     <Typed
       id="/dataset"
       list="datasets"

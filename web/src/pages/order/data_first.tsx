@@ -14,7 +14,7 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
   return (
     <section class="card" aria-label="Data first" aria-live="polite">
       <header>
-        <h2>The data come first</h2>
+        <h2>Fix the data first</h2>
         <span class="badge bad">faults in the data</span>
       </header>
       <p>No change of the network can make up for this:</p>
@@ -45,7 +45,7 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
       </div>
       {problem.choices.some((one) => one.name === 'fix') && (
         <p class="soft">
-          Fixing shows what would change, then makes a new version of the dataset. The study begins on it by itself; the old
+          Fixing shows what would change, then makes a new version of the dataset. The study starts on it automatically; the old
           version stays as it is.
         </p>
       )}
@@ -53,7 +53,7 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
         <FixDialog
           dataset={dataset}
           changes={changes}
-          other={{ action: 'Fix the data and begin', act: () => onChoose('fix') }}
+          other={{ action: 'Fix the data and start', act: () => onChoose('fix') }}
           onClose={() => setAsking(false)}
         />
       )}

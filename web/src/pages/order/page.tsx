@@ -26,7 +26,7 @@ export default function OrderStudy() {
     return (
       <>
         <Title text="New study" />
-        <Empty title="A study begins from a job">
+        <Empty title="A study starts from a job">
           <p>Open a job that has ended, and press "Measure what helps" below its verdict.</p>
           <a class="button primary" href="/jobs?status=succeeded">
             Choose a job
@@ -108,7 +108,7 @@ function Form({ job }: { job: Job }) {
     <>
       <Title text="New study" />
       <p>
-        Of <a href={`/jobs/${job.id}`}>{job.name}</a>, on {job.dataset.name}@{job.dataset.version}.
+        For <a href={`/jobs/${job.id}`}>{job.name}</a>, on {job.dataset.name}@{job.dataset.version}.
       </p>
       <form
         class="columns new-job"
@@ -137,7 +137,7 @@ function Form({ job }: { job: Job }) {
               value={choice.name}
               onChange={(name) => change({ name })}
               wrong={error('/name')}
-              placeholder="made up if empty"
+              placeholder="generated if empty"
             />
             <Field
               id="seeds"
@@ -146,11 +146,11 @@ function Form({ job }: { job: Job }) {
               value={choice.seeds}
               onChange={(seeds) => change({ seeds })}
               wrong={error('/seeds')}
-              hint="Trainings of each remedy in the first look, 2 to 20."
+              hint="Trainings per remedy in the first look, from 2 to 20."
             />
             <Field
               id="jobs"
-              label="Trainings, at most"
+              label="Maximum trainings"
               type="number"
               value={choice.jobs}
               onChange={(jobs) => change({ jobs })}
@@ -159,12 +159,12 @@ function Form({ job }: { job: Job }) {
             />
             <Field
               id="hours"
-              label="Hours, at most"
+              label="Maximum hours"
               type="number"
               value={choice.hours}
               onChange={(hours) => change({ hours })}
               wrong={error('/budget/seconds')}
-              hint="Of all trainings together."
+              hint="For all trainings together."
               placeholder="no limit"
             />
           </div>
@@ -184,7 +184,7 @@ function Form({ job }: { job: Job }) {
             />
           )}
           <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
-            {isBusy ? 'Sending …' : 'Begin the study'}
+            {isBusy ? 'Sending …' : 'Start the study'}
           </button>
         </div>
       </form>
@@ -213,7 +213,7 @@ function Remedies({ job, offered, choice, chosen, change, wrong }: RemediesProps
       <legend>Which remedies?</legend>
       <label class="row">
         <input type="radio" name="which" checked={choice.isAuto} onChange={() => change({ isAuto: true })} />
-        Those that suit its figures
+        Chosen automatically from its results
       </label>
       <label class="row">
         <input type="radio" name="which" checked={!choice.isAuto} onChange={() => change({ isAuto: false })} />
@@ -221,7 +221,7 @@ function Remedies({ job, offered, choice, chosen, change, wrong }: RemediesProps
       </label>
       {!choice.isAuto && (
         <>
-          {offered.size > 0 && <p class="soft">Those that the verdict names come first.</p>}
+          {offered.size > 0 && <p class="soft">Remedies from the verdict come first.</p>}
           {names.map((name) => (
             <label key={name} class="choice">
               <input type="checkbox" checked={chosen.includes(name)} onChange={() => toggle(name)} />
@@ -280,7 +280,7 @@ const Field = ({ id, label, value, onChange, wrong, hint, placeholder, type = 't
 const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<StudyEstimate>; missing: string }) => (
   <section class="card" aria-label="Size and cost" aria-live="polite">
     <header>
-      <h2>What it would be</h2>
+      <h2>What it takes</h2>
       {problem ? <span class="badge bad">not possible</span> : <span class="badge good">{data ? 'possible' : '…'}</span>}
     </header>
     {problem && <p>{missing || problem.detail}</p>}
@@ -288,7 +288,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
       <>
         <p>
           <strong>{count(data.jobs)} trainings</strong>
-          {data.max_jobs > data.jobs ? `, and at most ${count(data.max_jobs)} where the answer is close` : ''}
+          {data.max_jobs > data.jobs ? `, up to ${count(data.max_jobs)} if the answer is close` : ''}
           {data.seconds !== null && data.seconds !== undefined && <span class="soft"> · about {duration(data.seconds)}</span>}
         </p>
         {data.sizes ? (
@@ -299,9 +299,9 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
         <p class="soft">
           {data.splits === 'fixed'
             ? 'All are compared on the same validation images.'
-            : 'Each seed has validation images of its own, since there are few of them.'}
+            : 'There are few validation images, so each seed has its own.'}
         </p>
-        {data.waits_for && <p>It would wait first: {data.waits_for}.</p>}
+        {data.waits_for && <p>It starts later: {data.waits_for}.</p>}
       </>
     )}
   </section>
