@@ -46,8 +46,7 @@ class KeyResource(Resource[OneHandle]):
 
     async def _make(self, route: str, body: dict[str, Any]) -> OneHandle:
         headers = make_idempotency_header(None)
-        key = await self._answers.read(NewKeyView, "POST", route, body=body or None, headers=headers, repeatable=True)
-        return self._wrap(key)
+        return await self._receive(NewKeyView, "POST", route, body=body or None, headers=headers, repeatable=True)
 
     @dual
     async def delete(self, key_id: str, *, with_made: bool = False) -> None:
@@ -73,7 +72,7 @@ class WebhookResource(Resource[OneHandle]):
 
     @dual
     async def get(self, webhook_id: str) -> OneHandle:
-        return self._wrap(await self._answers.read(WebhookView, "GET", _build_webhook_path(webhook_id)))
+        return await self._receive(WebhookView, "GET", _build_webhook_path(webhook_id))
 
     @dual
     async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> OneHandle:
@@ -83,10 +82,9 @@ class WebhookResource(Resource[OneHandle]):
             events: such as `job.succeeded`. The service refuses an unknown name and lists the known ones.
         """
         body = {"url": url, "events": [*events], "enabled": enabled}
-        webhook = await self._answers.read(
+        return await self._receive(
             WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=make_idempotency_header(None), repeatable=True
         )
-        return self._wrap(webhook)
 
     @dual
     async def update(
@@ -100,10 +98,7 @@ class WebhookResource(Resource[OneHandle]):
         """Change a webhook. None keeps a value."""
         wanted: dict[str, Any] = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
         body = {name: value for name, value in wanted.items() if value is not None}
-        webhook = await self._answers.read(
-            WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True
-        )
-        return self._wrap(webhook)
+        return await self._receive(WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True)
 
     @dual
     async def delete(self, webhook_id: str) -> None:
@@ -114,7 +109,7 @@ class WebhookResource(Resource[OneHandle]):
     async def rotate(self, webhook_id: str) -> OneHandle:
         """Replace the secret. For 24 hours the old one signs each message too."""
         route = f"{_build_webhook_path(webhook_id)}/rotate"
-        return self._wrap(await self._answers.read(WebhookWithSecret, "POST", route))
+        return await self._receive(WebhookWithSecret, "POST", route)
 
     @dual
     async def ping(self, webhook_id: str) -> DeliveryView:
@@ -216,28 +211,22 @@ class ServiceResource(ResourceBase):
         return (await self._connection.send("GET", "/metrics")).text
 
 
-class Account(AccountResource, Blocking):
-    """`client.account.whoami()`, `client.account.usage()`, `client.account.activity()`."""
+class Account(AccountResource, Blocking): ...
 
 
-class AsyncAccount(AccountResource, Awaiting):
-    """The same, to be awaited."""
+class AsyncAccount(AccountResource, Awaiting): ...
 
 
-class Events(EventResource, Blocking):
-    """`for event in client.events.follow()`."""
+class Events(EventResource, Blocking): ...
 
 
-class AsyncEvents(EventResource, Awaiting):
-    """`async for event in client.events.follow()`."""
+class AsyncEvents(EventResource, Awaiting): ...
 
 
-class Service(ServiceResource, Blocking):
-    """`client.service.check_ready()`."""
+class Service(ServiceResource, Blocking): ...
 
 
-class AsyncService(ServiceResource, Awaiting):
-    """The same, to be awaited."""
+class AsyncService(ServiceResource, Awaiting): ...
 
 
 def _build_key_path(key_id: str) -> str:

@@ -32,7 +32,7 @@ class DatasetResource(Resource[OneHandle]):
 
     @dual
     async def get(self, dataset_id: str) -> OneHandle:
-        return self._wrap(await self._answers.read(DatasetView, "GET", _build_dataset_path(dataset_id)))
+        return await self._receive(DatasetView, "GET", _build_dataset_path(dataset_id))
 
     @dual
     async def split_indices(self, dataset_id: str) -> IndicesView:
@@ -112,10 +112,7 @@ class DatasetResource(Resource[OneHandle]):
         Without a key the client generates one, so a retry never announces a second dataset.
         """
         headers = make_idempotency_header(idempotency_key)
-        dataset = await self._answers.read(
-            DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True
-        )
-        return self._wrap(dataset)
+        return await self._receive(DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True)
 
     @dual
     async def upload(
@@ -153,8 +150,7 @@ class DatasetResource(Resource[OneHandle]):
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = _build_dataset_path(dataset_id) + "/versions"
         headers = make_idempotency_header(idempotency_key)
-        dataset = await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
-        return self._wrap(dataset)
+        return await self._receive(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
     @dual
     async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:

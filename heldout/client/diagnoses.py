@@ -99,9 +99,7 @@ def _build_diagnosis_path(diagnosis_id: str) -> str:
     return f"/v1/diagnoses/{quote_segment(diagnosis_id, DiagnosisNotFound(diagnosis_id))}"
 
 
-class Diagnoses(DiagnosisResource, Blocking):
-    """`client.diagnoses.create(history)` judges a training of your own."""
+class Diagnoses(DiagnosisResource, Blocking): ...
 
 
-class AsyncDiagnoses(DiagnosisResource, Awaiting):
-    """`await client.diagnoses.create(history)` judges a training of your own."""
+class AsyncDiagnoses(DiagnosisResource, Awaiting): ...

@@ -43,10 +43,9 @@ class JobResource(ModelSourceResource[OneHandle]):
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
         headers = make_idempotency_header(idempotency_key)
-        job = await self._answers.read(
+        return await self._receive(
             JobView, "POST", "/v1/jobs", body=_build_body(spec), headers=headers, repeatable=True
         )
-        return self._wrap(job)
 
     @dual
     async def estimate(self, spec: Spec) -> EstimateView:
@@ -57,7 +56,7 @@ class JobResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def get(self, job_id: str) -> OneHandle:
-        return self._wrap(await self._answers.read(JobView, "GET", _build_job_path(job_id)))
+        return await self._receive(JobView, "GET", _build_job_path(job_id))
 
     @dual
     async def poll(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
@@ -141,7 +140,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         return await self._control(job_id, "resume")
 
     async def _control(self, job_id: str, action: str) -> OneHandle:
-        return self._wrap(await self._answers.read(JobView, "POST", _build_job_path(job_id, action)))
+        return await self._receive(JobView, "POST", _build_job_path(job_id, action))
 
     @dual
     async def retry(
@@ -164,10 +163,9 @@ class JobResource(ModelSourceResource[OneHandle]):
         changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
         body = {name: value for name, value in changes.items() if value is not None}
         headers = make_idempotency_header(idempotency_key)
-        job = await self._answers.read(
+        return await self._receive(
             JobView, "POST", _build_job_path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
         )
-        return self._wrap(job)
 
     @dual
     async def split_indices(self, job_id: str) -> IndicesView:
@@ -199,10 +197,9 @@ class JobResource(ModelSourceResource[OneHandle]):
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         # With a version, repeating the request would be refused because the first attempt has succeeded.
         is_repeatable = version is None
-        job = await self._answers.read(
+        return await self._receive(
             JobView, "PATCH", _build_job_path(job_id), body=body, headers=headers, repeatable=is_repeatable
         )
-        return self._wrap(job)
 
     @dual
     async def metrics(self, job_id: str, *, points: int | None = None) -> MetricsView:

@@ -60,10 +60,9 @@ class ModelResource(Resource[OneHandle]):
             wait_s: how long the service may wait for the file to be read (0–60).
         """
         params = {"wait": str(wait_s)}
-        model = await self._answers.read(
+        return await self._receive(
             ModelView, "GET", _build_model_path(model_id), params=params, timeout_s=wait_s + TIMEOUT_S
         )
-        return self._wrap(model)
 
     @dual
     async def delete(self, model_id: str) -> None:
@@ -81,10 +80,9 @@ class EvaluationResource(Resource[OneHandle]):
             model: `mod_…`. dataset: a name, name@version, or an id.
         """
         body, headers = {"model": model, "dataset": dataset}, make_idempotency_header(idempotency_key)
-        evaluation = await self._answers.read(
+        return await self._receive(
             EvaluationView, "POST", "/v1/evaluations", body=body, headers=headers, repeatable=True
         )
-        return self._wrap(evaluation)
 
     @dual_iterator
     def list(self, *, model: str | None = None, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
@@ -100,10 +98,9 @@ class EvaluationResource(Resource[OneHandle]):
             wait_s: how long the service may wait for it to end (0–60).
         """
         params = {"wait": str(wait_s)}
-        evaluation = await self._answers.read(
+        return await self._receive(
             EvaluationView, "GET", _build_evaluation_path(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
         )
-        return self._wrap(evaluation)
 
     @dual
     async def confusion(self, evaluation_id: str) -> ConfusionView:
@@ -115,10 +112,9 @@ class EvaluationResource(Resource[OneHandle]):
 
     @dual
     async def cancel(self, evaluation_id: str) -> OneHandle:
-        evaluation = await self._answers.read(
+        return await self._receive(
             EvaluationView, "POST", _build_evaluation_path(evaluation_id) + "/cancel", repeatable=True
         )
-        return self._wrap(evaluation)
 
     @dual
     async def delete(self, evaluation_id: str) -> None:

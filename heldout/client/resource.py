@@ -55,6 +55,10 @@ class Resource(ResourceBase, Generic[OneHandle]):
     def _wrap(self, view: View) -> OneHandle:
         return self._handle(self, view)
 
+    async def _receive(self, view: type[View], method: str, path: str, **options: Any) -> OneHandle:
+        """Send a request and return the handle of what is answered."""
+        return self._wrap(await self._answers.read(view, method, path, **options))
+
     async def _wrap_each(self, views: AsyncIterator[Any]) -> AsyncIterator[OneHandle]:
         async for view in views:
             yield self._wrap(view)

@@ -27,10 +27,9 @@ class StudyResource(ModelSourceResource[OneHandle]):
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
         headers = make_idempotency_header(idempotency_key)
-        ordered = await self._answers.read(
+        return await self._receive(
             StudyView, "POST", "/v1/studies", body=_build_body(study), headers=headers, repeatable=True
         )
-        return self._wrap(ordered)
 
     @dual
     async def estimate(self, study: Study) -> StudyEstimateView:
@@ -52,7 +51,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def get(self, study_id: str) -> OneHandle:
-        return self._wrap(await self._answers.read(StudyView, "GET", _build_study_path(study_id)))
+        return await self._receive(StudyView, "GET", _build_study_path(study_id))
 
     @dual
     async def poll(self, study_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> StudyView | None:
@@ -70,7 +69,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
     @dual
     async def cancel(self, study_id: str) -> OneHandle:
         """Cancel a study with all of its jobs."""
-        return self._wrap(await self._answers.read(StudyView, "POST", _build_study_path(study_id, "cancel")))
+        return await self._receive(StudyView, "POST", _build_study_path(study_id, "cancel"))
 
     @dual
     async def delete(self, study_id: str) -> None:

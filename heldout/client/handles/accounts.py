@@ -28,41 +28,29 @@ class WebhookHandle(Handle[WebhookView]):
     delete = by_id(WebhookResource.delete)
 
 
-class Key(KeyHandle, Blocking):
-    """An API key: `key.roll()`."""
+class Key(KeyHandle, Blocking): ...
 
 
-class AsyncKey(KeyHandle, Awaiting):
-    """An API key: `await key.roll()`."""
+class AsyncKey(KeyHandle, Awaiting): ...
 
 
-class Webhook(WebhookHandle, Blocking):
-    """A webhook: `webhook.ping()`."""
+class Webhook(WebhookHandle, Blocking): ...
 
 
-class AsyncWebhook(WebhookHandle, Awaiting):
-    """A webhook: `await webhook.ping()`."""
+class AsyncWebhook(WebhookHandle, Awaiting): ...
 
 
 class Keys(KeyResource[Key], Blocking):
-    """`client.keys.create()` makes one."""
-
     _handle = Key
 
 
 class AsyncKeys(KeyResource[AsyncKey], Awaiting):
-    """`await client.keys.create()` makes one."""
-
     _handle = AsyncKey
 
 
 class Webhooks(WebhookResource[Webhook], Blocking):
-    """`client.webhooks.create(url, ["job.succeeded"])` makes one."""
-
     _handle = Webhook
 
 
 class AsyncWebhooks(WebhookResource[AsyncWebhook], Awaiting):
-    """`await client.webhooks.create(url, ["job.succeeded"])` makes one."""
-
     _handle = AsyncWebhook

@@ -126,21 +126,15 @@ class UploadingResource(DatasetResource[OneHandle]):
         return dataset  # type: ignore[no-any-return]
 
 
-class Dataset(DatasetHandle, Blocking):
-    """A version of a dataset: `dataset.audit()`, `dataset.fix(changes)`."""
+class Dataset(DatasetHandle, Blocking): ...
 
 
-class AsyncDataset(DatasetHandle, Awaiting):
-    """A version of a dataset: `await dataset.audit()`, `await dataset.fix(changes)`."""
+class AsyncDataset(DatasetHandle, Awaiting): ...
 
 
 class Datasets(UploadingResource[Dataset], Blocking):
-    """`client.datasets.list()` finds them, `client.datasets.push(path)` adds one."""
-
     _handle = Dataset
 
 
 class AsyncDatasets(UploadingResource[AsyncDataset], Awaiting):
-    """`async for … in client.datasets.list()` finds them, `await client.datasets.push(path)` adds one."""
-
     _handle = AsyncDataset

@@ -155,21 +155,15 @@ class JobHandle(Handle[JobView], Generic[OneStudy]):
         return draw_history((await JobHandle.metrics(self)).epochs, diagnosis, self.name)
 
 
-class Job(JobHandle[Study], Blocking):
-    """A training job: `for epoch in job.follow()`, `job.wait()`, `job.diagnosis()`."""
+class Job(JobHandle[Study], Blocking): ...
 
 
-class AsyncJob(JobHandle[AsyncStudy], Awaiting):
-    """A training job: `async for epoch in job.follow()`, `await job.wait()`, `await job.diagnosis()`."""
+class AsyncJob(JobHandle[AsyncStudy], Awaiting): ...
 
 
 class Jobs(JobResource[Job], Blocking):
-    """`client.jobs.create(spec)` queues one, `client.jobs.list()` finds them."""
-
     _handle = Job
 
 
 class AsyncJobs(JobResource[AsyncJob], Awaiting):
-    """`await client.jobs.create(spec)` queues one, `async for … in client.jobs.list()` finds them."""
-
     _handle = AsyncJob

@@ -43,41 +43,29 @@ class EvaluationHandle(Handle[EvaluationView]):
         return self
 
 
-class Model(ModelHandle, Blocking):
-    """An uploaded model: `model.wait()`."""
+class Model(ModelHandle, Blocking): ...
 
 
-class AsyncModel(ModelHandle, Awaiting):
-    """An uploaded model: `await model.wait()`."""
+class AsyncModel(ModelHandle, Awaiting): ...
 
 
-class Evaluation(EvaluationHandle, Blocking):
-    """A measurement of a model: `evaluation.wait()`, then `evaluation.metrics`."""
+class Evaluation(EvaluationHandle, Blocking): ...
 
 
-class AsyncEvaluation(EvaluationHandle, Awaiting):
-    """A measurement of a model: `await evaluation.wait()`, then `evaluation.metrics`."""
+class AsyncEvaluation(EvaluationHandle, Awaiting): ...
 
 
 class Models(ModelResource[Model], Blocking):
-    """`client.models.create("network.keras")` uploads one."""
-
     _handle = Model
 
 
 class AsyncModels(ModelResource[AsyncModel], Awaiting):
-    """`await client.models.create("network.keras")` uploads one."""
-
     _handle = AsyncModel
 
 
 class Evaluations(EvaluationResource[Evaluation], Blocking):
-    """`client.evaluations.create(model, dataset)` orders one."""
-
     _handle = Evaluation
 
 
 class AsyncEvaluations(EvaluationResource[AsyncEvaluation], Awaiting):
-    """`await client.evaluations.create(model, dataset)` orders one."""
-
     _handle = AsyncEvaluation

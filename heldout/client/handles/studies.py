@@ -91,23 +91,17 @@ class StudyHandle(Handle[StudyView]):
         Path(to).write_text(text, encoding="utf-8")
 
 
-class Study(StudyHandle, Blocking):
-    """A study: `study.wait()`, then `study.conclusion`."""
+class Study(StudyHandle, Blocking): ...
 
 
-class AsyncStudy(StudyHandle, Awaiting):
-    """A study: `await study.wait()`, then `study.conclusion`."""
+class AsyncStudy(StudyHandle, Awaiting): ...
 
 
 class Studies(StudyResource[Study], Blocking):
-    """`client.studies.create({"job": job.id})` orders one."""
-
     _handle = Study
 
 
 class AsyncStudies(StudyResource[AsyncStudy], Awaiting):
-    """`await client.studies.create({"job": job.id})` orders one."""
-
     _handle = AsyncStudy
 
 
