@@ -13,6 +13,7 @@ from analysis.answers.answers import Answers
 from analysis.answers.probabilities import check_probabilities, replace_zeros
 from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
+from heldout.words.scope import SEVERAL_LABELS
 
 MAX_CLASSES = 1000
 # Images times classes, over all splits: bounds memory (some two hundred megabytes) and time (some seconds).
@@ -102,11 +103,14 @@ def receive_answers(
 def _check_form(name: SplitName, split: GivenSplit) -> None:
     shape = np.shape(split.labels) if isinstance(split.labels, np.ndarray) else (len(split.labels),)
     if len(shape) != 1:
-        raise PredictionsRefused(
-            f"received an array of the shape {shape}; expected one label per image. For one-hot labels send the "
-            "positions, `labels.argmax(axis=1)`",
-            (name, "labels"),
+        rows = np.asarray(split.labels)
+        is_one_hot = rows.ndim == 2 and np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()
+        way_on = (
+            "expected one label per image. These are one-hot: send the positions, `labels.argmax(axis=1)`"
+            if is_one_hot
+            else SEVERAL_LABELS.rstrip(".")
         )
+        raise PredictionsRefused(f"received an array of the shape {shape}; {way_on}", (name, "labels"))
     if not shape[0]:
         raise PredictionsRefused("received no image; leave the split out", (name, "labels"))
     if (split.probabilities is None) == (split.answers is None):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from heldout.words.scope import MEASURED_VALUES, SEVERAL_LABELS
+
 BATCH = 256
 EXPECTED = "expected (images, labels), or batches of them such as a tf.data.Dataset"
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
@@ -67,7 +69,12 @@ def check_outputs(shape: object, names: Sequence[str] | None) -> None:
     """
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(f"Received a network with outputs {shape}; expected (batch, classes).")
-    count = max(shape[1], 2)  # one output decides between two classes
+    if shape[1] == 1 and names is not None and len(names) != 2:
+        raise ValueError(
+            f"Received {len(names)} classes and a network with one output, which can only tell two classes apart; "
+            f"expected one output for each class. {MEASURED_VALUES}"
+        )
+    count = max(shape[1], 2)
     if names is not None and count != len(names):
         raise ValueError(f"Received {len(names)} classes and a network with outputs {shape}; expected {count} classes.")
 
@@ -89,6 +96,10 @@ def collect_answers(split: Any, model: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 def _find_positions(labels: Any) -> np.ndarray[Any, Any]:
     known = np.asarray(labels)
+    if known.ndim == 2 and known.shape[1] > 1 and not np.allclose(known.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"Received labels of the shape {known.shape}. {SEVERAL_LABELS}")
+    if known.dtype.kind == "f" and (known.ndim == 1 or known.shape[-1] == 1) and (known % 1 != 0).any():
+        raise ValueError(f"Received labels such as {known[known % 1 != 0][0]}. {MEASURED_VALUES}")
     known = known.argmax(-1) if known.ndim == 2 and known.shape[1] > 1 else known.reshape(-1)
     return known.astype(np.int64)
 

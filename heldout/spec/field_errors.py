@@ -7,6 +7,7 @@ from typing import Any
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.json_pointer import make_pointer
 from heldout.spec.suggestions import ask_whether_meant, suggest_fields
+from heldout.words.scope import BEYOND_SPECS
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
@@ -31,7 +32,8 @@ def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: An
             continue
         detail = _describe_finding(error)
         if error["type"] == "extra_forbidden" and len(details) < SHOWN_ERRORS:
-            detail += ask_whether_meant(suggest_fields(path, kind))
+            why_not = BEYOND_SPECS.get(str(path[-1]))
+            detail += f" {why_not}" if why_not else ask_whether_meant(suggest_fields(path, kind))
         known = details.setdefault(make_pointer(path), [])
         if detail not in known:
             known.append(detail)

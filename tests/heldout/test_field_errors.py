@@ -115,3 +115,12 @@ def test_an_unknown_field_is_answered_with_the_field_that_was_probably_meant(cha
 def test_nothing_is_suggested_where_nothing_is_close(name):
     [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, name: 1})
     assert error.detail == "There is no such field."
+
+
+def test_what_heldout_does_not_do_is_said_with_a_way_on():
+    block = {"filters": 1, "strides": 2}
+    strides, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
+    assert strides.pointer == "/network/blocks/0/strides"
+    assert "residual connections or strides, build the network in Keras and upload it" in strides.detail
+    assert "Detection, segmentation and text are not supported." in task.detail
+    assert "Did you mean" not in strides.detail + task.detail

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.dataset import RejectionCode
+from heldout.words.scope import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from worker.ingest.archives.npy import StoredArray, multiply
 from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection, clean_name, format_size
@@ -60,12 +61,14 @@ def check_named_labels(
 def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     key, shape = labels.key, labels.shape
     if len(shape) != 1 and multiply(shape[1:]) != 1:
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
-            f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}; one label for each "
-            f"image is expected. Of one-hot rows save {clean_name(key)}.argmax(axis=1).",
-            key,
-        )
+        received = f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}."
+        if len(shape) != 2:
+            raise Rejection(RejectionCode.BAD_LABELS, f"{received} {OTHER_TASK}", key)
+        if _is_one_hot(_convert_to_small(labels, limits)):
+            positions = "They are one-hot: save the position of the 1 in each row instead"
+            detail = f"{received} {positions}, {clean_name(key)}.argmax(axis=1)."
+            raise Rejection(RejectionCode.BAD_LABELS, detail, key)
+        raise Rejection(RejectionCode.BAD_LABELS, f"{received} {SEVERAL_LABELS}", key)
     values = _convert_to_small(labels, limits).reshape(-1)
     if values.dtype.kind == "S":
         try:
@@ -78,6 +81,10 @@ def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
         return values.astype(np.int64)
     if values.dtype.kind == "b":
         return values.astype(np.int64)
+    if values.dtype.kind == "f" and np.all(np.isfinite(values)):
+        example = clean_name(str(values[np.mod(values, 1) != 0][0]))
+        detail = f"The labels {clean_name(key)!r} have values such as {example}. {MEASURED_VALUES}"
+        raise Rejection(RejectionCode.BAD_LABELS, detail, key)
     if values.dtype.kind not in "iuU":
         raise Rejection(
             RejectionCode.BAD_LABELS,
@@ -86,6 +93,13 @@ def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
             key,
         )
     return _check_text(values, key) if values.dtype.kind == "U" else values.astype(np.int64)
+
+
+def _is_one_hot(rows: NDArray[Any]) -> bool:
+    """Whether each row of (images, classes) is 0 but for a single 1."""
+    if rows.dtype.kind not in "iufb":
+        return False
+    return bool(np.all((rows == 0) | (rows == 1)) and np.all(rows.sum(axis=1) == 1))
 
 
 def _read_texts(names: StoredArray) -> list[str]:

@@ -1,0 +1,30 @@
+"""What Heldout does not do, in words that say so and lead on."""
+
+from collections.abc import Mapping
+
+ONE_LABEL = "Heldout trains and measures classifiers that give each image one label."
+SEVERAL_LABELS = (
+    f"{ONE_LABEL} Several labels per image are not supported. Make a dataset for each label, with two classes such as "
+    "cat and no cat, or keep only the images with one label."
+)
+MEASURED_VALUES = (
+    f"{ONE_LABEL} Labels that are measured values (regression) are not supported. Save ranges of the values as "
+    "classes, such as low, medium and high."
+)
+OTHER_TASK = (
+    f"{ONE_LABEL} Detection, segmentation and text are not supported. To use such images, cut out each object and save "
+    "it under its class."
+)
+OTHER_NETWORK = (
+    "A spec's network is a chain of convolution blocks and dense layers. For residual connections or strides, build "
+    "the network in Keras and upload it: as `network.backbone` it is trained here, and `POST /v1/evaluations` measures "
+    "it."
+)
+
+# Fields that a spec does not have, and that people look for.
+BEYOND_SPECS: Mapping[str, str] = {
+    **dict.fromkeys(("stride", "strides", "residual", "residuals", "skip_connections", "shortcut"), OTHER_NETWORK),
+    **dict.fromkeys(("multi_label", "multilabel", "labels_per_image"), SEVERAL_LABELS),
+    **dict.fromkeys(("regression", "targets"), MEASURED_VALUES),
+    **dict.fromkeys(("task", "boxes", "bboxes", "bounding_boxes", "masks", "segmentation", "detection"), OTHER_TASK),
+}
