@@ -53,3 +53,15 @@ def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
         assert not sideways, f"{name} has parts that scroll sideways: {sideways}"
     if pictures is not None:
         page.screenshot(path=pictures / f"{name}.png", full_page=True)
+
+
+def assert_fit_at_every_size(page: Page, name: str, pictures: Path | None) -> None:
+    """Checks the page as it stands on a desk and on a phone, in light and in dark."""
+    before = page.viewport_size
+    assert before
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        for colours in ("dark", "light"):
+            page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
+            assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
+    page.set_viewport_size(before)

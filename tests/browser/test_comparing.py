@@ -65,7 +65,7 @@ def test_jobs_ticked_in_the_list_are_compared_and_edited_in_place(
     page.get_by_role("link", name="Compare 2").click()
     assert [f"job={job.id}" in page.url for job in twins] == [True, True, False]
     # Seeds alone: one line.
-    expect(page.get_by_label("Differences")).to_contain_text("In the seed alone")
+    expect(page.get_by_label("Differences")).to_contain_text("Only in the seed")
     page.get_by_label("Add a job").fill("other")
     page.get_by_role("button", name=re.compile("^other")).click()
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(2)
@@ -124,7 +124,9 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     )
     known = (before + after) / 2
     chance = 1.96 * (known * (1 - known) * 2 / other.validation.count) ** 0.5
-    expect(answer).to_contain_text(f"2 and 1 runs: chance alone can do ±{points(chance).removeprefix('+')}")
+    expect(answer).to_contain_text(
+        f"2 and 1 runs: chance alone can make a difference of ±{points(chance).removeprefix('+')}"
+    )
     expect(answer).to_contain_text("most likely" if abs(after - before) > chance else "That may be chance")
 
     # At the same epoch, the last one that all have.
@@ -147,7 +149,7 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     assert last[1:7] == ["none"] * 6
     assert last[7] == percent(figures[2].epochs[4].validation_accuracy)
 
-    page.get_by_label("Jobs that differ in the seed alone are one").uncheck()
+    page.get_by_label("Group jobs that differ only in the seed").uncheck()
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(3)
 
 
@@ -164,7 +166,7 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
         trained = {job for arm in client.studies.get(study.id).arms for job in arm.jobs}
         shown = {link.get_attribute("href") for link in page.locator("td.name a").all()}
         assert not shown & {f"/jobs/{job}" for job in trained}
-        page.get_by_label("Trainings of studies too").check()
+        page.get_by_label("Include trainings of studies").check()
         for job in trained:
             expect(page.locator(f"a[href='/jobs/{job}']")).to_be_visible()
         page.goto(f"/studies/{study.id}")

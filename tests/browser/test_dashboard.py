@@ -113,7 +113,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     row.get_by_role("checkbox").check()
     listed.get_by_role("button", name="Cancel 1").click()
     listed.get_by_role("button", name="Cancel them").click()
-    expect(listed.get_by_text("No job fits")).to_be_visible()
+    expect(listed.get_by_text("No matching jobs")).to_be_visible()
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
     assert client.jobs.get(job_id).status == "cancelled"
 
@@ -265,7 +265,7 @@ def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> Non
     page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
     page.get_by_label("The gap").get_by_role("button", name="Loss").click()
     page.get_by_label("Answers").get_by_role("button", name="Validation").click()
-    page.get_by_text("Spec, and how to do it again").click()
+    page.get_by_text("Spec, and how to run it again").click()
     page.get_by_role("button", name="HTTP").click()
     page.get_by_role("heading", name="Events").click()
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
@@ -280,9 +280,13 @@ def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> Non
 def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
-    remedy = page.get_by_label("Verdict").locator("ul.remedies li", has=page.get_by_role("button", name="Try it")).first
+    remedy = (
+        page.get_by_label("Verdict")
+        .locator("ul.remedies li", has=page.get_by_role("button", name="Train with it"))
+        .first
+    )
     name = remedy.locator("strong").inner_text()
-    remedy.get_by_role("button", name="Try it").click()
+    remedy.get_by_role("button", name="Train with it").click()
     page.wait_for_url(lambda url: "/jobs/job_" in url and ended not in url)
     tried = client.jobs.get(page.url.rpartition("/")[2])
     assert tried.retry_of == ended
@@ -353,7 +357,7 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
         ("jobs", "/jobs", "Verdict"),
         ("job", f"/jobs/{ended}", "Which classes"),
         ("new", "/new", "As JSON"),
-        ("none", "/jobs?search=nothing", "No job fits"),
+        ("none", "/jobs?search=nothing", "No matching jobs"),
         ("lost", "/no/such/page", "This page does not exist"),
     ):
         page.goto(path)

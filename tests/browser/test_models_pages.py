@@ -53,7 +53,7 @@ def figures(page: Page) -> list[list[str]]:
 
 def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
-    card = page.get_by_label("Take the model out")
+    card = page.get_by_label("Export the model")
     onnx = card.get_by_label("ONNX")
     expect(onnx).to_contain_text("not made")
     expect(onnx.get_by_role("link", name="Download")).to_have_count(0)
@@ -65,15 +65,13 @@ def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Clie
     assert {name: one.status for name, one in known.items() if one.status != "absent"} == {"onnx": "stored"}
     report = known["onnx"].report
     assert report
-    expect(onnx).to_contain_text(
-        f"Opened again by {report.runtime}: all {report.images:,} test images got the same answer"
-    )
-    shown = re.search(r"two probabilities is (\S+),", onnx.inner_text())
+    expect(onnx).to_contain_text(f"Loaded in {report.runtime}: all {report.images:,} test images got the same answer")
+    shown = re.search(r"between probabilities is (\S+),", onnx.inner_text())
     assert shown
     assert float(shown[1]) == pytest.approx(report.max_difference, rel=0.1)
     with page.expect_download() as saved:
         onnx.get_by_role("link", name="Download").click()
-    assert saved.value.suggested_filename == f"{ended}.onnx"
+    assert saved.value.suggested_filename == f"{client.jobs.get(ended).name}.onnx"
     assert saved.value.path().stat().st_size == report.size_bytes
     with page.expect_download() as saved:
         card.get_by_role("button", name="Download the script").click()
@@ -94,7 +92,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url("**/models/mod_*")
     # Without a reload, like all that follows.
-    expect(page.get_by_text("It was not taken")).to_be_visible()
+    expect(page.get_by_text("This file was rejected")).to_be_visible()
     refused = client.models.get(page.url.rpartition("/")[2])
     assert refused.error
     expect(page.get_by_role("alert")).to_contain_text(refused.error.detail)
@@ -131,7 +129,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     made = page.url.rpartition("/")[2]
     assert client.evaluations.get(made).model.id == model.id
 
-    page.get_by_role("link", name="Others of this model").click()
+    page.get_by_role("link", name="Other evaluations of this model").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody tr")).to_contain_text("nearest mean on digits@1")
     page.get_by_role("button", name=re.compile("^of nearest mean")).click()

@@ -78,7 +78,7 @@ def test_data_that_come_first_leave_three_ways_on(
     study = client.studies.get(page.url.rpartition("/")[2])
     assert study.dataset.version > 1
     if study.waits_for is not None:
-        expect(page.get_by_text("It begins by itself")).to_be_visible()
+        expect(page.get_by_text("It starts by itself")).to_be_visible()
     client.studies.cancel(study.id)
 
 
@@ -135,7 +135,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
         ]
         if arm.why:
             expect(row).to_contain_text(arm.why.replace("`", ""))
-    expect(page.get_by_label("What it has cost")).to_contain_text(f"{study.ledger.validation_reads:,}")
+    expect(page.get_by_label("What it cost")).to_contain_text(f"{study.ledger.validation_reads:,}")
     assert "<html" in page.request.get(f"/v1/studies/{study_id}/report", headers={"Accept": "text/html"}).text()
     page.get_by_role("link", name="Its jobs").click()
     expect(page.locator("tbody tr")).to_have_count(sum(len(arm.jobs) for arm in study.arms))
@@ -144,7 +144,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     expect(page.get_by_role("row", name=study.name)).to_contain_text("Which remedy helps?")
     page.get_by_role("button", name="failed").click()
     page.get_by_role("button", name="succeeded").click()
-    expect(page.get_by_text("No study fits")).to_be_visible()
+    expect(page.get_by_text("No matching studies")).to_be_visible()
 
 
 def test_a_study_is_cancelled_from_its_page(client: Client, ended: str, open_page) -> None:
@@ -185,7 +185,7 @@ def test_pages_of_studies_are_fit_for_all(
         ("study", f"/studies/{compared.id}", "Is that sure?"),
         ("curve", f"/studies/{curve.id}", "Errors on validation images"),
         ("order", f"/studies/new?job={ended}", "What it would be"),
-        ("no-studies", "/studies?status=failed", "No study fits"),
+        ("no-studies", "/studies?status=failed", "No matching studies"),
     ):
         page.goto(path)
         expect(page.get_by_text(ready).last).to_be_attached()

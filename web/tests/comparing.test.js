@@ -80,7 +80,7 @@ test('a difference larger than chance helps, and a smaller one may be chance', (
   assert.equal(answer(0.95).word, 'helped')
   assert.match(
     answer(0.95).text,
-    /5\.0 points higher with dropout: 95\.0% against 90\.0% \(1 run each: chance alone can do ±2\.3\)/,
+    /5\.0 points higher with dropout: 95\.0% against 90\.0% \(1 run each: chance alone can make a difference of ±2\.3\)/,
   )
   assert.equal(answer(0.91).word, 'may be chance')
   assert.equal(answer(0.91).asksForStudy, true)
@@ -89,7 +89,7 @@ test('a difference larger than chance helps, and a smaller one may be chance', (
 
 test('jobs of different datasets are not judged, and the page says why', () => {
   const groups = groupsOf([trial({ id: 'a' }), trial({ id: 'b', dataset: 'ds_2' })], false)
-  assert.equal(answerOf(groups).word, 'cannot be told')
+  assert.equal(answerOf(groups).word, 'cannot tell')
   assert.match(cautions(groups)[0], /different datasets \(ds_1@1 and ds_2@1\)/)
 })
 

@@ -1,4 +1,4 @@
-/** Requests to the API. Who is logged in is known by a cookie that no script can read. */
+/** Requests to the API. A cookie that scripts cannot read says who is logged in. */
 
 import { signal } from '@preact/signals'
 
@@ -9,14 +9,14 @@ export type Schemas = components['schemas']
 export type Job = Schemas['JobView']
 export type Page<Item> = { data: Item[]; has_more: boolean; next?: string | null }
 
-/** An answer that is no success, in the API's own words, or a service that does not answer. */
+/** A failed request, in the API's own words, or a service that does not respond. */
 export class Problem extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
     readonly detail: string,
     readonly errors: { pointer: string; detail: string }[] = [],
-    /** Ways on after the refusal, of which a person chooses one. */
+    /** What a person can choose to do after the refusal. */
     readonly choices: Schemas['ChoiceView'][] = [],
     /** What to send to repair what was refused. */
     readonly request: { body: Record<string, unknown> } | null = null,
@@ -27,23 +27,23 @@ export class Problem extends Error {
 
 /** Whether the last request reached the service. */
 export const reachable = signal(true)
-/** Whether somebody is logged in: null until that is known. */
+/** Whether anyone is logged in; null until that is known. */
 export const loggedIn = signal<boolean | null>(null)
 
-const UNREACHABLE = 'The service does not answer. It may be restarting, or your connection is lost.'
+const UNREACHABLE = 'The service does not respond. It may be restarting, or your connection is down.'
 
 type Options = { method?: string; body?: unknown; headers?: Record<string, string>; signal?: AbortSignal }
 
-/** The answer's JSON, or undefined where it has no body. Throws a Problem. */
+/** The response's JSON, or undefined if it has no body. Throws a Problem. */
 export async function request<Answer>(path: string, options: Options = {}): Promise<Answer> {
   const answer = await send(path, { ...options, headers: { Accept: 'application/json', ...options.headers } })
   return answer.status === 204 ? (undefined as Answer) : parseAnswer(await answer.text())
 }
 
-/** An answer that is a text. Throws a Problem. */
+/** A response as text. Throws a Problem. */
 export const getText = async (path: string) => (await send(path, {})).text()
 
-/** An answer that is a success. Throws a Problem. */
+/** A successful response. Throws a Problem. */
 async function send(path: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = { ...options.headers }
   const { body } = options
@@ -72,7 +72,7 @@ async function send(path: string, options: Options): Promise<Response> {
   throw new Problem(
     answer.status,
     problem.code ?? 'unknown',
-    problem.detail ?? `The service answered ${answer.status}.`,
+    problem.detail ?? `The service responded with status ${answer.status}.`,
     problem.errors ?? [],
     problem.choices ?? [],
     problem.request ?? null,
@@ -82,7 +82,7 @@ async function send(path: string, options: Options): Promise<Response> {
 export const get = <Answer>(path: string, options: Options = {}) => request<Answer>(path, options)
 export const post = <Answer>(path: string, body?: unknown) => request<Answer>(path, { method: 'POST', body })
 
-/** A query string of what is not empty; lists are repeated. */
+/** A query string without empty values; lists become repeated parameters. */
 export function query(values: Record<string, string | number | null | undefined | string[]>): string {
   const parts = new URLSearchParams()
   for (const [name, value] of Object.entries(values)) {

@@ -1,4 +1,4 @@
-/** What pages ask of datasets. */
+/** Requests about datasets. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
 import { sendFile } from './upload'

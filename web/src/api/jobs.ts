@@ -1,4 +1,4 @@
-/** What pages ask of jobs. */
+/** Requests about jobs. */
 
 import { get, getText, type Page, post, query, request, type Schemas } from './client'
 
@@ -21,7 +21,7 @@ export type Spec = Record<string, unknown>
 
 /** How many classes of an image are named, the most probable first. */
 const NAMED_CLASSES = 3
-/** Points of a curve in a line of the list. */
+/** Points of a curve in a row of the list. */
 export const SPARK_POINTS = 24
 /** Points of a curve that a chart shows at most; the service keeps all peaks. */
 export const CHART_POINTS = 600

@@ -1,8 +1,8 @@
 /**
- * What happens to all that the owner has, such as jobs and datasets, as it happens: one stream for the whole page.
+ * Live events about the owner's jobs, datasets and the rest: one stream for the whole page.
  *
- * A browser opens only six connections to a host, so a page that nobody sees gives its stream back. Whoever listens is
- * also called after each return, since something may have been missed.
+ * A browser opens only six connections to a host, so a hidden page closes its stream. Listeners are also called when it
+ * is open again, since they may have missed something.
  */
 
 import { signal } from '@preact/signals'
@@ -17,7 +17,7 @@ export type LiveEvent = {
 }
 type Listener = (event: LiveEvent | null) => void
 
-/** `lost`: events do not come, and are asked for again and again. */
+/** `lost`: the stream broke and is being opened again. */
 export const stream = signal<'closed' | 'opening' | 'open' | 'lost'>('closed')
 
 const TYPES = Object.entries({
@@ -33,10 +33,10 @@ const RETRY_MS = 3000
 const listeners = new Set<Listener>()
 let source: EventSource | null = null
 let retry = 0
-/** Whether events may have been missed: the stream was open once and is not now. */
+/** Whether events may have been missed, since the stream was open and was closed. */
 let wasAway = false
 
-/** Be called with each event, and with null after the stream was away. Gives the function that ends it. */
+/** Calls the listener with each event, and with null once the stream is back. Returns the function that ends this. */
 export function listen(listener: Listener): () => void {
   listeners.add(listener)
   open()
@@ -62,7 +62,7 @@ function open() {
   source.onerror = () => {
     stream.value = 'lost'
     wasAway = true
-    // A browser tries again by itself, but not after a refusal; whoever listens asks then, and hears the reason.
+    // A browser retries by itself, but not after a refusal. Listeners then load their data and get the reason.
     if (source?.readyState === EventSource.CLOSED) {
       close('lost')
       retry = window.setTimeout(open, RETRY_MS)

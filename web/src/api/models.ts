@@ -1,4 +1,4 @@
-/** What pages ask of uploaded models and their evaluations. */
+/** Requests about uploaded models and their evaluations. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
 import { sendFile } from './upload'

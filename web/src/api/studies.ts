@@ -1,4 +1,4 @@
-/** What pages ask of studies. */
+/** Requests about studies. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
 
@@ -13,7 +13,7 @@ export type StudyOrder = Record<string, unknown>
 
 const of = (id: string, part = '') => `/v1/studies/${encodeURIComponent(id)}${part && `/${part}`}`
 
-/** The page that a person opens, keeps and sends. */
+/** The address of the report as a page. */
 export const reportPage = (id: string) => of(id, 'report')
 
 export const getStudies = (wanted: string, signal?: AbortSignal) => get<Page<Study>>(`/v1/studies${wanted}`, { signal })

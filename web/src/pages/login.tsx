@@ -1,4 +1,4 @@
-/** Log-in by a key, or at once by the link that `heldout up` prints. */
+/** Log in with a key, or with the link that `heldout up` prints. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -62,11 +62,11 @@ export function LogIn() {
           {said}
         </p>
         <button type="submit" class="primary" disabled={busy}>
-          {busy ? 'Logging in …' : 'Log in'}
+          {busy ? 'Logging in…' : 'Log in'}
         </button>
         <p id="key-help" class="soft">
-          On this machine <code>heldout up</code> keeps yours in <code>~/.heldout/api-key</code>. Elsewhere{' '}
-          <code>heldout keys create --owner NAME</code> makes one.
+          On the machine that runs the service, <code>heldout up</code> keeps your key in <code>~/.heldout/api-key</code>.
+          Elsewhere, its operator creates a key with <code>heldout keys create --owner NAME</code>.
         </p>
       </form>
     </main>

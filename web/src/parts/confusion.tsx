@@ -69,7 +69,7 @@ export function ConfusionCard({ of, load, loadCell }: Props) {
       </div>
       {scores.mistakes.length > 0 && (
         <>
-          <h3>The surest mistakes</h3>
+          <h3>The most confident mistakes</h3>
           <Images images={scores.mistakes.slice(0, MISTAKES)} />
         </>
       )}
@@ -84,7 +84,7 @@ function Matrix({ classes, scores, onOpen }: OpenProps) {
   return (
     <Scroll label="Confusion matrix">
       <table class="matrix">
-        <caption class="soft">Rows are labels, columns answers.{onOpen && ' A cell opens its images.'}</caption>
+        <caption class="soft">Rows are labels, columns are answers.{onOpen && ' Choose a cell to see its images.'}</caption>
         <thead>
           <tr>
             <td />
@@ -223,7 +223,7 @@ type DialogProps = { of: string; load: LoadCell; split: Split; cell: Cell; onClo
 function CellDialog({ of, load, split, cell, onClose }: DialogProps) {
   const wanted = query({ split, label: cell.label, answer: cell.answer })
   const loaded = useLoaded(wanted, (signal) => load(of, wanted, signal))
-  const said = cell.label === cell.answer ? 'answered rightly' : `taken for ${cell.answer}`
+  const said = cell.label === cell.answer ? 'answered correctly' : `taken for ${cell.answer}`
   return (
     <Dialog
       title={`${count(cell.count)} ${cell.count === 1 ? 'image' : 'images'} of ${cell.label}, ${said}`}

@@ -1,4 +1,4 @@
-/** The frame of every page: where one can go, whether the service answers, who is logged in. */
+/** The frame of every page: navigation, the state of the connection, and who is logged in. */
 
 import { computed, effect, signal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
@@ -15,12 +15,12 @@ const isAt = (place: string) => {
   return (PAGES.find((page) => page.path === first)?.under ?? first) === place
 }
 
-/** Where the manual is, if the service has one: the page that it serves says so. */
+/** The address of the manual, which the served page names if there is one. */
 const manual = document.querySelector('link[rel=help]')?.getAttribute('href')
 
 type Theme = '' | 'light' | 'dark'
 const NEXT: Record<Theme, Theme> = { '': 'dark', dark: 'light', light: '' }
-const THEME_NAMES: Record<Theme, string> = { '': 'as the system', dark: 'dark', light: 'light' }
+const THEME_NAMES: Record<Theme, string> = { '': 'same as your system', dark: 'dark', light: 'light' }
 
 const stored = () => {
   try {
@@ -34,7 +34,7 @@ const system = matchMedia('(prefers-color-scheme: dark)')
 const systemIsDark = signal(system.matches)
 system.addEventListener('change', () => (systemIsDark.value = system.matches))
 
-/** Whether colours are those of the dark; charts take theirs anew when it changes. */
+/** Whether the dark theme is shown. Charts read their colors again when it changes. */
 export const isDark = computed(() => (theme.value ? theme.value === 'dark' : systemIsDark.value))
 
 effect(() => {
@@ -42,7 +42,7 @@ effect(() => {
   try {
     localStorage.setItem('theme', theme.value)
   } catch {
-    // A browser that keeps nothing shows the system's colours next time.
+    // A browser without storage falls back to the system's theme.
   }
 })
 
@@ -56,7 +56,7 @@ async function logOut() {
 export const Layout = ({ children }: { children: ComponentChildren }) => (
   <>
     <a class="skip" href="#main">
-      To the content
+      Skip to content
     </a>
     <header class="top">
       <a href="/jobs" class="brand" aria-label="Heldout">
@@ -75,7 +75,7 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
         </span>
         <button type="button" class="quiet" onClick={() => (theme.value = NEXT[theme.value])}>
           <span aria-hidden="true">◐</span>
-          <span class="sr">Colours: {THEME_NAMES[theme.value]}. Change them.</span>
+          <span class="sr">Colors: {THEME_NAMES[theme.value]}. Change them.</span>
         </button>
         <button type="button" class="quiet" onClick={logOut} title={`Logged in as ${owner.value}`}>
           Log out
@@ -112,14 +112,14 @@ const Connection = () => {
     <div role="status">
       {lost && (
         <p class="banner">
-          The connection to the service is lost. What you see may be old; it goes on by itself when the service is back.
+          The connection to the service is lost. This page may be out of date. It updates by itself when the service is back.
         </p>
       )}
     </div>
   )
 }
 
-/** A page's heading. It names the browser's tab, and gets the focus where a link has led here. */
+/** A page's heading. It sets the title of the tab, and takes the focus after a link was followed. */
 export function Title({ children, text }: { children?: ComponentChildren; text: string }) {
   const heading = useRef<HTMLHeadingElement>(null)
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** What a page shows in place of data: that it loads, that there is nothing, or what went wrong and what to do. */
+/** Shown in place of data: loading, nothing there, or what went wrong and what to do. */
 
 import type { ComponentChildren } from 'preact'
 
@@ -10,7 +10,7 @@ import { path } from './router'
 /** Shown after a moment only, so that fast answers do not flicker. */
 export const Loading = ({ what }: { what: string }) => (
   <p class="state loading" role="status">
-    Loading {what} …
+    Loading {what}…
   </p>
 )
 
@@ -24,7 +24,7 @@ export const Empty = ({ title, children }: { title: string; children?: Component
 export function Failed({ problem, retry }: { problem: Problem; retry?: () => void }) {
   return (
     <div class="state failed" role="alert">
-      <h2>{problem.status === 404 ? 'Not found' : 'That did not work'}</h2>
+      <h2>{problem.status === 404 ? 'Not found' : 'Something went wrong'}</h2>
       <p>{problem.detail}</p>
       {problem.errors.length > 0 && (
         <ul>
@@ -61,7 +61,7 @@ function ToList() {
   const list = PAGES.find((page) => page.path === `/${path.value.split('/')[1]}`)
   return list && list.path !== path.value ? (
     <a class="button" href={list.path}>
-      To the list
+      Back to the list
     </a>
   ) : null
 }

@@ -35,7 +35,7 @@ export function VerdictCard({ diagnosis, dataset, job }: Props) {
         </div>
       </header>
       {summary && <p class="sentence">{summary}</p>}
-      {!hasEnded && !isEarly && <p class="soft">By the epochs so far; the job is still running.</p>}
+      {!hasEnded && !isEarly && <p class="soft">Based on the epochs so far. The job is still running.</p>}
       {causes.length > 0 && <Causes causes={causes} diagnosis={diagnosis} dataset={dataset} job={job} />}
       {job && hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
       {!isEarly && <Details diagnosis={diagnosis} dataset={dataset} job={job} />}
@@ -205,10 +205,10 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
       type="button"
       class="small"
       disabled={busy || !hasEnded}
-      title={hasEnded ? 'Queue a new job with this change' : 'When the job has ended'}
+      title={hasEnded ? 'Queue a new job with this change' : 'Available once the job has ended'}
       onClick={() => tryIt(job)}
     >
-      Try it
+      Train with it
     </button>
   ) : null
 }

@@ -9,7 +9,7 @@ export const MODEL_TONES: Record<string, Tone> = { ready: 'good', rejected: 'bad
 
 /** Name, and what it is for. */
 const FORMATS: Record<string, [string, string]> = {
-  keras: ['Keras', 'For Python with Keras: the file that the training has left.'],
+  keras: ['Keras', 'For Python with Keras: the file that the training saved.'],
   saved_model: ['SavedModel', 'For TensorFlow Serving, as a .zip.'],
   onnx: ['ONNX', 'For onnxruntime, Triton and browsers.'],
   litert: ['LiteRT', 'For phones and small boards: a .tflite file.'],
@@ -31,18 +31,18 @@ export function exportWord({ format, status, error }: Export): [string, Tone] {
 /** The report of an export in a sentence. */
 export function reportWord(report: NonNullable<Export['report']>): string {
   const split = { train: 'training', validation: 'validation', test: 'test' }[report.split]
-  const before = report.compared_with === 'predictions' ? 'as after the training' : 'as in Keras'
+  const before = report.compared_with === 'predictions' ? 'as after training' : 'as in Keras'
   const images = `${count(report.images)} ${split} images`
   const answers = report.differing_answers
-    ? `${count(report.differing_answers)} of ${images} got another answer`
+    ? `${count(report.differing_answers)} of ${images} got a different answer`
     : `all ${images} got the same answer ${before}`
-  return `Opened again by ${report.runtime}: ${answers}. ${differenceWord(report.max_difference)}`
+  return `Loaded in ${report.runtime}: ${answers}. ${differenceWord(report.max_difference)}`
 }
 
 function differenceWord(difference: number): string {
-  if (!difference) return 'Their probabilities are the same to the last digit.'
+  if (!difference) return 'Probabilities match to the last digit.'
   const shown = difference.toLocaleString('en', { maximumSignificantDigits: 2 })
-  return `The largest difference of two probabilities is ${shown}, where 1 is certain.`
+  return `The largest difference between probabilities is ${shown}, where 1 means certain.`
 }
 
 /** The size of the images that a model takes. */

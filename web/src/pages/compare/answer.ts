@@ -1,10 +1,10 @@
-/** Whether a change has helped, in one sentence: how validation accuracy differs, and how much of that chance alone can do. Pure. */
+/** Whether a change helped, in one sentence: how validation accuracy differs, and how much of that may be chance. Pure. */
 
 import { percent, points } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 import type { Group } from './groups'
 
-/** tone: of the word in front; `sure` where the difference is larger than what chance can do. */
+/** word: a badge before the text; tone: its color. */
 export type Answer = { word: string; tone: 'good' | 'bad' | 'plain'; text: string; asksForStudy: boolean }
 
 /** Of a normal distribution, for 95%. */
@@ -14,13 +14,13 @@ const T = [12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18
 
 type Measured = { group: Group; accuracies: number[]; mean: number; images: number }
 
-/** The first group against the other one, of several others the one with the highest accuracy; null for a single group. */
+/** Compares the first group with the most accurate of the others; null for a single group. */
 export function answerOf(groups: Group[]): Answer | null {
   const [first, ...others] = groups
   if (!first || !others.length) return null
   const reason = cannotTell(groups)
   if (reason)
-    return { word: 'cannot be told', tone: 'plain', text: `Which one is better cannot be told: ${reason}`, asksForStudy: false }
+    return { word: 'cannot tell', tone: 'plain', text: `These jobs cannot show which is better: ${reason}`, asksForStudy: false }
   const before = measured(first)
   const after = others.map(measured).reduce((best, one) => (one.mean > best.mean ? one : best))
   const change = after.mean - before.mean
@@ -32,14 +32,13 @@ export function answerOf(groups: Group[]): Answer | null {
       ? `Validation accuracy is the same ${withWhat(after.group, first).replace(' than in ', ' and in ')}`
       : `Validation accuracy is ${size} points ${change > 0 ? 'higher' : 'lower'} ${withWhat(after.group, first)}`
   const figures = `${percent(after.mean)} against ${percent(before.mean)}`
-  const luck = `${runs(before, after)}: chance alone can do ±${points(chance).replace('+', '')}`
-  const best =
-    others.length > 1 ? ` It is the best of ${others.length} others, and the best of several is partly so by luck.` : ''
+  const luck = `${runs(before, after)}: chance alone can make a difference of ±${points(chance).replace('+', '')}`
+  const best = others.length > 1 ? ` It is the best of ${others.length}, and the best of several is partly luck.` : ''
   const so = !isSure
-    ? ' That may be chance: whether it helps cannot be told from these jobs.'
+    ? ' That may be chance: these jobs cannot show whether it helps.'
     : change > 0
-      ? ' So it helps, most likely.'
-      : ' So it makes things worse, most likely.'
+      ? ' So it most likely helps.'
+      : ' So it most likely makes things worse.'
   return {
     word: !isSure ? 'may be chance' : change > 0 ? 'helped' : 'made it worse',
     tone: !isSure ? 'plain' : change > 0 ? 'good' : 'bad',
@@ -53,10 +52,10 @@ function cannotTell(groups: Group[]): string {
   if (new Set(trials.map((one) => one.job.dataset.id)).size > 1)
     return 'they were validated on images of different datasets or versions.'
   if (new Set(trials.map((one) => JSON.stringify(one.job.spec.validation ?? null))).size > 1)
-    return 'they were validated on different images (other folds).'
+    return 'they were validated on different images (different folds).'
   if (trials.some((one) => !ENDED.has(one.job.status))) return 'not all of them have ended yet.'
   if (trials.some((one) => !one.metrics.final?.validation?.count))
-    return 'not all of them have measured validation images at their end.'
+    return 'not all of them were measured on validation images at the end.'
   return ''
 }
 
@@ -67,10 +66,10 @@ function measured(group: Group): Measured {
 }
 
 /**
- * How far two accuracies lie apart in 95 of 100 cases although nothing differs, as a fraction.
+ * How far apart two accuracies are by chance alone in 95 of 100 cases, as a fraction.
  *
- * Of two parts: which images were asked (by the counts, as if each group had images of its own: a little too wide where
- * all have the same), and where both have several runs, how much these differ from each other.
+ * It has two parts: the choice of images (computed as if each group had its own, a little too wide where all share
+ * them) and, where both groups have several runs, how much these runs differ.
  */
 function byChance(one: Measured, other: Measured): number {
   const known = (one.mean + other.mean) / 2
@@ -93,7 +92,7 @@ function runs(before: Measured, after: Measured): string {
   return n === m ? `${n} ${n === 1 ? 'run' : 'runs'} each` : `${n} and ${m} runs`
 }
 
-/** "with dropout": what the name of a job that tries a remedy says beside the job before; else the letters of the two. */
+/** "with dropout", if the name shows that the second job tries a remedy on the first; otherwise the letters of both. */
 function withWhat(after: Group, before: Group): string {
   const added = after.name.startsWith(`${before.name} + `) ? after.name.slice(before.name.length + 3) : ''
   return added ? `with ${added}` : `in ${after.letter} (${after.name}) than in ${before.letter} (${before.name})`

@@ -1,9 +1,9 @@
-/** What of the jobs cannot be compared, in plain words. */
+/** What cannot be compared between jobs, in plain words. */
 
 import { ENDED } from '../../words/verdicts'
 import { type Group, lastEpochOf } from './groups'
 
-/** Sentences for a reader; none where all figures are of the same images. */
+/** Sentences for a reader; empty if all figures are of the same images. */
 export function cautions(groups: Group[]): string[] {
   const said: string[] = []
   const jobs = groups.flatMap((group) => group.trials.map((trial) => ({ letter: group.letter, trial, job: trial.job })))
@@ -14,29 +14,29 @@ export function cautions(groups: Group[]): string[] {
   const datasets = [...new Map(jobs.map(({ job }) => [job.dataset.id, `${job.dataset.name}@${job.dataset.version}`])).values()]
   if (names.length > 1) {
     said.push(
-      `They were trained on different datasets (${list(datasets)}): a higher figure of one says nothing about the other. Compare how ` +
-        'curves run and how wide the gaps are, not which figure is higher.',
+      `They were trained on different datasets (${list(datasets)}): their figures cannot be compared. Compare the shapes of ` +
+        'the curves and the sizes of the gaps instead.',
     )
   } else if (datasets.length > 1) {
     said.push(
-      `They were trained on different versions of a dataset (${list(datasets)}): where a version has other validation or test images, ` +
+      `They were trained on different versions of a dataset (${list(datasets)}): if these have different validation or test images, ` +
         'figures differ for that reason too.',
     )
   }
   const cuts = new Set(jobs.map(({ job }) => `${job.dataset.id} ${JSON.stringify(job.spec.validation ?? null)}`))
   if (cuts.size > datasets.length) {
     said.push(
-      'They were validated on different images (other folds): validation figures differ for that reason too, test images are the same.',
+      'They were validated on different images (different folds), so validation figures differ for that reason too. Test images are the same.',
     )
   }
   const untested = letters(({ job }) => job.spec.evaluation?.test === 'never')
-  if (untested) said.push(`${untested} met no test images, by its spec: there are no test figures to compare.`)
+  if (untested) said.push(`${untested} was not tested, as its spec says, so there are no test figures to compare.`)
   const running = letters(({ job }) => !ENDED.has(job.status))
-  if (running) said.push(`${running} has not ended: its figures will change.`)
+  if (running) said.push(`${running} has not ended, so its figures will change.`)
   const failed = letters(({ job }) => job.status === 'failed')
-  if (failed) said.push(`${failed} has failed: it has the figures of the epochs before.`)
+  if (failed) said.push(`${failed} failed. Its figures are those of the epochs before.`)
   const empty = letters(({ trial }) => !lastEpochOf(trial))
-  if (empty) said.push(`${empty} has finished no epoch.`)
+  if (empty) said.push(`${empty} has not finished an epoch.`)
   return said
 }
 

@@ -67,7 +67,7 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
         </CurveControls>
       </header>
       {!x.length ? (
-        <p class="soft plot-empty">The curves begin with the end of the first epoch.</p>
+        <p class="soft plot-empty">The curves start after the first epoch.</p>
       ) : (
         <>
           <Readable
@@ -106,9 +106,9 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
           <p class="soft">
             {measure === 'gap'
               ? 'In percentage points.'
-              : shown === 'both' && 'Whole lines are validation, dashed ones training.'}
+              : shown === 'both' && 'Solid lines are validation, dashed lines are training.'}
             {groups.some((one) => one.trials.length > 1) &&
-              ' Where seeds are together, the line is their mean, the band from the lowest to the highest.'}
+              ' Where seeds are grouped, the line is their mean, and the band runs from the lowest to the highest.'}
           </p>
         </>
       )}

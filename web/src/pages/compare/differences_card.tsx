@@ -1,4 +1,4 @@
-/** The fields in which the jobs differ, and no others. */
+/** The fields in which the jobs differ. */
 
 import { Scroll } from '../../parts/scroll'
 import { type Difference, runDifferences, specDifferences } from './differences'
@@ -13,7 +13,7 @@ export function DifferencesCard({ groups }: { groups: Group[] }) {
     return (
       <section class="card" aria-label="Differences">
         <h2>How they differ</h2>
-        <p class="soft">{seeds > 1 ? 'In the seed alone.' : 'Add a second job to see how their specs differ.'}</p>
+        <p class="soft">{seeds > 1 ? 'Only in the seed.' : 'Add a second job to see how their specs differ.'}</p>
       </section>
     )
   }
@@ -39,7 +39,7 @@ export function DifferencesCard({ groups }: { groups: Group[] }) {
                 <tbody>
                   <tr>
                     <th scope="colgroup" colSpan={groups.length + 1} class="soft">
-                      What follows from it, and where it ran
+                      Size of the network, and where it ran
                     </th>
                   </tr>
                 </tbody>
@@ -49,7 +49,7 @@ export function DifferencesCard({ groups }: { groups: Group[] }) {
           </table>
         </Scroll>
       ) : (
-        <p class="soft">Their specs are the same but for names and seeds.</p>
+        <p class="soft">Their specs differ only in names and seeds.</p>
       )}
     </section>
   )

@@ -1,4 +1,4 @@
-/** The figures of all groups side by side: of the weights that each has kept, or all at the same epoch. */
+/** The figures of all groups side by side: of the weights each kept, or of the same epoch. */
 
 import { useState } from 'preact/hooks'
 
@@ -105,10 +105,10 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
       </Scroll>
       <p class="soft">
         {at === null
-          ? 'Of the weights that each job has kept; below a figure of one job is its 95% interval, below one of several seeds the lowest and the highest. '
-          : 'As measured after this epoch; test images are met after each epoch only where the spec asks for it. '}
+          ? 'Figures are of the weights that each job kept. Below a single job is its 95% interval; below several seeds, the lowest and the highest. '
+          : 'Figures are as measured after this epoch. Test images are measured after each epoch only if the spec asks for it. '}
         {measure === 'accuracy' ? 'The gap is in percentage points. ' : 'Losses are in nats. '}A difference that is smaller than
-        these intervals may be chance: <a href="/studies">a study</a> tells.
+        these intervals may be chance. <a href="/studies">A study</a> can tell.
       </p>
     </section>
   )
@@ -118,7 +118,7 @@ function epochWord(row: Row): string {
   if (!row.epochs.length) return '–'
   const [low, high] = [Math.min(...row.epochs), Math.max(...row.epochs)]
   const words = low === high ? count(low) : `${count(low)} to ${count(high)}`
-  return row.isKept ? words : `${words}, the best so far`
+  return row.isKept ? words : `${words}, the lowest loss so far`
 }
 
 type SpreadProps = { band: Band | null; format: (value: number) => string; interval?: readonly number[] }

@@ -1,4 +1,4 @@
-/** Which jobs are compared: each can be taken out, and others can be added, without leaving the page. */
+/** The compared jobs: remove some or add others without leaving the page. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -45,7 +45,7 @@ export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[]
       </ul>
       {areLoading && (
         <p class="soft" role="status">
-          Loading jobs …
+          Loading jobs…
         </p>
       )}
       <AddField ids={asked.map((one) => one.id)} />
@@ -81,7 +81,7 @@ function AddField({ ids }: { ids: string[] }) {
     add(named)
     setTyped('')
   }
-  if (ids.length >= MOST_COMPARED) return <p class="soft">More than {count(MOST_COMPARED)} jobs cannot be told apart.</p>
+  if (ids.length >= MOST_COMPARED) return <p class="soft">At most {count(MOST_COMPARED)} jobs can be compared.</p>
   return (
     <form
       class="add"
@@ -96,7 +96,7 @@ function AddField({ ids }: { ids: string[] }) {
       <input
         id="add"
         type="search"
-        placeholder="A part of its name, or ids"
+        placeholder="Part of its name, or ids"
         value={typed}
         autocomplete="off"
         onInput={(event) => setTyped(event.currentTarget.value)}
@@ -107,7 +107,7 @@ function AddField({ ids }: { ids: string[] }) {
         </button>
       )}
       <div class="row" role="status">
-        {wanted && !named.length && found.data && !others.length && <span class="soft">No other job fits.</span>}
+        {wanted && !named.length && found.data && !others.length && <span class="soft">No other job matches.</span>}
         {wanted &&
           !named.length &&
           others.map((one) => (

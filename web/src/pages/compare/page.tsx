@@ -1,4 +1,4 @@
-/** Any jobs side by side: how their specs differ, what cannot be compared, their curves and their figures. */
+/** Jobs side by side: how their specs differ, what cannot be compared, their curves and figures. */
 
 import { useMemo } from 'preact/hooks'
 
@@ -23,7 +23,7 @@ export default function Compare() {
   const groups = useMemo(() => groupsOf(trials, areSeedsTogether), [...trials, trials.length, areSeedsTogether])
   const hasSeeds = useMemo(() => groupsOf(trials, true).some((one) => one.trials.length > 1), [groups])
   const at = chosenEpoch(groups)
-  // An answer from some of the jobs could be another one a moment later.
+  // An answer from some of the jobs could change a moment later.
   const answer = asked.some(isLoading) ? null : answerOf(groups)
   return (
     <>
@@ -36,7 +36,7 @@ export default function Compare() {
               checked={areSeedsTogether}
               onChange={() => setQuery({ seeds: areSeedsTogether ? 'apart' : '' })}
             />
-            Jobs that differ in the seed alone are one
+            Group jobs that differ only in the seed
           </label>
         )}
       </div>
@@ -45,7 +45,7 @@ export default function Compare() {
         <Empty title="Nothing to compare yet">
           <p>Tick jobs in the list and press "Compare", or add them here by name.</p>
           <a class="button" href="/jobs">
-            To the jobs
+            Go to jobs
           </a>
         </Empty>
       )}
@@ -73,7 +73,7 @@ function AnswerCard({ answer }: { answer: Answer | null }) {
       <p class="sentence">{answer.text}</p>
       {answer.asksForStudy && (
         <p class="soft">
-          A study trains both several times and compares them image by image: begin one from a job's verdict, or see{' '}
+          A study trains both several times and compares them image by image: start one from a job's verdict, or see{' '}
           <a href="/studies">your studies</a>.
         </p>
       )}

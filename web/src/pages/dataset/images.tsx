@@ -49,7 +49,7 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
       </header>
       {page.problem && <Failed problem={page.problem} retry={page.reload} />}
       {!page.data && !page.problem && <Loading what="images" />}
-      {page.data && !images.length && <p class="soft">There are none.</p>}
+      {page.data && !images.length && <p class="soft">There are no such images.</p>}
       <ul class="images sheet">
         {images.map((one, place) => (
           <li key={one.index}>
@@ -73,7 +73,7 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
           </button>
         </nav>
       )}
-      {split !== 'train' && <p class="soft">Looking at held-out images with their labels counts as a look, once.</p>}
+      {split !== 'train' && <p class="soft">Viewing held-out images with their labels counts as one look.</p>}
       {opened !== null && images[opened] && (
         <Large
           image={images[opened]}

@@ -71,7 +71,7 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
   if (dataset.status === 'rejected') {
     return (
       <div class="state failed" role="alert">
-        <h2>It was not taken</h2>
+        <h2>This upload was rejected</h2>
         <p>{dataset.error?.detail}</p>
         {dataset.error?.member && (
           <p>
@@ -79,7 +79,7 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
           </p>
         )}
         <a class="button" href="/datasets">
-          Upload it again when that is fixed
+          Upload a fixed file
         </a>
       </div>
     )
@@ -87,8 +87,8 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
   return (
     <p class="state" role="status">
       {dataset.status === 'checking'
-        ? 'A worker reads all images, looks for copies and compares the splits. This page goes on by itself.'
-        : 'It waits for its content.'}
+        ? 'A worker is reading all images, looking for copies and comparing the splits. This page updates by itself.'
+        : 'It is waiting for its upload.'}
     </p>
   )
 }

@@ -16,7 +16,7 @@ export function SplitsCard({ dataset: { splits, classes } }: { dataset: Dataset 
       </summary>
       <Scroll label="Counts per class">
         <table class="plain-table counts">
-          <caption class="soft">A number shows its images above.</caption>
+          <caption class="soft">Choose a number to see its images above.</caption>
           <thead>
             <tr>
               <th scope="col">Class</th>

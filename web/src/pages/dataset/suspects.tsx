@@ -34,8 +34,8 @@ export function SuspectsCard({ dataset }: { dataset: Dataset }) {
             Look for them
           </button>
           <span class="soft">
-            Small networks learn the labels and say which they do not believe. It takes a worker some minutes the first time, and
-            counts as a look at held-out labels.
+            Small networks learn the labels and point out those that look wrong. The first search takes a few minutes and counts
+            as a look at held-out labels.
           </span>
         </div>
       )}
@@ -60,7 +60,7 @@ function Found({ dataset }: { dataset: Dataset }) {
   }, [isWaiting])
   if (!first.data) return first.problem ? <Failed problem={first.problem} retry={first.reload} /> : <Loading what="the search" />
   if (isWaiting)
-    return <p role="status">{first.data.explanation.replace(' Ask again in a while.', '')} This page goes on by itself.</p>
+    return <p role="status">{first.data.explanation.replace(' Ask again in a while.', '')} This page updates by itself.</p>
   if (first.data.status === 'failed') {
     return (
       <div class="row">

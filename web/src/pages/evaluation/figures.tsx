@@ -15,9 +15,9 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
       {evaluation.summary && <p class="sentence">{evaluation.summary}</p>}
       {preprocessing && (
         <p class="caveat">
-          The dataset's pixels go from {figure(preprocessing.value_range[0]!)} to {figure(preprocessing.value_range[1]!)}; the
-          model understands {preprocessing.in_words}. The figures are those with these pixels. "As given" is what it answers to
-          the dataset's own.
+          The dataset's pixel values run from {figure(preprocessing.value_range[0]!)} to {figure(preprocessing.value_range[1]!)},
+          but the model expects {preprocessing.in_words}. The figures use the pixels that it expects; "As given" uses the
+          dataset's own.
         </p>
       )}
       <PlainTable
@@ -42,9 +42,9 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
         })}
       </PlainTable>
       <p class="soft">
-        By chance a few images more or fewer are right. On very many such images it would be right as often as between the two
-        bounds, in 95 of 100 cases; the fewer images were shown, the wider apart they are. The loss is lower the surer the model
-        is of right answers.
+        With other images of the same kind, the share of right answers would be a little different. In 95 of 100 cases its true
+        value lies between the two bounds; fewer images put them wider apart. The loss is lower when the model is more certain of
+        right answers.
       </p>
     </section>
   )

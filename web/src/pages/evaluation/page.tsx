@@ -42,8 +42,10 @@ export default function OneEvaluation({ id }: { id: string }) {
       >
         {!ENDED.has(data.status) && (
           <p class="state" role="status">
-            {data.status === 'queued' ? 'It waits for a worker.' : 'A worker shows the model every image of the dataset.'} This
-            page goes on by itself.
+            {data.status === 'queued'
+              ? 'It is waiting for a worker.'
+              : 'A worker is showing the model every image of the dataset.'}{' '}
+            This page updates by itself.
           </p>
         )}
         {data.error && <ErrorState error={data.error} />}
@@ -106,7 +108,7 @@ function Actions({ evaluation, onChange }: { evaluation: Evaluation; onChange: (
   return (
     <div class="row">
       <a class="button" href={`/evaluations?model=${evaluation.model.id}`}>
-        Others of this model
+        Other evaluations of this model
       </a>
       {evaluation.status !== 'cancelling' && (
         <button type="button" class="danger" onClick={() => setAsking(true)}>
@@ -123,7 +125,7 @@ function Actions({ evaluation, onChange }: { evaluation: Evaluation; onChange: (
           <p>
             {hasEnded
               ? 'Its figures are deleted; the model and the dataset stay.'
-              : 'Nothing of it is kept. The model can be measured again.'}
+              : 'Nothing is kept. The model can be measured again.'}
           </p>
         </Confirm>
       )}

@@ -62,8 +62,8 @@ const NoEvaluations = ({ isFiltered }: { isFiltered: boolean }) =>
   ) : (
     <Empty title="No evaluations yet">
       <p>
-        An evaluation shows a model every image of a dataset, and says how often it is right on images for training, validation
-        and test, how sure these figures are, and where a difference comes from.
+        An evaluation shows a model every image of a dataset. It says how often the model is right on training, validation, and
+        test images, how certain these figures are, and why they differ.
       </p>
       <a class="button primary" href="/models">
         Upload a model

@@ -1,4 +1,4 @@
-/** What one can do with a job, by the state that it is in. */
+/** The actions on a job, depending on its state. */
 
 import { useState } from 'preact/hooks'
 
@@ -51,7 +51,7 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
         Rename
       </button>
       <a class="button" href={compareAddress([...(job.retry_of ? [job.retry_of] : []), job.id])}>
-        {job.retry_of ? 'Compare with the job before' : 'Compare'}
+        {job.retry_of ? 'Compare with the earlier job' : 'Compare'}
       </a>
       <a class="button" href={`/new?from=${job.id}`}>
         Clone and edit
@@ -69,12 +69,12 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
       {asking === 'rename' && <RenameDialog job={job} onChange={onChange} onClose={() => setAsking(null)} />}
       {asking === 'cancel' && (
         <Confirm title={`Stop ${job.name}?`} action="Stop it" onYes={() => change('cancel')} onClose={() => setAsking(null)}>
-          <p>Whole epochs are kept, and so is its model if there is one. A stopped job cannot be resumed.</p>
+          <p>Finished epochs are kept, and so is the model if there is one. A stopped job cannot be resumed.</p>
         </Confirm>
       )}
       {asking === 'delete' && (
         <Confirm title={`Delete ${job.name}?`} action="Delete it" onYes={forget} onClose={() => setAsking(null)}>
-          <p>Its figures, its model and its predictions are deleted too.</p>
+          <p>Its figures, model, and predictions are deleted too.</p>
         </Confirm>
       )}
     </div>
@@ -112,7 +112,7 @@ function RenameDialog({ job, onChange, onClose }: { job: Job; onChange: (job: Jo
         />
         <div class="row end">
           <button type="button" onClick={onClose}>
-            Keep it
+            Cancel
           </button>
           <button type="submit" class="primary" disabled={!name.trim()}>
             Rename

@@ -55,7 +55,7 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
       </header>
       {!x.length ? (
         <p class="soft plot-empty">
-          {ENDED.has(job.status) ? 'No epoch was finished.' : 'The curves begin with the end of the first epoch.'}
+          {ENDED.has(job.status) ? 'No epoch was finished.' : 'The curves start after the first epoch.'}
         </p>
       ) : (
         <>

@@ -1,4 +1,4 @@
-/** The model of a job for other programs: what there is, what is being made, and how it was checked. */
+/** A job's model for other programs: which files exist, which are being made, and how they were checked. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -9,7 +9,7 @@ import { Failed, Loading } from '../../parts/states'
 import { bytes } from '../../words/format'
 import { exportWord, formatWord, reportWord } from '../../words/models'
 
-/** No event tells of exports. */
+/** There are no events for exports. */
 const LOOK_EVERY_MS = 2000
 
 export function ExportsCard({ job }: { job: Job }) {
@@ -28,16 +28,16 @@ export function ExportsCard({ job }: { job: Job }) {
     return problem.status === 409 ? null : <Failed problem={problem} retry={reload} />
   }
   return (
-    <section class="card" aria-label="Take the model out">
+    <section class="card" aria-label="Export the model">
       <header>
-        <h2>Take the model out</h2>
+        <h2>Export the model</h2>
         <a class="button" href={cardAddress(job.id)} target="_blank" rel="noreferrer">
           Model card
         </a>
       </header>
       <p class="soft">
-        A file is made when you ask for it. It is then opened by the program that it is for, and answers the job's own images
-        again: only a file that gives the same answers is handed out.
+        Files are made on request. Each one is loaded in the program it is meant for and tested on the job's own images. You get
+        it only if its answers are the same.
       </p>
       <ul class="exports">
         {data.data.map((one) => (
@@ -46,7 +46,7 @@ export function ExportsCard({ job }: { job: Job }) {
         <li>
           <div>
             <strong>Python script</strong>
-            <p class="soft">Trains the job once more from the same data file, with NumPy and Keras alone.</p>
+            <p class="soft">Trains this job again from the same data file, using only NumPy and Keras.</p>
           </div>
           <ScriptButton job={job} />
         </li>
@@ -97,7 +97,7 @@ function Format({ job, known, onChange }: { job: Job; known: Export; onChange: (
   )
 }
 
-/** A script is written at once, or it is said why not: so it is asked for before it is saved. */
+/** Writing a script can fail, so it is fetched before it is saved. */
 function ScriptButton({ job }: { job: Job }) {
   const [busy, setBusy] = useState(false)
   const save = async () => {

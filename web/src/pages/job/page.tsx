@@ -1,4 +1,4 @@
-/** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
+/** One job: its verdict, its curves, what it gets wrong, and its files. */
 
 import { getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics, type Job } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
@@ -19,7 +19,7 @@ import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
 import { TryCard } from './try'
 
-/** A diagnosis costs the service more than figures do, and changes less. */
+/** A diagnosis costs the service more than figures do, and changes less often. */
 const DIAGNOSIS_EVERY_MS = 4000
 const OFTEN = new Set(['job.epoch', 'job.checkpoint'])
 
@@ -57,7 +57,7 @@ export default function OneJob({ id }: { id: string }) {
       {job.data.status === 'succeeded' && <MemorizedCard job={job.data} />}
       {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}
       <SpecCard job={job.data} />
-      <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Epochs and checkpoints too" />
+      <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Include epochs and checkpoints" />
     </>
   )
 }
@@ -82,13 +82,13 @@ function JobFacts({ job }: { job: Job }) {
         </Fact>
       )}
       {job.retry_of && (
-        <Fact name="Again from">
-          <a href={`/jobs/${job.retry_of}`}>the job before</a>
+        <Fact name="Rerun of">
+          <a href={`/jobs/${job.retry_of}`}>the earlier job</a>
         </Fact>
       )}
       {job.study_id && (
         <Fact name="Study">
-          <a href={`/studies/${job.study_id}`}>the study that it belongs to</a>
+          <a href={`/studies/${job.study_id}`}>the study it belongs to</a>
         </Fact>
       )}
     </Facts>

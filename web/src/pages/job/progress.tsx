@@ -1,4 +1,4 @@
-/** How far a job is: its epochs and the rest of the time, or its place in the queue. */
+/** The progress of a job: its epochs and time left, or its place in the queue. */
 
 import { getQueue, type Job } from '../../api/jobs'
 import { useLive, useLoaded } from '../../parts/load'
@@ -7,8 +7,8 @@ import { count, duration } from '../../words/format'
 const WAITS_FOR: Record<string, string> = {
   worker: 'a free worker',
   gpu: 'a worker with a GPU',
-  memory: 'memory that other jobs have',
-  backoff: 'a moment, after a failure',
+  memory: 'memory that other jobs are using',
+  backoff: 'a short pause after a failure',
 }
 
 export function ProgressLine({ job }: { job: Job }) {
@@ -33,8 +33,8 @@ function Waiting({ job }: { job: Job }) {
   return (
     <p class="progress-line">
       Number {count(position)} in the queue{ahead ? `, behind ${count(ahead)}` : ''}
-      {waiting_for && `; it waits for ${WAITS_FOR[waiting_for]}`}
-      {estimated_start_s !== null && `; it should start in about ${duration(estimated_start_s)}`}.
+      {waiting_for && `, waiting for ${WAITS_FOR[waiting_for]}`}
+      {estimated_start_s !== null && `. It should start in about ${duration(estimated_start_s)}`}.
     </p>
   )
 }

@@ -1,4 +1,4 @@
-/** The exact spec, what follows from it, and how to do it again from anywhere. */
+/** The exact spec, and how to run it again from elsewhere. */
 
 import type { Job } from '../../api/jobs'
 import { Code } from '../../parts/code'
@@ -19,7 +19,7 @@ export function SpecCard({ job }: { job: Job }) {
       onToggle={(event) => event.currentTarget.open !== (asked !== '') && setQuery({ spec: event.currentTarget.open ? way : '' })}
     >
       <summary>
-        <h2>Spec, and how to do it again</h2>
+        <h2>Spec, and how to run it again</h2>
       </summary>
       <Segments
         label="Form"

@@ -1,4 +1,4 @@
-/** What the list of jobs is narrowed to and sorted by; the address keeps it. */
+/** Filters and order of the list of jobs, kept in the address. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -53,7 +53,7 @@ export function Filters() {
             checked={study === 'all'}
             onChange={() => setQuery({ study: study === 'all' ? '' : 'all', after: '' })}
           />
-          Trainings of studies too
+          Include trainings of studies
         </label>
       )}
       {(['dataset', 'study'] as const).map(

@@ -1,4 +1,4 @@
-/** All jobs: found, sorted, compared at a glance, cancelled many at once. One request a page. */
+/** The list of jobs: search, sort, compare, and cancel many at once. Each page is one request. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -18,7 +18,7 @@ import { Filters } from './filters'
 import { JobTable } from './table'
 
 const PAGE_SIZE = 50
-/** What the address says of studies, as the API asks for it: their trainings would fill the list, and are left out at first. */
+/** The address's words for `study`, as the API takes them. Trainings of studies would fill the list, so it begins without them. */
 const STUDIES: Record<string, string> = { '': 'none', all: '' }
 
 export default function Jobs() {
@@ -45,8 +45,8 @@ export default function Jobs() {
     if (!done) return
     const [reached, late] = [done.cancelled + done.cancelling, done.jobs?.filter((one) => one.status === null).length ?? 0]
     const words = [
-      reached && `${count(reached)} ${reached === 1 ? 'job is' : 'jobs are'} cancelled; one that runs takes a moment.`,
-      late && `${count(late)} had ended before.`,
+      reached && `${count(reached)} ${reached === 1 ? 'job is' : 'jobs are'} cancelled. A running job takes a moment to stop.`,
+      late && `${count(late)} had already ended.`,
     ]
     notify(words.filter(Boolean).join(' '))
     setSelected(new Set())
@@ -92,7 +92,7 @@ export default function Jobs() {
           onYes={cancel}
           onClose={() => setAsking(false)}
         >
-          <p>Whole epochs are kept, and a job that has one keeps its model. A cancelled job cannot be resumed.</p>
+          <p>Finished epochs are kept, and so are models. A cancelled job cannot be resumed.</p>
         </Confirm>
       )}
       {jobs.problem && !jobs.data && <Failed problem={jobs.problem} retry={jobs.reload} />}
@@ -106,14 +106,14 @@ export default function Jobs() {
 
 const NoJobs = ({ isFiltered }: { isFiltered: boolean }) =>
   isFiltered ? (
-    <Empty title="No job fits">
+    <Empty title="No matching jobs">
       <button type="button" onClick={() => setQuery({ status: [], search: '', dataset: '', study: 'all', after: '' })}>
         Show all jobs
       </button>
     </Empty>
   ) : (
     <Empty title="No jobs yet">
-      <p>Train a first network: it takes a minute, and shows how much worse it does on images that it has not seen.</p>
+      <p>Train your first network. It takes a minute and shows how much worse it does on images it has not seen.</p>
       <div class="row">
         <a class="button primary" href="/new">
           New job

@@ -1,10 +1,10 @@
-/** The list of jobs: a table, which on a narrow screen becomes a list of cards. */
+/** The list of jobs: a table, or a list of cards on a narrow screen. */
 
 import type { ListedJob } from '../../api/jobs'
 import { Sparkline } from '../../charts/sparkline'
 import { GapBar, Progress, Status, Verdict } from '../../parts/marks'
 import { Scroll } from '../../parts/scroll'
-import { ago, count, duration, figure, moment, percent } from '../../words/format'
+import { ago, count, duration, figure, moment, percent, plain } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 
 type Props = { jobs: ListedJob[]; selected: ReadonlySet<string>; onSelect: (ids: ReadonlySet<string>) => void }
@@ -98,7 +98,7 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
       </td>
       <td data-label="Verdict" class="judged">
         {job.error ? (
-          <span class="badge bad">{job.error.code.replaceAll('_', ' ')}</span>
+          <span class="badge bad">{plain(job.error.code)}</span>
         ) : (
           <Verdict code={job.summary?.verdict} headline={job.summary?.headline} />
         )}

@@ -1,4 +1,4 @@
-/** One uploaded model: what was found in its file, or what is wrong with it, and how it does on datasets. */
+/** One uploaded model: what is in its file or wrong with it, and how well it does on datasets. */
 
 import { useState } from 'preact/hooks'
 
@@ -36,15 +36,15 @@ export default function OneModel({ id }: { id: string }) {
       <ModelFacts model={data} />
       {data.status === 'checking' && (
         <p class="state" role="status">
-          A worker reads the file, with bounds and without any rights. This page goes on by itself.
+          A worker is checking the file. This page updates by itself.
         </p>
       )}
       {data.status === 'rejected' && (
         <div class="state failed" role="alert">
-          <h2>It was not taken</h2>
+          <h2>This file was rejected</h2>
           <p>{data.error?.detail}</p>
           <a class="button" href="/models">
-            Upload it again when that is fixed
+            Upload a fixed file
           </a>
         </div>
       )}
@@ -63,7 +63,7 @@ const Ready = ({ model }: { model: Model }) => (
           <EvaluationsOf model={model} />
         </>
       ) : (
-        <p>It gives features instead of one figure for each class, so it cannot be measured. A training can start from it.</p>
+        <p>It outputs features, not a score for each class, so it cannot be measured. A training can start from it.</p>
       )}
     </section>
     <LayersCard model={model} />
@@ -83,7 +83,7 @@ function EvaluationsOf({ model }: { model: Model }) {
   return (
     <>
       <EvaluationTable evaluations={data} withModel={false} />
-      {has_more && <a href={`/evaluations?model=${model.id}`}>All of its evaluations</a>}
+      {has_more && <a href={`/evaluations?model=${model.id}`}>All evaluations of this model</a>}
     </>
   )
 }
@@ -91,13 +91,13 @@ function EvaluationsOf({ model }: { model: Model }) {
 const ModelFacts = ({ model }: { model: Model }) => (
   <Facts>
     {model.format && <Fact name="Format">{formatWord(model.format)[0]}</Fact>}
-    {model.input_shape && <Fact name="Takes images of">{takesWord(model)}</Fact>}
-    {model.gives && <Fact name="Tells apart">{givesWord(model)}</Fact>}
+    {model.input_shape && <Fact name="Image size">{takesWord(model)}</Fact>}
+    {model.gives && <Fact name="Output">{givesWord(model)}</Fact>}
     {model.parameters !== null && (
       <Fact name="Parameters">
         {count(model.parameters)}
         {model.trainable_parameters !== null && model.trainable_parameters !== model.parameters && (
-          <span class="soft"> {count(model.trainable_parameters)} of them learn</span>
+          <span class="soft"> {count(model.trainable_parameters)} trainable</span>
         )}
       </Fact>
     )}
@@ -140,7 +140,7 @@ function Delete({ model }: { model: Model }) {
       </button>
       {isAsking && (
         <Confirm title={`Delete ${model.name}?`} action="Delete it" onYes={remove} onClose={() => setAsking(false)}>
-          <p>Its file is deleted. What was measured of it stays, and trainings that start from it go on.</p>
+          <p>The file is deleted. Its evaluations are kept, and trainings that start from it continue.</p>
         </Confirm>
       )}
     </div>

@@ -1,4 +1,4 @@
-/** Models that were trained elsewhere, and the place where new ones are dropped. */
+/** Models that were trained elsewhere, and the upload of new ones. */
 
 import { query } from '../../api/client'
 import { getModels, type Model } from '../../api/models'
@@ -39,9 +39,9 @@ export default function Models() {
 const NoModels = () => (
   <Empty title="No models yet">
     <p>
-      Bring a model that was trained elsewhere, and measure it on one of your datasets: how often it is right on images that it
-      has not seen, which classes it mixes up, and why it does worse than in training. Models of your jobs need no upload: each
-      job's page measures its own.
+      Upload a model that was trained elsewhere and measure it on one of your datasets. You learn how often it is right on images
+      it has not seen, which classes it mixes up, and why it does worse than in training. Models of your own jobs are measured
+      already: see the page of the job.
     </p>
   </Empty>
 )
@@ -91,7 +91,7 @@ const Row = ({ model }: { model: Model }) => (
   </tr>
 )
 
-/** What is not known before the file is read. */
+/** A fact that is unknown until the file has been read. */
 const Known = ({ label, children }: { label: string; children: string | null }) => (
   <td data-label={label}>{children ?? <span class="soft none">–</span>}</td>
 )

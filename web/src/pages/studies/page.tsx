@@ -1,4 +1,4 @@
-/** All studies: what was asked, how far they are, what came out. */
+/** The list of studies: their questions, progress, and answers. */
 
 import { query } from '../../api/client'
 import { getStudies, type Study } from '../../api/studies'
@@ -50,7 +50,7 @@ export default function Studies() {
 
 const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
   isFiltered ? (
-    <Empty title="No study fits">
+    <Empty title="No matching studies">
       <button type="button" onClick={() => setQuery({ status: [], after: '' })}>
         Show all studies
       </button>
@@ -58,11 +58,11 @@ const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
   ) : (
     <Empty title="No studies yet">
       <p>
-        A study trains a network with each remedy and without, several times over, and says which remedy surely helps. Begin one
-        from a job that has ended: its page has the button "Measure what helps".
+        A study trains a network several times with each remedy and without, and says which remedies clearly help. To start one,
+        open a finished job and press "Measure what helps".
       </p>
       <a class="button primary" href="/jobs?status=succeeded">
-        To the jobs
+        Go to jobs
       </a>
     </Empty>
   )

@@ -1,4 +1,4 @@
-/** What one can do with a study, by the state that it is in. */
+/** The actions on a study, depending on its state. */
 
 import { useState } from 'preact/hooks'
 
@@ -47,8 +47,8 @@ export function Actions({ study, onChange }: { study: Study; onChange: (study: S
         >
           <p>
             {runs
-              ? 'All of its trainings are cancelled. What they have measured by now is kept, but there will be no answer.'
-              : 'Its trainings, their figures and their models are deleted too.'}
+              ? 'All of its trainings are cancelled. Figures measured so far are kept, but there will be no answer.'
+              : 'Its trainings are deleted too, with their figures and models.'}
           </p>
         </Confirm>
       )}

@@ -53,7 +53,7 @@ function Refit({ id }: { id: string }) {
         <a href={`/jobs/${id}`}>The winner, trained on training and validation images together</a>{' '}
         {job.data && <Status status={job.data.status} />}
       </span>
-      <span class="soft">It is measured on neither; expect about the test figures below.</span>
+      <span class="soft">It cannot be measured on them; expect about the test figures below.</span>
     </div>
   )
 }

@@ -6,7 +6,7 @@ import { Code } from '../../parts/code'
 export const CommandsCard = ({ report }: { report: StudyReport }) => (
   <details class="card">
     <summary>
-      <h2>How to do it again</h2>
+      <h2>How to run it again</h2>
     </summary>
     {report.commands.map((one) => (
       <div key={one.what} class="stack">

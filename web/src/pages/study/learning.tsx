@@ -83,7 +83,7 @@ export function LearningCard({ study }: { study: Study }) {
       ) : (
         <p class="soft">
           {study.status === 'running'
-            ? 'The curve begins once the first size has all of its trainings.'
+            ? 'The curve starts once all trainings of the first size are done.'
             : 'No size was measured.'}
         </p>
       )}
@@ -97,8 +97,8 @@ export function LearningCard({ study }: { study: Study }) {
           <Prose text={study.no_forecast} />
         </p>
       )}
-      {study.status === 'running' && sizes.length > 0 && <p class="soft">Larger sizes follow as their trainings end.</p>}
-      <p class="soft">Lines are 95% intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
+      {study.status === 'running' && sizes.length > 0 && <p class="soft">Larger sizes follow when their trainings are done.</p>}
+      <p class="soft">Lines are 95% intervals{forecast && '; the forecast is right in 90 of 100 cases'}.</p>
     </section>
   )
 }

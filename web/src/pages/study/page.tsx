@@ -1,4 +1,4 @@
-/** One study: its answer, the race of its arms, what was tested, what it has cost. */
+/** One study: its answer, how its remedies compare, its test figures, and its cost. */
 
 import { getJob } from '../../api/jobs'
 import type { LiveEvent } from '../../api/live'
@@ -43,7 +43,7 @@ export default function OneStudy({ id }: { id: string }) {
       >
         {data.waits_for && (
           <div class="state" role="status">
-            <h2>It begins by itself</h2>
+            <h2>It starts by itself</h2>
             <p>
               First, {data.waits_for}. <a href={`/datasets/${data.dataset.id}`}>See the dataset</a>
             </p>
@@ -62,8 +62,8 @@ export default function OneStudy({ id }: { id: string }) {
       {data.kind === 'learning_curve' ? <LearningCard study={data} /> : <ArmsCard study={data} report={report.data} />}
       <TestCard study={data} />
       {report.data && (
-        <section class="card" aria-label="What it has cost">
-          <h2>What it has cost</h2>
+        <section class="card" aria-label="What it cost">
+          <h2>What it cost</h2>
           <p>{report.data.in_short.at(-1)?.answer}</p>
         </section>
       )}
@@ -87,7 +87,7 @@ const StudyFacts = ({ study }: { study: Study }) => (
       </Fact>
     )}
     <Fact name="First look">{count(study.seeds)} seeds</Fact>
-    <Fact name="Validation">{study.splits === 'fixed' ? 'the same images for all' : 'other images for each seed'}</Fact>
+    <Fact name="Validation">{study.splits === 'fixed' ? 'the same images for all' : 'different images for each seed'}</Fact>
     <Fact name="Budget">{budgetWord(study)}</Fact>
     <Fact name="Created">{moment(study.created_at)}</Fact>
   </Facts>

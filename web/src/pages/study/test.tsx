@@ -15,7 +15,7 @@ export function TestCard({ study }: { study: Study }) {
   const test = conclusion?.test
   return (
     <section class="card" aria-label="Test">
-      <h2>On test images, met once by each training</h2>
+      <h2>On test images, which each training was measured on once</h2>
       <PlainTable label="Test figures" columns={['Network', 'Right', '95% interval', 'Loss', 'Images']}>
         {test && <Row name="Unchanged" of={test.base} />}
         {test && <Row name={winner} of={test.winner} />}
@@ -34,7 +34,7 @@ export function TestCard({ study }: { study: Study }) {
           .
         </p>
       )}
-      {ensemble && <p class="soft">Together: the mean of the answers of all seeds, an ensemble.</p>}
+      {ensemble && <p class="soft">Together: the answers of all seeds averaged, an ensemble.</p>}
     </section>
   )
 }
