@@ -44,9 +44,11 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         return "The study cannot tell what helps.", f"The differences may be chance. {_say_next(study)}"
     if study.conclusion.kind == "cure":
         effect = "" if study.winner is None else _describe_effect(study.winner)
-        return f"{_get_name(study.conclusion.remedy or '')} helps.", f"{effect} {_say_next(study)}".strip()
+        name = _get_name(study.conclusion.remedy or "")
+        return f"{name} {'help' if _is_plural(name) else 'helps'}.", f"{effect} {_say_next(study)}".strip()
     remedies = _list_remedies(study)
-    headline, each = f"{_get_name(remedies[0])} does not help.", "It"
+    name = _get_name(remedies[0])
+    headline, each = f"{name} {'do' if _is_plural(name) else 'does'} not help.", "It"
     if len(remedies) > 1:
         headline, each = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps.", "Each"
     return headline, f"{each} makes the network worse or gains too little to matter. {_say_next(study)}"
@@ -192,6 +194,11 @@ def _describe_effect(winner: ArmView) -> str:
 
 def _list_remedies(study: StudyView) -> list[str]:
     return [arm.name for arm in study.arms[1:]] or list(study.remedies)
+
+
+def _is_plural(name: str) -> bool:
+    """Whether a remedy's name is a plural, such as `more epochs`."""
+    return name.endswith(("epochs", "weights", "images"))
 
 
 def _get_name(remedy: str) -> str:

@@ -50,7 +50,7 @@ def test_a_newcomer_trains_a_network_and_finds_what_helps(client: Client, open_p
     assert study.conclusion.test
     assert study.conclusion.gap
     answer = page.get_by_label("Answer", exact=True)
-    expect(answer.locator(".headline")).to_have_text("More epochs helps.")
+    expect(answer.locator(".headline")).to_have_text("More epochs help.")
     expect(answer).to_contain_text(study.conclusion.gap.explanation)
     expect(page.get_by_label("Test", exact=True)).to_contain_text(percent(study.conclusion.test.winner.accuracy))
     expect(page.get_by_role("link", name="overfit", exact=True)).to_have_attribute("href", f"/jobs/{study.job}")

@@ -1,4 +1,4 @@
-/** The dashboard: logs in, then shows the page that the address names. Pages beyond the first are loaded when needed. */
+/** The dashboard: logs in, then shows the page at the address. All pages but the first are loaded when needed. */
 
 import 'uplot/dist/uPlot.min.css'
 import './styles/tokens.css'
@@ -28,7 +28,7 @@ import { Failed, Loading } from './parts/states'
 type PageProps = { id: string }
 type Load = () => Promise<ComponentType<PageProps>>
 
-/** What loads each folder of pages; the jobs, which one sees first, are here from the start. */
+/** Loads the page of each folder. The list of jobs is what people see first, so it is part of this file. */
 const LOADS = import.meta.glob<ComponentType<PageProps>>(['./pages/*/page.tsx', '!./pages/jobs/page.tsx'], {
   import: 'default',
 })
@@ -86,7 +86,7 @@ function Later({ load, id }: { load: Load; id: string }) {
 
 function App() {
   useEffect(() => {
-    // A log-in by link goes on meanwhile. What was answered to the question before it is out of date after it.
+    // A login by link may happen meanwhile. Then the answer to this earlier question is out of date.
     const tellFirst = (isLoggedIn: boolean, who = '') => {
       if (loggedIn.value !== null) return
       owner.value = who

@@ -65,6 +65,7 @@ def test_a_study_says_what_helps_by_how_much_and_what_to_do():
     assert describe_study(STUDIES["by loss"])[1].startswith("Validation loss is 0.0")
     assert describe_study(STUDIES["nothing"])[0] == "None of the 3 remedies helps."
     assert "4 more seeds" in describe_study(STUDIES["seeds"])[1]
+    assert describe_study(named("more_epochs"))[0] == "More epochs help."
     assert describe_study(STUDIES["long name"])[0] == "A combination of remedies helps."
     assert describe_study(STUDIES["curve"])[0] == "More training images would help."
     assert describe_study(STUDIES["unsure curve"])[0] == "More training images may not help."

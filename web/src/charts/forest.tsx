@@ -1,9 +1,9 @@
-/** Differences around 0 with their intervals, a row each, better on the right: a table that every reader can read. */
+/** Differences around 0 with their intervals, one row each, better on the right: a table that screen readers can read. */
 
 import type { ComponentChildren } from 'preact'
 
 export type Range = [number, number]
-/** change, interval: null where nothing can be said. */
+/** change, interval: null if unknown. */
 export type Compared = {
   key: string
   heading: ComponentChildren
@@ -18,11 +18,11 @@ type Props = {
   columns: [string, string]
   isRiseBetter: boolean
   format: (change: number) => string
-  /** The word of the measure, for those who hear the table. */
+  /** The name of the measure. */
   measure: string
 }
 
-/** One row that ran wild leaves room for the others. */
+/** The widest value shown in full, so that one wild row leaves room for the others. */
 const MOST_TIMES_THE_MEDIAN = 4
 
 export function Forest({ rows, columns, isRiseBetter, format, measure }: Props) {
@@ -78,7 +78,7 @@ function Whisker({ interval, at, reach }: { interval: Range; at: (value: number)
   )
 }
 
-/** Which side of 0 the whole interval lies on. */
+/** The side of 0 on which the whole interval lies. */
 function toneOf(interval: Range | null, isRiseBetter: boolean): string {
   if (!interval || (interval[0] <= 0 && interval[1] >= 0)) return 'open'
   return interval[0] > 0 === isRiseBetter ? 'better' : 'worse'

@@ -1,4 +1,4 @@
-/** A figure by a size that grows by factors, with intervals, and where it should go next. */
+/** A figure for sizes that grow by factors, with intervals and a forecast. */
 
 export type Grown = { size: number; value: number; interval: [number, number] | null; isForecast?: boolean }
 

@@ -1,4 +1,4 @@
-/** A chart of lines on uPlot: made once, given new data in place, so that a zoom survives each new epoch. */
+/** A line chart with uPlot. New data replace the old in place, so that a zoom survives each new epoch. */
 
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
@@ -7,7 +7,7 @@ export type Line = {
   label: string
   /** A custom property such as `--train`. */
   colour: string
-  /** null is a gap; undefined is drawn over: this line has no point there. */
+  /** null is a gap; undefined means that this line has no point there, and it is drawn through. */
   values: (number | null | undefined)[]
   /** 0 draws nothing: the edge of a band. */
   width?: number
@@ -30,16 +30,16 @@ export type PlotProps = {
   /** Position in `x` of the cursor; null for none. */
   cursor: number | null
   onCursor: (place: number | null) => void
-  /** Colours are taken anew when it changes. */
+  /** Colors are read again when it changes. */
   isDark: boolean
-  /** A new value goes back to the whole chart. */
+  /** A new value shows the whole chart again. */
   resets: number
   label: string
 }
 
 const coloured = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-/** A custom property as a colour that a canvas understands: `light-dark()` is resolved by an element that has it. */
+/** The value of a custom property as a canvas understands it: an element resolves `light-dark()`. */
 function resolved(probe: HTMLElement, name: string): string {
   probe.style.color = `var(${name})`
   return getComputedStyle(probe).color || coloured(name)
@@ -53,7 +53,7 @@ export function Plot(props: PlotProps) {
   const plot = useRef<uPlot | null>(null)
   const latest = useRef(props)
   latest.current = props
-  // What needs a new chart; data, marks and the cursor do not.
+  // Only these need a new chart; data, marks and the cursor do not.
   const shape = JSON.stringify([
     props.lines.map((one) => [one.label, one.colour, one.dash, one.faint, one.width]),
     props.bands,
@@ -153,14 +153,14 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
         points: { show: one.faint || one.width === 0 ? false : undefined },
       })),
     ],
-    // uPlot fills where the first is above the second: hence both ways.
+    // uPlot fills only where the first line is above the second, so both orders are needed.
     bands: bands.flatMap(({ between: [one, other] }, place) => [
       { series: [one + 1, other + 1] as [number, number], fill: fills[place] },
       { series: [other + 1, one + 1] as [number, number], fill: fills[place] },
     ]),
     hooks: {
       draw: [(made) => drawMarks(made, latest.current.marks ?? [], element)],
-      // Which part is shown, for whoever cannot read a canvas.
+      // The part that is shown, for tests and for readers who cannot see a canvas.
       setScale: [
         (made, scale) => {
           const { min, max } = made.scales.x!

@@ -1,4 +1,4 @@
-/** A chart for those who do not see it: a cursor that arrow keys move, its figures read out, and all of them as a table. */
+/** A chart for screen readers: arrow keys move a cursor whose figures are read out, and a table has all of them. */
 
 import { useMemo, useState } from 'preact/hooks'
 
@@ -30,7 +30,7 @@ export function Readable({ label, x, xLabel, columns, cursor, onCursor, children
     setByKey(true)
     onCursor(next)
   }
-  // A thousand rows, which a cursor that moves does not change: give the same `columns` for the same figures.
+  // The table has up to a thousand rows, and a moving cursor must not build it again: pass the same `columns` for the same figures.
   const table = useMemo(() => tableOf(label, x, xLabel, columns), [label, x, xLabel, columns])
   const said = cursor === null || x[cursor] === undefined ? '' : sentence(cursor, x, xLabel, columns)
   return (

@@ -1,9 +1,9 @@
-/** Smoothing of curves, for the eye alone: figures and marks are always those that were measured. */
+/** Smooths drawn curves. Figures and marks always show the measured values. */
 
 /**
- * An exponential moving average without the bias of its beginning.
+ * An exponential moving average, corrected for the bias at its start.
  *
- * weight: of what came before, 0 to below 1; 0 changes nothing. Gaps stay gaps.
+ * weight: of the earlier values, from 0 to below 1; 0 changes nothing. Gaps stay gaps.
  */
 export function smoothed(values: (number | null | undefined)[], weight: number): (number | null | undefined)[] {
   let sum = 0

@@ -1,10 +1,10 @@
-/** Two curves of losses in the height of a line: enough to see where validation turns away from training. */
+/** Two loss curves as high as a line of text: enough to see where validation departs from training. */
 
 type Curve = { epochs: number[]; train_loss: (number | null)[]; validation_loss: (number | null)[] }
 
 const [WIDTH, HEIGHT, EDGE] = [84, 22, 2]
 
-/** lowest: the epoch whose validation loss is marked by a dot. said: read out to those who do not see it. */
+/** lowest: the epoch whose validation loss has a dot. said: the description for screen readers. */
 export function Sparkline({ curve, lowest, said }: { curve: Curve; lowest: number | null | undefined; said: string }) {
   const all = [...curve.train_loss, ...curve.validation_loss].filter((one) => one !== null)
   if (curve.epochs.length < 2 || !all.length) return <span class="none">–</span>
@@ -26,7 +26,7 @@ export function Sparkline({ curve, lowest, said }: { curve: Curve; lowest: numbe
   )
 }
 
-/** The validation loss at an epoch, on the line between the points beside it. */
+/** The validation loss at an epoch, interpolated between the neighboring points. */
 function lossAt({ epochs, validation_loss }: Curve, epoch: number): number | null {
   const after = epochs.findIndex((one) => one >= epoch)
   const [one, other] = [validation_loss[Math.max(0, after - 1)], validation_loss[after]]

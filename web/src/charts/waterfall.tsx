@@ -1,4 +1,4 @@
-/** From one level to another in steps: a row each, as a table that every reader can read, with bars drawn in it. */
+/** The steps from one level to another, one row each: a table that screen readers can read, with bars drawn in it. */
 
 export type Level = { name: string; value: number; count: number }
 /** interval: of the change, on the same scale. */
@@ -10,7 +10,7 @@ type Props = {
   steps: Step[]
   level: (value: number) => string
   change: (value: number) => string
-  /** What levels cannot pass. */
+  /** The lowest and highest possible level. */
   bounds?: [number, number]
 }
 
@@ -82,7 +82,7 @@ function rowsOf(start: number, steps: Step[]) {
   })
 }
 
-/** A step that goes against the gap narrows it. */
+/** Whether a step narrows the gap, since it goes the other way. */
 const isBetter = (step: Step, start: Level, end: Level) => step.change * (end.value - start.value) < 0
 
 function rangeOf(start: Level, end: Level, rows: ReturnType<typeof rowsOf>, bounds?: [number, number]): [number, number] {

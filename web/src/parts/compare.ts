@@ -1,6 +1,6 @@
-/** The address that compares some jobs. */
+/** The address of the page that compares these jobs. */
 
-/** More curves than this cannot be told apart. */
+/** People cannot tell more curves than this apart. */
 export const MOST_COMPARED = 40
 
 export const compareAddress = (ids: Iterable<string>) =>

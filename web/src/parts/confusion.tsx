@@ -1,4 +1,4 @@
-/** How a model answers class by class: a matrix, whose cells open their images where these are known, and the worst mistakes. */
+/** How a model answers class by class: a matrix whose cells open their images, if these are known, and the worst mistakes. */
 
 import { useState } from 'preact/hooks'
 
@@ -19,7 +19,7 @@ type Mistake = Schemas['Mistake']
 type Scores = NonNullable<Confusion['splits'][Split]>
 type Cell = { label: string; answer: string; count: number }
 
-/** More classes than this do not fit into a matrix: the most frequent confusions are listed instead. */
+/** A matrix holds at most this many classes. With more, the most frequent confusions are listed. */
 const MAX_CLASSES = 20
 const PAIRS = 12
 const MISTAKES = 12
@@ -30,7 +30,7 @@ type Props = {
   /** The id of the job or evaluation. */
   of: string
   load: (id: string, signal: AbortSignal) => Promise<Confusion>
-  /** Where all images of a cell can be had. */
+  /** Loads all images of a cell, if that is possible. */
   loadCell?: LoadCell
 }
 
@@ -125,7 +125,7 @@ type CellProps = { cell: Cell; share: number; isRight: boolean; onOpen: OpenProp
 
 function MatrixCell({ cell, share, isRight, onOpen }: CellProps) {
   if (!cell.count) return <td class="none">·</td>
-  // A mistake is seen from a small share on; a right answer pales beside it.
+  // Even a small share of mistakes stands out; right answers are paler.
   const strength = isRight ? 8 + 30 * share : 18 + 62 * Math.sqrt(share)
   return (
     <td class={isRight ? 'right' : 'wrong'} style={{ '--strength': `${strength}%` }}>

@@ -1,4 +1,4 @@
-/** What a chart of curves shows and how: its measure, a log axis, smoothing. The address keeps it. */
+/** The controls of a chart of curves: measure, log axis, smoothing. The address keeps them. */
 
 import type { ComponentChildren } from 'preact'
 import { inQuery, setQuery } from './router'
@@ -8,7 +8,7 @@ export type Measure = 'loss' | 'accuracy' | 'gap'
 
 const WORDS: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap: 'Gap' }
 
-/** What the address asks for. A log axis is for losses alone. */
+/** The choice in the address. Only losses can have a log axis. */
 export function curveChoice<One extends Measure>(measures: readonly One[]) {
   const measure = measures.find((one) => one === inQuery('curve')) ?? measures[0]!
   return {

@@ -1,4 +1,4 @@
-/** A dialog that keeps the focus, closes with Escape, and gives the focus back. */
+/** A dialog that traps the focus, closes with Escape, and returns the focus. */
 
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -36,7 +36,7 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
 
 type ConfirmProps = { title: string; action: string; onYes: () => void; onClose: () => void; children: ComponentChildren }
 
-/** Asks before something that cannot be taken back. */
+/** Asks for confirmation of something that cannot be undone. */
 export const Confirm = ({ title, action, onYes, onClose, children }: ConfirmProps) => (
   <Dialog title={title} onClose={onClose}>
     {children}

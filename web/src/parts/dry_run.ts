@@ -1,4 +1,4 @@
-/** What an order would cost, or what is wrong with it, a moment after the last change. */
+/** Checks an order shortly after its last change: what it would cost, or what is wrong with it. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -21,6 +21,6 @@ export function useDryRun<Order, Estimate>(
   useEffect(() => {
     if (checked.data) setLast(checked.data)
   }, [checked.data])
-  // While a change is being checked, the figures before stay in sight.
+  // The earlier figures stay visible while a change is being checked.
   return { ...checked, data: checked.data ?? (checked.problem ? undefined : last) }
 }

@@ -1,11 +1,11 @@
 /**
- * Shows control characters as escapes, wherever text is rendered: names that clients have chosen may hold some that turn
- * the order of what stands beside them around, or hide it. What is sent, copied and edited stays as it is.
+ * Shows control characters as escapes wherever text is rendered. Names come from clients, and such characters can
+ * reverse or hide the text beside them. Text that is sent, copied or edited stays unchanged.
  */
 
 import { options, type VNode } from 'preact'
 
-/** Control characters but tabs and line ends, and those that set the direction of text. */
+/** Control characters except tabs and line ends, and characters that set the direction of text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it finds
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 const SHOWN_ATTRIBUTES = ['title', 'aria-label', 'alt']
@@ -14,7 +14,7 @@ export function escaped(text: string): string {
   return text.replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Escape from now on all text and all descriptions of elements. */
+/** Escapes all text and all descriptions of elements from now on. */
 export function escapeControls(): void {
   const before = options.vnode
   options.vnode = (vnode: VNode) => {

@@ -1,4 +1,4 @@
-/** Evaluations of models in lines: on what, how far, how often right on each split. */
+/** A table of evaluations: model, dataset, progress, and accuracy on each split. */
 
 import { SPLITS } from '../api/datasets'
 import type { Evaluation } from '../api/models'

@@ -1,4 +1,4 @@
-/** What happened to a job or a study, oldest first. Asked for when it is opened, and again when something happens. */
+/** The events of a job or a study, oldest first. They are loaded when the card is opened, and again when something happens. */
 
 import { useState } from 'preact/hooks'
 
@@ -18,12 +18,12 @@ type Props = {
   /** The id of the job or study. */
   of: string
   load: (id: string, after: number, signal: AbortSignal) => Promise<Part>
-  /** Types of which there are many: shown when asked for. */
+  /** Frequent types, which are hidden at first. */
   often?: ReadonlySet<string>
   oftenWord?: string
 }
 
-/** All events, page by page; of a job with thousands of epochs the first ones. */
+/** Loads all events, page by page; of a job with thousands of epochs, only the first. */
 async function allEvents({ of, load }: Props, signal: AbortSignal): Promise<Event[]> {
   const found: Event[] = []
   let after: number | null = 0

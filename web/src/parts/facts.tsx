@@ -1,4 +1,4 @@
-/** A few facts in a line, each with its name. */
+/** A few named facts in a row. */
 
 import type { ComponentChildren } from 'preact'
 

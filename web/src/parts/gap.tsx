@@ -7,14 +7,14 @@ import { termWord } from '../words/verdicts'
 import { inQuery, setQuery } from './router'
 import { Segments } from './segments'
 
-/** What would be written as 0.0 points, or as a loss of 0.000. */
+/** Anything smaller would be written as 0.0 points, or as a loss of 0.000. */
 const SMALLEST_SHARE = 0.0005
 const SMALLEST_LOSS = 0.0005
 
 export function GapPart({ gap }: { gap: Budget }) {
   const hasLoss = gap.terms.every((one) => one.loss !== null) && gap.train.loss !== null && gap.test.loss !== null
   const byLoss = inQuery('gap') === 'loss' && hasLoss
-  // An accuracy falls from training to test, a loss rises; terms are positive where they widen the gap.
+  // From training to test, accuracy falls and loss rises. Terms that widen the gap are positive.
   const written = byLoss ? (value: number) => `${value > 0 ? '+' : ''}${figure(value, 3)}` : (value: number) => points(value)
   const steps = gap.terms
     .map((one) => ({
@@ -23,7 +23,7 @@ export function GapPart({ gap }: { gap: Budget }) {
       interval: turned(byLoss ? one.loss_interval : one.accuracy_interval, byLoss ? 1 : -1),
       explanation: one.explanation,
     }))
-    // A part of nothing says nothing.
+    // A term that would be written as 0 tells readers nothing.
     .filter((one) => Math.abs(one.change) >= (byLoss ? SMALLEST_LOSS : SMALLEST_SHARE))
   const total = byLoss ? gap.test.loss! - gap.train.loss! : gap.train.accuracy - gap.test.accuracy
   return (

@@ -5,7 +5,7 @@ import type { ComponentChildren } from 'preact'
 
 import { Title } from './layout'
 
-/** As wide as tables need that do not become cards: `parts.css`. */
+/** The same limit as in `parts.css`, where tables become cards. */
 const narrow = matchMedia('(max-width: 720px)')
 const isNarrow = signal(narrow.matches)
 narrow.addEventListener('change', () => {

@@ -1,4 +1,4 @@
-/** Data of a page: loaded when it is first needed, kept while it is loaded again, with what went wrong. */
+/** Loads the data of a page, keeps them during a reload, and reports what went wrong. */
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 
@@ -13,7 +13,7 @@ export type Loaded<Data> = {
   set: (data: Data) => void
 }
 
-/** Load when `key` changes; null loads nothing. An answer that comes after the next question is dropped. */
+/** Loads when `key` changes; null loads nothing. A response that arrives after the next request is dropped. */
 export function useLoaded<Data>(key: string | null, load: (signal: AbortSignal) => Promise<Data>): Loaded<Data> {
   const [state, setState] = useState<{ key: string | null; data?: Data; problem?: Problem }>({ key: null })
   const [loading, setLoading] = useState(key !== null)
@@ -36,7 +36,7 @@ export function useLoaded<Data>(key: string | null, load: (signal: AbortSignal) 
       (error: unknown) => {
         if (control.signal.aborted) return
         const problem = error instanceof Problem ? error : new Problem(0, 'unknown', String(error))
-        // What was known stays in sight while the service does not answer.
+        // Known data stay visible while the service does not respond.
         setState((before) => ({ key, data: before.key === key ? before.data : undefined, problem }))
         setLoading(false)
       },
@@ -58,7 +58,7 @@ export function useLoaded<Data>(key: string | null, load: (signal: AbortSignal) 
   }
 }
 
-/** Call `act` when an event concerns the page, at most once in `everyMs`; the last event of a burst is never lost. */
+/** Calls `act` when an event concerns the page, at most once per `everyMs`. The last event of a burst is never lost. */
 export function useLive(concerns: (event: LiveEvent) => boolean, act: () => void, everyMs = 1000) {
   const latest = useRef({ concerns, act })
   latest.current = { concerns, act }

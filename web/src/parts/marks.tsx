@@ -1,4 +1,4 @@
-/** Small marks that stand for a figure or a state: badges, the bar of a gap, progress. */
+/** Small marks for a figure or a state: badges, gap bars, progress. */
 
 import type { Job } from '../api/client'
 import { percent, points } from '../words/format'
@@ -8,7 +8,7 @@ export const Status = ({ status }: { status: string }) => <span class={`badge ${
 
 type Told = string | null | undefined
 
-/** headline: shown in place of the verdict's name, where there is one. */
+/** headline: shown instead of the verdict's name, if there is one. */
 export function Verdict({ code, headline }: { code: Told; headline?: Told }) {
   if (!code) return <span class="none">–</span>
   const [word, tone] = verdictWord(code)
@@ -18,7 +18,7 @@ export function Verdict({ code, headline }: { code: Told; headline?: Told }) {
 /** The widest gap that a bar shows in full. */
 const FULL_GAP = 0.5
 
-/** How much worse held-out images are answered, as a bar and a figure in percentage points. */
+/** How much worse the network does on held-out images: a bar and a figure in percentage points. */
 export function GapBar({ gap }: { gap: NonNullable<Job['summary']>['gap'] }) {
   const [split, value] = gap?.test ? ['test', gap.test.accuracy] : ['validation', gap?.validation?.accuracy]
   if (value === null || value === undefined) return <span class="none">–</span>

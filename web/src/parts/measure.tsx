@@ -1,4 +1,4 @@
-/** The order of an evaluation: which model is to be measured on which dataset. */
+/** The form for an evaluation: choose a model and a dataset. */
 
 import { useState } from 'preact/hooks'
 
@@ -12,7 +12,7 @@ import { go } from './router'
 
 const MOST = query({ limit: 200 })
 
-/** `model`: the one that is measured; without it one is chosen, at first that with the id `chosen`. */
+/** `model`: the model to measure. Without it, the form offers a choice, at first the one with the id `chosen`. */
 export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: string }) {
   const datasets = useLoaded('datasets', (signal) => getDatasets(MOST, signal))
   const models = useLoaded(model ? null : 'models', (signal) => getModels(MOST, signal))
@@ -90,7 +90,7 @@ export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: st
   )
 }
 
-/** Whether the model takes the dataset's images and tells as many classes apart; the service looks again. */
+/** Whether the model accepts the dataset's images and has as many classes. The service checks this again. */
 function fits(model: Model, dataset: Dataset): boolean {
   const { shape, classes } = dataset
   if (!shape || !classes || classes.length !== model.classes) return false

@@ -19,7 +19,7 @@ export function notify(text: string, { failed = false, link }: { failed?: boolea
 
 const dismiss = (id: number) => (notices.value = notices.value.filter((one) => one.id !== id))
 
-/** Do something that a person asked for; what goes wrong is said. Gives undefined then. */
+/** Does what a person asked for. If that fails, shows a message and returns undefined. */
 export async function attempt<Result>(action: () => Promise<Result>): Promise<Result | undefined> {
   try {
     return await action()

@@ -1,4 +1,4 @@
-/** The way from one part of a list to the next; the address keeps it. */
+/** Links between the parts of a list; the address keeps the place. */
 
 import { inQuery } from './router'
 

@@ -1,11 +1,11 @@
-/** A small table under one row of heads. It scrolls by itself where it is wider than the screen. */
+/** A small table with one row of headings. It scrolls sideways if it is wider than the screen. */
 
 import type { ComponentChildren } from 'preact'
 
 import { Scroll } from './scroll'
 
 type Props = {
-  /** What it shows, for those who do not see it. */
+  /** Its description for screen readers. */
   label: string
   caption?: ComponentChildren
   columns: string[]

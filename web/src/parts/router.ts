@@ -1,4 +1,4 @@
-/** Which page is shown: the address decides, and keeps filters and layout. */
+/** Navigation. The address decides which page is shown, and keeps filters and layout. */
 
 import { computed, signal } from '@preact/signals'
 
@@ -13,11 +13,11 @@ export function go(to: string, { replace = false } = {}) {
   if (!replace) window.scrollTo(0, 0)
 }
 
-/** One value of the address's query; its first one where it is repeated. */
+/** A value of the address's query; the first one if it is repeated. */
 export const inQuery = (name: string) => address.value.query.get(name) ?? ''
 export const allInQuery = (name: string) => address.value.query.getAll(name)
 
-/** Change the query and stay on the page. Empty values are left out, so that a plain page has a plain address. */
+/** Changes the query and stays on the page. Empty values are left out, so that a plain page has a plain address. */
 export function setQuery(changes: Record<string, string | string[]>) {
   const next = new URLSearchParams(location.search)
   for (const [name, value] of Object.entries(changes)) {
@@ -28,7 +28,7 @@ export function setQuery(changes: Record<string, string | string[]>) {
   go(location.pathname + (text ? `?${text}` : ''), { replace: true })
 }
 
-/** Follow links of our own pages without loading them anew; all other clicks are the browser's. */
+/** Follows links within the dashboard without loading it again; the browser handles all other clicks. */
 function follow(event: MouseEvent) {
   const link = (event.target as Element).closest?.('a')
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey

@@ -1,4 +1,4 @@
-/** What may be wider than the screen: it scrolls by itself, with the keyboard too, and says so where a part is out of sight. */
+/** A box for wide content. It scrolls sideways, also with the keyboard, and says so when a part is hidden. */
 
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'

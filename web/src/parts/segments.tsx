@@ -1,4 +1,4 @@
-/** A choice of one among a few, all in sight. */
+/** A choice among a few options that are all visible. */
 
 type Props<Name extends string> = {
   label: string

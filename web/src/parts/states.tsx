@@ -7,7 +7,7 @@ import PAGES from '../pages.json'
 import { plain } from '../words/format'
 import { path } from './router'
 
-/** Shown after a moment only, so that fast answers do not flicker. */
+/** Shown only after a moment, so that fast responses do not flicker. */
 export const Loading = ({ what }: { what: string }) => (
   <p class="state loading" role="status">
     Loading {what}…
@@ -48,7 +48,7 @@ export function Failed({ problem, retry }: { problem: Problem; retry?: () => voi
   )
 }
 
-/** Why something has failed for good, as its row says. */
+/** Why a job or study failed. */
 export const ErrorState = ({ error }: { error: { code: string; detail: string } }) => (
   <div class="state failed" role="alert">
     <h2>{plain(error.code)}</h2>
@@ -56,7 +56,7 @@ export const ErrorState = ({ error }: { error: { code: string; detail: string } 
   </div>
 )
 
-/** What is not there now will not be there at the next try: the list that it would be in helps more. */
+/** Trying again does not help if something does not exist. The list it would be in does. */
 function ToList() {
   const list = PAGES.find((page) => page.path === `/${path.value.split('/')[1]}`)
   return list && list.path !== path.value ? (

@@ -1,4 +1,4 @@
-/** A field whose text is handed on when it is done, by Enter or by leaving it; until then nothing takes away what is typed. */
+/** A field that passes its text on with Enter or when it is left. Until then, nothing overwrites what is typed. */
 
 import { useState } from 'preact/hooks'
 
@@ -15,7 +15,7 @@ type Props = {
 }
 
 export function Typed({ value, onDone, ...rest }: Props) {
-  // A field that is drawn anew gets its value again, also while somebody types in it.
+  // A field that is rendered again gets its value again, even while someone types in it.
   const [draft, setDraft] = useState<string | null>(null)
   return (
     <input

@@ -1,4 +1,4 @@
-/** What is wrong, what to do about it in which order, and folded below that all that it rests on. */
+/** What is wrong and what to do about it, in order; the evidence is folded away below. */
 
 import { useState } from 'preact/hooks'
 
@@ -16,13 +16,13 @@ type Props = {
   diagnosis: Diagnosis
   /** The id of the dataset; empty if the service does not have it. */
   dataset: string
-  /** The training, where it is one that can be tried again. */
+  /** The training, if it can be run again. */
   job?: Job
 }
 
 export function VerdictCard({ diagnosis, dataset, job }: Props) {
   const hasEnded = !job || ENDED.has(job.status)
-  // What it lacks is epochs that are still to come, so its advice to train longer would mislead.
+  // More epochs are still to come, so the advice to train longer would mislead.
   const isEarly = !hasEnded && job?.status !== 'paused' && diagnosis.verdict === 'cannot_tell'
   const { headline, summary, causes = [] } = isEarly ? EARLY : diagnosis
   return (
@@ -73,12 +73,12 @@ function Causes({ causes, diagnosis, dataset, job }: Props & { causes: Cause[] }
   )
 }
 
-/** Whether a figure is more than nothing as it is written. */
+/** Whether a figure is not written as 0. */
 const says = (share: number | null | undefined): share is number => typeof share === 'number' && points(share) !== '0.0'
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** What fixes the data, else the first change of the training that may help. */
+/** The fix of the data, or else the first change of the training that may help. */
 function CauseButton({ cause, diagnosis, dataset, job }: Props & { cause: Cause }) {
   if (cause.request) return <FixData href={fixAddress(dataset, cause.request.body, job?.id)} />
   const found = diagnosis.findings.find((one) => one.code === cause.code && one.severity !== 'info')
@@ -155,12 +155,12 @@ function Remedies({ dataset, job, finding }: RemediesProps) {
   )
 }
 
-/** Findings that only more images cure; a learning curve says how many it takes. */
+/** Findings that only more images cure. A learning curve says how many are needed. */
 const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalance'])
-/** Findings about labels themselves, which the search for wrong ones shows. */
+/** Findings about wrong labels, which the search for them shows. */
 const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
 
-/** Whether there is anything to press for it. */
+/** Whether there is a button for it. */
 const isOffered = ({ request, patch, name }: Remedy) => Boolean(request || patch || name === 'fix_data')
 
 const FixData = ({ href }: { href: string }) => (

@@ -1,4 +1,4 @@
-/** Which jobs are compared: the address has their ids. */
+/** The ids of the compared jobs, as the address has them. */
 
 import { MOST_COMPARED } from '../../parts/compare'
 import { allInQuery, setQuery } from '../../parts/router'

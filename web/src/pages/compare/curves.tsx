@@ -1,4 +1,4 @@
-/** The curves of all groups in one chart: a line each for validation and training, a band where several seeds are one. */
+/** The curves of all groups in one chart: lines for validation and training, and a band where seeds are grouped. */
 
 import { useMemo, useState } from 'preact/hooks'
 
@@ -21,7 +21,7 @@ type Shown = 'both' | Split
 
 const SPLIT_WORDS: Record<Split, string> = { validation: 'validation', train: 'training' }
 const NAMES: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap: 'Training accuracy minus validation accuracy' }
-/** Training is drawn in dashes beside validation. */
+/** Training is dashed beside validation. */
 const TRAIN_DASH = [6, 4]
 const BAND_OPACITY = 0.16
 
@@ -33,7 +33,7 @@ const FORMATS: Record<Measure, (value: number) => string> = {
   gap: (value) => points(value),
 }
 
-/** at: an epoch to be marked. */
+/** at: an epoch to mark. */
 export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null }) {
   const choice = curveChoice(MEASURES)
   const { measure, log, weight } = choice
@@ -139,7 +139,7 @@ function curvesOf(groups: Group[], epochs: number[], measure: Measure, shown: Sh
   )
 }
 
-/** Means first, so that tables and colours follow the groups; then what was measured where they are smoothed, then edges of bands. */
+/** Means come first, so that tables and colors follow the groups; then the measured values of smoothed lines, then the edges of bands. */
 function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'bands'> {
   const means = curves.map((one) => one.bands.map((band) => pick(band, 'mean')))
   const style = ({ group, split }: Curve) => ({ colour: group.colour, dash: split === 'train' ? TRAIN_DASH : group.dash })
@@ -174,7 +174,7 @@ function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'ba
   return { lines, bands }
 }
 
-/** Null and undefined stay what they are: a line ends at one and goes on past the other. */
+/** Keeps null and undefined: a line breaks at null and continues past undefined. */
 const pick = (band: Band | null | undefined, name: keyof Band) => (band ? band[name] : band)
 
 function columnsOf(curves: Curve[], format: (value: number) => string): Column[] {

@@ -1,13 +1,13 @@
-/** In which fields the specs of jobs differ, and what else was not the same. */
+/** Finds the fields in which the specs of jobs differ, and other differences between the runs. */
 
 import type { Job } from '../../api/jobs'
 import type { Group } from './groups'
 
-/** values: one for each group; undefined where its spec has no such field. */
+/** values: one for each group; undefined if its spec has no such field. */
 export type Difference = { path: string; values: unknown[] }
 type Leaves = Map<string, unknown>
 
-/** Fields that do not change what is learned, and those that are said elsewhere. */
+/** Fields that do not change what is learned, or that the page shows elsewhere. */
 const LEFT_OUT = new Set(['name', 'dataset', 'metadata', 'priority', 'training.seed'])
 
 export function specDifferences(groups: Group[]): Difference[] {
@@ -21,7 +21,7 @@ export function specDifferences(groups: Group[]): Difference[] {
   return rows.filter((row) => differ(row.values))
 }
 
-/** A block that some specs do not have at all is one row, not a row for each of its fields. */
+/** Makes one row, not one for each field, of a block that some specs lack. */
 function wholeItems(all: Leaves[]): Leaves[] {
   const itemOf = (path: string) => /^.*?\[\d+\]/.exec(path)?.[0]
   const items = new Set(all.flatMap((one) => [...one.keys()].flatMap((path) => itemOf(path) ?? [])))
@@ -40,7 +40,7 @@ function wholeItems(all: Leaves[]): Leaves[] {
   })
 }
 
-/** What follows from specs and machines. */
+/** Differences in what follows from specs and machines. */
 export function runDifferences(groups: Group[]): Difference[] {
   const firsts = groups.map(({ trials: [first] }) => first!.job)
   const rows: [string, (job: Job) => unknown][] = [
@@ -54,7 +54,7 @@ export function runDifferences(groups: Group[]): Difference[] {
     .filter(({ values }) => differ(values.filter((one) => one !== null)))
 }
 
-/** Whether there are two different values. What is absent is like what is off. */
+/** Whether there are two different values. An absent value counts as off. */
 function differ(values: unknown[]): boolean {
   const isAbsent = values.includes(undefined)
   const texts = values.map((one) =>

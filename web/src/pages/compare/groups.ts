@@ -1,15 +1,15 @@
-/** Jobs whose specs differ in the seed alone are one line with a band: mean, lowest and highest. */
+/** Groups jobs whose specs differ only in the seed: one line with a band from the lowest to the highest. */
 
 import type { Epoch } from '../../api/jobs'
 import type { Trial } from './loading'
 
-/** letter: how charts and tables name it. colour: a custom property. */
+/** letter: its name in charts and tables. colour: a custom property. */
 export type Group = { letter: string; colour: string; dash: number[] | undefined; name: string; trials: Trial[] }
 export type Band = { mean: number; low: number; high: number; count: number }
 export type Figure = 'train_loss' | 'train_accuracy' | 'validation_loss' | 'validation_accuracy'
 
 const COLOURS = 8
-/** Where colours begin anew, lines are drawn otherwise. */
+/** When colors repeat, lines get another dash pattern. */
 const DASHES = [undefined, [2, 3], [10, 4, 2, 4]]
 
 export function groupsOf(trials: Trial[], areSeedsTogether: boolean): Group[] {
@@ -27,7 +27,7 @@ export function groupsOf(trials: Trial[], areSeedsTogether: boolean): Group[] {
   }))
 }
 
-/** All of a spec that changes what is learned, without the seed; a study gives each seed a fold of its own. */
+/** The parts of a spec that change what is learned, without the seed and the fold that a study gives each seed. */
 function withoutSeed({ job: { spec, dataset } }: Trial): string {
   const { training, validation } = spec
   const same = { name: '', metadata: {}, priority: 0, dataset: dataset.id, training: { ...training, seed: 0 } }
@@ -37,7 +37,7 @@ function withoutSeed({ job: { spec, dataset } }: Trial): string {
 const letterOf = (place: number): string =>
   (place < 26 ? '' : letterOf(Math.floor(place / 26) - 1)) + String.fromCharCode(65 + (place % 26))
 
-/** What the names of its jobs begin with. */
+/** The common beginning of the names of its jobs. */
 function nameOf(trials: Trial[]): string {
   const [first = '', ...others] = trials.map((one) => one.job.name)
   let length = first.length
@@ -55,9 +55,9 @@ export const epochsOf = (groups: Group[]): number[] =>
 export const lastEpochOf = (trial: Trial): number => trial.metrics.epochs.at(-1)?.epoch ?? 0
 
 /**
- * A figure of a group at each of the epochs.
+ * The figure of a group at each epoch.
  *
- * Undefined where a job that got further has no point, as in thinned histories: a mean of the others would jump.
+ * Undefined where a job that ran longer has no point, as in thinned histories: the mean of the others would jump.
  */
 export function bandsOf(group: Group, epochs: number[], measure: (epoch: Epoch) => number | null): (Band | null | undefined)[] {
   const rows = group.trials.map((trial) => ({

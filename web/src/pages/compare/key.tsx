@@ -1,4 +1,4 @@
-/** The piece of a line by which a group is known in the chart. */
+/** A sample of a group's line in the chart. */
 
 import type { Group } from './groups'
 

@@ -1,4 +1,4 @@
-/** Jobs with their epochs, loaded one by one as they are added, and again as they go on. */
+/** Loads jobs with their epochs, one by one as they are added, and again when they progress. */
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 
@@ -7,7 +7,7 @@ import { getJob, getMetrics, type Job, type Metrics } from '../../api/jobs'
 import { useLive } from '../../parts/load'
 
 export type Trial = { job: Job; metrics: Metrics }
-/** Neither part is there while it is loaded for the first time. */
+/** Both parts are undefined during the first load. */
 export type Asked = { id: string; trial?: Trial; problem?: Problem }
 
 export const isLoading = (one: Asked) => !one.problem && !one.trial
@@ -19,7 +19,7 @@ export function useTrials(ids: string[]): { asked: Asked[]; reload: (id: string)
   const stale = useRef(new Set<string>())
 
   const put = (id: string, part: Partial<Asked>) => {
-    // What was known stays in sight while the service does not answer.
+    // Known data stay visible while the service does not respond.
     setKnown((before) => new Map(before).set(id, { ...before.get(id), id, ...part }))
   }
   const load = async (id: string) => {
@@ -47,7 +47,7 @@ export function useTrials(ids: string[]): { asked: Asked[]; reload: (id: string)
       return isOurs
     },
     () => {
-      // Without a named one events were missed, and any of them may have gone on.
+      // If no job is named, events were missed, and any job may have progressed.
       const wanted = stale.current.size ? [...stale.current] : ids
       stale.current.clear()
       wanted.forEach((id) => void load(id))

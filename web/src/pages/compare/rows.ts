@@ -1,4 +1,4 @@
-/** The figures of a group: of the weights that were kept, or of all its jobs at one epoch. */
+/** The figures of a group: of the kept weights, or of all its jobs at one epoch. */
 
 import { type Band, bandOf, type Group } from './groups'
 import type { Trial } from './loading'
@@ -7,16 +7,16 @@ export type Measure = 'accuracy' | 'loss'
 type Split = 'train' | 'validation' | 'test'
 type Numbers = Partial<Record<Split, number | null>>
 
-/** epochs: those that the figures are of. isKept: false where a job has no kept weights (yet): then its best epoch so far. */
+/** epochs: those of the figures. isKept: false if a job has no kept weights (yet); then they are those of its lowest validation loss. */
 export type Row = {
   group: Group
   epochs: number[]
   isKept: boolean
   splits: Record<Split, Band | null>
-  /** 95%, of one job's kept weights. */
+  /** 95% intervals of one job's kept weights. */
   intervals: Partial<Record<Split, readonly number[]>>
   gap: Band | null
-  /** Between training and which images the gap is. */
+  /** The images that training is compared with. */
   gapTo: 'test' | 'validation'
 }
 
@@ -29,7 +29,7 @@ export function rowOf(group: Group, measure: Measure, at: number | null): Row {
   const splits = Object.fromEntries(
     SPLITS.map((split) => [split, bandOf(numbers(known.map((one) => one.of[split])))]),
   ) as Row['splits']
-  // One kind of gap for the whole row: that to test where each of its jobs has met test images.
+  // One kind of gap for the whole row: to test if all of its jobs were tested.
   const gapTo = known.length && known.every((one) => isNumber(one.of.test)) ? 'test' : 'validation'
   const sign = measure === 'accuracy' ? 1 : -1
   const gaps = known.map(({ of }) => (isNumber(of.train) && isNumber(of[gapTo]) ? sign * (of.train - of[gapTo]) : null))
@@ -64,7 +64,7 @@ function keptFigures(trial: Trial, measure: Measure): Found | null {
   return figuresAt(trial, measure, best.epoch, false)
 }
 
-/** A thinned history has not each epoch: then the last one before. */
+/** A thinned history lacks some epochs; then the figures are those of the last one before. */
 function figuresAt(trial: Trial, measure: Measure, at: number, isKept = true): Found | null {
   const epoch = trial.metrics.epochs.filter((one) => one.epoch <= at).at(-1)
   const last = trial.metrics.epochs.at(-1)

@@ -1,4 +1,4 @@
-/** A contact sheet by split and class, page by page; each image opens large. */
+/** A contact sheet by split and class, page by page; each image opens enlarged. */
 
 import { useState } from 'preact/hooks'
 

@@ -52,7 +52,7 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
   </>
 )
 
-/** What a job's finding proposes, laid out by the address that its page links to. */
+/** The fix that a job's finding proposes, taken from the address that its page links to. */
 function AskedFix({ dataset }: { dataset: Dataset }) {
   const changes = parsed(inQuery('fix'))
   return changes && <FixDialog dataset={dataset} changes={changes} job={inQuery('job')} onClose={() => setQuery({ fix: '' })} />
@@ -93,7 +93,7 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
   )
 }
 
-/** As the job before where a job's finding has led here. */
+/** Trains like the earlier job if a finding of a job led here. */
 const trainAddress = (name: string) => `/new${query({ from: inQuery('job'), dataset: name })}`
 
 function Actions({ dataset }: { dataset: Dataset }) {

@@ -1,4 +1,4 @@
-/** Labels that are probably wrong, as a work list: each is kept, changed or left out; then one new version has it all. */
+/** A work list of labels that are probably wrong: keep, change, or leave out each, then make one new version with all changes. */
 
 import { useEffect, useState } from 'preact/hooks'
 
@@ -18,7 +18,7 @@ const DECISIONS: [Decision, (one: Suspect) => string][] = [
   ['relabel', (one) => `it is ${one.suggested}`],
   ['exclude', () => 'leave it out'],
 ]
-/** Events tell of a search too, but those of trainings are more. */
+/** A search has events of its own, but trainings have more. */
 const ASK_AGAIN_MS = 5000
 
 export function SuspectsCard({ dataset }: { dataset: Dataset }) {
@@ -43,7 +43,7 @@ export function SuspectsCard({ dataset }: { dataset: Dataset }) {
   )
 }
 
-/** The page is made after the browser has looked for the place that the address names. */
+/** The page is built after the browser looked for the anchor in the address, so it is scrolled to here. */
 const intoView = (card: HTMLElement | null) => {
   if (location.hash === '#suspects') card?.scrollIntoView()
 }

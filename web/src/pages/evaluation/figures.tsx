@@ -1,4 +1,4 @@
-/** How often a model is right on each split, and how surely that is known; with other pixels than its own, too. */
+/** How often a model is right on each split, with intervals; also for pixels other than those it was trained with. */
 
 import { SPLITS } from '../../api/datasets'
 import type { Evaluation } from '../../api/models'

@@ -1,4 +1,4 @@
-/** One evaluation: how often the model is right on each split, why it does worse on new images, which classes it mixes up. */
+/** One evaluation: how often the model is right on each split, why it does worse on new images, and which classes it mixes up. */
 
 import { useState } from 'preact/hooks'
 

@@ -1,4 +1,4 @@
-/** All evaluations of uploaded models, and the order of a new one. The address keeps the model that they are narrowed to. */
+/** The list of evaluations of uploaded models, and the form for a new one. The address keeps the filter by model. */
 
 import { query } from '../../api/client'
 import { getEvaluations, getModel } from '../../api/models'

@@ -1,8 +1,8 @@
-/** Asks for predictions in parts, and goes on past images that are refused. */
+/** Asks for predictions in batches, and continues past images that are refused. */
 
 import { Problem, type Schemas } from '../../api/client'
 
-/** What became of an image: the network's answer, or why there is none. */
+/** The network's answer to an image, or why there is none. */
 export type Answered = Schemas['PredictionView'] | { refused: string }
 
 export const MOST_IMAGES = 96
@@ -11,7 +11,7 @@ const AT_ONCE = 16
 const TOO_LARGE = 413
 
 /**
- * Answers every file, in order; `tell` is called once for each.
+ * Gets an answer for every file; `tell` is called once for each.
  *
  * Throws a Problem that is not about one image.
  */
@@ -45,7 +45,7 @@ export async function answerAll(
   }
 }
 
-/** The place of the image that a problem is about; -1 where it is about the whole request. */
+/** The place of the image that a problem is about; -1 if it is about the whole request. */
 function findRefused(error: unknown): { place: number; why: string } {
   if (error instanceof Problem && error.status === TOO_LARGE) return { place: 0, why: error.detail }
   for (const { pointer, detail } of error instanceof Problem ? error.errors : []) {

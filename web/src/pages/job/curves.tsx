@@ -97,7 +97,7 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
   )
 }
 
-/** The two curves with the gap between them come first; where they are smoothed, what was measured stays visible. */
+/** The two curves around the gap come first. Measured values stay visible behind smoothed lines. */
 function linesOf(curves: Curve[], weight: number): Line[] {
   const drawn = curves.map((one) => ({
     label: one.label,

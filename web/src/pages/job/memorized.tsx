@@ -1,4 +1,4 @@
-/** The training images that were hardest to learn, page by page, of all classes or one. */
+/** The training images that were hardest to learn, page by page, of all classes or of one. */
 
 import { useState } from 'preact/hooks'
 

@@ -1,4 +1,4 @@
-/** The network tried on a reader's own images: dropped, answered at once, and kept nowhere. */
+/** Try the network on your own images: drop them and see its answers. They are not stored. */
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 
@@ -106,7 +106,7 @@ const Answer = ({ prediction }: { prediction: Prediction }) => (
   </>
 )
 
-/** Drawn by the browser; what it cannot read stays blank, and the service says what is wrong with it. */
+/** Drawn by the browser. A file that it cannot read stays blank, and the service says what is wrong with it. */
 function Picture({ file }: { file: File }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** The answer in one sentence, what a reader asks next, and the model that follows from it. */
+/** The answer, what readers ask next, and the final model. */
 
 import { getJob } from '../../api/jobs'
 import type { Study, StudyReport } from '../../api/studies'
@@ -38,7 +38,7 @@ export function AnswerCard({ study, report }: { study: Study; report: StudyRepor
   )
 }
 
-/** The winner, trained on train and validation together: the model to deploy. */
+/** The final model: the winner, trained on training and validation images together. */
 function Refit({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   useLive((event) => event.subject.id === id, job.reload)

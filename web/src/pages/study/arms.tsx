@@ -1,4 +1,4 @@
-/** The race: how much each arm differs from the unchanged network, whether that is sure, and which were dropped and why. */
+/** How much each arm differs from the unchanged network, whether that is certain, and which arms were dropped and why. */
 
 import type { Arm, ReportArm, Study, StudyReport } from '../../api/studies'
 import { type Compared, Forest, type Range } from '../../charts/forest'
@@ -87,7 +87,7 @@ function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compare
   }
 }
 
-/** Whether an interval lies wholly on the side of the effect; a fall of the loss is what is better. */
+/** Whether an interval lies entirely on the side of the effect. A lower loss is better. */
 function shows(arm: Arm, measure: Measure, effect: 'better' | 'worse'): boolean {
   const interval = arm.difference?.adjusted_intervals[measure]
   if (!interval) return false
@@ -95,7 +95,7 @@ function shows(arm: Arm, measure: Measure, effect: 'better' | 'worse'): boolean 
   return isRise ? interval[0]! > 0 : interval[1]! < 0
 }
 
-/** Named where the effect is sure in the measure that is not shown: the line beside it crosses 0. */
+/** Names the measure that is not shown if only that one shows the effect, since the line beside it crosses 0. */
 function elsewhere(arm: Arm, effect: string | null | undefined, shown: Measure): string {
   if (effect !== 'better' && effect !== 'worse') return ''
   const other: Measure = shown === 'accuracy' ? 'loss' : 'accuracy'

@@ -1,4 +1,4 @@
-/** How to train the winner, or to order the study again, from anywhere. */
+/** How to train the winner or run the study again from elsewhere. */
 
 import type { StudyReport } from '../../api/studies'
 import { Code } from '../../parts/code'

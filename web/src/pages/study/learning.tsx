@@ -1,4 +1,4 @@
-/** A learning curve: how often networks err that trained on more and more images, and what twice as many should bring. */
+/** A learning curve: the errors of networks trained on more and more images, and a forecast for twice as many. */
 
 import { useState } from 'preact/hooks'
 

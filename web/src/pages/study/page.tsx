@@ -18,14 +18,14 @@ import { CommandsCard } from './commands'
 import { LearningCard } from './learning'
 import { TestCard } from './test'
 
-/** A report reads the curves of all trainings, and so is asked for less often. */
+/** A report reads the curves of all trainings, so it is loaded less often. */
 const REPORT_EVERY_MS = 5000
 const JOB_ENDS = new Set(['job.succeeded', 'job.failed', 'job.cancelled'])
 
 export default function OneStudy({ id }: { id: string }) {
   const study = useLoaded(id, (signal) => getStudy(id, signal))
   const report = useLoaded(id, (signal) => getReport(id, signal))
-  // The ends of its trainings are events of the trainings; any that ends may be one of them.
+  // Its trainings have events of their own, and any training that ends may belong to this study.
   const isRunning = study.data?.status === 'running'
   const concerns = (event: LiveEvent) => event.subject.id === id || (isRunning && JOB_ENDS.has(event.type))
   useLive(concerns, study.reload)
@@ -93,7 +93,7 @@ const StudyFacts = ({ study }: { study: Study }) => (
   </Facts>
 )
 
-/** The job whose network is compared, by its name; a job that is deleted has none any more. */
+/** The name of the job whose network is compared, unless that job was deleted. */
 function BaseJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   return job.problem?.status === 404 ? <span class="soft">deleted</span> : <a href={`/jobs/${id}`}>{job.data?.name ?? id}</a>

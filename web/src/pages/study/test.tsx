@@ -1,4 +1,4 @@
-/** Base and winner on the test images, which nothing was chosen by; and both as ensembles. */
+/** Base and winner on test images, which had no part in any choice, and both as ensembles. */
 
 import type { Schemas } from '../../api/client'
 import type { Study } from '../../api/studies'
