@@ -58,6 +58,8 @@ const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
         {arm.train && <>, {percent(arm.train.accuracy)} of training images</>}; mean of {count(arm.seeds)}{' '}
         {arm.seeds === 1 ? 'training' : 'trainings'}.
       </>
+    ) : arm.provisional ? (
+      <Provisional of={arm.provisional} />
     ) : (
       <span class="soft">{study.status === 'running' ? 'not trained yet.' : 'not measured.'}</span>
     )}
@@ -87,6 +89,16 @@ function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compare
   }
 }
 
+/** Means of the trainings that are done, before a first look compares them. Nothing follows from them yet. */
+const Provisional = ({ of }: { of: NonNullable<Arm['provisional']> }) => (
+  <>
+    {percent(of.accuracy)} of validation images right so far, loss {figure(of.loss)}{' '}
+    <span class="soft">
+      (provisional, mean of {count(of.seeds)} {of.seeds === 1 ? 'training' : 'trainings'})
+    </span>
+  </>
+)
+
 /** Whether an interval lies entirely on the side of the effect. A lower loss is better. */
 function shows(arm: Arm, measure: Measure, effect: 'better' | 'worse'): boolean {
   const interval = arm.difference?.adjusted_intervals[measure]
@@ -113,9 +125,16 @@ function Sure({ arm, effect, measure }: SureProps) {
           {elsewhere(arm, effect, measure)}
         </span>
       )}
+      {!arm.validation && arm.provisional && (
+        <p>
+          {measure === 'accuracy' ? percent(arm.provisional.accuracy) : figure(arm.provisional.loss)} so far{' '}
+          <span class="badge plain">provisional</span>
+        </p>
+      )}
       <p class="soft">
         {arm.validation && <>{percent(arm.validation.accuracy)} · </>}
-        {count(arm.seeds)} of {count(arm.jobs.length)} {arm.jobs.length === 1 ? 'training' : 'trainings'}
+        {count(arm.validation ? arm.seeds : (arm.provisional?.seeds ?? arm.seeds))} of {count(arm.jobs.length)}{' '}
+        {arm.jobs.length === 1 ? 'training' : 'trainings'}
       </p>
     </>
   )
