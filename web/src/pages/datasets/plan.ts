@@ -1,4 +1,4 @@
-/** What of the files and folders that somebody has dropped becomes one upload, and why the rest does not. Pure. */
+/** Decides which dropped files and folders become one upload, and why the others do not. Pure. */
 
 import { type Member, packTar } from '../../api/tar'
 import type { Dropped } from '../../parts/dropping'
@@ -120,7 +120,7 @@ function describe({ kind, files }: Top): string {
   return `folder with ${count(images)} ${images === 1 ? 'image' : 'images'}${beside}`
 }
 
-/** One file as it is; else one tar of all, in which each folder beside an archive is an archive too. */
+/** One file as it is, or one tar of everything. If it has archives, each folder in it becomes an archive, too. */
 function pack(taken: Top[]): Blob {
   const [first] = taken
   if (taken.length === 1 && first?.kind !== 'folder') return first?.files[0]?.file ?? new Blob()

@@ -100,7 +100,7 @@ function UploadForm({ dropped, datasets, adding, onAgain }: FormProps) {
 
   const send = async (onSent: (bytes: number) => void, signal: AbortSignal) => {
     const spec = specOf(choice, before)
-    // After a failure the same version gets its content, unless something else was said of it meanwhile.
+    // After a failure the same version gets its content, unless the form has changed since.
     if (announced.current?.spec !== JSON.stringify(spec)) {
       announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
     }
@@ -134,7 +134,7 @@ const newestOf = (datasets: Dataset[], name: string) =>
     .filter((dataset) => dataset.name === name && dataset.status === 'ready')
     .sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)[0]
 
-/** What becomes of the name, as far as the page knows. */
+/** What the name leads to, if the page knows. */
 function explainName(name: string, datasets: Dataset[]): string {
   const same = datasets.filter((dataset) => dataset.name === name)
   const newest = Math.max(...same.filter(({ bundled }) => !bundled).map(({ version }) => version))

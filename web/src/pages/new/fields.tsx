@@ -14,7 +14,7 @@ export type Form = {
   set: (spec: Value) => void
   /** What is wrong, by JSON pointer. */
   errors: ReadonlyMap<string, string>
-  /** Fields whose value is said elsewhere or says nothing, and opens no "More settings". */
+  /** Fields whose value is shown elsewhere or means nothing. They do not open "More settings". */
   quiet: ReadonlySet<string>
 }
 type Props = { form: Form; path: Path; schema: Schema }

@@ -1,4 +1,4 @@
-/** Fits a network to the size of a dataset's images, as far as that is needed, and says what it has changed. Pure. */
+/** Fits a network to the size of a dataset's images if necessary, and reports what it has changed. Pure. */
 
 type Block = { kernel_size?: number; padding?: string; repeat?: number; pool?: number } & Record<string, unknown>
 type Network = { blocks?: Block[] } & Record<string, unknown>
@@ -12,15 +12,15 @@ const DEFAULT_KERNEL = 3
 const DEFAULT_POOL = 2
 
 /**
- * The spec with a network through which images of this shape pass.
+ * The spec with a network that images of this shape fit through.
  *
- * First its convolutions keep the size of what they get (`padding: same`), which leaves parameters of the blocks as they
- * are; pools that would shrink it below one pixel are left out then. What already fits is not touched.
+ * First the convolutions get `padding: same`, which does not change the number of their parameters. Then pools that would
+ * shrink an image below one pixel are left out. A network that fits is not changed.
  */
 export function fitted<Spec extends Record<string, unknown>>(spec: Spec, shape: Shape): Fitted<Spec> {
   const network = spec.network as Network | undefined
   const blocks = network?.blocks
-  // A backbone decides what the blocks get, and what somebody still types is not judged.
+  // A backbone decides what the blocks get, and unfinished typing is not judged.
   if (!network || network.backbone || !Array.isArray(blocks) || failsAt(blocks, shape) === -1) return { spec, said: '' }
   const padded = blocks.map((one) => ({ ...one, padding: 'same' }))
   const unpooled: number[] = []
@@ -31,11 +31,11 @@ export function fitted<Spec extends Record<string, unknown>>(spec: Spec, shape: 
   const pools = unpooled.length ? `, and ${listed(unpooled)} ${unpooled.length > 1 ? 'have' : 'has'} no pooling` : ''
   const said =
     `Images of ${shape[0]} × ${shape[1]} pixels are too small for this network as it was: its ${blocks.length} blocks would shrink ` +
-    `them to nothing. So its convolutions keep the size now (padding: same)${pools}.`
+    `them to nothing. So its convolutions now keep the size (padding: same)${pools}.`
   return { spec: { ...spec, network: { ...network, blocks: padded } }, said }
 }
 
-/** The place of the first block that would shrink an image below one pixel; -1 where none does. */
+/** The place of the first block that would shrink an image below one pixel; -1 if there is none. */
 function failsAt(blocks: Block[], shape: Shape): number {
   let least = Math.min(shape[0]!, shape[1]!)
   for (const [place, block] of blocks.entries()) {

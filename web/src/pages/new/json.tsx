@@ -1,4 +1,4 @@
-/** The spec as JSON, beside the form: a change of either changes the other. */
+/** The spec as JSON, next to the form. A change to either one changes the other. */
 
 import { useEffect, useState } from 'preact/hooks'
 

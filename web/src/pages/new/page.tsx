@@ -1,4 +1,4 @@
-/** A new job: a form made from the spec's schema, its JSON beside it, and at once what it would cost or what is wrong. */
+/** A new job: a form made from the spec's schema with its JSON next to it, and what it would cost or what is wrong. */
 
 import { useMemo, useState } from 'preact/hooks'
 
@@ -72,7 +72,7 @@ export default function NewJob() {
 
 function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets: Dataset[] }) {
   const from = inQuery('from')
-  // A network that somebody has made is left as it is; one that the form proposes has to fit the images.
+  // A network from a job is left as it is. One that the form proposes has to fit the images.
   const proposed = (proposal: Spec) => {
     const shape = shapeOf(datasets, String(proposal.dataset ?? ''))
     return shape ? fitted(proposal, shape) : { spec: proposal, said: '' }
@@ -197,7 +197,7 @@ const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => 
   </Labelled>
 )
 
-/** Of the images of the dataset that a spec names; null where the form does not know it. */
+/** The shape of a dataset's images; null if the form does not know the dataset. */
 function shapeOf(datasets: Dataset[], named: string): readonly number[] | null {
   const ofName = datasets
     .filter((one) => one.name === named)

@@ -68,7 +68,7 @@ export function fieldOf(schema: Schema, all: Schemas): Field {
   return first.type === 'string' && !first.const ? { ...about, kind: 'text' } : { ...about, kind: 'json' }
 }
 
-/** By which field the variants of an object are told apart, and what it is for each. */
+/** The field that distinguishes the variants of an object, and its value for this one. */
 export function tagOf(variant: Schema, all: Schemas): [string, string] | null {
   for (const [name, schema] of Object.entries(variant.properties ?? {})) {
     const tag = alternatives(schema, all).find((one) => one.const)?.const
@@ -80,7 +80,7 @@ export function tagOf(variant: Schema, all: Schemas): [string, string] | null {
 export type Value = unknown
 export type Path = (string | number)[]
 
-/** A copy of the value with another one at the path; undefined takes the field away, and what is empty then. */
+/** A copy of the value with `to` at the path. Undefined removes the field. */
 export function changed(value: Value, path: Path, to: Value): Value {
   const [first, ...rest] = path
   if (first === undefined) return to
