@@ -3,11 +3,11 @@
 /** What a text may name, and what stands for it on a page. Texts are those of `heldout/errors` and of the check of uploads. */
 const WORDS: [RegExp, string][] = [
   [/ ?List them with GET \S+/g, ''],
-  [/POST \S+\/retry (makes|trains)/g, '"Run again" $1'],
+  [/POST \S+\/retry (\w+)/g, '"Run again" $1'],
   [/ ?To train anew for more epochs, retry with \{.*\}\./g, ' Run the job again instead.'],
-  [/POST \/v1\/datasets makes/g, 'another upload makes'],
-  [/POST \/v1\/evaluations (orders|measures)/g, '"Evaluate" on the page of the model $1'],
-  [/POST \/v1\/studies orders/g, '"Measure what helps" on the page of its job begins'],
+  [/POST \/v1\/datasets (\w+)/g, 'another upload $1'],
+  [/POST \/v1\/evaluations (\w+)/g, '"Evaluate" on the page of the model $1'],
+  [/POST \/v1\/studies (\w+)/g, '"Measure what helps" on the page of its job $1'],
   [/DELETE \/v1\/studies\/\S+ deletes the study/g, 'the study can be deleted'],
   [/Cancel it with POST \S+ or wait/g, 'Cancel it or wait'],
   [/POST \S+\?format=\w+ exports it\b/g, 'it can be exported again'],
