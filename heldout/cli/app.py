@@ -78,7 +78,7 @@ COMMANDS = (
 _ABOUT = """Train image classifiers as a service, and learn why test results are worse than training results.
 
 \b
-To begin with:
+To get started:
   heldout up                                 run the service here; leave it running
   heldout train --preset overfit             train a small network on bundled digits
   heldout diagnose JOB                       why it is worse on unseen images, what to try

@@ -86,7 +86,7 @@ def show_left_out(source: Mapping[str, Any]) -> None:
     if cut:
         say(f"{' and '.join(cut)} split{'s' if len(cut) > 1 else ''} cut from the training images at random")
     passed_over = source.get("passed_over") or {"count": 0, "names": []}
-    for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
+    for part in [*source.get("left_out", []), {"what": "files that are not images", **passed_over}]:
         if part["count"]:
             names = ", ".join(part["names"][:SHOWN_EXAMPLES])
             more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""

@@ -28,7 +28,7 @@ P = ParamSpec("P")
 # What a shell offers where an id or a name is wanted.
 OFFERED = 20
 _NOT_PLAIN = re.compile(r"[^\w ,.@-]")
-# Somebody waits for the answer to a Tab.
+# The user is waiting for the answer to a Tab.
 PATIENCE_S = 1.0
 
 
@@ -56,7 +56,7 @@ def complete_dataset_names(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _list_offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
-    """Nothing where no service answers: a Tab is no command."""
+    """Return nothing if no service answers: pressing Tab must not print an error."""
     from heldout.client.client import Client
 
     try:
@@ -106,7 +106,7 @@ ModelId = Annotated[
     Names(MODEL),
     typer.Argument(metavar="MODEL", help="A model's id, the beginning of one, its name, or last.", show_default=False),
 ]
-# Of commands that order something, and follow it.
+# Options of commands that start work and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
 Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, and end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
@@ -194,7 +194,7 @@ def print_deleted(kind: str, id_: str, as_json: bool, name: str | None = None) -
 
 @contextmanager
 def goes_on(what: str, how_to_see: str) -> Iterator[None]:
-    """Say that what is followed goes on, and how to see it again, where following it is interrupted.
+    """If following is interrupted, say that the work continues and how to watch it again.
 
     Args:
         what: the subject of a sentence, such as `The job`.
@@ -204,7 +204,7 @@ def goes_on(what: str, how_to_see: str) -> Iterator[None]:
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             sys.stderr.write("\n")  # below the ^C
-        say(f"{what} goes on. {how_to_see}", file=sys.stderr)
+        say(f"{what} continues. {how_to_see}", file=sys.stderr)
         raise
     except NoService as failure:
-        raise NoService(f"{failure} {what} may go on. {how_to_see}") from None
+        raise NoService(f"{failure} {what} may still be running. {how_to_see}") from None

@@ -121,7 +121,7 @@ def order(
     detach: bool,
     as_json: bool,
 ) -> Exit | None:
-    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
+    """Order a study and follow it; on a terminal, ask first. With `dry_run`, only say what it would be."""
     with open_service(home) as client:
         if dry_run:
             estimate = client.studies.estimate(body)
@@ -140,10 +140,10 @@ def order(
 
 
 def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Show what the study would be, and ask; where its data have faults, ask what to do about them first.
+    """Show what the study would be, and ask whether to start it. If its data have faults, ask what to do first.
 
     Returns:
-        What to order; None where nothing is to be ordered.
+        What to order; None if the user orders nothing.
     """
     while True:
         try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
 
 NEEDED_TO_AUDIT = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
-# Who names one of these means the file, although a dataset might be called so.
+# An argument that ends like this means the file, although a dataset might have that name.
 FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 
 
@@ -152,7 +152,7 @@ app.add_former("mend", fix)
 
 
 def _find_paths(references: list[str]) -> list[Path]:
-    """What the arguments name here; nothing where the only one is no path. Raises Refused."""
+    """Return the paths that the arguments name; none if the only argument is not a path. Raises Refused."""
     paths = [Path(text).expanduser() for text in references]
     missing = [text for text, path in zip(references, paths, strict=True) if not path.exists()]
     if missing and len(references) == 1 and os.sep not in missing[0]:

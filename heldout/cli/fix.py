@@ -79,7 +79,7 @@ def fix(
     resplit_to = {"test": test, "validation": validation, "seed": seed}
     cut = {option: value for option, value in resplit_to.items() if value is not None}
     if cut and not resplit:
-        raise Refused(f"--{next(iter(cut))} belongs to --resplit, which cuts all splits anew")
+        raise Refused(f"--{next(iter(cut))} belongs to --resplit, which cuts all splits again")
     ordered = {
         "exclude": _read_lines(exclude) if exclude else None,
         "relabel": _read_labels(relabel) if relabel else None,
@@ -144,7 +144,7 @@ def _list_cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
 
 
 def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
-    """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
+    """The changes that the audit offers for findings of these codes, or for all but infos. Raises Refused."""
     if not (codes or cure):
         return []
     findings = [finding for finding in client.datasets.audit(base.id).findings if finding.fix is not None]

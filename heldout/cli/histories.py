@@ -17,9 +17,9 @@ from heldout.histories.recorded import ReadHistory
 from heldout.histories.wandb import read_offline_runs
 
 EXPECTED = (
-    "expected Keras' history as JSON, a CSV such as loggers write, records as JSON or JSON Lines, a printed log, the "
-    "output of `heldout metrics ID --json`, or a folder of TensorBoard's (with `train` and `validation` in it), "
-    "MLflow's or W&B's, or MLflow's database"
+    "expected a history that a training tool wrote. Files: Keras' history as JSON, a logger's CSV, JSON or JSON Lines, "
+    "a printed log, the output of `heldout metrics JOB --json`, or MLflow's database. Folders: those of TensorBoard "
+    "(with `train` and `validation` in it), MLflow or W&B"
 )
 # How TensorBoard names a run's scalars where they are downloaded.
 _DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
@@ -93,7 +93,7 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
             with file.open("rb") as opened:
                 found += read_offline_runs(opened)
         return join_run(found, run)
-    # MLflow's database lies beside its folder of artifacts, `mlruns`.
+    # MLflow's database lies next to its folder of artifacts, `mlruns`.
     beside = [folder.resolve().parent / _MLFLOW] if folder.resolve().name == "mlruns" else []
     for file in (*(folder / name for name in _FILES_OF_FOLDERS), *beside):
         if file.is_file():
@@ -122,7 +122,7 @@ def _read_downloads(folder: Path) -> Scalars:
 
 
 def _read_event_files(files: Iterable[Path], folder: Path) -> Scalars:
-    """By the folder that a file lies in and the tag; a run that was continued has several files."""
+    """Read scalars by folder and tag. A run that was continued has several files."""
     found: Scalars = {}
     for path in files:
         run = path.parent.relative_to(folder).as_posix()
@@ -159,10 +159,10 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _read_metrics(path: Path) -> list[Metric]:
-    """All metrics in MLflow's database of runs that are not deleted. The file is only read.
+    """Read all metrics of runs that are not deleted from MLflow's database. The file is only read.
 
     Raises:
-        ValueError: if it is no database of MLflow, is damaged, or has too many values.
+        ValueError: if it is not a database of MLflow, is damaged, or has too many values.
     """
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)

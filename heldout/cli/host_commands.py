@@ -52,6 +52,6 @@ def become(module: str, arguments: Sequence[str], needed: Sequence[str], command
 
 
 def _find_room() -> Path | None:
-    """The folder that holds `heldout` and, beside it, `api`; None if `api` is not there."""
+    """The folder that holds `heldout` and `api`; None if `api` is not there."""
     room = Path(heldout.__file__).resolve().parent.parent
     return room if (room / "api" / "__main__.py").is_file() else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from heldout.views.prediction import PredictionView
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
-# Of one request: what a service takes with its usual settings, and a model of large images too.
+# Limits of one request that a service accepts with its default settings, even for large images.
 MAX_FILES = 64
 MAX_BYTES = 16 * 1024**2
 RUNNERS_UP = 2

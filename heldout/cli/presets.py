@@ -1,4 +1,4 @@
-"""Specs to begin with, by name: those of `examples/`, for whoever has only the command line."""
+"""Specs to start from, by name: those of `examples/`, for users who have only the command line."""
 
 from copy import deepcopy
 from enum import StrEnum

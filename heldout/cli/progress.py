@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from heldout.views.metrics import EpochView
     from heldout.views.study import StudyView
 
-# Columns from which on a bar has room for all figures of an epoch beside it.
+# From this width on, all figures of an epoch fit next to a bar.
 WIDE_COLUMNS = 110
 NARROW_BAR, WIDE_BAR = 12, 24
 # Its message is the answer, which is printed at the end.

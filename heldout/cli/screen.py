@@ -92,7 +92,7 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
 
 
 def _dump_view(view: Any) -> dict[str, Any]:
-    from heldout.views.base import dump_json  # whoever has a view has loaded this already
+    from heldout.views.base import dump_json  # a caller with a view has loaded this already
 
     return dump_json(view)
 

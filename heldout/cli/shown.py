@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 SHOWN_CLASSES = 20
-# Of a list of jobs: id, name, status, epochs, best.
+# The columns of a list of jobs that are always shown: id, name, status, epochs, best.
 FEWEST_COLUMNS = 5
 
 
@@ -54,7 +54,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
     """The job without its spec, then its final figures, their gap, and what measures a cure, if it has them."""
-    from heldout.views.base import dump_json  # whoever has a view has loaded this already
+    from heldout.views.base import dump_json  # a caller with a view has loaded this already
 
     engine = {} if job.engine is None else dump_json(job.engine)
     fields = [

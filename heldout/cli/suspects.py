@@ -47,7 +47,7 @@ def suspects(
         print_json(found)
     else:
         _show(found, csv_file)
-    # A list of labels to change that nobody should take as it is: whoever asked for the file must notice.
+    # No one should apply this list without looking at it, so a user who asked for the file must notice.
     is_refused = csv_file is not None and found.status == "ready" and not is_written
     return Exit.FAILED if found.status == "failed" or is_refused else None
 

@@ -45,7 +45,7 @@ def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
     found: dict[str, JobView] = {}
     for subject in subjects:
         if subject.startswith("std_"):
-            client.studies.get(subject)  # a study that is not there is said, and not taken for one without jobs
+            client.studies.get(subject)  # a study that does not exist is an error, not a study without jobs
             found |= {job.id: job.view for job in reversed(list(client.jobs.list(study=subject)))}
         else:
             job = client.jobs.get(subject).view
@@ -154,7 +154,7 @@ def mlflow(
 
 
 class _Sender:
-    """Sends jobs one by one; what MLflow does not take is said, and keeps nothing from being sent after it."""
+    """Sends jobs one by one. If MLflow refuses one, that is reported, and the next ones are sent all the same."""
 
     def __init__(self, tracking: Tracking, quiet: bool) -> None:
         self._tracking = tracking
@@ -176,7 +176,7 @@ class _Sender:
 
 
 def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
-    # Nothing is sent to anybody but the server that is named, and nothing else printed; who wants either sets it.
+    # MLflow sends telemetry and prints hints by default. Both are off unless the user turns them on.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:

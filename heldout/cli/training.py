@@ -76,9 +76,11 @@ def train(
         option = "--remedy" if remedy is not None else "--patch"
         raise Refused(f"{option} changes the spec of a job that has ended: name the job by --from.")
     if remedy is not None and (patch is not None or settings or name is not None or dry_run):
-        raise Refused(f"--remedy {remedy} is the one change: give no --patch, --set, --name or --dry-run beside it.")
+        raise Refused(
+            f"--remedy {remedy} is the only change: it cannot be combined with --patch, --set, --name or --dry-run."
+        )
     if patch is not None and (settings or name is not None):
-        raise Refused("--patch is the whole change: put in there what --set and --name would change.")
+        raise Refused("--patch is the whole change: put what --set and --name would change into it.")
     changes = [*(settings or ()), *([] if name is None else [f"name={json.dumps(name)}"])]
     with open_service(home) as client:
         if source is None:
@@ -120,7 +122,7 @@ def _parse_patch(text: str | None) -> dict[str, Any] | None:
 def _report_queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
     if not detach:
         return _watch(client, job.id, as_json)
-    for event in client.jobs.events(job.id):  # whoever watches sees them among the others
+    for event in client.jobs.events(job.id):  # a user who watches sees them among the others
         if event.level != "info":
             say(f"{event.message} `heldout queue {job.id}` shows where it waits.", file=sys.stderr)
     print_json(job) if as_json else say(job.id)
@@ -165,7 +167,7 @@ def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> No
 
 def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> None:
     """Held-out figures of both, and how much they are worth."""
-    say(f"Beside {before.id} ({before.name}), from which it was made:")
+    say(f"Compared with {before.id} ({before.name}), from which it was made:")
     pairs = (("validation", figures.validation, final.validation), ("test", figures.test, final.test))
     rows = [
         (

@@ -48,7 +48,7 @@ time: `progress` follows them. Faults of the data go first: `dataset_findings`."
 
 JobId = Annotated[str, Field(description="A job's id, job_….")]
 # Clients give up on a tool after a minute or so.
-WaitS = Annotated[int, Field(ge=0, le=55, description="Wait so many seconds at most for the end.")]
+WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait for the end.")]
 _READS = ToolAnnotations(read_only_hint=True)
 _STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
 
@@ -209,10 +209,10 @@ class Tools:
             list[str] | None, Field(description="Names of remedies; without it those that suit the job's diagnosis.")
         ] = None,
         seeds: Annotated[int | None, Field(ge=2, le=20, description="Trainings of each at first; else 3.")] = None,
-        max_jobs: Annotated[int | None, Field(ge=2, le=2000, description="At most so many trainings.")] = None,
+        max_jobs: Annotated[int | None, Field(ge=2, le=2000, description="The most trainings.")] = None,
         data: Annotated[
             Literal["fix", "as_they_are"] | None,
-            Field(description="Where faults of the data come first: fix makes a version without them and goes on."),
+            Field(description="Where faults of the data come first: fix makes a version without them and continues."),
         ] = None,
         dry_run: Annotated[bool, Field(description="Only say how many trainings it would be, and how long.")] = False,
     ) -> str:
@@ -233,7 +233,7 @@ class Tools:
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:
-    """What a job has come to at its end, or after so many seconds."""
+    """Describe a job at its end, or after `wait_s` seconds."""
     job = await client.jobs.poll(job_id, wait_s=wait_s) or (await client.jobs.get(job_id)).view
     return describe_job(job, *await _fetch_results(client, job))
 

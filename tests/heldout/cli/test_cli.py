@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_f
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == f"The job goes on. `heldout watch {job_id}` shows it again.\n"
+    assert err == f"The job continues. `heldout watch {job_id}` shows it again.\n"
     assert client.jobs.get(job_id).status == "queued"
 
 

@@ -57,18 +57,18 @@ def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout,
 def test_a_job_that_was_made_from_another_is_shown_beside_it(heldout, service, client, ended):
     alone = heldout("watch", ended)
     assert f"`heldout diagnose {ended}`" in alone.stdout
-    assert "Beside" not in alone.stdout
+    assert "Compared with" not in alone.stdout
     again = client.jobs.retry(ended, remedy="dropout").id
     held = service.begin(again)
     service.measure(held, 1)
     service.succeed(held)
     shown = heldout("watch", again).stdout
-    assert f"Beside {ended} (small)" in shown
+    assert f"Compared with {ended} (small)" in shown
     [row] = [line.split() for line in shown.splitlines() if line.startswith("test") and " 0.0 " in line]
     assert row[1:5] == row[5:9] == ["95.0%", "(91.9%", "to", "97.0%)"]
     assert f"`heldout cure {ended}`" in shown
     client.jobs.delete(ended)
-    assert "Beside" not in heldout("watch", again).stdout
+    assert "Compared with" not in heldout("watch", again).stdout
 
 
 def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout, ended):
