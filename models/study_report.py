@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.reports.build import report_of
+from analysis.reports.build import build_report
 from analysis.reports.mean_budgets import compute_mean_budget
 from heldout.diagnosis.gap.budget import Gap, compute_gap
 from heldout.errors import (
@@ -45,8 +45,8 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
         DatasetDamaged,
         ArtifactDamaged,
     ) as error:
-        return report_of(study, curves, gaps_missing=error.detail)
-    return report_of(study, curves, gaps)
+        return build_report(study, curves, gaps_missing=error.detail)
+    return build_report(study, curves, gaps)
 
 
 def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:

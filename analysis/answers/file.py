@@ -27,7 +27,7 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
-        PredictionsRefused: if the file holds no predictions, or impossible ones.
+        PredictionsRefused: if the file does not contain predictions, or if they are impossible.
     """
     start = file.read(len(_NPY))
     file.seek(0)
@@ -62,7 +62,7 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
-        PredictionsRefused: if the file holds no predictions, or `receive_answers` refuses them.
+        PredictionsRefused: if the file does not contain predictions, or if `receive_answers` refuses them.
     """
     arrays, names = _read_arrays(file, max_bytes)
     meant = {name: split_and_what(name) for name in arrays}
@@ -126,7 +126,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
     name = member.filename.removesuffix(".npy")
     shown = list_first([name])
     if member.compress_type not in _COMPRESSIONS:
-        raise PredictionsRefused(f"the array {shown} is packed in a way that numpy never uses; use numpy.savez")
+        raise PredictionsRefused(f"the array {shown} is compressed in a way that numpy does not use; use numpy.savez")
     with archive.open(member) as opened:
         try:
             shape, is_fortran, dtype = read_npy_header(opened)
@@ -134,7 +134,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
             raise PredictionsRefused(f"the array {shown} has a header that cannot be read; use numpy.savez") from None
         if dtype.hasobject:
             raise PredictionsRefused(
-                f"the array {shown} holds Python objects, which are never unpickled; save numbers, or texts of a "
+                f"the array {shown} contains Python objects, which are never unpickled; save numbers, or texts of a "
                 "string type (`np.array(names, str)`)"
             )
         if dtype.kind not in "biufUS" or len(shape) > _MAX_DIMENSIONS or any(side < 0 for side in shape):
@@ -145,17 +145,17 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
         size = prod(shape) * dtype.itemsize
         if size > max_bytes:
             raise PredictionsRefused(
-                f"the array {shown} has {size:,} bytes, which is too much with the others: float32 and a random part "
-                "of the images are enough"
+                f"the array {shown} has {size:,} bytes, which is too much together with the other arrays; use float32 "
+                "and a random part of the images"
             )
         if prod(shape) > max_values:
             raise PredictionsRefused(
-                f"the array {shown} has {prod(shape):,} values, which with the others is more than is read of a file "
-                f"that packs as well as this one. Save it with numpy.savez in place of numpy.savez_compressed"
+                f"the array {shown} has {prod(shape):,} values. Together with the other arrays this is too much for a "
+                "file that is compressed so strongly; use numpy.savez instead of numpy.savez_compressed"
             )
         content = opened.read(size + 1)
     if len(content) != size or not dtype.itemsize:
-        raise PredictionsRefused(f"the array {shown} does not hold what its header says; save it with numpy.savez")
+        raise PredictionsRefused(f"the content of the array {shown} does not match its header; use numpy.savez")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -186,7 +186,7 @@ def _divide_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict
     for value in distinct.tolist():
         split = split_of(value.decode(errors="replace") if isinstance(value, bytes) else value)
         if split is None:
-            raise PredictionsRefused(f"the array `split` holds {value!r:.60}; expected train, validation or test")
+            raise PredictionsRefused(f"the array `split` contains {value!r:.60}; expected train, validation or test")
         splits.append(split)
     rows = {
         split: np.isin(places, [place for place, meant in enumerate(splits) if meant == split]) for split in set(splits)
@@ -194,7 +194,9 @@ def _divide_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict
     columns = {name: array for name, array in arrays.items() if name not in ("split", "classes")}
     for name, array in columns.items():
         if array.shape[:1] != named.shape:
-            raise PredictionsRefused(f"`{name}` has {len(array):,} rows, and `split` {len(named):,}; expected as many")
+            raise PredictionsRefused(
+                f"`{name}` has {len(array):,} rows, but `split` has {len(named):,}; expected the same number"
+            )
     return {
         split: {name: array[rows[split]] for name, array in columns.items()} for split in SPLIT_NAMES if split in rows
     }

@@ -23,7 +23,7 @@ def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDAr
     One number per image is the probability of the second of two classes.
 
     Raises:
-        PredictionsRefused: with the first row that is to blame.
+        PredictionsRefused: with the first wrong row.
     """
     rows = given.astype(np.float64) if isinstance(given, np.ndarray) else _make_array(given, path)
     if rows.ndim == 2 and rows.shape[1] == 1:
@@ -43,7 +43,7 @@ def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDAr
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PredictionsRefused(_explain_refusal(rows, row), (*path, row))
-    np.maximum(rows, 0, out=rows)  # it is our own
+    np.maximum(rows, 0, out=rows)  # our own copy
     rows /= rows.sum(axis=1, keepdims=True)
     return rows
 
@@ -68,7 +68,7 @@ def replace_zeros(
         return found, ()
     told = (
         f"{zeros:,} of {pluralize(images, 'label')} {'has' if zeros == 1 else 'have'} a probability of 0, which would "
-        f"make the loss infinite; it was read as {least:.2g}, half of the smallest one that there is."
+        f"make the loss infinite. It was replaced by {least:.2g}, half of the smallest probability in the data."
     )
     return found, (told,)
 
@@ -95,7 +95,7 @@ def _explain_refusal(rows: NDArray[np.float64], row: int) -> str:
     values = rows[row]
     seen, total = _format_values(values), float(values.sum())
     if (values <= 0).all() and abs(float(np.exp(values).sum()) - 1) <= MAX_MISSED_SUM:
-        return f"received {seen}, which are logarithms of probabilities; send `exp` of them"
+        return f"received {seen}, which are logarithms of probabilities; apply `exp` to them"
     if (values >= 0).all() and abs(total - _PERCENT) <= _PERCENT * MAX_MISSED_SUM:
         return f"received {seen}, which are percentages; divide them by 100"
     if (values < 0).any() or (values > 1).any():
@@ -104,8 +104,8 @@ def _explain_refusal(rows: NDArray[np.float64], row: int) -> str:
             "a softmax to each row, and send what that gives"
         )
     return (
-        f"received {seen}, which sum to {total:.4g}; expected 1. Where each class has a sigmoid of its own, the "
-        "network does not choose one class an image"
+        f"received {seen}, which sum to {total:.4g}; expected 1. If each class has its own sigmoid, the network does "
+        "not choose one class for each image"
     )
 
 

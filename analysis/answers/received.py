@@ -16,7 +16,7 @@ from heldout.stored.evaluation import SplitName
 from heldout.words.scope import SEVERAL_LABELS
 
 MAX_CLASSES = 1000
-# Images times classes, over all splits: bounds memory (some two hundred megabytes) and time (some seconds).
+# Images times classes over all splits. Limits the memory (about 200 megabytes) and the time (a few seconds).
 MAX_VALUES = 8_000_000
 BLOCK = 65_536
 
@@ -35,7 +35,7 @@ class GivenSplit:
 
 @dataclass(frozen=True)
 class ForeignAnswers:
-    """Answers of a network that another program has trained.
+    """Answers of a network that another program trained.
 
     hashes: of the images, if sent; equal hashes mean copies.
     notes: sentences that tell the user how the figures were read.
@@ -61,9 +61,9 @@ def receive_answers(
         raise PredictionsRefused("there is no split; expected `train`, `validation` or `test`")
     probabilities: dict[SplitName, NDArray[np.float64]] = {}
     arrays = [split.probabilities for split in splits.values() if isinstance(split.probabilities, np.ndarray)]
-    if (size := sum(array.size for array in arrays)) > MAX_VALUES:  # before they are float64
+    if (size := sum(array.size for array in arrays)) > MAX_VALUES:  # before they become float64
         raise PredictionsRefused(
-            f"received {size:,} probabilities; expected at most {MAX_VALUES:,}: send a random part of the images"
+            f"received {size:,} probabilities; expected at most {MAX_VALUES:,}. Send a random part of the images"
         )
     for name, split in splits.items():
         _check_form(name, split)
@@ -76,8 +76,8 @@ def receive_answers(
     images = sum(len(split.labels) for split in splits.values())
     if images * count > MAX_VALUES:
         raise PredictionsRefused(
-            f"received {images:,} images with {count:,} classes; expected at most {MAX_VALUES:,} images times "
-            "classes: send a random part of the images"
+            f"received {images:,} images with {count:,} classes; images times classes must be at most {MAX_VALUES:,}. "
+            "Send a random part of the images"
         )
     places = {class_name: place for place, class_name in enumerate(names)}
     labels = {name: _find_positions(split.labels, (name, "labels"), places) for name, split in splits.items()}
@@ -112,7 +112,7 @@ def _check_form(name: SplitName, split: GivenSplit) -> None:
         )
         raise PredictionsRefused(f"received an array of the shape {shape}; {way_on}", (name, "labels"))
     if not shape[0]:
-        raise PredictionsRefused("received no image; leave the split out", (name, "labels"))
+        raise PredictionsRefused("received no labels; leave the split out", (name, "labels"))
     if (split.probabilities is None) == (split.answers is None):
         received = "neither" if split.answers is None else "both"
         raise PredictionsRefused(f"received {received}; expected `probabilities` or `answers`", (name,))
@@ -129,8 +129,8 @@ def _count_columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> in
     for name, rows in probabilities.items():
         if first is not None and rows.shape[1] != first[1]:
             raise PredictionsRefused(
-                f"received probabilities of {rows.shape[1]:,} classes, and {first[0]} has {first[1]:,}; expected the "
-                "same in each split",
+                f"received probabilities of {rows.shape[1]:,} classes, but {first[0]} has {first[1]:,}; expected the "
+                "same number in each split",
                 (name, "probabilities"),
             )
         first = first or (name, rows.shape[1])
@@ -163,14 +163,15 @@ def _get_class_names(
 
 
 def _check_count(count: int, columns: int | None) -> None:
+    received = f"received {count:,} {'class' if count == 1 else 'classes'}"
     if columns is not None and count != columns:
         raise PredictionsRefused(
-            f"received {count:,} of them, and probabilities of {columns:,} classes; expected as many", ("classes",)
+            f"{received}, but probabilities of {columns:,}; expected the same number", ("classes",)
         )
     if not 2 <= count <= MAX_CLASSES:
         raise PredictionsRefused(
-            f"received {count:,} {'class' if count == 1 else 'classes'}; expected 2 to {MAX_CLASSES:,}. If only some "
-            "of the classes occur here, say how many there are with `classes`",
+            f"{received}; expected 2 to {MAX_CLASSES:,}. If some of the classes do not occur here, give the number of "
+            "classes in `classes`",
             ("classes",) if columns is None else (),
         )
 
@@ -242,12 +243,12 @@ def _describe_expected(value: Any, number: int | None, places: Mapping[str, int]
     are_numbers = all(name == str(place) for name, place in places.items())
     if are_numbers and isinstance(value, str) and number is None:
         return (
-            f"received {shown}; expected a number from 0 to {len(places) - 1}, or say with `classes` which name "
-            "each column of probabilities has"
+            f"received {shown}; expected a number from 0 to {len(places) - 1}. To use names, give the name of each "
+            "column of probabilities in `classes`"
         )
     whole = f"a whole number from 0 to {len(places) - 1:,}"
     if number == len(places):
-        return f"received {shown}; expected {whole}: classes are counted from 0"
+        return f"received {shown}; expected {whole}. Classes are counted from 0"
     return f"received {shown}; expected {whole}" + ("" if are_numbers else f", or one of {short(list(places))}")
 
 

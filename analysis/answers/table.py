@@ -1,4 +1,4 @@
-"""Predictions in a CSV: a line for each image, with its split, label and answer, or a probability for each class."""
+"""Reads predictions from a CSV with a line for each image: its split and label, and its answer or probabilities."""
 
 import csv
 from array import array
@@ -109,12 +109,14 @@ class _Columns:
     def add(self, cells: Sequence[str], line: int) -> None:
         if len(cells) != len(self._names):
             raise PredictionsRefused(
-                f"line {line:,} has {len(cells):,} values below {len(self._names):,} names; numbers with a decimal "
-                "comma need quotes, or semicolons between them"
+                f"line {line:,} has {len(cells):,} values, but the first line has {len(self._names):,} names; if "
+                "numbers have a decimal comma, put them in quotes or separate the values by semicolons"
             )
         self._values += max(1, len(self._probabilities))
         if self._values > MAX_VALUES:
-            raise PredictionsRefused(f"there are more than {MAX_VALUES:,} probabilities; send a random part of them")
+            raise PredictionsRefused(
+                f"there are more than {MAX_VALUES:,} probabilities; send a random part of the images"
+            )
         split = split_of(cells[self._split])
         if split is None:
             raise PredictionsRefused(

@@ -32,7 +32,7 @@ def compare_renamed_labels(
 
 
 def compare_undone_halves(before: Sequence[Answers], after: Sequence[Answers]) -> tuple[UndoneHalf, UndoneHalf] | None:
-    """The same of each half."""
+    """The change in each half; None if a loss is not finite."""
     first, second = (compare_undone_half(*half) for half in zip(before, after, strict=True))
     return None if first is None or second is None else (first, second)
 

@@ -51,7 +51,7 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
     normalises = any(block.batch_norm for block in spec.network.blocks)
     if resources.gpus > 1 and normalises:
         raise _make_refusal(
-            "/resources/gpus", "Batch normalization needs whole batches, but each GPU gets a part of one; use 1."
+            "/resources/gpus", "Batch normalization needs whole batches, but each GPU gets only a part; use 1."
         )
     if resources.gpus > 1 and resources.device == "cpu":
         raise _make_refusal("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
@@ -62,11 +62,9 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
     if spec.network.backbone is None:
         return
     if spec.resources.gpus > 1:
-        raise _make_refusal(
-            "/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1."
-        )
+        raise _make_refusal("/resources/gpus", "A backbone needs whole batches, but each GPU gets only a part; use 1.")
     if spec.resources.towers not in ("auto", 1):
-        raise _make_refusal("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
+        raise _make_refusal("/resources/towers", "A backbone needs whole batches; use 1, or `auto`, which is 1 here.")
     if spec.training.precision == "mixed":
         raise _make_refusal(
             "/training/precision",

@@ -123,8 +123,8 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     if unfit:
         raise _make_refusal(
             "/initial/freeze_blocks",
-            f"{unfit[0]} would be frozen untrained: {weights.source} has no weights of its shapes at that place. "
-            "Freeze fewer blocks, or make the block as it is there.",
+            f"{unfit[0]} would be frozen untrained, because {weights.source} has no weights of its shapes at that "
+            "place. Freeze fewer blocks, or define the block as in the network of these weights.",
         )
     return Initial(weights, taken, new)
 

@@ -59,7 +59,7 @@ def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0
     Args:
         split: `validation` or `test`.
         images: how many the split has.
-        earlier: looks in the versions that this one was made from.
+        earlier: looks in the earlier versions that this version was made from.
     """
     said = _explain_split(split, images, counted)
     if not earlier:
@@ -95,7 +95,7 @@ def _describe_looks(labels: str, counted: SplitReads) -> str:
 
 
 def _describe_lookers(counted: SplitReads) -> str:
-    """`Your 3 jobs and uploaded model have`."""
+    """Such as `Your 3 jobs and uploaded model have`."""
     jobs = "job" if counted.jobs == 1 else f"{counted.jobs:,} jobs"
     models = "uploaded model" if counted.models == 1 else f"{counted.models:,} uploaded models"
     if not counted.models:

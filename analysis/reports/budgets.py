@@ -1,4 +1,4 @@
-"""The part of a report that says what the gap from training to test is made of, before and after the remedy."""
+"""The part of a report that splits the gap from training to test into parts, without and with the remedy."""
 
 from collections.abc import Sequence
 
@@ -13,25 +13,26 @@ from heldout.words.labels import TERMS, describe_remedy
 
 _TITLE = "What is the gap from training to test made of?"
 _HOW_TO_READ = (
-    "Each row is one part of the gap from training to test, and the parts add up to all of it. A part with plus widens "
-    "the gap; one with minus narrows it; one whose range holds 0 may be chance. What counts is the last row."
+    "Each row is one part of the gap from training to test. Together the parts add up to the whole gap. A part with a "
+    "plus makes the gap wider, and a part with a minus makes it narrower. If a part's range includes 0, it may be "
+    "chance. The last row matters most."
 )
 
 
 def build_budget_blocks(report: StudyReportView) -> list[Block]:
-    """Gap budgets of the base and the winner; without a winner, that of the base's own job."""
+    """The gap budgets of the base and the winner. Without a winner: the budget of the base's own job."""
     if report.gaps_missing is not None:
-        detail = f"This part is missing, because what was measured cannot be read now. {report.gaps_missing}"
+        detail = f"This part is missing, because the measurements cannot be read now. {report.gaps_missing}"
         return [Heading(_TITLE), Paragraph(detail)]
     if not report.gaps:
         return []
     of = " and ".join(_describe_measured(budget) for budget in report.gaps)
-    blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured of {of}. {_HOW_TO_READ}", is_hint=True)]
+    blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured for {of}. {_HOW_TO_READ}", is_hint=True)]
     return [*blocks, *build_gap_tables(report.gaps)]
 
 
 def build_gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
-    """From training to test, part by part: in accuracy, and in loss where it is known."""
+    """Tables of the parts from training to test: one for accuracy, and one for loss if it is known."""
     tables: list[Block] = [_build_table("In points of accuracy", gaps, "accuracy")]
     if any(gap.whole.loss is not None for gap in gaps):
         tables.append(_build_table("In loss", gaps, "loss"))
@@ -45,13 +46,13 @@ def _describe_measured(budget: ReportBudgetView) -> str:
 
 
 def _name_budget(budget: ReportBudgetView) -> str:
-    return "the unchanged network" if budget.arm == BASE_ARM else f'the one with "{describe_remedy(budget.arm)}"'
+    return "the unchanged network" if budget.arm == BASE_ARM else f'the network with "{describe_remedy(budget.arm)}"'
 
 
 def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> ReportTable:
-    """Training, then each part in the order from training to test, then test; a column pair for each network.
+    """Rows for training, each part in order, and test. Each network has two columns.
 
-    That of accuracy says what each part is, too.
+    The table of accuracy also explains each part.
     """
     unit, is_loss = (LOSS, True) if measure == "loss" else (POINTS, False)
     rows = [_build_level_row("training images", [budget.gap.train for budget in budgets], is_loss=is_loss)]
@@ -76,7 +77,7 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
 
 
 def _explain_meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
-    """What the term means; of a single training, with its figures."""
+    """What the term means. For a single training, the text includes its figures."""
     [first, *others] = budgets
     term = _find_term(first, code)
     if not others and first.job is not None and term is not None:
@@ -93,6 +94,6 @@ def _find_term(budget: ReportBudgetView, code: str) -> TermView | None:
 
 
 def _build_level_row(name: str, levels: Sequence[SplitResult], *, is_loss: bool) -> list[str]:
-    """What the gap begins and ends with."""
+    """A first or last row: the level that the gap starts from or ends at."""
     shown = [format_loss(level.loss) if is_loss else percent(level.accuracy) for level in levels]
     return [name, *(cell for level in shown for cell in (level, "")), ""]

@@ -1,4 +1,4 @@
-"""Makes the report of a study from its figures, its curves and its gaps."""
+"""Builds the report of a study from its figures, its curves and its gaps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from heldout.words.studies import explain_arm
 from heldout.words.study_answers import answer_questions, describe_study, phrase_question
 
 
-def report_of(
+def build_report(
     study: StudyView,
     epochs: Mapping[str, Sequence[EpochFigures]],
     gaps: Sequence[ReportBudgetView] = (),
@@ -48,7 +48,7 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
         idea=None if is_base else explain_idea(arm, study.spec),
         changes=describe_changes(study.spec, arm.patch),
         effect=None if arm.difference is None else arm.difference.effect,
-        explanation="The network as it is; every remedy is compared with it." if is_base else explain_arm(arm),
+        explanation="The unchanged network. Every remedy is compared with it." if is_base else explain_arm(arm),
         gap=_build_gaps(study, arm),
         curve=build_curve(arm.jobs, epochs),
     )

@@ -24,10 +24,10 @@ _SPEC_FILE = "spec.json"
 class CardFacts:
     """The content of a card.
 
-    final: None where the job was cancelled before it was measured.
-    audit: None where its dataset comes with the service, or its audit is gone.
-    shape: (height, width, channels). value_range: of the pixels. splits: for each split its count and, by class,
-    `per_class`. dataset_sha256: None where the dataset was deleted.
+    final: None if the job was cancelled before it was measured.
+    audit: None if the dataset is built in, or if its audit is gone.
+    shape: (height, width, channels). value_range: of the pixels. splits: for each split its count, and the count of
+    each class as `per_class`. dataset_sha256: None if the dataset was deleted.
     """
 
     job: JobView
@@ -65,16 +65,16 @@ def _compose_lead(facts: CardFacts) -> str:
     what = f"An image classifier for {pluralize(len(facts.classes), 'class')}".replace("classs", "classes")
     measured = None if facts.final is None else _find_best_measured(facts.final)
     if measured is None:
-        return f"{what}. How often it is right was not measured."
+        return f"{what}. Its accuracy was not measured."
     split, result = measured
     return (
-        f"{what}: right on {percent(result.accuracy)} of {result.count:,} {split} images, which very likely means "
-        f"{format_range(result.interval)} of all such images."
+        f"{what}. It is right on {percent(result.accuracy)} of {result.count:,} {split} images, which very likely "
+        f"means {format_range(result.interval)} of all such images."
     )
 
 
 def _find_best_measured(final: FinalView) -> tuple[str, SplitResult] | None:
-    """What says most about images that the network has never seen."""
+    """The split and its result that say most about images that the network has never seen."""
     if final.test is not None:
         return "test", final.test
     return None if final.validation is None else ("validation", final.validation)
@@ -107,8 +107,8 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
             [
                 (
                     "Takes:",
-                    f"raw pixels, (batch, {height}, {width}, {channels}) float32, from {low:g} to {high:g}; batches of "
-                    "any size.",
+                    f"raw pixels, (batch, {height}, {width}, {channels}) float32, from {low:g} to {high:g}. A batch "
+                    "can have any size.",
                 ),
                 ("Gives:", f"(batch, {len(facts.classes)}) probabilities."),
                 ("Classes, in this order:", ", ".join(names) + (f" and {more:,} more." if more else ".")),
@@ -135,7 +135,7 @@ def _build_measured_blocks(facts: CardFacts) -> list[Block]:
         for name, result in (("training", final.train), ("validation", final.validation), ("test", final.test))
         if result is not None
     ]
-    headings = ("images", "count", "right", "very likely between", "loss")
+    headings = ("images", "number", "right", "very likely between", "loss")
     caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
     return [heading, ReportTable(caption, headings, rows, (), range(1, 5))]
 
@@ -160,13 +160,13 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
     ]
     blocks: list[Block] = [
         Heading("What data is it made from?"),
-        ReportTable("Images of the dataset", ("split", "images", "of a class"), rows, (), (1,)),
+        ReportTable("Images of the dataset", ("split", "images", "per class"), rows, (), (1,)),
     ]
     if facts.dataset_sha256 is not None:
-        blocks.append(Paragraph(f"Digest of its content (SHA-256): `{facts.dataset_sha256}`."))
+        blocks.append(Paragraph(f"SHA-256 digest of its content: `{facts.dataset_sha256}`."))
     if facts.audit is None:
-        why = "The dataset comes with the service" if facts.is_bundled else "Its audit cannot be read any more"
-        return [*blocks, Paragraph(f"{why}, so what is wrong with its images is not said here.")]
+        why = "The dataset is built in and has no audit" if facts.is_bundled else "Its audit can no longer be read"
+        return [*blocks, Paragraph(f"{why}, so this card cannot name problems of its images.")]
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]
     found = [

@@ -1,4 +1,4 @@
-"""What an arm changes in the base spec, field by field, and whether that is a remedy of the catalogue."""
+"""What an arm changes in the base spec, field by field, and whether the change is a remedy of the catalog."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from heldout.views.study import ArmView
 
 
 def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
-    """The base spec under a merge patch; None where the patch makes no spec of it."""
+    """The base spec with a merge patch applied, or None if the result is not a valid spec."""
     try:
         return JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
     except ValidationError:
@@ -48,7 +48,7 @@ def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
 
 
 def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
-    """Whether the arm is what this release means by its name; a client's own patch may bear the same one."""
+    """Whether the arm does what this release means by its name. A user's own patch may have the same name."""
     if any(part not in REMEDIES for part in arm.name.split(JOINT)):
         return False
     try:
@@ -59,7 +59,7 @@ def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
 
 
 def make_arm_order(arm: ArmView, spec: JobSpec) -> str | dict[str, Any]:
-    """The arm in the body that orders a study: by name where that gives the same, else with its patch."""
+    """The arm for the body of a study: its name if that gives the same arm, else with its patch."""
     if JOINT in arm.name or _is_of_catalogue(arm, spec):
         return arm.name
     return {"name": arm.name, "patch": arm.patch}
@@ -73,7 +73,7 @@ def explain_idea(arm: ArmView, spec: JobSpec) -> str | None:
 
 
 def _iterate_differences(before: Any, after: Any, given: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Paths whose values differ, with both values. given: `after` without what is default; None where all of it is."""
+    """Paths whose values differ, with both values. given: `after` without defaults, or None if all is default."""
     if isinstance(before, dict) and isinstance(after, dict):
         named = given if isinstance(given, dict) else {}
         for name in [*before, *(name for name in after if name not in before)]:
@@ -84,11 +84,11 @@ def _iterate_differences(before: Any, after: Any, given: Any, path: str) -> Iter
         for place, values in enumerate(zip(before, after, places, strict=True)):
             yield from _iterate_differences(*values, f"{path}[{place}]")
     elif before != after:
-        yield path, before, given or after  # an object that has only defaults is shown in full
+        yield path, before, given or after  # an object with only defaults is shown completely
 
 
 def _generalize_path(path: str) -> str | None:
-    """`network.blocks[1].dropout` as `network.blocks[all].dropout`; None for other paths."""
+    """`network.blocks[all].dropout` for `network.blocks[1].dropout`, or None for other paths."""
     start = "network.blocks["
     if not path.startswith(start):
         return None

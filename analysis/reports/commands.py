@@ -1,4 +1,4 @@
-"""The requests that do it again: the winner's training, and the whole study. For `heldout`, and for curl alone."""
+"""Commands that repeat the winner's training or the whole study, for `heldout` and for curl."""
 
 import json
 import shlex
@@ -18,16 +18,23 @@ MAX_SEEDS = 20  # of a study's first look
 
 
 def build_commands(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
-    """What follows from the answer, then the study itself. Bodies are whole, so that a later release means the same."""
+    """The next steps after the answer, then the study itself.
+
+    Bodies name all defaults, so that they mean the same in later releases.
+    """
     return [
-        *([] if study.conclusion is None or study.conclusion.refit is None else [_download(study.conclusion.refit)]),
-        *([] if winning_spec is None else [_train(winning_spec)]),
+        *(
+            []
+            if study.conclusion is None or study.conclusion.refit is None
+            else [_make_download_command(study.conclusion.refit)]
+        ),
+        *([] if winning_spec is None else [_make_train_command(winning_spec)]),
         *_suggest_next_studies(study),
-        _order("Do the whole study again", STUDY_FILE, _build_body(study), _build_order_command(study)),
+        _make_study_command("Repeat the whole study", STUDY_FILE, _build_body(study), _build_order_command(study)),
     ]
 
 
-def _download(job: str) -> CommandView:
+def _make_download_command(job: str) -> CommandView:
     return CommandView(
         what="Download the model to use",
         file=None,
@@ -37,7 +44,7 @@ def _download(job: str) -> CommandView:
     )
 
 
-def _train(spec: JobSpec) -> CommandView:
+def _make_train_command(spec: JobSpec) -> CommandView:
     return CommandView(
         what="Train with the chosen remedy",
         file=WINNER_FILE,
@@ -48,28 +55,28 @@ def _train(spec: JobSpec) -> CommandView:
 
 
 def _suggest_next_studies(study: StudyView) -> list[CommandView]:
-    """What would answer the question, or the one that comes after it."""
+    """Studies that would answer the question, or the question after it."""
     conclusion = study.conclusion
     if conclusion is None or conclusion.kind == "cure":
         return []
     if conclusion.kind == "nothing_helped":
         body = {"kind": "learning_curve", **_build_base(study)}
         cli = None if study.job is None else f"heldout curve {study.job}"
-        return [_order("Measure whether more training images would help", IMAGES_FILE, body, cli)]
+        return [_make_study_command("Measure whether more training images would help", IMAGES_FILE, body, cli)]
     if conclusion.needs is None or conclusion.needs.seeds is None or conclusion.needs.images is not None:
-        return []  # where images are needed too, more seeds alone would not tell
+        return []  # if images are needed too, more seeds alone would not answer the question
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
     body = _build_base(study) | {"remedies": _list_remedies(study), "seeds": seeds, "splits": study.splits}
     what = f"Measure more: the same study with {seeds} seeds"
-    return [_order(what, MORE_FILE, body, _build_cure_command(study, seeds))]
+    return [_make_study_command(what, MORE_FILE, body, _build_cure_command(study, seeds))]
 
 
-def _order(what: str, file: str, body: dict[str, Any], cli: str | None = None) -> CommandView:
+def _make_study_command(what: str, file: str, body: dict[str, Any], cli: str | None = None) -> CommandView:
     return CommandView(what=what, file=file, body=body, cli=cli, curl=_build_post_command("/v1/studies", file))
 
 
 def _build_order_command(study: StudyView) -> str | None:
-    """The command that orders the same study; None where only a body can say what is asked for."""
+    """The command that starts the same study, or None if only a request body can describe it."""
     if study.kind == "remedies":
         return _build_cure_command(study, study.seeds, study.budget)
     limit = "" if study.budget.jobs is None else f" --budget-jobs {study.budget.jobs}"
@@ -79,7 +86,7 @@ def _build_order_command(study: StudyView) -> str | None:
 
 
 def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
-    """The command that orders the study of the same job; None where only a body can say what is asked for."""
+    """The command that starts a study of the same job, or None if only a request body can describe it."""
     remedies = _list_remedies(study)
     if study.job is None or not all(isinstance(remedy, str) for remedy in remedies):
         return None
@@ -93,7 +100,10 @@ def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None 
 
 
 def render_script(command: CommandView) -> str:
-    """Lines for a shell: the file, then both commands. The shell reads nothing in it, and no JSON can end it."""
+    """Lines for a shell: the file, then both commands.
+
+    The shell changes nothing inside the file, and no JSON can end it early.
+    """
     lines = [] if command.file is None else [f"cat > {command.file} <<'END'", format_json(command.body), "END"]
     if command.cli is None:
         return "\n".join([*lines, command.curl])
@@ -101,7 +111,7 @@ def render_script(command: CommandView) -> str:
 
 
 def _build_body(study: StudyView) -> dict[str, Any]:
-    """The body that orders the same study, whatever has become of its base job."""
+    """The request body that starts the same study, even if its base job was deleted."""
     body: dict[str, Any] = {
         "kind": study.kind,
         "spec": dump_json(study.spec),
@@ -127,7 +137,7 @@ def _build_post_command(path: str, file: str) -> str:
 
 
 def format_json(value: Any, indent: int = 0) -> str:
-    """JSON for people: what fits in a line is on one line. In ASCII, with two spaces a level."""
+    """JSON that is easy to read: a value that fits is on one line. In ASCII, with two spaces for each level."""
     line = json.dumps(value)
     if len(line) + indent <= LINE_OF_JSON or not isinstance(value, dict | list) or not value:
         return line

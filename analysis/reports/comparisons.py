@@ -1,4 +1,4 @@
-"""The part of a report that says what helped by how much: a row for each arm, as a picture and in figures."""
+"""The part of a report that shows what helped and by how much: one row for each arm, as a picture and in figures."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from heldout.words.labels import EFFECTS, HOW_TO_READ, describe_remedy
 
 HOW_TO_READ_PICTURES = (
     "In the pictures, the line at 0 is the unchanged network, the dot is what was measured, and the bar is its range. "
-    f"Right is better. An arrow at the edge: the bar reaches farther. {HOW_TO_READ}"
+    f"Farther right is better. An arrow at the edge means that the bar goes on beyond it. {HOW_TO_READ}"
 )
 MEASURES: dict[Measure, tuple[str, str, Unit]] = {
     "accuracy": ("Accuracy on validation images, compared with the unchanged network", "points", POINTS),
@@ -30,7 +30,7 @@ def build_comparison_blocks(report: StudyReportView) -> list[Block]:
 
 
 def sort_arms(report: StudyReportView) -> list[ArmView]:
-    """The winner, then the others with the most right answers first; not yet compared ones last."""
+    """The winner first, then the others by their right answers, and last those that were not compared yet."""
 
     def place(arm: ArmView) -> tuple[bool, float]:
         gained = None if arm.difference is None else arm.difference.accuracy
@@ -51,7 +51,7 @@ def format_arm_name(report: StudyReportView, arm: ArmView) -> str:
 
 
 def build_gap_blocks(report: StudyReportView) -> list[Block]:
-    """From training to validation, for each arm."""
+    """The gap from training to validation for each arm."""
     shown = [
         (arm, arm.train, arm.validation)
         for arm in (report.study.arms[0], *sort_arms(report))
@@ -92,12 +92,12 @@ def build_gap_blocks(report: StudyReportView) -> list[Block]:
     return [
         Heading("How far is training from validation?"),
         Paragraph(
-            "Ring: right answers on training images. Dot: on validation images, which the network was not trained on. "
-            "The way between them is the gap. A shorter way is good only where the dot moves to the right; a network "
-            "that merely learns less has a small gap too.",
+            "The ring shows right answers on training images. The dot shows right answers on validation images, which "
+            "the network did not learn from. The distance between them is the gap. A shorter distance is good only if "
+            "the dot moves to the right: a network that just learns less has a small gap too.",
             is_hint=True,
-            in_markdown="A smaller gap is good only where validation got better; a network that merely learns less has "
-            "a small gap too.",
+            in_markdown="A smaller gap is good only if validation got better: a network that just learns less has a "
+            "small gap too.",
         ),
         ReportTable(
             "Means over the trainings of each remedy", headings, rows, _find_marked(report, shown), range(2, 7)
@@ -135,7 +135,7 @@ def _draw_axis(scale: Scale, measure: Measure) -> TablePicture:
 
 
 def _choose_scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
-    """Better is on the right, and 0 always within. An arm that ran wild leaves room for the others."""
+    """A scale with better on the right that includes 0. An arm with extreme values does not squeeze the others."""
     known = [(value, bounds) for value, bounds in (_get_figures(arm, measure) for arm in arms) if value is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""What a report shows, block by block: the answer first, then what it rests on, then how to do it again."""
+"""The contents of a report, block by block: first the answer, then the evidence, then how to repeat the study."""
 
 from analysis.reports.budgets import build_budget_blocks
 from analysis.reports.commands import WINNER_FILE, render_script
@@ -25,20 +25,20 @@ from heldout.words.study_answers import say_cost, say_done
 
 _TRAINING_WORDS = (
     ("Training images:", "the images that a network learns from."),
-    ("Validation images:", "images that it does not learn from. Remedies are chosen by them."),
+    ("Validation images:", "images that the network does not learn from. They are used to choose a remedy."),
     (
         "Seed:",
-        "the number that the luck of a training follows from: its first weights, the order of images. Training with "
-        "several seeds keeps luck from being taken for an effect.",
+        "a number that sets everything random in a training, such as the first weights and the order of the images. "
+        "Training with several seeds shows whether an effect is more than luck.",
     ),
-    ("Very likely:", "in 95 of 100 cases; of a forecast, in 90 of 100."),
-    ("Loss:", "how far answers are from being right and certain. Lower is better."),
+    ("Very likely:", "in 95 of 100 cases. For a forecast: in 90 of 100 cases."),
+    ("Loss:", "how far the answers are from being right and certain. Lower is better."),
 )
 _REMEDY_WORDS = (
-    ("Unchanged network, base:", "the network as the study's spec has it. Every remedy is compared with it."),
-    ("Test images:", "images that nothing is chosen by. They are kept for one last look."),
-    ("Remedy:", "a change of the spec that may make the network better on unseen images."),
-    ("Accuracy, points:", "the share of right answers. A point is 1% of all images. Figures are rounded."),
+    ("Unchanged network, base:", "the network that the study's spec describes. Every remedy is compared with it."),
+    ("Test images:", "images that are not used to choose anything. They are kept for one final check."),
+    ("Remedy:", "a change to the spec that may make the network better on unseen images."),
+    ("Accuracy, points:", "the share of right answers. One point is 1% of all images. Figures are rounded."),
 )
 
 
@@ -71,15 +71,17 @@ def build_document(report: StudyReportView) -> Document:
 
 def _compose_notice(study: StudyView) -> str | None:
     if study.status == "running":
-        return f"This study is still running: {say_done(study)}. Figures below can change, and nothing is decided."
+        return (
+            f"This study is still running: {say_done(study)}. The figures below can change, and nothing is decided yet."
+        )
     if study.status in ("failed", "cancelled"):
         why = "" if study.error is None else f"{_strip_code(study.error.detail)} "
-        return f"{why}Figures below are what was known when it ended."
+        return f"{why}The figures below are what was known when it ended."
     return None
 
 
 def _describe_study(study: StudyView) -> str:
-    base = "" if study.job is None else f", begun from `{study.job}`"
+    base = "" if study.job is None else f", started from `{study.job}`"
     when = study.finished_at or study.created_at
     did = "finished" if study.finished_at else "ordered"
     return (
@@ -89,12 +91,12 @@ def _describe_study(study: StudyView) -> str:
 
 
 def _strip_code(name: str) -> str:
-    """A name that anyone may have given, without what would make code of it."""
+    """The name without backticks, so that text from users is not shown as code."""
     return name.replace("`", "'")
 
 
 def _test_blocks(study: StudyView) -> list[Block]:
-    """Base and winner on test, and as ensembles."""
+    """The base and the winner on test images, alone and as ensembles."""
     conclusion, winner = study.conclusion, study.winner
     if conclusion is None or winner is None:
         return []
@@ -123,16 +125,16 @@ def _test_blocks(study: StudyView) -> list[Block]:
         ]
     if not rows:
         return []
-    how = "Nothing was chosen by these images. They were looked at once, after the choice."
+    how = "These images were not used to choose anything. They were used once, after the choice."
     if study.ensemble is not None:
         how += (
-            " Together: the probabilities of all networks of one remedy are averaged (an ensemble). That is often "
-            "better than one of them, and costs as many times the computing."
+            ' "Together" means that the probabilities of all networks of one remedy are averaged (an ensemble). This '
+            "is often better than a single network, but every answer needs the computing of all of them."
         )
     return [
         Heading("Does it hold on test images?"),
         Paragraph(how, is_hint=True),
-        ReportTable("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
+        ReportTable("On test images: means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
     ]
 
 
@@ -152,22 +154,22 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
 
 
 def _change_blocks(report: StudyReportView) -> list[Block]:
-    """What each arm sets, what came of it, and why it was dropped."""
+    """What each arm changes, what the result was, and why it was dropped."""
     told = {arm.name: arm for arm in report.arms}
     rows = []
     for arm in (report.study.arms[0], *sort_arms(report)):
         shown = told[arm.name]
-        came_of_it = [shown.explanation, *([] if arm.why is None else [arm.why])]
+        result = [shown.explanation, *([] if arm.why is None else [arm.why])]
         changes = "; ".join(shown.changes) or "nothing"
-        rows.append((format_arm_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
+        rows.append((format_arm_name(report, arm), shown.idea or NONE, changes, " ".join(result)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
-        f"Not trained any more once it was clear that they would not win: {join_remedies(dropped)}."
+        f"Training stopped early for remedies that clearly could not win: {join_remedies(dropped)}."
         if dropped
         else "All remedies were trained to the end."
     )
     return [
-        Heading("What did each remedy change, and what came of it?"),
+        Heading("What did each remedy change, and what was the result?"),
         Paragraph(said),
         ReportTable(
             "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
@@ -188,32 +190,32 @@ def _build_cost_blocks(study: StudyView) -> list[Block]:
         ),
         Paragraph(_say_how(study)),
         Paragraph(
-            "The more often images are used to choose, the more the choice suits just these images. That is why looks "
-            "are counted, and why test images are kept for the end."
+            "The more often the same images are used to choose, the better the choice fits these images only. That is "
+            "why heldout counts how often they are used, and why test images are kept for the end."
         ),
     ]
 
 
 def _say_how(study: StudyView) -> str:
-    """How seeds and images were given out."""
+    """How seeds and images were assigned to the trainings."""
     folds = (
-        "Each seed trains on another part of the images and is validated on the rest."
+        "Each seed trains on a different part of the images and is validated on the rest."
         if study.splits == "resampled"
         else "All of them are validated on the same images."
     )
     if study.kind == "learning_curve":
         return (
-            f"Each number of images was trained {study.seeds} times, each with a seed of its own. A larger number has "
-            f"all images of the smaller ones, and each class its share of them. {folds}"
+            f"Each number of images was trained {study.seeds} times, each time with a different seed. A larger set "
+            f"contains all images of the smaller ones, and each class keeps its share. {folds}"
         )
     return (
-        f"{pluralize(study.seeds, 'training')} of each network began it, each with a seed of its own. {folds} The "
-        "unchanged network and every remedy have the same seeds and images, so that only the remedy differs."
+        f"It started with {pluralize(study.seeds, 'training')} of each network, each with a different seed. {folds} "
+        "The unchanged network and every remedy use the same seeds and images, so that only the remedy differs."
     )
 
 
 def _build_again_blocks(report: StudyReportView) -> list[Block]:
-    blocks: list[Block] = [Heading("How do I do it again?")]
+    blocks: list[Block] = [Heading("How do I repeat it?")]
     if report.winning_spec is not None:
-        blocks.append(Paragraph(f"{WINNER_FILE} is the chosen spec, whole, with all its defaults."))
+        blocks.append(Paragraph(f"{WINNER_FILE} is the complete chosen spec, with all its defaults."))
     return blocks + [Listing(command.what, render_script(command), "sh") for command in report.commands]

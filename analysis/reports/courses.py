@@ -1,4 +1,4 @@
-"""The part of a report that shows courses: learning curves epoch by epoch, and errors by the number of images."""
+"""The part of a report that shows curves: figures of each epoch, and errors by the number of training images."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
 
 
 def build_course_blocks(report: StudyReportView) -> list[Block]:
-    """A chart of accuracy and one of loss for each arm, on the same scales, and a table."""
+    """For each arm a chart of accuracy and one of loss, all on the same scales, and a table."""
     told = {arm.name: arm for arm in report.arms}
     arms = [(format_arm_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *sort_arms(report))]
     charts: dict[str, list[Markup]] = {name: [] for name, _ in arms}
@@ -51,7 +51,7 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
         ),
         Panels(panels),
         ReportTable(
-            "The best epoch by validation loss and the last one; means over the trainings",
+            "The epoch with the best validation loss and the last epoch: means over the trainings",
             ("remedy", "epoch", "training", "validation", "training loss", "validation loss", "trainings"),
             [row for name, arm in arms for row in _build_rows(name, arm)],
             (),
@@ -62,7 +62,7 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
 
 def build_size_blocks(study: StudyView) -> list[Block]:
     """The error at each number of training images, and the forecast."""
-    heading = Heading("What do more training images bring?")
+    heading = Heading("How much do more training images help?")
     if not study.sizes:
         return [heading, Paragraph("Nothing has been measured yet.")]
     rows = [
@@ -101,7 +101,7 @@ def build_size_blocks(study: StudyView) -> list[Block]:
         Panels([Panel("", _draw_sizes(study))]),
         ReportTable(
             "Wrong answers on validation images",
-            ("trained on", "wrong answers", "very likely between", "loss", "how"),
+            ("trained on", "wrong answers", "very likely between", "loss", "source"),
             rows,
             (),
             (1, 2, 3),
@@ -125,7 +125,7 @@ def _draw_chart(title: str, content: Markup) -> Markup:
 
 
 def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
-    """Best and last epoch; one row where they are the same."""
+    """Rows for the best and the last epoch, or a single row if they are the same."""
     if not arm.curve:
         return []
     measured = [point for point in arm.curve if point.validation_loss is not None]

@@ -1,4 +1,4 @@
-"""An arm's learning curves: mean and band over its trainings, epoch by epoch."""
+"""The learning curves of an arm: the mean and the band over its trainings for each epoch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
@@ -10,7 +10,7 @@ MAX_POINTS = 120  # more than a picture can show
 
 
 class EpochFigures(NamedTuple):
-    """One epoch of one training; None where a figure was not measured or is not finite."""
+    """One epoch of one training. A figure is None if it was not measured or is not finite."""
 
     epoch: int
     train_accuracy: float | None
@@ -34,7 +34,7 @@ def build_curve(jobs: Sequence[str], epochs: Mapping[str, Sequence[EpochFigures]
 
 
 def _thin_out(numbers: Sequence[int]) -> list[int]:
-    """At most MAX_POINTS of them, evenly spread, with the first and the last."""
+    """At most MAX_POINTS of the items, evenly spread, with the first and the last one."""
     if len(numbers) <= MAX_POINTS:
         return list(numbers)
     last = len(numbers) - 1

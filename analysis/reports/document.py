@@ -1,6 +1,6 @@
 """The blocks of a report. Markdown and HTML show the same ones; pictures are only in HTML, next to their tables.
 
-What a text has in backticks is code; nothing else in it is markup.
+Text in backticks is code. A text contains no other markup.
 """
 
 import re
@@ -13,7 +13,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def split_code(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text, and whether each is code."""
+    """The parts of a text, each with whether it is code."""
     for place, part in enumerate(_CODE.split(text)):
         if part:
             yield part, place % 2 == 1
@@ -26,7 +26,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """is_hint: how something is to be read. in_markdown: the text where there are no pictures; "" is none."""
+    """is_hint: whether it explains how to read something. in_markdown: the text without pictures; "" for no text."""
 
     text: str
     is_hint: bool = False
@@ -42,7 +42,7 @@ class Definitions:
 
 @dataclass(frozen=True)
 class TablePicture:
-    """A picture in a cell of a table, whose other cells say the same in figures. name: of its column, in a heading."""
+    """A picture in a cell of a table. The other cells show its figures. name: the column's name, in a heading."""
 
     svg: Markup
     name: str = ""
@@ -55,7 +55,7 @@ Cell = str | TablePicture
 class ReportTable:
     """rows: cells in the order of the headings. marked: positions of highlighted rows.
 
-    numbers: places of columns that hold numbers.
+    numbers: places of columns with numbers.
     """
 
     caption: str
@@ -94,9 +94,9 @@ Block = Heading | Paragraph | Definitions | ReportTable | Panels | Listing
 
 @dataclass(frozen=True)
 class Document:
-    """title: of the page. notice: what the reader has to know before anything else.
+    """title: of the page. notice: what the reader must know first.
 
-    lead: the answer. has_cure: whether it names one.
+    lead: the answer. has_cure: whether the answer names a cure.
     """
 
     title: str

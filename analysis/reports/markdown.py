@@ -1,4 +1,4 @@
-"""A document as Markdown (GitHub's, for its tables)."""
+"""A document as GitHub's Markdown, which has tables."""
 
 import re
 
@@ -16,9 +16,9 @@ from analysis.reports.document import (
 )
 from heldout.markup import make_visible
 
-# What begins markup anywhere in a text. Underscores inside words do not.
+# Characters that start markup anywhere in a text. Underscores inside words do not.
 _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~&!$]|(?<![^\W_])_|_(?![^\W_])")
-# What GitHub makes a link of without being asked.
+# Text that GitHub turns into a link by itself.
 _LINK = re.compile(r":(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)
 FENCE = "```"
 
@@ -61,12 +61,12 @@ def _render_table(table: ReportTable) -> str:
 
 
 def _render_cell(text: str) -> str:
-    """A bar would end the cell even in code."""
+    """The cell's text. A bar is escaped, because it would end the cell even in code."""
     return re.sub(r"(?<!\\)\|", r"\|", _render_text(text))
 
 
 def _render_text(text: str) -> str:
-    """Text that means itself: no markup but code, no link, one line."""
+    """The text as it is: on one line, without links, and with code as the only markup."""
     return "".join(f"`{make_visible(part)}`" if is_code else _escape(part) for part, is_code in split_code(text))
 
 
@@ -76,5 +76,5 @@ def _escape(text: str) -> str:
 
 
 def _render_code(text: str) -> str:
-    """Lines of a listing; JSON in them is ASCII, so no line can end the listing."""
+    """The lines of a listing. JSON in them is ASCII, so no line can end the listing."""
     return "\n".join(map(make_visible, text.split("\n")))

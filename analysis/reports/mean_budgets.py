@@ -15,12 +15,12 @@ from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView
 from heldout.words.labels import TERMS
 
-# A term that a training does not have is 0 there, exactly.
+# If a training does not have a term, the term is exactly 0 there.
 _ABSENT: tuple[float, Bounds | None] = (0.0, (0.0, 0.0))
 
 
 def compute_mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
-    """Means of the terms over an arm's trainings: they add up as those of each training do.
+    """The means of the terms over an arm's trainings. They add up to the mean gap.
 
     Args:
         gaps: of each training, at least one, measured on the same test images.
@@ -60,7 +60,7 @@ def _collect_figures(terms: Sequence[Term | None], measure: Measure) -> list[tup
 
 
 def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
-    """The mean of one term's figures, and a 95% interval that is rather too wide than too narrow.
+    """The mean of one term's figures, and a 95% interval that is too wide rather than too narrow.
 
     All trainings are measured on the same test images, and more trainings do not add images. So the width of the
     interval does not fall with their number, and the variation between trainings is added in squares.

@@ -1,4 +1,4 @@
-"""A document as one page of HTML that needs nothing else: no network, scripts, fonts or pictures from outside."""
+"""A document as one complete page of HTML. It loads no scripts, fonts or pictures, and needs no network."""
 
 from analysis.reports.document import (
     Block,
@@ -16,12 +16,12 @@ from analysis.reports.document import (
 from analysis.reports.style import STYLE
 from heldout.markup import Markup, join_children, tag
 
-# Even a browser that finds markup where there should be none loads nothing.
+# The page loads nothing, even if a browser finds markup that should not be there.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_page(document: Document) -> str:
-    """The whole file, well-formed as XML too."""
+    """The whole file, which is also well-formed XML."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -69,7 +69,7 @@ def _render_block(block: Block) -> Markup:
 
 
 def _render_table(table: ReportTable) -> Markup:
-    """On a narrow screen each row becomes a card (see the style), so every cell knows its heading."""
+    """A table whose cells name their headings, because a narrow screen shows each row as a card (see the style)."""
     names = [heading.name if isinstance(heading, TablePicture) else heading for heading in table.headings]
     heads = [
         tag("th", _render_cell(heading), scope="col", role="columnheader", class_=_choose_class(table, place, heading))
@@ -115,5 +115,5 @@ def _render_text(text: str) -> Markup:
 
 
 def _render_lines(text: str) -> list[Markup]:
-    """Lines of a listing: only their ends are not escaped."""
+    """The lines of a listing. Everything except the line ends is escaped."""
     return [Markup(join_children(line) + "\n") for line in text.split("\n")]

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.studies.comparing import Comparison, compare, compute_gain_unit
 from analysis.studies.figures import build_difference_view, test_figures
 from analysis.studies.needs import estimate_needs
-from analysis.studies.racing import Look, is_confirmed, list_cures, list_surely_better
+from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
 from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Scores, StudyState
 from heldout.studies.spec import BASE_ARM
@@ -38,7 +38,7 @@ def conclude_cure(
 ) -> ConclusionView:
     """Return the answer if one arm has won. arms: as views."""
     look, arm = race.final, next(arm for arm in state.arms if arm.name == winner)
-    beaten = list_surely_better(look, winner, arm.parts) if arm.parts else []
+    beaten = list_clearly_beaten(look, winner, arm.parts) if arm.parts else []
     also = [name for name in list_cures(look, unconfirmed=True) if name != winner]
     explanation = words.explain_cure(
         arms[winner],
@@ -75,7 +75,7 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
     look = race.looks[best]
     needs = estimate_needs(look.comparisons[best], look.unit, look.last_error, state.validation_images)
     if standings[best] is RemedyStanding.CURE:
-        doubt = ", but fresh seeds do not confirm it" if look.seeds_before else ", but no fresh seeds have confirmed it"
+        doubt = ", but new seeds do not confirm it" if look.seeds_before else ", but no new seeds have confirmed it"
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         doubt = f", which may be chance with {look.seeds} seeds and {images}"

@@ -101,7 +101,7 @@ def _afford(
         return False
     kept = [name for name in look.ranked if name in progress.racing][:room]
     for name in [name for name in progress.racing if name not in kept]:
-        progress.drop(name, "The budget had no room for more of its seeds; others looked better.")
+        progress.drop(name, "The budget did not allow more seeds for it, and other remedies looked better.")
     return True
 
 
@@ -160,19 +160,19 @@ def _train(
         keys = list_race_keys(state, name, range(seeds))
         progress.spent += seeds - before
         there = [by_key[key] for key in keys if key in by_key]
-        # The rest of an arm is cancelled once one of its trainings has failed: that one says why.
+        # When one training of an arm fails, the others are cancelled. Only the failed one says why.
         broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
         if broken is None:
             progress.submit += [key for key in keys if key not in by_key]
         elif name != BASE_ARM:
             progress.why[name] = _say_failed(broken)
         elif not before:
-            detail = f"Nothing can be compared with the base. {_say_failed(broken)}"
+            detail = f"No remedy can be compared with the unchanged network. {_say_failed(broken)}"
             progress.error = ("base_failed", detail)
             return False
         else:  # the result of the previous look remains
             progress.why[BASE_ARM] = _say_failed(broken)
-            progress.ended_early = f"More seeds cannot be compared with the base. {_say_failed(broken)}"
+            progress.ended_early = f"More seeds cannot be compared with the unchanged network. {_say_failed(broken)}"
             progress.submit = []
             return False
         progress.waiting |= any(run.status not in TERMINAL for run in there)

@@ -110,7 +110,7 @@ def can_become_a_cure(look: Look, name: str) -> bool:
         best = compute_mean_benefit(look.comparisons[name], measure) + difference.compute_expected_change(
             look.last_seeds
         )
-        if best > HOPE * difference.compute_expected_half_width(look.last_error, look.last_seeds):
+        if best > OPTIMISTIC_WIDTH_FACTOR * difference.compute_expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
 
@@ -153,7 +153,7 @@ def find_winner(look: Look, arms: Sequence[Arm], racing: Sequence[str], *, uncon
     parts = {arm.name: arm.parts for arm in arms}
     for name in found:
         rivals = [part for part in parts[name] if part in found]
-        if len(list_surely_better(look, name, rivals)) == len(rivals):
+        if len(list_clearly_beaten(look, name, rivals)) == len(rivals):
             return name
     return None
 
@@ -164,7 +164,7 @@ class DropReason(StrEnum):
     WORSE = "worse"  # than the base
     NO_HELP = "no_help"  # any benefit is too small to matter
     BEATEN = "beaten"  # by another arm
-    HOPELESS = "hopeless"  # more seeds would not make it a cure
+    HOPELESS = "hopeless"  # even more seeds would not make it a cure
 
 
 def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
@@ -181,7 +181,7 @@ def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
     racing = [name for name in look.ranked if name not in found]
     first = find_leader(look, racing)
     if first is not None and look.comparisons[first].gain.mean > 0:
-        found |= dict.fromkeys(list_surely_better(look, first, racing), (DropReason.BEATEN, first))
+        found |= dict.fromkeys(list_clearly_beaten(look, first, racing), (DropReason.BEATEN, first))
     return found
 
 

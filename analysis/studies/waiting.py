@@ -6,7 +6,7 @@ from typing import Any, Literal
 WaitsFor = Literal["fixed_version", "copies"]
 # The key that only the plan of a waiting study has: the order as received.
 ASKED = "asked"
-# What is being done meanwhile; the braces stand for the version.
+# What the study waits for. The braces stand for the version.
 WAITS_FOR: Mapping[WaitsFor, str] = {
     "fixed_version": "the fixed version {} is being made",
     "copies": "the search for copies in {} has not ended",

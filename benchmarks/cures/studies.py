@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.studies.planning import count_comparisons, plan_look_errors
 from analysis.studies.progress import follow as progress_of
-from analysis.studies.racing import Look, find_leader, find_winner, list_surely_better, look_at
+from analysis.studies.racing import Look, find_leader, find_winner, list_clearly_beaten, look_at
 from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Arm, RunKey, Scores, StudyState
 from benchmarks.cures import replay
@@ -130,4 +130,4 @@ def best_of_grid(look: Look) -> str | None:
 
 def is_as_good(look: Look, found: str | None, best: str | None) -> bool:
     """Whether a remedy is the best one or not surely worse than it. None is the base."""
-    return best in (found, None) or not list_surely_better(look, best, [found or BASE_ARM])
+    return best in (found, None) or not list_clearly_beaten(look, best, [found or BASE_ARM])

@@ -134,7 +134,7 @@ def explain_cure(
     assert difference.accuracy is not None
     by_accuracy, by_loss = (describe_change(difference, measure, winner.base_loss) for measure in MEASURES)
     from_to = f"from {percent(now.accuracy - difference.accuracy)} to {percent(now.accuracy)}"
-    confirmed = "No fresh seeds have confirmed it."
+    confirmed = "No new seeds have confirmed it."
     if fresh_seeds:
         shows = "shows" if fresh_seeds == 1 else "show"
         confirmed = f"{pluralize(fresh_seeds, 'fresh seed')}, which had no part in choosing it, {shows} the same."

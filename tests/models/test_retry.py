@@ -115,9 +115,9 @@ def test_the_ledger_counts_weights_once_whichever_job_keeps_them(work, blobs):
     ("reason", "spec", "epochs", "said"),
     [
         (StopReason.COMPLETED, {}, 2, "2 epochs are done already"),
-        (StopReason.EARLY_STOPPED, {}, 4, "ended by early stopping after epoch 2"),
+        (StopReason.EARLY_STOPPED, {}, 4, "stopped by early stopping after epoch 2"),
         (StopReason.OVERFIT_GUARD, {}, 4, "guard against overfitting"),
-        (StopReason.COMPLETED, {"schedule": {"name": "cosine"}, "epochs": 2}, 4, "Under the cosine schedule"),
+        (StopReason.COMPLETED, {"schedule": {"name": "cosine"}, "epochs": 2}, 4, "With the cosine schedule"),
     ],
 )
 def test_what_would_not_be_the_longer_training_is_refused(work, blobs, reason, spec, epochs, said):

@@ -113,7 +113,10 @@ def header(description: str) -> bytes:
         (npz(**{f"a{number}": LABELS for number in range(101)}), "there are 101 arrays"),
         (npz(compressed=True, test_labels=np.zeros(2 * MIB, np.uint8)), "2,097,152 bytes, which is too much"),
         (zipped("test_labels.npy", b"nothing"), "has a header that cannot be read"),
-        (zipped("test_labels.npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (9,)}")), "does not hold"),
+        (
+            zipped("test_labels.npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (9,)}")),
+            "does not match",
+        ),
         (zipped(HASHES, header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999, 9)}")), "too much"),
         (zipped(HASHES, header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,)}")), "expected numbers"),
         (zipped(HASHES, header("(" * 5000)), "has a header that cannot be read"),
@@ -124,7 +127,7 @@ def header(description: str) -> bytes:
         (b"", "expected the columns `split`, `label` and `answer`"),
         (b"epoch,loss,val_loss\n1,2,3", "expected the columns `split`, `label` and `answer`"),
         (b"split,label,answer\ntest,1,1\nholdout,1,1", "line 3 has the split 'holdout'"),
-        (b"split,label,answer\ntest,1", "line 2 has 2 values below 3 names"),
+        (b"split,label,answer\ntest,1", "line 2 has 2 values, but the first line has 3 names"),
         (b"split,label,p_0,p_1\ntest,1,0.5,half", "line 2 has the probability 'half'"),
         (b"split,label,answer\ntest,1,\xff", "neither an .npz nor text in UTF-8 (byte 26)"),
         (b'split,label,answer\ntest,1,"' + b"x" * 200_000, "the table cannot be read"),
@@ -170,7 +173,7 @@ def test_a_table_in_which_each_line_names_another_class_is_refused_before_it_is_
 def test_a_file_that_packs_to_a_thousandth_is_read_as_far_as_its_bytes_are_worth_and_a_plain_one_whole():
     labels, answers = np.zeros(600_000, np.int8), np.ones(600_000, np.int8)
     content = {"test_labels": labels, "test_answers": answers, "classes": np.array(NAMES)}
-    with pytest.raises(PredictionsRefused, match=r"`?test_.* has 600,000 values.*numpy\.savez in place"):
+    with pytest.raises(PredictionsRefused, match=r"`?test_.* has 600,000 values.*numpy\.savez instead"):
         read(npz(compressed=True, **content), 64 * MIB)
     assert len(read(npz(**content), 64 * MIB).splits["test"]) == 600_000
 

@@ -124,8 +124,8 @@ def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
     expected = -np.log([0.998, 0.001, 1.0]).mean()
     assert build_evaluation(answers).get("test").loss == pytest.approx(expected)
     assert answers.notes == (
-        "1 of 3 labels has a probability of 0, which would make the loss infinite; it was read as 0.001, half of the "
-        "smallest one that there is.",
+        "1 of 3 labels has a probability of 0, which would make the loss infinite. It was replaced by 0.001, half of "
+        "the smallest probability in the data.",
     )
 
 

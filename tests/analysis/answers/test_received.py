@@ -17,18 +17,18 @@ def split(labels=(0, 1, 1), probabilities=ROWS, answers=None, hashes=None) -> Gi
 @pytest.mark.parametrize(
     ("bad", "path", "words"),
     [
-        (split(labels=[0, 1, 2]), ("labels", 2), "received 2; expected a whole number from 0 to 1: classes"),
+        (split(labels=[0, 1, 2]), ("labels", 2), "received 2; expected a whole number from 0 to 1. Classes"),
         (split(labels=[0, -1, 1]), ("labels", 1), "received -1; expected a whole number from 0 to 1"),
         (split(labels=[0, 1, 10**40]), ("labels", 2), "expected a whole number from 0 to 1"),
         (split(labels=[0, float("nan"), 1]), ("labels", 1), "received nan"),
-        (split(labels=["cat", "dog", "dog"]), ("labels", 0), "say with `classes` which name each column"),
+        (split(labels=["cat", "dog", "dog"]), ("labels", 0), "give the name of each column"),
         (split(labels=np.eye(2)), ("labels",), "labels.argmax(axis=1)"),
-        (split(labels=[]), ("labels",), "received no image"),
-        (split(labels=[0, 1]), ("probabilities",), "received 3 of them for 2 labels"),
+        (split(labels=[]), ("labels",), "received no labels"),
+        (split(labels=[0, 1]), ("probabilities",), "received 3 values for 2 labels"),
         (split(probabilities=[*ROWS[:2], [1.0]]), ("probabilities", 2), "expected 2 numbers, as in the first row"),
         (split(probabilities=[*ROWS[:2], [0.5, 0.9]]), ("probabilities", 2), "which sum to 1.4; expected 1"),
-        (split(probabilities=[*ROWS[:2], [3.2, -1]]), ("probabilities", 2), "apply a softmax to each row"),
-        (split(probabilities=np.log(ROWS)), ("probabilities", 0), "logarithms of probabilities; send `exp` of them"),
+        (split(probabilities=[*ROWS[:2], [3.2, -1]]), ("probabilities", 2), "Apply a softmax to each row"),
+        (split(probabilities=np.log(ROWS)), ("probabilities", 0), "logarithms of probabilities; apply `exp` to them"),
         (split(probabilities=100 * np.array(ROWS)), ("probabilities", 0), "percentages; divide them by 100"),
         (split(probabilities=[*ROWS[:2], [np.nan, 1]]), ("probabilities", 2), "expected finite numbers"),
         (split(probabilities=np.ones((3, 2, 2)) / 2), ("probabilities",), "expected (images, classes)"),
@@ -47,13 +47,13 @@ def test_the_first_value_that_is_to_blame_is_named(bad, path, words):
 
 def test_splits_of_different_numbers_of_classes_are_refused():
     three = split(probabilities=[[0.2, 0.3, 0.5]] * 3)
-    with pytest.raises(PredictionsRefused, match="probabilities of 3 classes, and train has 2"):
+    with pytest.raises(PredictionsRefused, match="probabilities of 3 classes, but train has 2"):
         receive_answers({"train": FINE, "test": three})
 
 
 @pytest.mark.parametrize(
     ("classes", "words"),
-    [(3, "received 3 of them, and probabilities of 2"), (["a", "a"], "'a' twice"), (["a", "b", "c"], "received 3")],
+    [(3, "received 3 classes, but probabilities of 2"), (["a", "a"], "'a' twice"), (["a", "b", "c"], "received 3")],
 )
 def test_classes_that_cannot_be_those_of_the_probabilities_are_refused(classes, words):
     with pytest.raises(PredictionsRefused, match=words) as refused:
@@ -70,7 +70,7 @@ def test_one_class_alone_is_refused_unless_it_is_said_that_there_are_more():
 
 def test_more_than_a_diagnosis_can_hold_is_refused():
     many = np.zeros(MAX_VALUES // MAX_CLASSES + 1, np.int64)
-    with pytest.raises(PredictionsRefused, match="send a random part of the images"):
+    with pytest.raises(PredictionsRefused, match="Send a random part of the images"):
         receive_answers({"test": GivenSplit(many, answers=many)}, MAX_CLASSES)
 
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
-from analysis.reports.build import report_of
+from analysis.reports.build import build_report
 from analysis.reports.contents import build_document
 from analysis.reports.markdown import render_markdown
 from analysis.reports.page import render_page
@@ -13,7 +13,7 @@ from tests.analysis.reports.made_studies import epochs_of
 
 
 def report(study, gaps=()):
-    return report_of(study, epochs_of(study), gaps)
+    return build_report(study, epochs_of(study), gaps)
 
 
 def html(study, gaps=()):

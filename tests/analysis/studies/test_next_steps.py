@@ -270,5 +270,5 @@ def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found
     assert steps.status == "succeeded"
     assert steps.conclusion is not None
     assert (steps.arms[0].seeds, steps.conclusion.remedy) == (3, "dropout")
-    assert "No fresh seeds have confirmed it." in steps.conclusion.explanation
+    assert "No new seeds have confirmed it." in steps.conclusion.explanation
     assert "Its training with seed number 4 failed." in steps.conclusion.explanation

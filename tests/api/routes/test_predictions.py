@@ -88,9 +88,9 @@ REFUSED = [
     ({"labels": [0, None, 2, 3]}, "/labels/1", "Received null"),
     ({"labels": [0, 1, 2, 10**30]}, "/labels/3", "Received 1000"),
     ({"probabilities": [[0.1] * 10] * 3 + [[0.2] * 5]}, "/probabilities/3", "as in the first row"),
-    ({"probabilities": [[0.1] * 10] * 3 + [[3, -1] * 5]}, "/probabilities/3", "apply a softmax"),
+    ({"probabilities": [[0.1] * 10] * 3 + [[3, -1] * 5]}, "/probabilities/3", "Apply a softmax"),
     ({"probabilities": None}, "", "Received neither"),
-    ({"hashes": ["a"]}, "/hashes", "Received 1 of them for 4 labels"),
+    ({"hashes": ["a"]}, "/hashes", "Received 1 value for 4 labels"),
     ({"hash": ["a"]}, "/hash", "There is no such field"),
 ]
 
