@@ -100,8 +100,8 @@ def _explain_refusal(rows: NDArray[np.float64], row: int) -> str:
         return f"received {seen}, which are percentages; divide them by 100"
     if (values < 0).any() or (values > 1).any():
         return (
-            f"received {seen}, which are not probabilities. They look like outputs before the softmax (logits): apply "
-            "a softmax to each row, and send what that gives"
+            f"received {seen}, which are not probabilities. They look like outputs before the softmax (logits). Apply "
+            "a softmax to each row, and send the result"
         )
     return (
         f"received {seen}, which sum to {total:.4g}; expected 1. If each class has its own sigmoid, the network does "

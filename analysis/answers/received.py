@@ -13,6 +13,7 @@ from analysis.answers.answers import Answers
 from analysis.answers.probabilities import check_probabilities, replace_zeros
 from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
+from heldout.words import pluralize
 from heldout.words.scope import SEVERAL_LABELS
 
 MAX_CLASSES = 1000
@@ -120,7 +121,8 @@ def _check_form(name: SplitName, split: GivenSplit) -> None:
 
 def _check_length(length: int, images: int, path: Path) -> None:
     if length != images:
-        raise PredictionsRefused(f"received {length:,} of them for {images:,} labels; expected one per image", path)
+        received = pluralize(length, "value")
+        raise PredictionsRefused(f"received {received} for {images:,} labels; expected one per image", path)
 
 
 def _count_columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | None:

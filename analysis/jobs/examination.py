@@ -73,7 +73,7 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
     if spec.initial is not None:
         raise _make_refusal(
             "/initial",
-            "The network starts from its backbone, and takes no weights from elsewhere. Leave `initial` out.",
+            "The network starts from its backbone, so it cannot take other weights. Leave out `initial`.",
         )
 
 

@@ -111,9 +111,9 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     if not taken:
         raise _make_refusal(
             "/initial",
-            "No layer fits: this network has weights of other shapes everywhere than that of "
-            f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as "
-            "many channels.",
+            f"No layer fits: no layer of this network has weights of the same shapes as the layer of {weights.source} "
+            "at the same place. Use the same `filters` and `kernel_size`, starting with the first block, and images "
+            "with the same number of channels.",
         )
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):

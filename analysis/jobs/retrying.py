@@ -47,18 +47,19 @@ def extend_spec(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) 
         InvalidSpec: there is nothing to continue with, or the learning rates so far depended on the number of epochs.
     """
     if epochs <= done:
-        raise _make_refusal(f"{done:,} epochs are done already, so continuing takes more: {done + 1:,} or above.")
+        raise _make_refusal(f"{done:,} epochs are done already; to continue, use {done + 1:,} or more.")
     if stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD}:
         what = "early stopping" if stop_reason == StopReason.EARLY_STOPPED else "the guard against overfitting"
         raise _make_refusal(
-            f"The job was ended by {what} after epoch {done:,}, and would end immediately again. To train on without "
-            'it, retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", "epochs": …}}}.'
+            f"The job was stopped by {what} after epoch {done:,}, and would be stopped again at once. To continue "
+            'without it, retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", '
+            '"epochs": …}}}.'
         )
     if isinstance(spec.training.schedule, CosineSchedule) and epochs != spec.training.epochs:
         raise _make_refusal(
-            f"Under the cosine schedule every learning rate so far followed from {spec.training.epochs:,} epochs in "
-            f"total, so the job can only continue up to {spec.training.epochs:,}. To train {epochs:,} from the start, "
-            f'retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
+            f"With the cosine schedule, every learning rate so far depended on the total of {spec.training.epochs:,} "
+            f"epochs, so the job can only continue up to {spec.training.epochs:,}. To train from scratch for "
+            f'{epochs:,} epochs, retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
         )
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
 

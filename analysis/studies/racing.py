@@ -21,7 +21,7 @@ from heldout.studies.spec import BASE_ARM
 # How often the interval may miss by which one arm is dropped for another.
 BEATEN_ERROR = 0.05
 # An arm stays while the interval of the last look may be this much narrower than a few seeds suggest.
-HOPE = 0.85
+OPTIMISTIC_WIDTH_FACTOR = 0.85
 
 ArmScores = Mapping[str, Sequence[Scores]]
 
@@ -93,7 +93,7 @@ def look_at(
     )
 
 
-def list_surely_better(look: Look, name: str, others: Sequence[str]) -> list[str]:
+def list_clearly_beaten(look: Look, name: str, others: Sequence[str]) -> list[str]:
     """Return those of some arms that one arm certainly beats: by its gain, paired with each on the seeds of both."""
     scores = {**look.dropped, **look.scores}
     against = {other: scores[other] for other in others if other != name and other in scores}

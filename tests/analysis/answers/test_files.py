@@ -120,7 +120,7 @@ def header(description: str) -> bytes:
         (zipped(HASHES, header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999, 9)}")), "too much"),
         (zipped(HASHES, header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,)}")), "expected numbers"),
         (zipped(HASHES, header("(" * 5000)), "has a header that cannot be read"),
-        (zipped(HASHES, b"x" * 999, zipfile.ZIP_LZMA), "packed in a way that numpy never uses"),
+        (zipped(HASHES, b"x" * 999, zipfile.ZIP_LZMA), "compressed in a way that numpy does not use"),
         (npz(test_labels=LABELS)[:-40], "not a readable .npz"),
         (b"PK\x03\x04", "not a readable .npz"),
         (HEADER + b"1234", "received one array (.npy)"),

@@ -33,7 +33,7 @@ def split(labels=(0, 1, 1), probabilities=ROWS, answers=None, hashes=None) -> Gi
         (split(probabilities=[*ROWS[:2], [np.nan, 1]]), ("probabilities", 2), "expected finite numbers"),
         (split(probabilities=np.ones((3, 2, 2)) / 2), ("probabilities",), "expected (images, classes)"),
         (split(answers=[0, 1, 5]), ("answers", 2), "received 5; expected a whole number from 0 to 1"),
-        (split(hashes=["a", "b"]), ("hashes",), "received 2 of them for 3 labels"),
+        (split(hashes=["a", "b"]), ("hashes",), "received 2 values for 3 labels"),
         (split(hashes=["a", "b", 0.5]), ("hashes", 2), "received 0.5; expected one text per image"),
         (split(probabilities=None), (), "received neither; expected `probabilities` or `answers`"),
     ],
