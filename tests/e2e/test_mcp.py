@@ -74,7 +74,7 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
     assert not failed
     job = client.jobs.get(re.search(r"job_\w+", trained).group())
     final = client.jobs.metrics(job.id).final
-    assert f"{final.test.accuracy:.4f}" in trained
+    assert f"{100 * final.test.accuracy:.1f}%" in trained
     diagnosis = client.jobs.diagnosis(job.id)
     assert diagnosis.explanation in trained
 
@@ -88,7 +88,7 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
     assert after.spec.network.blocks[0].dropout > 0
     text, _ = tried
     assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
-    assert f"{client.jobs.metrics(after.id).final.test.accuracy:.4f}" in text
+    assert f"{100 * client.jobs.metrics(after.id).final.test.accuracy:.1f}%" in text
     assert "trainings" in planned[0]
     assert not list(client.studies.list()), "a dry run orders nothing"
     assert found[0]
