@@ -356,7 +356,7 @@ def test_content_that_comes_after_its_time_is_refused_and_not_kept(client, blobs
         assert uploads.reject_unsent(session) == [dataset["id"]]
     answer = client.put(f"/v1/datasets/{dataset['id']}/content", content=CONTENT)
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_finished")
-    assert "comes too late" in answer.json()["detail"]
+    assert "arrived too late" in answer.json()["detail"]
     discard_files(database, blobs)
     assert stored(blobs) == set()
     assert client.get(f"/v1/datasets/{dataset['id']}").json()["error"]["code"] == "never_sent"
