@@ -76,7 +76,7 @@ def whole_stream(client: httpx2.Client) -> httpx2.Response:
         return answer
 
 
-UPLOADS = Quota.UPLOADS, "uploads at once"
+UPLOADS = Quota.UPLOADS, "concurrent uploads"
 STREAMS = Quota.STREAMS, "concurrent event streams"
 
 
@@ -99,7 +99,7 @@ def test_what_is_open_in_one_process_counts_in_every_other_until_it_ends(
         for client in processes:
             refused = one_more(client)
             assert_problem(refused, 429, "quota_exceeded")
-            assert f"`{quota}` ({counted}): used 2, allowed 2" in refused.json()["detail"]
+            assert f"`{quota}` ({counted}): 2 used, 2 allowed" in refused.json()["detail"]
             assert refused.headers["retry-after"]
             assert used(client, quota) == 2
     wait_until(lambda: places(database, quota) == 0)

@@ -92,7 +92,7 @@ def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, 
         wait_until(lambda: uploads._places._taken["ada"] == 2)
         refused = service.put(announced(bearer(key)), content=b"whole")
         assert_problem(refused, 429, "quota_exceeded")
-        assert "`uploads` (uploads at once): used 2, allowed 2" in refused.json()["detail"]
+        assert "`uploads` (concurrent uploads): 2 used, 2 allowed" in refused.json()["detail"]
         assert refused.headers["retry-after"]
         other = bearer(key_for(database, "eve"))
         assert service.put(announced(other), content=b"whole", headers=other).status_code == 202

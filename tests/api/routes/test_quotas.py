@@ -29,7 +29,7 @@ def refused(answer, quota, used, allowed):
     body = answer.json()
     assert (answer.status_code, body["code"]) == (429, "quota_exceeded")
     assert f"`{quota}`" in body["detail"]
-    assert f"used {used}, allowed {allowed}" in body["detail"]
+    assert f"{used:,} used, {allowed:,} allowed" in body["detail"]
 
 
 def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_nobody_elses(client, stranger, worker, spec):
@@ -54,7 +54,7 @@ def test_a_study_needs_room_for_all_trainings_that_it_begins_with(client, worker
     study = {"spec": spec, "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
     answer = client.post("/v1/studies", json=study)
     refused(answer, "queued_jobs", 1, 6)
-    assert "asks for 6 more" in answer.json()["detail"]
+    assert "needs 6 more" in answer.json()["detail"]
     assert client.get("/v1/studies").json()["data"] == []
     assert len(client.get("/v1/jobs").json()["data"]) == 1
     limit(worker, queued_jobs=7)

@@ -161,7 +161,7 @@ def test_an_owner_has_twenty_webhooks_at_most(client, stranger, receiver):
         made(client, receiver)
     body = {"url": receiver.url, "events": ["job.failed"]}
     problem = assert_problem(client.post("/v1/webhooks", json=body), 429, "quota_exceeded")
-    assert "used 20, allowed 20" in problem["detail"]
+    assert "20 used, 20 allowed" in problem["detail"]
     made(stranger, receiver)
 
 
@@ -595,5 +595,5 @@ def test_a_secret_that_another_key_has_sealed_is_told_in_the_attempt(client, rec
     stranger = Sender(database, settings.model_copy(update={"secrets_key": SecretStr("x" * 32)}), clock=clock)
     assert sent(stranger) == 1
     [delivery] = deliveries(client, webhook)
-    assert "another key" in delivery["attempts"][0]["error"]
+    assert "different key" in delivery["attempts"][0]["error"]
     assert receiver.received == []
