@@ -197,7 +197,7 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
         row = session.get_one(StudyRow, study["id"])
         studies.write(session, row.id, found={**row.found, "ensemble": cure().ensemble.model_dump(mode="json")})
     problem = assert_problem(client.get(f"{route}?format=onnx"), 409, "not_ready")
-    assert f"The model of {study['id']} is ordered as onnx" in problem["detail"]
+    assert f"The export of {study['id']}'s model as onnx is queued" in problem["detail"]
     held = worker.claim()
     with worker.database.write() as session:
         assert exports.find_export_source(session, evaluation.id) is None, "nobody has trained its members"
