@@ -12,7 +12,7 @@ from heldout.words.labels import EFFECTS, HOW_TO_READ, describe_remedy
 
 HOW_TO_READ_PICTURES = (
     "In the pictures, the line at 0 is the unchanged network, the dot is what was measured, and the bar is its range. "
-    f"Farther right is better. An arrow at the edge means that the bar goes on beyond it. {HOW_TO_READ}"
+    f"Farther right is better. An arrow at the edge means that the bar continues beyond it. {HOW_TO_READ}"
 )
 MEASURES: dict[Measure, tuple[str, str, Unit]] = {
     "accuracy": ("Accuracy on validation images, compared with the unchanged network", "points", POINTS),
