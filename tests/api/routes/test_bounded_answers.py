@@ -67,6 +67,7 @@ BOUNDED = {
     "/v1/jobs/{job_id}/exports": "",
     "/v1/jobs/{job_id}/card": "",
     "/v1/jobs/{job_id}/diagnosis": "",
+    "/v1/diagnoses/{diagnosis_id}": "",
     "/v1/jobs/{job_id}/confusion": "",
     "/v1/jobs/{job_id}/confusion/images": "?split=test&label={class}&answer={class}&limit=200",
     "/v1/jobs/{job_id}/memorized": "?limit=200",
@@ -115,6 +116,7 @@ class Largest:
         self.job()
         self.study()
         self.model_and_evaluation()
+        self.kept_diagnosis()
         self.access()
 
     def copied(self, table: Any, id_: str, prefix: str, count: int, **changes: Any) -> None:
@@ -309,6 +311,10 @@ class Largest:
             with self.worker.database.read() as session:
                 if session.get_one(JobRow, held.job_id).kind == kind:
                     yield held
+
+    def kept_diagnosis(self) -> None:
+        diagnosis = self.client.get(f"/v1/jobs/{self.ids['job_id']}/diagnosis").json()
+        self.ids["diagnosis_id"] = self.client.post("/v1/diagnoses/kept", json=diagnosis).json()["id"]
 
     def access(self) -> None:
         hook = {"url": "https://example.com/" + "x" * 1900, "events": ["job.succeeded"]}
