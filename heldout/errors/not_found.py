@@ -93,7 +93,7 @@ class DiagnosisNotFound(HeldoutError):
     def __init__(self, diagnosis_id: str) -> None:
         super().__init__(
             f"This key's owner keeps no diagnosis with the id {diagnosis_id[:80]!r}. Only the newest 200 are kept; "
-            "POST /v1/diagnoses/kept keeps one."
+            "To keep it, send it again."
         )
 
 

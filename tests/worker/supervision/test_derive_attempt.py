@@ -168,7 +168,7 @@ def test_a_version_for_which_its_owner_has_no_bytes_left_is_rejected(bench: Benc
     assert bench.run() == "failed"
     row = bench.dataset(made.id)
     assert (row.status, row.error["code"]) == (DatasetStatus.REJECTED, "quota_exceeded")
-    assert "allowed 1,000" in row.error["detail"]
+    assert "1,000 allowed" in row.error["detail"]
 
 
 @pytest.mark.parametrize(("is_on", "status"), [(True, "queued"), (False, None)])

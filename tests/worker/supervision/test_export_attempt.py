@@ -312,7 +312,7 @@ def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scri
 
 def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "find_spec", lambda name: None if "onnx" in name else object())
-    with pytest.raises(run.PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
+    with pytest.raises(run.PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*--group export"):
         export_model(bench.assigned(format=ExportFormat.ONNX))
 
 

@@ -180,5 +180,5 @@ def test_relations_that_cannot_be_read_cost_the_file_and_not_the_job(start, tmp_
     assert isinstance(finished, Finished)
     assert ArtifactName.GAP not in {file.name for file in finished.files}
     [warned] = [message for message in process.said if isinstance(message, Warned)]
-    assert "What the gap is made of could not be measured" in warned.message
+    assert "The terms of the gap could not be measured" in warned.message
     json.dumps(finished.final.model_dump(mode="json"), allow_nan=False)
