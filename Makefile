@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON ACCELERATOR
 
 BIN := .venv/bin
-CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-reference check-web check-docs
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-prose check-reference check-web check-docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test release bench check $(CHECKS) format locks hooks clean
@@ -60,7 +60,7 @@ release: ## base images by digest, as lines for .env and for a release's notes (
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard, the manual
+check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, English, the dashboard, the manual
 
 check-lint: setup-dev
 	@$(BIN)/python -m ruff check --quiet

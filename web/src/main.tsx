@@ -55,7 +55,7 @@ const NotFound = () => (
     </div>
     <div class="state">
       <p>
-        Nothing is at <code>{path.value}</code>. Check the address for typing errors, or go on from here:
+        Nothing is at <code>{path.value}</code>. Check the address for typing errors, or continue from here:
       </p>
       <div class="row">
         {PAGES.filter((page) => page.name).map(({ path: to, name }) => (

@@ -1,6 +1,6 @@
 /**
  * Shows control characters as escapes wherever text is rendered. Names come from clients, and such characters can
- * reverse or hide the text beside them. Text that is sent, copied or edited stays unchanged.
+ * reverse or hide the text around them. Text that is sent, copied or edited stays unchanged.
  */
 
 import { options, type VNode } from 'preact'

@@ -6,7 +6,7 @@ import { REMEDIES, STOP_REASONS, TERMS, VERDICTS } from './labels'
 export { ENDED, STATUSES } from './labels'
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
 
-/** Of those that are no warning. */
+/** The tones of verdicts other than warnings. */
 const TONES: Record<string, Tone> = {
   healthy: 'good',
   cannot_tell: 'plain',

@@ -7,9 +7,9 @@ import type { Group } from './groups'
 /** word: a badge before the text; tone: its color. */
 export type Answer = { word: string; tone: 'good' | 'bad' | 'plain'; text: string; asksForStudy: boolean }
 
-/** Of a normal distribution, for 95%. */
+/** The 97.5% quantile of a normal distribution. */
 const Z = 1.96
-/** Student's t for 95%, by degrees of freedom from 1; more are as the last. */
+/** Student's t for 95%, by degrees of freedom from 1; the last one is used for more. */
 const T = [12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.1, 2.09, 2.09]
 
 type Measured = { group: Group; accuracies: number[]; mean: number; images: number }
@@ -68,8 +68,8 @@ function measured(group: Group): Measured {
 /**
  * How far apart two accuracies are by chance alone in 95 of 100 cases, as a fraction.
  *
- * It has two parts: the choice of images (computed as if each group had its own, a little too wide where all share
- * them) and, where both groups have several runs, how much these runs differ.
+ * The first part is the choice of images, computed as if each group had its own: slightly too wide if all share them.
+ * The second part, if both groups have several runs, is how much these runs differ.
  */
 function byChance(one: Measured, other: Measured): number {
   const known = (one.mean + other.mean) / 2

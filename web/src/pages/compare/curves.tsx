@@ -21,7 +21,7 @@ type Shown = 'both' | Split
 
 const SPLIT_WORDS: Record<Split, string> = { validation: 'validation', train: 'training' }
 const NAMES: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap: 'Training accuracy minus validation accuracy' }
-/** Training is dashed beside validation. */
+/** Training is dashed, validation is solid. */
 const TRAIN_DASH = [6, 4]
 const BAND_OPACITY = 0.16
 

@@ -1,4 +1,4 @@
-/** Pairs of images with different labels that look alike, and the question whether they can be told apart. */
+/** Pairs of images with different labels that look alike, and the question whether they show different things. */
 
 import { useState } from 'preact/hooks'
 

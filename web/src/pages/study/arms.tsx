@@ -107,7 +107,7 @@ function shows(arm: Arm, measure: Measure, effect: 'better' | 'worse'): boolean 
   return isRise ? interval[0]! > 0 : interval[1]! < 0
 }
 
-/** Names the measure that is not shown if only that one shows the effect, since the line beside it crosses 0. */
+/** Names the measure that is not shown if only that one shows the effect, because the line next to it crosses 0. */
 function elsewhere(arm: Arm, effect: string | null | undefined, shown: Measure): string {
   if (effect !== 'better' && effect !== 'worse') return ''
   const other: Measure = shown === 'accuracy' ? 'loss' : 'accuracy'
