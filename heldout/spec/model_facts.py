@@ -97,7 +97,7 @@ class ModelFacts(SpecPart):
 
     @property
     def classes(self) -> int | None:
-        """Number of classes; a single output figure means two. None for a feature map."""
+        """Number of classes; a single output figure is the probability of the second of two. None for a feature map."""
         if self.gives == "feature_map" or self.output_shape[0] is None:
             return None
         return max(2, self.output_shape[0])

@@ -12,6 +12,15 @@ class ModelRefused(Exception):
         self.detail = detail
 
 
+def make_one_number_refusal() -> ModelRefused:
+    """Refuse a model whose only output is a number that is not a probability, as in regression."""
+    return ModelRefused(
+        ModelRejectionCode.UNFIT_OUTPUT,
+        "The model gives one number per image that is not a probability. Heldout measures classifiers, not regression. "
+        "If the model chooses between two classes, end it with a sigmoid, and save it again.",
+    )
+
+
 def make_failure_on(shape: tuple[int, ...]) -> ModelRefused:
     """Refuse a model that does not answer a batch of black images of this shape."""
     sizes = "×".join(map(str, shape))

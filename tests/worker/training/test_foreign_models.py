@@ -12,9 +12,11 @@ import pytest
 
 from analysis.answers.answers import Answers, Predictions
 from tests.onnx_files import dense_onnx
+from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.foreign import preprocessing
 from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
+from worker.training.foreign.measure import ForeignModel
 from worker.training.refusal import ModelRefused
 
 
@@ -82,6 +84,10 @@ def test_what_is_no_model_for_images_is_refused(tmp_path):
     flat = keras.layers.Flatten()(images)
     two = keras.Model(images, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)])
     assert refusal(saved(two, tmp_path)) == "unfit_output"
+    number = saved(small(keras.layers.Flatten(), keras.layers.Dense(1)), tmp_path)
+    assert refusal(number) == "unfit_output", "a regression is not a choice between two classes"
+    binary = saved(small(keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")), tmp_path)
+    assert read_facts(binary).classes == 2
     whole = saved(small(keras.layers.Flatten(), keras.layers.Dense(2)), tmp_path).read_bytes()
     for content, code in (
         (whole[: len(whole) // 2], "model_damaged"),
@@ -111,6 +117,13 @@ def test_a_model_that_gives_a_feature_map_is_known_as_such(tmp_path):
     with_channels_first.write_bytes(dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8)))
     facts = read_facts(with_channels_first)
     assert (facts.channels_first, facts.input_shape, facts.output_shape) == (True, (8, 8, 3), (2,))
+
+
+def test_an_onnx_model_that_gives_a_number_is_refused_when_it_is_measured(digits):
+    training = Training(small_spec({"filters": 2}), fewer(digits, 40))
+    model = ForeignModel(lambda pixels: pixels.sum(axis=(1, 2))[:, :1], training.resident, training.data)
+    with pytest.raises(ModelRefused, match=r"not regression.* end it with a sigmoid"):
+        model.predict_all()
 
 
 @pytest.mark.parametrize("end", ["dense", "layer", "activation"])

@@ -13,7 +13,7 @@ from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
 from worker.training.backbone import set_trainable
 from worker.training.keras_file import load_model, read_file
-from worker.training.refusal import ModelRefused, make_failure_on
+from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
 
 # The process has one processor.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -33,6 +33,8 @@ def read_keras_facts(file: Path) -> ModelFacts:
     model = load_model(file)
     takes, gives = _get_shapes(model)
     _try(model, takes)
+    if gives == (1,) and not _cut_at_logits(model)[1]:
+        raise make_one_number_refusal()
     layers = [
         ModelLayer(
             name=layer.name,

@@ -28,7 +28,7 @@ from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.onnx_model import OnnxAnswers
 from worker.training.gap import find_related_images, measure_test
 from worker.training.pixel_change import PixelChange, change_pixels
-from worker.training.refusal import ModelRefused
+from worker.training.refusal import ModelRefused, make_one_number_refusal
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
 from worker.training.undone_pixels import spread_evenly
@@ -137,6 +137,8 @@ class ForeignModel:
         values = figures.astype(np.float64)
         if not self._gives_logits and self._may_be_probabilities and np.isfinite(values).all():
             self._may_be_probabilities = _are_probabilities(values)
+        if not self._gives_logits and not self._may_be_probabilities and values.shape[1] == 1:
+            raise make_one_number_refusal()
         if self._gives_logits or not self._may_be_probabilities:
             logits = np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else values
             from scipy.special import log_softmax
