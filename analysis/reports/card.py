@@ -62,7 +62,7 @@ def build_card(facts: CardFacts) -> Document:
 
 
 def _compose_lead(facts: CardFacts) -> str:
-    what = f"An image classifier for {pluralize(len(facts.classes), 'class')}".replace("classs", "classes")
+    what = f"An image classifier for {pluralize(len(facts.classes), 'class')}"
     measured = None if facts.final is None else _find_best_measured(facts.final)
     if measured is None:
         return f"{what}. Its accuracy was not measured."

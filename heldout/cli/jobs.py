@@ -160,7 +160,7 @@ def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
 def retry(
     job_id: JobId,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Continue from its last state, up to this many epochs in all.")
+        int | None, typer.Option(min=1, help="Continue from its last state, up to this many epochs in total.")
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="Apply this remedy, such as dropout.")] = None,
     as_json: AsJson = False,

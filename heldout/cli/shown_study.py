@@ -32,7 +32,7 @@ PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTU
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
 CURVE_HEADINGS = ("IMAGES", "ERROR", "BETWEEN", "LOSS", "")
 CURVE_LEGEND = (
-    "ERROR: wrong answers on validation images, which surely lies between the bounds (in 95 of 100 cases; of the "
+    "ERROR: wrong answers on validation images. The true share is between the bounds in 95 of 100 cases (for the "
     "forecast in 90). LOSS is their cross-entropy."
 )
 SO_FAR = (

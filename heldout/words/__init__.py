@@ -41,8 +41,9 @@ class Words:
 
 
 def pluralize(count: int, thing: str) -> str:
-    """`1 epoch`, `1,200 epochs`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """`1 epoch`, `1,200 epochs`, `2 classes`."""
+    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count:,} {thing}{ending}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

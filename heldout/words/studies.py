@@ -243,7 +243,7 @@ def explain_gap_closed(to: str, before: float, after: float, *, better: float, l
     without, remaining = _format_bare(before), _format_bare(after)
     start = f"The gap between training and {to} is {without} points without it and {remaining} with it"
     if closed < MIN_GAP:
-        return f"{start}: it does not close."
+        return f"{start}: it grows." if closed <= -MIN_GAP else f"{start}: it does not close."
     remains = "nothing remains" if after < MIN_GAP else f"{remaining} points remain"
     text = f"{start}: {percent(min(1.0, closed / before), 0)} is closed, and {remains}."
     if less < MIN_GAP:

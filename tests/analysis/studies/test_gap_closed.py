@@ -30,7 +30,8 @@ def test_what_is_closed_is_parted_into_better_answers_and_lower_training_accurac
 
 
 def test_a_gap_that_does_not_close_or_is_none_is_said_so():
-    assert said((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it does not close.")
+    assert said((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it grows.")
+    assert said((0.9, 0.8), (0.91, 0.81)).endswith("10.0 points without it and 10.0 with it: it does not close.")
     assert said((0.8, 0.82), (0.85, 0.86)) == "Without it, there is no gap between training and validation to close."
     assert said((0.9, 0.8), (0.85, 0.86)).endswith(
         "100% is closed, and nothing remains. Of the 11.0 points closed, 6.0 come from higher validation "
