@@ -1,7 +1,6 @@
 """The first half hour by clicks alone: two archives become a prediction, and faulty test splits are put right."""
 
 import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +10,13 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from heldout.client.client import Client
-from models.bundled import BUNDLED
 from tests.browser.looks import assert_fit_for_all
 from tests.e2e.running import until
+from tests.newcomer_sets import WORDS, list_files, pack, read_digits
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 MOST_CLICKS = 15
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Kept over the pages that a click leads to.
 COUNT_CLICKS = """addEventListener('click', event => {
   if (event.isTrusted) sessionStorage.clicks = 1 + Number(sessionStorage.clicks ?? 0)
@@ -27,28 +25,7 @@ COUNT_CLICKS = """addEventListener('click', event => {
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """800 digits as (images, 16, 16) of 8 bits, and what they are."""
-    bundled = BUNDLED["digits"].read(Path("/nonexistent"))
-    chosen = np.random.default_rng(0).permutation(len(bundled.images))[:800]
-    small = (bundled.images[chosen] * 15).astype(np.uint8).reshape(-1, 8, 8)
-    return small.repeat(2, axis=1).repeat(2, axis=2), bundled.labels[chosen]
-
-
-def list_files(images: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:
-    """`class/file.png` of each image."""
-    files = {}
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        content = io.BytesIO()
-        Image.fromarray(image).save(content, "PNG")
-        files[f"{WORDS[label]}/{number:04d}.png"] = content.getvalue()
-    return files
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
+    return read_digits()
 
 
 def choose(page: Page, button: str, paths: list[Path] | Path) -> None:

@@ -1,4 +1,4 @@
-"""The client that the service itself serves, in an environment that has nothing else."""
+"""The client that the service serves, in an environment that has nothing else, and what a newcomer does with it."""
 
 import hashlib
 import json
@@ -11,11 +11,14 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
 from heldout import __version__
 from tests.e2e.running import Service
+from tests.newcomer_sets import TRAIN as TRAIN_IMAGES
+from tests.newcomer_sets import WORDS, list_files, pack_splits, read_digits
 
 FILE = f"heldout-{__version__}-py3-none-any.whl"
 TRAIN = """
@@ -26,6 +29,23 @@ spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training"
 job = Client().train(spec)
 print(job.wait().status, heldout.__file__)
 print(job.diagnosis().verdict)
+"""
+
+NEWCOMER = """
+import sys
+from heldout import Client
+
+client, folder, image = Client(), *sys.argv[1:]
+digits = client.datasets.push(f"{folder}/digits", name="my-digits").wait()
+network = {"blocks": [{"filters": 8}, {"filters": 16}]}
+job = client.train({"dataset": digits.name, "network": network, "training": {"epochs": 8}}).wait()
+print(job.diagnosis())
+print(job.predict([image]).predictions[0].answer)
+for fault in ("inverted", "relabelled"):
+    faulty = client.datasets.push(f"{folder}/{fault}", name=f"my-{fault}").wait()
+    [finding] = [finding for finding in faulty.audit().findings if finding.severity == "critical"]
+    fixed = faulty.fix(finding.fix).wait()
+    print([finding.code for finding in fixed.audit().findings if finding.severity == "critical"])
 """
 
 
@@ -96,3 +116,76 @@ def test_the_page_names_the_file_and_needs_no_key(service: Service) -> None:
     again = httpx2.get(f"{url}/client/{FILE}")
     assert hashlib.sha256(wheel.content).digest() == hashlib.sha256(again.content).digest()
     assert httpx2.get(f"{url}/client/heldout-0.0.1-py3-none-any.whl").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def installed(running_service: Service, bare: Path) -> Path:
+    """The bare environment with the client of the running service."""
+    with running_service.client() as known:
+        run(running_service, bare / "bin/pip", "install", "--no-index", f"{known.url}/client/{FILE}")
+    return bare
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Folders of two zips each, and an image: what a newcomer brings along."""
+    pack_splits(tmp_path / "digits")
+    for fault in ("inverted", "relabelled"):
+        pack_splits(tmp_path / fault, fault)
+    images, labels = read_digits()
+    [content] = list_files(images[:1], labels[:1]).values()
+    (tmp_path / "mine.png").write_bytes(content)
+    return tmp_path
+
+
+def assert_test_split_is_true(service: Service, dataset: str) -> None:
+    """Whatever the files were called, each test image of the dataset shows what its class says."""
+    _, labels = read_digits()
+    truth = {WORDS[digit]: int(np.sum(labels[TRAIN_IMAGES:] == digit)) for digit in range(10)}
+    with service.client() as client:
+        found = client.datasets.get(dataset)
+        assert dict(zip(found.classes, found.splits.test.per_class, strict=True)) == truth
+        first = client.datasets.images(found.id, split="test", class_="three", limit=1).data[0]
+        assert WORDS[labels[TRAIN_IMAGES + int(Path(first.member).stem)]] == "three"
+
+
+def test_a_newcomer_reaches_a_prediction_and_fixes_two_sets_in_a_terminal(
+    service: Service, installed: Path, sets: Path
+) -> None:
+    program = installed / "bin/heldout"
+    uploaded = run(service, program, "datasets", "push", str(sets / "digits"))
+    assert "10 classes" in uploaded
+    assert "200 test" in uploaded
+    run(service, program, "train", "--preset", "regularized", "--set", "dataset=digits", "--set", "training.epochs=8")
+    headline = run(service, program, "diagnose", "last").splitlines()[0]
+    answer = run(service, program, "predict", "last", str(sets / "mine.png"))
+    with service.client() as client:
+        job = next(iter(client.jobs.list(study="none")))
+        assert headline == job.diagnosis().headline
+        [wanted] = job.predict([(sets / "mine.png").read_bytes()]).predictions
+        assert wanted.answer in answer
+    for fault, words in (("inverted", "The test images are inverted."), ("relabelled", "in a different order")):
+        found = run(service, program, "datasets", "push", str(sets / fault))
+        assert words in found
+        [command] = [line.split() for line in found.splitlines() if line.startswith("  heldout datasets fix")]
+        preview = run(service, program, *command[1:], "--dry-run")
+        assert "Changes 200 of 200 test images." in preview
+        fixed = run(service, program, *command[1:], "--yes")
+        assert f"{fault}@2" in fixed
+        assert "critical" not in fixed
+        assert_test_split_is_true(service, fault)
+
+
+def test_a_newcomer_reaches_a_prediction_and_fixes_two_sets_from_python(
+    service: Service, installed: Path, sets: Path
+) -> None:
+    printed = run(service, installed / "bin/python", "-c", NEWCOMER, str(sets), str(sets / "mine.png"))
+    *verdict, answer, inverted, relabelled = printed.splitlines()
+    with service.client() as client:
+        job = next(iter(client.jobs.list(study="none")))
+        diagnosis = job.diagnosis()
+        assert [diagnosis.headline, diagnosis.summary] == [line for line in verdict if line]
+        [wanted] = job.predict([(sets / "mine.png").read_bytes()]).predictions
+        assert (answer, inverted, relabelled) == (wanted.answer, "[]", "[]")
+    for fault in ("inverted", "relabelled"):
+        assert_test_split_is_true(service, f"my-{fault}")
