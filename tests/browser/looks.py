@@ -62,6 +62,6 @@ def assert_fit_at_every_size(page: Page, name: str, pictures: Path | None) -> No
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         for colours in ("dark", "light"):
-            page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
+            page.emulate_media(color_scheme=colours)
             assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
     page.set_viewport_size(before)
