@@ -1,9 +1,10 @@
 """Diagnoses of trainings elsewhere that their owner keeps, each under an address of its own."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from fastapi import Depends, Path
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError, model_validator
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, SessionDep
@@ -31,6 +32,19 @@ class GivenDiagnosis(DiagnosisView):
     """A diagnosis as the service answers it."""
 
     model_config = ConfigDict(defer_build=False, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_other_types(cls, value: Any) -> Any:
+        """Refuse values that a view would convert, such as `false` for a number, anywhere inside."""
+        if not isinstance(value, dict):
+            return value
+        try:
+            DiagnosisView.model_validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return value
 
 
 @router.post("/kept", status_code=201, responses=document_errors(*JSON_BODY), response_description="Kept.")

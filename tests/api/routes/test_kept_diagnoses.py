@@ -40,3 +40,6 @@ def test_the_newest_stay(client, monkeypatch):
 def test_what_is_no_diagnosis_is_refused(client):
     refused = client.post("/v1/diagnoses/kept", json={"verdict": "fine"})
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_spec")
+    converted = client.post("/v1/diagnoses/kept", json={**judged(client), "best_epoch": "3"})
+    assert (converted.status_code, converted.json()["code"]) == (422, "invalid_spec")
+    assert "best_epoch" in converted.text

@@ -20,7 +20,7 @@ def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
         "validation split cut from the training images at random",
         f"left out: images without labels in the folder 'seg_pred': 1,234 ({', '.join(names[:5])} and 1,229 more)",
         "left out: folders without images: 1 (train/bird)",
-        "left out: files that are no images: 1 (README.txt)",
+        "left out: files that are not images: 1 (README.txt)",
         "note: White is 255.",
     ]
 

@@ -507,7 +507,10 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     service.reject(held, code="too_few_classes", detail="There is one class.")
     out, err = pushing.communicate(timeout=20)
     assert (pushing.returncode, out) == (Exit.FAILED, "")
-    assert err == "pets@1 rejected: too_few_classes: There is one class.\n"
+    assert err.splitlines() == [
+        "pets@1 waits for a worker: place 1 in the queue",
+        "pets@1 rejected: too_few_classes: There is one class.",
+    ]
 
 
 def test_archives_of_one_split_each_go_up_together(heldout, service, client, tmp_path):

@@ -125,7 +125,10 @@ def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, se
     worker.join()
     unknown = "Removes and changes no images. Copies that are found later are not counted.\n"
     assert (fixed.returncode, fixed.stdout) == (Exit.FAILED, unknown)
-    assert fixed.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
+    assert fixed.stderr.splitlines() == [
+        "pets@2 waits for a worker: place 1 in the queue",
+        "pets@2 rejected: nothing_changed: Nothing to change.",
+    ]
 
 
 def test_one_finding_of_the_audit_is_ordered_by_its_code(heldout, pets):

@@ -41,7 +41,7 @@ def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_
     first = client.get(route)
     problem = assert_problem(first, 409, "not_ready")
     assert first.headers["retry-after"] == "2"
-    assert "is ordered as onnx; its export is queued" in problem["detail"]
+    assert "model as onnx is queued" in problem["detail"]
     assert_problem(client.get(f"/v1/jobs/{job}/model/report?format=onnx&wait=0.1"), 409, "not_ready")
     assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job], "nobody sees the job that exports"
     store(worker, job)
@@ -208,7 +208,7 @@ def test_the_script_is_there_at_once_and_has_what_the_job_needs_and_nothing_else
     worker.succeed(held, stop_reason=StopReason.DEADLINE)
     text = client.get(f"/v1/jobs/{richer}/model?format=python").text
     compile(text, "script", "exec")
-    assert f"INITIAL is the file `.keras` of {plain}" in text
+    assert f"INITIAL is the `.keras` file of {plain}" in text
     assert "for epoch in range(1, 3):  # the job ran out of time here" in text
     for part in ("reduce_mean", "blended", "decay", "start_from"):
         assert part in text
