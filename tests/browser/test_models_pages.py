@@ -54,24 +54,24 @@ def figures(page: Page) -> list[list[str]]:
 def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     card = page.get_by_label("Export the model")
-    onnx = card.get_by_label("ONNX")
-    expect(onnx).to_contain_text("not made")
-    expect(onnx.get_by_role("link", name="Download")).to_have_count(0)
-    onnx.get_by_role("button", name="Make it ONNX").click()
-    expect(onnx).to_contain_text("being made")
+    litert = card.get_by_label("LiteRT")
+    expect(litert).to_contain_text("not made")
+    expect(litert.get_by_role("link", name="Download")).to_have_count(0)
+    litert.get_by_role("button", name="Make it LiteRT").click()
+    expect(litert).to_contain_text("being made")
     # Without a reload.
-    expect(onnx.get_by_text("ready", exact=True)).to_be_visible(timeout=EXPORT_MS)
+    expect(litert.get_by_text("ready", exact=True)).to_be_visible(timeout=EXPORT_MS)
     known = {export.format: export for export in client.jobs.exports(ended)}
-    assert {name: one.status for name, one in known.items() if one.status != "absent"} == {"onnx": "stored"}
-    report = known["onnx"].report
+    assert known["litert"].status == "stored"
+    report = known["litert"].report
     assert report
-    expect(onnx).to_contain_text(f"Loaded in {report.runtime}: all {report.images:,} test images got the same answer")
-    shown = re.search(r"between probabilities is (\S+),", onnx.inner_text())
+    expect(litert).to_contain_text(f"Loaded in {report.runtime}: all {report.images:,} test images got the same answer")
+    shown = re.search(r"between probabilities is (\S+),", litert.inner_text())
     assert shown
     assert float(shown[1]) == pytest.approx(report.max_difference, rel=0.1)
     with page.expect_download() as saved:
-        onnx.get_by_role("link", name="Download").click()
-    assert saved.value.suggested_filename == f"{client.jobs.get(ended).name}.onnx"
+        litert.get_by_role("link", name="Download").click()
+    assert saved.value.suggested_filename == f"{client.jobs.get(ended).name}.tflite"
     assert saved.value.path().stat().st_size == report.size_bytes
     with page.expect_download() as saved:
         card.get_by_role("button", name="Download the script").click()

@@ -42,12 +42,12 @@ def faulty(client: Client) -> str:
     images, labels = (digits.images * (255 / 16)).astype(np.uint8), digits.target
     content = io.BytesIO()
     np.savez(content, x_train=images[:1200], y_train=labels[:1200], x_test=255 - images[1200:], y_test=labels[1200:])
-    dataset = client.datasets.create({"name": "inverted"})
+    dataset = client.datasets.create({"name": "blocked"})
     client.datasets.upload(dataset.id, [content.getvalue()])
     while client.datasets.get(dataset.id).status == "checking":
         time.sleep(0.2)
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
-    spec |= {"dataset": "inverted", "network": {"blocks": [{"filters": 8}]}}
+    spec |= {"dataset": "blocked", "network": {"blocks": [{"filters": 8}]}}
     spec["training"] |= {"epochs": 4}
     job = client.jobs.create(spec)
     while not (job := client.jobs.poll(job.id)).has_ended:
@@ -69,7 +69,7 @@ def test_data_that_come_first_leave_three_ways_on(
     assert_fit_for_all(page, f"blocked-study-{width}", pictures)
     card.get_by_role("button", name="Fix the data and continue").click()
     dialog = page.get_by_role("dialog")
-    effect = client.datasets.preview_fix("inverted@1", {"pixel_values": {"test": "invert"}})
+    effect = client.datasets.preview_fix("blocked@1", {"pixel_values": {"test": "invert"}})
     expect(dialog).to_contain_text(effect.summary)
     expect(dialog.get_by_label("Changed images").get_by_role("img")).to_have_count(12)
     assert_fit_for_all(page, f"blocked-study-fix-{width}", pictures)
@@ -184,7 +184,7 @@ def test_pages_of_studies_are_fit_for_all(
         ("studies", "/studies", "Which remedy helps?"),
         ("study", f"/studies/{compared.id}", "Is that sure?"),
         ("curve", f"/studies/{curve.id}", "Errors on validation images"),
-        ("order", f"/studies/new?job={ended}", "What it would be"),
+        ("order", f"/studies/new?job={ended}", "What it takes"),
         ("no-studies", "/studies?status=failed", "No matching studies"),
     ):
         page.goto(path)
