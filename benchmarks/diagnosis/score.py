@@ -161,8 +161,8 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
     if ends:
         shares = [f"{100 * np.mean(np.asarray(found) <= 1):.0f}%" for found in (at_onset, at_best, at_next)]
         yield (
-            f"In {len(ends)} overfit trainings the referee's loss was within one standard error of its lowest. That is "
-            f"so in {shares[0]} at the onset, in {shares[1]} at the given best epoch, and in {shares[2]} one epoch later. "
+            f"In {len(ends)} overfit trainings the referee loss is within one standard error of its lowest. It is so "
+            f"in {shares[0]} at the onset, in {shares[1]} at the given best epoch, and in {shares[2]} one epoch later. "
             f"At the end, its median is {100 * np.median(ends):.0f}% above its lowest."
         )
 
