@@ -1,8 +1,8 @@
-"""What the service advises, in the command line's words: `heldout retry ID`, where it says `POST /v1/jobs/ID/retry`."""
+"""Replaces routes in the service's advice by commands: `heldout retry ID` for `POST /v1/jobs/ID/retry`."""
 
 import re
 
-# Routes as the service's texts name them, and the commands that ask by them. The longest come first.
+# Routes as the service's texts name them, and the commands that send them. The longest come first.
 _COMMANDS = (
     (r"POST /v1/jobs/(\S+)/retry", r"`heldout retry \1`"),
     (r"POST /v1/(?:jobs|studies)/(\S+)/model\?format=(\w+)", r"`heldout export \1 --format \2 --again`"),
@@ -29,10 +29,10 @@ _COMMANDS = (
 
 
 def rewrite_as_commands(text: str, asked: str = "") -> str:
-    """A text of the service with commands for the routes that it names.
+    """Replace the routes in a text of the service by commands.
 
     Args:
-        asked: the path that was asked for. Where it names a job, the commands are about that one.
+        asked: the requested path. If it names a job, the commands are about that job.
     """
     for pattern, command in _COMMANDS:
         text = re.sub(pattern + r"(?<![.,;:])", command, text)
@@ -41,6 +41,6 @@ def rewrite_as_commands(text: str, asked: str = "") -> str:
 
 
 def format_setting(pointer: str) -> str:
-    """A JSON pointer as `--set` names the place: `/network/blocks/0/dropout` is `network.blocks.0.dropout`."""
+    """Convert a JSON pointer to a path for `--set`: `/network/blocks/0/dropout` is `network.blocks.0.dropout`."""
     keys = pointer.removeprefix("/").split("/")
     return ".".join(key.replace("~1", "/").replace("~0", "~") for key in keys)

@@ -1,4 +1,4 @@
-"""The command line `heldout`: which commands it has."""
+"""The command line `heldout` and its commands."""
 
 import sys
 from typing import Annotated, Any
@@ -40,9 +40,9 @@ def mcp(home: Home = None) -> None:
     make_server(home).run("stdio")
 
 
-UsageError: Any = typer.BadParameter.__base__  # typer exports the class by its subclasses alone
+UsageError: Any = typer.BadParameter.__base__  # typer only exports subclasses of this class
 
-# In the order in which `heldout --help` lists them.
+# The commands, in the order of `heldout --help`.
 COMMANDS = (
     training.train,
     training.watch,
@@ -88,7 +88,7 @@ To get started:
 
 
 class _SuggestsOptions(TyperGroup):
-    """After a misspelled option of any command it asks which one was meant."""
+    """After a misspelled option of any command, suggest the one that was meant."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

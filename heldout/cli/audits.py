@@ -19,7 +19,7 @@ MAX_COMMAND_CHARACTERS = 150
 
 
 def show_audit(audit: AuditView) -> None:
-    """What is wrong and what to do, then what a derived version changed, what is not in the dataset, what was found."""
+    """Print the headline and what to do, then what a derived version changed, what was left out, and the findings."""
     if audit.headline:
         say_prose(audit.headline)
         say_prose(audit.summary)
@@ -34,7 +34,7 @@ def show_audit(audit: AuditView) -> None:
 
 
 def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
-    """What an audit found, the most serious first; a line that says so where it found nothing."""
+    """Print an audit's findings, the most serious first, or a line that there are none."""
     if not findings:
         say("The audit found nothing.")
     for finding in findings:
@@ -58,7 +58,7 @@ def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
 
 
 def show_effect(effect: EffectView) -> None:
-    """How many images of which split a change removes or changes, and the first of them."""
+    """Print how many images of which split a change removes or changes, and the first of them."""
     say(effect.summary)
     shown = (("removed", effect.removed, effect.removes), ("changed", effect.changed, effect.changes))
     for what, images, count in shown:
@@ -70,7 +70,7 @@ def show_effect(effect: EffectView) -> None:
 
 
 def format_fix_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
-    """The command that orders this change; of a long one for a finding of the audit, by the finding's code."""
+    """Return the command that orders this change; if it is long and fixes a finding, by the finding's code."""
     options = list_options(body)
     command = None if options is None else shlex.join(["heldout", "datasets", "fix", dataset, *options])
     if finding is not None and (command is None or len(command) > MAX_COMMAND_CHARACTERS):
@@ -79,9 +79,7 @@ def format_fix_command(dataset: str, body: Mapping[str, Any], finding: str | Non
 
 
 def show_left_out(source: Mapping[str, Any]) -> None:
-    """What the upload has and the dataset does not, counted and named, and how it was understood where that may be
-    wrong; nothing where all was taken as it is.
-    """
+    """Print parts of the upload that the dataset lacks, and interpretations that may be wrong."""
     cut = [split for split, origin in source.get("splits", {}).items() if origin.startswith("cut from")]
     if cut:
         say(f"{' and '.join(cut)} split{'s' if len(cut) > 1 else ''} cut from the training images at random")

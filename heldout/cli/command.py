@@ -1,4 +1,4 @@
-"""What commands share: their options, groups of them, their service, and how they end."""
+"""Parts that commands share: options, groups, the service, and exit codes."""
 
 import os
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# What a shell offers where an id or a name is wanted.
+# Completions of ids and names in a shell.
 OFFERED = 20
 _NOT_PLAIN = re.compile(r"[^\w ,.@-]")
 # The user is waiting for the answer to a Tab.
@@ -33,7 +33,7 @@ PATIENCE_S = 1.0
 
 
 def complete_job_ids(incomplete: str) -> list[tuple[str, str]]:
-    """Ids of the newest jobs, with what they are called and how they are."""
+    """Return the ids of the newest jobs, with their names and states."""
     return _list_offered(
         incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs.list())
     )
@@ -65,7 +65,7 @@ def _list_offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[st
             newest = list(islice(listed(client), OFFERED))
     except (ApiProblem, NoService, OSError):
         return []
-    # A shell evaluates what it is offered: nothing in a name may mean something to it.
+    # A shell evaluates completions, so names must not contain anything that it would interpret.
     return list({name: _NOT_PLAIN.sub(" ", about) for name, about in newest if name.startswith(incomplete)}.items())
 
 
@@ -113,7 +113,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 
 
 def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
-    """The command, ending with its exit code; every expected failure becomes a message and an exit code."""
+    """Run the command, and end with its exit code; every expected failure becomes a message and an exit code."""
 
     @wraps(function)
     def run_and_report(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -134,7 +134,7 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
 
 
 class Group(typer.Typer):
-    """Commands that begin with one word, such as `heldout studies`; the word alone lists what there is."""
+    """Commands that share their first word, such as `heldout studies`; the word alone lists the things."""
 
     def __init__(self, list_them: Callable[..., None], about: str, cls: type[TyperGroup] = TyperGroup) -> None:
         super().__init__(help=about, invoke_without_command=True, cls=cls)
@@ -143,7 +143,7 @@ class Group(typer.Typer):
             if context.invoked_subcommand is None:
                 ends_with_code(list_them)(**given)
             else:
-                # Options that stand before a command, as in `heldout studies --home DIR std_…`, hold for it as well.
+                # Options before a command, as in `heldout studies --home DIR std_…`, apply to it as well.
                 shared = {name: given[name] for name in ("home", "as_json") if given[name]}
                 context.default_map = {context.invoked_subcommand: shared}
 
@@ -153,12 +153,12 @@ class Group(typer.Typer):
         self.callback()(begin)
 
     def add(self, *commands: Callable[..., Exit | None]) -> None:
-        """Commands below the word, in the order in which `--help` lists them."""
+        """Return the commands below the word, in the order of `--help`."""
         for command in commands:
             self.command()(ends_with_code(command))
 
     def add_former(self, name: str, command: Callable[P, Exit | None]) -> None:
-        """The command under the name that it had in the last release: it works, and says what it is called now."""
+        """Add the command under its name in the last release: it works, and prints the new name."""
 
         @wraps(command)
         def run_with_notice(*args: P.args, **kwargs: P.kwargs) -> Exit | None:
@@ -170,8 +170,8 @@ class Group(typer.Typer):
 
 @contextmanager
 def open_service(home: Path | None) -> Iterator["Client"]:
-    """A client of the service that the command line or the environment names."""
-    from heldout.client.client import Client  # its views take longer to load than `--help` takes
+    """Open a client of the service that the command line or the environment names."""
+    from heldout.client.client import Client  # loading its views takes longer than `--help`
 
     found = locate(home)
     with Client(found.url, found.api_key) as client:

@@ -19,7 +19,7 @@ from heldout.errors import DataFirst
 if TYPE_CHECKING:
     from heldout.client.client import Client
 
-# What to do where the data have faults that no remedy cures, as the service names it.
+# What to do if the data have faults that no remedy cures, in the service's terms.
 SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"
 _WAYS_ON = {
     SHOW_IMAGES: "Show the images",
@@ -28,10 +28,10 @@ _WAYS_ON = {
 }
 
 Splits = Annotated[
-    Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed a fold of its own.")
+    Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed its own fold.")
 ]
 BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="The most trainings that the study may run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of trainings; order none.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of trainings, and start none.")]
 
 
 def cure(
@@ -52,7 +52,7 @@ def cure(
         float | None, typer.Option(min=1, help="The most seconds that all trainings together may take.")
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="If the data have faults, show the images and order nothing.")
+        bool, typer.Option("--show", help="If the data have faults, show the images and start nothing.")
     ] = False,
     fix: Annotated[
         bool, typer.Option("--fix", help="If the data have faults, make a version without them and compare on that.")
@@ -68,7 +68,7 @@ def cure(
 ) -> Exit | None:
     """Measure which remedies help a job. Train with each and without, over several seeds, and compare."""
     if show + fix + anyway > 1:
-        raise Refused("--show, --fix and --anyway exclude each other: give one of them.")
+        raise Refused("--show, --fix and --anyway exclude each other. Give only one.")
     body = {
         "job": job_id,
         "remedies": _parse_names(remedies),
@@ -82,7 +82,7 @@ def cure(
         with open_service(home) as client:
             try:
                 client.studies.estimate(body)
-                say("Nothing in the data has to be fixed first.")
+                say("The data do not have to be fixed first.")
             except DataFirst as refused:
                 _show_faults(refused)
                 show_images(client, job_id)
@@ -121,7 +121,7 @@ def order(
     detach: bool,
     as_json: bool,
 ) -> Exit | None:
-    """Order a study and follow it; on a terminal, ask first. With `dry_run`, only say what it would be."""
+    """Order a study and follow it; on a terminal, ask first. With `dry_run`, only describe it."""
     with open_service(home) as client:
         if dry_run:
             estimate = client.studies.estimate(body)
@@ -140,10 +140,10 @@ def order(
 
 
 def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Show what the study would be, and ask whether to start it. If its data have faults, ask what to do first.
+    """Describe the study, and ask whether to start it. If its data have faults, ask what to do first.
 
     Returns:
-        What to order; None if the user orders nothing.
+        The order; None if the user orders nothing.
     """
     while True:
         try:
@@ -170,7 +170,7 @@ def _show_faults(refused: DataFirst) -> None:
 
 
 def show_images(client: "Client", job_id: str) -> None:
-    """The images that show what is wrong with a job's data, and where a browser has their pictures."""
+    """Print the images that show what is wrong with a job's data, and the page with their pictures."""
     dataset = client.jobs.get(job_id).view.dataset
     try:
         show_audit(client.datasets.audit(dataset.id))
@@ -181,7 +181,7 @@ def show_images(client: "Client", job_id: str) -> None:
 
 
 def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
-    """Show a study until it has ended; the exit code is that of its end."""
+    """Show a study until it has ended, and return its exit code."""
     later = (
         f"`heldout studies {study_id} --watch` shows it again; `heldout studies cancel {study_id}` ends it with all "
         "of its trainings."

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
 
 NEEDED_TO_AUDIT = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
-# An argument that ends like this means the file, although a dataset might have that name.
+# An argument with one of these endings means the file, even if a dataset has that name.
 FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 
 
@@ -59,7 +59,8 @@ def push(
         ),
     ],
     name: Annotated[
-        str | None, typer.Option(help="What jobs call it; by default the path's own name, needed with several paths.")
+        str | None,
+        typer.Option(help="Its name in jobs; by default derived from the path. Required with several paths."),
     ] = None,
     description: Annotated[str, typer.Option(help="Free text, shown with its name.")] = "",
     add_to: Annotated[
@@ -102,7 +103,7 @@ def audit(
         typer.Argument(
             metavar="DATASET|PATH...",
             help="A dataset's name, name@version, id or last; or a folder, archive, .npz or Parquet file, which is "
-            "audited here and not stored. `./pets` is the folder where a dataset has the same name.",
+            "audited here and not stored. `./pets` means the folder if a dataset has the same name.",
         ),
     ],
     *,
@@ -116,7 +117,9 @@ def audit(
         found = _audit_of_dataset(dataset[0], home, or_none=bool(paths))
         if found is not None:
             if upload:
-                raise Refused(f"{dataset[0]} is a dataset, which was read when it was sent: options are for files.")
+                raise Refused(
+                    f"{dataset[0]} is a dataset, which was read when it was uploaded. Options are only for files."
+                )
             print_json(found) if as_json else show_audit(found)
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
@@ -163,13 +166,13 @@ def _find_paths(references: list[str]) -> list[Path]:
 
 
 def _may_name_a_dataset(references: list[str]) -> bool:
-    """Whether it is one argument that is both a path here and what a dataset could be called."""
+    """Return whether the only argument is both a path here and a possible name of a dataset."""
     [*_, text] = references
     return len(references) == 1 and os.sep not in text and not text.startswith((".", "~")) and not text.endswith(FILES)
 
 
 def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> AuditView | None:
-    """The audit that the service has. or_none: whether it may not have it, as where there is no service."""
+    """Fetch the service's audit. or_none: return None if there is no audit or no service."""
     try:
         with open_service(home) as client:
             return client.datasets.audit(reference)
@@ -183,7 +186,7 @@ def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> Au
 
 
 def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
-    """Announce the dataset and send it; what cannot be sent is not announced, or is withdrawn."""
+    """Announce the dataset and send it. If it cannot be sent, it is not announced, or is withdrawn."""
     try:
         content, total = prepare_upload(paths)
     except NothingToPack as error:

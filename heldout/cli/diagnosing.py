@@ -1,4 +1,4 @@
-"""The command `diagnose`: of a job, of curves from anywhere, and of predictions from anywhere."""
+"""The command `diagnose`, for a job, and for curves and predictions from any tool."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
     from heldout.views.diagnosis import DiagnosisView
 
-# An .npz, and the array that numpy.save writes.
+# First bytes of an .npz, and of an array that numpy.save writes.
 _ARRAYS = (b"PK", b"\x93NUMPY")
 _LONGEST_FIRST_LINE = 100_000
 
@@ -26,8 +26,8 @@ def diagnose(
         Names(JOB, is_file=may_be_path),
         typer.Argument(
             metavar="JOB|FILE",
-            help="A job; a history that any program has recorded, in a file or a folder of TensorBoard's, "
-            "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
+            help="A job; a history from any tool, in a file or in a folder of TensorBoard, MLflow (or its "
+            "mlflow.db) or W&B; or predictions, an .npz or a CSV.",
             autocompletion=complete_job_ids,
         ),
     ],
@@ -36,8 +36,8 @@ def diagnose(
         typer.Option(
             "--predictions",
             metavar="FILE",
-            help="What the same network says of labelled images: an .npz with arrays such as test_labels and "
-            "test_probabilities, or a CSV with split, label and answer. The service is asked.",
+            help="The network's answers to labeled images: an .npz with arrays such as test_labels and "
+            "test_probabilities, or a CSV with split, label and answer. They are sent to the service.",
         ),
     ] = None,
     run: Annotated[
@@ -51,12 +51,12 @@ def diagnose(
     home: Home = None,
 ) -> None:
     """Say why test results are poor, and what to try."""
-    # A file that is there is meant, even where its name begins as a job's id does.
+    # An existing file takes precedence, even if its name begins like a job's id.
     if target.startswith("job_") and not Path(target).exists():
         if run is not None:
-            raise Refused(f"--run is for files with several histories, and {target} is none.")
+            raise Refused(f"--run is for files with several histories, and {target} is not a file.")
         if predictions is not None or classes is not None:
-            raise Refused(f"--predictions and --classes are for files, and {target} is none.")
+            raise Refused(f"--predictions and --classes are for files, and {target} is not a file.")
         with open_service(home) as client:
             found = client.jobs.diagnosis(target)
         if not as_json:
@@ -78,7 +78,7 @@ def diagnose(
 def _diagnose_history(
     file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None, home: Path | None
 ) -> "DiagnosisView":
-    from heldout.cli.histories import read_history  # they take long to load, and only this command needs them
+    from heldout.cli.histories import read_history  # slow to load, and only this command needs them
     from heldout.diagnosis import Evaluation
     from heldout.histories.verdict import diagnose_read
     from heldout.views.diagnosis import DiagnosisView
@@ -105,7 +105,7 @@ def _diagnose_predictions(
 
 
 def _convert_to_metrics(read: "ReadHistory") -> dict[str, object]:
-    """The curves as the API answers those of a job, which every curve has a name in."""
+    """Return the curves in the API's form for a job, in which every curve has a name."""
     curves = {name: curve for name, curve in vars(read.history).items() if name != "numbers" and curve}
     epochs = [
         {"epoch": number} | {name: curve[place] for name, curve in curves.items() if place < len(curve)}

@@ -45,14 +45,14 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write it; by default the id, here; - is standard output.",
+            help="Output file; by default named after the id, in this folder. - is standard output.",
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Export again after an export that failed.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Export again after a failed export.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Download a model for another runtime. It was loaded there, and its answers were compared."""
+    """Download a model for another runtime. It was loaded there, and its answers were verified."""
     suffix = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}.get(format_, ".py")
     output = output or f"{source_id}{suffix}"
     to = choose_target(output, as_json)
@@ -84,11 +84,11 @@ def export(
 def card(
     job_id: JobId,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")
     ] = "-",
     home: Home = None,
 ) -> None:
-    """Print a job's model card: what the model is for, how well it does, on what data, and how to make it again."""
+    """Print a job's model card: its use, results and data, and how to reproduce it."""
     with open_service(home) as client:
         text = client.jobs.model_card(job_id)
     if output == "-":
@@ -99,7 +99,7 @@ def card(
 
 
 def _wait_for_export(client: Client, source_id: str, format_: ExportFormatName, *, quiet: bool) -> ExportReportView:
-    """The report, once the export has ended. The first request orders it."""
+    """Return the report after the export has ended. The first request orders it."""
     is_study = source_id.startswith("std_")
     status = client.studies.get(source_id).status if is_study else client.jobs.get(source_id).status
     if status not in {terminal.value for terminal in TERMINAL}:

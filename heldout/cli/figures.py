@@ -1,4 +1,4 @@
-"""How the command line prints differences of accuracy, times, and the figures of an epoch."""
+"""Formats differences of accuracy, times, and the figures of an epoch for the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def format_points(value: float | None) -> str:
-    """A difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
+    """Format a difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
     return format_signed(POINTS, value)
 
 
@@ -23,7 +23,7 @@ def format_seconds(value: float | None) -> str:
 
 
 def format_clock(value: float) -> str:
-    """A duration as a clock shows it, in few characters: `42 s`, `12:05`, `3:12:05`."""
+    """Format a duration briefly: `42 s`, `12:05`, `3:12:05`."""
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -38,7 +38,7 @@ def format_epoch_number(job: JobView, epoch: EpochView) -> str:
 
 
 def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
-    """The measured figures of an epoch, for training and validation; `short` has accuracies alone."""
+    """Format the measured figures of an epoch, for training and validation; `short` has only accuracies."""
     if short:
         train = f"train {percent(epoch.train_accuracy)}  " if epoch.measures_training else ""
         return f"{train}validation {percent(epoch.validation_accuracy)}"
@@ -52,12 +52,12 @@ def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
 
 
 def format_moment(time: datetime | None) -> str:
-    """A time in UTC to the second: `2025-11-24 15:41:02Z`."""
+    """Format a time in UTC to the second: `2025-11-24 15:41:02Z`."""
     return NONE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
 def compute_duration_s(job: JobView) -> float | None:
-    """Seconds from the job's first start to its end."""
+    """Return the seconds from the job's first start to its end."""
     if job.started_at is None or job.finished_at is None:
         return None
     return (job.finished_at - job.started_at).total_seconds()

@@ -29,7 +29,7 @@ def fix(
         bool, typer.Option("--drop-copies", help="Keep one image of each cluster of copies, in test if one is there.")
     ] = False,
     relabel: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Images and the classes that they really are: `image,label`.")
+        Path | None, typer.Option(metavar="CSV", help="Images and their true classes: `image,label`.")
     ] = None,
     exclude: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Images to leave out: one file name or position per line.")
@@ -50,16 +50,16 @@ def fix(
             "flip_horizontal, or numbers: test=factor:255,offset:0. Repeatable.",
         ),
     ] = None,
-    resplit: Annotated[bool, typer.Option("--resplit", help="Cut all splits again from all images.")] = False,
+    resplit: Annotated[bool, typer.Option("--resplit", help="Split all images again.")] = False,
     test: Annotated[float | None, typer.Option(help="With --resplit: fraction of the images for test.")] = None,
     validation: Annotated[float | None, typer.Option(help="With --resplit: fraction for validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="With --resplit: seed of the random splits.")] = None,
     from_finding: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="The change that the audit offers for this finding. Repeatable."),
+        typer.Option(metavar="CODE", help="Apply the audit's fix for this finding. Repeatable."),
     ] = None,
     cure: Annotated[
-        bool, typer.Option("--cure", help="All changes that the audit offers for its warnings and critical findings.")
+        bool, typer.Option("--cure", help="Apply the audit's fixes for all warnings and critical findings.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the new version; by default, that of the old one.")] = None,
     dry_run: Annotated[
@@ -72,14 +72,14 @@ def fix(
 ) -> Exit | None:
     """Make a new version of a dataset with changes, without a second upload, and show what its audit finds.
 
-    First it says how many images of which split the changes remove or change, and in a terminal it asks.
+    First it prints how many images of which split change or are removed. In a terminal it then asks.
     """
     from heldout.fixes.changes import VersionSpec
 
     resplit_to = {"test": test, "validation": validation, "seed": seed}
     cut = {option: value for option, value in resplit_to.items() if value is not None}
     if cut and not resplit:
-        raise Refused(f"--{next(iter(cut))} belongs to --resplit, which cuts all splits again")
+        raise Refused(f"--{next(iter(cut))} only works with --resplit, which splits all images again")
     ordered = {
         "exclude": _read_lines(exclude) if exclude else None,
         "relabel": _read_labels(relabel) if relabel else None,
@@ -122,7 +122,7 @@ def fix(
 
 
 def _order_fix(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
-    """The new version once it is made, shown with what its audit found."""
+    """Order the new version, wait for it, and show its audit."""
     made = client.datasets.fix(base.id, _convert_to_json(spec)).view
     settled = wait_for_ingest(client, made.id, quiet=quiet)
     if not quiet:
@@ -138,13 +138,13 @@ def _convert_to_json(spec: VersionSpec) -> dict[str, Any]:
 
 
 def _list_cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
-    """What the audit offers for its warnings and critical findings."""
+    """List the codes of warnings and critical findings with a fix."""
     findings = client.datasets.audit(dataset.id).findings
     return [finding.fix for finding in findings if finding.fix is not None and finding.severity != "info"]
 
 
 def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
-    """The changes that the audit offers for findings of these codes, or for all but infos. Raises Refused."""
+    """Return the audit's fixes for findings with these codes, or for all but infos. Raises Refused."""
     if not (codes or cure):
         return []
     findings = [finding for finding in client.datasets.audit(base.id).findings if finding.fix is not None]
@@ -225,14 +225,14 @@ def _parse_numbers(text: str, change: str) -> dict[str, float]:
 def different(
     dataset: Dataset,
     pairs: Annotated[
-        list[str] | None, typer.Argument(metavar="A=B...", help="Positions of two images each, such as 12=40.")
+        list[str] | None, typer.Argument(metavar="A=B...", help="Pairs of image positions, such as 12=40.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All pairs that the audit shows as look-alikes.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Forget that they are different.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Say that images which look alike are different: they are not reported again, as copies or as look-alikes."""
+    """Mark look-alike images as different, so that they are not reported again as copies or look-alikes."""
     named = [_parse_pair(text) for text in pairs or ()]
     if bool(named) == all_ or (all_ and forget):
         raise Refused("Name the pairs, such as 12=40, or give --all for those that the audit shows")

@@ -1,4 +1,4 @@
-"""Histories in files and folders, whatever program has written them."""
+"""Reads histories in files and folders from any supported tool."""
 
 import json
 import re
@@ -21,17 +21,17 @@ EXPECTED = (
     "a printed log, the output of `heldout metrics JOB --json`, or MLflow's database. Folders: those of TensorBoard "
     "(with `train` and `validation` in it), MLflow or W&B"
 )
-# How TensorBoard names a run's scalars where they are downloaded.
+# How TensorBoard names downloaded scalars of a run.
 _DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
 _EVENTS = "tfevents"
 _WANDB = ".wandb"
 _MLFLOW = "mlflow.db"
-# What Hugging Face's Trainer, Lightning, Ultralytics and MLflow call the file in the folder of a training.
+# File names of Hugging Face's Trainer, Lightning, Ultralytics and MLflow in a training's folder.
 _FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv", _MLFLOW)
 
 _SQLITE_HEAD = b"SQLite format 3\0"
 _MAX_METRICS = 10_000_000
-# In the order in which a run was started and its values were written; deleted runs lie there until they are purged.
+# Ordered by a run's start and the time of its values. Deleted runs stay in the database until they are purged.
 _METRICS = """
 SELECT runs.run_uuid, runs.name, metrics.key, CASE WHEN metrics.is_nan THEN NULL ELSE metrics.value END, metrics.step
 FROM metrics JOIN runs ON runs.run_uuid = metrics.run_uuid
@@ -47,7 +47,7 @@ Scalars = dict[str, list[tuple[int, float]]]
 
 
 def read_history(path: Path, run: int | None = None) -> ReadHistory:
-    """The curves in a file, or in a folder of TensorBoard's, MLflow's, W&B's or of a training.
+    """Read the curves in a file, or in a folder of TensorBoard, MLflow, W&B or a training.
 
     Args:
         run: which run, counted from 1, if there are several.
@@ -93,7 +93,7 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
             with file.open("rb") as opened:
                 found += read_offline_runs(opened)
         return join_run(found, run)
-    # MLflow's database lies next to its folder of artifacts, `mlruns`.
+    # MLflow's database is next to its folder of artifacts, `mlruns`.
     beside = [folder.resolve().parent / _MLFLOW] if folder.resolve().name == "mlruns" else []
     for file in (*(folder / name for name in _FILES_OF_FOLDERS), *beside):
         if file.is_file():
@@ -105,7 +105,7 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
 
 
 def _read_texts(folder: Path) -> dict[str, str]:
-    """The texts of all files below, by their path: a metric's name may have slashes."""
+    """Read the texts of all files below a folder, by path: a metric's name may have slashes."""
     return {
         file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")
         for file in sorted(folder.rglob("*"))
@@ -133,7 +133,7 @@ def _read_event_files(files: Iterable[Path], folder: Path) -> Scalars:
 
 
 def _read_download(file: Path) -> Iterable[tuple[int, float]]:
-    """Wall time, step and value of each point, as JSON or below a line of names."""
+    """Read wall time, step and value of each point, as JSON or as CSV with a header."""
     text = file.read_text(encoding="utf-8")
     rows = json.loads(text) if file.suffix == ".json" else [line.split(",") for line in text.splitlines()[1:]]
     if not isinstance(rows, list):
@@ -142,7 +142,7 @@ def _read_download(file: Path) -> Iterable[tuple[int, float]]:
 
 
 def _parse_point(row: Any, name: str) -> tuple[int, float]:
-    """Its step and value; either may be written as text, and what is no number in JSON is."""
+    """Return step and value. Both may be text, as are values that JSON cannot represent as numbers."""
     try:
         _, written, value = row
         step = int(written)

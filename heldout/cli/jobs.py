@@ -93,7 +93,7 @@ def metrics(
     with open_service(home) as client:
         found = client.jobs.metrics(job_id)
     if format_ is not None:
-        from heldout.integrations.keras_history import (  # with the views, which `--help` needs not
+        from heldout.integrations.keras_history import (  # loads views, which `--help` does not need
             build_keras_history,
             write_csv,
         )
@@ -109,19 +109,19 @@ def events(
     job_id: Annotated[
         str | None,
         Names(JOB),
-        typer.Argument(metavar="[JOB]", help="Only what happened to this job, instead of to all that you have."),
+        typer.Argument(metavar="[JOB]", help="Only events of this job, instead of all your events."),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show what happens from now on, until Ctrl-C or the job's end.")
+        bool, typer.Option("--follow", "-f", help="Show new events until Ctrl-C or the job's end.")
     ] = False,
     after: Annotated[
         int | None,
-        typer.Option(min=0, help="Only events with a number above this; with --follow, begin there.", metavar="N"),
+        typer.Option(min=0, help="Only events with a number above this; with --follow, start there.", metavar="N"),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List or follow what happens to a job, or to all jobs, datasets, studies and models, oldest first."""
+    """List or follow events of a job, or of all jobs, datasets, studies and models, oldest first."""
     with open_service(home) as client:
         if not follow:
             print_list(list(_list_past(client, job_id, after or 0)), as_json, shown.show_events)
@@ -140,7 +140,7 @@ def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
 
 
 def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
-    """Cancel a job; its whole epochs are kept."""
+    """Cancel a job; its complete epochs are kept."""
     with open_service(home) as client:
         _print_status(client.jobs.cancel(job_id).view, as_json)
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How much of a run is there: its points that were sent, and whether its files were.
+# The state of a run in MLflow: the points sent, and whether its files were sent.
 _SENT_TAG = "heldout.sent"
 _COMPLETE_TAG = "heldout.complete"
-# MLflow takes no more in one request.
+# MLflow's limits per request.
 _MAX_POINTS, _MAX_PARAMS = 1000, 100
 
 
@@ -43,7 +43,7 @@ class Tracking:
         self._experiment_id = self._mlflow.create_experiment(experiment) if found is None else found.experiment_id
 
     def send(self, client: Client, job: JobView) -> str:
-        """Send what MLflow does not have yet of a job; gives the run's id.
+        """Send the parts of a job that MLflow does not have yet; returns the run's id.
 
         Raises:
             MlflowException: if MLflow refuses it, or does not answer.
@@ -62,7 +62,7 @@ class Tracking:
         return str(run.info.run_id)
 
     def _run_of(self, job: JobView) -> Run:
-        """The job's run, made if it is not there."""
+        """Return the job's run, created if missing."""
         found = self._mlflow.search_runs([self._experiment_id], f"tags.`{JOB_TAG}` = '{job.id}'", max_results=1)
         if found:
             return found[0]
@@ -100,5 +100,5 @@ def _split_parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def choose_experiment_name(given: str | None) -> str:
-    """The one that is named, else MLflow's own choice by environment, else `heldout`."""
+    """Return the named experiment, else MLflow's choice by environment, else `heldout`."""
     return given or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "heldout"

@@ -66,7 +66,7 @@ def evaluate(
     model: Annotated[
         str,
         Names(MODEL, is_file=may_be_path),
-        typer.Argument(metavar="FILE|MODEL", help="A .keras or ONNX file, or a model that is there."),
+        typer.Argument(metavar="FILE|MODEL", help="A .keras or ONNX file, or an uploaded model."),
     ],
     dataset: Dataset,
     detach: Detach = False,
@@ -98,8 +98,8 @@ def evaluate(
 
 
 def _wait_for_upload(client: Client, model: str) -> ModelView:
-    """The model once its file has been read."""
-    # A file that is there is meant, even where its name begins as a model's id does.
+    """Upload the file, and return the model after it has been read."""
+    # An existing file takes precedence, even if its name begins like a model's id.
     is_id = model.startswith("mod_") and not Path(model).exists()
     found = client.models.get(model).view if is_id else client.models.create(Path(model)).view
     while not found.has_ended:
@@ -153,7 +153,7 @@ def _show(model: ModelView) -> None:
 
 
 def format_sizes(shape: Sequence[int | None] | None) -> str:
-    """`28×28×1`; `any` where a size is free."""
+    """Format a shape: `28×28×1`; `any` for a free size."""
     return NONE if shape is None else "×".join("any" if size is None else str(size) for size in shape)
 
 

@@ -16,9 +16,9 @@ class Exit(IntEnum):
     FAILED = 1
     REFUSED = 2  # wrong usage, or a request that the service refused
     CANCELLED = 3
-    NO_SERVICE = 4  # or no right to it
+    NO_SERVICE = 4  # or the key lacks the right
     INTERRUPTED = 130
-    BROKEN_PIPE = 141  # as a shell shows a program that SIGPIPE ended
+    BROKEN_PIPE = 141  # as a shell reports a program ended by SIGPIPE
 
 
 class Refused(Exception):
@@ -33,12 +33,12 @@ _EXIT_BY_STATUS = {
 
 
 def exit_of_job(status: str) -> Exit:
-    """The exit code for the status of a job that has ended."""
+    """Return the exit code for the status of a job that has ended."""
     return _EXIT_BY_STATUS[JobStatus(status)]
 
 
 def exit_of_problem(problem: ApiProblem) -> Exit:
-    """4 where the key is not accepted or the service is out of order, 2 where it refused the request."""
+    """Return 4 if the key is not accepted or the service is unavailable, 2 if it refused the request."""
     out_of_order = problem.status >= 500 or problem.status in {401, 403, 429} or problem.code == "unexpected_answer"
     return Exit.NO_SERVICE if out_of_order else Exit.REFUSED
 
@@ -65,7 +65,7 @@ def _describe_failure(failure: ApiProblem | NoService | Refused | OSError) -> tu
 
 
 def _list_lines(problem: ApiProblem) -> list[str]:
-    """One line for the problem, and one for each refused field that it does not already name."""
+    """Return one line for the problem, and one for each refused field that it does not already name."""
     asked = str(problem.document.get("instance") or "")
     detail = rewrite_as_commands(problem.detail, asked)
     fields = [
@@ -81,7 +81,7 @@ def _list_lines(problem: ApiProblem) -> list[str]:
 
 
 def _list_commands(request: Any) -> list[str]:
-    """The command that sends what the service has named to fix the failure."""
+    """Return the command for the request with which the service would fix the failure."""
     try:
         match request["path"].split("/"):
             case ["", "v1", "datasets", dataset, "versions"]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class What(StrEnum):
-    """What is drawn of a job."""
+    """The drawings of a job."""
 
     HISTORY = "history"
     GAP = "gap"
@@ -41,8 +41,8 @@ def plot(
     what: Annotated[
         What | None,
         typer.Option(
-            help="For a job: the curves of training and validation (the default), what lies between training "
-            "and test, or which classes are mistaken for which.",
+            help="For a job: the curves of training and validation (the default), the gap from training "
+            "to test, or the confusion matrix.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def plot(
         if as_json:
             print_json({"title": picture.title, "svg": picture.svg})
             return
-        for line in picture.text.split("\n"):  # `say` shows control characters, which a name may have, as escapes
+        for line in picture.text.split("\n"):  # `say` escapes control characters, which a name may have
             say(line)
         return
     try:

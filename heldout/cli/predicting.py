@@ -1,4 +1,4 @@
-"""`heldout predict`: what a job's model says of images."""
+"""`heldout predict`: a job's model answers images."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def predict(
         list[Path],
         typer.Argument(metavar="FILE|FOLDER…", help="PNG, JPEG, WebP, BMP or .npy files, or folders with them."),
     ],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes are named.")] = 5,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes to list.")] = 5,
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", min=0, max=1, help='Below this probability the answer is "uncertain".'),
     ] = None,
     calibrated: Annotated[
-        bool, typer.Option("--calibrated", help="Probabilities under the temperature that was fitted on validation.")
+        bool, typer.Option("--calibrated", help="Calibrate probabilities with the temperature fitted on validation.")
     ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Ask a job's model what is on images. They are prepared as the dataset's own images were."""
+    """Ask a job's model what images show. They are prepared like the dataset's own images."""
     files = _list_files(images)
     with open_service(home) as client:
         parts = [
@@ -58,7 +58,7 @@ def predict(
 
 
 def _list_files(paths: Sequence[Path]) -> list[Path]:
-    """The files in the order given; those of a folder by their names, with all folders below it."""
+    """Return the files in the given order; those of a folder sorted by name, including subfolders."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -72,7 +72,7 @@ def _list_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _divide_into_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files of each request."""
+    """Yield the files of each request."""
     part: list[Path] = []
     size = 0
     for file in files:

@@ -9,7 +9,7 @@ _CHANGES = {"rotation_degrees": 20, "width_shift": 0.2, "height_shift": 0.2, "ho
 
 
 class Preset(StrEnum):
-    """A network that memorises its training images, one that is held back from it, and one that sees them changed."""
+    """A network that memorizes its training images, one that is regularized, and one with augmentation."""
 
     OVERFIT = "overfit"
     REGULARIZED = "regularized"
@@ -30,7 +30,7 @@ _PARTS: dict[Preset, dict[str, Any]] = {
 
 
 def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> str:
-    """The `heldout train` that trains the regularized preset on a dataset, with padding where its images are small.
+    """Return the `heldout train` command for the regularized preset on a dataset, with padding for small images.
 
     Args:
         image: (height, width, channels) of one image.
@@ -49,5 +49,5 @@ def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> st
 
 
 def get_spec(preset: Preset) -> dict[str, Any]:
-    """The spec, which is the caller's own."""
+    """Return a new copy of the spec."""
     return deepcopy({"name": preset.value, "dataset": "mnist5k", "training": _TRAINING, **_PARTS[preset]})

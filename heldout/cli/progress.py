@@ -1,4 +1,4 @@
-"""Follows jobs and studies: lines for a pipe, what is drawn over for a terminal, JSON lines for a program."""
+"""Follows jobs and studies: lines in a pipe, a live display on a terminal, JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWER = "study.succeeded"
 
 
 class Display:
-    """Shows what happens to a study, or to one or more jobs; each kind of display leaves out what does not suit it."""
+    """Shows the progress of a study, or of one or more jobs; each kind of display implements the methods it needs."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,10 +34,10 @@ class Display:
         pass
 
     def job(self, job: JobView) -> None:
-        """Called with a job as it is now: when it is new, and after each change."""
+        """Called with the current job, first and after each change."""
 
     def study(self, study: StudyView) -> None:
-        """Called with a study as it is now: when it is new, and after each change."""
+        """Called with the current study, first and after each change."""
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         """Called with each event of the job or study."""
@@ -47,7 +47,7 @@ class Display:
 
 
 def display(name_width: int = 0) -> Display:
-    """Of jobs: bars on a terminal, else lines; `name_width` is the length of the longest name that will be shown."""
+    """Choose the display of jobs: bars on a terminal, else lines; `name_width` is the length of the longest name."""
     return Bars() if is_terminal() else Lines(name_width)
 
 
@@ -84,14 +84,14 @@ class Lines(Display):
 
 
 class Bars(Display):
-    """One bar for each job, drawn over as it goes; warnings stay above the bars."""
+    """One live bar for each job; warnings stay above the bars."""
 
     def __init__(self) -> None:
         from rich import progress
         from rich.text import Text
 
         class Left(progress.ProgressColumn):
-            """How long the rest takes; once it has ended, or where that is not known, how long it took so far."""
+            """Format the time left; if it has ended or that is unknown, the time so far."""
 
             def render(self, task: progress.Task) -> Text:
                 left_s = task.fields["left_s"]
@@ -161,7 +161,7 @@ class StudyLines(Display):
 
 
 class LiveTable(Display):
-    """The arms with their intervals around 0, drawn over as trainings end; events stay above the table."""
+    """A live table of the arms with their intervals around 0; events stay above the table."""
 
     def __init__(self) -> None:
         from rich.live import Live
@@ -173,7 +173,7 @@ class LiveTable(Display):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The whole table is printed at the end, with what there is to say about its arms.
+        # The whole table is printed at the end, with notes about its arms.
         self._live.update("", refresh=True)
         self._live.stop()
 
@@ -197,12 +197,12 @@ class LiveTable(Display):
 
 
 def is_news(event: EventView) -> bool:
-    """Whether to print the event: ordinary epochs and checkpoints are left out."""
+    """Return whether to print the event: ordinary epochs and checkpoints are left out."""
     return event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}
 
 
 def list_lines(event: EventView) -> list[str]:
-    """The event's message, then the lines of its log if it has one."""
+    """Return the event's message, then the lines of its log, if any."""
     log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
     return [f"{event.type.partition('.')[2].replace('_', ' ')}: {event.message}", *lines]
@@ -218,7 +218,7 @@ class Follower:
         self._epoch = 0
 
     def show(self, job: JobView) -> None:
-        """Show what has happened since the last call, each epoch where its event stands among the others."""
+        """Show what has happened since the last call, with each epoch at the position of its event."""
         self._display.job(job)
         events = list(self._client.jobs.events(job.id, after=self._event))
         epochs = self._list_measured(job, events)
@@ -226,7 +226,7 @@ class Follower:
             self._event = event.id
             self._display.event(job, event)
             if event.type == "job.started":
-                # A further attempt may measure epochs again, from the one on that it starts with.
+                # Another attempt may measure epochs again, starting with its first one.
                 self._epoch = min(self._epoch, job.progress.epoch)
             elif event.type == "job.epoch":
                 self._show_epochs(job, epochs, up_to=int(event.data.get("epoch") or self._epoch + 1))
@@ -244,7 +244,7 @@ class Follower:
 
 
 def follow(client: Client, job_id: str, display: Display) -> JobView:
-    """Show a job until it has ended, and give it back as it is then."""
+    """Show a job until it has ended, and return it."""
     follower = Follower(client, display)
     with display:
         for job in client.jobs.watch(job_id):
@@ -253,7 +253,7 @@ def follow(client: Client, job_id: str, display: Display) -> JobView:
 
 
 def follow_study(client: Client, study_id: str, display: Display) -> StudyView:
-    """Show a study until it has ended, and give it back as it is then."""
+    """Show a study until it has ended, and return it."""
     last = 0
     with display:
         for study in client.studies.watch(study_id):

@@ -1,4 +1,4 @@
-"""What stands for a job, dataset, study or model: its id, the unique beginning of one, its name, or `last`."""
+"""Finds a job, dataset, study or model by its id, a unique prefix of the id, its name, or `last`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 LAST = "last"
 ULID_CHARACTERS = 26
-# Things with a name or an id that begins alike; more are not told apart by reading a list.
+# Matches that are listed if a name or prefix is ambiguous; longer lists do not help.
 SHOWN_CANDIDATES = 5
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an id can name.
+    """A kind of thing that an id can name.
 
     prefix: of its ids. show: the command that shows one. not_found: the service's refusal of an unknown id.
-    listed: handles of those that a text may mean, or of all where there is no text, newest first.
+    listed: handles that a text may mean, or all if there is no text, newest first.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Kind:
 
 
 def _list_jobs(client: Client, text: str | None) -> Iterable[Any]:
-    """Without a text, those that the user has queued: studies queue many of their own."""
+    """Without a text, list only jobs that the user queued, because studies queue many."""
     return client.jobs.list(study="none") if text is None else client.jobs.list(search=text)
 
 
@@ -51,7 +51,7 @@ KINDS = (JOB, STUDY, DATASET, MODEL)
 
 
 def may_be_path(text: str) -> bool:
-    """Whether a text that may also be a name is meant as a path: it is there, or it looks like one."""
+    """Return whether a text that may also be a name is a path: it exists, or it looks like one."""
     return Path(text).exists() or os.sep in text or Path(text).suffix[1:].isalpha()
 
 
@@ -60,7 +60,7 @@ class Names:
 
     Args:
         kinds: what it may name.
-        is_file: whether a text is something else, such as a path, which is left as it is.
+        is_file: whether a text is something else, such as a path, and stays unchanged.
     """
 
     def __init__(self, *kinds: Kind, is_file: Callable[[str], bool] = lambda _: False) -> None:
@@ -69,12 +69,12 @@ class Names:
 
 
 def find_ids(function: Callable[..., Any], given: Mapping[str, Any], open_client: Callable[[], Any]) -> dict[str, Any]:
-    """A command's arguments with an id in place of each text that names something.
+    """Replace each text that names something by an id in a command's arguments.
 
     Args:
         function: the command, whose annotations say which parameters those are.
         given: its arguments by name.
-        open_client: opens a client of the service, which is asked only about what is not an id.
+        open_client: opens a client of the service, which is only used for texts that are not ids.
     Raises:
         Refused: a text names something else, or several things.
         ApiProblem: it names nothing.
@@ -93,7 +93,7 @@ def find_ids(function: Callable[..., Any], given: Mapping[str, Any], open_client
 
 
 def _list_metadata(hint: Any) -> list[Any]:
-    """What `Annotated` adds to a type, and to the types that it is made of."""
+    """Return the metadata that `Annotated` adds to a type, and to its parts."""
     parts = get_args(hint)
     own = list(hint.__metadata__) if get_origin(hint) is Annotated else []
     return own + [mark for part in parts if get_origin(part) is not None for mark in _list_metadata(part)]
@@ -138,7 +138,7 @@ def _look_up(client: Client, text: str, kinds: tuple[Kind, ...]) -> str:
 
 
 def _list_matches(client: Client, text: str, kinds: tuple[Kind, ...]) -> list[Any]:
-    """The views of what is called so, or has an id that begins so."""
+    """Return views with this name, or with this prefix of the id."""
     listed = [handle.view for kind in kinds for handle in kind.listed(client, text)]
     return [found for found in listed if found.name == text or found.id.startswith(text)]
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from heldout.views.confusion import ClassScores, ConfusionView, SplitScores
 
 Split = Literal["train", "validation", "test"]
-PAGE = 200  # images that are asked for at once
+PAGE = 200  # images per request
 SHOWN_MISTAKES = 5
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")]
 
 
 def confusion(
@@ -68,7 +68,7 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
 
 def _build_row(found: SplitScores, label: int, classes: list[str]) -> tuple[str | int, ...]:
     scores: ClassScores = found.per_class[label]
-    # Of many classes there is no matrix.
+    # No matrix is printed for many classes.
     answers = found.confusion[label] if found.confusion else [0]
     wrong = [0 if answer == label else count for answer, count in enumerate(answers)]
     most = max(range(len(wrong)), key=wrong.__getitem__)
@@ -90,7 +90,7 @@ def memorized(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show which training images were hardest to learn: hard ones, unusual ones, and wrongly labelled ones."""
+    """Show which training images were hardest to learn: hard, unusual, and wrongly labeled ones."""
     with open_service(home) as client:
         page = client.jobs.memorized(job_id, class_=class_, limit=min(limit, PAGE))
         images = list(page.data)

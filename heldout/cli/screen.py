@@ -1,4 +1,4 @@
-"""The terminal: what it can show, and text, tables and JSON for people and programs."""
+"""The terminal: its abilities, and text, tables and JSON for people and programs."""
 
 import codecs
 import json
@@ -17,7 +17,7 @@ from heldout.words import NONE
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A pipe has no width; tables get what they need.
+# A pipe has no width; tables take what they need.
 PIPE_WIDTH = 160
 BETWEEN = "  "
 # Longer lines are hard to read.
@@ -38,13 +38,13 @@ def prepare() -> None:
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Whether text on the stream can be drawn over: a terminal, and not a dumb one."""
+    """Return whether text on the stream can be overwritten: a terminal, but not a dumb one."""
     stream = stream or sys.stdout
     return stream.isatty() and os.environ.get("TERM", "").lower() not in {"", "dumb", "unknown"}
 
 
 def get_console() -> "Console":
-    """Rich's console on standard output, without markup: names and messages are shown as they are."""
+    """Return Rich's console on standard output, without markup: names and messages are shown unchanged."""
     from rich.console import Console
 
     terminal = is_terminal()
@@ -59,7 +59,7 @@ def get_console() -> "Console":
 
 
 def get_terminal_width() -> int:
-    """Columns that fit into a line: the terminal's, or PIPE_WIDTH where there is none."""
+    """Return the columns of a line: the terminal's, or PIPE_WIDTH if there is none."""
     if not sys.stdout.isatty():
         return PIPE_WIDTH
     return shutil.get_terminal_size((80, 24)).columns
@@ -73,7 +73,7 @@ def say(text: str, *, file: TextIO | None = None) -> None:
 
 
 def say_prose(text: str, indent: str = "") -> None:
-    """Print sentences: in lines that fit a terminal and are easy to read, and as one line for a program."""
+    """Print sentences: wrapped for a terminal, and as one line for a program."""
     if not sys.stdout.isatty():
         say(f"{indent}{text}")
         return
@@ -92,7 +92,7 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
 
 
 def _dump_view(view: Any) -> dict[str, Any]:
-    from heldout.views.base import dump_json  # a caller with a view has loaded this already
+    from heldout.views.base import dump_json  # a caller with a view has already loaded this
 
     return dump_json(view)
 
@@ -102,10 +102,11 @@ Cell = str | int | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in columns, without lines: easy to read and to cut. None is a dash, and a number has its thousands parted.
+    """Format rows in columns, without lines: easy to read and cut. None is a dash; numbers have thousands separators.
 
     right: the indices of right-aligned columns.
-    fewest: the last columns are left out where they do not fit the terminal, down to this number; None keeps all.
+    fewest: if the table is too wide for the terminal, its last columns are left out, down to this number; None keeps
+    all.
     """
 
     headings: Sequence[str]
@@ -143,7 +144,7 @@ def _format_cell(cell: Cell) -> str:
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
-    """Print names and values, one pair a line; what has no value is left out."""
+    """Print names and values, one pair per line; names without a value are left out."""
     known = [(name, value) for name, value in fields if value]
     width = max(len(name) for name, _ in known)
     for name, value in known:
@@ -152,9 +153,9 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 @contextmanager
 def show_waiting(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Say on standard error what is waited for: in one line that is drawn over, or a line for each where it cannot be.
+    """Report on standard error what is being waited for: in one line that is overwritten, or else a line each time.
 
-    Gives the function that takes the text, such as `waiting for a worker: 12 s`.
+    Yields the function that shows a text, such as `waiting for a worker: 12 s`.
     """
     drawn = is_terminal(sys.stderr)
 
@@ -180,7 +181,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
 

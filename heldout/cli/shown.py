@@ -53,7 +53,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
-    """The job without its spec, then its final figures, their gap, and what measures a cure, if it has them."""
+    """Print the job without its spec, then its final figures, their gap, and how to measure a cure, if available."""
     from heldout.views.base import dump_json  # a caller with a view has loaded this already
 
     engine = {} if job.engine is None else dump_json(job.engine)
@@ -85,7 +85,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
-    """How a watched job ended."""
+    """Print how a watched job ended."""
     took = compute_duration_s(job)
     head = f"{job.name} {job.status}" + (f" after {format_seconds(took)}" if took is not None else "")
     epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
@@ -98,7 +98,7 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
 
 
 def show_final(final: FinalView) -> None:
-    """The kept weights on each split, and the gaps."""
+    """Print the results of the kept weights on each split, and the gaps."""
     show_splits(final)
     for held_out in ("validation", "test"):
         gap = final.gap.validation if held_out == "validation" else final.gap.test
@@ -111,7 +111,7 @@ def show_final(final: FinalView) -> None:
 
 
 def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None = None) -> None:
-    """Figures of each split that was measured; as_given: those without what had to be done to the pixels."""
+    """Return figures of each measured split; as_given: those without the necessary change of pixels."""
     headings, rows = ["SPLIT", "ACCURACY", "95% INTERVAL", "LOSS", "IMAGES"], []
     for name in ("train", "validation", "test"):
         split: SplitResult | None = getattr(figures, name)
@@ -129,7 +129,7 @@ def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None
 
 
 def _describe_worse(gap: float, form: str, unit: str = "") -> str:
-    """`4.0 points worse`. gap: positive where held-out images are answered worse."""
+    """`4.0 points worse`. gap: positive if held-out images are worse."""
     return f"{abs(gap):{form}}{unit} {'worse' if gap >= 0 else 'better'}"
 
 
@@ -150,7 +150,7 @@ def show_metrics(metrics: MetricsView) -> None:
     print_table(headings, rows, right=range(len(headings)))
     if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
         say("")
-        say("The training split is measured at the end only: evaluation.train is final.")
+        say("The training split is only measured at the end: evaluation.train is final.")
     if metrics.final is not None:
         say("")
         say(f"kept weights: epoch {metrics.final.epoch}")
@@ -158,7 +158,7 @@ def show_metrics(metrics: MetricsView) -> None:
 
 
 def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
-    """A line for each event as it comes; events of several subjects name theirs."""
+    """Print a line for each event as it arrives; events of several subjects name theirs."""
     for event in events:
         subject = getattr(event, "subject", None)
         about = f"{subject.id}  " if subject else ""
@@ -201,7 +201,7 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 
 def show_dataset(dataset: DatasetView) -> None:
-    """The dataset without the counts of its classes."""
+    """Print the dataset without the counts of its classes."""
     error, size, origin = dataset.error, dataset.size_bytes, dataset.derived_from
     fields = [
         ("id", dataset.id),
@@ -221,19 +221,19 @@ def show_dataset(dataset: DatasetView) -> None:
 
 
 def show_dataset_line(dataset: DatasetView) -> None:
-    """A dataset that is ready, in one line, and the names of its classes in another."""
+    """Print a ready dataset in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_describe_size(dataset)}")
     show_classes(dataset.classes or [])
 
 
 def show_classes(classes: Sequence[str]) -> None:
-    """Their names, the first ones of many: so it is seen where a folder was taken for a class that is none."""
+    """Return the first class names, which show whether a folder was mistaken for a class."""
     more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
     say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 
 
 def show_ledger(ledger: LedgerView) -> None:
-    """What was counted in words and as a table, then the newest looks."""
+    """Print the counts in words and as a table, then the newest looks."""
     say(ledger.explanation)
     say("")
     splits = (("validation", ledger.splits.validation), ("test", ledger.splits.test))
@@ -263,7 +263,7 @@ def _describe_size(dataset: DatasetView) -> str:
 
 
 def format_size(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str, str]) -> str:
-    """`28×28×1, 10 classes, 3,600 train / 400 validation / 1,000 test`; counts: of images, as they are shown."""
+    """`28×28×1, 10 classes, 3,600 train / 400 validation / 1,000 test`; counts: formatted counts of images."""
     splits = " / ".join(f"{count} {split}" for split, count in counts.items())
     return f"{'×'.join(map(str, shape))}, {len(classes)} classes, {splits}"
 
@@ -278,7 +278,7 @@ def show_estimate(estimate: EstimateView) -> None:
             ("parameters", f"{estimate.parameters:,}"),
             ("operations", f"{estimate.flops_per_image:,} an image, forward"),
             ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB at most"),
-            ("an epoch", "not known before a job has run" if per_epoch is None else format_seconds(per_epoch)),
+            ("an epoch", "unknown before a job has run" if per_epoch is None else format_seconds(per_epoch)),
         ]
     )
 

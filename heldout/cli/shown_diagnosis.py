@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
+    """Print what is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
     from heldout.words.data_and_models import describe_calibration
     from heldout.words.labels import get_verdict_name
@@ -58,7 +58,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
 
 
 def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
-    """The commands that try one remedy, and that measure several, where a change of the spec can cure the verdict."""
+    """Print commands that try one remedy, and that measure several, if a change of the spec can cure the verdict."""
     from heldout.remedies.automatic import CURABLE
 
     offered = [remedy.name for finding in diagnosis.findings for remedy in finding.remedies if remedy.patch]
@@ -83,13 +83,13 @@ def _build_verdict_line(diagnosis: DiagnosisView) -> str:
 
 
 def _format_size(cause: CauseView) -> str:
-    """` (26.0 points)`; nothing where that is not known, or nothing."""
+    """Format ` (26.0 points)`; empty if unknown or zero."""
     size = f"{100 * (cause.points or 0):.1f}"
     return "" if float(size) == 0 else f" ({size} points)"
 
 
 def show_gap(gap: GapBudgetView) -> None:
-    """From training to test, term by term; without parts of nothing."""
+    """Print the gap from training to test, term by term, without terms of zero."""
     from heldout.words.labels import TERMS
 
     rows = [

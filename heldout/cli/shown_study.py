@@ -43,13 +43,13 @@ FEWEST_COLUMNS = 5
 
 
 def show_estimate(estimate: StudyEstimateView) -> None:
-    """What a study would do."""
+    """Print what a study would do."""
     took = "" if estimate.seconds is None else f", about {format_clock(estimate.seconds)}"
-    splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
+    splits = "each seed has its own fold" if estimate.splits == "resampled" else "those of the dataset"
     if estimate.sizes is not None:
         say(f"training images: {', '.join(f'{images:,}' for images in estimate.sizes)}")
         say(f"{estimate.jobs:,} trainings: {len(estimate.sizes)} sizes, {estimate.seeds} seeds each{took}")
-        say(f"train and validation: {splits}; the test split is not looked at")
+        say(f"train and validation: {splits}; the test split is not used")
     else:
         most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
         say(f"remedies: {', '.join(estimate.remedies)}")
@@ -60,7 +60,7 @@ def show_estimate(estimate: StudyEstimateView) -> None:
 
 
 def show_study(study: StudyView) -> None:
-    """How far it is, its arms or sizes, and its answer."""
+    """Print a study's progress, its arms or sizes, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {describe_progress(study)}")
     if study.job is not None:
         say(f"It starts from the spec of {study.job}.")
@@ -74,7 +74,7 @@ def show_study(study: StudyView) -> None:
 
 
 def show_arms(study: StudyView) -> None:
-    """The base first, or the sizes of a learning curve, and how to read them."""
+    """Print the arms, the base first, or the sizes of a learning curve, and how to read them."""
     for line in build_table(study).lines:
         say(line)
     for arm in study.arms:
@@ -87,19 +87,19 @@ def show_arms(study: StudyView) -> None:
 
 
 def has_provisional_figures(study: StudyView) -> bool:
-    """Whether the table has means of arms that have not been compared yet."""
+    """Return whether the table has means of arms that have not been compared yet."""
     return any(arm.provisional is not None for arm in study.arms)
 
 
 def build_table(study: StudyView) -> Table:
-    """A row for each arm; of a learning curve for each size that is measured, and for the forecast."""
+    """Return a row for each arm; for a learning curve, one for each measured size and for the forecast."""
     if study.kind == "learning_curve":
         return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
     return Table(HEADINGS, build_arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
 
 
 def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
-    """The cells of CURVE_HEADINGS for each size that is measured, and for the forecast."""
+    """Return the cells of CURVE_HEADINGS for each measured size, and for the forecast."""
     rows: list[tuple[str, ...]] = [
         (f"{size.images:,}", percent(size.error), format_range(size.interval), format_loss(size.loss), "")
         for size in study.sizes or []
@@ -118,7 +118,7 @@ def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
 
 
 def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
-    """The cells of HEADINGS for each arm: means on validation, then what differs from the base."""
+    """Return the cells of HEADINGS for each arm: means on validation, then differences from the base."""
     widest = _find_widest(study.arms)
     return [_build_row(arm, widest) for arm in study.arms]
 
@@ -144,7 +144,7 @@ def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
 
 
 def show_answer(study: StudyView) -> None:
-    """The conclusion or forecast in words, and what to do next; nothing while there is none."""
+    """Print the conclusion or forecast in words, and what to do next; nothing while there is none."""
     if study.error is not None:
         say(f"{study.error.code}: {study.error.detail}")
     elif study.forecast is not None:
@@ -165,13 +165,13 @@ def show_answer(study: StudyView) -> None:
         say_prose(say_model(study.conclusion))
         say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")
     if (command := build_winner_command(study)) is not None:
-        say(f"To train it once more: {command}")
+        say(f"To train it again: {command}")
     say(f"As a picture: heldout plot {study.id}")
     say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
 def build_winner_command(study: StudyView) -> str | None:
-    """The command that trains with the winner's change of the spec; None without a winner or a job to change."""
+    """Return the command that trains with the winner's change of the spec; None without a winner or a job to change."""
     if study.conclusion is None or study.conclusion.remedy is None or study.job is None:
         return None
     patch = next((arm.patch for arm in study.arms if arm.name == study.conclusion.remedy), None)
@@ -191,7 +191,7 @@ def describe_progress(study: StudyView) -> str:
 
 
 def _format_accuracy(reached: float | None, difference: float | None) -> str:
-    """`94.5 → 93.1%`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
+    """`94.5 → 93.1%`: first the base with the same seeds, because an arm may have fewer seeds than the base."""
     if reached is None:
         return NONE
     before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
@@ -206,7 +206,7 @@ def _find_widest(arms: Sequence[ArmView]) -> float:
 
 
 def _draw_picture(arm: ArmView, widest: float) -> str:
-    """The adjusted interval of accuracy around 0; better is on the right."""
+    """Draw the adjusted interval of accuracy around 0; better is on the right."""
     difference = arm.difference
     if difference is None:
         return draw_around_zero(None, None, widest, PICTURE_WIDTH)

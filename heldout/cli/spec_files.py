@@ -1,4 +1,4 @@
-"""Specs from files and standard input, and `--set network.blocks.0.filters=8` on top of them."""
+"""Reads specs from files and standard input, and applies `--set network.blocks.0.filters=8`."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from heldout.cli.outcome import Refused
 
 
 def read_spec(source: str) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`.
+    """Read the JSON object in a file, or on standard input for `-`.
 
     Raises:
         Refused: if it cannot be read, or is not a JSON object.
@@ -23,7 +23,7 @@ def read_spec(source: str) -> dict[str, Any]:
 
 
 def apply_settings(spec: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """A copy of the spec with each `path=value` of `settings` put in.
+    """Copy the spec, and apply each `path=value` of `settings`.
 
     Raises:
         Refused: if a setting does not fit it.
@@ -35,7 +35,7 @@ def apply_settings(spec: dict[str, Any], settings: Sequence[str]) -> dict[str, A
 
 
 def parse(text: str, source: str) -> Any:
-    """The JSON in a text; `source` is its name for the message.
+    """Read the JSON in a text; `source` names it in the message.
 
     Raises:
         Refused: with the line and column of the fault.
@@ -51,10 +51,10 @@ def parse(text: str, source: str) -> Any:
 
 
 def put(spec: dict[str, Any], setting: str) -> None:
-    """Put the value of `path=value` at its dotted path; whole numbers name places in lists.
+    """Set the value of `path=value` at its dotted path; whole numbers are positions in lists.
 
-    The value is JSON where it can be read as JSON, else text. Objects on the way are made where they are absent
-    or null; the place after a list's last one appends.
+    The value is JSON if it can be read as JSON, else text. Missing or null objects on the path are created; the
+    position after a list's end appends.
 
     Raises:
         Refused: if the setting has no path or does not fit the spec.
@@ -76,7 +76,7 @@ def put(spec: dict[str, Any], setting: str) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """`3`, `true`, `null`, `[1, 2]` and `{"a": 1}` as JSON; anything else as the text that it is."""
+    """`3`, `true`, `null`, `[1, 2]` and `{"a": 1}` as JSON; anything else as text."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -100,9 +100,9 @@ def _put(place: Any, key: str, value: Any, setting: str) -> None:
 
 def _parse_index(place: list[Any], key: str, setting: str) -> int:
     if not (key.isascii() and key.isdigit()):
-        _raise_misfit(setting, f"{key!r} is no place in a list; count from 0")
+        _raise_misfit(setting, f"{key!r} is not a position in a list; count from 0")
     if int(key[:9]) > len(place):
-        _raise_misfit(setting, f"there is no place {key}; the list has {len(place)}")
+        _raise_misfit(setting, f"there is no position {key}; the list has {len(place)}")
     return int(key)
 
 

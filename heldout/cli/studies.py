@@ -81,7 +81,7 @@ def report(
 
 
 def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
-    """Cancel a study with all of its jobs; what they have measured is kept."""
+    """Cancel a study with all of its jobs; their measurements are kept."""
     with open_service(home) as client:
         study = client.studies.cancel(study_id).view
     text = f"{study.id} {'cancelling' if study.status == 'running' else study.status}"

@@ -24,7 +24,7 @@ PAGE = 200
 
 def suspects(
     dataset: Dataset,
-    limit: Annotated[int, typer.Option(min=1, help="How many images to list, the surest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many images to list, the most probable first.")] = 20,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write image,label with the suggested labels.")
     ] = None,
@@ -53,10 +53,10 @@ def suspects(
 
 
 def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
-    """The first page, once the search has ended. A search that failed before is tried once more."""
+    """Return the first page after the search has ended. A search that failed before is tried again."""
     began = time.monotonic()
     found = client.datasets.suspects(dataset, limit=limit, again=True)
-    with goes_on("The search", "The same command shows what it finds."), show_waiting(quiet=quiet) as tell:
+    with goes_on("The search", "Run the same command again to see its findings."), show_waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
             tell(f"{what}: {time.monotonic() - began:.0f} s")
@@ -95,7 +95,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
 
 
 def _show_oddest(found: SuspectsView, csv_file: Path | None) -> None:
-    """Images that only stand out: without probabilities, and without a file that could be taken as it is."""
+    """Print images that merely stand out, without probabilities, and without a file that could be applied unread."""
     rows = [(name_image(suspect), suspect.split, suspect.label, suspect.suggested) for suspect in found.data]
     print_table(("IMAGE", "SPLIT", "LABEL", "LOOKS LIKE"), rows)
     if csv_file is not None:
@@ -115,5 +115,5 @@ def _is_likely_wrong(suspect: SuspectView) -> bool:
 
 
 def name_image(suspect: SuspectView) -> str:
-    """How a person names the image: by its file, or by its position."""
+    """Return the image's name for people: its file, or its position."""
     return str(suspect.index) if suspect.member is None else suspect.member

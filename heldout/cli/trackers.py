@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from heldout.views.job import JobView
 
 _ENDS = {"job.succeeded", "job.failed", "job.cancelled"}
-# While the first of several is waited for, the others are looked at so often.
+# How often the others are checked while the first of several jobs is waited for.
 LOOK_AGAIN_S = 10
 
 Subjects = Annotated[
@@ -37,10 +37,10 @@ Subjects = Annotated[
 
 
 def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
-    """The jobs, those of studies oldest first, each once.
+    """Return the jobs, those of studies oldest first, each once.
 
     Raises:
-        ApiProblem: if one of them is not there.
+        ApiProblem: if one of them does not exist.
     """
     found: dict[str, JobView] = {}
     for subject in subjects:
@@ -54,7 +54,7 @@ def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
 
 
 def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView], None]) -> list[JobView]:
-    """Call `act` with each job as it is now and after each change, until all have ended; gives them as they ended."""
+    """Call `act` with each job, first and after each change, until all have ended; returns the ended jobs."""
     now = {job.id: job for job in jobs}
     for job in jobs:
         act(job)
@@ -71,7 +71,9 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
 
 def tensorboard(
     subjects: Subjects,
-    logdir: Annotated[Path, typer.Option(metavar="DIR", help="Where to write; a folder for each job.")] = Path("logs"),
+    logdir: Annotated[Path, typer.Option(metavar="DIR", help="Output folder, with a folder for each job.")] = Path(
+        "logs"
+    ),
     follow: Annotated[bool, typer.Option("--follow", help="Continue until all of them have ended.")] = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -99,7 +101,7 @@ def tensorboard(
         return
     for job in jobs:
         if job.id not in written:
-            say(f"{job.id}: no epoch is done yet, so there is nothing to write.")
+            say(f"{job.id}: no epoch is complete yet, so there is nothing to write.")
     if written:
         say(f"Look at them with: tensorboard --logdir {logdir}")
 
@@ -134,14 +136,14 @@ def mlflow(
     if not subjects and not follow:
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise Refused("Set MLFLOW_TRACKING_URI, such as http://localhost:5000. MLflow's other variables hold too.")
+        raise Refused("Set MLFLOW_TRACKING_URI, such as http://localhost:5000. MLflow's other variables also apply.")
     sender = _Sender(_open_tracking(experiment, with_model), as_json)
     with open_service(home) as client:
         if subjects:
             jobs = collect_jobs(client, subjects)
             if follow:
                 jobs = follow_all(client, jobs, lambda job: sender.send(client, job))
-                jobs = [job for job in jobs if job.id in sender.unsent]  # once more: MLflow may have been away
+                jobs = [job for job in jobs if job.id in sender.unsent]  # again: MLflow may have been unavailable
             for job in jobs:
                 sender.send(client, job)
         else:
@@ -154,7 +156,7 @@ def mlflow(
 
 
 class _Sender:
-    """Sends jobs one by one. If MLflow refuses one, that is reported, and the next ones are sent all the same."""
+    """Sends jobs one by one. If MLflow refuses one, that is reported, and the next ones are still sent."""
 
     def __init__(self, tracking: Tracking, quiet: bool) -> None:
         self._tracking = tracking
@@ -193,7 +195,7 @@ def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
 
 
 def _catch_failure(act: Callable[[], object]) -> str | None:
-    """What MLflow says where it fails, on one line; None where all went well."""
+    """Return MLflow's error on one line; None without an error."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 

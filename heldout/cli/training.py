@@ -1,4 +1,4 @@
-"""`heldout train` and `heldout watch`: submit a job, follow it until it ends, and say what can come next."""
+"""`heldout train` and `heldout watch`: submit a job, follow it until it ends, and suggest next steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train(
     spec: SpecFile = None,
     preset: Annotated[
         Preset | None,
-        typer.Option(help="Begin with this spec instead of a file; --set changes it.", show_default=False),
+        typer.Option(help="Start from this preset instead of a file; --set changes it.", show_default=False),
     ] = None,
     source: Annotated[
         str | None,
@@ -155,7 +155,7 @@ def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
 
 
 def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> None:
-    """Below a job that has ended: how it compares with the job that it was made from, and which commands follow."""
+    """Print how an ended job compares with the job that it was made from, and the next commands."""
     if final is None:
         return
     say("")
@@ -166,7 +166,7 @@ def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> No
 
 
 def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> None:
-    """Held-out figures of both, and how much they are worth."""
+    """Print held-out figures of both, and how far to trust them."""
     say(f"Compared with {before.id} ({before.name}), from which it was made:")
     pairs = (("validation", figures.validation, final.validation), ("test", figures.test, final.test))
     rows = [
@@ -189,7 +189,7 @@ def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> No
 
 
 def _find_parent_job(client: Client, job: JobView) -> tuple[JobView, FinalView] | None:
-    """The job that this one was made from, where both were measured on the same images; else None."""
+    """Return the job that this one was made from, if both were measured on the same images; else None."""
     if job.retry_of is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What commands share that make datasets: options that say how an upload is read, and what became of it."""
+"""Parts of commands that make datasets: options for reading an upload, and its result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def upload_fields(
         typer.Option(
             "--folder",
             metavar="NAME=USE",
-            help="What a folder is: train, validation, test, class, ignore; repeatable.",
+            help="Use of a folder: train, validation, test, class, ignore. Repeatable.",
         ),
     ] = None,
     group_by: Annotated[
@@ -64,7 +64,7 @@ def upload_fields(
         bool, typer.Option("--skip-broken", help="Continue without files that cannot be read.")
     ] = False,
 ) -> dict[str, Any]:
-    """The fields of a dataset's spec that were given. Raises Refused."""
+    """Return the given fields of a dataset's spec. Raises Refused."""
     splits = {
         "test": test,
         "validation": validation,
@@ -83,7 +83,7 @@ def upload_fields(
 
 
 def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Exit | None]:
-    """The command with the options of `upload_fields` in place of its parameter `upload`, which gets their fields."""
+    """Replace the command's parameter `upload` by the options of `upload_fields`; it receives their fields."""
     own, options = (dict(signature(function, eval_str=True).parameters) for function in (command, upload_fields))
 
     @wraps(command)
@@ -97,15 +97,15 @@ def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Ex
 
 
 def check_dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
-    """Refused here as the service would refuse it, before a byte is sent or read. Raises Refused."""
-    from heldout.spec.dataset import DatasetSpec  # takes longer to load than `--help` takes
+    """Refuse a spec as the service would, before a byte is sent or read. Raises Refused."""
+    from heldout.spec.dataset import DatasetSpec  # loading it takes longer than `--help`
 
     return check_spec(DatasetSpec, fields)
 
 
 def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
-    """The body of a request, refused here as the service would refuse it, before anything is sent. Raises Refused."""
-    from pydantic import ValidationError  # takes longer to load than `--help` takes
+    """Return the body of a request, refused as the service would, before anything is sent. Raises Refused."""
+    from pydantic import ValidationError  # loading it takes longer than `--help`
 
     from heldout.spec.field_errors import list_field_errors
 
@@ -118,7 +118,7 @@ def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
 
 
 def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetView:
-    """Wait until the dataset's check has ended, and say its place in the queue while it waits for a worker."""
+    """Wait until the dataset's check has ended, and print its place in the queue while it waits for a worker."""
     shown = None
     again = f"`heldout datasets show {dataset_id}` shows it again."
     with goes_on("The ingest", again), show_waiting(quiet=quiet) as tell:
@@ -133,14 +133,14 @@ def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetV
 
 
 def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
-    """What has become of a dataset, with what its audit found."""
+    """Print the result of an upload, with the findings of its audit."""
     ready = dataset.status is DatasetStatus.READY
     if as_json:
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
         show_audit(client.datasets.audit(dataset.id))
-        if dataset.shape is not None and dataset.classes is not None:  # as is the case once it is ready
+        if dataset.shape is not None and dataset.classes is not None:  # always the case once it is ready
             say(f"`{presets.build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:
         error = dataset.error

@@ -52,7 +52,7 @@ def ping(
 
 
 def _wait_for_attempt(client: "Client", webhook_id: str, delivery_id: str) -> "DeliveryView":
-    """The delivery once it has been tried, or as it is when the time is over."""
+    """Return the delivery after it has been tried, or when the time is over."""
     ends = time.monotonic() + PING_TIMEOUT_S
     while True:
         delivery = next(sent for sent in client.webhooks.deliveries(webhook_id) if sent.id == delivery_id)

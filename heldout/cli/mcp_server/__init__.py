@@ -1,1 +1,1 @@
-"""A server of the Model Context Protocol: what assistants of developers can ask a service of Heldout."""
+"""A server of the Model Context Protocol, through which developers' assistants use a Heldout service."""

@@ -1,4 +1,4 @@
-"""The tools, each a few requests to the service that `heldout` would ask."""
+"""The tools; each makes a few requests to the service that `heldout` uses."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ P = ParamSpec("P")
 _ABOUT = """Heldout trains image classifiers and says why test results are worse than training results.
 Begin with a diagnosis: of a training done anywhere (`diagnose_history`) or of a job (`diagnose_job`). Then try one
 change (`try_remedy`, one training) or measure which changes help beyond chance (`cure`, many trainings). Trainings take
-time: `progress` follows them. Faults of the data go first: `dataset_findings`."""
+time: `progress` follows them. Faults of the data come first: `dataset_findings`."""
 
 JobId = Annotated[str, Field(description="A job's id, job_….")]
 # Clients give up on a tool after a minute or so.
@@ -54,7 +54,7 @@ _STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempote
 
 
 def make_server(home: Path | None = None) -> MCPServer[None]:
-    """The server of one service: that of `home`, or the one that the environment names, looked up at each call."""
+    """Build the server for one service: that of `home`, or of the environment, looked up at each call."""
     tools = Tools(home)
     offered: dict[Callable[..., Awaitable[str]], ToolAnnotations] = {
         tools.diagnose_history: _READS,
@@ -71,7 +71,7 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
 
 
 class _Server(MCPServer[None]):
-    """Says in plain words which arguments of a tool are wrong."""
+    """Says plainly which arguments of a tool are wrong."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         try:
@@ -83,7 +83,7 @@ class _Server(MCPServer[None]):
 
 
 def _make_strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -> Tool:
-    """The tool, which refuses unknown arguments: a misspelled `dry_run` must not start trainings."""
+    """Make the tool refuse unknown arguments: a misspelled `dry_run` must not start trainings."""
     made = Tool.from_function(tool, annotations=annotations, structured_output=False)
     taken = made.fn_metadata.arg_model
     made.fn_metadata.arg_model = type(taken.__name__, (taken,), {"__module__": __name__}, extra="forbid")
@@ -92,7 +92,7 @@ def _make_strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotatio
 
 
 def _report_failures(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
-    """The tool, whose expected failures are answers that say what to do."""
+    """Make the tool's expected failures answers that say what to do."""
 
     @wraps(tool)
     async def told(*args: P.args, **kwargs: P.kwargs) -> str:
@@ -109,7 +109,7 @@ def _report_failures(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable
 
 
 class Tools:
-    """What assistants can ask. Their docstrings are what an assistant reads."""
+    """The tools for assistants, which read their docstrings."""
 
     def __init__(self, home: Path | None) -> None:
         self._home = home
@@ -124,11 +124,11 @@ class Tools:
         self,
         history: Annotated[
             dict[str, list[float | None]] | None,
-            Field(description="Curves by Keras' names: loss, val_loss, accuracy, val_accuracy; one value an epoch."),
+            Field(description="Curves by Keras' names: loss, val_loss, accuracy, val_accuracy; one value per epoch."),
         ] = None,
         path: Annotated[
             str | None,
-            Field(description="Instead: a file or folder of Keras, TensorBoard, Lightning, MLflow, W&B or a CSV."),
+            Field(description="A file or folder instead: Keras, TensorBoard, Lightning, MLflow, W&B or a CSV."),
         ] = None,
         classes: Annotated[int | None, Field(ge=2, description="How many classes there are.")] = None,
     ) -> str:
@@ -163,7 +163,7 @@ class Tools:
     async def progress(
         self, id: Annotated[str, Field(description="A job's id, job_…, or a study's, std_….")], wait_s: WaitS = 45
     ) -> str:
-        """Say how far a job or a study is; once it has ended, what came of it."""
+        """Report the progress of a job or study; once it has ended, its result."""
         async with self._client() as client:
             if id.startswith("std_"):
                 return describe_study(
@@ -173,15 +173,17 @@ class Tools:
 
     async def train(
         self,
-        preset: Annotated[Preset | None, Field(description="Begin with this spec.")] = None,
-        spec: Annotated[dict[str, Any] | None, Field(description="Or this one: dataset, network, training.")] = None,
+        preset: Annotated[Preset | None, Field(description="Start from this preset.")] = None,
+        spec: Annotated[
+            dict[str, Any] | None, Field(description="Alternative to preset: dataset, network, training.")
+        ] = None,
         changes: Annotated[
             dict[str, Any] | None,
             Field(description='A merge patch of it, such as {"dataset": "pets", "training": {"epochs": 20}}.'),
         ] = None,
         wait_s: WaitS = 45,
     ) -> str:
-        """Queue one training, and say how it went if it ends in time."""
+        """Queue one training, and report its result if it ends in time."""
         if (preset is None) == (spec is None):
             raise Refused("Give one of `preset` and `spec`.")
         body = get_spec(preset) if preset is not None else spec
@@ -194,7 +196,7 @@ class Tools:
         remedy: Annotated[str, Field(description="A remedy's name as `diagnose_job` gives it, such as dropout.")],
         wait_s: WaitS = 45,
     ) -> str:
-        """Train a job that has ended once more with one remedy, and compare both if that ends in time."""
+        """Train a job that has ended again with one remedy, and compare both if that ends in time."""
         async with self._client() as client:
             after = (await client.jobs.retry(job, remedy=remedy)).view
             text = await _wait_for_job(client, after.id, wait_s)
@@ -212,9 +214,9 @@ class Tools:
         max_jobs: Annotated[int | None, Field(ge=2, le=2000, description="The most trainings.")] = None,
         data: Annotated[
             Literal["fix", "as_they_are"] | None,
-            Field(description="Where faults of the data come first: fix makes a version without them and continues."),
+            Field(description="If the data have faults, fix makes a version without them and continues."),
         ] = None,
-        dry_run: Annotated[bool, Field(description="Only say how many trainings it would be, and how long.")] = False,
+        dry_run: Annotated[bool, Field(description="Only say how many trainings it would take, and how long.")] = False,
     ) -> str:
         """Measure which remedies help a job beyond chance: trains with each and without, over several seeds."""
         body = {

@@ -1,4 +1,4 @@
-"""What the tools answer: short texts with the figures in them, in the words of the command line."""
+"""The tools' answers: short texts with figures, in the words of the command line."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -20,19 +20,19 @@ from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import format_range, percent
 
-# Of wrong arguments, and the characters that are shown of each.
+# How many wrong arguments are named, and how many characters of each are shown.
 MAX_REFUSED, MAX_SHOWN = 5, 60
 
 
 def capture_output(show: Callable[..., None], *args: Any) -> str:
-    """What a function of the command line prints."""
+    """Capture what a function of the command line prints."""
     with redirect_stdout(io.StringIO()) as text:
         show(*args)
     return text.getvalue().rstrip()
 
 
 def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> str:
-    """How far a job is; of one that has ended how it ended, and why it is as it is."""
+    """Describe a job's progress; if it has ended, its result and diagnosis."""
     if not job.has_ended:
         done = job.progress
         left = f", about {done.eta_s:.0f} s left" if done.eta_s is not None else ""
@@ -44,13 +44,13 @@ def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView
 
 
 def describe_study(study: StudyView) -> str:
-    """How far a study is, with its arms by now; its answer once it has one."""
+    """Describe a study's progress with its arms, and its answer once it has one."""
     text = capture_output(show_study, study)
-    return text if study.status != "running" else f"{text}\nIt runs. Ask `progress` again."
+    return text if study.status != "running" else f"{text}\nIt is still running. Ask `progress` again."
 
 
 def describe_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
-    """A row for each job, then what its spec changes of the first one's."""
+    """Make a row for each job, then the differences of its spec from the first one's."""
     return capture_output(_show_comparison, jobs)
 
 
@@ -62,7 +62,7 @@ def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
         changed = make_patch(first, job.spec.model_dump(mode="json", exclude={"name", "metadata"}))
         say(f"{job.id} differs from {jobs[0][0].id} by: {changed or 'nothing'}")
     say(
-        "Accuracies are fractions of images. Each job is one training: differences may be chance, above all where "
+        "Accuracies are fractions of images. Each job is one training: differences may be chance, especially if "
         "intervals overlap. `cure` measures over several seeds."
     )
 
@@ -84,7 +84,7 @@ def _build_row(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
 
 
 def describe_refused_arguments(refused: ValidationError) -> str:
-    """Which arguments of a tool are wrong, and how."""
+    """Say which arguments of a tool are wrong, and how."""
     return " ".join(_describe_refused_argument(error) for error in refused.errors()[:MAX_REFUSED])
 
 

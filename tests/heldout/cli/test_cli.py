@@ -385,7 +385,7 @@ def test_a_figure_that_is_not_finite_is_a_dash(service, client, heldout):
 def test_metrics_say_why_there_are_no_training_figures(service, client, heldout):
     job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, train_loss=None, train_accuracy=None)
-    assert "measured at the end only: evaluation.train is final" in heldout("metrics", job_id).stdout
+    assert "only measured at the end: evaluation.train is final" in heldout("metrics", job_id).stdout
 
 
 def test_events_are_a_line_each(heldout, client, ended, answered):

@@ -71,7 +71,7 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
         (tmp_path / name).write_text(content)
     for arguments, why in (
         ((), "names no change"),
-        (("--seed", "3"), "--seed belongs to --resplit"),
+        (("--seed", "3"), "--seed only works with --resplit"),
         (("--relabel", "nowhere.csv"), "No such file"),
         (("--relabel", "none.csv"), "expected a line `image,label`"),
         (("--relabel", "bare.csv"), "expected a line `image,label`"),

@@ -110,7 +110,7 @@ def test_a_name_of_both_means_the_dataset_and_says_how_to_choose(heldout, servic
     assert "./pets" in result.stderr
     refused = heldout("datasets", "audit", "pets", "--merge")
     assert refused.returncode == 2
-    assert "options are for files" in refused.stderr
+    assert "Options are only for files" in refused.stderr
     assert LEAK in heldout_apart("datasets", "audit", "./pets").stdout
 
 

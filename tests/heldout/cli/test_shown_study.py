@@ -131,7 +131,7 @@ def test_an_estimate_says_what_it_would_cost(capsys):
     assert capsys.readouterr().out.splitlines() == [
         "remedies: dropout, l2",
         "9 trainings for the first look at 3 seeds each, about 2:10; at most 28 in all",
-        "train and validation: each seed has a fold of its own; the test split is measured once, at the end",
+        "train and validation: each seed has its own fold; the test split is measured once, at the end",
     ]
 
 

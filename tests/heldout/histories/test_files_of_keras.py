@@ -279,7 +279,7 @@ def test_the_command_judges_the_run_that_is_named(tmp_path):
     ran = CliRunner().invoke(app, ["diagnose", job, "--run", "2"])
     assert (ran.exit_code, ran.stderr) == (
         2,
-        f"heldout: --run is for files with several histories, and {job} is none.\n",
+        f"heldout: --run is for files with several histories, and {job} is not a file.\n",
     )
 
 

@@ -85,7 +85,7 @@ def test_the_logs_are_those_of_keras_callback(service, client, heldout, fitted, 
 def test_a_second_call_adds_the_new_epochs_to_the_same_file(service, client, heldout, fitted, tmp_path):
     _, history = fitted
     job_id = client.jobs.create({**SPEC, "training": {"epochs": EPOCHS}}).id
-    assert f"{job_id}: no epoch is done yet" in heldout("tensorboard", job_id).stdout
+    assert f"{job_id}: no epoch is complete yet" in heldout("tensorboard", job_id).stdout
     held = service.begin(job_id)
     record(service, held, history, range(2))
     [folder] = json.loads(heldout("tensorboard", job_id, "--json").stdout)["jobs"].values()
