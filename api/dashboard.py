@@ -79,7 +79,7 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
 
 
 def _asks_for_a_page(request: Request) -> bool:
-    """Whether a browser was led to an address that is none of the API's."""
+    """Return whether a browser opened an address that the API does not have."""
     room = _get_room(request.scope["path"])
     of_api = {_get_room(route.path) for route in request.app.router.routes if isinstance(route, APIRoute)}
     return "text/html" in request.headers.get("accept", "") and room not in of_api

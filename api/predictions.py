@@ -48,7 +48,7 @@ class PredictProxy:
     is_here = False
 
     def __init__(self, url: str | None) -> None:
-        """url: where the processes listen. None if there are none."""
+        """url: the address of the prediction processes, or None without any."""
         self._url = url
         self._turns = Turns(MAX_CONNECTIONS, per_group=MAX_EACH)
 

@@ -1,4 +1,4 @@
-"""Writes the reference of the Python client: the methods of each resource, and what took the place of flat methods."""
+"""Writes the reference of the Python client: the methods of each resource, and the successors of flat methods."""
 
 import inspect
 from collections.abc import Iterator

@@ -55,7 +55,7 @@ def _is_common(words: str, parameter: Any) -> bool:
 
 
 def _commands(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
-    """Each command that does something: its words, and itself."""
+    """Yield the words of each command, and the command."""
     for name, part in group.commands.items():
         if getattr(part, "hidden", False):
             continue

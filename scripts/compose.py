@@ -1,4 +1,4 @@
-"""What `make reference` writes for Docker Compose: `.env.example`, and the settings passed on to containers."""
+"""Writes the Docker Compose parts of `make reference`: `.env.example`, and the settings passed to containers."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from heldout.service.settings import PREFIX, Settings
 from heldout.service.variables import COMPOSE_VARIABLES, OF_THE_IMAGE
 
 COMPOSE = Path(__file__).resolve().parents[1] / "docker-compose.yml"
-# What docker-compose.yml fills in itself: `${NAME}` with its default, or `:?` where there is none.
+# Variables in docker-compose.yml: `${NAME}` with its default, or `:?` if there is none.
 FILLED_IN = re.compile(r"\$\{(\w+):([-?])([^}]*)\}")
 HEAD = """\
 # Variables of docker-compose.yml; `make reference` writes this file. Copy it to .env and set the first three.
@@ -22,7 +22,7 @@ HEAD = """\
 
 
 def list_settings() -> str:
-    """Every setting that is passed on to the containers where it is set."""
+    """Return every setting that is passed to the containers if it is set."""
     return "".join(f"    {name}:\n" for name in _passed_on())
 
 
@@ -61,7 +61,7 @@ def _commented(meaning: str, line: str) -> str:
 
 
 def _shown(field: FieldInfo) -> str:
-    """A setting's default, or an example where it has none, as a line of `.env` has it."""
+    """Return a setting's default, or an example if it has none, as a line of `.env`."""
     value = field.examples[0] if field.examples else field.default
     if isinstance(value, list):
         return f"'{json.dumps(value)}'"

@@ -1,4 +1,4 @@
-"""Which page of the documentation explains a route or a command; `make reference` links to it."""
+"""The pages that explain routes and commands; `make reference` links to them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `make reference` writes for the dashboard: names and sentences that it needs without a request."""
+"""Writes the dashboard part of `make reference`: names and sentences that it needs without a request."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ HEAD = "/** `make reference` writes this file from `heldout/words`. */\n"
 
 
 def write_labels() -> str:
-    """The source of `web/src/words/labels.ts`."""
+    """Return the source of `web/src/words/labels.ts`."""
     words = "Record<string, string>"
     tables: dict[str, tuple[str, Label]] = {
         "VERDICTS": (words, labels.VERDICT_NAMES),

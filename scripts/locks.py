@@ -34,14 +34,14 @@ PIN = re.compile(r"^([\w.-]+)==([^ ;\\]+)(?: ; [^\\]+)? \\\n(?: +--hash=sha256:[
 
 
 def requirements_digest(project: dict) -> str:
-    """Changes when, and only when, something changes that a lock depends on."""
+    """Compute a digest that changes if and only if a lock has to change."""
     table = project["project"]
     parts = [table["requires-python"], table["dependencies"], table["optional-dependencies"]]
     return hashlib.sha256(json.dumps([*parts, project["dependency-groups"]], sort_keys=True).encode()).hexdigest()
 
 
 def requirements_of(project: dict, lock: str) -> list[Requirement]:
-    """What a lock's groups ask for, groups that they include among them, and what the project itself asks for."""
+    """Return the requirements of a lock's groups, of groups that they include, and of the project itself."""
     table = project["project"]
     texts = list(table["dependencies"]) if lock in WITH_PROJECT else []
     texts += [text for extra in table["optional-dependencies"].values() for text in extra] if lock == "dev" else []
@@ -56,7 +56,7 @@ def requirements_of(project: dict, lock: str) -> list[Requirement]:
 
 
 def pins_of(lock: str) -> dict[str, set[str]]:
-    """The versions pinned for each name; more than one where Pythons or platforms differ."""
+    """Return the versions pinned for each name; several if Pythons or platforms differ."""
     pins: dict[str, set[str]] = {}
     for name, version in PIN.findall(lock):
         pins.setdefault(canonicalize_name(name), set()).add(version)
@@ -64,7 +64,7 @@ def pins_of(lock: str) -> dict[str, set[str]]:
 
 
 def faults_of(name: str, project: dict, lock: str) -> list[str]:
-    """What is wrong with one lock; nothing if it is current, hashed throughout and free of addresses."""
+    """Yield what is wrong with a lock; nothing if it is current, hashed throughout and free of addresses."""
     faults = []
     pins = pins_of(lock)
     if not lock.startswith(f"{HEADER}{requirements_digest(project)}\n"):

@@ -1,4 +1,4 @@
-"""Markdown that the pages of the reference have in common."""
+"""Writes Markdown for the pages of the reference."""
 
 from collections.abc import Iterable
 

@@ -55,7 +55,7 @@ def _settings() -> Iterator[tuple[str, ...]]:
 
 
 def kinds_of_errors(kind: type[errors.HeldoutError] = errors.HeldoutError) -> Iterator[type[errors.HeldoutError]]:
-    """Every kind of error that a request can be answered with."""
+    """Return every kind of error with which a request can be answered."""
     for below in kind.__subclasses__():
         if below.__module__.startswith(f"{errors.__name__}.") and below.code not in NOT_ANSWERED:
             yield below
@@ -109,7 +109,7 @@ def metrics_page() -> str:
 
 
 def _own_metrics(module: ModuleType) -> str:
-    """Those that a module makes, and those of any process in Python."""
+    """Return the metrics of a module, and those of every Python process."""
     own = [
         family
         for metric in vars(module).values()
@@ -120,7 +120,7 @@ def _own_metrics(module: ModuleType) -> str:
     return table(("metric", "kind", "labels", "meaning"), _metrics(own + of_any))
 
 
-# What a metric that has not been observed yet does not say of itself.
+# Label names of metrics that have not been observed yet.
 LABELS = {
     "heldout_jobs": "kind, status",
     "heldout_queue_depth": "device",
@@ -157,7 +157,7 @@ def events_page() -> str:
 
 
 def with_table(page: str, written: str) -> str:
-    """The page with what is written between its marks, or from its mark to its end."""
+    """Return the page with generated text between its marks, or from its mark to its end."""
     begin = BEGIN.search(page)
     assert begin is not None, "the page has no mark"
     end = END.search(page, begin.end())
@@ -182,13 +182,13 @@ WHOLE: dict[Path, Callable[[], str]] = {
 
 
 def written() -> dict[Path, str]:
-    """Every file that is made here, as it should be."""
+    """Return every generated file with its current content."""
     parts = {path: with_table(path.read_text("utf-8"), make()) for path, make in PARTS.items()}
     return parts | {path: make() for path, make in WHOLE.items()}
 
 
 def outdated() -> list[str]:
-    """The files that the code has left behind."""
+    """Return the files that are out of date."""
     return [path.name for path, text in written().items() if not path.exists() or path.read_text("utf-8") != text]
 
 

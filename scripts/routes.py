@@ -46,7 +46,7 @@ def _anchor(method: str, path: str) -> str:
 
 
 def _first(operation: dict[str, Any]) -> str:
-    """The first paragraph of its description in one line."""
+    """Return the first paragraph of its description in one line."""
     return " ".join(operation.get("description", "").split("\n\n")[0].split())
 
 
@@ -88,7 +88,7 @@ def _body(document: dict[str, Any], media_type: str, schema: dict[str, Any]) -> 
 
 
 def _fields(document: dict[str, Any], schema: dict[str, Any], before: str = "") -> Iterator[tuple[str, ...]]:
-    """Each field of an object, and those of objects within it."""
+    """Yield each field of an object, and those of nested objects."""
     for name, field in schema.get("properties", {}).items():
         resolved = _resolve(document, field)
         if "properties" in resolved and resolved.get("title") not in PAGES:

@@ -41,7 +41,7 @@ class EventSource(Protocol):
         """The first events of the channel above that number."""
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
-        """Those of these keys that were revoked."""
+        """Return the revoked keys among these."""
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ router = make_router("/v1/diagnoses", "diagnoses")
 
 
 async def _check_diagnosis_id(diagnosis_id: Annotated[str, Path(description="The id of one, `dgn_…`.")]) -> str:
-    """Only what has the form of an id is looked up."""
+    """Refuse anything that does not have the form of an id, without a look-up."""
     if not is_id("dgn", diagnosis_id):
         raise DiagnosisNotFound(diagnosis_id)
     return diagnosis_id

@@ -1,4 +1,4 @@
-"""The client's methods for models that jobs and studies have made, in any format."""
+"""The client's methods for the models of jobs and studies, in any format."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Images in the forms in which a program has them, as files to be sent."""
+"""Converts images from the forms that programs use to files for a request."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a client consists of: resources such as `client.jobs`, and handles such as the job that `jobs.get` returns.
+"""The parts of a client: resources such as `client.jobs`, and handles such as the job that `jobs.get` returns.
 
 A resource has a method for each route. A handle has the same methods without the id.
 """

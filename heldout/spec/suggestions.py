@@ -61,7 +61,7 @@ def _format_path(path: Path) -> str:
 
 
 def _count_shared(path: Path, parent: Sequence[str | int]) -> int:
-    """How many of the first parts both have."""
+    """Count the leading parts that both share."""
     pairs = zip(path, parent, strict=False)
     return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(path), len(parent)))
 
@@ -72,7 +72,7 @@ def _list_paths(kind: Any) -> tuple[Path, ...]:
 
 
 def _iterate_paths(kind: Any, before: Path = ()) -> Iterator[Path]:
-    """The path of every field; lists count as having one item."""
+    """Yield the path of every field; lists count as having one item."""
     for model, is_item in _iterate_models(kind):
         for name, field in model.model_fields.items():
             path = (*before, 0, name) if is_item else (*before, name)
@@ -81,7 +81,7 @@ def _iterate_paths(kind: Any, before: Path = ()) -> Iterator[Path]:
 
 
 def _list_models_at(path: Sequence[str | int], kind: Any) -> list[type[BaseModel]]:
-    """The models that the value at a path may be one of."""
+    """Return the models that the value at a path may have."""
     models = [model for model, _ in _iterate_models(kind)]
     for part in path:
         if isinstance(part, str):
@@ -91,7 +91,7 @@ def _list_models_at(path: Sequence[str | int], kind: Any) -> list[type[BaseModel
 
 
 def _iterate_models(kind: Any, *, is_item: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
-    """The models that an annotation is made of, and whether each is an item of a list."""
+    """Yield the models in an annotation, and whether each is an item of a list."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield kind, is_item
     for part in get_args(kind):

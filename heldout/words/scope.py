@@ -1,4 +1,4 @@
-"""What Heldout does not do, in words that say so and lead on."""
+"""Names what Heldout does not do, and suggests what to do instead."""
 
 from collections.abc import Mapping
 

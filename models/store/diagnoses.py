@@ -14,7 +14,7 @@ MAX_KEPT = 200
 
 
 def keep(session: Session, owner: str, diagnosis: DiagnosisView) -> KeptDiagnosisView:
-    """Store a diagnosis. The owner's oldest ones make room for it."""
+    """Store a diagnosis, and drop the owner's oldest ones beyond the limit."""
     values = {"id": make_id("dgn"), "owner": owner, "diagnosis": dump_json(diagnosis), "created_at": db_now()}
     row = session.scalars(insert(DiagnosisRow).values(values).returning(DiagnosisRow)).one()
     newest = select(DiagnosisRow.id).where(DiagnosisRow.owner == owner).order_by(DiagnosisRow.id.desc()).limit(MAX_KEPT)
@@ -23,7 +23,7 @@ def keep(session: Session, owner: str, diagnosis: DiagnosisView) -> KeptDiagnosi
 
 
 def find(session: Session, owner: str, diagnosis_id: str) -> KeptDiagnosisView:
-    """The owner's diagnosis. Raises DiagnosisNotFound."""
+    """Return the owner's diagnosis. Raises DiagnosisNotFound."""
     query = select(DiagnosisRow).where(DiagnosisRow.id == diagnosis_id, DiagnosisRow.owner == owner)
     row = session.scalars(query).one_or_none()
     if row is None:

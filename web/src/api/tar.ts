@@ -1,9 +1,9 @@
-/** A tar made in the browser from files as they lie on the disk: none of them is read before it is sent. */
+/** Makes a tar in the browser from files on the disk, without reading them before they are sent. */
 
 const BLOCK = 512
 const MAX_PLAIN_NAME = 100
 
-/** A file, or an empty folder where there is no content. */
+/** A file, or an empty folder if there is no content. */
 export type Member = { path: string; content?: Blob }
 
 export function packTar(members: Member[]): Blob {

@@ -14,20 +14,21 @@ _EXTENSION = re.compile(r"\.(?:zip|tar|tgz|tar\.gz)$", re.IGNORECASE)
 
 
 def holds_archives(archive: Archive) -> bool:
+    """Return whether any member looks like an archive."""
     return any(_EXTENSION.search(name) for name in archive.names)
 
 
 def open_nested(
     outer: Archive, scratch: Path, limits: IngestLimits, open_archive: Callable[[Path], Archive | None]
 ) -> Archive:
-    """Yield the members of all archives in `outer`, each archive as a folder with its name, and its other members.
+    """Return the members of all archives in `outer`, each archive as a folder with its name, and its other members.
 
     All of them are copied into one file in the folder `scratch`, so that members can be read in any order. An archive
     within one of these archives is not opened.
 
-    Args: open_archive gives the members of one archive, and None for a file that is none.
+    Args: open_archive returns the members of one archive, or None for any other file.
     Raises:
-        Rejection: if one of them is refused, all together pass a limit, or two members have one name.
+        Rejection: if one of them is refused, all together exceed a limit, or two members have the same name.
     """
     path, part = scratch / "nested", scratch / "part"
     found, junk = MemberList(limits), outer.junk

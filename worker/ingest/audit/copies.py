@@ -200,7 +200,7 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
 def _confirm_copies(
     pixels: Pixels, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Those of `pairs` that are copies, and how."""
+    """Return those of `pairs` that are copies, and how."""
     step, frames = min(PAIRS_AT_ONCE, pixels.rows_in_block), signatures.frames
     parts = (
         _PairsPart(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), _are_mirrored(signatures, chunk))

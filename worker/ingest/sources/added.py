@@ -1,4 +1,4 @@
-"""A stored version with the images of an upload after its own: the source of a version that more images make."""
+"""A stored version followed by the images of an upload: the source of a version with more images."""
 
 from collections import Counter
 from pathlib import Path

@@ -4,7 +4,7 @@ import { type Member, packTar } from '../../api/tar'
 import type { Dropped } from '../../parts/dropping'
 import { count } from '../../words/format'
 
-/** What was dropped at the top: a file, or a folder with all that is in it. `why` is empty where it is taken. */
+/** A dropped file, or a dropped folder with everything in it. `why` is empty where it is taken. */
 export type Part = { name: string; what: string; bytes: number; why: string }
 export type Plan = { parts: Part[]; content: () => Blob }
 

@@ -4,7 +4,7 @@ import { plain } from '../../words/format'
 import { SPEC_FIELDS } from '../../words/labels'
 import type { Path } from './schema'
 
-/** Those of a group that are shown at once; of a group that is not named here, all are. */
+/** The fields of a group that are shown first. Groups that are not named here show all of theirs. */
 const FIRST: Record<string, string[]> = {
   network: ['blocks', 'l2'],
   'network.blocks': ['filters', 'dropout'],
