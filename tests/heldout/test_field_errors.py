@@ -124,3 +124,9 @@ def test_what_heldout_does_not_do_is_said_with_a_way_on():
     assert "residual connections or strides, build the network in Keras and upload it" in strides.detail
     assert "Detection, segmentation and text are not supported." in task.detail
     assert "Did you mean" not in strides.detail + task.detail
+
+
+def test_a_misspelled_field_is_asked_about_where_it_stands():
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}, {"filters": 1, "dropuot": 0.2}]}}
+    [error] = found_in(body)
+    assert error.detail.endswith("Did you mean `network.blocks.1.dropout`?")
