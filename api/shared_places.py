@@ -28,7 +28,8 @@ class SharedPlaces:
         self._held: dict[str, SharedPlace] = {}
         self._ended: list[SharedPlace] = []
         self._takers = CapacityLimiter(TAKEN_AT_ONCE)
-        self._giving_back = asyncio.Lock()
+        # A renewal restores lost places, so it must not run while one of its places is given back.
+        self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def taken(self, quota: Quota, owner: str) -> AsyncIterator[None]:
@@ -50,14 +51,15 @@ class SharedPlaces:
         """Renew the places of this process until cancelled."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            if self._held:
-                with suppress(DatabaseUnavailable):  # places are renewed once it is back
-                    await run_sync(self._renew, list(self._held.values()))
+            async with self._writing:
+                if self._held:
+                    with suppress(DatabaseUnavailable):  # places are renewed once it is back
+                        await run_sync(self._renew, list(self._held.values()))
 
     async def _give_back(self, place: SharedPlace) -> None:
         """Give back in batches, because a service that stops ends all its streams at once."""
         self._ended.append(place)
-        async with self._giving_back:
+        async with self._writing:
             ended, self._ended = self._ended, []
             if ended:
                 with suppress(DatabaseUnavailable):  # without renewal, they expire

@@ -1,5 +1,6 @@
 """Uploads and streams that are open now: counted by the database for all API processes together."""
 
+import asyncio
 import threading
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from api import shared_places
 from api.app import create_app
+from api.shared_places import SharedPlaces
 from heldout.access.quotas import Quota
 from heldout.service.settings import Settings
 from models.database import db_now
@@ -120,6 +122,32 @@ def test_places_that_were_lost_in_an_outage_come_back(processes, key, database):
             session.execute(delete(TABLES[Quota.STREAMS]))
         wait_until(lambda: places(database, Quota.STREAMS) == 2)
         assert_problem(whole_stream(processes[0]), 429, "quota_exceeded")
+
+
+def test_a_place_given_back_during_a_renewal_is_not_restored_by_it(settings, key, database, monkeypatch):
+    renew, renewing, may_renew = SharedPlaces._renew, threading.Event(), threading.Event()
+
+    def renew_late(self, held):
+        renewing.set()
+        assert may_renew.wait(10)
+        renew(self, held)
+
+    monkeypatch.setattr(shared_places, "RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(SharedPlaces, "_renew", renew_late)
+
+    async def give_back_while_renewing() -> None:
+        held = SharedPlaces(database)
+        loop = asyncio.create_task(held.run())
+        async with held.taken(Quota.STREAMS, "ada"):
+            assert await asyncio.to_thread(renewing.wait, 10)
+            # Enough for a deletion that does not wait for the renewal.
+            asyncio.get_running_loop().call_later(0.5, may_renew.set)
+        assert await asyncio.to_thread(may_renew.wait, 10)
+        await asyncio.sleep(0.2)  # and for a renewal that runs after the deletion
+        loop.cancel()
+
+    asyncio.run(give_back_while_renewing())
+    assert places(database, Quota.STREAMS) == 0
 
 
 def test_an_owner_that_is_suspended_may_follow_its_jobs_and_upload_nothing(processes, key, database):

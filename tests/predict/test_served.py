@@ -285,10 +285,15 @@ def test_metrics_tell_of_requests_images_and_models(client, world):
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return {"_".join((sample.name, *sample.labels.values())): sample.value for sample in samples}
 
+    asked = said().get("heldout_predict_seconds_count", 0)
     ask(client, world.job, png(GREY))
+    until(lambda: said().get("heldout_predict_seconds_count", 0) > asked, "the count", 10)
     before = said()
     ask(client, world.job, npy(world.digits.images[:7]))
     ask(client, world.job, b"no image")
+    # A request is counted after its answer is sent.
+    count = "heldout_predict_seconds_count"
+    until(lambda: said()[count] >= before[count] + 2, "the count", 10)
     after = said()
     changed = {name: value - before.get(name, 0) for name, value in after.items() if name.startswith("heldout_predict")}
     assert changed["heldout_predict_requests_total_2xx"] == changed["heldout_predict_requests_total_4xx"] == 1
