@@ -1,6 +1,8 @@
 """Runs a network on the parts of a batch in parallel, with batch normalization over the whole batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,6 +12,13 @@ from worker.training.replicas import ReplicaPart, get_part
 _ops = tf.raw_ops
 
 
+@dataclass(frozen=True)
+class _Maps:
+    """The value of a tensor of the network, for each part of a batch. To Keras it is one value, not a nest of them."""
+
+    of_parts: list[tf.Tensor]
+
+
 class Towers:
     """The parts of a batch that a graph can compute at the same time, one core for each.
 
@@ -17,13 +26,13 @@ class Towers:
     The last digits of results depend on the number of parts, but not on the number of cores.
 
     Args:
-        network: a chain of layers, from `build_network`.
+        network: a functional model, whose graph may branch and call a layer several times.
         count: how many parts each batch is split into.
     """
 
     def __init__(self, network: keras.Model, count: int) -> None:
         self.count = count
-        self._layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+        self._network = network
 
     def divide(self, images: tf.Tensor) -> list[ReplicaPart]:
         """Return the parts of a batch with this many images.
@@ -34,13 +43,27 @@ class Towers:
 
     def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:
         """The logits of each part, in training mode."""
-        maps = list(images)
-        for layer in self._layers:
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                maps = _normalize_parts(layer, maps, parts)
-            else:
-                maps = [layer(of_part, training=True) for of_part in maps]
-        return maps
+
+        def apply(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            return _apply_to_parts(operation, parts, args, kwargs)
+
+        logits: _Maps = self._network._run_through_graph([_Maps(list(images))], call_fn=apply)
+        return logits.of_parts
+
+
+def _apply_to_parts(operation: keras.Operation, parts: Sequence[ReplicaPart], args: Any, kwargs: Any) -> Any:
+    """Apply a layer, or an operation of `keras.ops`, to each part; return a `_Maps` for each tensor of its output."""
+    if isinstance(operation, keras.layers.BatchNormalization) and operation.trainable:
+        return _Maps(_normalize_parts(operation, args[0].of_parts, parts))
+    if isinstance(operation, keras.Layer):
+        kwargs = {**kwargs, "training": True}
+    outputs = []
+    for number in range(len(parts)):
+        own_args, own_kwargs = keras.tree.map_structure(
+            lambda value, number=number: value.of_parts[number] if isinstance(value, _Maps) else value, (args, kwargs)
+        )
+        outputs.append(operation(*own_args, **own_kwargs))
+    return keras.tree.map_structure(lambda *of_parts: _Maps(list(of_parts)), *outputs)
 
 
 def _normalize_parts(

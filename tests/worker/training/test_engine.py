@@ -186,6 +186,31 @@ def test_towers_normalise_a_batch_as_a_whole(towers, digits):
     assert 0 < differences(one, several) < 1e-5
 
 
+def branching_network() -> keras.Model:
+    """A graph of layers and operations, in which values are taken twice and one layer is called twice."""
+    images = keras.Input((8, 8, 1))
+    maps = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.GlorotUniform(1))(images)
+    shared = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.GlorotUniform(2))
+    branch = keras.layers.BatchNormalization()(shared(maps))
+    maps = keras.ops.relu(keras.layers.Add()([branch, maps]))
+    maps = keras.layers.Concatenate()([maps, keras.ops.tanh(shared(maps)) * 0.5])
+    features = keras.layers.GlobalAveragePooling2D()(maps)
+    return keras.Model(images, keras.layers.Dense(10, kernel_initializer=keras.initializers.GlorotUniform(3))(features))
+
+
+def test_towers_walk_any_functional_graph(digits):
+    spec = small_spec(training={"optimizer": {"name": "sgd", "learning_rate": 0.1}})
+    images = fewer(digits, 195)
+    trained = []
+    for towers in (1, 3):
+        training = Training(spec, images, towers=towers, network=branching_network())
+        training.engine.begin_epoch(1, rates_of(spec, 1, training.engine.steps_per_epoch))
+        trained.append((training.network, training.engine.run(0, training.engine.steps_per_epoch, FitSums())))
+    (one, sums), (several, other_sums) = trained
+    np.testing.assert_allclose(other_sums.loss, sums.loss, rtol=2e-5)
+    assert 0 < differences(one, several) < 1e-5
+
+
 def test_every_epoch_takes_every_image_once_in_another_order():
     orders = [draw_epoch_order(seed, epoch, 500) for seed in (1, 2) for epoch in (1, 2, 3)]
     for order in orders:
