@@ -1,0 +1,132 @@
+"""Changes of someone else's network, compared with the same network written by hand in Keras."""
+
+import json
+from copy import deepcopy
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
+from worker.training.keras_config import read_network
+from worker.training.keras_file import build_model
+from worker.training.keras_parts import iterate_parts
+from worker.training.own_changes import add_dropout, add_l2, halve_width
+
+RATE, FACTOR = 0.25, 0.01
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(1).random((8, *IMAGE), np.float32)
+
+
+class Drop:
+    """Dropout as people write it. Masks follow from the seed and the shape alone, so equal places give equal masks."""
+
+    rate = RATE
+
+    def __call__(self, tensor):
+        return layers.Dropout(RATE)(tensor)
+
+
+def read(model: keras.Model) -> dict:
+    """Read the network as its `config.json` has it."""
+    return read_network(json.loads(json.dumps(keras.saving.serialize_keras_object(model))))
+
+
+def build(config: dict) -> keras.Model:
+    return build_model(read_network(json.loads(json.dumps(config))))
+
+
+def answer(model: keras.Model, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+    """Return the answers of the model with weights and masks that depend only on their order and shapes."""
+    config = read(model)
+    for part in iterate_parts(config):
+        if "seed" in part["config"]:
+            part["config"]["seed"] = 3
+    model = build(config)
+    draw = np.random.default_rng(2)
+    model.set_weights([draw.uniform(0.1, 0.3, weight.shape).astype(np.float32) for weight in model.get_weights()])
+    return np.asarray(model(images, training=training))
+
+
+def describe_weights(model: keras.Model) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.weights]
+
+
+@pytest.mark.parametrize("kind", ZOO)
+def test_dropout_is_where_one_would_write_it_by_hand(kind, images):
+    config = read(ZOO[kind]())
+    changed, by_hand = build(add_dropout(config, RATE)), ZOO[kind](drop=Drop())
+    assert describe_weights(changed) == describe_weights(by_hand)
+    assert np.array_equal(answer(changed, images), answer(by_hand, images))
+    dropped = answer(changed, images, training=True)
+    assert np.array_equal(dropped, answer(by_hand, images, training=True))
+    assert not np.array_equal(dropped, answer(build(config), images, training=True))
+
+
+@pytest.mark.parametrize("kind", ZOO)
+def test_dropout_is_not_added_where_there_is_dropout(kind):
+    once = add_dropout(read(ZOO[kind]()), RATE)
+    assert add_dropout(once, RATE) == once
+    by_hand = read(ZOO[kind](drop=Drop()))
+    assert add_dropout(by_hand, 0.5) == by_hand
+
+
+@pytest.mark.parametrize("kind", ZOO)
+def test_kernels_and_nothing_else_are_penalized(kind):
+    changed = build(add_l2(read(ZOO[kind]()), FACTOR))
+    kernels = [weight for weight in changed.weights if weight.path.rpartition("/")[2].endswith("kernel")]
+    assert len(kernels) == len(changed.losses)
+    wanted = sum(FACTOR * float(np.square(kernel.numpy()).sum()) for kernel in kernels)
+    assert sum(map(float, changed.losses)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_penalty_of_the_layer_itself_stays():
+    images = keras.Input(IMAGE)
+    maps = layers.Conv2D(4, 3, kernel_regularizer=keras.regularizers.L1(0.5))(images)
+    model = build(add_l2(read(keras.Model(images, layers.Dense(5)(layers.Flatten()(maps)))), FACTOR))
+    convolution, dense = (layer for layer in model.layers if layer.weights)
+    assert isinstance(convolution.kernel_regularizer, keras.regularizers.L1)
+    assert dense.kernel_regularizer.l2 == FACTOR
+
+
+@pytest.mark.parametrize("kind", ZOO)
+def test_half_the_width_is_the_network_written_with_half_the_width(kind, images):
+    [width] = ZOO[kind].__defaults__[:1]
+    changed, by_hand = build(halve_width(read(ZOO[kind]()))), ZOO[kind](width // 2)
+    assert describe_weights(changed) == describe_weights(by_hand)
+    assert changed.output_shape == (None, CLASSES)
+    assert np.array_equal(answer(changed, images), answer(by_hand, images))
+
+
+@pytest.mark.parametrize("kind", ZOO)
+def test_changes_combine_and_leave_what_they_were_given(kind, images):
+    config = read(ZOO[kind]())
+    before = deepcopy(config)
+    [width] = ZOO[kind].__defaults__[:1]
+    changed = build(add_l2(add_dropout(halve_width(config), RATE), FACTOR))
+    assert config == before
+    assert np.array_equal(
+        answer(changed, images, training=True), answer(ZOO[kind](width // 2, Drop()), images, training=True)
+    )
+    names = [layer.name for layer in changed.layers]
+    assert len(names) == len(set(names))
+
+
+def test_a_shared_layer_is_followed_by_dropout_at_each_call(images):
+    pool, first, second = layers.MaxPooling2D(), layers.Conv2D(4, 3, padding="same"), layers.Conv2D(4, 3)
+
+    def make(drop):
+        given = keras.Input(IMAGE)
+        maps = drop(pool(second(drop(pool(first(given))))))
+        return keras.Model(given, layers.Dense(CLASSES)(layers.Flatten()(maps)))
+
+    changed, by_hand = build(add_dropout(read(make(lambda tensor: tensor)), RATE)), make(Drop())
+    assert [layer.name for layer in changed.layers if isinstance(layer, layers.Dropout)] == [
+        f"{pool.name}_dropout",
+        f"{pool.name}_dropout_2",
+    ]
+    assert np.array_equal(answer(changed, images, training=True), answer(by_hand, images, training=True))

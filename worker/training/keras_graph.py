@@ -1,0 +1,134 @@
+"""Which layer feeds which, in a Keras configuration: what changes of a network need to know. Pure JSON."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any
+
+from worker.training.keras_parts import MODELS
+
+# A layer's name and the number of its call. In a chain, the layer's place stands for its name.
+Key = tuple[str | int, int]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer. sources: the calls whose outputs it takes, in order; empty for inputs."""
+
+    layer: dict[str, Any]
+    sources: tuple[Key, ...]
+
+    @property
+    def kind(self) -> str:
+        return str(self.layer["class_name"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = self.layer["config"]
+        return settings
+
+
+class Graph:
+    """The calls of a Functional or Sequential model's layers, inputs first. Inner models are one layer each."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`settings`: the `config` of the model's own configuration."""
+        layers = settings["layers"]
+        if "output_layers" in settings:
+            found = {
+                (layer["name"], number): Call(layer, tuple(_list_sources(node)))
+                for layer in layers
+                for number, node in enumerate(layer["inbound_nodes"] or [None])
+            }
+            self.ends = [(end[0], end[1]) for end in iterate_ends(settings["output_layers"])]
+        else:
+            found = {(place, 0): Call(layer, ((place - 1, 0),) if place else ()) for place, layer in enumerate(layers)}
+            self.ends = [(len(layers) - 1, 0)] if layers else []
+        order = TopologicalSorter({key: call.sources for key, call in found.items()}).static_order()
+        self.calls: dict[Key, Call] = {key: found[key] for key in order if key in found}
+        self.consumers: dict[Key, list[Key]] = {key: [] for key in self.calls}
+        for key, call in self.calls.items():
+            for source in set(call.sources):
+                self.consumers[source].append(key)
+
+    def find_heads(self) -> tuple[set[Key], set[Key]]:
+        """Find the last layers that set the number of output figures, and the calls after them."""
+        heads, after = set[Key](), set[Key]()
+        left = list(self.ends)
+        while left:
+            key = left.pop()
+            if key in heads or key in after or key not in self.calls:
+                continue
+            call = self.calls[key]
+            if sets_width(call.layer):
+                heads.add(key)
+            else:
+                after.add(key)
+                # Attention gives as many figures as its first input, the query.
+                left += call.sources[:1] if call.kind in ATTENTION else call.sources
+        return heads, after
+
+    def find_main_path(self) -> set[Key]:
+        """Find the calls that every way from an input to an output passes."""
+        before = dict.fromkeys(self.calls, 0)
+        behind = dict.fromkeys(self.calls, 0)
+        for key, call in self.calls.items():
+            starts = not call.sources and (call.kind == "InputLayer" or key == (0, 0))
+            before[key] = int(starts) + sum(before.get(source, 0) for source in call.sources)
+        for end in self.ends:
+            behind[end] += 1
+        for key, call in reversed(self.calls.items()):
+            for source in call.sources:
+                behind[source] += behind[key]
+        ways = sum(before[end] for end in self.ends)
+        return {key for key in self.calls if before[key] * behind[key] == ways}
+
+
+# Arguments that set the number of a layer's output figures, by class.
+WIDTHS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(["Conv1D", "Conv2D", "Conv2DTranspose", "SeparableConv1D", "SeparableConv2D"], ("filters",)),
+    **dict.fromkeys(["Dense", "GRU", "LSTM", "SimpleRNN"], ("units",)),
+    "EinsumDense": ("output_shape",),
+    "Embedding": ("output_dim",),
+}
+ATTENTION = frozenset({"MultiHeadAttention", "GroupQueryAttention"})
+
+
+def is_model(layer: Mapping[str, Any]) -> bool:
+    return layer["class_name"] in MODELS.get(str(layer.get("module")), ())
+
+
+def sets_width(layer: Mapping[str, Any]) -> bool:
+    """Whether the layer, or a layer inside it, sets the number of its output figures."""
+    if is_model(layer):
+        return any(sets_width(inner) for inner in layer["config"]["layers"])
+    wrapped = layer["config"].get("layer")
+    return sets_width(wrapped) if isinstance(wrapped, dict) else layer["class_name"] in WIDTHS
+
+
+def iterate_tensors(value: Any) -> Iterator[dict[str, Any]]:
+    """Outputs of other layers among the arguments of a call, in order; `keras_history` can be changed in place."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            yield value["config"]
+        else:
+            for inner in value.values():
+                yield from iterate_tensors(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from iterate_tensors(inner)
+
+
+def iterate_ends(value: Any) -> Iterator[list[Any]]:
+    """The `[layer, call, output]` of a model's inputs or outputs, in any structure; they can be changed in place."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if len(value) == 3 and isinstance(value[0], str):
+        yield value
+    else:
+        for inner in value:
+            yield from iterate_ends(inner)
+
+
+def _list_sources(node: Any) -> list[Key]:
+    return [(tensor["keras_history"][0], tensor["keras_history"][1]) for tensor in iterate_tensors(node)]
