@@ -1,22 +1,26 @@
-"""Finds the uploaded model that precedes the blocks of a job's network, or the copy that an earlier job has of it."""
+"""Finds the uploaded model that a job's network needs, or the copy that an earlier job has of it."""
 
 from dataclasses import dataclass, replace
 
 from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
 from heldout.spec.backbone import POINTER, Backbone, make_backbone
-from heldout.spec.job import BackboneSpec
+from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
 from heldout.spec.model_facts import MapLayer, ModelFacts
+from heldout.spec.own_network import POINTER as OWN_POINTER
+from heldout.spec.own_network import make_own_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
+from models.specs import read_training_spec
 from models.store import artifacts, models
 from models.store.artifacts import Artifact
+from models.store.datasets import ReadyDataset
 from models.tables import JobRow
 from models.tables_models import ModelRow
 
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone, its facts, and its file.
+    """An uploaded network, its facts, and its file.
 
     layers: name, shape and parameters of each layer. Empty if only a copy is left.
     """
@@ -26,33 +30,50 @@ class BackboneSource:
     layers: tuple[MapLayer, ...] = ()
 
 
-def find_backbone(session: Session, owner: str, asked: BackboneSpec, ended: JobRow | None = None) -> BackboneSource:
-    """Find the model that a spec names.
+def find_backbone(
+    session: Session, owner: str, network: AnyNetworkSpec, dataset: ReadyDataset, ended: JobRow | None = None
+) -> BackboneSource | None:
+    """Find the model that a network needs; None if it needs none.
 
     Args:
-        ended: the job that is run again. If it has the same backbone, its copy is used, because the model may have been
+        dataset: the dataset that the network is trained on.
+        ended: the job that is run again. If it has the same model, its copy is used, because the model may have been
             deleted.
     Raises:
         SpecModelNotFound, ModelUnavailable, InvalidSpec.
     """
-    copied = _find_copy(session, asked, ended)
+    if network.uploaded_model is None:
+        return None
+    copied = _find_copy(session, network, dataset, ended)
     if copied is not None:
         return copied
-    row, facts = get_usable_model(session, owner, asked.model, f"{POINTER}/model")
-    layers = () if facts.feature_map is None else facts.feature_map.layers
+    pointer = OWN_POINTER if isinstance(network, OwnNetworkSpec) else POINTER
+    row, facts = get_usable_model(session, owner, network.uploaded_model, f"{pointer}/model")
     file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
-    return BackboneSource(make_backbone(asked, facts), file, layers)
+    if isinstance(network, OwnNetworkSpec):
+        made = make_own_network(network, facts, dataset.image, len(dataset.classes))
+        return BackboneSource(made, file, () if facts.network is None else facts.network.layers)
+    assert network.backbone is not None
+    layers = () if facts.feature_map is None else facts.feature_map.layers
+    return BackboneSource(make_backbone(network.backbone, facts), file, layers)
 
 
-def _find_copy(session: Session, asked: BackboneSpec, ended: JobRow | None) -> BackboneSource | None:
+def _find_copy(
+    session: Session, network: AnyNetworkSpec, dataset: ReadyDataset, ended: JobRow | None
+) -> BackboneSource | None:
     if ended is None or ended.backbone is None:
         return None
     known = Backbone.from_json(ended.backbone)
     file = artifacts.find(session, ended.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
-    if file is None or known.model != asked.model:
+    if file is None or known.model != network.uploaded_model:
         return None
+    if isinstance(network, OwnNetworkSpec):
+        # Its counts hold for the same request on the same images only.
+        is_same = ended.dataset_id == dataset.row.id and read_training_spec(ended).network == network
+        return BackboneSource(known, file) if is_same else None
     # Unless the spec sets the pixels' range, the range detected then still applies.
-    return BackboneSource(replace(known, pixels=asked.pixels or known.pixels), file)
+    asked = network.backbone
+    return BackboneSource(replace(known, pixels=(asked and asked.pixels) or known.pixels), file)
 
 
 def get_usable_model(

@@ -56,10 +56,9 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
     if file is None or dataset.shape is None or dataset.classes is None:
         raise make_refusal(f"Job {row.id} is {row.status.value} and has no model to start from.")
     height, width, channels = dataset.shape
-    if spec.network.backbone is not None:
-        raise make_refusal(
-            f"Job {row.id} has a backbone. Its layers only fit behind that backbone, not into other networks."
-        )
+    if spec.network.uploaded_model is not None:
+        has = "an own network" if spec.network.backbone is None else "a backbone"
+        raise make_refusal(f"Job {row.id} has {has}. Its layers only fit into that network, not into other ones.")
     plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
     return InitialSource(Weights.of(row.id, plan, dataset.classes), file)
 

@@ -45,15 +45,15 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
     """Build the script of a job whose dataset exists.
 
     Raises:
-        NotSupported: if the job has a backbone, or a plain Keras script cannot read its data.
+        NotSupported: if the job's network needs an uploaded model, or a plain Keras script cannot read its data.
         DatasetLost, DatasetDamaged, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     spec = read_training_spec(job)
-    if spec.network.backbone is not None:
+    if spec.network.uploaded_model is not None:
         raise NotSupported(
-            "/network/backbone",
-            "A plain Keras script builds its network from the spec, which does not contain the weights of an uploaded "
-            "backbone. Download the model as `keras` or in another format instead: it includes the backbone.",
+            "/network/backbone" if spec.network.backbone else "/network/model",
+            "A plain Keras script builds its network from the spec, which does not contain an uploaded model. Download "
+            "the trained model as `keras` or in another format instead: it includes all of the network.",
         )
     labels = _read_labels(session, blobs, dataset)
     own = read_stored_splits(session, blobs, dataset, spec)

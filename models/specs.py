@@ -35,14 +35,14 @@ def _read(job: JobRow, kind: type[Spec]) -> Spec:
 
 
 def make_plan(dataset: DatasetRow, spec: JobSpec, backbone: Mapping[str, Any] | None) -> NetworkPlan | None:
-    """Plan the network of a spec. None if too little is known about the dataset or the spec's backbone.
+    """Plan the network of a spec. None if too little is known about the dataset or the spec's uploaded model.
 
     Args:
-        backbone: the backbone in the job's row. None if the spec has none.
+        backbone: the uploaded network in the job's row. None if the spec has none.
     """
     if dataset.shape is None or dataset.classes is None:
         return None
-    if spec.network.backbone is not None and backbone is None:  # an earlier release ran in the meantime
+    if spec.network.uploaded_model is not None and backbone is None:  # an earlier release ran in the meantime
         return None
     height, width, channels = dataset.shape
     known = None if backbone is None else Backbone.from_json(backbone)

@@ -11,7 +11,8 @@ from sqlalchemy import insert
 
 from analysis.jobs.initial import Initial
 from heldout.errors import FieldError, HeldoutError, InvalidSpec, StateGone
-from heldout.spec.backbone import POINTER
+from heldout.spec.backbone import POINTER, Backbone
+from heldout.spec.own_network import POINTER as OWN_POINTER
 from heldout.stored.artifacts import ArtifactName
 from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs
@@ -91,7 +92,7 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
             file = replace(source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(source, file=file))
         if (backbone := start.backbone) is not None:
-            key = copy(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone.model))
+            key = copy(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone))
             start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
         if (continued := start.continued) is not None:
             state, name = continued.state, f"checkpoint-{continued.state.epoch:05d}-{continued.state.step:08d}.ckpt"
@@ -104,9 +105,10 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         raise
 
 
-def _make_backbone_gone(model: str) -> InvalidSpec:
-    detail = f"The file of {model} no longer exists. Upload it again."
-    return InvalidSpec(f"{POINTER}/model: {detail}", errors=[FieldError(f"{POINTER}/model", detail)])
+def _make_backbone_gone(backbone: Backbone) -> InvalidSpec:
+    detail = f"The file of {backbone.model} no longer exists. Upload it again."
+    pointer = f"{POINTER if len(backbone.gives) == 3 else OWN_POINTER}/model"
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
 def get_folder_of_start(job_id: str) -> str:

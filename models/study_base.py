@@ -43,15 +43,17 @@ def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     Those weights may have been trained on images that would be validation images in a fold.
     """
     own = [remedy for remedy in asked.remedies if isinstance(remedy, NamedPatch)]
-    has_backbone = spec.network.backbone is not None or any(
-        (remedy.patch.get("network") or {}).get("backbone") is not None for remedy in own
+    has_backbone = spec.network.starts_from_upload or any(
+        (remedy.patch.get("network") or {}).get("backbone") is not None
+        or (remedy.patch.get("network") or {}).get("weights") == "uploaded"
+        for remedy in own
     )
     if not has_backbone and spec.initial is None and all(remedy.patch.get("initial") is None for remedy in own):
         return asked.splits
     if asked.splits == "resampled":
         raise make_refusal(
             "/splits",
-            "`resampled` re-splits train and validation, but the weights named by `initial` or `network.backbone` may "
+            "`resampled` re-splits train and validation, but the weights of an uploaded model or of another job may "
             "have been trained on images that would become validation images. Use `fixed`.",
         )
     return "fixed"

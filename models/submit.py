@@ -12,7 +12,7 @@ from analysis.jobs.initial import match
 from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.spec.job import MAX_SEED, JobSpec
-from heldout.spec.layers import BACKBONE, NetworkPlan
+from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
 from models import starts
@@ -125,11 +125,12 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
 
 
 def _list_layers(examined: "ExaminedSpec") -> list[LayerView]:
-    """List the layers of the network, including each layer of a backbone."""
+    """List the layers of the network, including each layer of an uploaded one."""
     source, found = examined.start.backbone, list[LayerView]()
     for layer in examined.plan.layers:
-        if layer.name == BACKBONE and source is not None:
-            inside = [(f"{BACKBONE}/{inner.name}", inner.shape, inner.parameters) for inner in source.layers]
+        if layer.name in UPLOADED and source is not None and source.layers:
+            prefix = f"{BACKBONE}/" if layer.name == BACKBONE else ""
+            inside = [(f"{prefix}{inner.name}", inner.shape, inner.parameters) for inner in source.layers]
         else:
             inside = [(layer.name, layer.shape, layer.parameters)]
         found += [LayerView(name=name, shape=list(shape), parameters=count) for name, shape, count in inside]
@@ -161,8 +162,7 @@ def examine_spec(
         ended: the job that is run again, whose copy of first weights may be used.
     """
     ready = datasets.require_ready(dataset or find_named_dataset(session, owner, spec.dataset))
-    asked = spec.network.backbone
-    backbone = None if asked is None else find_backbone(session, owner, asked, ended)
+    backbone = find_backbone(session, owner, spec.network, ready, ended)
     plan = examine(
         spec,
         ready.image,

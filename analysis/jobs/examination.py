@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from heldout.errors import FieldError, InvalidSpec, TooManyParameters
 from heldout.spec.backbone import Backbone
-from heldout.spec.job import JobSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.spec.json_pointer import make_pointer
 from heldout.spec.layers import Image, NetworkPlan, plan_network
 
@@ -19,13 +19,14 @@ def examine(
     Args:
         image: (height, width, channels) of the dataset's images.
         classes: names of the dataset's classes.
-        backbone: the backbone that the spec's `network.backbone` names.
+        backbone: the uploaded model that the spec's network needs.
     Raises:
         NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
     _require_known_classes(spec, classes)
-    _require_batches_that_can_be_split(spec)
     _require_a_whole_backbone(spec)
+    _require_own_weights(spec)
+    _require_whole_batches(spec, backbone)
     plan = plan_network(spec.network, image, len(classes), backbone)
     if plan.parameters > max_parameters:
         raise TooManyParameters(plan.parameters, max_parameters)
@@ -45,11 +46,11 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
 
 
-def _require_batches_that_can_be_split(spec: JobSpec) -> None:
+def _require_whole_batches(spec: JobSpec, uploaded: Backbone | None) -> None:
     """Refuse to split a batch over GPUs if it must stay whole, or if the job has no GPU."""
     resources = spec.resources
-    normalises = any(block.batch_norm for block in spec.network.blocks)
-    if resources.gpus > 1 and normalises:
+    is_normalizing_own = isinstance(spec.network, OwnNetworkSpec) and uploaded is not None and uploaded.normalizes
+    if resources.gpus > 1 and (is_normalizing_own or any(block.batch_norm for block in spec.network.blocks)):
         raise _make_refusal(
             "/resources/gpus", "Batch normalization needs whole batches, but each GPU gets only a part; use 1."
         )
@@ -58,7 +59,7 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
 
 
 def _require_a_whole_backbone(spec: JobSpec) -> None:
-    """Refuse settings that would run a backbone on parts of a batch, or replace its weights."""
+    """Refuse settings that would run a backbone on parts of a batch."""
     if spec.network.backbone is None:
         return
     if spec.resources.gpus > 1:
@@ -70,10 +71,14 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
             "/training/precision",
             "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
         )
-    if spec.initial is not None:
+
+
+def _require_own_weights(spec: JobSpec) -> None:
+    """Refuse to replace the weights of an uploaded model."""
+    if spec.initial is not None and spec.network.uploaded_model is not None:
+        which = "its uploaded model" if spec.network.backbone is None else "its backbone"
         raise _make_refusal(
-            "/initial",
-            "The network starts from its backbone, so it cannot take other weights. Leave out `initial`.",
+            "/initial", f"The network starts from {which}, so it cannot take other weights. Leave out `initial`."
         )
 
 

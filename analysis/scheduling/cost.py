@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, Literal
 
 from heldout.spec.job import AugmentationSpec, JobSpec
-from heldout.spec.layers import BACKBONE, Layer, NetworkPlan
+from heldout.spec.layers import UPLOADED, Layer, NetworkPlan
 
 Work = dict[str, float]
 Precision = Literal["float32", "mixed"]
@@ -55,7 +55,7 @@ class Speed:
 
 def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     """Return how many towers a job gets with `auto`: one for each core, while more of them make its steps faster."""
-    if spec.network.backbone is not None:  # batch normalization inside it needs whole batches
+    if spec.network.uploaded_model is not None:  # batch normalization inside it needs whole batches
         return 1
     batch = spec.training.batch_size
     by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
@@ -64,7 +64,7 @@ def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
 
 def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     """Return the precision of a job with `auto`, on a processor with units for bfloat16."""
-    if spec.network.backbone is not None:  # its layers keep the precision of their training
+    if spec.network.uploaded_model is not None:  # its layers keep the precision of their training
         return "float32"
     activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
     gained = 0
@@ -93,7 +93,7 @@ def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     work = _count_forward_work(spec, plan, trained, batch)
     # Backward costs twice the forward pass; the gradient with respect to the first layer's input is not needed.
     first = next(layer for layer in trained if layer.parameters)
-    work["flops"] = 3 * work["flops"] - (0 if first.name == BACKBONE else batch * first.flops)
+    work["flops"] = 3 * work["flops"] - (0 if first.name in UPLOADED else batch * first.flops)
     work["parameters"] = sum(layer.parameters for layer in trained)
     work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
     work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
@@ -137,7 +137,7 @@ def _count_forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer
     convolved = [layer for layer in layers if "_conv" in layer.name]
     is_first = layers[:1] == plan.layers[:1] and plan.backbone is None
     first, later = (convolved[:1], convolved[1:]) if is_first else ([], convolved)
-    inside = next((plan.backbone for layer in layers if layer.name == BACKBONE), None)
+    inside = next((plan.backbone for layer in layers if layer.name in UPLOADED), None)
     activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
     normed = batch * sum(prod(layer.shape) for layer in layers if "_norm" in layer.name)
     pooled = batch * sum(prod(before.shape) for before, layer in pairwise(layers) if layer.name.endswith("_pool"))

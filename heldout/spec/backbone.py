@@ -1,4 +1,4 @@
-"""An uploaded network that comes before the blocks: what is known about it without Keras. Pure."""
+"""An uploaded network, and when it can be a backbone: what is known about it without Keras. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle.model import ModelFormat
-from heldout.spec.job import BackboneSpec, NetworkSpec, Pixels
+from heldout.spec.job import BackboneSpec, Pixels
 from heldout.spec.model_facts import ModelFacts
 
 Sizes = tuple[int, int, int]
@@ -19,19 +19,19 @@ _SAVE_WITHOUT_TOP = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """What plans, cost estimates and workers need to know about an uploaded network.
+    """What plans, cost estimates and workers need to know about an uploaded network: a backbone, or the whole network.
 
-    takes, gives: (height, width, channels) of its input image and its feature map.
+    takes: (height, width, channels) of its input image. gives: the same of its feature map, or (classes,).
     pixels: the pixel values that it expects.
     trainable_parameters: the parameters that gradients change if all of it is trained.
     flops: FLOPs of one image's forward pass; a multiply-add counts as two.
     values: number of values that all layers output for one image. largest: the most that a single layer outputs.
-    layers: number of layers.
+    layers: number of layers. normalizes: whether it has batch normalization.
     """
 
     model: str
     takes: Sizes
-    gives: Sizes
+    gives: tuple[int, ...]
     pixels: Pixels
     parameters: int
     trainable_parameters: int
@@ -39,6 +39,7 @@ class Backbone:
     values: int
     largest: int
     layers: int
+    normalizes: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Convert to the JSON that a job's row stores."""
@@ -99,19 +100,21 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
     )
 
 
-def require_fit(network: NetworkSpec, image: Sizes, backbone: Backbone) -> None:
-    """Raise InvalidSpec if the image's channels cannot be converted to what the backbone takes."""
+def require_fit(image: Sizes, backbone: Backbone, pointer: str = POINTER) -> None:
+    """Raise InvalidSpec if the image's channels cannot be converted to what the uploaded network takes."""
     has, wanted = image[2], backbone.takes[2]
     if has not in {1, wanted}:
         raise _make_refusal(
             "model",
             f"Model {backbone.model} takes images with {wanted} channels, but the dataset's images have {has}. A "
             "single channel is repeated; otherwise the numbers must be equal.",
+            pointer,
         )
     if backbone.pixels in {"imagenet", "caffe"} and wanted != 3:
-        raise _make_refusal("pixels", f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}.")
+        detail = f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}."
+        raise _make_refusal("pixels", detail, pointer)
 
 
-def _make_refusal(field: str, detail: str) -> InvalidSpec:
-    pointer = f"{POINTER}/{field}"
+def _make_refusal(field: str, detail: str, pointer: str = POINTER) -> InvalidSpec:
+    pointer = f"{pointer}/{field}"
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

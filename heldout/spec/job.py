@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.spec.network import AnyNetworkSpec as AnyNetworkSpec
 from heldout.spec.network import BackboneSpec as BackboneSpec
 from heldout.spec.network import BlockSpec as BlockSpec
 from heldout.spec.network import DenseSpec as DenseSpec
 from heldout.spec.network import NetworkSpec as NetworkSpec
+from heldout.spec.network import OwnNetworkSpec as OwnNetworkSpec
 from heldout.spec.network import Pixels as Pixels
 from heldout.spec.part import MAX_SEED as MAX_SEED
 from heldout.spec.part import SpecPart as SpecPart
@@ -271,7 +273,7 @@ class JobSpec(SpecPart):
         max_length=160,
         description="`mnist5k`, `pets` (newest ready version), `pets@3`, or an id `ds_…`.",
     )
-    network: NetworkSpec
+    network: AnyNetworkSpec
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     initial: InitialSpec | None = None
@@ -307,7 +309,7 @@ class JobSpec(SpecPart):
 
     def generate_name(self, dataset: str, job_id: str) -> str:
         """Make a name such as `mnist5k 32-64-128 · 4tz9qk`: dataset, filters of the blocks, end of the job's id."""
-        parts = ["backbone"] if self.network.backbone else []
+        parts = [] if self.network.uploaded_model is None else ["backbone" if self.network.backbone else "own network"]
         tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 

@@ -6,7 +6,7 @@ from math import prod
 
 from heldout.errors import NetworkTooDeep
 from heldout.spec.backbone import Backbone, require_fit
-from heldout.spec.job import BlockSpec, NetworkSpec
+from heldout.spec.job import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
 
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]
@@ -14,6 +14,9 @@ Image = tuple[int, int, int]
 
 # The name of the layer that contains a whole backbone. Layers that adapt images to it have names that begin with this.
 BACKBONE = "backbone"
+# The same for an uploaded model that is the whole network.
+OWN = "network"
+UPLOADED = (BACKBONE, OWN)
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,24 @@ class NetworkPlan:
         return sum(layer.flops for layer in self.layers)
 
 
-def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Backbone | None = None) -> NetworkPlan:
+def plan_network(network: AnyNetworkSpec, image: Image, classes: int, backbone: Backbone | None = None) -> NetworkPlan:
     """Plan the layers in order, with the names that the worker uses in Keras.
 
     Args:
         image: (height, width, channels) of one image.
         classes: units of the output layer, at least 2.
-        backbone: the model that `network.backbone` names.
+        backbone: the model that `network.backbone` or `network.model` names.
     Raises:
-        InvalidSpec: if the backbone does not take such images.
+        InvalidSpec: if the uploaded network does not take such images.
         NetworkTooDeep: if a block's map shrinks below 1×1; names the block, the layer and the size left.
     """
     layers: list[Layer] = []
     shape: Shape = image
+    if isinstance(network, OwnNetworkSpec):
+        assert backbone is not None, "the caller must look up the uploaded network"
+        require_fit(image, backbone, "/network")
+        own = Layer(OWN, (classes,), backbone.parameters, backbone.flops, fixed=_count_fixed(backbone))
+        return NetworkPlan(image, (*_plan_conversion(image, backbone, "images"), own), backbone)
     if network.backbone is not None:
         assert backbone is not None, "the caller must look up the backbone"
         layers += _plan_backbone_layers(network, image, backbone)
@@ -96,24 +104,32 @@ def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Bac
 
 def _plan_backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
     """Plan the layers that adapt images to the backbone, then the backbone as one layer."""
-    require_fit(network, image, backbone)
+    require_fit(image, backbone)
     is_trained = network.backbone is not None and network.backbone.trainable
-    (height, width, channels), shape = backbone.takes, image
+    fixed = _count_fixed(backbone) if is_trained else backbone.parameters
+    whole = Layer(BACKBONE, backbone.gives, backbone.parameters, backbone.flops, fixed=fixed)
+    return [*_plan_conversion(image, backbone, BACKBONE), whole]
+
+
+def _count_fixed(uploaded: Backbone) -> int:
+    return uploaded.parameters - uploaded.trainable_parameters
+
+
+def _plan_conversion(image: Image, uploaded: Backbone, prefix: str) -> list[Layer]:
+    """Plan the layers that convert images to the size, channels and pixel values of an uploaded network."""
+    (height, width, channels), shape = uploaded.takes, image
     layers = []
     if (height, width) != image[:2]:
         shape = (height, width, shape[2])
-        layers.append(
-            Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape))
-        )  # each value is interpolated from four neighbors
+        layers.append(Layer(f"{prefix}_size", shape, 0, 8 * prod(shape)))  # interpolated from four neighbors
     if channels != shape[2]:
-        shape = backbone.takes
-        layers.append(Layer(f"{BACKBONE}_channels", shape, 0, 0))
-    if backbone.pixels == "caffe":
-        layers.append(Layer(f"{BACKBONE}_order", shape, 0, 0))
-    if backbone.pixels != "unit":
-        layers.append(Layer(f"{BACKBONE}_pixels", shape, 0, 2 * prod(shape)))
-    fixed = backbone.parameters - (backbone.trainable_parameters if is_trained else 0)
-    return [*layers, Layer(BACKBONE, backbone.gives, backbone.parameters, backbone.flops, fixed=fixed)]
+        shape = uploaded.takes
+        layers.append(Layer(f"{prefix}_channels", shape, 0, 0))
+    if uploaded.pixels == "caffe":
+        layers.append(Layer(f"{prefix}_order", shape, 0, 0))
+    if uploaded.pixels != "unit":
+        layers.append(Layer(f"{prefix}_pixels", shape, 0, 2 * prod(shape)))
+    return layers
 
 
 def _plan_block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:

@@ -50,6 +50,31 @@ class FeatureMapFacts(SpecPart):
     layers: tuple[MapLayer, ...] = Field(strict=False)
 
 
+class NetworkLayer(MapLayer):
+    """One layer of a network. fixed: how many of its parameters gradients never change."""
+
+    type: str = ""
+    fixed: int = 0
+
+
+class NetworkFacts(SpecPart):
+    """The cost of a Keras model as a job's whole network, as the file has it.
+
+    output: what it gives: `logits`, or the activation that follows them. head_inputs: inputs of its last layer, if that
+    is dense. figures_at: height and width for which `flops`, `values` and `largest` were counted; see FeatureMapFacts.
+    """
+
+    scales_pixels: bool
+    output: Literal["logits", "softmax", "sigmoid"] = "logits"
+    head_inputs: int | None = None
+    normalizes: bool = Field(False, description="Whether it has batch normalization.")
+    figures_at: Shape
+    flops: int
+    values: int
+    largest: int
+    layers: tuple[NetworkLayer, ...] = Field((), strict=False)
+
+
 class ModelFacts(SpecPart):
     """A model according to its file. Image sizes are null if the model takes any."""
 
@@ -63,33 +88,32 @@ class ModelFacts(SpecPart):
     feature_map: FeatureMapFacts | None = Field(
         None, description="For a Keras model that gives a feature map and takes images of one size."
     )
+    network: NetworkFacts | None = Field(None, description="For a Keras model: its cost as a job's whole network.")
     made_by: str = Field("", max_length=200, description="The program that wrote the file, with its version.")
 
     def limit_layers(self) -> "ModelFacts":
-        """Keep only the first layers; a feature map's last entry sums up the parameters of the others."""
-        layers, found = _keep_first_layers(self.layers), self.feature_map
-        if found is not None and len(shown := _keep_first_layers(found.layers)) < len(found.layers):
-            rest = found.layers[len(shown) :]
-            last = MapLayer(
-                name=f"{len(rest):,} more layers",
-                shape=rest[-1].shape,
-                parameters=sum(layer.parameters for layer in rest),
-            )
-            found = found.model_copy(update={"layers": (*shown, last)})
-        return self.model_copy(update={"layers": layers, "feature_map": found})
+        """Keep only the first layers; the last entry of a network sums up the parameters of the others."""
+        feature_map, network = self.feature_map, self.network
+        limited = {
+            "layers": _keep_first_layers(self.layers),
+            "feature_map": None if feature_map is None else _limit_layers(feature_map),
+            "network": None if network is None else _limit_layers(network),
+        }
+        return self.model_copy(update=limited)
 
     def to_columns(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Convert to the two columns of a model's row: what lists of models show, and the lists of layers."""
         facts = self.model_dump(mode="json")
-        found = facts["feature_map"] or {}
-        return facts, {"layers": facts.pop("layers"), "feature_map": found.pop("layers", [])}
+        lists = {name: (facts[name] or {}).pop("layers", []) for name in ("feature_map", "network")}
+        return facts, {"layers": facts.pop("layers"), **lists}
 
     @classmethod
     def from_columns(cls, facts: Mapping[str, Any], layers: Mapping[str, Any] | None) -> "ModelFacts":
         """Restore from the columns of `to_columns`. Without the second one, there are no layers."""
-        kept = layers or {"layers": [], "feature_map": []}
-        found = facts.get("feature_map") and {**facts["feature_map"], "layers": kept["feature_map"]}
-        return cls.model_validate({**facts, "layers": kept["layers"], "feature_map": found})
+        kept = layers or {}
+        lists = {name: {"layers": kept.get(name, [])} for name in ("feature_map", "network")}
+        found = {name: facts.get(name) and facts[name] | of_layers for name, of_layers in lists.items()}
+        return cls.model_validate({**facts, "layers": kept.get("layers", []), **found})
 
     @property
     def gives(self) -> Literal["answers", "feature_map"]:
@@ -114,7 +138,18 @@ class ModelFacts(SpecPart):
         return None
 
 
-AnyLayer = TypeVar("AnyLayer", ModelLayer, MapLayer)
+AnyLayer = TypeVar("AnyLayer", ModelLayer, MapLayer, NetworkLayer)
+AnyNetwork = TypeVar("AnyNetwork", FeatureMapFacts, NetworkFacts)
+
+
+def _limit_layers(found: AnyNetwork) -> AnyNetwork:
+    kept: tuple[MapLayer, ...] = _keep_first_layers(found.layers)
+    if len(kept) == len(found.layers):
+        return found
+    rest = found.layers[len(kept) :]
+    sums = {name: sum(getattr(layer, name, 0) for layer in rest) for name in ("parameters", "fixed")}
+    last = rest[-1].model_copy(update={"name": f"{len(rest):,} more layers", **sums})
+    return found.model_copy(update={"layers": (*kept, last)})
 
 
 def _keep_first_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:

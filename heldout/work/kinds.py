@@ -108,7 +108,7 @@ class MeasureSpec(WorkerSpec):
 
 # The version of stored specs: workers leave jobs with a later version to newer workers. It must grow with every change
 # after which an earlier release could not read, or would misread, a spec that this release stores.
-SPEC_VERSION = 2
+SPEC_VERSION = 3
 
 # The specs of all kinds: one type for each.
 WorkSpec = (

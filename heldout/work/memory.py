@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from heldout.spec.job import JobSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.spec.layers import NetworkPlan
 from heldout.stored.artifacts import ExportFormat
 
@@ -71,9 +71,10 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
 
 def _count_backbone_values(spec: JobSpec, plan: NetworkPlan) -> int:
     """Values of one image in memory at once: all of them for gradients, otherwise the outputs of two layers."""
-    if plan.backbone is None or spec.network.backbone is None:
+    if plan.backbone is None:
         return 0
-    return plan.backbone.values if spec.network.backbone.trainable else 2 * plan.backbone.largest
+    network = spec.network if isinstance(spec.network, OwnNetworkSpec) else spec.network.backbone
+    return plan.backbone.values if network is not None and network.trainable else 2 * plan.backbone.largest
 
 
 def estimate_gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:

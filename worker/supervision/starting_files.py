@@ -42,7 +42,7 @@ def fetch_initial(attempt: Attempt[Any]) -> Path | None:
 
 
 def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
-    """Fetch the uploaded model before the job's blocks, if any, as layers and weights. Raises as `fetch_initial`."""
+    """Fetch the uploaded model of the job's network, if any, as layers and weights. Raises as `fetch_initial`."""
     backbone = attempt.claimed.begins.backbone
     if backbone is None:
         return None
@@ -50,10 +50,10 @@ def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
     try:
         attempt.files.fetch(backbone.key, file)
     except BlobMissing as error:
-        detail = "The file of its backbone is not in the blob store."
+        detail = "The file of its uploaded model is not in the blob store."
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail) from error
     if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
-        detail = f"Its backbone cannot be read from the uploaded model. {refusal}".rstrip()
+        detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
     return AssignedBackbone(str(target), backbone.pixels)

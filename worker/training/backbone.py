@@ -53,7 +53,7 @@ class UploadedBackbone:
         network = self._build_model(seeds)
         set_trainable(network, trainable)
         network.set_weights(self.weights)
-        return network(_prepare_images(images, network.input_shape[1:], self.pixels))
+        return network(prepare_images(images, network.input_shape[1:], self.pixels))
 
     def _build_model(self, seeds: Iterator[int]) -> keras.Model:
         config = json.loads(json.dumps(self.config))
@@ -82,7 +82,7 @@ def set_trainable(model: keras.Model, trainable: bool) -> None:
     model.trainable = trainable
 
 
-def _prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
+def prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
     """Convert images in [0, 1] to the size, channels and pixel range of a backbone."""
     height, width, channels = takes
     images = resize(resize(images, 2, width), 1, height)  # columns first, because whole rows are copied fast

@@ -74,7 +74,7 @@ def choose_towers(
     wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
 ) -> int:
     """Return how many towers a job gets on a machine with this many cores; `auto` chooses the fastest number."""
-    if spec.network.backbone is not None:  # it takes whole batches
+    if spec.network.uploaded_model is not None:  # it takes whole batches
         return 1
     return choose_auto_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
 
@@ -86,7 +86,7 @@ def choose_precision(
 
     `auto` remains if the processor has units for bfloat16: the network's size decides.
     """
-    if spec.network.backbone is not None:  # it computes in float32
+    if spec.network.uploaded_model is not None:  # it computes in float32
         return "float32"
     return (
         choose_auto_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted

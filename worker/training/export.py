@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from heldout.spec.job import NetworkSpec
+from heldout.spec.job import AnyNetworkSpec
 from heldout.stored.model_about import ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
@@ -28,7 +28,7 @@ _IMAGES_A_CALL = 32 * _BATCH_SIZE
 
 
 def build_exported(
-    network: NetworkSpec,
+    network: AnyNetworkSpec,
     data: TrainingData,
     trained: keras.Model | None = None,
     backbone: UploadedBackbone | None = None,
@@ -36,7 +36,7 @@ def build_exported(
     """Build the model that users download, with the weights of `trained`, or any weights if these are not known yet.
 
     Args:
-        backbone: the backbone that `network.backbone` names.
+        backbone: the uploaded model that the network needs.
     Returns:
         A functional model of Keras' own layers from raw pixels, (batch, height, width, channels) in the dataset's
         range, to (batch, classes) probabilities. It has no penalties, so that its `evaluate` gives the cross-entropy.
@@ -88,12 +88,12 @@ class PreparedExport:
 
     Args:
         job_id, dataset_sha256: the metadata of its files.
-        backbone: the backbone that the network is built with.
+        backbone: the uploaded model that the network is built with.
     """
 
     def __init__(
         self,
-        network: NetworkSpec,
+        network: AnyNetworkSpec,
         data: TrainingData,
         source: BatchSource,
         thread: Executor,

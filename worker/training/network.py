@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from heldout.spec.job import BlockSpec, NetworkSpec
+from heldout.spec.job import AnyNetworkSpec, BlockSpec, OwnNetworkSpec
 from worker.training.backbone import UploadedBackbone
+from worker.training.own_network import build_own_network
 
 
 def build_network(
-    network: NetworkSpec,
+    network: AnyNetworkSpec,
     image: tuple[int, int, int],
     classes: int,
     seed: int,
@@ -28,28 +29,39 @@ def build_network(
         relu_after_pool: whether a block without batch normalization applies its last ReLU after pooling. Values and
             gradients have the same bits: the maximum of a window is the same before and after. The default is only in
             bfloat16, where it makes steps faster (docs/measurements/precision.md).
-        backbone: the backbone that `network.backbone` names; it computes in float32 under every policy.
+        backbone: the uploaded model that the network needs. Before blocks it computes in float32 under every policy.
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
+    seeds = _iterate_layer_seeds(seed)
+    if isinstance(network, OwnNetworkSpec):
+        assert backbone is not None, "the caller reads the uploaded model"
+        return build_own_network(network, backbone, image, classes, seeds, policy)
     images = keras.Input(image, dtype="float32", name="images")
     if relu_after_pool is None:
         relu_after_pool = policy == "mixed_bfloat16"
-    logits = apply_layers(images, network, classes, _iterate_layer_seeds(seed), policy, relu_after_pool, backbone)
+    logits = apply_layers(images, network, classes, seeds, policy, relu_after_pool, backbone)
     return keras.Model(images, logits, name="network")
 
 
 def apply_layers(
     images: keras.KerasTensor,
-    network: NetworkSpec,
+    network: AnyNetworkSpec,
     classes: int,
     seeds: Iterator[int],
     policy: str = "float32",
     relu_after_pool: bool = False,
     backbone: UploadedBackbone | None = None,
 ) -> keras.KerasTensor:
-    """Return the logits of `images`, float32 under every policy; every random layer takes the next of `seeds`."""
+    """Return the logits of `images`, float32 under every policy; every random layer takes the next of `seeds`.
+
+    An own network has no penalties of its layers.
+    """
     maps = images
+    if isinstance(network, OwnNetworkSpec):
+        assert backbone is not None, "the caller reads the uploaded model"
+        shape = images.shape[1:]
+        return build_own_network(network, backbone, shape, classes, seeds, policy, penalties=False)(images)
     if network.backbone is not None:
         assert backbone is not None, "the caller reads the backbone"
         maps = backbone.make_maps(images, trainable=network.backbone.trainable, seeds=seeds)
@@ -88,8 +100,10 @@ def freeze_blocks(network: keras.Model, count: int) -> None:
             layer.trainable = False
 
 
-def drop_penalties(network: NetworkSpec) -> NetworkSpec:
+def drop_penalties(network: AnyNetworkSpec) -> AnyNetworkSpec:
     """Copy layers and weights without L2, so that `Model.evaluate` returns only the cross-entropy."""
+    if isinstance(network, OwnNetworkSpec):
+        return network.model_copy(update={"l2": 0.0})
     return network.model_copy(
         update={
             "l2": 0.0,

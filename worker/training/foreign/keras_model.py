@@ -1,6 +1,5 @@
 """A `.keras` file that was trained elsewhere: a classifier, or the cost of a network that returns a feature map."""
 
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,18 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
-from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
-from worker.training.backbone import set_trainable
+from heldout.spec.model_facts import ModelFacts, ModelLayer
+from worker.training.foreign.description import describe_feature_map, describe_network
 from worker.training.keras_file import load_model, read_file
+from worker.training.own_network import find_output
 from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
 
 # The process has one processor.
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
-# Heights and widths with which a model for any size is tried.
-TRIED_SIZE = 64
+# Heights and widths with which a model for any size is tried, in turn.
+TRIED_SIZES = (64, 224)
 
 
 def read_keras_facts(file: Path) -> ModelFacts:
@@ -32,9 +32,7 @@ def read_keras_facts(file: Path) -> ModelFacts:
     made_by = read_file(file).made_by
     model = load_model(file)
     takes, gives = _get_shapes(model)
-    _try(model, takes)
-    if gives == (1,) and not _cut_at_logits(model)[1]:
-        raise make_one_number_refusal()
+    size = _try(model, takes)
     layers = [
         ModelLayer(
             name=layer.name,
@@ -44,14 +42,19 @@ def read_keras_facts(file: Path) -> ModelFacts:
         for layer in list_leaves(model)
         if layer.weights
     ]
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    network = describe_network(model, (size, size))
+    if gives == (1,) and network.output == "logits":
+        raise make_one_number_refusal()
     return ModelFacts(
         format=ModelFormat.KERAS,
         input_shape=takes,
         output_shape=gives,
         parameters=int(model.count_params()),
-        trainable_parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        trainable_parameters=trainable,
         layers=tuple(layers),
         feature_map=describe_feature_map(model),
+        network=network,
         made_by=made_by,
     )
 
@@ -108,24 +111,32 @@ def _make_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
-def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
-    image = np.zeros((1, *(TRIED_SIZE if size is None else size for size in takes)), np.float32)
-    try:
-        answer = np.asarray(model(image, training=False))
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise
-    except Exception as error:  # anything that mismatched layers raise
-        raise make_failure_on(image.shape) from error
+def _try(model: keras.Model, takes: tuple[int | None, ...]) -> int:
+    """Answer a black image. Returns its height and width, if the model takes any."""
+    sizes = TRIED_SIZES if None in takes else TRIED_SIZES[-1:]
+    for size in sizes:
+        image = np.zeros((1, *(given or size for given in takes)), np.float32)
+        try:
+            answer = np.asarray(model(image, training=False))
+            break
+        except (MemoryError, tf.errors.ResourceExhaustedError):
+            raise
+        except Exception as error:  # anything that mismatched layers raise
+            if size == sizes[-1]:
+                raise make_failure_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
+    return size
 
 
 class KerasAnswers:
     """Answers images with a Keras model, in logits if the model computes them."""
 
     def __init__(self, file: Path) -> None:
-        model, self.gives_logits = _cut_at_logits(load_model(file))
+        output = find_output(load_model(file))
+        # A probability can round to zero, and the cross-entropy is then unknown.
+        model, self.gives_logits = output.logits, output.gives != "logits"
         dtype = tf.as_dtype(model.inputs[0].dtype)
         self._call = tf.function(
             lambda images: tf.cast(model(tf.cast(images, dtype), training=False), tf.float32),
@@ -137,96 +148,3 @@ class KerasAnswers:
         """Return (batch, figures) for (batch, height, width, channels)."""
         answers: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
         return answers
-
-
-def _cut_at_logits(model: keras.Model) -> tuple[keras.Model, bool]:
-    """Return the model without its final softmax or sigmoid, and whether it had one.
-
-    A probability can round to zero, and the cross-entropy is then unknown.
-    """
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        return model, False
-    last = model.layers[-1]
-    if isinstance(model, keras.Sequential):
-        is_last = True
-    else:
-        is_last = getattr(model.outputs[0], "_keras_history", (None,))[0] is last
-    if not is_last:
-        return model, False
-    activation = getattr(last, "activation", None)
-    if activation in (keras.activations.softmax, keras.activations.sigmoid) and isinstance(
-        last, keras.layers.Dense | keras.layers.Activation
-    ):
-        last.activation = keras.activations.linear
-        return model, True
-    if isinstance(last, keras.layers.Softmax) and last.axis in (-1, 1):
-        return keras.Model(model.inputs, last.input), True
-    return model, False
-
-
-# Layers and operations that change pixel values if they come before the first weights.
-_SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
-
-
-def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
-    """Compute the cost of the model if all its layers are trainable.
-
-    None if its maps have no fixed size, or it is not a graph of layers.
-    """
-    shapes = [model.inputs[0].shape[1:], model.outputs[0].shape[1:]]
-    if len(shapes[1]) != 3 or any(None in shape for shape in shapes):
-        return None
-    steps = _list_steps(model)
-    if any(len(step.output.shape) < 2 or None in step.output.shape[1:] for step in steps):
-        return None
-    values = [prod(step.output.shape[1:]) for step in steps]
-    set_trainable(model, True)
-    return FeatureMapFacts(
-        scales_pixels=_scales_pixels(steps),
-        trainable_parameters=sum(prod(weight.shape) for weight in model.trainable_weights),
-        flops=sum(_count_flops(step) for step in steps),
-        values=sum(values),
-        largest=max(values),
-        layers=tuple(
-            MapLayer(
-                name=step.name,
-                shape=tuple(map(int, step.output.shape[1:])),
-                parameters=_count_parameters(step),
-            )
-            for step in steps
-        ),
-    )
-
-
-def _list_steps(model: keras.Model) -> list[Any]:
-    """Return the layers and operations that compute, in order, including those of inner models."""
-    found = []
-    for step in getattr(model, "operations", model.layers):
-        if isinstance(step, keras.Model):
-            found += _list_steps(step)
-        elif not isinstance(step, keras.layers.InputLayer):
-            found.append(step)
-    return found
-
-
-def _count_parameters(step: Any) -> int:
-    # As a backbone it is a `Rescaling`, which has no weights.
-    weights = () if isinstance(step, keras.layers.Normalization) else getattr(step, "weights", ())
-    return sum(prod(weight.shape) for weight in weights)
-
-
-def _scales_pixels(steps: list[Any]) -> bool:
-    for step in steps:
-        if type(step).__name__ in _SCALING:
-            return True
-        if getattr(step, "weights", ()):
-            return False
-    return False
-
-
-def _count_flops(step: Any) -> int:
-    """Count operations per image: a multiply-add counts as two, everything else as one per output value."""
-    shape = step.output.shape[1:]
-    places = prod(shape[:-1])  # a kernel is used once at each position
-    kernels = [weight for weight in getattr(step, "weights", ()) if len(weight.shape) > 1]
-    return 2 * places * sum(prod(kernel.shape) for kernel in kernels) + prod(shape)

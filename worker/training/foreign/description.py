@@ -1,0 +1,134 @@
+"""What a Keras model costs, layer by layer: as a backbone, and as a job's whole network."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import keras
+
+from heldout.spec.model_facts import FeatureMapFacts, MapLayer, NetworkFacts, NetworkLayer
+from worker.training.backbone import set_trainable
+from worker.training.own_network import find_output, list_steps
+
+Shape = tuple[int, ...]
+# The output shapes of each step, without the batch axis: one for each time that it is called.
+Shapes = dict[int, list[Shape]]
+
+# Layers and operations that change pixel values if they come before the first weights.
+_SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
+
+
+def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
+    """Compute the cost of a model for images of one size that gives a feature map, if all its layers are trainable.
+
+    Changes the model: all its layers are trainable afterwards.
+    """
+    ends = [model.inputs[0].shape[1:], model.outputs[0].shape[1:]]
+    if len(ends[1]) != 3 or any(None in end for end in ends):
+        return None
+    steps, shapes = list_steps(model), _trace_shapes(model, ends[0])
+    values = [_count_values(shapes[id(step)]) for step in steps]
+    set_trainable(model, True)
+    return FeatureMapFacts(
+        scales_pixels=_scales_pixels(steps),
+        trainable_parameters=sum(prod(weight.shape) for weight in model.trainable_weights),
+        flops=sum(_count_flops(step, shapes[id(step)]) for step in steps),
+        values=sum(values),
+        largest=max(values, default=0),
+        layers=tuple(
+            MapLayer(name=step.name, shape=_get_last(shapes[id(step)]), parameters=_count_parameters(step))
+            for step in steps
+        ),
+    )
+
+
+def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
+    """Compute the cost of a model as a job's whole network. Changes the model: it gives logits afterwards.
+
+    Args:
+        size: height and width of its images, if it takes any.
+    """
+    steps = list_steps(model)
+    takes = tuple(given or chosen for given, chosen in zip(model.inputs[0].shape[1:3], size, strict=True))
+    shapes = _trace_shapes(model, (*takes, model.inputs[0].shape[3]))
+    values = [_count_values(shapes[id(step)]) for step in steps]
+    layers = tuple(
+        NetworkLayer(
+            name=step.name,
+            type=type(step).__name__,
+            shape=_get_last(shapes[id(step)]),
+            parameters=_count_parameters(step),
+            fixed=_count_parameters(step) - _count_trained(step),
+        )
+        for step in steps
+    )
+    output = find_output(model)
+    return NetworkFacts(
+        scales_pixels=_scales_pixels(steps),
+        output=output.gives,
+        head_inputs=None if output.head is None else int(output.head.kernel.shape[0]),
+        normalizes=any(isinstance(step, keras.layers.BatchNormalization) for step in steps),
+        figures_at=takes,
+        flops=sum(_count_flops(step, shapes[id(step)]) for step in steps),
+        values=sum(values),
+        largest=max(values, default=0),
+        layers=layers,
+    )
+
+
+def _trace_shapes(model: keras.Model, image: Shape) -> Shapes:
+    """Compute the output shapes of all steps, those of inner models included, for one size of image."""
+    found: Shapes = defaultdict(list)
+
+    def make_tracer(step: Any) -> Callable[..., Any]:
+        def trace(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(step, keras.Model):
+                return run(step, args[0])
+            given = step.compute_output_spec(*args, **kwargs)
+            outputs = [part for part in keras.tree.flatten(given) if part is not None]
+            found[id(step)] += [tuple(size or 1 for size in part.shape[1:]) for part in outputs]
+            return given
+
+        return trace
+
+    def run(model: keras.Model, images: Any) -> Any:
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        return graph._run_through_graph(images, operation_fn=make_tracer)
+
+    run(model, keras.KerasTensor((None, *image), dtype=model.inputs[0].dtype))
+    return found
+
+
+def _get_last(shapes: list[Shape]) -> Shape:
+    return shapes[-1] if shapes else ()
+
+
+def _count_values(shapes: list[Shape]) -> int:
+    return sum(prod(shape) for shape in shapes)
+
+
+def _count_parameters(step: Any) -> int:
+    # It becomes a `Rescaling`, which has no weights.
+    weights = () if isinstance(step, keras.layers.Normalization) else getattr(step, "weights", ())
+    return sum(prod(weight.shape) for weight in weights)
+
+
+def _count_trained(step: Any) -> int:
+    return sum(prod(weight.shape) for weight in getattr(step, "trainable_weights", ()))
+
+
+def _scales_pixels(steps: list[Any]) -> bool:
+    for step in steps:
+        if type(step).__name__ in _SCALING:
+            return True
+        if getattr(step, "weights", ()):
+            return False
+    return False
+
+
+def _count_flops(step: Any, shapes: list[Shape]) -> int:
+    """Count operations per image: a multiply-add counts as two, everything else as one per output value."""
+    kernels = sum(prod(weight.shape) for weight in getattr(step, "weights", ()) if len(weight.shape) > 1)
+    # A kernel is used once at each position.
+    return sum(2 * prod(shape[:-1]) * kernels + prod(shape) for shape in shapes)
