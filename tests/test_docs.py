@@ -181,7 +181,7 @@ def _words(group: Any, *before: str) -> Iterator[str]:
             yield from _words(command, *before, name)
 
 
-@pytest.mark.parametrize("example", ["overfit", "regularized", "augmented", "memorizing"])
+@pytest.mark.parametrize("example", ["overfit", "regularized", "augmented", "memorizing", "resnet20"])
 def test_the_reference_says_how_large_the_example_networks_are(example: str) -> None:
     spec = JobSpec.model_validate(json.loads((ROOT / "examples" / f"{example}.json").read_text()))
     parameters = plan_network(spec.network, (28, 28, 1), 10).parameters

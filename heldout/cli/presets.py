@@ -9,11 +9,23 @@ _CHANGES = {"rotation_degrees": 20, "width_shift": 0.2, "height_shift": 0.2, "ho
 
 
 class Preset(StrEnum):
-    """A network that memorizes its training images, one that is regularized, and one with augmentation."""
+    """A network that memorizes its training images, one that is regularized, one with augmentation, and a ResNet."""
 
     OVERFIT = "overfit"
     REGULARIZED = "regularized"
     AUGMENTED = "augmented"
+    RESNET20 = "resnet20"
+
+
+def _list_resnet_blocks(repeat: int) -> list[dict[str, Any]]:
+    """Return the blocks of a network for images of 32×32 (He et al. 2015, section 4.2): three sizes of maps."""
+    usual = {"padding": "same", "norm": "batch", "pool": 1}
+    residual = usual | {"residual": True, "repeat": 2}
+    blocks: list[dict[str, Any]] = [{"filters": 16, **usual}]
+    for filters in (16, 32, 64):
+        first = residual if filters == 16 else residual | {"strides": 2}
+        blocks += [{"filters": filters, **each} for each in (first, *[residual] * (repeat - 1))]
+    return blocks
 
 
 _PARTS: dict[Preset, dict[str, Any]] = {
@@ -25,6 +37,16 @@ _PARTS: dict[Preset, dict[str, Any]] = {
         "network": {"blocks": [{"filters": 16}]},
         "augmentation": _CHANGES,
         "training": _TRAINING | {"epochs": 20},
+    },
+    Preset.RESNET20: {
+        "network": {"blocks": _list_resnet_blocks(3), "l2": 0.0001, "head": "global_average"},
+        "training": _TRAINING
+        | {
+            "epochs": 20,
+            "batch_size": 128,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+            "schedule": {"name": "cosine", "warmup_epochs": 1},
+        },
     },
 }
 

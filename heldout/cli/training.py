@@ -70,7 +70,8 @@ def train(
     """Queue a training job and watch it until it ends."""
     if [spec, preset, source].count(None) != 2:
         raise Refused(
-            "Give one of: a spec's file; --preset overfit, regularized or augmented; --from JOB, a job that has ended."
+            "Give one of: a spec's file; --preset overfit, regularized, augmented or resnet20; --from JOB, a job that "
+            "has ended."
         )
     if source is None and (remedy is not None or patch is not None):
         option = "--remedy" if remedy is not None else "--patch"

@@ -80,7 +80,8 @@ class NetworkTooDeep(InvalidSpec):
     def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
         detail = (
             f"Block {block + 1} does not fit: {left[0]}×{left[1]} pixels are left before {layer}, "
-            f"which needs at least {needed}×{needed}. Use fewer blocks, `padding: same`, or a smaller pool or kernel."
+            f"which needs at least {needed}×{needed}. Use fewer blocks, `padding: same`, or smaller pools, strides "
+            "or kernels."
         )
         super().__init__(detail, errors=[FieldError(f"/network/blocks/{block}", detail)])
 

@@ -12,6 +12,7 @@ from heldout.remedies.values import (
     MIN_FILTERS_TO_HALVE,
     MIN_UNITS_TO_HALVE,
 )
+from heldout.spec.network import MAX_LISTED_BLOCKS
 
 _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
 
@@ -51,20 +52,23 @@ def enlarge_network(base: RemedyBase) -> Outcome:
 
 
 def add_dropout(base: RemedyBase) -> Outcome:
-    """Add dropout after each pool and in dense layers."""
+    """Add dropout after each block that shrinks the image, and in dense layers."""
     if any(layer.get("dropout") for layer in base.layers):
         return NoChange("The network already has dropout.")
     if not base.layers:
         return NoChange("The network has no block or dense layer to add dropout to.")
-    pools = any(block.get("pool", 2) > 1 for block in base.blocks)
+    shrinks = [block.get("pool", 2) > 1 or block.get("strides", 1) > 1 for block in base.blocks]
     changes: dict[str, Any] = {}
     places = []
     if base.blocks:
         changes["blocks"] = [
-            {**block, "dropout": DROPOUT} if block.get("pool", 2) > 1 or not pools else dict(block)
-            for block in base.blocks
+            {**block, "dropout": DROPOUT} if here or not any(shrinks) else dict(block)
+            for block, here in zip(base.blocks, shrinks, strict=True)
         ]
-        places.append(f"after each {'pool' if pools else 'block'}")
+        pools = any(block.get("pool", 2) > 1 for block in base.blocks)
+        strides = any(block.get("strides", 1) > 1 for block in base.blocks)
+        where = [what for what, is_used in (("pool", pools), ("block with strides", strides)) if is_used]
+        places.append(f"after each {' and '.join(where) or 'block'}")
     if base.dense:
         changes["dense"] = [{**layer, "dropout": DROPOUT} for layer in base.dense]
         places.append("in each dense layer")
@@ -82,12 +86,16 @@ def add_l2(base: RemedyBase) -> Outcome:
 
 def add_batch_norm(base: RemedyBase) -> Outcome:
     """Add batch normalization after each convolution."""
-    if all(block.get("batch_norm") for block in base.blocks):
+    is_plain = [not block.get("batch_norm") and block.get("norm") is None for block in base.blocks]
+    if not any(is_plain):
         has_none = "The network has no block to add batch normalization to."
-        return NoChange("Every block already has batch normalization." if base.blocks else has_none)
+        return NoChange("Every block already has a normalization." if base.blocks else has_none)
     if (base.spec.get("resources") or {}).get("gpus", 1) > 1:
         return NoChange("Batch normalization needs whole batches, but the spec requests several GPUs.")
-    blocks = [{**block, "batch_norm": True} for block in base.blocks]
+    blocks = [
+        {**block, "batch_norm": True} if plain else dict(block)
+        for block, plain in zip(base.blocks, is_plain, strict=True)
+    ]
     return Change({"network": {"blocks": blocks}}, "Adds batch normalization after each convolution.")
 
 
@@ -125,4 +133,7 @@ def _describe_sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping
     """The filters of the blocks or, if there are none after a backbone, the units of the dense layers."""
     if not blocks:
         return "-".join(str(layer["units"]) for layer in dense) + " units"
-    return "-".join(str(block["filters"]) for block in blocks) + " filters"
+    filters = [block["filters"] for block in blocks]
+    if len(filters) > MAX_LISTED_BLOCKS:
+        return f"{len(filters)} blocks of {min(filters)} to {max(filters)} filters"
+    return "-".join(map(str, filters)) + " filters"

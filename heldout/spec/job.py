@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS
 from heldout.spec.network import AnyNetworkSpec as AnyNetworkSpec
 from heldout.spec.network import BackboneSpec as BackboneSpec
 from heldout.spec.network import BlockSpec as BlockSpec
@@ -217,7 +218,9 @@ class InitialSpec(SpecPart):
 
     job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
     model: str | None = Field(None, max_length=40, description="`mod_…`, an uploaded Keras model of the same owner.")
-    freeze_blocks: int = Field(0, ge=0, le=8, description="Number of blocks, from the first, that are not trained.")
+    freeze_blocks: int = Field(
+        0, ge=0, le=MAX_BLOCKS, description="Number of blocks, from the first, that are not trained."
+    )
 
     @model_validator(mode="after")
     def _check_names_one(self) -> "InitialSpec":
@@ -310,7 +313,11 @@ class JobSpec(SpecPart):
     def generate_name(self, dataset: str, job_id: str) -> str:
         """Make a name such as `mnist5k 32-64-128 · 4tz9qk`: dataset, filters of the blocks, end of the job's id."""
         parts = [] if self.network.uploaded_model is None else ["backbone" if self.network.backbone else "own network"]
-        tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
+        blocks = self.network.blocks
+        parts += (
+            [str(block.filters) for block in blocks] if len(blocks) <= MAX_LISTED_BLOCKS else [f"{len(blocks)} blocks"]
+        )
+        tail = f" {'-'.join(parts)} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
     def complete(self, *, name: str, seed: int) -> "JobSpec":

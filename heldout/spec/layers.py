@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import ceil, prod
 
 from heldout.errors import NetworkTooDeep
 from heldout.spec.backbone import Backbone, require_fit
@@ -138,28 +138,24 @@ def _plan_block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer
     prefix = f"block{index + 1}"
     size = block.kernel_size
     for repeat in range(1, block.repeat + 1):
+        strides = block.strides if repeat == 1 else 1
         if block.padding == "valid":
             if min(height, width) < size:
                 raise NetworkTooDeep(index, f"the {size}×{size} convolution {repeat}", (height, width), size)
             height, width = height - size + 1, width - size + 1
+        height, width = ceil(height / strides), ceil(width / strides)
         shape = (height, width, block.filters)
-        weights = size * size * channels * block.filters
-        layers.append(
-            Layer(
-                f"{prefix}_conv{repeat}",
-                shape,
-                weights + block.filters,
-                2 * weights * height * width + prod(shape),
-                ((size, size, channels, block.filters), (block.filters,)),
-            )
-        )
-        if block.batch_norm:
-            averaged = ((block.filters,),) * 4
-            layers.append(
-                Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged, 2 * block.filters)
-            )
-        layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
+        layers += _plan_convolution(f"{prefix}_conv{repeat}", f"{prefix}_norm{repeat}", block, size, channels, shape)
         channels = block.filters
+        if block.residual and repeat == block.repeat:
+            if block.needs_projection(image[2]):
+                names = f"{prefix}_shortcut_conv", f"{prefix}_shortcut_norm"
+                shortcut = _plan_convolution(*names, block, 1, image[2], shape)
+                # Keras lists layers by their distance from the output.
+                beside = zip(layers[-len(shortcut) :], shortcut, strict=True)
+                layers[-len(shortcut) :] = [layer for both in beside for layer in both]
+            layers.append(Layer(f"{prefix}_add", shape, 0, prod(shape)))
+        layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
     if block.pool > 1:
         if min(height, width) < block.pool:
             raise NetworkTooDeep(index, f"the {block.pool}×{block.pool} pool", (height, width), block.pool)
@@ -169,6 +165,21 @@ def _plan_block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer
     if block.dropout:
         shape = (height, width, channels)
         layers.append(Layer(f"{prefix}_dropout", shape, 0, prod(shape)))
+    return layers
+
+
+def _plan_convolution(
+    name: str, norm_name: str, block: BlockSpec, size: int, channels: int, shape: Image
+) -> list[Layer]:
+    """Plan a convolution of the block, and the normalization of its result."""
+    filters = block.filters
+    weights = size * size * channels * filters
+    flops = 2 * weights * shape[0] * shape[1] + prod(shape)
+    layers = [Layer(name, shape, weights + filters, flops, ((size, size, channels, filters), (filters,)))]
+    if block.normalization != "none":
+        # Scale and offset; batch normalization has averages, too.
+        count, fixed = (4, 2 * filters) if block.normalization == "batch" else (2, 0)
+        layers.append(Layer(norm_name, shape, count * filters, 2 * prod(shape), ((filters,),) * count, fixed))
     return layers
 
 

@@ -2,31 +2,99 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from heldout.spec.part import SpecPart
+
+MAX_BLOCKS = 64
+# The filters of more blocks than these are not listed in names and sentences.
+MAX_LISTED_BLOCKS = 8
+# As in the paper on group normalization (Wu and He 2018), but with fewer groups if these would be smaller than this.
+MAX_GROUPS, MIN_FILTERS_A_GROUP = 32, 4
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped during training.")]
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
+Normalization = Literal["none", "batch", "layer", "group"]
 # Pixel values that a backbone was trained with.
 Pixels = Literal["bytes", "unit", "symmetric", "imagenet", "caffe"]
 
 
 class BlockSpec(SpecPart):
-    """`repeat` convolutions, each with optional batch normalization and its activation; then pool; then dropout."""
+    """`repeat` convolutions, each with optional normalization and its activation; then pool; then dropout."""
 
     filters: int = Field(ge=1, le=1024)
     kernel_size: int = Field(3, ge=1, le=11)
-    padding: Literal["valid", "same"] = "valid"
+    padding: Literal["valid", "same"] = Field(
+        "valid", description="At the edge of the maps; a `residual` block only has `same`, its default."
+    )
+    strides: int = Field(1, ge=1, le=4, description="Strides of the block's first convolution.")
     activation: Activation = "relu"
-    batch_norm: bool = False
+    batch_norm: bool = Field(False, description="Batch normalization: the same as `norm: batch`.")
+    norm: Normalization | None = Field(
+        None,
+        description="Normalization after each convolution. `batch`: over images and positions. `layer`: over the "
+        "filters at each position. `group`: over positions and groups of filters, up to 32 groups of at least 4 "
+        "filters. null: as `batch_norm` says, which also stores `batch` and `none`.",
+    )
+    residual: bool = Field(
+        False,
+        description="Add the block's input after its last convolution and normalization, before the last activation "
+        "(He et al. 2015). If the shapes differ, a 1×1 convolution with `strides`, normalized like the others, "
+        "converts the input.",
+    )
     repeat: int = Field(1, ge=1, le=4)
-    pool: int = Field(2, ge=1, le=4, description="Size and stride of the max pooling; 1 means none.")
+    pool: int = Field(2, ge=1, le=4, description="Size and stride of the pooling; 1 means none.")
+    pool_type: Literal["max", "average"] = Field("max", description="Which value of a window the pooling keeps.")
     dropout: DropoutRate = 0.0
     l2: Penalty | None = Field(
         None, description="L2 factor for the kernels of this block's convolutions; null = `network.l2`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        if filled.get("residual") is True and filled.get("padding") is None:
+            filled["padding"] = "same"
+        if filled.get("norm") == "batch" and filled.get("batch_norm") is None:
+            filled["batch_norm"] = True
+        return filled
+
+    @field_validator("norm")
+    @classmethod
+    def _check_norm(cls, norm: Normalization | None, info: ValidationInfo) -> Normalization | None:
+        is_batch = info.data.get("batch_norm")
+        if norm is None or is_batch is None:  # a refused `batch_norm` has its own error
+            return norm
+        if (norm == "batch") != is_batch:
+            raise ValueError(f"`batch_norm` is {str(is_batch).lower()} and `norm` {norm}; leave one of them out")
+        # One way to store each, which earlier releases wrote, so that either field can be changed alone.
+        return norm if norm in {"layer", "group"} else None
+
+    @field_validator("residual")
+    @classmethod
+    def _check_keeps_size(cls, residual: bool, info: ValidationInfo) -> bool:
+        if residual and info.data.get("padding") == "valid":
+            raise ValueError("a residual block needs `padding: same`; received `valid`, which cuts off the edge")
+        return residual
+
+    @property
+    def normalization(self) -> Normalization:
+        """What normalizes the results of its convolutions."""
+        return "batch" if self.batch_norm else self.norm or "none"
+
+    @property
+    def groups(self) -> int:
+        """Into how many groups of filters `norm: group` divides."""
+        possible = range(1, min(MAX_GROUPS, self.filters // MIN_FILTERS_A_GROUP) + 1)
+        return max((groups for groups in possible if self.filters % groups == 0), default=1)
+
+    def needs_projection(self, channels: int) -> bool:
+        """Whether the input of a residual block, with this many channels, differs in shape from what it is added to."""
+        return self.strides > 1 or channels != self.filters
 
 
 class DenseSpec(SpecPart):
@@ -62,7 +130,7 @@ class NetworkSpec(SpecPart):
 
     backbone: BackboneSpec | None = None
     blocks: tuple[BlockSpec, ...] = Field(
-        max_length=8, strict=False, description="At least one, unless there is a backbone."
+        max_length=MAX_BLOCKS, strict=False, description="At least one, unless there is a backbone."
     )
     l2: Penalty = 0.0
     head: Literal["flatten", "global_average"] = "flatten"
@@ -72,7 +140,7 @@ class NetworkSpec(SpecPart):
     @classmethod
     def _check_has_layers(cls, blocks: tuple[BlockSpec, ...], info: ValidationInfo) -> tuple[BlockSpec, ...]:
         if not blocks and "backbone" in info.data and info.data["backbone"] is None:
-            raise ValueError("there is none; expected 1 to 8, or a `backbone`")
+            raise ValueError(f"there is none; expected 1 to {MAX_BLOCKS}, or a `backbone`")
         return blocks
 
     @property

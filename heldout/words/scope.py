@@ -15,15 +15,10 @@ OTHER_TASK = (
     f"{ONE_LABEL} Detection, segmentation and text are not supported. To use such images, cut out each object and save "
     "it under its class."
 )
-OTHER_NETWORK = (
-    "A spec's network is a chain of convolution blocks and dense layers. For residual connections or strides, build "
-    "the network in Keras and upload it: as `network.backbone` it is trained here, and `POST /v1/evaluations` measures "
-    "it."
-)
 
 # Fields that a spec does not have, and that people look for.
 BEYOND_SPECS: Mapping[str, str] = {
-    **dict.fromkeys(("stride", "strides", "residual", "residuals", "skip_connections", "shortcut"), OTHER_NETWORK),
+    **dict.fromkeys(("skip_connections", "shortcut"), "A block with `residual: true` has a shortcut."),
     **dict.fromkeys(("multi_label", "multilabel", "labels_per_image"), SEVERAL_LABELS),
     **dict.fromkeys(("regression", "targets"), MEASURED_VALUES),
     **dict.fromkeys(("task", "boxes", "bboxes", "bounding_boxes", "masks", "segmentation", "detection"), OTHER_TASK),

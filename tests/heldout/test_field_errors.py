@@ -118,12 +118,12 @@ def test_nothing_is_suggested_where_nothing_is_close(name):
 
 
 def test_what_heldout_does_not_do_is_said_with_a_way_on():
-    block = {"filters": 1, "strides": 2}
-    strides, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
-    assert strides.pointer == "/network/blocks/0/strides"
-    assert "residual connections or strides, build the network in Keras and upload it" in strides.detail
+    block = {"filters": 1, "shortcut": True}
+    shortcut, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
+    assert shortcut.pointer == "/network/blocks/0/shortcut"
+    assert "`residual: true`" in shortcut.detail
     assert "Detection, segmentation and text are not supported." in task.detail
-    assert "Did you mean" not in strides.detail + task.detail
+    assert "Did you mean" not in shortcut.detail + task.detail
 
 
 def test_a_misspelled_field_is_asked_about_where_it_stands():

@@ -21,10 +21,14 @@ COMPLETE = {
                 "filters": 16,
                 "kernel_size": 3,
                 "padding": "valid",
+                "strides": 1,
                 "activation": "relu",
                 "batch_norm": False,
+                "norm": None,
+                "residual": False,
                 "repeat": 1,
                 "pool": 2,
+                "pool_type": "max",
                 "dropout": 0.0,
                 "l2": None,
             }
@@ -108,8 +112,12 @@ BOUNDS = {
     "name": (["a", "a" * 128, None], ["", "a" * 129]),
     "dataset": (["d", "pets@3"], [""]),
     "network.backbone.model": (["mod_1", "m" * 40], ["m" * 41, 7, None]),
-    "network.blocks": ([[], [{"filters": 1}], [{"filters": 1}] * 8], [[{"filters": 1}] * 9]),
+    "network.blocks": ([[], [{"filters": 1}], [{"filters": 1}] * 64], [[{"filters": 1}] * 65]),
     "network.blocks.0.filters": ([1, 1024], [0, 1025, None]),
+    "network.blocks.0.strides": ([1, 4], [0, 5, 2.0, True]),
+    "network.blocks.0.norm": (["layer", "group", None], ["instance", "", True]),
+    "network.blocks.0.residual": ([False], [1, "true"]),
+    "network.blocks.0.pool_type": (["max", "average"], ["mean", 2]),
     "network.blocks.0.dropout": ([0, 0.999], [-0.01, 1, 1.5]),
     "network.blocks.0.l2": ([0, 1, None], [-0.01, 1.01]),
     "network.dense": ([[], [{"units": 1}] * 4], [[{"units": 1}] * 5]),
@@ -259,9 +267,62 @@ def test_a_network_without_blocks_has_a_backbone():
     network = JobSpec.model_validate({**LEAST, "network": {"backbone": {"model": "mod_1"}, "blocks": []}}).network
     assert (network.blocks, network.backbone.trainable, network.backbone.pixels) == ((), False, None)
     for backbone in ({}, {"backbone": None}):
-        with pytest.raises(ValidationError, match="expected 1 to 8, or a `backbone`") as refused:
+        with pytest.raises(ValidationError, match="expected 1 to 64, or a `backbone`") as refused:
             JobSpec.model_validate({**LEAST, "network": {**backbone, "blocks": []}})
         assert refused.value.errors()[0]["loc"] == ("network", "network of blocks", "blocks")
+
+
+def block_of(**fields):
+    return JobSpec.model_validate({**LEAST, "network": {"blocks": [{"filters": 16, **fields}]}}).network.blocks[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "normalization"),
+    [
+        ({}, (False, None), "none"),
+        ({"batch_norm": True}, (True, None), "batch"),
+        ({"norm": "none"}, (False, None), "none"),
+        ({"norm": "batch"}, (True, None), "batch"),
+        ({"norm": "batch", "batch_norm": True}, (True, None), "batch"),
+        ({"norm": "layer"}, (False, "layer"), "layer"),
+        ({"norm": "group", "batch_norm": False}, (False, "group"), "group"),
+    ],
+    ids=str,
+)
+def test_each_normalization_is_stored_in_one_way_that_can_be_sent_again(given, stored, normalization):
+    block = block_of(**given)
+    assert (block.batch_norm, block.norm) == stored
+    assert block.normalization == normalization
+    assert block_of(**{**block.model_dump(), "filters": 16}) == block
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "norm"), [(True, "none"), (True, "layer"), (True, "group"), (False, "batch")], ids=str
+)
+def test_two_fields_that_name_different_normalizations_are_refused(batch_norm, norm):
+    words = f"`batch_norm` is {str(batch_norm).lower()} and `norm` {norm}; leave one of them out"
+    with pytest.raises(ValidationError, match=words) as refused:
+        block_of(batch_norm=batch_norm, norm=norm)
+    assert refused.value.errors()[0]["loc"][-3:] == ("blocks", 0, "norm")
+
+
+def test_a_residual_block_keeps_the_size_of_its_maps():
+    assert block_of(residual=True).padding == "same"
+    assert block_of(residual=False).padding == "valid"
+    with pytest.raises(ValidationError, match="needs `padding: same`; received `valid`") as refused:
+        block_of(residual=True, padding="valid")
+    assert refused.value.errors()[0]["loc"][-3:] == ("blocks", 0, "residual")
+
+
+@pytest.mark.parametrize(("filters", "groups"), [(1, 1), (7, 1), (16, 4), (24, 6), (64, 16), (128, 32), (1024, 32)])
+def test_group_normalization_has_up_to_32_groups_of_at_least_4_filters(filters, groups):
+    assert JobSpec.model_validate(LEAST).network.blocks[0].model_copy(update={"filters": filters}).groups == groups
+
+
+def test_a_generated_name_does_not_list_the_filters_of_many_blocks():
+    spec = JobSpec.model_validate({**LEAST, "network": {"blocks": [{"filters": 1024}] * 64}})
+    assert spec.generate_name("d" * 128, "job_4tz9qk").endswith("d 64 blocks · 4tz9qk")
+    assert len(spec.generate_name("d" * 128, "job_4tz9qk")) == 128
 
 
 def test_images_are_mixed_in_one_way():

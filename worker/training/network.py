@@ -26,7 +26,7 @@ def build_network(
         classes: units of the output layer.
         seed: decides every initial weight and every dropout mask; the same seed gives the same network.
         policy: Keras' name for the precision of its layers. Weights are float32 under every policy.
-        relu_after_pool: whether a block without batch normalization applies its last ReLU after pooling. Values and
+        relu_after_pool: whether a block without normalization applies its last ReLU after max pooling. Values and
             gradients have the same bits: the maximum of a window is the same before and after. The default is only in
             bfloat16, where it makes steps faster (docs/measurements/precision.md).
         backbone: the uploaded model that the network needs. Before blocks it computes in float32 under every policy.
@@ -127,33 +127,57 @@ def _apply_block(
     policy: str,
     relu_after_pool: bool,
 ) -> keras.KerasTensor:
-    activations = [
-        keras.layers.Activation(block.activation, dtype=policy, name=f"{name}_activation{repeat}")
-        for repeat in range(1, block.repeat + 1)
-    ]
-    pools = [keras.layers.MaxPooling2D(block.pool, dtype=policy, name=f"{name}_pool")] if block.pool > 1 else []
-    for repeat, activation in enumerate(activations, 1):
+    def convolve(maps: keras.KerasTensor, size: int, strides: int, conv: str, norm: str) -> keras.KerasTensor:
         maps = keras.layers.Conv2D(
             block.filters,
-            block.kernel_size,
+            size,
+            strides,
             padding=block.padding,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             kernel_regularizer=_make_penalty(penalty),
             dtype=policy,
-            name=f"{name}_conv{repeat}",
+            name=f"{name}_{conv}",
         )(maps)
-        if block.batch_norm:
-            maps = keras.layers.BatchNormalization(dtype=policy, name=f"{name}_norm{repeat}")(maps)
+        normalization = _make_normalization(block, policy, f"{name}_{norm}")
+        return maps if normalization is None else normalization(maps)
+
+    activations = [
+        keras.layers.Activation(block.activation, dtype=policy, name=f"{name}_activation{repeat}")
+        for repeat in range(1, block.repeat + 1)
+    ]
+    pooling = keras.layers.MaxPooling2D if block.pool_type == "max" else keras.layers.AveragePooling2D
+    pools = [pooling(block.pool, dtype=policy, name=f"{name}_pool")] if block.pool > 1 else []
+    shortcut = maps
+    for repeat, activation in enumerate(activations, 1):
+        strides = block.strides if repeat == 1 else 1
+        maps = convolve(maps, block.kernel_size, strides, f"conv{repeat}", f"norm{repeat}")
+        if block.residual and repeat == block.repeat:
+            if block.needs_projection(shortcut.shape[-1]):
+                shortcut = convolve(shortcut, 1, block.strides, "shortcut_conv", "shortcut_norm")
+            maps = keras.layers.Add(dtype=policy, name=f"{name}_add")([maps, shortcut])
         last = [activation, *pools] if repeat == block.repeat else [activation]
         # Other activations can round two values to one, whose gradient would then go to the other. After batch
         # normalization nothing was gained.
-        if relu_after_pool and block.activation == "relu" and not block.batch_norm:
+        is_same = block.activation == "relu" and block.pool_type == "max"
+        if relu_after_pool and is_same and block.normalization == "none":
             last.reverse()
         for layer in last:
             maps = layer(maps)
     if block.dropout:
         maps = keras.layers.Dropout(block.dropout, seed=next(seeds), dtype=policy, name=f"{name}_dropout")(maps)
     return maps
+
+
+def _make_normalization(block: BlockSpec, policy: str, name: str) -> keras.Layer | None:
+    match block.normalization:
+        case "batch":
+            return keras.layers.BatchNormalization(dtype=policy, name=name)
+        case "layer":
+            return keras.layers.LayerNormalization(dtype=policy, name=name)
+        case "group":
+            return keras.layers.GroupNormalization(block.groups, dtype=policy, name=name)
+        case _:
+            return None
 
 
 def _make_penalty(factor: float) -> keras.regularizers.Regularizer | None:

@@ -10,7 +10,7 @@ from heldout.spec.layers import plan_network
 from tests.heldout.served import ROOT, SPEC
 
 
-@pytest.mark.parametrize("preset", ["overfit", "regularized", "augmented"])
+@pytest.mark.parametrize("preset", list(presets.Preset))
 def test_a_preset_is_the_example_of_its_name(heldout, client, preset):
     example = json.loads((ROOT / "examples" / f"{preset}.json").read_text())
     assert presets.get_spec(presets.Preset(preset)) == example

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from tests.worker.training.trainings import Training, example, fewer, small_spec
+from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
 from worker.machine.processor import Policy
 from worker.training.data import scale_to_unit
 from worker.training.engine import FitSums, build_loss, build_optimizer, draw_epoch_order
@@ -52,12 +52,13 @@ def with_engine(
     return training.network, history
 
 
-def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32") -> Any:
+def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32", network: keras.Model | None = None) -> Any:
     """The same training by `fit`, which is fed each epoch's images in the engine's order; each ReLU before its pool."""
     data = Training(spec, images).data
     assert spec.training.seed is not None
     classes, seed = len(images.classes), spec.training.seed
-    network = build_network(spec.network, images.shape, classes, seed, policy, relu_after_pool=False)
+    if network is None:
+        network = build_network(spec.network, images.shape, classes, seed, policy, relu_after_pool=False)
     network.compile(
         build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
     )
@@ -125,6 +126,72 @@ def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, policy,
     reference, expected = with_fit(SPECS[name], images, policy)
     assert history == expected
     assert differences(ours, reference) == 0
+
+
+RESIDUAL = small_spec(
+    {"filters": 8, "padding": "same", "norm": "batch", "pool": 2, "pool_type": "average"},
+    {"filters": 8, "norm": "batch", "residual": True, "repeat": 2, "pool": 1, "dropout": 0.2},
+    {"filters": 12, "norm": "group", "residual": True, "repeat": 2, "strides": 2, "pool": 1, "l2": 0.01},
+    {"filters": 12, "norm": "layer", "residual": True, "activation": "tanh", "pool": 1},
+    network={"head": "global_average"},
+)
+
+
+def plain_residual_network(policy: str) -> keras.Model:
+    """What RESIDUAL says, written in Keras by hand."""
+    layers = keras.layers
+
+    def convolve(maps, filters, size=3, penalty=None, strides=1):
+        regularizer = penalty and keras.regularizers.L2(penalty)
+        convolution = layers.Conv2D(filters, size, strides, padding="same", kernel_regularizer=regularizer)
+        return convolution(maps)
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    images = keras.Input((28, 28, 1), dtype="float32")
+    maps = layers.BatchNormalization()(convolve(images, 8))
+    maps = layers.AveragePooling2D(2)(layers.Activation("relu")(maps))
+
+    inner = layers.Activation("relu")(layers.BatchNormalization()(convolve(maps, 8)))
+    inner = layers.BatchNormalization()(convolve(inner, 8))
+    maps = layers.Dropout(0.2, seed=1)(layers.Activation("relu")(layers.Add()([inner, maps])))
+
+    inner = layers.Activation("relu")(layers.GroupNormalization(3)(convolve(maps, 12, penalty=0.01, strides=2)))
+    inner = layers.GroupNormalization(3)(convolve(inner, 12, penalty=0.01))
+    shortcut = layers.GroupNormalization(3)(convolve(maps, 12, 1, penalty=0.01, strides=2))
+    maps = layers.Activation("relu")(layers.Add()([inner, shortcut]))
+
+    inner = layers.LayerNormalization()(convolve(maps, 12))
+    maps = layers.Activation("tanh")(layers.Add()([inner, maps]))
+    features = layers.GlobalAveragePooling2D()(maps)
+    network = keras.Model(images, layers.Dense(10, dtype="float32")(features))
+    keras.config.set_dtype_policy(before)
+    return network
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_residual_blocks_train_bit_for_bit_as_the_same_network_of_plain_keras(policy, mnist5k):
+    images = fewer(mnist5k, IMAGES)
+    plain = plain_residual_network(policy)
+    for variable, value in zip(plain.variables, new_network(RESIDUAL, images, policy).variables, strict=True):
+        variable.assign(value)
+    ours, history = with_engine(RESIDUAL, images, policy=policy)
+    reference, expected = with_fit(RESIDUAL, images, policy, plain)
+    assert history == expected
+    assert differences(ours, reference) == 0
+
+
+def test_towers_take_parts_of_a_batch_through_residual_blocks(mnist5k):
+    training = {"optimizer": {"name": "sgd", "learning_rate": 0.01}}
+    # Without dropout, which towers draw apart, and the last block: where a digit's image is black, layer normalization
+    # divides values that are nearly the same by their deviation, which enlarges rounding.
+    blocks = [block.model_dump() | {"dropout": 0.0} for block in RESIDUAL.network.blocks[:-1]]
+    spec = small_spec(*blocks, network={"head": "global_average"}, training=training)
+    images = fewer(mnist5k, 195)
+    one, history = with_engine(spec, images)
+    several, other_history = with_engine(spec, images, towers=4)
+    np.testing.assert_allclose(other_history, history, rtol=2e-5)
+    assert 0 < differences(one, several) < 1e-4
 
 
 @pytest.mark.parametrize(("policy", "bound"), [("float32", 1e-6), ("mixed_bfloat16", 5e-3)])

@@ -19,13 +19,16 @@ BLOCKS = st.builds(
     filters=st.integers(1, 9),
     kernel_size=st.integers(1, 6),
     padding=st.sampled_from(["valid", "same"]),
+    strides=st.sampled_from([1, 1, 2, 3, 4]),
     activation=ACTIVATIONS,
-    batch_norm=st.booleans(),
+    norm=st.sampled_from(["none", "batch", "layer", "group"]),
     repeat=st.sampled_from([1, 1, 1, 2, 3]),
     pool=st.integers(1, 4),
+    pool_type=st.sampled_from(["max", "average"]),
     dropout=RATES,
     l2=PENALTIES,
 )
+RESIDUAL_BLOCKS = BLOCKS.map(lambda block: block.model_copy(update={"residual": True, "padding": "same"}))
 DENSE = st.builds(DenseSpec, units=st.integers(1, 40), activation=ACTIVATIONS, dropout=RATES, l2=PENALTIES)
 IMAGES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
 CHEAP = settings(
@@ -39,7 +42,7 @@ CHEAP = settings(
 def networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
     return st.builds(
         NetworkSpec,
-        blocks=st.lists(BLOCKS, min_size=1, max_size=most_blocks).map(tuple),
+        blocks=st.lists(BLOCKS | RESIDUAL_BLOCKS, min_size=1, max_size=most_blocks).map(tuple),
         l2=st.sampled_from([0.0, 0.01]),
         head=st.sampled_from(["flatten", "global_average"]),
         dense=st.lists(DENSE, max_size=2).map(tuple),
@@ -54,9 +57,15 @@ def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int
             build_network(network, image, classes, seed=1)
         return
     model = build_network(network, image, classes, seed=1)
-    built = [(layer.name, layer.output.shape[1:], layer.count_params()) for layer in model.layers[1:]]
-    assert built == [(layer.name, layer.shape, layer.parameters) for layer in plan.layers]
+    built = [
+        (layer.name, layer.output.shape[1:], layer.count_params(), [weight.shape for weight in layer.weights])
+        for layer in model.layers[1:]
+    ]
+    planned = [(layer.name, layer.shape, layer.parameters, list(layer.weights)) for layer in plan.layers]
+    assert built == planned
     assert model.count_params() == plan.parameters
+    trained = sum(weight.numpy().size for weight in model.trainable_weights)
+    assert trained == plan.trainable_parameters()
 
 
 @settings(CHEAP, max_examples=100)

@@ -80,6 +80,13 @@ SPECS = {
     ),
 }
 TAKEN = ["block1_conv1"]
+SPECS["residual blocks, strides, group normalization, average pooling"] = small_spec(
+    {"filters": 4, "padding": "same", "norm": "batch", "pool_type": "average"},
+    {"filters": 4, "norm": "group", "residual": True, "repeat": 2, "pool": 1, "dropout": 0.1},
+    {"filters": 8, "norm": "group", "residual": True, "strides": 2, "pool": 1, "l2": 0.01},
+    {"filters": 8, "padding": "valid", "kernel_size": 2, "strides": 2, "pool": 1},
+    training={"optimizer": {"name": "sgd", "learning_rate": 0.05}},
+)
 
 
 class ScriptedJob:
@@ -186,6 +193,8 @@ MORE_SPECS = [
         training={"schedule": {"name": "cosine"}},
         initial={"model": "mod_01jd0000000000000000000000"},
     ),
+    # It enlarges rounding where an image is black.
+    small_spec({"filters": 4, "norm": "layer", "residual": True}),
     small_spec(training={"ema_decay": 0.9, "class_weights": "balanced", "mixup": 0.2}),
     *(
         small_spec(training={"optimizer": {"name": name}})

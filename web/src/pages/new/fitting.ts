@@ -1,6 +1,6 @@
 /** Fits a network to the size of a dataset's images if necessary, and reports what it has changed. Pure. */
 
-type Block = { kernel_size?: number; padding?: string; repeat?: number; pool?: number } & Record<string, unknown>
+type Block = { kernel_size?: number; padding?: string; repeat?: number; pool?: number; strides?: number } & Record<string, unknown>
 type Network = { blocks?: Block[] } & Record<string, unknown>
 
 /** shape: height, width and channels. */
@@ -39,8 +39,10 @@ export function fitted<Spec extends Record<string, unknown>>(spec: Spec, shape: 
 function failsAt(blocks: Block[], shape: Shape): number {
   let least = Math.min(shape[0]!, shape[1]!)
   for (const [place, block] of blocks.entries()) {
-    const { kernel_size = DEFAULT_KERNEL, padding = 'valid', repeat = 1, pool = DEFAULT_POOL } = block
-    if (padding === 'valid') least -= repeat * (kernel_size - 1)
+    const { kernel_size = DEFAULT_KERNEL, padding = 'valid', repeat = 1, pool = DEFAULT_POOL, strides = 1 } = block
+    const cut = padding === 'valid' ? kernel_size - 1 : 0
+    // The first convolution has the strides; the others cut off edges of what these left.
+    least = Math.ceil((least - cut) / strides) - (repeat - 1) * cut
     if (least < 1) return place
     least = Math.floor(least / pool)
     if (least < 1) return place

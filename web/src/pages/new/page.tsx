@@ -5,6 +5,7 @@ import { useMemo, useState } from 'preact/hooks'
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
 import regularized from '../../../../examples/regularized.json'
+import resnet20 from '../../../../examples/resnet20.json'
 import { get, Problem } from '../../api/client'
 import { type Dataset, getDatasets } from '../../api/datasets'
 import { estimate, getJob, type Spec, submit } from '../../api/jobs'
@@ -22,11 +23,12 @@ import { fitted } from './fitting'
 import { JsonPane } from './json'
 import { changed, type Schema, type Schemas } from './schema'
 
-const PRESETS: Record<string, Spec> = { overfit, regularized, augmented }
+const PRESETS: Record<string, Spec> = { overfit, regularized, augmented, resnet20 }
 const PRESET_HINTS: Record<string, string> = {
   overfit: 'a large network without any regularization: it memorizes its images',
   regularized: 'dropout and an L2 penalty',
   augmented: 'a small network on images that are rotated, shifted and mirrored',
+  resnet20: 'a residual network of 20 layers with batch normalization (He et al. 2015)',
 }
 /** In this order; what comes after is folded away. */
 const MAIN = ['network', 'training', 'augmentation']
