@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
 from heldout.spec.backbone import POINTER, Backbone, make_backbone
 from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
-from heldout.spec.model_facts import MapLayer, ModelFacts
+from heldout.spec.model_facts import MapLayer, ModelFacts, NetworkFacts
 from heldout.spec.own_network import POINTER as OWN_POINTER
 from heldout.spec.own_network import make_own_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -56,6 +56,14 @@ def find_backbone(
     assert network.backbone is not None
     layers = () if facts.feature_map is None else facts.feature_map.layers
     return BackboneSource(make_backbone(network.backbone, facts), file, layers)
+
+
+def find_network_facts(session: Session, owner: str, model_id: str | None) -> NetworkFacts | None:
+    """Find what is known about an uploaded model that is a job's network. None if there is none, or it was deleted."""
+    try:
+        return None if model_id is None else get_usable_model(session, owner, model_id)[1].network
+    except (SpecModelNotFound, ModelUnavailable):
+        return None
 
 
 def _find_copy(

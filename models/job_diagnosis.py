@@ -13,6 +13,7 @@ from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.validation import trains_on_all
 from heldout.stored.artifacts import ArtifactName
+from models.backbones import find_network_facts
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
@@ -71,6 +72,7 @@ def _diagnose(
         job.spec,
         splits=splits,
         labels=read_unless_lost(left_out, lambda: read_wrong_labels(session, blobs, dataset)),
+        network=find_network_facts(session, job.owner, (job.spec.get("network") or {}).get("model")),
     )
     return replace(found, left_out=tuple(left_out))
 

@@ -16,6 +16,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
 from models.specs import read_training_spec
+from models.split_counts import count_splits
 from models.starts import Continuation
 from models.store import claims, jobs
 from models.study_base import make_base
@@ -84,7 +85,9 @@ def _find_patch(
         return patches[name]
     if name not in REMEDIES and name in {remedy.name for remedy in found}:
         raise _make_refusal("/remedy", f"{name!r} is advice. No change of a spec can follow it.")
-    outcome = resolve_remedy(name, make_base(dataset, spec))
+    counts = count_splits(dataset, spec)
+    base = make_base(session, ended.owner, spec, None if counts is None else counts["train"])
+    outcome = resolve_remedy(name, base)
     if isinstance(outcome, NoChange):
         raise _make_refusal("/remedy", f"{name!r} would change nothing. {outcome.why}")
     if outcome.candidates:

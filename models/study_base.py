@@ -9,12 +9,12 @@ from heldout.diagnosis.data_first import get_fix, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import choose_remedies
 from heldout.remedies.change import RemedyBase
-from heldout.spec.job import JobSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
+from models.backbones import find_network_facts
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job_strictly
-from models.split_counts import count_splits
 from models.tables import DatasetRow, JobRow
 
 
@@ -59,18 +59,14 @@ def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     return "fixed"
 
 
-def pick_remedies(
-    session: Session, blobs: Blobs, spec: JobSpec, job: JobRow | None, *, train_images: int
-) -> tuple[str, ...]:
+def pick_remedies(session: Session, blobs: Blobs, base: RemedyBase, job: JobRow | None) -> tuple[str, ...]:
     """Choose the remedies that `auto` stands for, from training and validation results only.
 
     Args:
-        job: the job that the spec belongs to, if any.
-        train_images: how many images the spec trains on.
+        job: the job that the base's spec belongs to, if any.
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    base = RemedyBase(spec.model_dump(mode="json"), train_images)
     if job is None:
         return choose_remedies(base)
     diagnosis = diagnose_job_strictly(session, blobs, job, splits=WITHOUT_TEST)
@@ -79,10 +75,11 @@ def pick_remedies(
     )
 
 
-def make_base(dataset: DatasetRow, spec: JobSpec) -> RemedyBase:
-    """Make the base that remedies are applied to, from a spec that trains on this dataset."""
-    counts = count_splits(dataset, spec)
-    return RemedyBase(spec.model_dump(mode="json"), None if counts is None else counts["train"])
+def make_base(session: Session, owner: str, spec: JobSpec, train_images: int | None) -> RemedyBase:
+    """Make the base that remedies are applied to, from a spec that trains on this many images."""
+    model = spec.network.model if isinstance(spec.network, OwnNetworkSpec) else None
+    facts = find_network_facts(session, owner, model)
+    return RemedyBase(spec.model_dump(mode="json"), train_images, facts)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
-from models.study_base import locate_refusal, make_refusal, pick_remedies, require_fixed, resolve_splits
+from models.study_base import locate_refusal, make_base, make_refusal, pick_remedies, require_fixed, resolve_splits
 from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -177,7 +177,7 @@ def _make_ordered(
 ) -> _Ordered:
     base = _find_base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
-    arms = [ResolvedArm(BASE_ARM, {}, ""), *_resolve_remedies(session, blobs, base, asked)]
+    arms = [ResolvedArm(BASE_ARM, {}, ""), *_resolve_remedies(session, blobs, owner, base, asked)]
     examined = {}
     for arm in arms:
         with locate_refusal(find_pointer_to(asked, arm.name)):
@@ -282,7 +282,9 @@ def _set_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base
 # --- arms --------------------------------------------------------------------------------------------------
 
 
-def _resolve_remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> Sequence[ResolvedArm]:
+def _resolve_remedies(
+    session: Session, blobs: Blobs, owner: str, base: _Base, asked: StudySpec
+) -> Sequence[ResolvedArm]:
     if asked.kind == "learning_curve":
         if asked.remedies != "auto":
             raise make_refusal(
@@ -291,12 +293,11 @@ def _resolve_remedies(session: Session, blobs: Blobs, base: _Base, asked: StudyS
         return ()
     # The diagnosis of a job on other data does not apply.
     diagnosed = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
+    changed = make_base(session, owner, base.spec, base.train_images)
     wanted: Sequence[str | NamedPatch] = (
-        pick_remedies(session, blobs, base.spec, diagnosed, train_images=base.train_images)
-        if asked.remedies == "auto"
-        else asked.remedies
+        pick_remedies(session, blobs, changed, diagnosed) if asked.remedies == "auto" else asked.remedies
     )
-    return resolve(wanted, base.spec, train_images=base.train_images)
+    return resolve(wanted, base.spec, train_images=base.train_images, facts=changed.facts)
 
 
 def _examine_arm(

@@ -29,7 +29,7 @@ def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
     changed = apply_patch(base, patch)
     after = merge(before, patch) if changed is None else changed.model_dump(mode="json")
     given = after if changed is None else changed.model_dump(mode="json", exclude_defaults=True)
-    blocks = len(before["network"]["blocks"])
+    blocks = len(before["network"].get("blocks") or ())
     found = list(_iterate_differences(before, after, given, ""))
     lines: list[str] = []
     for path, *values in found:

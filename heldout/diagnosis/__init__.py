@@ -27,6 +27,8 @@ from heldout.diagnosis.restrict import (
 )
 from heldout.diagnosis.unexplained import judge_without_findings
 from heldout.diagnosis.verdict_confidence import compute_verdict_confidence
+from heldout.remedies.change import RemedyBase
+from heldout.spec.model_facts import NetworkFacts
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
 from heldout.words.terms import describe_budget, explain_terms, explain_training_first
@@ -58,6 +60,7 @@ def diagnose(
     *,
     splits: AbstractSet[str] = ALL_SPLITS,
     labels: Mapping[str, SplitLabels] | None = None,
+    network: NetworkFacts | None = None,
 ) -> Diagnosis:
     """Say what explains the difference between training and held-out results.
 
@@ -69,6 +72,7 @@ def diagnose(
         spec: the job's complete spec, needed to turn remedies into patches.
         splits: the splits that may be used. Automatic choices pass `WITHOUT_TEST`, so the answer uses no test figures.
         labels: how many labels of each split are wrong, if a search for wrong labels can tell.
+        network: about the uploaded model that is the job's network.
 
     Raises:
         ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
@@ -80,7 +84,8 @@ def diagnose(
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else remove_test(evaluation)
     labels = {split: found for split, found in (labels or {}).items() if split in splits}
-    facts = collect_facts(history, audit, evaluation, spec, labels)
+    base = None if spec is None else RemedyBase(spec, facts=network)
+    facts = collect_facts(history, audit, evaluation, base, labels)
     confidences = compute_confidences(facts)
     findings = [
         finding if finding.severity == "info" else replace(finding, confidence=confidences.get(finding.code))

@@ -14,7 +14,7 @@ from heldout.diagnosis.history import History
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
-from heldout.remedies.change import Spec
+from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
@@ -89,6 +89,7 @@ def _format_number(values: tuple[float, ...]) -> str:
 class Facts:
     """Curves, the kept weights' results on each split, and what the audit found.
 
+    base: the job's spec, as remedies change it; None if unknown.
     classes: class names; empty if unknown.
     last: the last epoch's weights compared with the kept ones, if earlier ones were kept.
     gap: figures for the terms of the gap; None if not measured.
@@ -102,7 +103,7 @@ class Facts:
     """
 
     curves: Curves
-    spec: Spec | None
+    base: RemedyBase | None
     classes: Sequence[str]
     train: SplitFigures | None
     validation: SplitFigures | None
@@ -116,6 +117,10 @@ class Facts:
     knows_training: bool | None
     knows_validation: bool | None
     labels: Mapping[str, SplitLabels] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec | None:
+        return None if self.base is None else self.base.spec
 
     @property
     def has_answers(self) -> bool:
@@ -170,14 +175,14 @@ def collect_facts(
     history: History,
     audit: Sequence[AuditFinding] | None,
     evaluation: Evaluation | None,
-    spec: Spec | None,
+    base: RemedyBase | None,
     labels: Mapping[str, SplitLabels] | None = None,
 ) -> Facts:
     measured = evaluation or Evaluation({})
     train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))
     return Facts(
         curves=choose_curves(history, evaluation),
-        spec=spec,
+        base=base,
         classes=measured.classes,
         train=train,
         validation=validation,
@@ -186,7 +191,7 @@ def collect_facts(
         gap=measured.gap,
         calibration=measured.calibration or (None if measured.gap is None else measured.gap.calibration),
         budget=None if measured.gap is None else compute_gap(measured.gap),
-        audited={} if audit is None else group_findings_by_code(audit, spec),
+        audited={} if audit is None else group_findings_by_code(audit, base),
         preprocessing=None
         if measured.preprocessing is None
         else NeededPreprocessing(measured.preprocessing, before=measured.as_given, after=measured.splits),
@@ -228,13 +233,13 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 }
 
 
-def group_findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
+def group_findings_by_code(audit: Sequence[AuditFinding], base: RemedyBase | None = None) -> dict[str, list[Finding]]:
     """The audit's findings that can explain a training's figures, by the diagnosis' codes."""
     found: dict[str, list[Finding]] = {}
     for audited, fix in zip(audit, make_offers(audit), strict=True):
         code = _get_code(audited)
         if code is not None:
-            found.setdefault(code, []).append(_make_finding(code, audited, spec, fix))
+            found.setdefault(code, []).append(_make_finding(code, audited, base, fix))
     return found
 
 
@@ -245,11 +250,11 @@ def _get_code(found: AuditFinding) -> str | None:
     return CODE_OF_AUDIT.get(found.code)
 
 
-def _make_finding(code: str, found: AuditFinding, spec: Spec | None, fix: Body | None) -> Finding:
-    weights = remedies.suggest_balanced_weights(spec) if found.code == "class_imbalance" else ()
+def _make_finding(code: str, found: AuditFinding, base: RemedyBase | None, fix: Body | None) -> Finding:
+    weights = remedies.suggest_balanced_weights(base) if found.code == "class_imbalance" else ()
     return Finding(
         code,
-        _choose_severity(found, spec),
+        _choose_severity(found, None if base is None else base.spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
         (*weights, remedies.suggest_data_fix(found.what_to_do, fix)),

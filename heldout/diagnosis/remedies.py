@@ -1,6 +1,6 @@
 """The advice of a diagnosis: remedies from `heldout.remedies`, with reasons based on what was seen, and data fixes.
 
-If the spec is known, remedies come with patches, and those that would change nothing are left out.
+If the base is known, remedies come with patches, and those that would change nothing are left out.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,9 @@ from heldout.words import pluralize
 REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
 
 
-def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[SuggestedRemedy, ...]:
+def keep_lowest_loss(
+    base: RemedyBase | None, best_epoch: int, stopping: str, patience: int
+) -> tuple[SuggestedRemedy, ...]:
     """Suggest early stopping by the loss.
 
     Args:
@@ -26,18 +28,18 @@ def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience
         patience: epochs to wait without a lower loss so that this epoch is still reached.
     """
     keep = f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."
-    return _keep_best(spec, "validation_loss", f"{keep} {stopping}", patience)
+    return _keep_best(base, "validation_loss", f"{keep} {stopping}", patience)
 
 
-def keep_best_accuracy(spec: Spec | None, which: str, patience: int) -> tuple[SuggestedRemedy, ...]:
+def keep_best_accuracy(base: RemedyBase | None, which: str, patience: int) -> tuple[SuggestedRemedy, ...]:
     """Suggest early stopping by the accuracy. which: the best epoch in parentheses, or an empty string."""
     reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
-    return _keep_best(spec, "validation_accuracy", reason, patience)
+    return _keep_best(base, "validation_accuracy", reason, patience)
 
 
-def make_less_sure(spec: Spec | None, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
+def make_less_sure(base: RemedyBase | None, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
     """Suggest label smoothing, and a temperature unless a measurement shows that it does not help."""
-    found = _offer("label_smoothing", spec)
+    found = _offer("label_smoothing", base)
     if calibration is not None and calibration.error_after >= calibration.error_before:
         return found
     by = "one number, fitted on the validation images" if calibration is None else f"{calibration.temperature:.2f}"
@@ -48,24 +50,24 @@ def make_less_sure(spec: Spec | None, calibration: Calibration | None) -> tuple[
     return (*found, SuggestedRemedy("temperature", reason))
 
 
-def suggest_for_little_data(spec: Spec | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
+def suggest_for_little_data(base: RemedyBase | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
     now = "" if images is None else f" (there are {images:,} now)"
     more = f"Collect more training images{now}: nothing else closes as much of such a gap."
-    return (suggest_data_fix(more), *suggest_regularization(spec))
+    return (suggest_data_fix(more), *suggest_regularization(base))
 
 
-def suggest_regularization(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    return tuple(remedy for name in REGULARISATION for remedy in _offer(name, spec))
+def suggest_regularization(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
+    return tuple(remedy for name in REGULARISATION for remedy in _offer(name, base))
 
 
-def suggest_more_patience(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    """Suggest more patience. Returns nothing without a spec, or if the spec has no patience to increase."""
-    return () if spec is None else _offer("more_patience", spec)
+def suggest_more_patience(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
+    """Suggest more patience. Returns nothing without a base, or if its spec has no patience to increase."""
+    return () if base is None else _offer("more_patience", base)
 
 
-def suggest_more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[SuggestedRemedy, ...]:
+def suggest_more_epochs(base: RemedyBase | None, done: int, still_falls: bool) -> tuple[SuggestedRemedy, ...]:
     """Suggest twice as many epochs once the spec's are used up; nothing at the limit of the spec."""
-    planned = done if spec is None else spec["training"]["epochs"]
+    planned = done if base is None else base.training["epochs"]
     if planned > done:
         reason = (
             f"{done:,} of {planned:,} epochs {'is' if done == 1 else 'are'} done. Let the training continue, or give "
@@ -77,21 +79,21 @@ def suggest_more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tupl
     seen = "The losses were still falling" if still_falls else "It is too early to judge the network"
     wanted = min(MAX_EPOCHS, 2 * planned)
     reason = f"{seen} after {pluralize(done, 'epoch')}: train for {wanted:,} epochs, and keep the best of them."
-    return _offer("more_epochs", spec, reason)
+    return _offer("more_epochs", base, reason)
 
 
-def suggest_for_underfitting(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    """Suggest a larger network and, if the spec is known, less regularization."""
-    freed = () if spec is None else _offer("less_regularisation", spec)
-    return (*_offer("larger_network", spec), *freed)
+def suggest_for_underfitting(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
+    """Suggest a larger network and, if the base is known, less regularization."""
+    freed = () if base is None else _offer("less_regularisation", base)
+    return (*_offer("larger_network", base), *freed)
 
 
-def suggest_lower_learning_rate(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    return _offer("lower_learning_rate", spec)
+def suggest_lower_learning_rate(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
+    return _offer("lower_learning_rate", base)
 
 
-def suggest_balanced_weights(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    return _offer("class_weights", spec)
+def suggest_balanced_weights(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
+    return _offer("class_weights", base)
 
 
 def weighs_classes(spec: Spec | None) -> bool:
@@ -103,15 +105,15 @@ def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> Suggest
     return SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix))
 
 
-def _keep_best(spec: Spec | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
-    outcome = None if spec is None else add_early_stopping(RemedyBase(spec), monitor, patience)
+def _keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
+    outcome = None if base is None else add_early_stopping(base, monitor, patience)
     return _make_offer("early_stopping", reason, outcome)
 
 
-def _offer(name: str, spec: Spec | None, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:
+def _offer(name: str, base: RemedyBase | None, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:
     """Offer a remedy by name, or nothing if it would change nothing."""
     remedy = REMEDIES[name]
-    return _make_offer(name, reason or remedy.reason, None if spec is None else remedy.change(RemedyBase(spec)))
+    return _make_offer(name, reason or remedy.reason, None if base is None else remedy.change(base))
 
 
 def _make_offer(name: str, reason: str, outcome: Outcome | None) -> tuple[SuggestedRemedy, ...]:

@@ -1,7 +1,7 @@
 """Turns the remedies that a study should measure into its arms. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, Spec
 from heldout.spec.field_errors import list_field_errors
 from heldout.spec.job import JobSpec
 from heldout.spec.merge_patch import make_patch, merge
+from heldout.spec.model_facts import NetworkFacts
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
 JOINT = "+"
@@ -40,7 +41,11 @@ class ResolvedArm:
 
 
 def resolve(
-    asked: Sequence[str | NamedPatch], spec: JobSpec, *, train_images: int | None = None
+    asked: Sequence[str | NamedPatch],
+    spec: JobSpec,
+    *,
+    train_images: int | None = None,
+    facts: NetworkFacts | None = None,
 ) -> tuple[ResolvedArm, ...]:
     """Make the arms of a study, except its base, in the order requested.
 
@@ -48,10 +53,11 @@ def resolve(
 
     Args:
         train_images: how many images the base trains on; remedies that depend on the number of steps adapt to it.
+        facts: about the uploaded model that is the base's network.
     Raises:
         InvalidSpec: if a name is unknown or repeated, or a remedy would change nothing; with `/remedies/<place>`.
     """
-    base = RemedyBase(spec.model_dump(mode="json"), train_images)
+    base = RemedyBase(spec.model_dump(mode="json"), train_images, facts)
     own = {item.name: (f"/remedies/{place}", item) for place, item in enumerate(asked) if isinstance(item, NamedPatch)}
     names = [item.name if isinstance(item, NamedPatch) else item for item in asked]
     found: dict[str, ResolvedArm] = {}
@@ -117,7 +123,7 @@ def _resolve_combination(
         specs = [
             _complete_spec(merge(item, patch)) for item in specs for patch in outcome.candidates or (outcome.patch,)
         ]
-        under = RemedyBase(_complete_spec(merge(under.spec, outcome.patch)), base.train_images)
+        under = replace(under, spec=_complete_spec(merge(under.spec, outcome.patch)))
     alone = {part: _complete_spec(merge(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
     for part, changed in alone.items():
         if changed in specs:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from heldout.spec.model_facts import NetworkFacts
+
 Spec = Mapping[str, Any]
 
 
@@ -13,15 +15,22 @@ class RemedyBase:
     """The spec to change.
 
     spec: complete, as JSON. train_images: how many images the job trains on; None if unknown.
+    facts: about the uploaded model that is its network; None if there is none, or nothing is known about it.
     """
 
     spec: Spec
     train_images: int | None = None
+    facts: NetworkFacts | None = None
+
+    @property
+    def own(self) -> Mapping[str, Any] | None:
+        """The network if it is an uploaded model, which has no blocks."""
+        network: Mapping[str, Any] = self.spec["network"]
+        return network if "model" in network else None
 
     @property
     def blocks(self) -> Sequence[Mapping[str, Any]]:
-        blocks: Sequence[Mapping[str, Any]] = self.spec["network"]["blocks"]
-        return blocks
+        return self.spec["network"].get("blocks") or ()
 
     @property
     def dense(self) -> Sequence[Mapping[str, Any]]:

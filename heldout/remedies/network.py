@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from heldout.remedies import own_network
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
 from heldout.remedies.values import (
     DROPOUT,
@@ -21,6 +22,8 @@ def shrink_network(base: RemedyBase) -> Outcome:
     """Halve the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
+    if base.own is not None:
+        return own_network.shrink(base, base.own)
     has_units = any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense)
     if not base.blocks and not has_units:
         return NoChange(f"The network has no block, and no dense layer of {MIN_UNITS_TO_HALVE} units or more.")
@@ -40,6 +43,8 @@ def enlarge_network(base: RemedyBase) -> Outcome:
     """Double the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
+    if base.own is not None:
+        return own_network.enlarge(base.own)
     changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
     if base.dense:
         changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
@@ -53,6 +58,8 @@ def enlarge_network(base: RemedyBase) -> Outcome:
 
 def add_dropout(base: RemedyBase) -> Outcome:
     """Add dropout after each block that shrinks the image, and in dense layers."""
+    if base.own is not None:
+        return own_network.add_dropout(base, base.own)
     if any(layer.get("dropout") for layer in base.layers):
         return NoChange("The network already has dropout.")
     if not base.layers:
@@ -77,6 +84,8 @@ def add_dropout(base: RemedyBase) -> Outcome:
 
 def add_l2(base: RemedyBase) -> Outcome:
     """Add a penalty on the kernels of convolutions."""
+    if base.own is not None:
+        return own_network.add_l2(base, base.own)
     if base.spec["network"].get("l2") or any(layer.get("l2") for layer in base.layers):
         return NoChange("The network already has an L2 penalty.")
     if all(block.get("l2") is not None for block in base.blocks):
@@ -86,6 +95,8 @@ def add_l2(base: RemedyBase) -> Outcome:
 
 def add_batch_norm(base: RemedyBase) -> Outcome:
     """Add batch normalization after each convolution."""
+    if base.own is not None:
+        return NoChange(own_network.FIXED_BATCH_NORM)
     is_plain = [not block.get("batch_norm") and block.get("norm") is None for block in base.blocks]
     if not any(is_plain):
         has_none = "The network has no block to add batch normalization to."
@@ -106,12 +117,12 @@ def reduce_regularization(base: RemedyBase) -> Outcome:
     if base.augmentation:
         patch["augmentation"] = None
         gone.append("augmentation")
-    changes: dict[str, Any] = {"l2": 0} if network.get("l2") else {}
+    changes: dict[str, Any] = {name: 0 for name in ("l2", "dropout") if network.get(name)}
     for name in ("blocks", "dense"):
         layers = network.get(name) or ()
         if any(layer.get("dropout") or layer.get("l2") for layer in layers):
             changes[name] = [{**layer, "dropout": 0, "l2": None} for layer in layers]
-    if any(layer.get("dropout") for layer in base.layers):
+    if network.get("dropout") or any(layer.get("dropout") for layer in base.layers):
         gone.append("dropout")
     if network.get("l2") or any(layer.get("l2") for layer in base.layers):
         gone.append("L2 penalties")

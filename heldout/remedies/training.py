@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from heldout.remedies import own_network
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, round_to_two_digits
 from heldout.remedies.values import (
     EMA_SHARE,
@@ -166,7 +167,9 @@ def add_ema(base: RemedyBase) -> Outcome:
 
 
 def transfer(base: RemedyBase) -> Outcome:
-    """Freeze what starts from other weights: the backbone, or all blocks except the last."""
+    """Freeze what starts from other weights: layers of an uploaded model, or all blocks except the last."""
+    if base.own is not None:
+        return own_network.freeze(base, base.own)
     initial, backbone = base.spec.get("initial"), base.spec["network"].get("backbone")
     if backbone is not None:
         if not backbone.get("trainable"):

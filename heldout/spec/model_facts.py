@@ -60,8 +60,9 @@ class NetworkLayer(MapLayer):
 class NetworkFacts(SpecPart):
     """The cost of a Keras model as a job's whole network, as the file has it.
 
-    output: what it gives: `logits`, or the activation that follows them. head_inputs: inputs of its last layer, if that
-    is dense. figures_at: height and width for which `flops`, `values` and `largest` were counted; see FeatureMapFacts.
+    output: what it gives: `logits`, or the activation that follows them. head_inputs: inputs of its last layer if that
+    is dense, or the channels of its feature map. figures_at: height and width for which `flops`, `values` and `largest`
+    were counted; see FeatureMapFacts.
     """
 
     scales_pixels: bool
@@ -73,6 +74,10 @@ class NetworkFacts(SpecPart):
     values: int
     largest: int
     layers: tuple[NetworkLayer, ...] = Field((), strict=False)
+    drops_out: bool = Field(False, description="Whether it has dropout of its own.")
+    penalizes: bool = Field(False, description="Whether it has penalties of its own.")
+    half: "NetworkFacts | None" = Field(None, description="The same at half the width, if its layers then still fit.")
+    half_refusal: str = Field("", max_length=200, description="Why its width cannot be halved.")
 
 
 class ModelFacts(SpecPart):
@@ -94,6 +99,8 @@ class ModelFacts(SpecPart):
     def limit_layers(self) -> "ModelFacts":
         """Keep only the first layers; the last entry of a network sums up the parameters of the others."""
         feature_map, network = self.feature_map, self.network
+        if network is not None and network.half is not None:
+            network = network.model_copy(update={"half": _limit_layers(network.half)})
         limited = {
             "layers": _keep_first_layers(self.layers),
             "feature_map": None if feature_map is None else _limit_layers(feature_map),
@@ -104,7 +111,9 @@ class ModelFacts(SpecPart):
     def to_columns(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Convert to the two columns of a model's row: what lists of models show, and the lists of layers."""
         facts = self.model_dump(mode="json")
-        lists = {name: (facts[name] or {}).pop("layers", []) for name in ("feature_map", "network")}
+        network = facts["network"] or {}
+        parts = {"feature_map": facts["feature_map"], "network": network, "half": network.get("half")}
+        lists = {name: (part or {}).pop("layers", []) for name, part in parts.items()}
         return facts, {"layers": facts.pop("layers"), **lists}
 
     @classmethod
@@ -113,6 +122,8 @@ class ModelFacts(SpecPart):
         kept = layers or {}
         lists = {name: {"layers": kept.get(name, [])} for name in ("feature_map", "network")}
         found = {name: facts.get(name) and facts[name] | of_layers for name, of_layers in lists.items()}
+        if half := (facts.get("network") or {}).get("half"):
+            found["network"] = {**facts["network"], **lists["network"], "half": half | {"layers": kept.get("half", [])}}
         return cls.model_validate({**facts, "layers": kept.get("layers", []), **found})
 
     @property

@@ -29,6 +29,11 @@ def make_own_network(asked: OwnNetworkSpec, facts: ModelFacts, image: Sizes, cla
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
         raise _make_refusal("model", detail)
+    if asked.width != 1:
+        if found.half is None:
+            detail = f"Model {asked.model} cannot be halved. {found.half_refusal}"
+            raise _make_refusal("width", detail)
+        found = found.half
     height, width, channels = (given or has for given, has in zip(facts.input_shape, image, strict=True))
     area = height * width / prod(found.figures_at)
     layers, added = _list_trained_layers(asked, facts, found, classes)
@@ -60,7 +65,7 @@ def _list_trained_layers(
     layers, added = list(found.layers), 0
     gives_map = len(facts.output_shape) == 3
     if asked.head == "replace":
-        inputs = facts.output_shape[2] if gives_map else found.head_inputs
+        inputs = found.head_inputs
         if inputs is None:
             raise _make_refusal(
                 "head",

@@ -18,6 +18,7 @@ from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
+GIVES_MAP = "gives_map"
 # ImageNet's colors: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
 _IMAGENET_MEAN, _IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
@@ -25,11 +26,12 @@ _CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
 
 @dataclass(frozen=True)
 class UploadedBackbone:
-    """Layers as JSON, weights in Keras' order, and the range of its input pixels."""
+    """Layers as JSON, weights in Keras' order, the range of its input pixels, and whether it gives a feature map."""
 
     config: dict[str, Any]
     weights: list[NDArray[Any]]
     pixels: Pixels
+    gives_map: bool = True
 
     @classmethod
     def read(cls, assigned: AssignedBackbone) -> "UploadedBackbone":
@@ -40,10 +42,11 @@ class UploadedBackbone:
         """
         folder = Path(assigned.folder)
         # That process has read an untrusted file, so its output is checked again.
-        config = read_network(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_network(found)
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
-        return cls(config, weights, assigned.pixels)
+        return cls(config, weights, assigned.pixels, bool(found[GIVES_MAP]))
 
     def make_maps(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
         """Return the feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.

@@ -4,7 +4,7 @@ A configuration is JSON as `keras.saving.serialize_keras_object(model)` or the `
 read by `keras_config.read_network`. Every function returns a changed copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -38,12 +38,11 @@ _PENALIZED: Mapping[str, tuple[str, ...]] = {
 def add_dropout(config: Config, rate: float) -> Config:
     """Add dropout before the layer that gives the answers, and after pooling layers; never twice in a row.
 
-    Global pooling inside a branch that scales channels (squeeze and excitation) gets none: its values weight the
-    feature map, so that dropping one would drop the whole channel.
+    Two kinds of pooling get none. Pooling that keeps the size of a map is one branch of several, and the others drop
+    nothing either. Global pooling in a branch (squeeze and excitation) weights channels, and would drop whole ones.
     """
     changed = deepcopy(config)
-    taken = {part["config"]["name"] for part in iterate_parts(changed) if isinstance(_get_name(part), str)}
-    _add_dropout_in(changed, rate, taken, gives_answers=True)
+    _add_dropout_in(changed, rate, _list_names(changed), gives_answers=True)
     return changed
 
 
@@ -75,6 +74,70 @@ def halve_width(config: Config) -> Config:
     return changed
 
 
+def replace_head(config: Config, classes: int, *, gives_map: bool) -> Config:
+    """Give a network another number of classes: in its last dense layer, or in new layers after a feature map.
+
+    Args:
+        gives_map: whether the network gives a feature map; global average pooling and a dense layer are added to it.
+    """
+    changed = deepcopy(config)
+    if gives_map:
+        _append_head(changed, classes)
+        return changed
+    for head in _list_heads(changed):
+        if head["class_name"] == "Dense":
+            head["config"]["units"] = classes
+    return changed
+
+
+def drops_out(config: Config) -> bool:
+    """Whether a network has dropout of its own."""
+    return any(settings.get("rate" if kind in DROPOUTS else "dropout") for kind, settings in _iterate_settings(config))
+
+
+def penalizes(config: Config) -> bool:
+    """Whether a network has penalties of its own."""
+    return any(
+        kind == "ActivityRegularization" or any(settings[name] for name in settings if name.endswith("_regularizer"))
+        for kind, settings in _iterate_settings(config)
+    )
+
+
+def _iterate_settings(config: Config) -> Iterator[tuple[str, Config]]:
+    return ((part["class_name"], part["config"]) for part in iterate_parts(config) if isinstance(part["config"], dict))
+
+
+# --- another number of classes ----------------------------------------------------------------------
+
+
+def _list_heads(model: Config) -> list[Config]:
+    graph = Graph(model["config"])
+    found = list[Config]()
+    for key in graph.find_heads()[0]:
+        layer = graph.calls[key].layer
+        found += _list_heads(layer) if is_model(layer) else [layer]
+    return found
+
+
+def _append_head(model: Config, classes: int) -> None:
+    settings = model["config"]
+    taken = _list_names(model)
+    drawn = {"module": "keras.initializers", "class_name": "GlorotUniform", "config": {"seed": None}}
+    layers: dict[str, tuple[str, Config]] = {
+        "head_pool": ("GlobalAveragePooling2D", {}),
+        "head": ("Dense", {"units": classes, "kernel_initializer": drawn}),
+    }
+    for wanted, (kind, own) in layers.items():
+        arguments = {"name": _make_name(wanted, taken), **own}
+        layer = {"module": "keras.layers", "class_name": kind, "config": arguments, "registered_name": None}
+        graph = Graph(settings)
+        [end] = graph.ends
+        if isinstance(end[0], int):
+            settings["layers"].append(layer)
+        else:
+            _insert_after(settings, graph, end, layer)
+
+
 # --- dropout ----------------------------------------------------------------------------------------
 
 
@@ -90,7 +153,7 @@ def _add_dropout_in(model: Config, rate: float, taken: set[str], *, gives_answer
         key
         for key, call in graph.calls.items()
         if key not in after
-        and (call.kind in _LOCAL_POOLS or (call.kind in _GLOBAL_POOLS and key in main))
+        and (_shrinks_map(call) or (call.kind in _GLOBAL_POOLS and key in main))
         and not _is_followed_by_dropout(graph, key)
     ]
     dropouts = [(key, _make_dropout(graph.calls[key], rate, taken)) for key in pools]
@@ -102,6 +165,11 @@ def _add_dropout_in(model: Config, rate: float, taken: set[str], *, gives_answer
         call = graph.calls[key]
         if not is_model(call.layer) and len(call.sources) == 1 and not _comes_from_dropout(graph, call.sources[0]):
             _insert_before(settings, key, _make_dropout(call, rate, taken))
+
+
+def _shrinks_map(call: Call) -> bool:
+    strides = call.settings.get("strides") or call.settings.get("pool_size")
+    return call.kind in _LOCAL_POOLS and strides not in (1, [1], [1, 1])
 
 
 def _is_followed_by_dropout(graph: Graph, key: Key) -> bool:
@@ -127,12 +195,7 @@ def _comes_from_dropout(graph: Graph, key: Key) -> bool:
 
 
 def _make_dropout(beside: Call, rate: float, taken: set[str]) -> Config:
-    name = wanted = f"{str(_get_name(beside.layer))[:200]}_dropout"
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
+    name = _make_name(f"{str(_get_name(beside.layer))[:200]}_dropout", taken)
     settings = {"name": name, "trainable": True, "rate": rate, "seed": None, "noise_shape": None}
     if "dtype" in beside.settings:
         settings["dtype"] = deepcopy(beside.settings["dtype"])
@@ -179,6 +242,19 @@ def _add_call(settings: Config, layer: Config, given: Config, *, after: Config) 
     layer |= {"name": layer["config"]["name"], "inbound_nodes": [call]}
     place = next(place for place, other in enumerate(settings["layers"]) if other is after)
     settings["layers"].insert(place + 1, layer)
+
+
+def _list_names(config: Config) -> set[str]:
+    return {part["config"]["name"] for part in iterate_parts(config) if isinstance(_get_name(part), str)}
+
+
+def _make_name(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
 
 
 def _get_name(part: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from heldout.spec.job import OwnNetworkSpec, Pixels
 from worker.training.backbone import UploadedBackbone, prepare_images
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
-from worker.training.own_changes import add_dropout, add_l2, halve_width
+from worker.training.own_changes import add_dropout, add_l2, halve_width, replace_head
 from worker.training.refusal import ModelRefused
 
 Output = Literal["logits", "softmax", "sigmoid"]
@@ -55,16 +55,20 @@ def build_own_network(
     """
     # Some layers, such as `StochasticDepth`, take their seed from here.
     random.seed(next(seeds))
-    model = build_model(_change_config(network, uploaded.config, seeds, policy, penalties=penalties))
+    config = change_config(network, uploaded, classes)
+    model = build_model(_prepare_config(config, seeds, policy, penalties=penalties))
     if network.weights == "uploaded":
-        model.set_weights(uploaded.weights)
+        # A new head after a feature map has the last weights.
+        model.set_weights([*uploaded.weights, *model.get_weights()[len(uploaded.weights) :]])
     output = find_output(model)
-    steps = list_steps(output.logits)
+    given = {part["config"].get("name") for part in iterate_parts(uploaded.config)}
+    steps = [step for step in list_steps(output.logits) if step.name in given]
     if not network.trainable:
         _freeze(steps)
     elif network.freeze is not None:
-        given = {part["config"].get("name") for part in iterate_parts(uploaded.config)}
-        _freeze(_find_first([step for step in steps if step.name in given], network.freeze))
+        _freeze(_find_first(steps, network.freeze))
+    if uploaded.gives_map:
+        network = network.model_copy(update={"head": "keep"})
     return _connect(_end_in_float32(output, network, classes, seeds, policy), image, uploaded.pixels)
 
 
@@ -118,16 +122,20 @@ def _find_last(model: keras.Model) -> tuple[Any, keras.KerasTensor | None]:
     return history.operation, given[0] if len(given) == 1 else None
 
 
-def _change_config(
-    network: OwnNetworkSpec, config: dict[str, Any], seeds: Iterator[int], policy: str, *, penalties: bool
-) -> dict[str, Any]:
-    config = json.loads(json.dumps(config))
+def change_config(network: OwnNetworkSpec, uploaded: UploadedBackbone, classes: int) -> dict[str, Any]:
+    """Apply the changes that a spec asks for, except a new dense layer in place of another one."""
+    config = uploaded.config
+    if network.head == "replace" and uploaded.gives_map:
+        config = replace_head(config, classes, gives_map=True)
     if network.width != 1:
         config = halve_width(config)
     if network.dropout:
         config = add_dropout(config, network.dropout)
-    if network.l2 and penalties:
-        config = add_l2(config, network.l2)
+    return add_l2(config, network.l2) if network.l2 else config
+
+
+def _prepare_config(config: dict[str, Any], seeds: Iterator[int], policy: str, *, penalties: bool) -> dict[str, Any]:
+    config = json.loads(json.dumps(config))
     for part in iterate_parts(config):
         settings = part.get("config")
         if not isinstance(settings, dict):

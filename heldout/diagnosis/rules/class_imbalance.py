@@ -27,6 +27,6 @@ def find(facts: Facts) -> list[Finding]:
                 "smallest": {"class": rarest, "count": fewest},
                 "largest": {"class": names[counts.index(most)], "count": most},
             },
-            remedies.suggest_balanced_weights(facts.spec),
+            remedies.suggest_balanced_weights(facts.base),
         )
     ]

@@ -63,7 +63,7 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
                 "count": count,
             },
             (
-                *(remedies.suggest_balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
+                *(remedies.suggest_balanced_weights(facts.base) if _is_rare(facts.train, label) else ()),
                 remedies.suggest_data_fix(f"Collect more images of {name!r}, and check how its images are labeled."),
             ),
         )

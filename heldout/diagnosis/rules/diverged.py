@@ -31,7 +31,7 @@ def find(facts: Facts) -> list[Finding]:
                     "critical",
                     f"In epoch {epoch}, the {_NAMES[name]} is no longer a finite number: training has diverged.",
                     {"curve": name, "epoch": epoch},
-                    remedies.suggest_lower_learning_rate(facts.spec),
+                    remedies.suggest_lower_learning_rate(facts.base),
                 )
             ]
     training = curves.training
@@ -50,7 +50,7 @@ def find(facts: Facts) -> list[Finding]:
                 "lowest": training.values[training.best],
                 "last": training.last,
             },
-            remedies.suggest_lower_learning_rate(facts.spec),
+            remedies.suggest_lower_learning_rate(facts.base),
         )
     ]
 

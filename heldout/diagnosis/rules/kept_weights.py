@@ -128,5 +128,5 @@ def _make_finding(facts: Facts, code: str, severity: Severity, explanation: str)
         severity,
         explanation,
         evidence,
-        remedies.suggest_more_patience(facts.spec) if code == "not_converged" else (),
+        remedies.suggest_more_patience(facts.base) if code == "not_converged" else (),
     )

@@ -101,6 +101,6 @@ def _make_finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_fal
             "info" if is_learned else "warning",
             f"{seen}. {advice}{describe_bouncing(facts.curves, heldout)}",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
-            remedies.suggest_more_epochs(facts.spec, epochs, still_falls),
+            remedies.suggest_more_epochs(facts.base, epochs, still_falls),
         )
     ]

@@ -70,8 +70,8 @@ def _suggest_remedies(facts: Facts, calibration: Calibration | None) -> tuple[Su
         which = f" (here epoch {curves.epoch_numbers[best]}, with {percent(accuracy.values[best])})"
         patience = choose_patience([-value for value in accuracy.values], best)
     return (
-        *remedies.make_less_sure(facts.spec, calibration),
-        *remedies.keep_best_accuracy(facts.spec, which, patience),
+        *remedies.make_less_sure(facts.base, calibration),
+        *remedies.keep_best_accuracy(facts.base, which, patience),
     )
 
 

@@ -53,12 +53,12 @@ def _suggest_remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[S
     """Suggest early stopping, and regularization if the training images are known: it makes all learning harder."""
     curves = facts.curves
     keep_best = remedies.keep_lowest_loss(
-        facts.spec,
+        facts.base,
         best_epoch,
         describe_stopping_at_best(curves, heldout),
         choose_patience(heldout.values, heldout.best),
     )
-    return keep_best if facts.knows_training is False else (*keep_best, *remedies.suggest_regularization(facts.spec))
+    return keep_best if facts.knows_training is False else (*keep_best, *remedies.suggest_regularization(facts.base))
 
 
 def _choose_severity(curves: Curves) -> Severity:

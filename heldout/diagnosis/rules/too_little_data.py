@@ -58,6 +58,6 @@ def find(facts: Facts) -> list[Finding]:
                 "images": images,
                 **evidence,
             },
-            remedies.suggest_for_little_data(facts.spec, images),
+            remedies.suggest_for_little_data(facts.base, images),
         )
     ]

@@ -49,6 +49,6 @@ def find(facts: Facts) -> list[Finding]:
                 "chance": 1 / len(facts.classes),
                 "loss_of_guessing": log(len(facts.classes)),
             },
-            remedies.suggest_for_underfitting(facts.spec),
+            remedies.suggest_for_underfitting(facts.base),
         )
     ]

@@ -14,6 +14,7 @@ from heldout.diagnosis.causes import CAVEATS, TIERS
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.gap.budget import compute_gap
+from heldout.remedies.change import RemedyBase
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
@@ -281,7 +282,7 @@ def owners(made: Made, findings: list[str], confusions: Any = None, severity: st
     if confusions is not None:
         splits = {name: replace(evaluation.splits[name], confusion=rows) for name, rows in confusions.items()}
         evaluation = replace(evaluation, splits=evaluation.splits | splits)
-    facts = collect_facts(FINE, None, evaluation, spec())
+    facts = collect_facts(FINE, None, evaluation, RemedyBase(spec()))
     found = compute_gap(made.stored())
     assert found is not None
     made_findings = [Finding(code, severity, "", {"class": "b"}) for code in findings]  # type: ignore[arg-type]

@@ -45,7 +45,9 @@ def examples() -> list[JobSpec]:
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 1.0}, "on_overfit": "stop_and_restore", "mixup": 0.2}
     behind = {"backbone": {"model": "mod_1"}, "blocks": []}
     no_blocks = [spec(network=behind), spec(network=behind | {"dense": DENSE, "l2": 0.1})]
-    return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd), *no_blocks]
+    uploaded = {"model": "mod_1", "weights": "uploaded", "head": "replace"}
+    own = [spec(network={"model": "mod_1"}), spec(network={"model": "mod_1", "width": 0.5}), spec(network=uploaded)]
+    return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd), *no_blocks, *own]
 
 
 def applied(base: JobSpec, patch: dict[str, Any]) -> JobSpec:

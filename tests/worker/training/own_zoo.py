@@ -1,21 +1,32 @@
 """Ten kinds of networks for 16×16 images and 5 classes, as people write them in Keras. Each takes its width."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 from keras import layers, ops
 
 IMAGE, CLASSES = (16, 16, 3), 5
 
-# Makes the dropout of a pool or of the output, to be called on a tensor; the networks as written have none.
-Drop = Callable[[keras.KerasTensor], keras.KerasTensor]
+
+@dataclass(frozen=True)
+class Drop:
+    """Dropout at the places of a network where people write it; without a rate there is none."""
+
+    rate: float | None = None
+
+    def __call__(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        return tensor if self.rate is None else layers.Dropout(self.rate)(tensor)
+
+    def list_layers(self) -> list[keras.layers.Layer]:
+        """In a chain, dropout is a layer and no call."""
+        return [] if self.rate is None else [layers.Dropout(self.rate)]
 
 
-def keep(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return tensor
+KEEP = Drop()
 
 
-def make_resnet(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_resnet(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     """Make a ResNet20, with 1×1 projections where shapes differ."""
     images = keras.Input(IMAGE)
     maps = _convolve(images, width)
@@ -30,7 +41,7 @@ def make_resnet(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Dense(CLASSES, activation="softmax")(pooled))
 
 
-def make_mobilenet(width: int = 16, drop: Drop = keep) -> keras.Model:
+def make_mobilenet(width: int = 16, drop: Drop = KEEP) -> keras.Model:
     """Make inverted residuals with depthwise convolutions and gates, as in MobileNetV3."""
     images = keras.Input(IMAGE)
     maps = layers.Conv2D(width, 3, strides=2, padding="same", activation="hard_swish")(layers.Rescaling(2, -1)(images))
@@ -47,7 +58,7 @@ def make_mobilenet(width: int = 16, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Softmax()(figures))
 
 
-def make_densenet(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_densenet(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     images = keras.Input(IMAGE)
     maps = layers.Conv2D(2 * width, 3, padding="same")(images)
     for stage in range(2):
@@ -59,11 +70,11 @@ def make_densenet(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Dense(CLASSES)(drop(layers.GlobalAveragePooling2D()(maps))))
 
 
-def make_inception(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_inception(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     images = keras.Input(IMAGE)
     maps = drop(layers.MaxPooling2D()(layers.Conv2D(width, 3, padding="same", activation="relu")(images)))
     for _ in range(2):
-        pooled = drop(layers.MaxPooling2D(3, strides=1, padding="same")(maps))
+        pooled = layers.MaxPooling2D(3, strides=1, padding="same")(maps)
         branches = [
             layers.Conv2D(width, 1, activation="relu")(maps),
             layers.SeparableConv2D(width, 3, padding="same", activation="relu")(maps),
@@ -75,7 +86,7 @@ def make_inception(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Activation("softmax")(layers.Dense(CLASSES)(drop(hidden))))
 
 
-def make_squeezed(width: int = 16, drop: Drop = keep) -> keras.Model:
+def make_squeezed(width: int = 16, drop: Drop = KEEP) -> keras.Model:
     """Make a chain of squeeze-and-excitation blocks, whose `Reshape` names the number of channels."""
     images = keras.Input(IMAGE)
     maps = images
@@ -88,7 +99,7 @@ def make_squeezed(width: int = 16, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, figures)
 
 
-def make_transformer(width: int = 16, drop: Drop = keep) -> keras.Model:
+def make_transformer(width: int = 16, drop: Drop = KEEP) -> keras.Model:
     """Make a small pooled vision transformer."""
     images = keras.Input(IMAGE)
     tokens = layers.Reshape((16, width))(layers.Conv2D(width, 4, strides=4)(images))
@@ -103,7 +114,7 @@ def make_transformer(width: int = 16, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Dense(CLASSES)(pooled))
 
 
-def make_ops(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_ops(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     """Make a network in functional form whose activations, pools and sums are operations."""
     images = keras.Input(IMAGE)
     maps = ops.relu(layers.Conv2D(width, 3, padding="same")(images * 2.0 - 1.0))
@@ -114,23 +125,25 @@ def make_ops(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, ops.softmax(figures))
 
 
-def make_nested(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_nested(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     """Make a chain with a functional network and another chain inside."""
     taken = keras.Input((8, 8, 2 * width))
     added = layers.Add()([taken, layers.Conv2D(2 * width, 3, padding="same", activation="relu")(taken)])
     parts = [
         keras.Input(IMAGE),
         keras.Sequential(
-            _list_layers(
-                [keras.Input(IMAGE), layers.Conv2D(2 * width, 3, padding="same", activation="relu")],
+            [
+                keras.Input(IMAGE),
+                layers.Conv2D(2 * width, 3, padding="same", activation="relu"),
                 layers.MaxPooling2D(),
-                drop,
-            )
+                *drop.list_layers(),
+            ]
         ),
         keras.Model(taken, added),
         keras.Sequential(
             [
-                *_list_layers([], layers.GlobalAveragePooling2D(), drop),
+                layers.GlobalAveragePooling2D(),
+                *drop.list_layers(),
                 layers.Dense(CLASSES, activation="softmax"),
             ]
         ),
@@ -138,7 +151,7 @@ def make_nested(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Sequential(parts)
 
 
-def make_grouped(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_grouped(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     """Make grouped convolutions and normalization by groups, and a ConvNeXt block."""
     images = keras.Input(IMAGE)
     maps = layers.Conv2D(4 * width, 3, padding="same")(images)
@@ -151,11 +164,11 @@ def make_grouped(width: int = 8, drop: Drop = keep) -> keras.Model:
     return keras.Model(images, layers.Dense(CLASSES)(drop(layers.GlobalAveragePooling2D()(maps))))
 
 
-def make_plain(width: int = 8, drop: Drop = keep) -> keras.Model:
+def make_plain(width: int = 8, drop: Drop = KEEP) -> keras.Model:
     """Make a chain without a dense layer: its last convolution gives the answers."""
     parts: list[keras.layers.Layer] = [keras.Input(IMAGE)]
     for filters in (width, 2 * width):
-        parts += _list_layers([layers.Conv2D(filters, 3, activation="relu")], layers.MaxPooling2D(), drop)
+        parts += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D(), *drop.list_layers()]
     return keras.Sequential([*parts, layers.Conv2D(CLASSES, 1), layers.GlobalAveragePooling2D(), layers.Softmax()])
 
 
@@ -177,8 +190,3 @@ def _convolve(maps: keras.KerasTensor, filters: int, *, strides: int = 1, activa
     maps = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(maps)
     maps = layers.BatchNormalization()(maps)
     return layers.ReLU()(maps) if activation else maps
-
-
-def _list_layers(before: list[keras.layers.Layer], pool: keras.layers.Layer, drop: Drop) -> list[keras.layers.Layer]:
-    """In a chain, dropout is a layer and no call."""
-    return [*before, pool, *([] if drop is keep else [layers.Dropout(drop.rate)])]

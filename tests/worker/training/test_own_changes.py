@@ -8,27 +8,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
+from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
-from worker.training.own_changes import add_dropout, add_l2, halve_width
+from worker.training.own_changes import add_dropout, add_l2, drops_out, halve_width, penalizes, replace_head
 
 RATE, FACTOR = 0.25, 0.01
+# Masks follow from the seed and the shape alone, so equal places give equal masks.
+DROP = Drop(RATE)
 
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.random.default_rng(1).random((8, *IMAGE), np.float32)
-
-
-class Drop:
-    """Dropout as people write it. Masks follow from the seed and the shape alone, so equal places give equal masks."""
-
-    rate = RATE
-
-    def __call__(self, tensor):
-        return layers.Dropout(RATE)(tensor)
 
 
 def read(model: keras.Model) -> dict:
@@ -59,7 +52,7 @@ def describe_weights(model: keras.Model) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("kind", ZOO)
 def test_dropout_is_where_one_would_write_it_by_hand(kind, images):
     config = read(ZOO[kind]())
-    changed, by_hand = build(add_dropout(config, RATE)), ZOO[kind](drop=Drop())
+    changed, by_hand = build(add_dropout(config, RATE)), ZOO[kind](drop=DROP)
     assert describe_weights(changed) == describe_weights(by_hand)
     assert np.array_equal(answer(changed, images), answer(by_hand, images))
     dropped = answer(changed, images, training=True)
@@ -71,7 +64,7 @@ def test_dropout_is_where_one_would_write_it_by_hand(kind, images):
 def test_dropout_is_not_added_where_there_is_dropout(kind):
     once = add_dropout(read(ZOO[kind]()), RATE)
     assert add_dropout(once, RATE) == once
-    by_hand = read(ZOO[kind](drop=Drop()))
+    by_hand = read(ZOO[kind](drop=DROP))
     assert add_dropout(by_hand, 0.5) == by_hand
 
 
@@ -102,7 +95,7 @@ def test_half_the_width_is_the_network_written_with_half_the_width(kind, images)
     assert np.array_equal(answer(changed, images), answer(by_hand, images))
 
 
-@pytest.mark.parametrize("kind", ZOO)
+@pytest.mark.parametrize("kind", ["resnet", "transformer", "nested", "ops"])
 def test_changes_combine_and_leave_what_they_were_given(kind, images):
     config = read(ZOO[kind]())
     before = deepcopy(config)
@@ -110,7 +103,7 @@ def test_changes_combine_and_leave_what_they_were_given(kind, images):
     changed = build(add_l2(add_dropout(halve_width(config), RATE), FACTOR))
     assert config == before
     assert np.array_equal(
-        answer(changed, images, training=True), answer(ZOO[kind](width // 2, Drop()), images, training=True)
+        answer(changed, images, training=True), answer(ZOO[kind](width // 2, DROP), images, training=True)
     )
     names = [layer.name for layer in changed.layers]
     assert len(names) == len(set(names))
@@ -124,9 +117,50 @@ def test_a_shared_layer_is_followed_by_dropout_at_each_call(images):
         maps = drop(pool(second(drop(pool(first(given))))))
         return keras.Model(given, layers.Dense(CLASSES)(layers.Flatten()(maps)))
 
-    changed, by_hand = build(add_dropout(read(make(lambda tensor: tensor)), RATE)), make(Drop())
+    changed, by_hand = build(add_dropout(read(make(lambda tensor: tensor)), RATE)), make(DROP)
     assert [layer.name for layer in changed.layers if isinstance(layer, layers.Dropout)] == [
         f"{pool.name}_dropout",
         f"{pool.name}_dropout_2",
     ]
     assert np.array_equal(answer(changed, images, training=True), answer(by_hand, images, training=True))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ZOO if kind not in ("mobilenet", "plain")])
+def test_the_last_dense_layer_gets_another_number_of_classes(kind):
+    before = ZOO[kind]()
+    changed = build(replace_head(read(before), 7, gives_map=False))
+    assert changed.output_shape == (None, 7)
+    assert describe_weights(changed)[:-2] == describe_weights(before)[:-2]
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_feature_map_gets_an_output_and_every_layer_before_it_is_changed(chain, images):
+    def make(width=8, drop=None):
+        given = keras.Input(IMAGE)
+        parts = [layers.Conv2D(width, 3), layers.MaxPooling2D(2), drop, layers.Conv2D(2 * width, 3)]
+        head = [layers.GlobalAveragePooling2D(), drop, layers.Dense(7)] if drop else []
+        parts = [part for part in [*parts, *head] if part is not None]
+        if chain:
+            return keras.Sequential([given, *(part() if part is drop else part for part in parts)])
+        maps = given
+        for part in parts:
+            maps = part()(maps) if part is drop else part(maps)
+        return keras.Model(given, maps)
+
+    whole = replace_head(read(make()), 7, gives_map=True)
+    changed = build(add_dropout(halve_width(whole), RATE))
+    by_hand = make(4, lambda: layers.Dropout(RATE))
+    assert np.array_equal(answer(changed, images, training=True), answer(by_hand, images, training=True))
+
+
+def test_dropout_and_penalties_of_a_network_itself_are_seen():
+    plain = read(ZOO["transformer"]())
+    assert not drops_out(plain)
+    assert not penalizes(plain)
+    assert drops_out(add_dropout(plain, RATE))
+    assert penalizes(add_l2(plain, FACTOR))
+    images = keras.Input((4, 4))
+    attention = layers.MultiHeadAttention(1, 4, dropout=0.1, bias_regularizer="l1")(images, images)
+    assert drops_out(read(keras.Model(images, attention)))
+    assert penalizes(read(keras.Model(images, attention)))
+    assert not drops_out(read(keras.Sequential([images, layers.Dropout(0.0)])))

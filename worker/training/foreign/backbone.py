@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from worker.training.backbone import CONFIG, WEIGHTS
+from worker.training.backbone import CONFIG, GIVES_MAP, WEIGHTS
 from worker.training.foreign.keras_model import list_leaves
 from worker.training.keras_file import load_model
 
@@ -18,7 +18,7 @@ def save_backbone(file: Path, target: Path) -> int:
         ModelRefused.
     """
     model = _replace_normalization(load_model(file))
-    config = keras.saving.serialize_keras_object(model)
+    config = keras.saving.serialize_keras_object(model) | {GIVES_MAP: len(model.output_shape) == 4}
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
     np.savez(target / WEIGHTS, **{str(place): weight for place, weight in enumerate(weights)})

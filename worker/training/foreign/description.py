@@ -63,11 +63,14 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
         )
         for step in steps
     )
-    output = find_output(model)
+    gives, output = model.outputs[0].shape, find_output(model)
+    head_inputs = gives[-1] if len(gives) == 4 else None
+    if output.head is not None:
+        head_inputs = int(output.head.kernel.shape[0])
     return NetworkFacts(
         scales_pixels=_scales_pixels(steps),
         output=output.gives,
-        head_inputs=None if output.head is None else int(output.head.kernel.shape[0]),
+        head_inputs=head_inputs,
         normalizes=any(isinstance(step, keras.layers.BatchNormalization) for step in steps),
         figures_at=takes,
         flops=sum(_count_flops(step, shapes[id(step)]) for step in steps),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.training.foreign.description import describe_feature_map, describe_network
+from worker.training.foreign.half_width import add_what_changes_need
 from worker.training.keras_file import load_model, read_file
 from worker.training.own_network import find_output
 from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
@@ -29,7 +30,7 @@ def read_keras_facts(file: Path) -> ModelFacts:
     Raises:
         ModelRefused.
     """
-    made_by = read_file(file).made_by
+    read = read_file(file)
     model = load_model(file)
     takes, gives = _get_shapes(model)
     size = _try(model, takes)
@@ -43,7 +44,9 @@ def read_keras_facts(file: Path) -> ModelFacts:
         if layer.weights
     ]
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    network = describe_network(model, (size, size))
+    tried = (size, size)
+    network = describe_network(model, tried)
+    network = add_what_changes_need(network, read.config, tried, gives_map=len(gives) == 3)
     if gives == (1,) and network.output == "logits":
         raise make_one_number_refusal()
     return ModelFacts(
@@ -55,7 +58,7 @@ def read_keras_facts(file: Path) -> ModelFacts:
         layers=tuple(layers),
         feature_map=describe_feature_map(model),
         network=network,
-        made_by=made_by,
+        made_by=read.made_by,
     )
 
 
