@@ -156,7 +156,7 @@ class Predictor:
         self._channels = model.input_shape[-1]
         self._classes = model.output_shape[-1]
         self._range = value_range
-        self._both = keras.Model(model.input, [model.get_layer("output").output, model.output])
+        self._both = keras.Model(model.input, [model.get_layer("probabilities").input, model.output])
         rows = tf.TensorSpec([None], tf.int32)
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
