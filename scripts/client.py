@@ -11,7 +11,7 @@ from scripts.markdown import table
 
 TEXT = """## Methods
 
-`client.train(spec)` is short for `client.jobs.create(spec)`. `create`, `get` and `list` give handles, which have the
+`client.train(…)` is short for `client.jobs.create(…)`. `create`, `get` and `list` give handles, which have the
 methods of their resource without the id. An `AsyncClient` has the same methods, to be awaited; those that yield are
 asynchronous iterators there.
 

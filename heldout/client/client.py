@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from heldout.client.handles.models import AsyncEvaluations, AsyncModels, Evaluations, Models
     from heldout.client.handles.studies import AsyncStudies, Studies
     from heldout.client.jobs import Spec
+    from heldout.client.own_networks import KerasModel
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
 
@@ -144,9 +145,9 @@ class Client(ClientBase, Blocking):
     def close(self) -> None:
         run(self._connection.close())
 
-    def train(self, spec: Spec, *, idempotency_key: str | None = None) -> Job:
-        """Queue a training job, as `jobs.create` does."""
-        return self.jobs.create(spec, idempotency_key=idempotency_key)
+    def train(self, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> Job:
+        """Queue a training job, as `jobs.create` does: of a spec, or of a `keras.Model` on a dataset."""
+        return self.jobs.create(spec, dataset, **options)
 
 
 class AsyncClient(ClientBase, Awaiting):
@@ -180,9 +181,9 @@ class AsyncClient(ClientBase, Awaiting):
     async def close(self) -> None:
         await self._connection.close()
 
-    async def train(self, spec: Spec, *, idempotency_key: str | None = None) -> AsyncJob:
-        """Queue a training job, as `jobs.create` does."""
-        return await self.jobs.create(spec, idempotency_key=idempotency_key)
+    async def train(self, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> AsyncJob:
+        """Queue a training job, as `jobs.create` does: of a spec, or of a `keras.Model` on a dataset."""
+        return await self.jobs.create(spec, dataset, **options)
 
 
 def _find_address(url: str | None, api_key: str | None, home: Path | str | None) -> ServiceAddress:

@@ -1,10 +1,13 @@
 """The exceptions of a client: a class for each error code, and one for a service that does not answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heldout import errors as expected
 from heldout.errors import FieldError, HeldoutError
+
+if TYPE_CHECKING:
+    from heldout.views.model import ModelView
 
 
 class ApiProblem(Exception):
@@ -42,6 +45,15 @@ class ApiProblem(Exception):
 
 class NoService(Exception):
     """No Heldout service answers; the message says what was tried and what to do."""
+
+
+class ModelRejected(Exception):
+    """The service rejected a model; the message says why. `model` is its view."""
+
+    def __init__(self, model: "ModelView") -> None:
+        error = model.error
+        super().__init__(f"{model.name} was rejected" + (f": {error.code}: {error.detail}" if error else "."))
+        self.model = model
 
 
 def _make_classes() -> dict[tuple[str, int], type[ApiProblem]]:

@@ -8,13 +8,14 @@ from heldout.client.connection import TIMEOUT_S
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.exports import ModelSourceResource
 from heldout.client.images import list_files
+from heldout.client.models import ModelResource
+from heldout.client.own_networks import KerasModel, dump_spec, is_model
 from heldout.client.resource import OneHandle
 from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
 from heldout.stored.evaluation import SplitName
-from heldout.views.base import dump_json
 from heldout.views.confusion import CellView, ConfusionView, MemorizedPage
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
@@ -35,24 +36,43 @@ class JobResource(ModelSourceResource[OneHandle]):
     """Training jobs."""
 
     @dual
-    async def create(self, spec: Spec, *, idempotency_key: str | None = None) -> OneHandle:
+    async def create(
+        self,
+        /,
+        spec: Spec | KerasModel,
+        dataset: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> OneHandle:
         """Queue a training job. Without a key the client generates one, so a retry never queues a second job.
 
+        Args:
+            spec: a spec, or a `keras.Model`, which is uploaded and trained with what it was compiled with.
+            dataset, options: for a model, as for `models.make_spec`.
         Raises:
-            TypeError: if `spec` is not a spec.
+            TypeError: if `spec` is neither.
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
+            ModelRejected, TypeError, ValueError: for a model, as from `models.make_spec`.
         """
         headers = make_idempotency_header(idempotency_key)
-        return await self._receive(
-            JobView, "POST", "/v1/jobs", body=_build_body(spec), headers=headers, repeatable=True
-        )
+        body = await self._build_body(spec, dataset, options)
+        return await self._receive(JobView, "POST", "/v1/jobs", body=body, headers=headers, repeatable=True)
 
     @dual
-    async def estimate(self, spec: Spec) -> EstimateView:
-        """Estimate what a spec would cost; nothing is queued."""
+    async def estimate(self, /, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> EstimateView:
+        """Estimate what a spec would cost, or a `keras.Model`, which is uploaded; nothing is queued."""
+        body = await self._build_body(spec, dataset, options)
         return await self._answers.read(
-            EstimateView, "POST", "/v1/jobs", body=_build_body(spec), params={"dry_run": "true"}, repeatable=True
+            EstimateView, "POST", "/v1/jobs", body=body, params={"dry_run": "true"}, repeatable=True
         )
+
+    async def _build_body(
+        self, spec: Spec | KerasModel, dataset: str | None, options: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        if is_model(spec):
+            return await ModelResource.make_spec(self._client.models, spec, dataset, **options)
+        return dump_spec(spec, dataset, options)
 
     @dual
     async def get(self, job_id: str) -> OneHandle:
@@ -318,26 +338,6 @@ def _build_filters(
         *((name, value) for name, value in named.items() if value is not None),
         *((f"metadata[{key}]", value) for key, value in (metadata or {}).items()),
     ]
-
-
-def _build_body(spec: Spec) -> Mapping[str, Any]:
-    if isinstance(spec, JobSpec):
-        return dump_json(spec)
-    if not isinstance(spec, Mapping):
-        raise TypeError(_describe_wrong_spec(spec))
-    return spec
-
-
-def _describe_wrong_spec(given: object) -> str:
-    received = f"Received {type(given).__name__}"
-    if not hasattr(given, "fit"):
-        return f"{received}; expected a spec: a dictionary or a JobSpec."
-    return (
-        f"{received}, a model; expected a spec. Heldout cannot train a network of your own yet. Either describe it as "
-        "`network` in a spec, or call its `fit` yourself with `callbacks=[heldout.keras.Report(client, …)]`. To "
-        "measure a trained network on a dataset, save it and use `client.models.create(file)` and "
-        "`client.evaluations.create(model, dataset)`."
-    )
 
 
 def _build_job_path(job_id: str, part: str = "") -> str:

@@ -1,17 +1,27 @@
 """The client's methods for uploaded models and their evaluations."""
 
+import hashlib
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from heldout.client.connection import TIMEOUT_S
+from heldout.client.datasets import DatasetResource
 from heldout.client.dual import dual, dual_iterator
+from heldout.client.failures import ModelRejected
+from heldout.client.own_networks import KerasModel, Weights, build_spec, write_model
 from heldout.client.resource import OneHandle, Resource
-from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
 from heldout.errors import EvaluationNotFound, ModelNotFound
+from heldout.lifecycle.model import ModelStatus
 from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.evaluation import EvaluationPage, EvaluationView
 from heldout.views.model import ModelPage, ModelView
+
+MAX_NAME_CHARACTERS = 128
 
 
 class ModelResource(Resource[OneHandle]):
@@ -46,6 +56,68 @@ class ModelResource(Resource[OneHandle]):
             params = {} if name is None else {"name": name}
             sent = await self._connection.upload("/v1/models", content, headers, method="POST", params=params)
         return self._wrap(self._answers.parsed(ModelView, sent.content))
+
+    @dual
+    async def push(
+        self, model: KerasModel | Path | str, *, weights: Weights = "fresh", name: str | None = None
+    ) -> OneHandle:
+        """Upload a model and wait until the service has read it. A model that it has already is used again.
+
+        Args:
+            model: a `keras.Model`, or a file: `.keras`, ONNX, or the JSON of `model.to_json()`.
+            weights: of a `keras.Model`, `fresh` uploads the architecture alone, and `uploaded` also the weights.
+            name: by default the name of the file or of the model.
+        Raises:
+            ModelRejected: if the service could not use it.
+            OSError: if the file cannot be read.
+            ValueError: if Keras cannot save the model.
+        """
+        if isinstance(model, Path | str):
+            file = Path(model)
+            return await self._push_file(file, name or file.name)
+        with tempfile.TemporaryDirectory() as folder:
+            return await self._push_file(write_model(model, weights, Path(folder)), name or model.name)
+
+    async def _push_file(self, file: Path, name: str) -> OneHandle:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        found: Any
+        known: Any
+        async for known in ModelResource.list(self):
+            if known.sha256 == digest and known.status != ModelStatus.REJECTED:
+                found = known
+                break
+        else:
+            found = await ModelResource.create(self, file, name=name[:MAX_NAME_CHARACTERS])
+        while not found.has_ended:
+            found = await ModelResource.get(self, found.id, wait_s=LONG_POLL_S)
+        if found.error is not None:
+            raise ModelRejected(found.view)
+        return found  # type: ignore[no-any-return]
+
+    @dual
+    async def make_spec(
+        self, /, model: KerasModel, dataset: str | None, *, weights: Weights = "fresh", **options: Any
+    ) -> dict[str, Any]:
+        """Upload a `keras.Model`, and make the spec of a job that trains it, with what it was compiled with.
+
+        Args:
+            dataset: a name, name@version, or an id.
+            weights: where the training starts: `fresh` ones for the job's seed, or those of the model (`uploaded`).
+            options: fields of the spec, of its `training` and of its `network`, such as `epochs=20`, `seed=7`,
+                `augmentation={…}` or `head="replace"`. `optimizer` may be an optimizer of Keras.
+        Raises:
+            ModelRejected: if the service cannot train the model.
+            TypeError: if an option is unknown.
+            ValueError: if a spec does not have what the model was compiled with, or if Keras cannot save it.
+        """
+        if dataset is None:
+            raise TypeError('A model needs a dataset: train(model, dataset="pets").')
+        images: Any = await DatasetResource.get(self._client.datasets, dataset)
+        build = partial(build_spec, model, weights, images.view, options)
+        build("")  # refuses before anything is uploaded
+        pushed: Any = await ModelResource.push(self, model, weights=weights)
+        return build(pushed.id)
 
     @dual_iterator
     def list(self, *, page_size: int = PAGE) -> AsyncIterator[OneHandle]:

@@ -1,0 +1,190 @@
+"""What a `keras.Model` was compiled with, as the `training` of a spec. Pure.
+
+Nothing here imports Keras: a program that has a model has imported it.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from heldout.spec.job import OPTIMIZERS
+
+# Arguments of optimizers that a spec has, by the name of the spec's field.
+_TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay"}
+# What a spec's optimizer does where it has no field: Keras' own defaults.
+_DEFAULTS: Mapping[str, Any] = {
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "epsilon": 1e-7,
+    "amsgrad": False,
+    "rho": 0.9,
+    "centered": False,
+    "momentum": 0.0,
+    "nesterov": False,
+    "weight_decay": None,
+    "clipnorm": None,
+    "clipvalue": None,
+    "global_clipnorm": None,
+    "ema_overwrite_frequency": None,
+    "loss_scale_factor": None,
+    "gradient_accumulation_steps": None,
+}
+# Learning rates of optimizers that a program names by text.
+_KERAS_RATES = {"SGD": 0.01}
+_DEFAULT_RATE = 0.001
+# The arguments that every optimizer has without an effect on what is computed, or that are read apart.
+_READ_APART = {"name", "learning_rate", "use_ema", "ema_momentum", "is_legacy_optimizer", "jit_compile"}
+_LOSSES = {"sparsecategoricalcrossentropy", "categoricalcrossentropy"}
+_OWN = "the program's own "
+_METRICS = {"accuracy", "acc", "sparsecategoricalaccuracy", "categoricalaccuracy"}
+
+
+class Untranslatable(ValueError):
+    """A part of a compiled model has no counterpart in a spec; the message names it and says what to do."""
+
+
+def translate(compiled: Mapping[str, Any] | None, optimizer: Any, steps_of_epoch: int, epochs: int) -> dict[str, Any]:
+    """Convert what a model was compiled with to fields of `training`.
+
+    Args:
+        compiled: of `model.get_compile_config()`, or with the objects that it describes; None if the model was not
+            compiled.
+        optimizer: one to use in its place: an optimizer of Keras, its name, or an optimizer as in a spec.
+            None keeps the compiled one.
+        steps_of_epoch: batches in an epoch; 0 if it is unknown.
+    Raises:
+        Untranslatable: with everything that a spec does not have.
+    """
+    compiled = compiled or {}
+    problems: list[str] = []
+    training: dict[str, Any] = {}
+    for part, value in (
+        (_translate_loss, compiled.get("loss")),
+        (_check_metrics, [*_iterate(compiled.get("metrics")), *_iterate(compiled.get("weighted_metrics"))]),
+        (_check_loss_weights, compiled.get("loss_weights")),
+        (lambda given: _translate_optimizer(given, steps_of_epoch, epochs), optimizer or compiled.get("optimizer")),
+    ):
+        try:
+            training |= part(value) if value else {}
+        except Untranslatable as problem:
+            problems.append(str(problem))
+    if problems:
+        raise Untranslatable(" ".join(problems))
+    return training
+
+
+def describe(part: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the class of an object of Keras and its configuration. Text is a name without a configuration."""
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and "class_name" in part:
+        config = part.get("config")
+        is_builtin = str(part.get("module", "keras")).partition(".")[0] == "keras" and not part.get("registered_name")
+        if is_builtin:
+            return str(part["class_name"]), config if isinstance(config, Mapping) else {}
+        return _OWN + (config if isinstance(config, str) else str(part["class_name"])), {}
+    kind = part if hasattr(part, "__name__") else type(part)  # a function has its own name
+    if str(kind.__module__).partition(".")[0] != "keras":
+        return _OWN + kind.__name__, {}
+    return kind.__name__, part.get_config() if hasattr(part, "get_config") else {}
+
+
+def _translate_optimizer(given: Any, steps_of_epoch: int, epochs: int) -> dict[str, Any]:
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return {"optimizer": dict(given)}  # as in a spec
+    kind, config = describe(given)
+    known = {name.lower(): (name, class_name) for name, class_name in OPTIMIZERS.items()}
+    if kind.lower() not in known:
+        raise Untranslatable(f"Optimizer {kind} is not supported; use one of {', '.join(OPTIMIZERS.values())}.")
+    name, class_name = known[kind.lower()]
+    rate, training = _translate_rate(
+        config.get("learning_rate", _KERAS_RATES.get(class_name, _DEFAULT_RATE)), steps_of_epoch, epochs
+    )
+    if name == "adam" and config.get("weight_decay"):
+        name = "adamw"  # the same class in Keras, but for the default
+    optimizer: dict[str, Any] = {"name": name, "learning_rate": rate}
+    owned = {"sgd": {"momentum"}, "adamw": {"weight_decay"}}.get(name, set())
+    for argument, value in config.items():
+        if argument in owned:
+            optimizer[_TAKEN_OVER[argument]] = value or 0.0
+        elif argument not in _READ_APART and (value or None) != (_DEFAULTS.get(argument) or None):
+            raise Untranslatable(
+                f"{class_name} has {argument}={value!r}, which a spec does not have; leave it at "
+                f"{_DEFAULTS.get(argument)!r}."
+            )
+    if config.get("use_ema"):
+        training["ema_decay"] = config["ema_momentum"]
+    return {"optimizer": optimizer, **training}
+
+
+def _translate_rate(given: Any, steps_of_epoch: int, epochs: int) -> tuple[float, dict[str, Any]]:
+    """Return the highest rate, and `schedule` if there is one."""
+    if isinstance(given, int | float):
+        return shorten(given), {}
+    kind, config = describe(given)
+    if kind != "CosineDecay":
+        raise Untranslatable(
+            f"Learning rate schedule {kind} is not supported; use CosineDecay, or a number with "
+            "`schedule=…` as in a spec."
+        )
+    if config.get("alpha"):
+        raise Untranslatable(f"CosineDecay has alpha={config['alpha']}; a spec's cosine ends at 0.")
+    peak, warmup_steps = config["initial_learning_rate"], 0
+    if config.get("warmup_target") is not None:
+        if peak:
+            raise Untranslatable(f"CosineDecay warms up from {peak}; a spec's warm-up starts at 0.")
+        peak, warmup_steps = config["warmup_target"], config["warmup_steps"]
+    warmup_epochs, rest = divmod(warmup_steps, max(1, steps_of_epoch))
+    decays_for = (epochs - warmup_epochs) * steps_of_epoch
+    if not steps_of_epoch or rest or config["decay_steps"] != decays_for:
+        raise Untranslatable(
+            f"CosineDecay has warmup_steps={warmup_steps} and decay_steps={config['decay_steps']}, but a spec's cosine "
+            f"ends with the last step, and its warm-up takes whole epochs. {epochs} epochs have {steps_of_epoch} steps "
+            "each. Change these numbers, or give `schedule={'name': 'cosine', 'warmup_epochs': …}` and a number as "
+            "learning rate."
+        )
+    return shorten(peak), {"schedule": {"name": "cosine", "warmup_epochs": warmup_epochs}}
+
+
+def _translate_loss(given: Any) -> dict[str, Any]:
+    if (isinstance(given, Mapping) and "class_name" not in given) or isinstance(given, list | tuple):
+        raise Untranslatable("The model has a loss for each of several outputs; a spec has one output.")
+    kind, config = describe(given)
+    if kind.lower().replace("_", "") not in _LOSSES:
+        raise Untranslatable(f"Loss {kind} is not supported; use SparseCategoricalCrossentropy.")
+    for argument, usual in (("ignore_class", None), ("reduction", "sum_over_batch_size"), ("axis", -1)):
+        if config.get(argument, usual) != usual:
+            raise Untranslatable(f"{kind} has {argument}={config[argument]!r}, which a spec does not have.")
+    smoothing = config.get("label_smoothing")
+    return {"label_smoothing": smoothing} if smoothing else {}
+
+
+def _check_metrics(given: Iterable[Any]) -> dict[str, Any]:
+    names = [describe(metric)[0].removeprefix(_OWN) for metric in given]  # Keras does not say whose a function is
+    if others := [name for name in names if name.lower().replace("_", "") not in _METRICS]:
+        raise Untranslatable(
+            f"Metrics {', '.join(others)} are not measured: Heldout measures loss and accuracy, and the confusion "
+            "matrix has the scores of each class. Compile the model with metrics=['accuracy']."
+        )
+    return {}
+
+
+def _check_loss_weights(given: Any) -> dict[str, Any]:
+    raise Untranslatable(f"loss_weights={given!r} are for several outputs; a spec has one. Leave them out.")
+
+
+def _iterate(given: Any) -> list[Any]:
+    """Return metrics one by one; Keras also accepts a single one, and lists in lists for each output."""
+    if given is None or (isinstance(given, str | Mapping) and not given):
+        return []
+    if isinstance(given, Mapping) and "class_name" not in given:
+        given = list(given.values())
+    if not isinstance(given, list | tuple):
+        return [given]
+    return [metric for part in given for metric in _iterate(part)]
+
+
+def shorten(number: float) -> float:
+    """Return the shortest decimal number that is the same in float32: Keras holds 0.001 as 0.0010000000474974513."""
+    same = struct.pack("f", number)
+    return next(short for digits in range(1, 10) if struct.pack("f", short := float(f"{number:.{digits}g}")) == same)

@@ -1,0 +1,151 @@
+"""A `keras.Model` of the user's program, as the network of a spec.
+
+Nothing here imports Keras: a program that has a model has imported it.
+"""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, TypeGuard
+
+from heldout.client.compiled import translate
+from heldout.spec.job import JobSpec, OwnNetworkSpec, SpecPart, TrainingSpec
+from heldout.views.base import dump_json
+from heldout.views.dataset import DatasetView
+
+Weights = Literal["fresh", "uploaded"]
+# Zip archives cannot hold an earlier time. Always the same one, so that the same model is the same file.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+_CONFIG, _METADATA = "config.json", "metadata.json"
+
+
+class KerasModel(Protocol):
+    """What a `keras.Model` has."""
+
+    name: str
+
+    def to_json(self) -> str: ...
+    def save(self, filepath: Any) -> None: ...
+
+
+def is_model(given: Any) -> TypeGuard[KerasModel]:
+    """Return whether something is a model of Keras, and not a spec or a path."""
+    return hasattr(given, "to_json") and hasattr(given, "save") and hasattr(given, "fit")
+
+
+def dump_spec(spec: Any, dataset: str | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a spec as JSON.
+
+    Args:
+        dataset, options: what only a model may have beside it.
+    Raises:
+        TypeError: if it is no spec, or something is beside it.
+    """
+    if not isinstance(spec, Mapping | JobSpec):
+        raise TypeError(
+            f"Received {type(spec).__name__}; expected a spec (a dictionary or a JobSpec) or a keras.Model."
+        )
+    if dataset is not None or options:
+        names = [*(() if dataset is None else ("dataset",)), *options]
+        raise TypeError(f"These belong into the spec: {', '.join(names)}. Only a keras.Model has them beside it.")
+    return dump_json(spec) if isinstance(spec, JobSpec) else spec
+
+
+def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
+    """Write a model to a file in the folder: its architecture alone, or with its weights.
+
+    What it was compiled with is left out, and so is the time, so the same model gives the same file again.
+
+    Raises:
+        ValueError: if the model cannot be saved, such as a subclass without `get_config`.
+    """
+    try:
+        if weights == "fresh":
+            file = folder / "model.json"
+            file.write_bytes(_leave_out(model.to_json(), "compile_config"))
+            return file
+        saved, file = folder / "saved.keras", folder / "model.keras"
+        model.save(saved)
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(f"Keras cannot save {model.name}: {error}") from None
+    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(file, "w") as target:
+        for member in source.infolist():
+            content: IO[bytes] = source.open(member)
+            if member.filename in {_CONFIG, _METADATA}:
+                content = io.BytesIO(_leave_out(content.read(), "compile_config", "date_saved"))
+            with target.open(zipfile.ZipInfo(member.filename, _NO_TIME), "w", force_zip64=True) as written:
+                shutil.copyfileobj(content, written)
+    return file
+
+
+def build_spec(
+    model: KerasModel, weights: Weights, dataset: DatasetView, options: Mapping[str, Any], model_id: str
+) -> dict[str, Any]:
+    """Build the spec of a job that trains a model, with what it was compiled with.
+
+    Args:
+        options: fields of `network`, `training` and of the spec itself; they win over what was compiled. `optimizer`
+            may also be an optimizer of Keras.
+        model_id: the uploaded model.
+    Raises:
+        TypeError: if an option is no field.
+        Untranslatable: if a spec does not have something that the model was compiled with.
+    """
+    given = _sort_options(options)
+    training = given["training"]
+    epochs = training.get("epochs", TrainingSpec.model_fields["epochs"].default)
+    batch_size = training.get("batch_size", TrainingSpec.model_fields["batch_size"].default)
+    images = count_training_images(dataset, given["spec"].get("validation"), training.get("train_limit"))
+    get_compile_config = getattr(model, "get_compile_config", None)
+    compiled = get_compile_config() if get_compile_config is not None else None
+    if compiled:
+        # The configuration of a function is its name, whoever has written it.
+        compiled = {**compiled, "loss": getattr(model, "loss", None)}
+    taken = translate(compiled, training.pop("optimizer", None), -(-images // batch_size), epochs)
+    return {
+        "dataset": f"{dataset.name}@{dataset.version}",
+        **given["spec"],
+        "network": {"model": model_id, "weights": weights, **given["network"]},
+        "training": taken | training,
+    }
+
+
+def _sort_options(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort options by the part of the spec that has them: `network`, `training`, or the spec itself."""
+    kinds: dict[str, type[SpecPart]] = {"network": OwnNetworkSpec, "training": TrainingSpec, "spec": JobSpec}
+    parts = {name: part for part, kind in kinds.items() for name in kind.model_fields if name not in kinds}
+    sorted_options: dict[str, dict[str, Any]] = {part: {} for part in kinds}
+    for name, value in options.items():
+        if name == "callbacks":
+            raise TypeError(_describe_callbacks(value))
+        if name not in parts:
+            raise TypeError(f"There is no option {name!r}; there are {', '.join(sorted(parts))}.")
+        sorted_options[parts[name]][name] = value
+    return sorted_options
+
+
+def _describe_callbacks(callbacks: Any) -> str:
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    names = ", ".join(type(callback).__name__ for callback in given)
+    return (
+        f"Callbacks cannot be used, because training runs in the service: {names}. Use `early_stopping` for "
+        "EarlyStopping, `schedule={'name': 'reduce_on_plateau'}` for ReduceLROnPlateau, and `job.follow()` to see each "
+        "epoch. Checkpoints are always kept."
+    )
+
+
+def count_training_images(dataset: DatasetView, validation: Any, train_limit: int | None) -> int:
+    """Count the images that a job trains on; 0 if only the service knows that, because it cuts folds."""
+    if dataset.splits is None or (validation is not None and validation != {"use": "train"}):
+        return 0
+    images = dataset.splits.train.count + (dataset.splits.validation.count if validation is not None else 0)
+    return images if train_limit is None else min(images, train_limit)
+
+
+def _leave_out(text: str | bytes, *names: str) -> bytes:
+    """Return a JSON object without these members."""
+    document = json.loads(text)
+    return json.dumps({name: value for name, value in document.items() if name not in names}).encode()

@@ -1,0 +1,262 @@
+"""A `keras.Model` as the network of a spec: what it was compiled with, and the file that is uploaded."""
+
+import json
+import threading
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from keras import losses, metrics, optimizers
+from keras.optimizers import schedules
+
+from heldout.client.compiled import Untranslatable
+from heldout.client.own_networks import build_spec, write_model
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.job import JobSpec, OwnNetworkSpec, TrainingSpec
+from heldout.spec.model_facts import ModelFacts
+from heldout.views.dataset import DatasetView, SplitsView
+from models.store import models
+
+TRAIN, VALIDATION, TEST = 70, 20, 10
+
+
+def make_model(**compiled):
+    inside = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, name="out")]
+    model = keras.Sequential(inside, name="mine")
+    if compiled:
+        model.compile(**{"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], **compiled})
+    return model
+
+
+@pytest.fixture
+def images():
+    def count(number):
+        return {"count": number, "per_class": [number]}
+
+    return DatasetView.model_construct(
+        name="pets",
+        version=3,
+        splits=SplitsView.model_validate({"train": count(TRAIN), "validation": count(VALIDATION), "test": count(TEST)}),
+    )
+
+
+@pytest.fixture
+def build(images):
+    def build(model, **options):
+        return build_spec(model, "fresh", images, options, "mod_1")
+
+    return build
+
+
+# --- what a model was compiled with ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        ("adam", {"name": "adam", "learning_rate": 0.001}),
+        ("sgd", {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0}),  # Keras' own default rate
+        (optimizers.SGD(0.1, momentum=0.9), {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}),
+        (optimizers.RMSprop(3e-4), {"name": "rmsprop", "learning_rate": 3e-4}),
+        (optimizers.AdamW(), {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.004}),
+        (optimizers.Adam(weight_decay=0.01), {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.01}),
+    ],
+)
+def test_the_compiled_optimizer_is_that_of_the_spec(build, optimizer, expected):
+    spec = build(make_model(optimizer=optimizer))
+    assert spec["training"] == {"optimizer": expected}
+    trained = JobSpec.model_validate(spec).training.optimizer
+    model = make_model(
+        optimizer=getattr(optimizers, trained.keras_class)(trained.learning_rate, **trained.keras_arguments)
+    )
+    same = make_model(optimizer=optimizer)
+    pixels, labels = np.random.default_rng(1).random((32, 8, 8, 1)), np.arange(32) % 10
+    for each in (model, same):
+        keras.utils.set_random_seed(1)
+        each.set_weights([np.full(weight.shape, 0.01) for weight in each.weights])
+        each.fit(pixels, labels, epochs=2, shuffle=False, verbose=0)
+    for got, wanted in zip(model.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_an_optimizer_that_is_given_is_used_in_place_of_the_compiled_one(build):
+    model = make_model(optimizer="adam")
+    assert build(model, optimizer=optimizers.SGD(0.5))["training"]["optimizer"]["learning_rate"] == 0.5
+    assert build(model, optimizer="rmsprop")["training"]["optimizer"]["name"] == "rmsprop"
+    in_spec = {"name": "sgd", "learning_rate": 0.2}
+    assert build(model, optimizer=in_spec)["training"]["optimizer"] == in_spec
+    assert "optimizer" not in build(make_model())["training"]
+
+
+def test_a_moving_average_of_the_weights_is_that_of_the_spec(build):
+    spec = build(make_model(optimizer=optimizers.Adam(use_ema=True, ema_momentum=0.98)))
+    assert spec["training"]["ema_decay"] == 0.98
+
+
+def test_a_cosine_that_ends_with_the_training_is_that_of_the_spec(build):
+    steps = 7  # 70 images in batches of 10
+    decay = schedules.CosineDecay(0.1, 5 * steps)
+    spec = build(make_model(optimizer=optimizers.SGD(decay)), epochs=5, batch_size=10)
+    assert spec["training"]["schedule"] == {"name": "cosine", "warmup_epochs": 0}
+    assert spec["training"]["optimizer"]["learning_rate"] == 0.1
+    warm = schedules.CosineDecay(0.0, 3 * steps, warmup_target=0.2, warmup_steps=2 * steps)
+    spec = build(make_model(optimizer=optimizers.SGD(warm)), epochs=5, batch_size=10)
+    assert spec["training"]["schedule"] == {"name": "cosine", "warmup_epochs": 2}
+    assert spec["training"]["optimizer"]["learning_rate"] == 0.2
+    # The number of steps follows the images that are trained on.
+    on_all = schedules.CosineDecay(0.1, 5 * 9)
+    build(make_model(optimizer=optimizers.SGD(on_all)), epochs=5, batch_size=10, validation={"use": "train"})
+    with pytest.raises(Untranslatable, match=r"decay_steps=45.*5 epochs have 7 steps each"):
+        build(make_model(optimizer=optimizers.SGD(on_all)), epochs=5, batch_size=10)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        losses.SparseCategoricalCrossentropy(from_logits=True),
+        losses.sparse_categorical_crossentropy,
+        "categorical_crossentropy",
+    ],
+)
+def test_cross_entropy_in_every_form_is_the_loss_of_the_spec(build, loss):
+    assert "label_smoothing" not in build(make_model(optimizer="adam", loss=loss))["training"]
+
+
+def test_smoothed_labels_are_those_of_the_spec(build):
+    loss = losses.CategoricalCrossentropy(label_smoothing=0.1)
+    assert build(make_model(optimizer="adam", loss=loss))["training"]["label_smoothing"] == 0.1
+
+
+def my_loss(labels, answers):
+    return keras.ops.sum(answers, -1)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "named"),
+    [
+        ({"loss": my_loss}, "Loss the program's own my_loss"),
+        ({"loss": "binary_crossentropy"}, "Loss binary_crossentropy"),
+        ({"loss": losses.SparseCategoricalCrossentropy(ignore_class=3)}, "ignore_class=3"),
+        ({"metrics": ["accuracy", metrics.AUC()]}, "Metrics AUC are not measured"),
+        ({"metrics": [my_loss]}, "Metrics my_loss"),
+        ({"loss_weights": [2.0]}, "loss_weights"),
+        ({"optimizer": optimizers.Nadam()}, "Optimizer Nadam"),
+        ({"optimizer": optimizers.Adam(beta_1=0.8)}, "beta_1=0.8"),
+        ({"optimizer": optimizers.Adam(clipvalue=0.5)}, "clipvalue=0.5"),
+        ({"optimizer": optimizers.SGD(weight_decay=0.1)}, "weight_decay=0.1"),
+        ({"optimizer": optimizers.SGD(schedules.InverseTimeDecay(0.1, 10, 0.5))}, "schedule InverseTimeDecay"),
+        ({"optimizer": optimizers.SGD(schedules.CosineDecay(0.1, 30, alpha=0.1))}, "alpha=0.1"),
+        ({"optimizer": type("Mine", (optimizers.Adam,), {})()}, "the program's own Mine"),
+    ],
+)
+def test_what_a_spec_does_not_have_is_refused_by_its_name(build, compiled, named):
+    with pytest.raises(ValueError, match=named):
+        build(make_model(**{"optimizer": "adam", **compiled}))
+
+
+def test_everything_that_is_refused_is_said_at_once(build):
+    model = make_model(optimizer=optimizers.Nadam(), loss=my_loss, metrics=[metrics.AUC()])
+    with pytest.raises(ValueError, match=r"my_loss.*AUC.*Nadam"):
+        build(model)
+
+
+# --- options ---------------------------------------------------------------------------------------
+
+
+def test_options_go_to_the_part_of_the_spec_that_has_them(build):
+    spec = build(make_model(optimizer="adam"), epochs=3, seed=7, head="replace", l2=0.01, name="x", priority=5)
+    assert spec["training"] | {"optimizer": None} == {"epochs": 3, "seed": 7, "optimizer": None}
+    assert spec["network"] == {"model": "mod_1", "weights": "fresh", "head": "replace", "l2": 0.01}
+    assert (spec["dataset"], spec["name"], spec["priority"]) == ("pets@3", "x", 5)
+
+
+def test_no_two_parts_of_a_spec_have_an_option_of_the_same_name():
+    names = [name for kind in (JobSpec, TrainingSpec, OwnNetworkSpec) for name in kind.model_fields]
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_option_and_callbacks_are_refused_by_name(build):
+    with pytest.raises(TypeError, match="no option 'epoch'"):
+        build(make_model(), epoch=3)
+    with pytest.raises(TypeError, match=r"EarlyStopping.*`early_stopping`"):
+        build(make_model(), callbacks=[keras.callbacks.EarlyStopping()])
+
+
+# --- the file --------------------------------------------------------------------------------------
+
+
+def test_the_same_architecture_is_the_same_file_whatever_it_was_compiled_with(tmp_path):
+    model = make_model(optimizer="adam")
+    first = write_model(model, "fresh", tmp_path).read_bytes()
+    model.compile("sgd", "mse")
+    assert write_model(model, "fresh", tmp_path).read_bytes() == first
+    assert "compile_config" not in json.loads(first)
+    assert keras.models.model_from_json(first.decode()).count_params() == model.count_params()
+
+
+def test_the_same_weights_are_the_same_file_at_another_time(tmp_path):
+    model = make_model(optimizer="adam")
+    first = write_model(model, "uploaded", tmp_path).read_bytes()
+    file = write_model(model, "uploaded", tmp_path)
+    assert file.read_bytes() == first
+    with zipfile.ZipFile(file) as archive:
+        assert "compile_config" not in json.loads(archive.read("config.json"))
+        assert "date_saved" not in json.loads(archive.read("metadata.json"))
+        assert {member.date_time[0] for member in archive.infolist()} == {1980}
+    again = keras.models.load_model(file)
+    for got, wanted in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+class Checker(threading.Thread):
+    """Plays a worker that reads `count` models."""
+
+    def __init__(self, service, count):
+        super().__init__(daemon=True)
+        self.service, self.count = service, count
+        self.start()
+
+    def run(self):
+        for _ in range(self.count):
+            claimed = self.service.claim_when_there_is_one()
+            facts = ModelFacts(format=ModelFormat.KERAS, input_shape=(8, 8, 1), output_shape=(10,), parameters=650)
+            with self.service.database.write() as session:
+                models.mark_ready(session, claimed.held, claimed.spec.model, facts)
+
+
+def test_a_model_that_the_service_has_is_used_again(service, client, tmp_path):
+    checker = Checker(service, 2)
+    model = make_model(optimizer="adam")
+    first = client.models.push(model)
+    assert (first.status, first.name) == ("ready", "mine")
+    assert client.models.push(model).id == first.id
+    file = write_model(model, "fresh", tmp_path)
+    assert client.models.push(file).id == client.models.push(str(file)).id == first.id
+    assert client.models.push(model, weights="uploaded").id != first.id
+    checker.join()
+    assert len(list(client.models.list())) == 2
+
+
+def test_a_refusal_comes_before_anything_is_uploaded(client):
+    with pytest.raises(ValueError, match="my_loss"):
+        client.train(make_model(optimizer="adam", loss=my_loss), dataset="digits")
+    with pytest.raises(TypeError, match="needs a dataset"):
+        client.train(make_model())
+    with pytest.raises(TypeError, match=r"belong into the spec: dataset, epochs"):
+        client.train({"dataset": "digits"}, dataset="digits", epochs=3)
+    assert list(client.models.list()) == []
+
+
+def test_a_subclass_that_keras_cannot_save_is_refused_with_the_reason(client):
+    class Own(keras.Model):
+        def __init__(self, size):
+            super().__init__(name="own")
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, images):
+            return self.dense(images)
+
+    with pytest.raises(ValueError, match=r"Keras cannot save own"):
+        client.models.push(Own(object()))
