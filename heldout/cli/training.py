@@ -14,10 +14,10 @@ from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.presets import Preset, get_spec
 from heldout.cli.progress import JsonLines, display, follow
-from heldout.cli.references import JOB, Names
+from heldout.cli.references import DATASET, JOB, MODEL, Names, may_be_path
 from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import apply_settings, parse, read_spec
-from heldout.client.failures import ApiProblem
+from heldout.client.failures import ApiProblem, ModelRejected
 from heldout.spec.merge_patch import make_patch, merge
 from heldout.words import format_loss, format_range, percent
 
@@ -37,6 +37,19 @@ def train(
     preset: Annotated[
         Preset | None,
         typer.Option(help="Start from this preset instead of a file; --set changes it.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        Names(MODEL, is_file=may_be_path),
+        typer.Option(
+            metavar="FILE|MODEL",
+            help="Train this Keras network: a .keras file, the .json of its architecture, or an uploaded model.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        Names(DATASET),
+        typer.Option(metavar="DATASET", help="Train on this dataset, in place of the one that the spec names."),
     ] = None,
     source: Annotated[
         str | None,
@@ -68,24 +81,31 @@ def train(
     home: Home = None,
 ) -> Exit | None:
     """Queue a training job and watch it until it ends."""
-    if [spec, preset, source].count(None) != 2:
+    if [spec, preset, model, source].count(None) != 3:
         raise Refused(
-            "Give one of: a spec's file; --preset overfit, regularized, augmented or resnet20; --from JOB, a job that "
-            "has ended."
+            "Give one of: a spec's file; --preset overfit, regularized, augmented or resnet20; --model FILE, a Keras "
+            "network; --from JOB, a job that has ended."
         )
+    if model is not None and dataset is None:
+        raise Refused(f"--model {model} needs --dataset: what it is trained on.")
     if source is None and (remedy is not None or patch is not None):
         option = "--remedy" if remedy is not None else "--patch"
         raise Refused(f"{option} changes the spec of a job that has ended: name the job by --from.")
-    if remedy is not None and (patch is not None or settings or name is not None or dry_run):
+    named = {"dataset": dataset, "name": name}
+    changes = [*(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None), *(settings or ())]
+    if remedy is not None and (patch is not None or changes or dry_run):
         raise Refused(
-            f"--remedy {remedy} is the only change: it cannot be combined with --patch, --set, --name or --dry-run."
+            f"--remedy {remedy} is the only change: it cannot be combined with --patch, --set, --name, --dataset or "
+            "--dry-run."
         )
-    if patch is not None and (settings or name is not None):
-        raise Refused("--patch is the whole change: put what --set and --name would change into it.")
-    changes = [*(settings or ()), *([] if name is None else [f"name={json.dumps(name)}"])]
+    if patch is not None and changes:
+        raise Refused("--patch is the whole change: put what --set, --name and --dataset would change into it.")
     with open_service(home) as client:
         if source is None:
-            body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
+            if model is not None:
+                body = _describe_own_network(client, model)
+            else:
+                body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
             return _submit_new(client, apply_settings(body, changes), dry_run, idempotency_key, detach, as_json)
         change = _parse_patch(patch)
         if changes or dry_run:
@@ -97,6 +117,17 @@ def train(
             change = make_patch(before, after)
         job = client.jobs.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key).view
         return _report_queued(client, job, detach, as_json)
+
+
+def _describe_own_network(client: Client, model: str) -> dict[str, Any]:
+    """Upload the file, unless it is an uploaded model, and return the spec that trains it with fresh weights."""
+    try:
+        found = client.models.push(model) if may_be_path(model) else client.models.get(model)
+    except OSError as error:
+        raise Refused(f"--model {model}: {error.strerror or error}") from None
+    except ModelRejected as rejected:
+        raise Refused(f"--model {rejected}") from None
+    return {"network": {"model": found.id}}
 
 
 def _submit_new(
