@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { smoothed } from '../src/charts/smoothing'
-import { fitted } from '../src/pages/new/fitting'
+import { fitted, isOwn } from '../src/pages/new/fitting'
 import { placeOf } from '../src/pages/new/labels'
 import { at, changed, fieldOf, pointerOf, tagOf } from '../src/pages/new/schema'
 import { escaped } from '../src/parts/escaped'
@@ -88,4 +88,16 @@ test('a place of the form is called as the form calls it', () => {
   assert.equal(placeOf('/network/blocks/1'), 'Block 2')
   assert.match(placeOf('/training/epochs'), /^Epochs/)
   assert.equal(placeOf(''), 'The job')
+})
+
+test('a network with a model is one of a user, and one with blocks is not', () => {
+  assert.ok(isOwn({ model: '' }))
+  assert.ok(!isOwn({ blocks: [] }))
+  assert.ok(!isOwn({ blocks: [], backbone: { model: 'mod_1' } }))
+  assert.ok(!isOwn(undefined))
+})
+
+test('a network without blocks is not fitted to small images', () => {
+  const spec = { network: { model: 'mod_1' } }
+  assert.deepEqual(fitted(spec, [8, 8, 1]), { spec, said: '' })
 })

@@ -31,7 +31,14 @@ export default function OneModel({ id }: { id: string }) {
           <Title text={data.name} />
           <span class={`badge ${MODEL_TONES[data.status] ?? 'plain'}`}>{data.status}</span>
         </div>
-        <Delete model={data} />
+        <div class="row">
+          {data.status === 'ready' && data.format === 'keras' && (
+            <a class="button" href={`/new?model=${data.id}`}>
+              Train this network
+            </a>
+          )}
+          <Delete model={data} />
+        </div>
       </div>
       <ModelFacts model={data} />
       {data.status === 'checking' && (
@@ -63,7 +70,10 @@ const Ready = ({ model }: { model: Model }) => (
           <EvaluationsOf model={model} />
         </>
       ) : (
-        <p>It outputs features, not a score for each class, so it cannot be measured. A training can start from it.</p>
+        <p>
+          It outputs features, not a score for each class, so it cannot be measured. A training can start from it, or give it a
+          new head.
+        </p>
       )}
     </section>
     <LayersCard model={model} />

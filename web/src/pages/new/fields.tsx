@@ -20,7 +20,7 @@ export type Form = {
 type Props = { form: Form; path: Path; schema: Schema }
 
 /** Parts that are off where they are absent; other parts have their defaults then. */
-const OFF_WHEN_ABSENT = new Set(['augmentation', 'backbone', 'initial', 'validation', 'early_stopping'])
+const OFF_WHEN_ABSENT = new Set(['augmentation', 'backbone', 'initial', 'validation', 'early_stopping', 'unfreeze_at'])
 
 /** The field's own name before what it means: as JSON and the command line call it. */
 const hintOf = (path: Path, ...said: string[]) => [`\`${fieldName(path)}\``, ...said].filter(Boolean).join(' · ')
@@ -57,7 +57,7 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
 }
 
 /** The fields of a group that most people need, and the others behind "More settings", open where one is not as usual. */
-function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
+export function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
   const [shown, folded] = parted(path, fields)
   const isOther = folded.some(
     ([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all),
@@ -248,7 +248,7 @@ function parsed(text: string, field: PlainField): Value {
 }
 
 /** What is wrong with a part as a whole. */
-const Said = ({ form, path }: { form: Form; path: Path }) => {
+export const Said = ({ form, path }: { form: Form; path: Path }) => {
   const error = form.errors.get(pointerOf(path))
   return error ? (
     <p class="hint wrong" role="alert">

@@ -1,12 +1,18 @@
 /** Fits a network to the size of a dataset's images if necessary, and reports what it has changed. Pure. */
 
-type Block = { kernel_size?: number; padding?: string; repeat?: number; pool?: number; strides?: number } & Record<string, unknown>
+type Block = { kernel_size?: number; padding?: string; repeat?: number; pool?: number; strides?: number } & Record<
+  string,
+  unknown
+>
 type Network = { blocks?: Block[] } & Record<string, unknown>
 
 /** shape: height, width and channels. */
 export type Shape = readonly number[]
 /** said: what was changed, as one sentence; empty where the network fitted as it was. */
 export type Fitted<Spec> = { spec: Spec; said: string }
+
+/** Whether a network is an uploaded Keras model, which no form changes, and not blocks. */
+export const isOwn = (network: unknown) => typeof network === 'object' && network !== null && 'model' in network
 
 const DEFAULT_KERNEL = 3
 const DEFAULT_POOL = 2

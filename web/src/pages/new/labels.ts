@@ -6,7 +6,8 @@ import type { Path } from './schema'
 
 /** The fields of a group that are shown first. Groups that are not named here show all of theirs. */
 const FIRST: Record<string, string[]> = {
-  network: ['blocks', 'l2'],
+  // Of blocks, and of a network of one's own.
+  network: ['blocks', 'l2', 'weights', 'head', 'dropout'],
   'network.blocks': ['filters', 'dropout'],
   training: ['epochs', 'batch_size', 'optimizer', 'early_stopping'],
   'training.optimizer': ['name', 'learning_rate'],

@@ -19,8 +19,9 @@ import { Failed, Loading } from '../../parts/states'
 import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
-import { fitted } from './fitting'
+import { fitted, isOwn } from './fitting'
 import { JsonPane } from './json'
+import { NetworkField } from './network'
 import { changed, type Schema, type Schemas } from './schema'
 
 const PRESETS: Record<string, Spec> = { overfit, regularized, augmented, resnet20 }
@@ -31,12 +32,15 @@ const PRESET_HINTS: Record<string, string> = {
   resnet20: 'a residual network of 20 layers with batch normalization (He et al. 2015)',
 }
 /** In this order; what comes after is folded away. */
-const MAIN = ['network', 'training', 'augmentation']
+const MAIN = ['training', 'augmentation']
 const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
 
-/** The spec to begin with: that of another job without its name and seed, or a preset. */
-async function firstSpec(from: string, dataset: string): Promise<Spec> {
-  if (!from) return { ...structuredClone(PRESETS.regularized!), ...(dataset && { dataset }) }
+/** The spec to begin with: that of another job without its name and seed, or a preset, perhaps with an uploaded network. */
+async function firstSpec(from: string, dataset: string, model: string): Promise<Spec> {
+  if (!from) {
+    const preset = structuredClone(PRESETS.regularized!)
+    return { ...preset, ...(dataset && { dataset }), ...(model && { name: undefined, network: { model } }) } as Spec
+  }
   const spec = structuredClone((await getJob(from)).spec) as Spec
   const name = `${String(spec.name)} (edited)`.slice(-128)
   return withoutEmpty({ ...spec, name, ...(dataset && { dataset }) }) as Spec
@@ -65,7 +69,7 @@ export default function NewJob() {
       },
     ),
   )
-  const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset')))
+  const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset'), inQuery('model')))
   if (schema.problem) return <Failed problem={schema.problem} retry={schema.reload} />
   if (first.problem) return <Failed problem={first.problem} retry={first.reload} />
   if (!schema.data || !first.data || !datasets.data) return <Loading what="the form" />
@@ -147,7 +151,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
             />
             {part('name')}
           </div>
-          {fit && (
+          {fit && !isOwn(spec.network) && (
             <p class="fitted" role="status">
               {fit}
             </p>
@@ -160,6 +164,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
               </button>
             </p>
           )}
+          <NetworkField form={form} onRead={checked.reload} />
           {MAIN.map(part)}
           <details>
             <summary>More settings: validation images, initial weights, limits, machine</summary>
