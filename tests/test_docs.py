@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic_core import PydanticUndefined, to_json
 from typer.core import TyperGroup
 
@@ -20,7 +20,7 @@ from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.spec.job import MAX_SEED, JobSpec
+from heldout.spec.job import MAX_SEED, JobSpec, NetworkSpec, OwnNetworkSpec
 from heldout.spec.layers import plan_network
 from scripts.guides import GUIDES
 from tests.damaged_files import as_markdown
@@ -33,9 +33,32 @@ def _all(kind: type[errors.HeldoutError]) -> set[type[errors.HeldoutError]]:
     return {kind} | {one for below in kind.__subclasses__() for one in _all(below)}
 
 
+# Heading of the section about each kind of network: some of their fields have the same names.
+NETWORKS: dict[type[BaseModel], str] = {NetworkSpec: "## `network`\n", OwnNetworkSpec: "## `network` of your own\n"}
+each_network = pytest.mark.parametrize("network", NETWORKS)
+
+
+def _table_of_spec(network: type[BaseModel]) -> dict[str, list[str]]:
+    """The tables about a spec with this kind of network."""
+    text = (REFERENCE / "spec.md").read_text(encoding="utf-8")
+    for other, heading in NETWORKS.items():
+        if other is not network:
+            before, _, rest = text.partition(heading)
+            text = before + rest[rest.index("\n## ") :]
+    return _table_in(text)
+
+
+def _spec_with(network: type[BaseModel]) -> type[BaseModel]:
+    return create_model("Spec", __base__=JobSpec, network=(network, ...))
+
+
 def _table(page: str) -> dict[str, list[str]]:
+    return _table_in((REFERENCE / page).read_text(encoding="utf-8"))
+
+
+def _table_in(text: str) -> dict[str, list[str]]:
     """What the first column of a page's tables names, with the other columns of the first row that does."""
-    rows = re.findall(r"^\| (.+?) \|(.*)\|$", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \|(.*)\|$", text, re.MULTILINE)
     named: dict[str, list[str]] = {}
     for first, rest in rows:
         for name in re.findall(r"`([^`]+)`", first):
@@ -95,9 +118,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
-def test_every_field_of_a_spec_is_in_the_reference_with_its_default() -> None:
-    table = _table("spec.md")
-    fields = dict(_leaves(JobSpec))
+@each_network
+def test_every_field_of_a_spec_is_in_the_reference_with_its_default(network: type[BaseModel]) -> None:
+    table = _table_of_spec(network)
+    fields = dict(_leaves(_spec_with(network)))
     assert {name for name in table if name.partition(".")[0] in JobSpec.model_fields} == fields.keys()
     for name, default in fields.items():
         said = table[name][0]
@@ -122,8 +146,9 @@ def _bounds(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, float,
                 yield here, one["minimum"], one["maximum"]
 
 
-def test_the_bounds_of_a_spec_s_numbers_are_in_the_reference() -> None:
-    table, found = _table("spec.md"), list(_bounds(JobSpec))
+@each_network
+def test_the_bounds_of_a_spec_s_numbers_are_in_the_reference(network: type[BaseModel]) -> None:
+    table, found = _table_of_spec(network), list(_bounds(_spec_with(network)))
     assert len(found) > 20
     for name, least, most in found:
         if most == 10**9:  # a limit that no one reaches
@@ -145,8 +170,9 @@ def _choices(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, set[s
             yield here, words
 
 
-def test_the_words_that_a_spec_s_fields_take_are_in_the_reference() -> None:
-    table, found = _table("spec.md"), list(_choices(JobSpec))
+@each_network
+def test_the_words_that_a_spec_s_fields_take_are_in_the_reference(network: type[BaseModel]) -> None:
+    table, found = _table_of_spec(network), list(_choices(_spec_with(network)))
     assert len(found) > 8
     for name, words in found:
         if table[name][1] != "as of a block":
