@@ -1,6 +1,5 @@
 """An uploaded model as a job's whole network: what is known about it without Keras. Pure."""
 
-from collections.abc import Sequence
 from math import prod
 
 from heldout.errors import FieldError, InvalidSpec
@@ -12,8 +11,10 @@ from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 POINTER = "/network"
 
 
-def make_own_network(asked: OwnNetworkSpec, facts: ModelFacts, image: Sizes, classes: int) -> Backbone:
-    """Make the network that a spec requests from an uploaded model.
+def make_own_network(
+    asked: OwnNetworkSpec, facts: ModelFacts, image: Sizes, classes: int
+) -> tuple[Backbone, tuple[NetworkLayer, ...]]:
+    """Make the network that a spec requests from an uploaded model, and list its layers.
 
     Args:
         image: (height, width, channels) of the dataset's images.
@@ -36,33 +37,33 @@ def make_own_network(asked: OwnNetworkSpec, facts: ModelFacts, image: Sizes, cla
         found = found.half
     height, width, channels = (given or has for given, has in zip(facts.input_shape, image, strict=True))
     area = height * width / prod(found.figures_at)
-    layers, added = _list_trained_layers(asked, facts, found, classes)
-    fixed = sum(layer.fixed for layer in layers)
-    parameters = sum(layer.parameters for layer in layers)
-    if parameters + added == fixed:
+    layers = _list_layers(asked, facts, found, classes)
+    parameters, fixed = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "fixed"))
+    if parameters == fixed:
         raise _make_refusal(
             "trainable", 'Nothing would be trained. Use `"head": "replace"`, or freeze fewer layers of the model.'
         )
-    return Backbone(
+    made = Backbone(
         model=asked.model,
         takes=(height, width, channels),
         gives=(classes,),
         pixels=asked.pixels or ("bytes" if found.scales_pixels else "unit"),
-        parameters=parameters + added,
-        trainable_parameters=parameters + added - fixed,
+        parameters=parameters,
+        trainable_parameters=parameters - fixed,
         flops=int(found.flops * area),
         values=int(found.values * area),
         largest=int(found.largest * area),
         layers=len(layers),
         normalizes=found.normalizes,
     )
+    return made, layers
 
 
-def _list_trained_layers(
+def _list_layers(
     asked: OwnNetworkSpec, facts: ModelFacts, found: NetworkFacts, classes: int
-) -> tuple[Sequence[NetworkLayer], int]:
-    """Return the layers that are kept, and the number of parameters of a new head."""
-    layers, added = list(found.layers), 0
+) -> tuple[NetworkLayer, ...]:
+    """Return the layers with the requested head, of which the frozen ones are fixed."""
+    layers, head = list(found.layers), list[NetworkLayer]()
     gives_map = len(facts.output_shape) == 3
     if asked.head == "replace":
         inputs = found.head_inputs
@@ -72,11 +73,11 @@ def _list_trained_layers(
                 f"The last layer of model {asked.model} is not dense, so it cannot be replaced. Make the model for the "
                 f"dataset's {classes} classes, or upload it without its head.",
             )
-        added = (inputs + 1) * classes
+        name, has_bias = "heldout_head", True
         if not gives_map:
-            last = max(index for index, layer in enumerate(layers) if layer.type == "Dense")
-            added -= 0 if layers[last].parameters % inputs else classes  # a head without biases
-            del layers[last]
+            old = layers.pop(max(index for index, layer in enumerate(layers) if layer.type == "Dense"))
+            name, has_bias = old.name, old.parameters > inputs * old.shape[-1]
+        head = [NetworkLayer(name=name, type="Dense", shape=(classes,), parameters=(inputs + has_bias) * classes)]
     else:
         _require_classes(asked, facts, found, classes)
     names = [layer.name for layer in layers]
@@ -88,7 +89,7 @@ def _list_trained_layers(
     if asked.freeze is not None and asked.trainable:
         frozen = asked.freeze if isinstance(asked.freeze, int) else names.index(asked.freeze) + 1
     first = [layer.model_copy(update={"fixed": layer.parameters}) for layer in layers[:frozen]]
-    return [*first, *layers[frozen:]], added
+    return (*first, *layers[frozen:], *head)
 
 
 def _require_classes(asked: OwnNetworkSpec, facts: ModelFacts, found: NetworkFacts, classes: int) -> None:

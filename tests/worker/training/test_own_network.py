@@ -1,0 +1,210 @@
+"""An uploaded Keras model as a job's whole network: planned, built and trained as plain Keras does it."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from analysis.arrays.dataset import ImageSet
+from heldout.errors import InvalidSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.layers import plan_network
+from heldout.spec.model_facts import ModelFacts
+from heldout.spec.own_network import make_own_network
+from heldout.stored.artifacts import ArtifactName
+from tests.worker.training import own_zoo
+from tests.worker.training.backbones import read_again, taken_apart
+from tests.worker.training.processes import folder_of
+from tests.worker.training.trainings import fewer
+from worker.messages import EpochDone, Finished, StepsDone
+from worker.training.data import scale_to_unit, select
+from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
+from worker.training.foreign.check import read_facts
+from worker.training.network import build_network
+
+SEED, EPOCHS, IMAGES = 7, 2, 372
+DIGIT = (28, 28, 1)
+MAKERS = [getattr(own_zoo, name) for name in dir(own_zoo) if name.startswith("make_")]
+UNIT = np.random.default_rng(1).random((3, *own_zoo.IMAGE)).astype(np.float32)
+
+
+def make_digit_network(classes: int = 10) -> keras.Model:
+    """As users write it: a branch, averages, dropout, a penalty, and probabilities at the end."""
+    images = keras.Input(DIGIT)
+    maps = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer="l2")(images)
+    deep = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, padding="same")(maps))
+    maps = keras.layers.MaxPooling2D(4)(keras.layers.Add()([maps, deep]))
+    features = keras.layers.Dropout(0.3)(keras.layers.Flatten()(maps))
+    return keras.Model(images, keras.layers.Dense(classes, activation="softmax")(features))
+
+
+@pytest.fixture(scope="module")
+def digit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(make_digit_network(), tmp_path_factory.mktemp("uploaded"))
+
+
+@pytest.fixture(scope="module")
+def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(fewer(mnist5k, IMAGES), tmp_path_factory)
+
+
+def save(model: keras.Model, folder: Path) -> Path:
+    model.save(folder / "mine.keras")
+    return folder / "mine.keras"
+
+
+def own(**fields) -> OwnNetworkSpec:
+    return OwnNetworkSpec(model="mod_1", **fields)
+
+
+def spec_with(training: dict | None = None, **fields) -> JobSpec:
+    training = {"epochs": EPOCHS, "batch_size": 32, "seed": SEED, **(training or {})}
+    return JobSpec.model_validate(
+        {"name": "own", "dataset": "digits", "network": {"model": "mod_1", **fields}, "training": training}
+    )
+
+
+def built(network: OwnNetworkSpec, file: Path, image=own_zoo.IMAGE, classes=own_zoo.CLASSES, seed=SEED, pixels="unit"):
+    return build_network(network, image, classes, seed, backbone=read_again(file, pixels))
+
+
+def stored(facts: ModelFacts) -> ModelFacts:
+    return ModelFacts.from_columns(*facts.to_columns())
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("changes", [{}, {"weights": "uploaded", "freeze": 4}], ids=["fresh", "frozen"])
+def test_a_plan_of_an_own_network_counts_what_keras_counts(tmp_path, make, changes):
+    file, network = save(make(), tmp_path), own(**changes)
+    own_network, layers = make_own_network(network, stored(read_facts(file)), own_zoo.IMAGE, own_zoo.CLASSES)
+    plan, model = plan_network(network, own_zoo.IMAGE, own_zoo.CLASSES, own_network), built(network, file)
+    assert plan.parameters == model.count_params() == sum(layer.parameters for layer in layers)
+    assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert plan.layers[-1].shape == model.output_shape[1:]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_uploaded_weights_answer_as_the_model_did(tmp_path, make):
+    keras.utils.set_random_seed(3)
+    theirs = make()
+    file = save(theirs, tmp_path)
+    scales = read_facts(file).network.scales_pixels
+    ours = built(own(weights="uploaded"), file, pixels="bytes" if scales else "unit")
+    logits, answers = ours(UNIT), theirs(UNIT * 255 if scales else UNIT)
+    gives_shares = np.allclose(np.sum(answers, axis=-1), 1)
+    np.testing.assert_allclose(keras.ops.softmax(logits) if gives_shares else logits, answers, rtol=1e-4, atol=1e-5)
+
+
+def test_fresh_weights_are_those_of_the_seed_and_of_nothing_else(digit_file):
+    first, again, other = (built(own(), digit_file, DIGIT, 10, seed).get_weights() for seed in (SEED, SEED, SEED + 1))
+    assert all(map(np.array_equal, first, again))
+    drawn = [not np.array_equal(a, b) for a, b in zip(first, other, strict=True) if a.std() > 0]
+    assert drawn
+    assert all(drawn)
+    uploaded = keras.saving.load_model(digit_file).get_weights()
+    assert not any(np.array_equal(a, b) for a, b in zip(first, uploaded, strict=True) if a.std() > 0)
+
+
+@pytest.mark.parametrize("make", [own_zoo.make_resnet, own_zoo.make_nested], ids=lambda make: make.__name__)
+def test_a_replaced_head_is_planned_as_it_is_built_and_trained_alone(tmp_path, make):
+    network, file = own(head="replace", weights="uploaded", trainable=False), save(make(), tmp_path)
+    own_network, _ = make_own_network(network, read_facts(file), own_zoo.IMAGE, 3)
+    model = built(network, file, classes=3)
+    assert (model.output_shape, model.count_params()) == ((None, 3), own_network.parameters)
+    trained = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert trained == own_network.trainable_parameters < own_network.parameters
+
+
+def test_a_feature_map_gets_a_head(tmp_path):
+    whole = own_zoo.make_resnet()
+    pool = next(layer for layer in whole.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
+    file, network = save(keras.Model(whole.input, pool.input), tmp_path), own(head="replace")
+    own_network, _ = make_own_network(network, read_facts(file), own_zoo.IMAGE, 4)
+    assert built(network, file, classes=4).count_params() == own_network.parameters
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes", "said"),
+    [
+        ({}, 3, r"/network/head: .* has 10 classes, but the dataset has 3.*replace"),
+        ({"weights": "uploaded", "freeze": "none"}, 10, "/network/freeze: .* no layer `none`. Its first layers are"),
+        ({"weights": "uploaded", "trainable": False}, 10, "/network/trainable: Nothing would be trained"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_place(digit_file, fields, classes, said):
+    with pytest.raises(InvalidSpec, match=said):
+        make_own_network(own(**fields), read_facts(digit_file), DIGIT, classes)
+
+
+def test_images_of_another_size_and_channel_are_converted(tmp_path):
+    file = save(own_zoo.make_mobilenet(), tmp_path)
+    model = built(own(weights="uploaded"), file, (9, 11, 1), pixels="bytes")
+    grey = np.random.default_rng(2).random((2, 9, 11, 1)).astype(np.float32)
+    resized = keras.ops.image.resize(np.repeat(grey, 3, axis=-1) * 255, own_zoo.IMAGE[:2])
+    answers = keras.saving.load_model(file)(resized)
+    np.testing.assert_allclose(keras.ops.softmax(model(grey)), answers, atol=1e-5)
+
+
+def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
+    """Train the file itself by `fit` in the engine's order, from the engine's first numbers."""
+    ours = built(spec.network, file, DIGIT, 10)
+    theirs = keras.saving.load_model(file, compile=False)
+    theirs.layers[-1].activation = keras.activations.linear
+    for own_variable, other in zip(theirs.variables, ours.variables, strict=True):
+        own_variable.assign(other)
+    theirs.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"], jit_compile=False)
+    data, losses = select(images, spec), []
+    unit = scale_to_unit(data.images, data.value_range)
+    for epoch in range(1, EPOCHS + 1):
+        order = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))]
+        fitted = theirs.fit(unit[order], data.labels[order], batch_size=32, shuffle=False, verbose=0)
+        losses += fitted.history["loss"]
+    return theirs, losses
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, mnist5k):
+    """Its own penalty is part of the objective and of no measured loss."""
+    spec = spec_with()
+    process = start(spec, backbone=taken_apart(digit_file, "unit"))
+    finished = process.end()
+    assert isinstance(finished, Finished), process.log.read_text()
+    network, losses = train_in_plain_keras(digit_file, fewer(mnist5k, IMAGES), spec)
+    assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
+    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
+    for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+    images = fewer(mnist5k, IMAGES)
+    rows = images.splits["test"]
+    tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
+    loss, accuracy = model.evaluate(tested, labels, verbose=0)
+    test = finished.final.test
+    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-5), pytest.approx(accuracy, abs=1e-6))
+
+
+@pytest.mark.usefixtures("forking")
+def test_an_interrupted_training_of_an_own_network_goes_on_bit_for_bit(start, digit_file):
+    """With changes of the network, averaged weights, and dropout, whose state must go on, too."""
+    spec = spec_with({"epochs": 3, "ema_decay": 0.9}, dropout=0.2, l2=0.001)
+    uploaded = taken_apart(digit_file, "unit")
+    whole = start(spec, backbone=uploaded)
+    expected = whole.end()
+    lost = start(spec, backbone=uploaded)
+    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
+    lost.until(lambda message: isinstance(message, StepsDone))
+    lost.process.kill()
+    second = start(spec, backbone=uploaded, checkpoint=done.checkpoint)
+    assert second.end().final == expected.final
+    assert lost.history[:1] + second.history == whole.history
+
+
+def test_a_seed_in_the_file_does_not_decide_the_weights(tmp_path):
+    images = keras.Input(DIGIT)
+    features = keras.layers.Flatten()(images)
+    drawn = keras.initializers.GlorotUniform(seed=1)
+    file = save(keras.Model(images, keras.layers.Dense(10, kernel_initializer=drawn)(features)), tmp_path)
+    assert json.loads((Path(taken_apart(file).folder) / "layers.json").read_text())
+    first, other = (built(own(), file, DIGIT, 10, seed).get_weights()[0] for seed in (1, 2))
+    assert not np.array_equal(first, other)
