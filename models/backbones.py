@@ -51,8 +51,8 @@ def find_backbone(
     row, facts = get_usable_model(session, owner, network.uploaded_model, f"{pointer}/model")
     file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
     if isinstance(network, OwnNetworkSpec):
-        made, layers = make_own_network(network, facts, dataset.image, len(dataset.classes))
-        return BackboneSource(made, file, layers)
+        made, own_layers = make_own_network(network, facts, dataset.image, len(dataset.classes))
+        return BackboneSource(made, file, own_layers)
     assert network.backbone is not None
     layers = () if facts.feature_map is None else facts.feature_map.layers
     return BackboneSource(make_backbone(network.backbone, facts), file, layers)
