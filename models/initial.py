@@ -8,6 +8,7 @@ from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import InitialSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.model_facts import WITHOUT_WEIGHTS
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.backbones import get_usable_model
 from models.database import Session
@@ -69,6 +70,8 @@ def _get_model_source(session: Session, owner: str, model_id: str) -> InitialSou
         raise make_refusal(
             f"Model {model_id} is an ONNX file, whose weights have no layers. Upload a .keras file.", "model"
         )
+    if not facts.weights:
+        raise make_refusal(f"{WITHOUT_WEIGHTS} To start from weights, upload the `.keras` file.", "model")
     file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
     return InitialSource(Weights.of_model(row.id, facts), file)
 

@@ -24,12 +24,19 @@ class ModelRejectionCode(CodeWithMeaning):
     """Why a model was rejected."""
 
     # The file.
-    NOT_A_MODEL = "not_a_model", "The file is neither a `.keras` file nor an ONNX file."
-    OLD_FORMAT = "old_format", "The file has an old Keras format: HDF5, or a SavedModel."
+    NOT_A_MODEL = "not_a_model", "The file is neither a `.keras` file, nor ONNX, nor the JSON of an architecture."
+    OLD_FORMAT = "old_format", "The file has an old Keras format: HDF5, a SavedModel, or JSON of Keras 2."
     MODEL_DAMAGED = "model_damaged", "The file is truncated, or its parts do not fit together."
-    MODEL_TOO_LARGE = "model_too_large", "The file unpacks to more than the limit."
+    MODEL_TOO_LARGE = (
+        "model_too_large",
+        "The file unpacks to more than the limit, or an architecture has too many parameters.",
+    )
     CUSTOM_OBJECT = "custom_object", "A layer or function is custom, or one that networks for images do not need."
     UNSAFE_MODEL = "unsafe_model", "A layer contains code, reads files, or has an argument that is not accepted."
+    MISSING_STATE = (
+        "missing_state",
+        "An architecture alone has a layer that learns from data, such as `Normalization` without a mean.",
+    )
     # What it takes and gives.
     NOT_FOR_IMAGES = "not_for_images", "The model does not take one batch of images."
     UNFIT_OUTPUT = "unfit_output", "The model gives neither one figure per class nor a feature map."

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import BackboneSpec, Pixels
-from heldout.spec.model_facts import ModelFacts
+from heldout.spec.model_facts import WITHOUT_WEIGHTS, ModelFacts
 
 Sizes = tuple[int, int, int]
 POINTER = "/network/backbone"
@@ -65,6 +65,8 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
         raise _make_refusal(
             "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
         )
+    if not facts.weights:
+        raise _make_refusal("model", f"{WITHOUT_WEIGHTS} A backbone needs weights: upload the `.keras` file.")
     if facts.gives != "feature_map":
         size = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
         detail = f"Model {asked.model} gives {size} for an image, not a feature map. {_SAVE_WITHOUT_TOP}"

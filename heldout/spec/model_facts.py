@@ -11,6 +11,9 @@ from heldout.spec.part import SpecPart
 # Limit for each list of layers as JSON. A thousand layers take half of it.
 MAX_LAYERS_BYTES = 128 * 1024
 MAX_NAME_CHARACTERS = 200
+WITHOUT_WEIGHTS = (
+    'The model is an architecture without weights, so it can only be trained from scratch: `"network": {"model": …}`.'
+)
 
 # JSON has lists but no tuples.
 Shape = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
@@ -89,6 +92,7 @@ class ModelFacts(SpecPart):
     output_shape: OpenShape = Field(description="Without the batch axis: (classes,), or (height, width, channels).")
     parameters: int
     trainable_parameters: int | None = Field(None, description="Null for ONNX, which does not say.")
+    weights: bool = Field(True, description="False for an architecture alone, which can only be trained from scratch.")
     layers: tuple[ModelLayer, ...] = Field((), strict=False, description="Layers with weights, in order.")
     feature_map: FeatureMapFacts | None = Field(
         None, description="For a Keras model that gives a feature map and takes images of one size."
@@ -139,6 +143,8 @@ class ModelFacts(SpecPart):
 
     def explain_misfit(self, image: tuple[int, int, int], classes: int) -> str | None:
         """Say why it does not fit this image shape (height, width, channels) and number of classes; None if it does."""
+        if not self.weights:
+            return f"{WITHOUT_WEIGHTS} To evaluate it, train it, or upload the `.keras` file of the trained model."
         if self.classes is None:
             return "The model gives a feature map, not one figure per class."
         if any(wanted not in {None, has} for wanted, has in zip(self.input_shape, image, strict=True)):

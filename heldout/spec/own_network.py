@@ -30,6 +30,9 @@ def make_own_network(
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
         raise _make_refusal("model", detail)
+    if asked.weights == "uploaded" and not facts.weights:
+        detail = f"Model {asked.model} is an architecture without weights. Use `fresh`, or upload the `.keras` file."
+        raise _make_refusal("weights", detail)
     if asked.width != 1:
         if found.half is None:
             detail = f"Model {asked.model} cannot be halved. {found.half_refusal}"

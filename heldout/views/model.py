@@ -43,6 +43,7 @@ class ModelView(View):
     classes: int | None = Field(description="Number of classes; null for a feature map.")
     parameters: int | None
     trainable_parameters: int | None = Field(description="Null for ONNX, which does not say.")
+    weights: bool | None = Field(description="False for an architecture alone, which can be trained but not evaluated.")
     layers: list[ModelLayerView] | None = Field(
         description="Layers with weights; only the first ones if all take more than 128 KiB. Null in lists."
     )

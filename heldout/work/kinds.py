@@ -94,6 +94,7 @@ class CheckModelSpec(WorkerSpec):
     max_runtime_s: float = Field(900, gt=0)
     model: str = Field(description="Its id.")
     key: str = Field(description="Key of its file in the blob store.")
+    max_parameters: int | None = Field(None, description="The most that an architecture without weights may have.")
 
 
 class MeasureSpec(WorkerSpec):

@@ -39,11 +39,18 @@ def add(
     key: str,
     sha256: str,
     size_bytes: int,
+    max_parameters: int | None = None,
 ) -> ModelRow:
-    """Add a model whose file is stored under `key`, and queue its check. Raises QuotaExceeded, OwnerSuspended."""
+    """Add a model whose file is stored under `key`, and queue its check.
+
+    Args:
+        max_parameters: the most that an architecture without weights may have; None for any number.
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+    """
     require_room(session, owner, size_bytes)
     new_job = NewJob(
-        spec=CheckModelSpec(model=model_id, key=key),
+        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters),
         owner=owner,
         name=name,
         dataset_id=None,
@@ -138,8 +145,14 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
             .returning(ModelRow.id)
         )
         if is_read is not None:
-            events.add(session, model_id, "model.ready", "It can be evaluated, and trainings can start from it.")
+            events.add(session, model_id, "model.ready", _describe_ready(facts))
     return complete(session, held)
+
+
+def _describe_ready(facts: ModelFacts) -> str:
+    if not facts.weights:
+        return "Its architecture can be trained."
+    return "It can be evaluated, and trainings can start from it."
 
 
 def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:

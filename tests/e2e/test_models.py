@@ -1,5 +1,6 @@
 """Models that were trained elsewhere: read by a bounded process, and measured as plain Keras measures them."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -239,3 +240,20 @@ def test_the_command_line_evaluates_a_file(service, trained):
     assert done.returncode == 0, done.stderr
     assert "AS GIVEN" in done.stdout
     assert "preprocessing_mismatch" in done.stdout
+
+
+def test_an_architecture_is_read_without_weights_and_its_like_with_too_many_is_not(module_client, trained):
+    network = keras.saving.load_model(trained)
+    file = trained.with_name("network.json")
+    file.write_text(network.to_json())
+    model = uploaded(module_client, file)
+    assert (model.status, model.weights, model.made_by) == ("ready", False, "keras")
+    assert (model.parameters, model.classes) == (network.count_params(), 10)
+    with pytest.raises(ApiProblem, match="architecture without weights"):
+        module_client.evaluations.create(model.id, DATASET)
+    config = json.loads(file.read_text())
+    config["config"]["layers"][-1]["config"]["units"] = 2**24
+    file.write_text(json.dumps(config))
+    refused = uploaded(module_client, file)
+    assert (refused.status, refused.error.code) == ("rejected", "model_too_large")
+    assert "has 4,848,615,504 parameters" in refused.error.detail

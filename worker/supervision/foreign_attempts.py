@@ -83,10 +83,10 @@ class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
     def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
         return ForeignProcess(
             "check",
-            {},
+            {"max_parameters": self.spec.max_parameters},
             {"model": model},
             self.written,
-            memory_bytes=get_model_memory_bytes(model),
+            memory_bytes=get_model_memory_bytes(model, self.spec.max_parameters or 0),
             wall_s=int(self.spec.max_runtime_s),
         )
 

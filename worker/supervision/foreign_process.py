@@ -25,11 +25,17 @@ SET_VARIABLES = {
 _PROGRAMS_BYTES = 3 * GIB
 # Multiples of the file's size: for the file, its weights, and the computation with them.
 _COPIES = 6
+# A float32, and what makes it a random number.
+_BYTES_PER_NEW_PARAMETER = 12
 
 
-def get_model_memory_bytes(model: Path) -> int:
-    """The private memory that a process may have for a model's file and the programs that read it."""
-    return _PROGRAMS_BYTES + _COPIES * model.stat().st_size
+def get_model_memory_bytes(model: Path, new_parameters: int = 0) -> int:
+    """The private memory that a process may have for a model's file and the programs that read it.
+
+    Args:
+        new_parameters: the most that it makes itself, for an architecture without weights.
+    """
+    return _PROGRAMS_BYTES + _COPIES * model.stat().st_size + _BYTES_PER_NEW_PARAMETER * new_parameters
 
 
 class ForeignProcess(EnclosedProcess):

@@ -9,9 +9,11 @@ from typing import Any
 
 from heldout.lifecycle.model import ModelRejectionCode
 from worker.ingest.rejection import clean_name
+from worker.training.keras_calls import require_calls
 from worker.training.keras_parts import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
+    ADVICE,
     CONSTRAINTS,
     DTYPES,
     INITIALIZERS,
@@ -19,7 +21,6 @@ from worker.training.keras_parts import (
     MODELS,
     POLICIES,
     REGULARIZERS,
-    UNSAFE,
     Classes,
     split,
 )
@@ -42,7 +43,9 @@ def read_network(config: Any) -> dict[str, Any]:
     Raises:
         ModelRefused: it has something else; the message says what and where.
     """
-    return _Reading().read_part(config, (MODELS,), "the model")
+    network = _Reading().read_part(config, (MODELS,), "the model")
+    require_calls(network)
+    return network
 
 
 class _Reading(ConfigValues):
@@ -95,17 +98,14 @@ class _Reading(ConfigValues):
                 f"{capital(place)} does not belong there. Save the model again with `model.save('model.keras')`."
             )
         last = str(name).rpartition(".")[2]
-        if last in UNSAFE:
-            raise unsafe(
-                f"{capital(place)} holds program code or reads other files. Replace it with Keras layers, "
-                "such as `Rescaling`, and save the model again."
-            )
+        if last in ADVICE:
+            raise unsafe(f"{capital(place)} {ADVICE[last]}, and save the model again.")
         if isinstance(name, str) and "." in name:
             raise unsafe(f"{capital(place)} names a module inside the name of a class. Save the model again.")
         raise ModelRefused(
             ModelRejectionCode.CUSTOM_OBJECT,
-            f"{capital(place)} is not among the parts of Keras that a network for images needs. Replace it by layers "
-            "of Keras, or export the model as ONNX.",
+            f"{capital(place)} is not among the parts of Keras that a network for images needs. Build the same from "
+            "layers of Keras and `keras.ops`. To evaluate the model only, export it as ONNX.",
         )
 
     def _read_shared_id(self, value: Any, which: tuple[str, str], place: str) -> int:

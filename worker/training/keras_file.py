@@ -1,10 +1,10 @@
-"""Reads `.keras` files: the content of every file is checked before Keras rebuilds the model."""
+"""Reads Keras models, as `.keras` files or as JSON: all content is checked before Keras rebuilds the model."""
 
-import json
 import tempfile
 import zipfile
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from heldout.lifecycle.model import ModelRejectionCode
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.keras_config import read_network
+from worker.training.keras_json import NotPlainJson, is_architecture, parse_json, read_architecture, require_keras_3
 from worker.training.keras_parts import iterate_parts
 from worker.training.refusal import ModelRefused
 
@@ -32,19 +33,27 @@ _SAVE_AGAIN = "Save the model again with `model.save('model.keras')`."
 
 @dataclass(frozen=True)
 class FileNetwork:
-    """The network of a file, as read by `keras_config.read_network`. made_by: the Keras release that wrote the file."""
+    """The network of a file, as read by `keras_config.read_network`.
+
+    made_by: the Keras release that wrote the file. has_weights: False for an architecture alone.
+    """
 
     config: dict[str, Any]
     made_by: str
+    has_weights: bool = True
 
 
 def load_model(file: Path) -> keras.Model:
-    """Rebuild the model of a `.keras` file from parts of Keras only, with its weights but not its training state.
+    """Rebuild the model of a file from parts of Keras only, with its weights but not its training state.
+
+    An architecture alone gets random weights, as its initializers make them.
 
     Raises:
         ModelRefused: the file has anything else, or its parts do not fit together.
     """
     network = read_file(file)
+    if not network.has_weights:
+        return build_model(network.config)
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -58,11 +67,13 @@ def load_model(file: Path) -> keras.Model:
 
 
 def read_file(file: Path) -> FileNetwork:
-    """Read the network that a `.keras` file describes, without building it.
+    """Read the network that a `.keras` file or the JSON of `model.to_json()` describes, without building it.
 
     Raises:
-        ModelRefused: the file is not a `.keras` file, is damaged, or has parts that `keras_parts` does not list.
+        ModelRefused: the file is neither of both, is damaged, or has parts that `keras_parts` does not list.
     """
+    if is_architecture(file):
+        return FileNetwork(read_network(read_architecture(file)), "keras", has_weights=False)
     try:
         with zipfile.ZipFile(file) as archive:
             return _read(archive, file.stat().st_size)
@@ -86,6 +97,49 @@ def build_model(config: dict[str, Any]) -> keras.Model:
             f"{_find_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release "
             f"saved. {_SAVE_AGAIN}",
         ) from error
+
+
+def require_known_state(config: dict[str, Any]) -> None:
+    """Refuse an architecture alone with a layer that has learned from data what its config does not have.
+
+    Raises:
+        ModelRefused.
+    """
+    for part in iterate_parts(config):
+        if part["class_name"] == "Normalization" and part["config"].get("mean") is None:
+            raise ModelRefused(
+                ModelRejectionCode.MISSING_STATE,
+                f"Layer `{clean_name(str(part['config'].get('name')), 60)}` (Normalization) learns its mean and "
+                "variance by `adapt`, and an architecture alone does not have them. Give it `mean` and `variance`, use "
+                "`Rescaling`, or upload the `.keras` file.",
+            )
+
+
+def require_size(config: dict[str, Any], most_parameters: int | None, limit: str) -> None:
+    """Refuse a network that has too many parameters before Keras makes them: here, its variables have only shapes.
+
+    Args:
+        config: the result of `read_network`.
+        most_parameters: None for any number. limit: where the number comes from, for the message.
+    Raises:
+        ModelRefused: it has more, or its layers do not fit together.
+    """
+    if most_parameters is None:
+        return
+    with keras.StatelessScope(initialize_variables=False):
+        model = build_model(config)
+        sizes = {layer: sum(prod(weight.shape) for weight in layer.weights) for layer in model.layers}
+    # Otherwise the next scope would make the variables after all.
+    keras.utils.clear_session()
+    parameters = sum(prod(weight.shape) for weight in model.weights)
+    if parameters > most_parameters:
+        layer = max(sizes, key=lambda layer: sizes[layer])
+        raise ModelRefused(
+            ModelRejectionCode.MODEL_TOO_LARGE,
+            f"The model has {parameters:,} parameters, of which layer `{clean_name(layer.name, 60)}` "
+            f"({type(layer).__name__}) has {sizes[layer]:,}; expected at most {most_parameters:,}, {limit}. Use fewer "
+            "filters or units, or global average pooling before dense layers.",
+        )
 
 
 def _find_first_unbuildable(config: dict[str, Any]) -> str:
@@ -131,13 +185,36 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
             f"has at most {format_size(MAX_CONFIG_BYTES)}. {_SAVE_AGAIN}",
         )
     try:
-        config = json.loads(archive.read(CONFIG))
-        metadata = json.loads(archive.read(METADATA)) if METADATA in members else {}
+        config = parse_json(archive.read(CONFIG))
+        metadata = parse_json(archive.read(METADATA)) if METADATA in members else {}
         release = clean_name(str(metadata.get("keras_version", ""))[:40])
+    except NotPlainJson as error:
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` has {error}. {_SAVE_AGAIN}") from error
     except (ValueError, RecursionError, AttributeError) as error:
         code = ModelRejectionCode.MODEL_DAMAGED
         raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` is not JSON. {_SAVE_AGAIN}") from error
-    return FileNetwork(read_network(config), f"keras {release}".strip())
+    require_keras_3(config)
+    try:
+        return FileNetwork(read_network(config), f"keras {release}".strip())
+    except ModelRefused as refused:
+        raise _explain_release(refused, release) from refused
+
+
+def _explain_release(refused: ModelRefused, release: str) -> ModelRefused:
+    """Add that the file was written by a later release of Keras than this one, if it was."""
+    if _parse_release(release) <= _parse_release(keras.__version__):
+        return refused
+    return ModelRefused(
+        refused.code,
+        f"{refused.detail} The file was written by Keras {release}, and this service has Keras {keras.__version__}, "
+        "which may lack what is new. Save the model with that release or an earlier one.",
+    )
+
+
+def _parse_release(release: str) -> tuple[int, ...]:
+    """Return the first numbers of a release, 3.15 for "3.15.1", and nothing for what is none."""
+    return tuple(int(part) for part in release.split(".")[:2] if part.isdigit() and len(part) < 6)
 
 
 def require_plain_weights(file: Path) -> None:

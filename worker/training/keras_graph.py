@@ -40,7 +40,7 @@ class Graph:
                 for layer in layers
                 for number, node in enumerate(layer["inbound_nodes"] or [None])
             }
-            self.ends = [(end[0], end[1]) for end in iterate_ends(settings["output_layers"])]
+            self.ends = list_ends(settings, "output_layers")
         else:
             found = {(place, 0): Call(layer, ((place - 1, 0),) if place else ()) for place, layer in enumerate(layers)}
             self.ends = [(len(layers) - 1, 0)] if layers else []
@@ -128,6 +128,15 @@ def iterate_ends(value: Any) -> Iterator[list[Any]]:
     else:
         for inner in value:
             yield from iterate_ends(inner)
+
+
+def list_ends(settings: Mapping[str, Any], which: str) -> list[Key]:
+    """List the calls that a Functional model's `input_layers` or `output_layers` name.
+
+    There, and only there, Keras counts the calls of a Functional model inside from 1.
+    """
+    inner = {layer.get("name") for layer in settings["layers"] if layer["class_name"] == "Functional"}
+    return [(end[0], end[1] - (end[0] in inner)) for end in iterate_ends(settings.get(which, []))]
 
 
 def _list_sources(node: Any) -> list[Key]:

@@ -88,13 +88,19 @@ DTYPES = split(
     bfloat16 bool float16 float32 float64 int8 int16 int32 int64 mixed_bfloat16 mixed_float16 uint8 uint16 uint32
     """
 )
-# What holds program code, or reads files or addresses: not listed above, and named here so that its refusal can say so.
-UNSAFE = split(
-    """
-    FlaxLayer HashedCrossing Hashing IntegerLookup JaxLayer Lambda StringLookup TFSMLayer TextVectorization
-    TorchModuleWrapper __lambda__ __typespec__
-    """
-)
+_BUILT_OF_CODE = "holds program code. Replace it by layers of Keras, such as `Rescaling`, or by `keras.ops`"
+_LOOKS_UP = "keeps what it has learned from data or read from a file. Convert the images before, leave the layer out"
+_OF_OTHERS = "holds a program of another library. Build the same from layers of Keras and `keras.ops`"
+# Words for the refusal of parts that are often met. They decide nothing: what is not listed above is refused anyway.
+ADVICE: Mapping[str, str] = {
+    **dict.fromkeys(["Lambda", "__lambda__"], _BUILT_OF_CODE),
+    **dict.fromkeys(
+        split("Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization"), _LOOKS_UP
+    ),
+    **dict.fromkeys(
+        split("FlaxLayer JaxLayer SlicingOpLambda TFOpLambda TFSMLayer TorchModuleWrapper __typespec__"), _OF_OTHERS
+    ),
+}
 
 
 def iterate_parts(value: Any) -> Iterator[dict[str, Any]]:

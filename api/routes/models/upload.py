@@ -35,7 +35,11 @@ from models.views.evaluation import build_model_view
 router = make_router("/v1/models", "models")
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_FILE = {"type": "string", "format": "binary", "description": "A `.keras` or ONNX file."}
+_FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "A `.keras` file, an ONNX file, or the JSON of `model.to_json()`.",
+}
 _BODY: dict[str, Any] = {
     "parameters": [{"$ref": "#/components/parameters/RequestId"}],
     "requestBody": {
@@ -99,7 +103,7 @@ async def upload_model(
     ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ModelView:
-    """Upload a model trained anywhere: a `.keras` file with built-in layers only, or an ONNX file."""
+    """Upload a model: a `.keras` file with built-in layers only, an ONNX file, or an architecture alone as JSON."""
     await run_in_threadpool(_require_room, app, caller.owner)
     model_id = make_id("mod")
     folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
@@ -162,6 +166,7 @@ def _add(
             key=received.key,
             sha256=received.sha256,
             size_bytes=received.size_bytes,
+            max_parameters=app.settings.max_parameters,
         )
         return build_model_view(row)
 

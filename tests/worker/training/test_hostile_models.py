@@ -108,7 +108,7 @@ def test_the_check_refuses_what_earlier_releases_read(secret, tmp_path):
     require_own_words(refused.value, tmp_path)
     assert refused.value.code.value == "unsafe_model"
     assert refused.value.detail.startswith(
-        r"Layer `\x1b[31mred` (layers.StringLookup) holds program code or reads other files"
+        r"Layer `\x1b[31mred` (layers.StringLookup) keeps what it has learned from data or read from a file"
     )
     with pytest.raises(ModelRefused):
         KerasAnswers(file)

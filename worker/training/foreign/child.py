@@ -27,7 +27,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         if work == "check":
             from worker.training.foreign.check import read_facts
 
-            return {"facts": read_facts(model).model_dump(mode="json")}
+            return {"facts": read_facts(model, assignment["max_parameters"]).model_dump(mode="json")}
         if work == "weights":
             from worker.training.foreign.keras_model import save_weights
 

@@ -12,7 +12,7 @@ from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.training.foreign.description import describe_feature_map, describe_network
 from worker.training.foreign.half_width import add_what_changes_need
-from worker.training.keras_file import load_model, read_file
+from worker.training.keras_file import MAX_GROWTH, load_model, read_file, require_known_state, require_size
 from worker.training.own_network import find_output
 from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
 
@@ -24,13 +24,21 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 TRIED_SIZES = (64, 224)
 
 
-def read_keras_facts(file: Path) -> ModelFacts:
+def read_keras_facts(file: Path, max_parameters: int | None) -> ModelFacts:
     """Read the file for the first time, and try the model on a black image.
 
+    Args:
+        max_parameters: the most that an architecture alone may have, because it can only be trained; None for any
+            number. A model with weights can be evaluated, whatever its size.
     Raises:
         ModelRefused.
     """
     read = read_file(file)
+    if read.has_weights:
+        require_size(read.config, MAX_GROWTH * file.stat().st_size, "as many as a file of this size can hold")
+    else:
+        require_known_state(read.config)
+        require_size(read.config, max_parameters, "the limit of this service (`HELDOUT_MAX_PARAMETERS`)")
     model = load_model(file)
     takes, gives = _get_shapes(model)
     size = _try(model, takes)
@@ -58,6 +66,7 @@ def read_keras_facts(file: Path) -> ModelFacts:
         layers=tuple(layers),
         feature_map=describe_feature_map(model),
         network=network,
+        weights=read.has_weights,
         made_by=read.made_by,
     )
 
@@ -94,20 +103,36 @@ def _get_shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int |
             ModelRejectionCode.NOT_FOR_IMAGES,
             "The model does not declare its input. Begin it with `keras.Input((height, width, channels))`.",
         )
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)[:200]
+    if len(inputs) != 1:
         raise ModelRefused(
             ModelRejectionCode.NOT_FOR_IMAGES,
-            f"The model takes {shapes}; expected one input of (batch, height, width, channels).",
+            f"The model has {len(inputs)} inputs: {_describe_shapes(inputs)}. It gets only images: build it from one "
+            "`keras.Input((height, width, channels))`.",
         )
-    if len(outputs) != 1 or len(outputs[0].shape) not in {2, 4} or outputs[0].shape[-1] is None:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in outputs)[:200]
+    if len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
+        raise ModelRefused(
+            ModelRejectionCode.NOT_FOR_IMAGES,
+            f"The model takes {_describe_shapes(inputs)}; expected images, (batch, height, width, channels). Begin it "
+            "with `keras.Input((height, width, channels))`.",
+        )
+    if len(outputs) != 1:
         raise ModelRefused(
             ModelRejectionCode.UNFIT_OUTPUT,
-            f"The model gives {shapes}; expected one output of (batch, classes), or a feature map of (batch, height, "
-            "width, channels).",
+            f"The model has {len(outputs)} outputs: {_describe_shapes(outputs)}. Keep the one that names the class: "
+            "`keras.Model(model.input, model.outputs[0])`.",
+        )
+    if len(outputs[0].shape) not in {2, 4} or outputs[0].shape[-1] is None:
+        raise ModelRefused(
+            ModelRejectionCode.UNFIT_OUTPUT,
+            f"The model gives {_describe_shapes(outputs)}; expected one figure per class, (batch, classes), or a "
+            "feature map, (batch, height, width, channels). End a sequence with `GlobalAveragePooling1D` and a `Dense` "
+            "layer.",
         )
     return tuple(inputs[0].shape[1:]), tuple(outputs[0].shape[1:])
+
+
+def _describe_shapes(tensors: list[Any]) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in tensors)[:200]
 
 
 def _make_list(value: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from heldout.lifecycle.model import ModelFormat
-from heldout.spec.model_facts import ModelFacts
+from heldout.spec.model_facts import ModelFacts, NetworkFacts
 from heldout.stored.measurement import Measurement
 from models.blob_check import compare
 from models.store import model_evaluations, models
@@ -205,3 +205,27 @@ def test_a_deep_check_knows_the_files_of_models(client, app, worker):
     assert [(fault.key, fault.why) for fault in found.faults if fault.key == key] == [(key, "damaged")]
     assert client.delete(f"/v1/models/{model}").status_code == 204
     assert key not in stored(app)
+
+
+def test_an_architecture_without_weights_is_only_for_training(client, worker):
+    network = NetworkFacts(scales_pixels=True, figures_at=(28, 28), flops=1, values=1, largest=1)
+    facts = FACTS.model_copy(update={"weights": False, "network": network})
+    model = ready(client, worker, facts)
+    assert client.get(f"/v1/models/{model}").json()["weights"] is False
+    assert client.get(f"/v1/models/{ready(client, worker)}").json()["weights"] is True
+    evaluation = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
+    job = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 4}]}, "initial": {"model": model}}
+    initial = client.post("/v1/jobs", json=job)
+    network = {"backbone": {"model": model}, "blocks": []}
+    backbone = client.post("/v1/jobs", json={"dataset": "mnist5k", "network": network})
+    own = {"model": model, "weights": "uploaded"}
+    uploaded_weights = client.post("/v1/jobs", json={"dataset": "mnist5k", "network": own})
+    for answer, code, pointer in (
+        (uploaded_weights, "invalid_spec", "/network/weights"),
+        (evaluation, "model_does_not_fit", "/model"),
+        (initial, "invalid_spec", "/initial/model"),
+        (backbone, "invalid_spec", "/network/backbone/model"),
+    ):
+        problem = assert_problem(answer, 422, code, pointer)
+        assert "is an architecture without weights" in problem["detail"]
+        assert "upload the `.keras` file" in problem["detail"]
