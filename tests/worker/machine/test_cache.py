@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 
 import worker.machine.cache
+import worker.machine.held_folders
 from analysis.arrays import dataset as arrays
 from analysis.arrays.dataset import FILES, ImageSet
 from heldout.errors import DatasetDamaged, StorageUnavailable
 from models.blobs import RANGE_BYTES, BlobMissing, Blobs
 from tests.e2e.running import ROOT, until
 from tests.object_store import S3Server
-from worker.machine.cache import evict, hold_dataset
+from worker.machine.cache import hold_dataset
+from worker.machine.held_folders import evict
 
 ROOMY = 10**12
 SIDE = 20  # 400 images are 160 kB, and nothing else is a tenth of that
@@ -255,7 +257,7 @@ def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Cal
     """Do something between the moments in which a process opens a lock for the first time and takes it."""
 
     def arrange(lock: Path, do: Callable[[], object]) -> None:
-        waiting, opened = [do], worker.machine.cache._open_lock
+        waiting, opened = [do], worker.machine.held_folders._open_lock
 
         def open_and_do(file: Path) -> int:
             descriptor = opened(file)
@@ -263,7 +265,7 @@ def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Cal
                 waiting.pop()()
             return descriptor
 
-        monkeypatch.setattr(worker.machine.cache, "_open_lock", open_and_do)
+        monkeypatch.setattr(worker.machine.held_folders, "_open_lock", open_and_do)
 
     return arrange
 
@@ -290,7 +292,7 @@ def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(
 
     def replace() -> None:
         shutil.rmtree(cache / sha256)
-        locks.append(worker.machine.cache._lock_shared(cache / sha256))
+        locks.append(worker.machine.held_folders._lock_shared(cache / sha256))
         (cache / sha256 / "images.npy.part").write_bytes(b"begun")
 
     before_lock_is_taken(cache / sha256 / "lock", replace)
