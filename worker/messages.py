@@ -58,6 +58,15 @@ class AssignedStart:
 
 
 @dataclass(frozen=True)
+class AssignedFeatures:
+    """This machine's cache of the features that frozen parts of networks give."""
+
+    folder: str
+    cap_bytes: int
+    owner: str  # of the job; features are shared by jobs of the same owner only
+
+
+@dataclass(frozen=True)
 class Assignment:
     """Everything that a training process needs. It gets no credentials: it reads arrays and writes to `scratch`."""
 
@@ -67,6 +76,7 @@ class Assignment:
     scratch: str  # folder of this attempt, created and removed by the supervisor
     machine: AssignedMachine = AssignedMachine()
     start: AssignedStart = AssignedStart()
+    features: AssignedFeatures | None = None  # None if there is no cache
     for_study: bool = False  # whether a study compares the job with others
 
 

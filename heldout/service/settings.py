@@ -193,6 +193,12 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(
         32 * GIB, ge=0, description="Disk space for a worker's copies of datasets if blobs are remote."
     )
+    feature_cache_bytes: int = Field(
+        8 * GIB,
+        ge=0,
+        description="Disk space in home for the features that frozen parts of networks give, which later jobs of the "
+        "same owner use; 0 computes them again in each step.",
+    )
     datasets: Path = Field(
         Path("/usr/share/datasets"),
         description="Folder for the files of bundled datasets, which the operator provides.",

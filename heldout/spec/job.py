@@ -51,6 +51,14 @@ class AugmentationSpec(SpecPart):
         (0.02, 0.33), strict=False, description="Smallest and largest share of an image that a rectangle covers."
     )
 
+    views: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Number of fixed changed copies of each image, which the epochs take in turn; null: every epoch "
+        "draws new changes.",
+    )
+
     @field_validator("erasing_area")
     @classmethod
     def _check_order(cls, area: tuple[float, float]) -> tuple[float, float]:

@@ -153,6 +153,11 @@ class NetworkSpec(SpecPart):
         """Whether some of its weights come from an uploaded model."""
         return self.backbone is not None
 
+    @property
+    def has_frozen_part(self) -> bool:
+        """Whether the first layers are not trained."""
+        return self.backbone is not None and not self.backbone.trainable
+
     def get_penalty(self, block: BlockSpec) -> float:
         """The L2 factor for the convolutions of `block`."""
         return self.l2 if block.l2 is None else block.l2
@@ -220,6 +225,11 @@ class OwnNetworkSpec(SpecPart):
     def starts_from_upload(self) -> bool:
         """Whether its weights come from the uploaded model."""
         return self.weights == "uploaded"
+
+    @property
+    def has_frozen_part(self) -> bool:
+        """Whether the first layers are not trained."""
+        return not self.trainable or self.freeze is not None
 
 
 # Names of the two kinds in the validator's locations; they must not be names of fields (`list_field_errors`).

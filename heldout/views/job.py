@@ -69,6 +69,9 @@ class EngineView(View):
     threads: int | None = Field(None, description="Threads of one operation.")
     towers: int | None = Field(None, description="Cores or GPUs that share each batch.")
     precision: str | None = Field(None, description="`float32`, or `mixed`: 16 bits.")
+    features: str | None = Field(
+        None, description="Whether the features of frozen layers come from the cache; null without such layers."
+    )
     python: str | None = None
     tensorflow: str | None = None
     keras: str | None = None

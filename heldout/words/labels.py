@@ -189,6 +189,7 @@ SPEC_FIELDS: Mapping[str, str] = {
     "augmentation.fill_mode": "Fill uncovered pixels with",
     "augmentation.erasing": "Erase a rectangle (probability)",
     "augmentation.erasing_area": "Size of the rectangle (shares)",
+    "augmentation.views": "Fixed changed copies of each image",
     "initial": "Start from the weights of another job",
     "validation": "Split off validation images again",
     "evaluation": "What to measure, and when",

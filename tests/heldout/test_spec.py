@@ -84,6 +84,7 @@ FULL = {
         "fill_mode": "reflect",
         "erasing": 0.5,
         "erasing_area": [0.1, 0.3],
+        "views": 4,
     },
     "training": {
         **COMPLETE["training"],

@@ -21,6 +21,7 @@ from worker.machine.devices import Device
 from worker.machine.processor import limit_precision
 from worker.messages import (
     AssignedDataset,
+    AssignedFeatures,
     AssignedMachine,
     AssignedStart,
     Assignment,
@@ -113,6 +114,9 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 initial=None if initial_file is None else str(initial_file),
                 initial_layers=() if initial is None else initial.layers,
                 backbone=fetch_backbone(self),
+            ),
+            features=AssignedFeatures(
+                str(self.settings.home_path / "features"), self.settings.feature_cache_bytes, self.claimed.owner
             ),
             for_study=self.claimed.study_id is not None,
         )

@@ -9,7 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import AugmentationSpec
-from worker.training.erasing import draw_rectangles, find_within
+from worker.training.data import TrainingData
+from worker.training.erasing import compute_mean_pixel, draw_rectangles, find_within
+from worker.training.resident import BatchSource
 
 Augment = Callable[..., tf.Tensor]
 _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
@@ -91,6 +93,26 @@ def draw_changes(
     if not spec.erasing:
         return changes
     return *changes, draw_rectangles(spec, image, seed=seed, epoch=epoch, count=count)
+
+
+def draw_epoch_changes(
+    spec: AugmentationSpec, image: tuple[int, int, int], seed: int, epoch: int, places: NDArray[np.int32]
+) -> tuple[NDArray[np.generic], ...]:
+    """Return `draw_changes` of an epoch that takes training images in the order `places`.
+
+    With `views` each image has that many fixed copies, and the epochs take them in turn.
+    """
+    if spec.views is None:
+        return draw_changes(spec, image, seed=seed, epoch=epoch, count=len(places))
+    view = (epoch - 1) % spec.views + 1
+    drawn = draw_changes(spec, image, seed=seed, epoch=view, count=len(places))
+    return tuple(of_kind[places] for of_kind in drawn)
+
+
+def make_augment(spec: AugmentationSpec, data: TrainingData, source: BatchSource) -> Augment:
+    """Return the result of `build_augmentation` for the training images of a job."""
+    fill = compute_mean_pixel(source, data.rows["train"], data.value_range) if spec.erasing else None
+    return build_augmentation(spec, data.image, fill)
 
 
 def build_augmentation(

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from analysis.scheduling.cost import Precision, choose_auto_precision, choose_auto_towers
 from heldout.spec.job import JobSpec, OptimizerSpec
 from heldout.spec.layers import plan_network
-from worker.training.augment import Augment, build_augmentation, draw_changes
+from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.averaging import WeightAverage
 from worker.training.batches import Batch, Examples
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.descent import Descent
-from worker.training.erasing import compute_mean_pixel
 from worker.training.mixing import draw_mixing, mix
 from worker.training.network import computes_in_float16
 from worker.training.replicas import ReplicaPart, Replicas
@@ -112,6 +111,9 @@ class Engine:
         network: from `build_network`; its variables are changed in place.
         towers: into how many parts every batch is split; the graph can compute them in parallel.
         replicas: the devices that each take a part of every batch; `network` was built in their scope.
+        frozen: computes what `network` takes from images; None if `source` returns that.
+        copies: how many changed copies of the training images `source` has, one after the other, of which each epoch
+        takes the next; None if steps change images.
     """
 
     def __init__(
@@ -122,9 +124,13 @@ class Engine:
         spec: JobSpec,
         towers: int = 1,
         replicas: Replicas | None = None,
+        frozen: keras.Model | None = None,
+        copies: int | None = None,
     ) -> None:
         assert spec.training.seed is not None
         self.network = network
+        self._frozen = frozen
+        self._copies = copies
         self._replicas = replicas or Replicas()
         with self._replicas.scope():
             self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
@@ -136,8 +142,8 @@ class Engine:
         self._seed = spec.training.seed
         self._data = data
         self._source = source
-        self._augmentation = spec.augmentation
-        self._augment = self._build_augment(spec)
+        self._augmentation = spec.augmentation if copies is None else None
+        self._augment = None if self._augmentation is None else make_augment(self._augmentation, data, source)
         mixes = bool(spec.training.mixup or spec.training.cutmix)
         self._loss = build_loss(spec.training.label_smoothing, shares=mixes)
         self._by_shares = bool(spec.training.label_smoothing) or mixes
@@ -180,13 +186,18 @@ class Engine:
 
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Prepare `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
-        rows, image = self._data.rows["train"], self._data.image
-        order = rows[draw_epoch_order(self._seed, epoch, len(rows))]
+        rows = self._data.rows["train"]
+        places = draw_epoch_order(self._seed, epoch, len(rows))
+        order = rows[places]
+        if self._copies is not None:
+            order += np.int32((epoch - 1) % self._copies * len(rows))
         self._source.expect(order, self.batch_size)
         changes: tuple[NDArray[Any], ...] = ()
         if self._augmentation is not None:
-            changes = draw_changes(self._augmentation, image, seed=self._seed, epoch=epoch, count=len(rows))
-        mixing = draw_mixing(self._training, image, epoch=epoch, count=len(rows))
+            changes = draw_epoch_changes(self._augmentation, self._data.image, self._seed, epoch, places)
+        mixing: tuple[NDArray[Any], ...] = ()
+        if self._training.mixup or self._training.cutmix:
+            mixing = draw_mixing(self._training, self._data.image, epoch=epoch, count=len(rows))
         self._plan = tf.nest.map_structure(tf.constant, _EpochPlan(order, rates, changes, mixing))
 
     def trace(self) -> None:
@@ -275,7 +286,7 @@ class Engine:
         """Compute `_forward` in parts that wait for each other as little as the layers allow."""
         parts = towers.divide(batch.count)
         examples = [batch.part(slice(part.begin, part.end)).examples() for part in parts]
-        logits = towers.compute_logits([part.images for part in examples], parts)
+        logits = towers.compute_logits([self._see(part.images) for part in examples], parts)
         judged = [self._judge(part, of_part) for part, of_part in zip(examples, logits, strict=True)]
         loss = tf.add_n([loss * part.share for (loss, _), part in zip(judged, parts, strict=True)])
         correct = [tf.where(part.share > 0, right, 0.0) for (_, right), part in zip(judged, parts, strict=True)]
@@ -284,7 +295,11 @@ class Engine:
     def _forward(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the mean loss of some images and how many of them are right."""
         examples = batch.examples()
-        return self._judge(examples, self.network(examples.images, training=True))
+        return self._judge(examples, self.network(self._see(examples.images), training=True))
+
+    def _see(self, images: tf.Tensor) -> tf.Tensor:
+        """Return what the trained network takes: images, or the features that a frozen part gives of them."""
+        return images if self._frozen is None else self._frozen(images, training=False)
 
     def _judge(self, examples: Examples, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         answers = tf.argmax(logits, axis=-1, output_type=examples.labels.dtype)
@@ -311,11 +326,3 @@ class Engine:
             targets,
             None if self._class_weights is None else tf.gather(self._class_weights, labels),
         )
-
-    def _build_augment(self, spec: JobSpec) -> Augment | None:
-        if spec.augmentation is None:
-            return None
-        fill = None
-        if spec.augmentation.erasing:
-            fill = compute_mean_pixel(self._source, self._data.rows["train"], self._data.value_range)
-        return build_augmentation(spec.augmentation, self._data.image, fill)

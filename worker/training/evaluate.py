@@ -17,7 +17,6 @@ from heldout.spec.job import JobSpec
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from worker.machine.processor import Policy
-from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.network import build_network
 from worker.training.pace import StepPace
@@ -150,7 +149,7 @@ def make_evaluator(
     source: BatchSource,
     weights: Callable[[], Weights],
     policy: Policy,
-    backbone: UploadedBackbone | None = None,
+    build: Callable[[Policy], keras.Model] | None = None,
 ) -> Evaluator:
     """Return the object that measures a training after each epoch, with the weights that are kept.
 
@@ -162,22 +161,21 @@ def make_evaluator(
         network: the network being trained.
         weights: returns the weights that are kept.
         policy: Keras' name for the precision of `network`.
-        backbone: the backbone that it was built with.
+        build: builds the same network again, in another precision; needed if it is not all of `spec.network`.
     """
     assert spec.training.seed is not None
     seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
+    build_again = build or (lambda policy: build_network(spec.network, image, classes, seed, policy))
 
     def make_another(policy: Policy) -> Evaluator:
-        twin = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
-        return Evaluator(twin, source, weights=weights)
+        return Evaluator(build_again(policy), source, weights=weights)
 
     if policy == "mixed_float16":
         return make_another("float32")
     decided_by = None if policy == "float32" else make_another("float32")
     if spec.training.ema_decay is None:
         return Evaluator(network, source, decided_by=decided_by)
-    averaged = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
-    return Evaluator(averaged, source, weights=weights, decided_by=decided_by)
+    return Evaluator(build_again(policy), source, weights=weights, decided_by=decided_by)
 
 
 def _is_unsure(logits: tf.Tensor) -> tf.Tensor:

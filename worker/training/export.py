@@ -4,6 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from heldout.stored.model_about import ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
+from worker.training.frozen import split_at_frozen
+from worker.training.inputs import Input
 from worker.training.network import apply_layers, drop_penalties
 from worker.training.pixel_change import PixelChange, change_pixels
 from worker.training.resident import BatchSource
@@ -89,6 +92,8 @@ class PreparedExport:
     Args:
         job_id, dataset_sha256: the metadata of its files.
         backbone: the uploaded model that the network is built with.
+        features: what the frozen part gives of the job's images, if it is kept; the trained weights are those of the
+        head then.
     """
 
     def __init__(
@@ -101,7 +106,9 @@ class PreparedExport:
         job_id: str = "",
         dataset_sha256: str = "",
         backbone: UploadedBackbone | None = None,
+        features: Input | None = None,
     ) -> None:
+        self._features = features
         self._backbone = backbone
         self._job_id = job_id
         self._dataset_sha256 = dataset_sha256
@@ -135,11 +142,26 @@ class PreparedExport:
         return predictor
 
     def _make(self) -> "Predictor":
-        predictor = Predictor(
-            build_exported(self._network, self._data, backbone=self._backbone), self._source, self._data.value_range
-        )
+        exported = build_exported(self._network, self._data, backbone=self._backbone)
+        predictor = Predictor(exported, self._source, self._data.value_range, self._match_features())
         predictor.prepare()
         return predictor
+
+    def _match_features(self) -> "FeatureRows | None":
+        if self._features is None:
+            return None
+        of_image = np.zeros(1 + max(int(np.max(rows, initial=0)) for rows in self._data.rows.values()), np.int32)
+        for split, rows in self._data.rows.items():
+            of_image[rows] = self._features.data.rows[split]
+        return FeatureRows(self._features.source, of_image)
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """The features of a job's images. of_image: for each row of the images the row of its features."""
+
+    source: BatchSource
+    of_image: NDArray[np.int32]
 
 
 class Predictor:
@@ -148,50 +170,79 @@ class Predictor:
     Args:
         source: the job's images; `rows` are rows of it.
         value_range: the dataset's lowest and highest pixel value.
+        features: what the model's frozen part gives of them. Images are then only read to change their pixels, and only
+        the head is asked about others, unless the frozen part gets other weights.
     """
 
-    def __init__(self, model: keras.Model, source: BatchSource, value_range: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        source: BatchSource,
+        value_range: tuple[float, float],
+        features: FeatureRows | None = None,
+    ) -> None:
         self.source = source
         self.model = model
+        self._features = features
         self._channels = model.input_shape[-1]
         self._classes = model.output_shape[-1]
         self._range = value_range
         self._both = keras.Model(model.input, [model.get_layer("probabilities").input, model.output])
+        split = split_at_frozen(self._both)
+        self._head = None if split is None else split.head
+        self._frozen_weights: Weights = [] if split is None else split.frozen.get_weights()
+        self._by_head = features is not None
         rows = tf.TensorSpec([None], tf.int32)
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
+        self._call_head = tf.function(self._predict_features, input_signature=[rows], autograph=False)
         self._call_changed = tf.function(self._predict_changed_rows, input_signature=[rows, *change], autograph=False)
 
     def use(self, weights: Weights) -> None:
-        """Answer with other weights of the same network from now on."""
-        self.model.set_weights(weights)
+        """Answer with other weights of the same network, or of its head, from now on."""
+        is_whole = len(weights) == len(self.model.weights)
+        self._by_head = self._features is not None and not is_whole
+        self.model.set_weights(weights if is_whole else [*self._frozen_weights, *weights])
 
     def prepare(self) -> None:
         """Prepare the first answer: trace the graph, and have TensorFlow optimize it."""
-        self._call(tf.constant([], tf.int32))
+        (self._call_head if self._by_head else self._call)(tf.constant([], tf.int32))
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """Return the model's answers to the images in `rows`, with their pixels under `change`."""
         given = () if change is None else change.make_tensors(self._channels, self._range)
-        call = self._call if change is None else self._call_changed
+        call, source = self._call if change is None else self._call_changed, self.source
+        if self._by_head and self._features is not None and change is None:
+            call, source, rows = self._call_head, self._features.source, self._features.of_image[rows]
         probabilities = np.empty((len(rows), self._classes), np.float32)
         losses = np.empty(len(rows), np.float32)
-        self.source.expect(rows, _BATCH_SIZE)
+        source.expect(rows, _BATCH_SIZE)
         for begin in range(0, len(rows), _IMAGES_A_CALL):
             part = slice(begin, begin + _IMAGES_A_CALL)
             probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
         return Predictions(probabilities, losses)
 
     def _predict_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._predict_in_batches(rows, lambda pixels: pixels)
+        return self._predict_in_batches(rows, self._both, self._read_pixels)
+
+    def _predict_features(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        assert self._features is not None
+        return self._predict_in_batches(rows, self._head, self._features.source.batch)
+
+    def _read_pixels(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(self.source.pixels(rows), tf.float32), self.source.labels(rows)
 
     def _predict_changed_rows(
         self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._predict_in_batches(rows, lambda pixels: change_pixels(pixels, order, numbers))
+        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, labels = self._read_pixels(rows)
+            return change_pixels(pixels, order, numbers), labels
+
+        return self._predict_in_batches(rows, self._both, read)
 
     def _predict_in_batches(
-        self, rows: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor]
+        self, rows: tf.Tensor, model: keras.Model, read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """In a graph: answer `rows`, a batch at a time, with as many batches in parallel as there are threads."""
         batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
@@ -201,7 +252,7 @@ class Predictor:
         def predict_batch(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
             begin = batch * _BATCH_SIZE
             part = rows[begin : begin + _BATCH_SIZE]
-            found = self._answer(change(tf.cast(self.source.pixels(part), tf.float32)), self.source.labels(part))
+            found = _answer(model, *read(part))
             return batch + 1, *(array.write(batch, value) for array, value in zip(answers, found, strict=True))
 
         # More in parallel than threads would only take memory.
@@ -211,7 +262,8 @@ class Predictor:
         )
         return probabilities.concat(), losses.concat()
 
-    def _answer(self, pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits, probabilities = self._both(pixels, training=False)
-        # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
-        return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+def _answer(model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    logits, probabilities = model(inputs, training=False)
+    # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
+    return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -6,7 +6,7 @@ import socket
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +20,7 @@ from analysis.arrays.relations import load_relations
 from analysis.scheduling.cost import Precision
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode, StopReason
-from worker.machine.processor import get_policy, get_processor
+from worker.machine.processor import Policy, get_policy, get_processor
 from worker.messages import AssignedMachine, Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
 from worker.training.checkpoint import CheckpointDamaged, describe_fault
@@ -28,13 +28,14 @@ from worker.training.data import compute_own_digests, load_training_data
 from worker.training.engine import Engine, choose_precision, choose_towers
 from worker.training.evaluate import make_evaluator
 from worker.training.export import PreparedExport
+from worker.training.feature_cache import NotCached
 from worker.training.finish import export_kept, finish
+from worker.training.frozen import split_at_frozen
+from worker.training.inputs import FeatureMaker, Input, Inputs, make_source
 from worker.training.keras_file import load_model
 from worker.training.network import build_network, freeze_blocks
 from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
-from worker.training.resident import BatchSource, ResidentData
-from worker.training.streamed import StreamedData
 from worker.training.trainer import Diverged, StopRequested, Trainer
 
 
@@ -59,6 +60,7 @@ class SupervisorPipe:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._requested: StopCause | None = None
 
     def send(self, message: FromTraining) -> None:
         try:
@@ -67,12 +69,14 @@ class SupervisorPipe:
             raise SupervisorGone from error
 
     def requested_stop(self) -> StopCause | None:
-        """Return the reason of a requested stop, without waiting."""
+        """Return the latest reason of a requested stop, without waiting."""
         try:
             message = self._pipe.recv() if self._pipe.poll() else None
         except (OSError, EOFError) as error:
             raise SupervisorGone from error
-        return message.why if isinstance(message, Stop) else None
+        if isinstance(message, Stop):
+            self._requested = message.why
+        return self._requested
 
 
 def run(assignment: Assignment, pipe: Connection) -> None:
@@ -86,7 +90,8 @@ def run(assignment: Assignment, pipe: Connection) -> None:
 def _make_final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTraining:
     """Train; success, stop or failure becomes the last message."""
     try:
-        return _train(assignment, supervisor.send, supervisor.requested_stop)
+        with ExitStack() as in_use:
+            return _train(assignment, supervisor.send, supervisor.requested_stop, in_use)
     except SupervisorGone:
         raise
     except (GpuUnavailable, CheckpointDamaged) as error:
@@ -106,7 +111,10 @@ def _make_final_message(assignment: Assignment, supervisor: SupervisorPipe) -> F
 
 
 def _train(
-    assignment: Assignment, send: Callable[[FromTraining], None], requested_stop: Callable[[], StopCause | None]
+    assignment: Assignment,
+    send: Callable[[FromTraining], None],
+    requested_stop: Callable[[], StopCause | None],
+    in_use: ExitStack,
 ) -> FromTraining:
     spec, machine = assignment.spec, assignment.machine
     assert spec.training.seed is not None, "the API completes every spec"
@@ -114,27 +122,57 @@ def _train(
     relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
     data = load_training_data(Path(assignment.dataset.folder), spec, machine.resident_bytes, relations)
     towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes))
-    devices = _configure(machine, towers)
+    # The features of a frozen part are computed on all cores.
+    devices = _configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
     precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
     policy = get_policy(precision, machine.device)
     backbone = None if assignment.start.backbone is None else UploadedBackbone.read(assignment.start.backbone)
     replicas = Replicas(devices)
+
+    def build(policy: Policy) -> keras.Model:
+        assert spec.training.seed is not None
+        return build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone)
+
     with replicas.scope():
-        network = build_network(
-            spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone
-        )
+        network = build(policy)
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.start.initial is not None:
         try:
             start_from(network, Path(assignment.start.initial), assignment.start.initial_layers)
         except ModelRefused as refused:
             return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
-    images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
+    images = make_source(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
-    engine = Engine(network, data, images, spec, towers, replicas)
     facts = _collect_engine_facts(machine, towers, precision)
-    send(Started(facts, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
-    evaluator = make_evaluator(spec, network, images, engine.weights, policy, backbone)
+    split = split_at_frozen(network) if spec.network.has_frozen_part else None
+    inputs = Inputs(Input(data, images), Input(data, images))
+    if split is not None:
+        network = split.head
+        maker = FeatureMaker(
+            assignment,
+            split.frozen,
+            data,
+            images,
+            devices=devices,
+            facts=_collect_bit_facts(facts),
+            watch=lambda: _stop_waiting(requested_stop()),
+            in_use=in_use,
+        )
+        try:
+            inputs = maker.make_inputs()
+        except StopRequested:
+            return Stopped(None)
+
+    def build_again(policy: Policy) -> keras.Model:
+        again = build(policy)
+        divided = None if split is None else split_at_frozen(again)
+        return again if divided is None else divided.head
+
+    train, measured = inputs.train, inputs.measured
+    engine = Engine(network, train.data, train.source, spec, towers, replicas, frozen=train.frozen, copies=train.copies)
+    told = facts if inputs.features is None else facts | {"features": inputs.features}
+    send(Started(told, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
+    evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
         spec.network,
@@ -144,6 +182,7 @@ def _train(
         job_id=assignment.job_id,
         dataset_sha256=assignment.dataset.sha256,
         backbone=backbone,
+        features=measured if inputs.are_kept else None,
     )
 
     def prepare_beside() -> None:
@@ -152,7 +191,7 @@ def _train(
 
     trainer = Trainer(
         spec,
-        data,
+        measured.data,
         engine,
         evaluator,
         scratch=scratch,
@@ -202,6 +241,14 @@ def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> St
         send(Warned(f"No checkpoint could be written at the stop ({describe_fault(error)})."))
         return Stopped(None)
     return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
+
+
+def _stop_waiting(why: StopCause | None) -> None:
+    """Stop computing features. Past its deadline a job can still succeed with the epochs that it has."""
+    if why is StopCause.DEADLINE:
+        raise NotCached("the job's time is over")
+    if why is not None:
+        raise StopRequested(why)
 
 
 def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:

@@ -82,6 +82,7 @@ class Claimed:
     runtime_s: float = 0.0  # seconds that earlier attempts ran
     waited_s: float = 0.0  # time in the queue
     study_id: str | None = None  # the study that the job belongs to
+    owner: str = ""
 
     @property
     def kind(self) -> JobKind:
@@ -248,6 +249,7 @@ def _build_claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: W
         runtime_s=job.runtime_s,
         waited_s=max(0.0, (at - job.queued_at).total_seconds()),
         study_id=job.study_id,
+        owner=job.owner,
     )
 
 

@@ -14,6 +14,7 @@ from heldout.spec.job import JobSpec
 from worker.messages import (
     AssignedBackbone,
     AssignedDataset,
+    AssignedFeatures,
     AssignedMachine,
     AssignedStart,
     Assignment,
@@ -43,6 +44,7 @@ class Process:
         initial: Path | None = None,
         initial_layers: tuple[str, ...] = (),
         backbone: AssignedBackbone | None = None,
+        features: AssignedFeatures | None = None,
         for_study: bool = False,
         target: Callable[..., None] = child.main,
     ) -> None:
@@ -53,11 +55,12 @@ class Process:
             job_id="job_1",
             spec=spec,
             dataset=AssignedDataset(
-                str(dataset), relations=None if relations is None else str(self.scratch / FILE_NAME)
+                str(dataset), "sha256", relations=None if relations is None else str(self.scratch / FILE_NAME)
             ),
             scratch=str(self.scratch),
             machine=AssignedMachine(towers=towers, cores=2, precision=precision, resident_bytes=resident_bytes),
             start=AssignedStart(checkpoint, None if initial is None else str(initial), initial_layers, backbone),
+            features=features,
             for_study=for_study,
         )
         forking = multiprocessing.get_context("forkserver")

@@ -108,13 +108,17 @@ def test_litert_prepares_pixels_as_keras_does(tmp_path):
 def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
     """The same training in plain Keras: the file itself between layers of Keras, and `fit` in the engine's order.
 
-    The head starts from the numbers that the engine's does, and dropout in the backbone draws them as there.
+    The head starts from the numbers that the engine's does. Dropout in the backbone draws them as there, unless it is
+    frozen: then it drops nothing.
     """
     ours = built(spec, file)
     base = keras.saving.load_model(file, compile=False)
     for weight in base.weights:
         weight.regularizer = None
     base.trainable = spec.network.backbone.trainable
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.Dropout) and not base.trainable:
+            layer.rate = 0.0
     pixels = keras.Input((28, 28, 1))
     maps = resize(resize(pixels, 2, 18), 1, 20)
     maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))

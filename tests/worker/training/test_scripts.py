@@ -46,7 +46,7 @@ SPECS = {
         {"filters": 4, "padding": "same", "repeat": 2, "activation": "gelu", "dropout": 0.1},
         {"filters": 6, "l2": 0.002, "pool": 1},
         network={"dense": [{"units": 12, "dropout": 0.2, "l2": 0.001}]},
-        augmentation={**AUGMENTED, "fill_mode": "reflect", "erasing": 0.5},
+        augmentation={**AUGMENTED, "fill_mode": "reflect", "erasing": 0.5, "views": 2},
         training={
             "epochs": 8,
             "early_stopping": {"monitor": "validation_loss", "patience": 2, "restore_best": True},

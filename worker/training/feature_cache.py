@@ -1,0 +1,184 @@
+"""Features that the frozen part of a network gives, computed once and kept on this machine's disk.
+
+The folder of some features has one file with a place for every row, and one that tells which blocks of rows are
+complete. A block is always computed as a whole, so its bits do not depend on the job that computes it.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from worker.machine.held_folders import fill_alone, hold_folder, make_room, remove_unless_used
+from worker.messages import AssignedFeatures
+from worker.training.checkpoint import describe_fault
+
+# Rows of a block.
+BLOCK = 64
+FEATURES_FILE, DONE_FILE = "features.npy", "done"
+# How much work may be lost with its process.
+NOTE_EVERY_S = 5.0
+# What does not change the answers of a network with given weights in inference mode.
+_NOT_IN_USE = ("_initializer", "_regularizer", "_constraint", "seed", "trainable", "registered_name", "_object_id")
+
+
+class NotCached(Exception):
+    """These features cannot be kept; the message says why."""
+
+
+def compute_key(frozen: keras.Model, owner: str, images: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Compute the name of features: SHA-256 of everything that decides their bits, and of their owner.
+
+    Args:
+        images: which images the features are of, as JSON.
+        facts: which release of what computes them, on which device.
+    """
+    digest = hashlib.sha256()
+    network = _describe(keras.saving.serialize_keras_object(frozen), {})
+    digest.update(json.dumps([owner, images, facts, network], sort_keys=True).encode())
+    for weight in frozen.get_weights():
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()
+
+
+def _describe(config: Any, names: dict[str, int]) -> Any:
+    """Return a config without what is not in use, and with numbers for the names of layers, which Keras counts up."""
+    if isinstance(config, list):
+        return [_describe(item, names) for item in config]
+    if isinstance(config, str):
+        return names.get(config, config)
+    if not isinstance(config, dict):
+        return config
+    for layer in config.get("layers", ()):
+        names[layer["config"]["name"]] = len(names)
+    return {key: _describe(value, names) for key, value in config.items() if not key.endswith(_NOT_IN_USE)}
+
+
+def open_features(
+    cache: AssignedFeatures,
+    key: str,
+    rows: NDArray[Any],
+    shape: tuple[int, ...],
+    compute: Callable[[NDArray[np.int32]], NDArray[np.float32]],
+    *,
+    at_once: int,
+    watch: Callable[[], object],
+    in_use: ExitStack,
+) -> "np.memmap[Any, Any]":
+    """Return the features of all rows, of which those in `rows` are complete; the missing ones are computed.
+
+    Processes that need the same features wait for the first one. `in_use` keeps the file.
+
+    Args:
+        shape: (rows, *features).
+        compute: returns (images, *features) of whole blocks of rows.
+        at_once: how many blocks it computes in one call.
+        watch: called between calls; an exception that it raises stops this, and complete blocks remain.
+    Raises:
+        NotCached: if there is no room for them.
+    """
+    folder = Path(cache.folder) / key
+    try:
+        lock = in_use.enter_context(hold_folder(folder))
+        if not len(_list_missing(folder, rows, shape)):
+            return _map(folder)
+        with fill_alone(folder, watch):
+            try:
+                _require_room(folder, shape, cache.cap_bytes)
+                _fill(folder, shape, _list_missing(folder, rows, shape), compute, at_once, watch)
+            except (OSError, NotCached):
+                remove_unless_used(folder, lock)
+                raise
+        return _map(folder)
+    except OSError as error:
+        raise NotCached(describe_fault(error)) from error
+
+
+def _require_room(folder: Path, shape: tuple[int, ...], cap_bytes: int) -> None:
+    size_bytes = 4 * math.prod(shape)
+    if (folder / FEATURES_FILE).exists():
+        return
+    if size_bytes > cap_bytes or make_room(folder, size_bytes, cap_bytes) > cap_bytes:
+        raise NotCached(f"they take {size_bytes:,} bytes, and HELDOUT_FEATURE_CACHE_BYTES leaves less")
+
+
+def _fill(
+    folder: Path,
+    shape: tuple[int, ...],
+    missing: NDArray[np.int32],
+    compute: Callable[[NDArray[np.int32]], NDArray[np.float32]],
+    at_once: int,
+    watch: Callable[[], object],
+) -> None:
+    """Write missing blocks. The file is never mapped for this: on a full disk that would end the process."""
+    done, row_bytes, noted_at = _read_done(folder, shape), 4 * math.prod(shape[1:]), monotonic()
+    file = os.open(folder / FEATURES_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        header = io.BytesIO()
+        npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        first = header.tell()
+        _write(file, header.getbuffer(), 0)
+        os.ftruncate(file, first + row_bytes * shape[0])
+        for begin in range(0, len(missing), at_once):
+            watch()
+            blocks = missing[begin : begin + at_once]
+            rows = (blocks[:, None] * BLOCK + np.arange(BLOCK, dtype=np.int32)).ravel()
+            # The last block has as many rows as the others, because the last digits depend on their number.
+            features = compute(np.minimum(rows, shape[0] - 1)).reshape(len(blocks), BLOCK, -1)
+            for block, values in zip(blocks.tolist(), features, strict=True):
+                count = min(BLOCK, shape[0] - block * BLOCK)
+                content = np.ascontiguousarray(values[:count], "<f4").data.cast("B")
+                _write(file, content, first + row_bytes * block * BLOCK)
+            done[blocks] = True
+            if monotonic() - noted_at > NOTE_EVERY_S:
+                _note_done(folder, file, done)
+                noted_at = monotonic()
+    finally:
+        try:
+            _note_done(folder, file, done)
+        finally:
+            os.close(file)
+
+
+def _write(file: int, content: memoryview, place: int) -> None:
+    while content:
+        count = os.pwrite(file, content, place)
+        content, place = content[count:], place + count
+
+
+def _note_done(folder: Path, file: int, done: NDArray[np.bool_]) -> None:
+    os.fdatasync(file)
+    unfinished = folder / f"{DONE_FILE}.tmp"
+    unfinished.write_bytes(done.tobytes())
+    unfinished.replace(folder / DONE_FILE)
+
+
+def _read_done(folder: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    blocks = -(-shape[0] // BLOCK)
+    try:
+        done = np.frombuffer((folder / DONE_FILE).read_bytes(), np.bool_).copy()
+    except FileNotFoundError:
+        return np.zeros(blocks, np.bool_)
+    return done if len(done) == blocks else np.zeros(blocks, np.bool_)
+
+
+def _list_missing(folder: Path, rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the blocks with some of these rows that are not complete."""
+    wanted = np.unique(np.asarray(rows) // BLOCK).astype(np.int32)
+    return wanted[~_read_done(folder, shape)[wanted]]
+
+
+def _map(folder: Path) -> "np.memmap[Any, Any]":
+    features: np.memmap[Any, Any] = np.load(folder / FEATURES_FILE, mmap_mode="r")
+    return features

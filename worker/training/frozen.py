@@ -1,0 +1,94 @@
+"""Divides a network at the end of its frozen part. Pure: nothing is computed, and both parts share its variables."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+# Layers that change images at random. They end a frozen part; dropout in it is switched off instead.
+_NOISE = ("Random", "GaussianNoise")
+
+
+@dataclass(frozen=True)
+class FrozenSplit:
+    """A network in two parts, one after the other.
+
+    frozen: from images to features. No step changes its weights, and it always computes in inference mode.
+    head: from features to logits.
+    """
+
+    frozen: keras.Model
+    head: keras.Model
+
+
+def split_at_frozen(network: keras.Model) -> FrozenSplit | None:
+    """Divide a functional network after its last frozen weights.
+
+    The place is the last one before any trained layer at which a single tensor passes. An inner model that is frozen in
+    part is divided, too. Layers without weights that follow, such as pooling, belong to the head, so that networks with
+    other heads have the same features.
+
+    Returns:
+        None if no weights come before such a place.
+    """
+    network = network._functional if isinstance(network, keras.Sequential) else network
+    depths = sorted(network._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in network._nodes_by_depth[depth]]
+    uses = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
+    uses.update(id(tensor) for tensor in network.outputs)
+    calls = Counter(id(node.operation) for node in nodes)
+    passing: dict[int, keras.KerasTensor] = {}
+    called_again: set[int] = set()  # layers with weights that later nodes call, too
+    found, is_farther = None, False
+    for node in nodes:
+        layer = node.operation
+        if not _is_fixed(layer):
+            inner = split_at_frozen(layer) if isinstance(layer, keras.Model) and calls[id(layer)] == 1 else None
+            if inner is not None and len(passing) == 1 and not called_again:
+                found = _divide_inside(network, node, inner)
+            break
+        is_farther = is_farther or bool(_list_weights(layer))
+        calls[id(layer)] -= 1
+        called_again.discard(id(layer))
+        if calls[id(layer)] and _list_weights(layer):
+            called_again.add(id(layer))
+        for tensor in node.input_tensors:
+            uses[id(tensor)] -= 1
+            if not uses[id(tensor)]:
+                passing.pop(id(tensor), None)
+        passing |= {id(tensor): tensor for tensor in node.outputs if uses[id(tensor)]}
+        if is_farther and len(passing) == 1 and not called_again:
+            found, is_farther = _divide(network, next(iter(passing.values()))), False
+    return found
+
+
+def _divide(network: keras.Model, place: keras.KerasTensor) -> FrozenSplit:
+    head = keras.Model(place, _get_outputs(network), name=network.name)
+    return FrozenSplit(keras.Model(network.inputs[0], place, name="frozen"), head)
+
+
+def _divide_inside(network: keras.Model, node: Any, inner: FrozenSplit) -> FrozenSplit:
+    """Divide a network inside the inner model that `node` calls."""
+    frozen = keras.Model(network.inputs[0], inner.frozen(node.input_tensors[0]), name="frozen")
+    features = keras.Input(frozen.output_shape[1:], dtype=frozen.output.dtype)
+    outputs = inner.head(features)
+    if len(network.outputs) > 1 or node.outputs[0] is not network.outputs[0]:
+        outputs = keras.Model(node.outputs[0], _get_outputs(network))(outputs)
+    return FrozenSplit(frozen, keras.Model(features, outputs, name=network.name))
+
+
+def _get_outputs(network: keras.Model) -> Any:
+    return network.outputs if len(network.outputs) > 1 else network.outputs[0]
+
+
+def _list_weights(operation: Any) -> list[keras.Variable]:
+    return list(operation.weights) if isinstance(operation, keras.Layer) else []
+
+
+def _is_fixed(operation: Any) -> bool:
+    """Whether an operation gives the same output for the same image in each step."""
+    if not isinstance(operation, keras.Layer):
+        return True
+    parts = [operation, *operation._flatten_layers(include_self=False)]
+    return not operation.trainable_variables and not any(type(part).__name__.startswith(_NOISE) for part in parts)

@@ -1,0 +1,244 @@
+"""What the steps and the measurements of a training read: images, or the features that a frozen part gives of them."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import heldout
+from analysis.arrays.dataset import ImageSet, load
+from worker.messages import Assignment
+from worker.training.augment import draw_epoch_changes, make_augment
+from worker.training.data import TrainingData, take_images
+from worker.training.feature_cache import BLOCK, NotCached, compute_key, open_features
+from worker.training.resident import BatchSource, ResidentData
+from worker.training.streamed import StreamedData
+
+
+@dataclass(frozen=True)
+class Input:
+    """Rows of `data`, and what returns batches of them.
+
+    frozen: what computes features of each batch; None if `source` returns what the trained network takes.
+    copies: how many changed copies of the training images there are, one after the other; None if steps change them.
+    """
+
+    data: TrainingData
+    source: BatchSource
+    frozen: keras.Model | None = None
+    copies: int | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The input of the steps, the input of measurements, and what became of the features, in words."""
+
+    train: Input
+    measured: Input
+    features: str | None = None
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether the features of unchanged images are in a file."""
+        return self.features is not None and not isinstance(self.measured.source, ComputedFeatures)
+
+
+class ComputedFeatures(BatchSource):
+    """Features that are computed for each batch of images."""
+
+    def __init__(self, images: BatchSource, frozen: keras.Model) -> None:
+        self._images = images
+        self._frozen = frozen
+
+    def pixels(self, rows: tf.Tensor) -> tf.Tensor:
+        return self._images.pixels(rows)
+
+    def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
+        self._images.expect(rows, batch_size)
+
+    def labels(self, rows: tf.Tensor) -> tf.Tensor:
+        return self._images.labels(rows)
+
+    def batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = self._images.batch(rows)
+        return self._frozen(images, training=False), labels
+
+
+def make_source(data: TrainingData, devices: tuple[str, ...] = ()) -> BatchSource:
+    """Return the source of data in memory or in a file."""
+    return StreamedData(data) if data.is_streamed else ResidentData(data, devices)
+
+
+class FeatureMaker:
+    """Opens the features that a job needs, and computes those that are missing.
+
+    Args:
+        frozen: the frozen part of the job's network.
+        data, images: of the job.
+        facts: what decides the last digits of features, besides the network and the images.
+        watch: called while features are computed, or awaited; an exception that it raises stops this.
+        in_use: keeps files of features while they are read.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        frozen: keras.Model,
+        data: TrainingData,
+        images: BatchSource,
+        *,
+        devices: tuple[str, ...],
+        facts: Mapping[str, Any],
+        watch: Callable[[], object],
+        in_use: ExitStack,
+    ) -> None:
+        self._assignment = assignment
+        self._frozen = frozen
+        self._data = data
+        self._images = images
+        self._devices = devices
+        self._facts = facts
+        self._watch = watch
+        self._in_use = in_use
+
+    def make_inputs(self) -> Inputs:
+        """Return what a training of the head reads: features from their file, or images if these cannot be kept."""
+        spec = self._assignment.spec
+        whole = Input(self._data, self._images, self._frozen)
+        try:
+            measured = self._open_unchanged()
+        except NotCached as error:
+            return Inputs(
+                whole,
+                Input(self._data, ComputedFeatures(self._images, self._frozen)),
+                f"computed in each step: {error}",
+            )
+        if spec.training.mixup or spec.training.cutmix:
+            return Inputs(whole, measured, "cached for measurements; steps compute them, because images are mixed")
+        if spec.augmentation is None:
+            return Inputs(measured, measured, "cached")
+        if spec.augmentation.views is None:
+            why = "because augmentation has no `views`"
+            return Inputs(whole, measured, f"cached for measurements; steps compute them, {why}")
+        try:
+            return Inputs(self._open_views(), measured, "cached")
+        except NotCached as error:
+            return Inputs(whole, measured, f"cached for measurements; steps compute them: {error}")
+
+    def _open_unchanged(self) -> Input:
+        """Return the features of the job's images as they are; the file has places for the whole dataset."""
+        stored = load(Path(self._assignment.dataset.folder))
+        every = take_images(stored, {"all": np.arange(len(stored.labels))}, resident_bytes=0)
+        source = StreamedData(every)
+        needed = np.concatenate(list(self._data.source.values()))
+        features = self._open({"images": "all"}, needed, len(stored.labels), lambda rows: source.batch(rows)[0])
+        return self._make_input(features, self._data.source)
+
+    def _open_views(self) -> Input:
+        """Return the features of the fixed copies of the training images, one copy of all images after the other."""
+        spec, data = self._assignment.spec, self._data
+        assert spec.augmentation is not None
+        assert spec.augmentation.views is not None
+        assert spec.training.seed is not None
+        views, seed, rows = spec.augmentation.views, spec.training.seed, data.rows["train"]
+        in_order = np.arange(len(rows), dtype=np.int32)
+        drawn = [draw_epoch_changes(spec.augmentation, data.image, seed, view + 1, in_order) for view in range(views)]
+        changes = [tf.constant(np.concatenate(of_kind)) for of_kind in zip(*drawn, strict=True)]
+        augment = make_augment(spec.augmentation, data, self._images)
+        positions = tf.constant(rows)
+
+        def read(places: tf.Tensor) -> tf.Tensor:
+            images, _ = self._images.batch(tf.gather(positions, places % len(rows)))
+            return augment(images, *(tf.gather(of_kind, places) for of_kind in changes))
+
+        named = {
+            "images": hashlib.sha256(np.ascontiguousarray(data.source["train"], "<i8").data).hexdigest(),
+            "augmentation": spec.augmentation.model_dump(mode="json"),
+            "seed": seed,
+        }
+        count = views * len(rows)
+        features = self._open(named, np.arange(count), count, read)
+        labels = np.tile(data.labels[rows], views)
+        made = self._make_input(features, {"train": np.arange(count)}, labels)
+        of_first = {"train": made.data.rows["train"][: len(rows)]}
+        return replace(made, data=replace(made.data, rows=of_first), copies=views)
+
+    def _open(
+        self,
+        named: Mapping[str, Any],
+        needed: NDArray[Any],
+        count: int,
+        read: Callable[[tf.Tensor], tf.Tensor],
+    ) -> "np.memmap[Any, Any]":
+        """Return the features of `count` images; those in `needed` are complete."""
+        cache, shape = self._assignment.features, self._frozen.output_shape[1:]
+        if cache is None or not cache.cap_bytes:
+            raise NotCached("this worker keeps none")
+        if None in shape:
+            raise NotCached("their size is not fixed")
+        dataset = {
+            "dataset": self._assignment.dataset.sha256,
+            "count": count,
+            "shape": self._data.image,
+            "range": self._data.value_range,
+        }
+        facts = {"heldout": heldout.__version__, **self._facts}
+        key = compute_key(self._frozen, cache.owner, dataset | dict(named), facts)
+        at_once = 2 * max(1, self._assignment.machine.cores)
+        return open_features(
+            cache,
+            key,
+            needed,
+            (count, *shape),
+            _make_computing(self._frozen, read, at_once // 2),
+            at_once=at_once,
+            watch=self._watch,
+            in_use=self._in_use,
+        )
+
+    def _make_input(
+        self,
+        features: "np.memmap[Any, Any]",
+        source: Mapping[str, NDArray[np.int64]],
+        labels: NDArray[np.int32] | None = None,
+    ) -> Input:
+        """Return features as the input of a head: in memory if they fit there beside the images."""
+        stored = load(Path(self._assignment.dataset.folder))
+        resident_bytes = self._assignment.machine.resident_bytes
+        if resident_bytes is not None and not self._data.is_streamed:
+            resident_bytes -= sum(map(len, self._data.rows.values())) * stored.images[:1].nbytes
+        known = ImageSet(features, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
+        data = replace(take_images(known, source, resident_bytes), class_weights=self._data.class_weights)
+        made = make_source(data, self._devices)
+        return Input(replace(data, images=np.asarray(data.images[:0]).copy()), made)
+
+
+def _make_computing(
+    frozen: keras.Model, read: Callable[[tf.Tensor], tf.Tensor], parallel: int
+) -> Callable[[NDArray[np.int32]], NDArray[np.float32]]:
+    """Return what computes the features of whole blocks, several of them in parallel."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
+    def compute(rows: tf.Tensor) -> tf.Tensor:
+        blocks = tf.shape(rows)[0] // BLOCK
+        shape = [BLOCK, *frozen.output_shape[1:]]
+
+        def compute_block(block: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            part = tf.ensure_shape(rows[block * BLOCK : (block + 1) * BLOCK], [BLOCK])
+            features = tf.cast(frozen(read(part), training=False), tf.float32)
+            return block + 1, found.write(block, tf.ensure_shape(features, shape))
+
+        found = tf.TensorArray(tf.float32, blocks, element_shape=shape)
+        _, found = tf.while_loop(
+            lambda block, _: block < blocks, compute_block, (0, found), parallel_iterations=parallel
+        )
+        return found.concat()
+
+    return lambda rows: compute(tf.constant(rows)).numpy()
