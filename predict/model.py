@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 from heldout.errors import HeldoutError, WrongRange
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
-from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
 from models.blobs import Blobs
 from models.database import Session
-from models.specs import read_training_spec
+from models.specs import make_plan, read_training_spec
 from models.store import jobs, metrics
 from models.stored_files import find_json_artifact, read_gap, read_unless_lost
 from predict.held_out import HeldOutImages
@@ -71,9 +70,10 @@ def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> Served
     gap = read_unless_lost(left_out, lambda: read_gap(blobs, find_json_artifact(session, job_id, ArtifactName.GAP)))
     values = None
     try:
-        height, width, channels = dataset.shape or (0, 0, 0)
-        plan = plan_network(read_training_spec(job).network, (height, width, channels), len(dataset.classes or ()))
-        values = sum(sorted(int(np.prod(layer.shape)) for layer in plan.layers)[-2:])
+        plan = make_plan(dataset, read_training_spec(job), job.backbone)
+        if plan is not None:
+            inside = [] if plan.backbone is None else [plan.backbone.largest] * 2
+            values = sum(sorted([*inside, *(int(np.prod(layer.shape)) for layer in plan.layers)])[-2:])
     except HeldoutError:
         pass  # a network of another release can predict too
     return ServedFacts(

@@ -224,14 +224,37 @@ def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(tr
     own = keras.saving.load_model(tmp_path / "own.keras", safe_mode=True)
     for kept, was in zip(own.get_layer("backbone").get_weights(), whole.layers[0].get_weights(), strict=True):
         np.testing.assert_array_equal(kept, was)
+    assert_for_any_runtime(client, job.id, own, digits, tmp_path)
+
+
+def test_an_own_network_is_trained_further_and_leaves_models_for_any_runtime(trained, digits, client, tmp_path):
+    model = uploaded(client, trained)
+    network = {"model": model.id, "weights": "uploaded", "freeze": "flatten", "dropout": 0.1}
+    job = client.jobs.create({"dataset": DATASET, "network": network, "training": {"epochs": 2}})
+    client.models.delete(model.id)
+    assert (job.parameters, job.trainable_parameters) == (80 + 2890, 2890)
+    ended(client, job.id)
+    client.jobs.download_model(job.id, tmp_path / "own.keras")
+    own = keras.saving.load_model(tmp_path / "own.keras", safe_mode=True)
+    was, kept = keras.saving.load_model(trained).get_weights(), own.get_weights()
+    assert [np.array_equal(*pair) for pair in zip(kept, was, strict=True)] == [True, True, False, False]
+    assert_for_any_runtime(client, job.id, own, digits, tmp_path)
+    again = client.jobs.retry(job.id)
+    ended(client, again.id)
+    assert client.jobs.metrics(again.id).final == client.jobs.metrics(job.id).final
+
+
+def assert_for_any_runtime(client: Client, job_id: str, own: keras.Model, digits, folder: Path) -> None:
     images, labels = digits["test"]
     loss, accuracy = own.evaluate(images, labels, verbose=0)
-    test = client.jobs.metrics(job.id).final.test
+    test = client.jobs.metrics(job_id).final.test
     assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-4), pytest.approx(accuracy, abs=1e-6))
     assert test.accuracy > 0.8
-    client.jobs.download_model(job.id, tmp_path / "own.onnx", format="onnx")  # handed out once it answers alike
-    with pytest.raises(ApiProblem, match="uploaded backbone"):
-        client.jobs.download_model(job.id, tmp_path / "own.py", format="python")
+    client.jobs.download_model(job_id, folder / "own.onnx", format="onnx")  # handed out once it answers alike
+    (answer,) = client.jobs.predict(job_id, images[:1].astype(np.uint8)).predictions
+    assert answer.probability == pytest.approx(own.predict(images[:1], verbose=0).max(), abs=1e-4)
+    with pytest.raises(ApiProblem, match="an uploaded model"):
+        client.jobs.download_model(job_id, folder / "own.py", format="python")
 
 
 def test_the_command_line_evaluates_a_file(service, trained):
