@@ -1,6 +1,6 @@
 """Builds the model card of a job from its stored data."""
 
-from analysis.reports.card import CardFacts, build_card
+from analysis.reports.card import CardFacts, SharedModelFacts, build_card
 from analysis.reports.contents import build_document
 from analysis.reports.markdown import render_markdown
 from heldout.errors import JobNotFound
@@ -9,10 +9,12 @@ from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
+from models.specs import read_training_spec
 from models.store import metrics
 from models.stored_files import read_audit, read_unless_lost
 from models.study_report import build_study_report
 from models.tables import DatasetRow, JobRow, StudyRow
+from models.tables_models import ModelRow
 from models.views.job import build_job_view
 from models.views.study import build_study_view
 
@@ -50,5 +52,18 @@ def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: Datas
         splits=dataset.splits or {},
         dataset_sha256=dataset.sha256,
         is_bundled=dataset.owner is None,
+        shared_models=_list_shared_models(session, job),
     )
     return render_markdown(build_card(facts))
+
+
+def _list_shared_models(session: Session, job: JobRow) -> list[SharedModelFacts]:
+    """List the shared models that the spec names, also those that have been withdrawn."""
+    spec = read_training_spec(job)
+    named = {spec.network.uploaded_model, None if spec.initial is None else spec.initial.model} - {None}
+    rows = [session.get(ModelRow, model_id) for model_id in sorted(filter(None, named))]
+    return [
+        SharedModelFacts(row.id, row.name, row.license or "", row.source or "")
+        for row in rows
+        if row is not None and row.owner is None
+    ]

@@ -11,14 +11,19 @@ from models.table_base import Base, make_named_text
 
 
 class ModelRow(Base):
-    """An uploaded model and the facts from its file. A deleted model has no row."""
+    """An uploaded model and the facts from its file. A deleted model has no row.
+
+    `owner` is null for models that the operator shares with all owners; these have a license and a source.
+    """
 
     __tablename__ = "models"
     __table_args__ = (Index("ix_models_list", "owner", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128))
+    owner: Mapped[str | None] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
+    license: Mapped[str | None] = mapped_column(String(200))
+    source: Mapped[str | None] = mapped_column(String(500))
     status: Mapped[ModelStatus] = mapped_column(make_named_text(ModelStatus))
     key: Mapped[str] = mapped_column(String(256))  # its file's key, until it is rejected
     size_bytes: Mapped[int] = mapped_column(BigInteger)

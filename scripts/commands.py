@@ -20,7 +20,7 @@ def write_commands() -> str:
     ours = [
         described
         for described in _commands(get_command(client_commands), "heldout")
-        if described[0].split()[1] not in host_commands.COMMANDS
+        if not host_commands.is_of_server(described[0].split()[1:])
     ]
     servers = [
         described for described in _commands(get_command(server_commands), "heldout") if described[0] != "heldout serve"

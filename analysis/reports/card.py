@@ -21,6 +21,16 @@ _SPEC_FILE = "spec.json"
 
 
 @dataclass(frozen=True)
+class SharedModelFacts:
+    """A model that the operator shares with all owners, and that the job was built on or started from."""
+
+    id: str
+    name: str
+    license: str
+    source: str
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """The content of a card.
 
@@ -28,6 +38,7 @@ class CardFacts:
     audit: None if the dataset is built in, or if its audit is gone.
     shape: (height, width, channels). value_range: of the pixels. splits: for each split its count, and the count of
     each class as `per_class`. dataset_sha256: None if the dataset was deleted.
+    shared_models: what its network or first weights are from, if that is not the owner's own.
     """
 
     job: JobView
@@ -40,6 +51,7 @@ class CardFacts:
     splits: Mapping[str, Mapping[str, Any]]
     dataset_sha256: str | None
     is_bundled: bool
+    shared_models: Sequence[SharedModelFacts] = ()
 
 
 def build_card(facts: CardFacts) -> Document:
@@ -55,6 +67,7 @@ def build_card(facts: CardFacts) -> Document:
             *_use_blocks(facts),
             *_build_measured_blocks(facts),
             *_build_gap_blocks(job.id, facts.diagnosis),
+            *_build_model_blocks(facts.shared_models),
             *_build_data_blocks(facts),
             *_build_again_blocks(facts),
         ],
@@ -151,6 +164,19 @@ def _build_gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
     if diagnosis.gap is not None:
         blocks += build_gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
     return blocks
+
+
+def _build_model_blocks(models: Sequence[SharedModelFacts]) -> list[Block]:
+    if not models:
+        return []
+    rows = [
+        (f"{_strip_code(model.name)} ({model.id})", _strip_code(model.license), _strip_code(model.source))
+        for model in models
+    ]
+    return [
+        Heading("What is it built on?"),
+        ReportTable("Models that the operator shares", ("model", "license", "source"), rows, ()),
+    ]
 
 
 def _build_data_blocks(facts: CardFacts) -> list[Block]:

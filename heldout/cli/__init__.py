@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from heldout.cli import host_commands
 
-        if sys.argv[1:2] and sys.argv[1] in host_commands.COMMANDS:
+        if host_commands.is_of_server(sys.argv[1:]):
             sys.exit(host_commands.start(sys.argv[1:]))
         from heldout.cli.app import app
         from heldout.cli.screen import prepare

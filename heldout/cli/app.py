@@ -123,7 +123,9 @@ app.add_typer(webhooks.app, name="webhooks")
 
 
 def _add_server_command(name: str, about: str) -> None:
-    @app.command(name, help=about, add_help_option=False)
+    group, _, last = name.rpartition(" ")
+
+    @(models.app if group == "models" else app).command(last, help=about, add_help_option=False)
     def become() -> None:
         raise typer.Exit(host_commands.start(sys.argv[1:]))
 

@@ -12,6 +12,8 @@ COMMANDS = {
     "up": "Run the service on this machine. API, worker and database in one folder.",
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
+    "models add": "Share a model with all owners.",
+    "models withdraw": "Offer a shared model no longer.",
     "owners": "Show what owners use; limit, suspend and resume them, and cancel their work.",
     "check": "Say what works here and what does not.",
     "backup": "Write the database and the files that it names into a folder.",
@@ -19,6 +21,11 @@ COMMANDS = {
 }
 _NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")
 _NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")
+
+
+def is_of_server(arguments: Sequence[str]) -> bool:
+    """Whether the first words of a command line are a command of the server."""
+    return bool({" ".join(arguments[:1]), " ".join(arguments[:2])} & COMMANDS.keys())
 
 
 def start(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`heldout models`: list, show and delete models that were uploaded; `heldout evaluate`: measure one on a dataset."""
+"""`heldout models`: upload, list, show and delete models; `heldout evaluate`: measure one on a dataset."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WAIT_S = 30
 
 
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
-    """List the models that you have uploaded, newest first; `heldout evaluate` uploads one."""
+    """List the models that you have uploaded, and those that the operator shares, newest first."""
     with open_service(home) as client:
         print_list([model.view for model in client.models.list()], as_json, _show_all)
 
@@ -51,6 +51,27 @@ def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     print_json(found) if as_json else _show(found)
 
 
+def push(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .keras file, an ONNX file, or the JSON of `model.to_json()`.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Upload a model, wait until it has been read, and show it. A file that was uploaded before is used again."""
+    from heldout.client.failures import ModelRejected
+
+    with open_service(home) as client:
+        try:
+            found = client.models.push(file, name=name).view
+        except ModelRejected as rejected:
+            print_json(rejected.model) if as_json else say(str(rejected), file=sys.stderr)
+            return Exit.FAILED
+    print_json(found) if as_json else _show(found)
+    return None
+
+
 def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a model. Its evaluations stay."""
     with open_service(home) as client:
@@ -58,8 +79,8 @@ def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> Non
     print_deleted("model", model_id, as_json)
 
 
-app = Group(list_models, "List models that were trained elsewhere.")
-app.add(show, delete)
+app = Group(list_models, "List models that were uploaded.")
+app.add(push, show, delete)
 
 
 def evaluate(
@@ -139,6 +160,10 @@ def _show(model: ModelView) -> None:
         ("takes", format_sizes(model.input_shape)),
         ("gives", format_sizes(model.output_shape)),
         ("parameters", NONE if model.parameters is None else f"{model.parameters:,}"),
+        ("weights", "no, only an architecture" if model.weights is False else None),
+        ("shared", "with all owners, by the operator" if model.shared else None),
+        ("license", model.license),
+        ("source", model.source),
         ("created", format_moment(model.created_at)),
         ("error", None if model.error is None else f"{model.error.code}: {model.error.detail}"),
     ]

@@ -216,6 +216,18 @@ class ModelInUse(HeldoutError):
         )
 
 
+class ModelIsShared(HeldoutError):
+    """The model is the operator's, who shares it with all owners. It can be used, but not deleted."""
+
+    code, status, title = "model_is_shared", 409, "The model is shared with all owners"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(
+            f"Model {model_id} is shared with all owners, so you cannot delete it. The operator withdraws it with "
+            "`heldout models withdraw`."
+        )
+
+
 class EvaluationFinished(HeldoutError):
     """An evaluation that has ended cannot be cancelled."""
 

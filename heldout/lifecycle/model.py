@@ -47,3 +47,5 @@ class ModelRejectionCode(CodeWithMeaning):
     OUT_OF_MEMORY = "out_of_memory", "The check needed more memory than the limit, or than the worker has."
     UPLOAD_MISSING = "upload_missing", "The file is no longer in the blob store."
     CANCELLED = "cancelled", "The check was cancelled."
+    # Later.
+    WITHDRAWN = "withdrawn", "The operator no longer shares the model with all owners."

@@ -47,6 +47,9 @@ class ModelView(View):
     layers: list[ModelLayerView] | None = Field(
         description="Layers with weights; only the first ones if all take more than 128 KiB. Null in lists."
     )
+    shared: bool = Field(description="Whether the operator shares it with all owners. It can be used, but not deleted.")
+    license: str | None = Field(description="The license of a shared model.")
+    source: str | None = Field(description="Where a shared model is from.")
     made_by: str | None = Field(description="The program that wrote the file.")
     size_bytes: int
     sha256: str
@@ -69,4 +72,4 @@ class ModelView(View):
 
 
 class ModelPage(Page[ModelView]):
-    """A page of the caller's models, newest first; `next` is the `after` of the next page."""
+    """A page of the caller's and of shared models, newest first; `next` is the `after` of the next page."""

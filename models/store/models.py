@@ -1,15 +1,16 @@
 """Uploaded models: received, checked, listed and deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.access.quotas import Quota
-from heldout.errors import ModelInUse, ModelNotFound
+from heldout.errors import ModelInUse, ModelIsShared, ModelNotFound
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
-from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import estimate_foreign_bytes
@@ -17,6 +18,7 @@ from models.database import db_now
 from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
+from models.store.relations import NO_OWNER
 from models.store.transitions import move
 from models.tables import JobRow
 from models.tables_models import ModelRow
@@ -28,6 +30,23 @@ def require_room(session: Session, owner: str, size_bytes: int) -> None:
     """Check the owner's quotas for a new model. Raises QuotaExceeded, OwnerSuspended."""
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     quotas.require_room(session, owner, Quota.STORED_BYTES, asked=size_bytes)
+
+
+@dataclass(frozen=True)
+class SharedModel:
+    """What all owners read about a model that the operator shares."""
+
+    name: str
+    license: str
+    source: str
+
+    def find_fault(self) -> str | None:
+        """Say what is wrong with these texts, if anything."""
+        for field, most in (("name", 128), ("license", 200), ("source", 500)):
+            text = getattr(self, field)
+            if not (text.strip() and text.isprintable() and len(text) <= most):
+                return f"expected 1 to {most} printable characters for the {field}; received {text[:80]!r}."
+        return None
 
 
 def add(
@@ -49,44 +68,58 @@ def add(
         QuotaExceeded, OwnerSuspended.
     """
     require_room(session, owner, size_bytes)
+    about = {"owner": owner, "name": name, "key": key, "sha256": sha256, "size_bytes": size_bytes}
+    return _add(session, owner, model_id, about, max_parameters)
+
+
+def add_shared(
+    session: Session,
+    model_id: str,
+    about: SharedModel,
+    *,
+    key: str,
+    sha256: str,
+    size_bytes: int,
+    max_parameters: int | None,
+) -> ModelRow:
+    """Add a model for all owners, as `add` does for one. It counts toward no quota."""
+    row = {"owner": None, **asdict(about), "key": key, "sha256": sha256, "size_bytes": size_bytes}
+    return _add(session, NO_OWNER, model_id, row, max_parameters)
+
+
+def _add(
+    session: Session, job_owner: str, model_id: str, about: Mapping[str, Any], max_parameters: int | None
+) -> ModelRow:
     new_job = NewJob(
-        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters),
-        owner=owner,
-        name=name,
+        spec=CheckModelSpec(model=model_id, key=about["key"], max_parameters=max_parameters),
+        owner=job_owner,
+        name=about["name"],
         dataset_id=None,
-        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(size_bytes)),
+        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(about["size_bytes"])),
     )
     job = new_jobs.add(session, new_job)
-    row = session.scalars(
-        insert(ModelRow)
-        .returning(ModelRow)
-        .values(
-            id=model_id,
-            owner=owner,
-            name=name,
-            status=ModelStatus.CHECKING,
-            key=key,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            check_job=job.id,
-            created_at=db_now(),
-        )
-    ).one()
+    values = {**about, "id": model_id, "status": ModelStatus.CHECKING, "check_job": job.id, "created_at": db_now()}
+    row = session.scalars(insert(ModelRow).returning(ModelRow).values(values)).one()
     events.add(session, model_id, "model.checking", "Its file was received. A worker will read it.")
     return row
 
 
 def find(session: Session, owner: str, model_id: str) -> ModelRow:
-    """Find the owner's model. Raises ModelNotFound."""
-    row = session.scalars(_select_of(owner).where(ModelRow.id == model_id)).one_or_none()
+    """Find the owner's model, or a shared one. Raises ModelNotFound."""
+    of_all = or_(ModelRow.owner == owner, ModelRow.owner.is_(None))
+    row = session.scalars(select(ModelRow).where(of_all, ModelRow.id == model_id)).one_or_none()
     if row is None:
         raise ModelNotFound(model_id)
     return row
 
 
 def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
-    """List the ids of the owner's models after the id `after`, newest first: `limit`, plus one if there are more."""
-    query = select(ModelRow.id).where(ModelRow.owner == owner)
+    """List the ids of the owner's and of shared models after the id `after`, newest first.
+
+    There are `limit`, plus one if there are more. Of shared models, only those that can be used are listed.
+    """
+    is_shared = and_(ModelRow.owner.is_(None), ModelRow.status == ModelStatus.READY)
+    query = select(ModelRow.id).where(or_(ModelRow.owner == owner, is_shared))
     if after is not None:
         query = query.where(ModelRow.id < after)
     return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
@@ -104,9 +137,12 @@ def remove(session: Session, owner: str, model_id: str) -> None:
 
     Raises:
         ModelNotFound.
+        ModelIsShared: only the operator withdraws it.
         ModelInUse: if evaluations of it have not ended.
     """
     row = find(session, owner, model_id)
+    if row.owner is None:
+        raise ModelIsShared(model_id)
     # A job is locked before its model, in the same order as by attempts that end.
     checks = session.scalars(
         select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
@@ -131,6 +167,20 @@ def remove(session: Session, owner: str, model_id: str) -> None:
     session.execute(delete(ModelRow).where(ModelRow.id == model_id))
     for job in checks:
         jobs.cancel_locked(session, job)
+
+
+def withdraw(session: Session, model_id: str) -> str | None:
+    """Offer a shared model no longer, and return the key of its file, which the caller deletes after the commit.
+
+    Its row stays, for the license and the source in the model cards of jobs that used it. None if there is none.
+    """
+    code = ModelRejectionCode.WITHDRAWN
+    return session.scalar(
+        update(ModelRow)
+        .where(ModelRow.id == model_id, ModelRow.owner.is_(None), ModelRow.status != ModelStatus.REJECTED)
+        .values(status=ModelStatus.REJECTED, facts=None, error={"code": code.value, "detail": code.meaning})
+        .returning(ModelRow.key)
+    )
 
 
 def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelFacts) -> JobStatus:

@@ -39,4 +39,4 @@ def build_model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
     of_file = {name: getattr(facts, name, None) for name in _OF_FILE}
     if not with_layers:
         of_file["layers"] = None
-    return make_view(ModelView, row, object="model", **of_file)
+    return make_view(ModelView, row, object="model", shared=row.owner is None, **of_file)

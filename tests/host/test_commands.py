@@ -11,7 +11,7 @@ import structlog
 from api.__main__ import main
 from models import logs
 from models.database import Database
-from models.store import activity, keys
+from models.store import activity, keys, models
 from tests.models.work import ALICE, BOB, Work
 
 
@@ -127,3 +127,33 @@ def test_all_that_an_owner_has_is_cancelled(run, tmp_path):
     assert work.row(running.job_id).request == "cancel"
     assert work.row(other).status == "queued"
     database.dispose()
+
+
+def test_a_model_is_shared_with_all_owners_and_withdrawn(run, tmp_path):
+    file = tmp_path / "net.keras"
+    file.write_bytes(b"not read" * 200)
+    about = ("--license", "Apache-2.0", "--source", "trained here")
+    assert run("models", "add", str(file), *about)[0] == 2, "`--shared` says whom it is for"
+    code, _, said = run("models", "add", "--shared", str(file), "--license", "a\nb", "--source", "x")
+    assert (code, "printable characters for the license" in said) == (2, True)
+    added = json.loads(run("models", "add", "--shared", str(file), *about, "--json")[1])
+    assert (added["name"], added["license"], added["source"]) == ("net.keras", "Apache-2.0", "trained here")
+    [stored] = (tmp_path / "blobs" / "models" / added["id"]).iterdir()
+    assert stored.read_bytes() == file.read_bytes()
+    database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
+    with database.read() as session:
+        found = models.find(session, ALICE, added["id"])
+        assert (found.owner, found.key, found.size_bytes) == (None, f"models/{added['id']}/{stored.name}", 1600)
+    assert run("models", "withdraw", added["id"])[0] == 0
+    assert not stored.exists()
+    code, _, said = run("models", "withdraw", added["id"])
+    assert (code, said) == (1, f"heldout: There is no shared model '{added['id']}'. `heldout models` lists them.\n")
+    database.dispose()
+
+
+@pytest.mark.parametrize("field", ["name", "license", "source"])
+@pytest.mark.parametrize("text", ["", " ", "x" * 501, "a\nb", "\x1b[31m"])
+def test_what_is_said_of_a_shared_model_is_plain_text(field, text):
+    fine = {"name": "net", "license": "Apache-2.0", "source": "trained here"}
+    assert models.SharedModel(**fine).find_fault() is None
+    assert field in (models.SharedModel(**{**fine, field: text}).find_fault() or "")

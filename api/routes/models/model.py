@@ -13,7 +13,7 @@ from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.errors import InvalidCursor, ModelInUse, ModelNotFound
+from heldout.errors import InvalidCursor, ModelInUse, ModelIsShared, ModelNotFound
 from heldout.views.model import ModelPage, ModelView
 from models.store import models
 from models.views.evaluation import build_model_view
@@ -27,7 +27,7 @@ def list_models(
     session: ReadSessionDep,
     asked: Annotated[AskedPage, make_page_dependency("mod")],
 ) -> ModelPage:
-    """List your models, newest first."""
+    """List your models and those that the operator shares with all owners, newest first."""
     ids = models.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
     return asked.fill(
         ModelPage,
@@ -53,7 +53,7 @@ async def get_model_file(
     return view
 
 
-@router.delete("/{model_id}", status_code=204, responses=document_errors(ModelNotFound, ModelInUse))
+@router.delete("/{model_id}", status_code=204, responses=document_errors(ModelNotFound, ModelIsShared, ModelInUse))
 def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
     models.remove(session, caller.owner, model_id)

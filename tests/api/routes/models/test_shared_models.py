@@ -1,0 +1,96 @@
+"""Models that the operator shares: all owners list and use them, and none deletes them."""
+
+import pytest
+
+from heldout.access.quotas import Quota
+from heldout.lifecycle.model import ModelRejectionCode
+from models.ids import make_id
+from models.store import models, quotas
+from models.store.models import SharedModel
+from tests.api.routes.jobs.test_backbones import FACTS, behind
+from tests.api.routes.models.test_models_served import FILE
+from tests.api.support import assert_problem, sqlite_only, submitted
+
+pytestmark = sqlite_only
+
+ABOUT = SharedModel("small net", "Apache-2.0", "https://example.org/weights | seen by all")
+
+
+@pytest.fixture
+def shared(worker) -> str:
+    model_id = make_id("mod")
+    key = f"models/{model_id}/shared"
+    worker.blobs.put(key, FILE)
+    stored = {"key": key, "sha256": "0" * 64, "size_bytes": len(FILE), "max_parameters": None}
+    with worker.database.write() as session:
+        models.add_shared(session, model_id, ABOUT, **stored)
+    return model_id
+
+
+def end_check(worker, model_id: str, refusal: ModelRejectionCode | None = None) -> None:
+    held = worker.claim()
+    with worker.database.write() as session:
+        if refusal is None:
+            models.mark_ready(session, held, model_id, FACTS)
+        else:
+            models.reject(session, held, {"code": refusal.value, "detail": refusal.meaning})
+
+
+def listed(client) -> list[str]:
+    return [model["id"] for model in client.get("/v1/models").json()["data"]]
+
+
+def test_all_owners_see_and_use_a_shared_model_once_it_was_read(client, stranger, worker, spec, shared):
+    assert listed(client) == []
+    assert client.get(f"/v1/models/{shared}").json()["status"] == "checking"
+    end_check(worker, shared)
+    for caller in (client, stranger):
+        assert listed(caller) == [shared]
+        found = caller.get(f"/v1/models/{shared}").json()
+        assert (found["shared"], found["license"], found["source"]) == (True, ABOUT.license, ABOUT.source)
+        submitted(caller, behind(spec, shared))
+        assert_problem(caller.delete(f"/v1/models/{shared}"), 409, "model_is_shared")
+    with worker.database.read() as session:
+        assert quotas.get_used(session, "alice", Quota.STORED_BYTES) == 0
+
+
+def test_an_own_model_is_not_shared_and_has_no_license(client):
+    own = client.post("/v1/models", content=FILE).json()
+    assert (own["shared"], own["license"], own["source"]) == (False, None, None)
+
+
+def test_what_the_check_rejects_is_not_listed(client, worker, shared):
+    end_check(worker, shared, ModelRejectionCode.NOT_FOR_IMAGES)
+    assert listed(client) == []
+    assert client.get(f"/v1/models/{shared}").json()["error"]["code"] == "not_for_images"
+
+
+def test_a_withdrawn_model_is_offered_no_longer_and_stays_in_the_cards_of_its_jobs(client, worker, spec, shared):
+    end_check(worker, shared)
+    job, waiting = (submitted(client, behind(spec, shared))["id"] for _ in range(2))
+    with worker.database.write() as session:
+        key = models.withdraw(session, shared)
+        assert models.withdraw(session, shared) is None
+    worker.blobs.delete(key)
+    assert listed(client) == []
+    problem = assert_problem(
+        client.post("/v1/jobs", json=behind(spec, shared)), 422, "model_unavailable", "/network/backbone/model"
+    )
+    assert f"GET /v1/models/{shared} says" in problem["detail"]
+    assert client.get(f"/v1/models/{shared}").json()["error"]["code"] == "withdrawn"
+    worker.succeed(worker.claim())
+    card = client.get(f"/v1/jobs/{job}/card").text
+    assert "## What is it built on?" in card
+    assert f"small net ({shared})" in card
+    assert "Apache-2.0" in card
+    assert r"https://example.org/weights \| seen by all" in card
+    held = worker.claim()
+    assert held.job_id == waiting
+    with worker.database.read() as session:
+        assert models.find(session, "anyone", shared).license == "Apache-2.0"
+
+
+def test_a_card_without_a_shared_model_does_not_name_one(client, worker, spec):
+    job = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    assert "built on" not in client.get(f"/v1/jobs/{job}/card").text
