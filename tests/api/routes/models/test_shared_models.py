@@ -83,7 +83,7 @@ def test_a_withdrawn_model_is_offered_no_longer_and_stays_in_the_cards_of_its_jo
     assert "## What is it built on?" in card
     assert f"small net ({shared})" in card
     assert "Apache-2.0" in card
-    assert r"https://example.org/weights \| seen by all" in card
+    assert r"example.org/weights \| seen by all" in card, "what the operator wrote is text, and no part of the table"
     held = worker.claim()
     assert held.job_id == waiting
     with worker.database.read() as session:
