@@ -76,8 +76,10 @@ def _find_copy(
     if file is None or known.model != network.uploaded_model:
         return None
     if isinstance(network, OwnNetworkSpec):
-        # Its counts hold for the same request on the same images only.
-        is_same = ended.dataset_id == dataset.row.id and read_training_spec(ended).network == network
+        # Its counts hold for the same request on the same images only. Neither dropout nor a penalty changes them.
+        uncounted = {"dropout": network.dropout, "l2": network.l2}
+        had = read_training_spec(ended).network.model_copy(update=uncounted)
+        is_same = ended.dataset_id == dataset.row.id and had == network
         return BackboneSource(known, file) if is_same else None
     # Unless the spec sets the pixels' range, the range detected then still applies.
     asked = network.backbone

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from heldout.views.export import ExportReportView
 
 WAIT_S = 10
+_SUFFIXES_WITHOUT_MODEL = {"python": ".py", "keras_config": ".json"}
 
 
 def export(
@@ -37,7 +38,11 @@ def export(
     ],
     format_: Annotated[
         ModelFormatName,
-        typer.Option("--format", help="The runtime; python is a script that trains the job again."),
+        typer.Option(
+            "--format",
+            help="The runtime; python is a script that trains the job again, keras_config the layers of an uploaded "
+            "model with the changes that it was trained with.",
+        ),
     ] = "onnx",
     output: Annotated[
         str | None,
@@ -53,12 +58,12 @@ def export(
     home: Home = None,
 ) -> None:
     """Download a model for another runtime. It was loaded there, and its answers were verified."""
-    suffix = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}.get(format_, ".py")
-    output = output or f"{source_id}{suffix}"
+    suffixes = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}
+    output = output or f"{source_id}{(suffixes | _SUFFIXES_WITHOUT_MODEL)[format_]}"
     to = choose_target(output, as_json)
     report = None
     with open_service(home) as client:
-        if format_ != "python":
+        if format_ != "python" and format_ != "keras_config":
             if again:
                 client.jobs.export(source_id, format_)
             report = _wait_for_export(client, source_id, format_, quiet=as_json)
@@ -71,7 +76,12 @@ def export(
     elif output != "-":
         say(f"{output}: {size:,} bytes")
         if report is None:
-            say(f"`python {output} --help` says what it needs.")
+            is_script = format_ == "python"
+            say(
+                f"`python {output} --help` says what it needs."
+                if is_script
+                else "`keras.models.model_from_json` builds it, with new weights."
+            )
             return
         own = "the mean of its jobs' predictions" if source_id.startswith("std_") else "the job's own predictions"
         whose = own if report.compared_with == "predictions" else "what Keras says"

@@ -25,7 +25,8 @@ class ModelSourceResource(Resource[OneHandle]):
         Args:
             source_id: the id of a job, or of a study with an ensemble.
             format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or for jobs `python`: a
-                script that repeats the training.
+                script that repeats the training, and `keras_config`: the layers of an uploaded model with the changes
+                that it was trained with, as JSON.
         Raises:
             OSError: if the file cannot be written.
         """

@@ -107,4 +107,6 @@ if get_args(ExportFormatName) != tuple(ExportFormat):
     raise TypeError("`ExportFormatName` must list every `ExportFormat`, in the same order.")
 # Not a file of the model, but a script that trains it again.
 SCRIPT: Final = "python"
-ModelFormatName = Literal[ExportFormatName, "python"]
+# The layers of an uploaded model with the changes that it was trained with, without weights.
+CONFIGURATION: Final = "keras_config"
+ModelFormatName = Literal[ExportFormatName, "python", "keras_config"]

@@ -6,6 +6,8 @@ from heldout.stored.file import StoredFile
 
 # Name of the model card in files that have named members.
 CARD_FILE = "MODEL_CARD.md"
+# In the `.keras` file of a training: the layers of its own network, for `keras.models.model_from_json`.
+NETWORK_FILE = "network.json"
 
 
 class ModelAbout(StoredFile):

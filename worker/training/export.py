@@ -14,14 +14,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from heldout.spec.job import AnyNetworkSpec
-from heldout.stored.model_about import ModelAbout
+from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
+from heldout.stored.model_about import NETWORK_FILE, ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.frozen import split_at_frozen
 from worker.training.inputs import Input
 from worker.training.network import apply_layers, drop_penalties
+from worker.training.own_network import describe_own_network
 from worker.training.pixel_change import PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
@@ -133,7 +134,12 @@ class PreparedExport:
 
     def _save(self, model: keras.Model, file: Path) -> None:
         about = self.about(model)
-        save_with(model, file, {about.file_name: about.to_bytes()})
+        members = {about.file_name: about.to_bytes()}
+        if isinstance(self._network, OwnNetworkSpec):
+            assert self._backbone is not None, "the caller reads the uploaded model"
+            layers = describe_own_network(self._network, self._backbone, len(self._data.classes))
+            members[NETWORK_FILE] = layers.encode()
+        save_with(model, file, members)
 
     def make_predictor(self, weights: Weights) -> "Predictor":
         """Return the predictor of a model with these weights; errors of the thread are raised here."""

@@ -134,6 +134,16 @@ def change_config(network: OwnNetworkSpec, uploaded: UploadedBackbone, classes: 
     return add_l2(config, network.l2) if network.l2 else config
 
 
+def describe_own_network(network: OwnNetworkSpec, uploaded: UploadedBackbone, classes: int) -> str:
+    """Write the uploaded model's layers with the changes that a spec asks for, for `keras.models.model_from_json`."""
+    config = change_config(network, uploaded, classes)
+    if network.head == "replace" and not uploaded.gives_map:
+        config = replace_head(config, classes, gives_map=False)
+    if network.width != 1:
+        config = keras.saving.serialize_keras_object(build_model(config))  # has the shapes of half the width
+    return json.dumps(config)
+
+
 def _prepare_config(config: dict[str, Any], seeds: Iterator[int], policy: str, *, penalties: bool) -> dict[str, Any]:
     config = json.loads(json.dumps(config))
     for part in iterate_parts(config):

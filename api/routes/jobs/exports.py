@@ -30,10 +30,11 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.lifecycle.job import FailureCode
-from heldout.stored.artifacts import SCRIPT, ExportFormat
+from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
 from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import build_model_card
+from models.network_configuration import read_network_configuration
 from models.ordered_exports import explain_failure, find_training_with_model
 from models.plain_script import build_plain_script
 from models.store import artifacts, exports
@@ -48,11 +49,12 @@ _CARD: dict[int | str, dict[str, Any]] = {
     **document_errors(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
 }
 FormatOrScript = Annotated[
-    ExportFormat | Literal["python"],
+    ExportFormat | Literal["python", "keras_config"],
     Query(
         alias="format",
         description=f"{FORMATS} `python`: a script that trains the job again from the same data file, with only NumPy "
-        "and Keras.",
+        "and Keras. `keras_config`: the layers of an uploaded model with the changes that it was trained with, as JSON "
+        "for `keras.models.model_from_json`.",
     ),
 ]
 
@@ -81,6 +83,8 @@ async def get_model(
     """
     if format_ == SCRIPT:
         return await run_in_threadpool(_send_script, app, asked)
+    if format_ == CONFIGURATION:
+        return await run_in_threadpool(_send_configuration, app, asked)
     if format_ is ExportFormat.KERAS:
         return await run_in_threadpool(_send_trained, app, asked)
     return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
@@ -137,6 +141,15 @@ def _send_script(app: AppContext, asked: Asked) -> Response:
         text = build_plain_script(session, app.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": attach(source.name, source.id, ".py")}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
+
+
+def _send_configuration(app: AppContext, asked: Asked) -> Response:
+    """Send the layers of the job's own network as JSON."""
+    with app.database.read() as session:
+        source = asked.find(session)
+        content = read_network_configuration(session, app.blobs, source.job)
+    headers = {"Content-Disposition": attach(source.name, source.id, ".json")}
+    return Response(content, media_type="application/json", headers=headers)
 
 
 def build_export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:

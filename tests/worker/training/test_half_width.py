@@ -8,12 +8,12 @@ import pytest
 from keras import layers
 
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
-from worker.training.foreign.keras_model import read_keras_facts
+from worker.training.foreign.check import read_facts
 
 
 def read(model: keras.Model, folder: Path):
     model.save(folder / "mine.keras")
-    facts = read_keras_facts(folder / "mine.keras").limit_layers()
+    facts = read_facts(folder / "mine.keras").limit_layers()
     return type(facts).from_columns(*facts.to_columns()).network
 
 
