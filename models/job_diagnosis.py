@@ -100,6 +100,8 @@ def _build_history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> Histo
     """Build the curves of the job's epochs. `fit`'s curves replace those of training if it is measured at the end."""
     # Null means not finite, so figures that were never measured must be left out.
     unmeasured = [("train_", measures_training_at_end(spec)), ("validation_", trains_on_all(spec))]
+    # A focal loss is far below the cross-entropy that is measured on validation images.
+    unmeasured.append(("fit_loss", spec["training"].get("loss", {}).get("name") == "focal"))
     left_out = tuple(prefix for prefix, is_left_out in unmeasured if is_left_out)
     names = [name for name in CURVES if not name.startswith(left_out)]
     return read_history([{name: getattr(row, name) for name in names} for row in epochs])

@@ -24,6 +24,7 @@ def examine(
         NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
     _require_known_classes(spec, classes)
+    _require_colors(spec, image)
     _require_a_whole_backbone(spec)
     _require_own_weights(spec)
     _require_whole_batches(spec, backbone)
@@ -44,6 +45,16 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
         places = [make_pointer(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
         errors = [FieldError(place, detail) for place in places]
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
+
+
+def _require_colors(spec: JobSpec, image: Image) -> None:
+    changes = spec.augmentation
+    if changes is None or not changes.colors or image[2] == 3:
+        return
+    name = "hue" if changes.hue else "saturation"
+    raise _make_refusal(
+        f"/augmentation/{name}", f"The dataset's images have one channel, so there is no {name} to change; use 0."
+    )
 
 
 def _require_whole_batches(spec: JobSpec, uploaded: Backbone | None) -> None:

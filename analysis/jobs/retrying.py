@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle.job import StopReason
-from heldout.spec.job import MAX_NAME_CHARACTERS, CosineSchedule, JobSpec, SpecPart
+from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, SpecPart
 from heldout.words.labels import describe_remedy
 
 
@@ -55,11 +55,11 @@ def extend_spec(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) 
             'without it, retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", '
             '"epochs": …}}}.'
         )
-    if isinstance(spec.training.schedule, CosineSchedule) and epochs != spec.training.epochs:
+    if spec.training.schedule.depends_on_epochs and epochs != spec.training.epochs:
         raise _make_refusal(
-            f"With the cosine schedule, every learning rate so far depended on the total of {spec.training.epochs:,} "
-            f"epochs, so the job can only continue up to {spec.training.epochs:,}. To train from scratch for "
-            f'{epochs:,} epochs, retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
+            f"With the {spec.training.schedule.name} schedule, every learning rate so far depended on the total of "
+            f"{spec.training.epochs:,} epochs, so the job can only continue up to {spec.training.epochs:,}. To train "
+            f'from scratch for {epochs:,} epochs, retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
         )
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
 

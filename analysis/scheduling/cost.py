@@ -96,7 +96,7 @@ def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     work["flops"] = 3 * work["flops"] - (0 if first.name in UPLOADED else batch * first.flops)
     work["parameters"] = sum(layer.parameters for layer in trained)
     work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
-    work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
+    work["changed"] = batch * prod(plan.image) * _count_changes(spec.augmentation)
     work["masked"] = batch * prod(plan.image) * _count_masks(spec)
     work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
     return work
@@ -115,9 +115,11 @@ def _divide_layers(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], S
     return plan.layers[:count], plan.layers[count:]
 
 
-def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
-    other = {"fill_mode", "erasing", "erasing_area"}
-    return augmentation is not None and any(augmentation.model_dump(exclude=other).values())
+def _count_changes(augmentation: AugmentationSpec | None) -> int:
+    """Return how often each pixel is computed anew, in units of one resampling."""
+    if augmentation is None:
+        return 0
+    return (augmentation.moves or augmentation.shades) + augmentation.colors + augmentation.trivial_augment
 
 
 def _count_masks(spec: JobSpec) -> int:

@@ -34,6 +34,20 @@ REMEDIES: Mapping[str, Remedy] = {
         "Strongly rotated, shifted and mirrored copies give a lot of variety, but too much for a short training.",
     ),
     "erasing": Remedy(images.add_erasing, "Hidden parts stop the network from relying on one detail of an image."),
+    "random_crop": Remedy(
+        images.add_random_crop,
+        "Parts of an image at changing places teach that the position does not matter.",
+    ),
+    "saturation": Remedy(
+        images.add_saturation, "Paler and brighter colors teach the network not to rely on how strong a color is."
+    ),
+    "hue": Remedy(
+        images.add_hue, "Other colors teach the network to look at shapes. Use them only if colors do not tell classes."
+    ),
+    "trivial_augment": Remedy(
+        images.add_trivial_augment,
+        "One strong random change of each image gives a lot of variety without anything to tune.",
+    ),
     "mixup": Remedy(images.add_mixup, "Blended images and labels make the network change its answers gradually."),
     "cutmix": Remedy(images.add_cutmix, "Images with a part of another image make the network look at all parts."),
     "dropout": Remedy(
@@ -76,6 +90,18 @@ REMEDIES: Mapping[str, Remedy] = {
     ),
     "lower_learning_rate": Remedy(
         training.lower_learning_rate, "The training steps were too large: use a tenth of the learning rate."
+    ),
+    "one_cycle": Remedy(
+        training.use_one_cycle,
+        "Large steps in the middle find a good place, and small steps at the end settle there.",
+    ),
+    "step_decay": Remedy(training.use_steps, "Smaller steps in the last part of a training let the weights settle."),
+    "nesterov": Remedy(training.use_nesterov, "Momentum that looks ahead overshoots less, so training is steadier."),
+    "clip_norm": Remedy(
+        training.clip_gradients, "A limit for gradients keeps a few unusual images from throwing the training off."
+    ),
+    "focal_loss": Remedy(
+        training.use_focal_loss, "Images that are hard to tell count more, and the network becomes less certain."
     ),
     "retune": Remedy(
         training.retune,

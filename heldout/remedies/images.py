@@ -4,12 +4,15 @@ from typing import Any
 
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
 from heldout.remedies.values import (
+    CROP_PADDING,
     CUTMIX,
     ERASING,
+    HUE,
     MIXUP,
     REFERENCE_ROTATION_DEGREES,
     REFERENCE_SHIFT,
     ROTATION_DEGREES,
+    SATURATION,
     SHIFT,
     ZOOM,
 )
@@ -68,6 +71,26 @@ def use_reference_augmentation(base: RemedyBase) -> Outcome:
 def add_erasing(base: RemedyBase) -> Outcome:
     said = f"Fills a random rectangle of {percent(ERASING, 0)} of the training images with the mean of all images."
     return _add_amounts(base, {"erasing": ERASING}, said, "erased in part")
+
+
+def add_random_crop(base: RemedyBase) -> Outcome:
+    said = f"Crops training images at random after padding each side by {percent(CROP_PADDING)}."
+    return _add_amounts(base, {"random_crop": {"name": "padded", "padding": CROP_PADDING}}, said, "cropped")
+
+
+def add_saturation(base: RemedyBase) -> Outcome:
+    said = f"Changes how strong the colors of training images are, by up to {percent(SATURATION, 0)}."
+    return _add_amounts(base, {"saturation": SATURATION}, said, "of random saturation")
+
+
+def add_hue(base: RemedyBase) -> Outcome:
+    said = f"Turns the colors of training images by up to {percent(HUE, 0)} of the color circle either way."
+    return _add_amounts(base, {"hue": HUE}, said, "of random hue")
+
+
+def add_trivial_augment(base: RemedyBase) -> Outcome:
+    said = "Changes each training image by one random operation of random strength (TrivialAugment)."
+    return _add_amounts(base, {"trivial_augment": True}, said, "changed by TrivialAugment")
 
 
 def add_mixup(base: RemedyBase) -> Outcome:

@@ -5,12 +5,15 @@ from typing import Any, Literal
 from heldout.remedies import own_network
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, round_to_two_digits
 from heldout.remedies.values import (
+    CLIP_NORM,
     EMA_SHARE,
+    FOCAL_GAMMA,
     LABEL_SMOOTHING,
     LEARNING_RATE_DIVISOR,
     LEAST_EMA_DECAY,
     MAX_EPOCHS,
     MAX_PATIENCE_EPOCHS,
+    MOMENTUM,
     MOST_EMA_DECAY,
     PATIENCE_EPOCHS,
     TUNED_LEARNING_RATES,
@@ -135,23 +138,59 @@ def double_epochs(base: RemedyBase) -> Outcome:
 
 def lengthen_cosine(base: RemedyBase) -> Outcome:
     """Double the epochs, with a learning rate that falls to zero along a cosine; the training must reach the end."""
-    training = base.training
-    planned, is_cosine = training["epochs"], (training.get("schedule") or {}).get("name") == "cosine"
+    planned, is_cosine = base.training["epochs"], _get_schedule(base).get("name") == "cosine"
     wanted = min(MAX_EPOCHS, 2 * planned)
     if wanted <= planned and is_cosine:
         return NoChange(f"The spec already has a cosine schedule over {MAX_EPOCHS:,} epochs, the maximum.")
-    patch: dict[str, Any] = {"epochs": wanted}
-    if not is_cosine:
-        # Remove the other schedule's fields explicitly, because a merge would keep them.
-        stays = {name: None for name in (training.get("schedule") or {}) if name != "name"}
-        patch["schedule"] = {**stays, "name": "cosine", "warmup_epochs": 0}
-    if training.get("early_stopping") is not None:
-        patch["early_stopping"] = {"patience": min(MAX_PATIENCE_EPOCHS, wanted), "restore_best": True}
-    if training.get("on_overfit") in {"stop", "stop_and_restore"}:
-        patch["on_overfit"] = "warn"
+    schedule = {} if is_cosine else {"schedule": _make_schedule(base, name="cosine", warmup_epochs=0)}
+    patch = {"epochs": wanted, **schedule, **_reach_the_end(base, wanted)}
     still = "still " if is_cosine else ""
     did = f"Trains for {wanted:,} epochs instead of {planned:,}, with the learning rate {still}falling along a cosine."
     return Change({"training": patch}, did)
+
+
+def use_one_cycle(base: RemedyBase) -> Outcome:
+    did = "Lets the learning rate rise in the first 30% of the steps, and fall almost to zero in the rest."
+    return _use_schedule(base, "one_cycle", did)
+
+
+def use_steps(base: RemedyBase) -> Outcome:
+    did = "Divides the learning rate by ten after half of the epochs, and again after three quarters of them."
+    return _use_schedule(base, "step", did)
+
+
+def _use_schedule(base: RemedyBase, name: str, did: str) -> Outcome:
+    """Use another schedule with its defaults; the training must reach its end."""
+    if _get_schedule(base).get("name") == name:
+        return NoChange(f"The spec already has the schedule `{name}`.")
+    patch = {"schedule": _make_schedule(base, name=name), **_reach_the_end(base, base.training["epochs"])}
+    return Change({"training": patch}, did)
+
+
+def use_focal_loss(base: RemedyBase) -> Outcome:
+    if (base.training.get("loss") or {}).get("name") == "focal":
+        return NoChange("The spec already has a focal loss.")
+    did = f"Trains on the focal loss (gamma {FOCAL_GAMMA:g}), in which images that are surely right hardly count."
+    return Change({"training": {"loss": {"name": "focal", "gamma": FOCAL_GAMMA}}}, did)
+
+
+def use_nesterov(base: RemedyBase) -> Outcome:
+    """Look ahead along the momentum of sgd, which is added if there is none."""
+    optimizer = base.training["optimizer"]
+    if optimizer["name"] != "sgd":
+        return NoChange(f"Nesterov's momentum belongs to sgd; {optimizer['name']} has none.")
+    if optimizer.get("nesterov"):
+        return NoChange("The optimizer already has Nesterov's momentum.")
+    momentum = optimizer.get("momentum") or MOMENTUM
+    did = f"Takes gradients where the momentum of {momentum:g} leads, not where the weights are (Nesterov)."
+    return Change(_make_optimizer(nesterov=True, momentum=momentum), did)
+
+
+def clip_gradients(base: RemedyBase) -> Outcome:
+    if base.training["optimizer"].get("clip_norm"):
+        return NoChange("The optimizer already clips gradients.")
+    did = f"Scales gradients of all weights down to a length of {CLIP_NORM:g} if they are longer."
+    return Change(_make_optimizer(clip_norm=CLIP_NORM), did)
 
 
 def add_ema(base: RemedyBase) -> Outcome:
@@ -202,6 +241,25 @@ def _keep_best_of(base: RemedyBase, patience: int) -> dict[str, Any]:
         patience = max(PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
         return {"early_stopping": {"monitor": "validation_loss", "patience": patience}}
     return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
+
+
+def _get_schedule(base: RemedyBase) -> dict[str, Any]:
+    return base.training.get("schedule") or {}
+
+
+def _make_schedule(base: RemedyBase, **fields: Any) -> dict[str, Any]:
+    """The patch to another schedule. It removes the other one's fields, because a merge would keep them."""
+    return {name: None for name in _get_schedule(base) if name != "name"} | fields
+
+
+def _reach_the_end(base: RemedyBase, epochs: int) -> dict[str, Any]:
+    """The fields of `training` with which nothing ends it before its learning rate is low."""
+    patch: dict[str, Any] = {}
+    if base.training.get("early_stopping") is not None:
+        patch["early_stopping"] = {"patience": min(MAX_PATIENCE_EPOCHS, epochs), "restore_best": True}
+    if base.training.get("on_overfit") in {"stop", "stop_and_restore"}:
+        patch["on_overfit"] = "warn"
+    return patch
 
 
 def _make_optimizer(**fields: Any) -> dict[str, Any]:

@@ -15,6 +15,10 @@ REFERENCE_ROTATION_DEGREES = 20
 REFERENCE_SHIFT = 0.2
 # Share of the training images of which a rectangle is erased. (Zhong et al. 2020)
 ERASING = 0.5
+# Of the published recipes: He et al. 2015 (4 pixels of 32), the usual color jitter.
+CROP_PADDING = 0.125
+SATURATION = 0.4
+HUE = 0.1
 # Alphas of the Beta distributions. (Zhang et al. 2018; Yun et al. 2019)
 MIXUP = 0.2
 CUTMIX = 1.0
@@ -27,6 +31,10 @@ EMA_SHARE = 0.1
 LEAST_EMA_DECAY = 0.9
 MOST_EMA_DECAY = 0.9999
 USUAL_EMA_DECAY = 0.99
+
+MOMENTUM = 0.9
+CLIP_NORM = 1.0
+FOCAL_GAMMA = 2.0  # (Lin et al. 2017)
 
 # The learning rate of a diverged training is divided by this.
 LEARNING_RATE_DIVISOR = 10

@@ -1,11 +1,12 @@
 """The job spec: what a client requests, frozen, bounded and complete."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.spec.augmentation import AugmentationSpec as AugmentationSpec
+from heldout.spec.augmentation import Fraction
 from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS
 from heldout.spec.network import AnyNetworkSpec as AnyNetworkSpec
 from heldout.spec.network import BackboneSpec as BackboneSpec
@@ -14,14 +15,18 @@ from heldout.spec.network import DenseSpec as DenseSpec
 from heldout.spec.network import NetworkSpec as NetworkSpec
 from heldout.spec.network import OwnNetworkSpec as OwnNetworkSpec
 from heldout.spec.network import Pixels as Pixels
+from heldout.spec.optimization import LossSpec as LossSpec
+from heldout.spec.optimization import OptimizerSpec as OptimizerSpec
 from heldout.spec.part import MAX_SEED as MAX_SEED
 from heldout.spec.part import SpecPart as SpecPart
+from heldout.spec.schedules import ConstantSchedule as ConstantSchedule
+from heldout.spec.schedules import CosineSchedule as CosineSchedule
+from heldout.spec.schedules import PlateauSchedule as PlateauSchedule
+from heldout.spec.schedules import Schedule, default_to_constant
 from heldout.spec.validation import TrainOnAllSpec as TrainOnAllSpec
 from heldout.spec.validation import Validation
 from heldout.spec.validation import ValidationSpec as ValidationSpec
 
-Fraction = Annotated[float, Field(ge=0, le=0.5)]
-AreaShare = Annotated[float, Field(gt=0, le=1)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 MAX_PAIRS = 16
@@ -30,109 +35,6 @@ MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Device = Literal["auto", "cpu", "gpu"]
-
-
-class AugmentationSpec(SpecPart):
-    """Random changes of the training images, drawn for each image; each amount is uniform in ±x."""
-
-    rotation_degrees: float = Field(0.0, ge=0, le=180)
-    width_shift: Fraction = 0.0
-    height_shift: Fraction = 0.0
-    zoom: Fraction = 0.0
-    horizontal_flip: bool = False
-    vertical_flip: bool = False
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
-    erasing: float = Field(
-        0.0, ge=0, le=1, description="Probability that a rectangle is filled with the mean of the training images."
-    )
-    erasing_area: tuple[AreaShare, AreaShare] = Field(
-        (0.02, 0.33), strict=False, description="Smallest and largest share of an image that a rectangle covers."
-    )
-
-    views: int | None = Field(
-        None,
-        ge=1,
-        le=100,
-        description="Number of fixed changed copies of each image, which the epochs take in turn; null: every epoch "
-        "draws new changes.",
-    )
-
-    @field_validator("erasing_area")
-    @classmethod
-    def _check_order(cls, area: tuple[float, float]) -> tuple[float, float]:
-        if area[0] > area[1]:
-            raise ValueError(f"the smallest share ({area[0]}) must not exceed the largest ({area[1]})")
-        return area
-
-
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
-# The classes of `keras.optimizers`, by name.
-OPTIMIZERS: Mapping[OptimizerName, str] = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
-
-
-class OptimizerSpec(SpecPart):
-    """A Keras optimizer; `momentum` belongs to sgd and `weight_decay` to adamw, and is null elsewhere."""
-
-    name: OptimizerName = "adam"
-    learning_rate: float = Field(0.001, gt=0, le=1)
-    momentum: float | None = Field(None, ge=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0, le=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        filled = dict(data)
-        if filled.get("name") == "sgd" and filled.get("momentum") is None:
-            filled["momentum"] = 0.0
-        if filled.get("name") == "adamw" and filled.get("weight_decay") is None:
-            filled["weight_decay"] = 0.004  # Keras' own default
-        return filled
-
-    @property
-    def keras_class(self) -> str:
-        return OPTIMIZERS[self.name]
-
-    @property
-    def keras_arguments(self) -> dict[str, float]:
-        """Arguments of the class besides the learning rate."""
-        given = {"momentum": self.momentum, "weight_decay": self.weight_decay}
-        return {name: value for name, value in given.items() if value is not None}
-
-    @field_validator("momentum", "weight_decay")
-    @classmethod
-    def _check_owner(cls, value: float | None, info: ValidationInfo) -> float | None:
-        name, owner = info.data.get("name"), {"momentum": "sgd", "weight_decay": "adamw"}[str(info.field_name)]
-        if value is not None and name is not None and name != owner:  # a refused name has its own error
-            raise ValueError(f"`{info.field_name}` belongs to {owner}; {name} has none")
-        return value
-
-
-class ConstantSchedule(SpecPart):
-    """The optimizer's learning rate, unchanged throughout."""
-
-    name: Literal["constant"] = "constant"
-
-
-class CosineSchedule(SpecPart):
-    """Linear warm-up, then half a cosine from the learning rate down to zero at the last step."""
-
-    name: Literal["cosine"]
-    warmup_epochs: int = Field(0, ge=0, le=1000)
-
-
-class PlateauSchedule(SpecPart):
-    """Multiplies the learning rate by `factor` after `patience` epochs without a lower validation loss."""
-
-    name: Literal["reduce_on_plateau"]
-    factor: float = Field(0.1, gt=0, lt=1)
-    patience: int = Field(5, ge=1, le=100)
-
-
-Schedule = Annotated[ConstantSchedule | CosineSchedule | PlateauSchedule, Field(discriminator="name")]
 
 
 class EarlyStoppingSpec(SpecPart):
@@ -158,6 +60,7 @@ class TrainingSpec(SpecPart):
     epochs: int = Field(10, ge=1, le=1000)
     batch_size: int = Field(32, ge=1, le=1024)
     optimizer: OptimizerSpec = OptimizerSpec()
+    loss: LossSpec = LossSpec()
     schedule: Schedule = ConstantSchedule()
     early_stopping: EarlyStoppingSpec | None = None
     class_weights: Literal["balanced"] | ClassWeights | None = Field(
@@ -202,11 +105,7 @@ class TrainingSpec(SpecPart):
             raise ValueError(f"`mixup` is {mixup} and `cutmix` {cutmix}; set one of them to 0, or leave it out")
         return cutmix
 
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _default_to_constant(cls, data: Any) -> Any:
-        # The name selects the schedule's type; like other optional fields, it may be absent or null.
-        return {**data, "name": "constant"} if isinstance(data, dict) and data.get("name") is None else data
+    _default_to_constant = field_validator("schedule", mode="before")(default_to_constant)
 
     @field_validator("schedule")
     @classmethod

@@ -1,19 +1,23 @@
-"""Random changes of training images: one affine resampling per batch, contrast, brightness, and erasing."""
+"""Random changes of training images: one affine resampling per batch, then changes of pixels, then erasing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import radians
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import AugmentationSpec
+from worker.training.crops import draw_crops
 from worker.training.data import TrainingData
 from worker.training.erasing import compute_mean_pixel, draw_rectangles, find_within
 from worker.training.resident import BatchSource
+from worker.training.trivial import apply_operations, draw_operations
 
 Augment = Callable[..., tf.Tensor]
+Image = tuple[int, int, int]
 _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
 
 
@@ -22,7 +26,8 @@ class Amounts:
     """The changes of each image; every array is (images,).
 
     theta is in radians, tx (columns) and ty (rows) are in pixels. zx (columns), zy (rows) and contrast are factors.
-    flip_x and flip_y are booleans, and brightness is added to pixels in [0, 1].
+    flip_x and flip_y are booleans, and brightness is added to pixels in [0, 1]. saturation is a factor, and hue is a
+    share of the color circle.
     """
 
     theta: NDArray[np.float64]
@@ -34,16 +39,18 @@ class Amounts:
     flip_y: NDArray[np.bool_]
     contrast: NDArray[np.float64]
     brightness: NDArray[np.float64]
+    saturation: NDArray[np.float64]
+    hue: NDArray[np.float64]
 
 
-def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> Amounts:
+def draw_amounts(spec: AugmentationSpec, image: Image, *, seed: int, epoch: int, count: int) -> Amounts:
     """Draw the amounts for the `count` images of one epoch, in the epoch's order.
 
     They depend only on the arguments, so that a resumed job repeats them. Each amount has its own random stream:
     turning one on does not change the others.
     """
     height, width, _ = image
-    draws = np.random.default_rng([seed, _AUGMENTATION_STREAM, epoch]).uniform(-1, 1, (9, count))
+    draws = np.random.default_rng([seed, _AUGMENTATION_STREAM, epoch]).uniform(-1, 1, (11, count))
     return Amounts(
         theta=draws[0] * radians(spec.rotation_degrees),
         tx=draws[1] * spec.width_shift * width,
@@ -54,6 +61,8 @@ def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: i
         flip_y=(draws[6] < 0) & spec.vertical_flip,
         contrast=1 + draws[7] * spec.contrast,
         brightness=draws[8] * spec.brightness,
+        saturation=1 + draws[9] * spec.saturation,
+        hue=draws[10] * spec.hue,
     )
 
 
@@ -84,15 +93,89 @@ def make_shades(amounts: Amounts) -> NDArray[np.float32]:
     return np.stack([amounts.contrast, amounts.brightness], axis=1).astype(np.float32)
 
 
+def make_colors(amounts: Amounts) -> NDArray[np.float32]:
+    """(images, 2): the saturation and the hue of each image."""
+    return np.stack([amounts.saturation, amounts.hue], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the changes of all images share.
+
+    image: (height, width, channels). fill: (channels,) float32, the color of erased rectangles, if the spec erases.
+    """
+
+    spec: AugmentationSpec
+    image: Image
+    fill: NDArray[np.float32] | None = None
+
+
+class Kind(NamedTuple):
+    """One kind of change.
+
+    is_in: whether a spec has it. draw: a row for each image of an epoch, from the setting, and the seed, the epoch and
+    the number of images by name. apply: in a graph, changes images by their rows.
+    """
+
+    is_in: Callable[[AugmentationSpec], bool]
+    draw: Callable[..., NDArray[np.generic]]
+    apply: Callable[[tf.Tensor, tf.Tensor, Setting], tf.Tensor]
+
+
+def _draw_moves(setting: Setting, **epoch: int) -> NDArray[np.float32]:
+    """Draw the matrices of one resampling: of a crop, of the spec's own moves, and of TrivialAugment's."""
+    spec, image = setting.spec, setting.image
+    matrices = make_affine_matrices(draw_amounts(spec, image, **epoch), image)
+    before = [draw_crops(spec.random_crop, image, **epoch)] if spec.random_crop else []
+    after = [draw_operations(image, **epoch).moves] if spec.trivial_augment else []
+    return compose([*before, matrices, *after]) if before or after else matrices
+
+
+def _apply_moves(images: tf.Tensor, matrices: tf.Tensor, setting: Setting) -> tf.Tensor:
+    spec, image = setting.spec, setting.image
+    if not spec.trivial_augment or spec.model_copy(update={"trivial_augment": False}).moves:
+        return resample(images, matrices, spec, image)
+    # Most operations of TrivialAugment alone leave pixels where they are.
+    moved = tf.cast(tf.reduce_any(matrices != [1, 0, 0, 0, 1, 0, 0, 0], axis=1), tf.int32)
+    places, parts, rows = (
+        tf.dynamic_partition(each, moved, 2) for each in (tf.range(tf.shape(images)[0]), images, matrices)
+    )
+    stitched = tf.dynamic_stitch(places, [parts[0], resample(parts[1], rows[1], spec, image)])
+    return tf.ensure_shape(stitched, images.shape)
+
+
+# In the order in which they change an image.
+KINDS: Mapping[str, Kind] = {
+    "moves": Kind(lambda spec: spec.moves, _draw_moves, _apply_moves),
+    "shades": Kind(
+        lambda spec: spec.shades,
+        lambda setting, **epoch: make_shades(draw_amounts(setting.spec, setting.image, **epoch)),
+        lambda images, rows, setting: shade(images, rows, setting.spec),
+    ),
+    "colors": Kind(
+        lambda spec: spec.colors,
+        lambda setting, **epoch: make_colors(draw_amounts(setting.spec, setting.image, **epoch)),
+        lambda images, rows, setting: color(images, rows),
+    ),
+    "operations": Kind(
+        lambda spec: spec.trivial_augment,
+        lambda setting, **epoch: draw_operations(setting.image, **epoch).changes,
+        lambda images, rows, setting: apply_operations(images, rows),
+    ),
+    "erasing": Kind(
+        lambda spec: bool(spec.erasing),
+        lambda setting, **epoch: draw_rectangles(setting.spec, setting.image, **epoch),
+        lambda images, rows, setting: tf.where(find_within(rows, setting.image), setting.fill, images),
+    ),
+}
+
+
 def draw_changes(
-    spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
+    spec: AugmentationSpec, image: Image, *, seed: int, epoch: int, count: int
 ) -> tuple[NDArray[np.generic], ...]:
     """Return an augmentation's arguments besides images, with a row for each of the `count` images of an epoch."""
-    amounts = draw_amounts(spec, image, seed=seed, epoch=epoch, count=count)
-    changes = make_affine_matrices(amounts, image), make_shades(amounts)
-    if not spec.erasing:
-        return changes
-    return *changes, draw_rectangles(spec, image, seed=seed, epoch=epoch, count=count)
+    setting = Setting(spec, image)
+    return tuple(kind.draw(setting, seed=seed, epoch=epoch, count=count) for kind in _list_kinds(spec))
 
 
 def draw_epoch_changes(
@@ -115,26 +198,37 @@ def make_augment(spec: AugmentationSpec, data: TrainingData, source: BatchSource
     return build_augmentation(spec, data.image, fill)
 
 
-def build_augmentation(
-    spec: AugmentationSpec, image: tuple[int, int, int], fill: NDArray[np.float32] | None = None
-) -> Augment:
+def build_augmentation(spec: AugmentationSpec, image: Image, fill: NDArray[np.float32] | None = None) -> Augment:
     """Return a function for use in a graph, from images and rows of `draw_changes` to changed images.
 
     Images are (batch, height, width, channels) float32 in [0, 1], before and after. fill: (channels,), the color of
     erased rectangles; required if the spec erases.
     """
-    moves = spec.rotation_degrees or spec.width_shift or spec.height_shift or spec.zoom
-    flips = spec.horizontal_flip or spec.vertical_flip
+    setting, kinds = Setting(spec, image, fill), _list_kinds(spec)
 
-    def augment(
-        images: tf.Tensor, matrices: tf.Tensor, shades: tf.Tensor, rectangles: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        if moves or flips:
-            images = resample(images, matrices, spec, image)
-        images = shade(images, shades, spec)
-        return images if rectangles is None else tf.where(find_within(rectangles, image), fill, images)
+    def augment(images: tf.Tensor, *rows: tf.Tensor) -> tf.Tensor:
+        for kind, of_kind in zip(kinds, rows, strict=True):
+            images = kind.apply(images, of_kind, setting)
+        return images
 
     return augment
+
+
+def _list_kinds(spec: AugmentationSpec) -> list[Kind]:
+    return [kind for kind in KINDS.values() if kind.is_in(spec)]
+
+
+def compose(moves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the matrices of several moves in a row, each (images, 8): the first one changes the original image."""
+    corner = np.float64([[[0, 0, 1]]])
+    whole = [
+        np.concatenate([rows[:, :6].reshape(-1, 2, 3), np.repeat(corner, len(rows), axis=0)], axis=1) for rows in moves
+    ]
+    composed = whole[0]
+    for matrices in whole[1:]:
+        composed = composed @ matrices
+    rows = composed[:, :2].reshape(-1, 6)
+    return np.concatenate([rows, np.zeros((len(rows), 2))], axis=1).astype(np.float32)
 
 
 def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: tuple[int, int, int]) -> tf.Tensor:
@@ -165,6 +259,29 @@ def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Te
     if spec.brightness:
         images = images + shades[:, 1, None, None, None]
     return tf.clip_by_value(images, 0.0, 1.0) if spec.contrast or spec.brightness else images
+
+
+def color(images: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
+    """Multiply saturation and turn hue in HSV, whose value stays.
+
+    It computes what `keras.layers.RandomSaturation` and `RandomHue` compute for given amounts, in a third of the time:
+    TensorFlow's conversion to HSV is slow.
+    """
+    saturation, turn = colors[:, 0, None, None], 6 * colors[:, 1, None, None]
+    red, green, blue = tf.unstack(tf.transpose(images, [3, 0, 1, 2]))
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    scale = 1 / tf.maximum(chroma, 1e-8)
+    of_others = tf.where(value == green, (blue - red) * scale + 2, (red - green) * scale + 4)
+    hue = tf.where(value == red, (green - blue) * scale, of_others) + turn  # in sixths of the circle
+    chroma = tf.minimum(chroma * saturation, value)
+
+    def compute_channel(own_hue: float) -> tf.Tensor:
+        distance = hue - own_hue
+        distance = tf.abs(distance - 6 * tf.round(distance / 6))
+        return value - chroma * tf.clip_by_value(distance - 1, 0.0, 1.0)
+
+    return tf.transpose(tf.stack([compute_channel(own_hue) for own_hue in (0.0, 2.0, 4.0)]), [1, 2, 3, 0])
 
 
 def _compute_sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:

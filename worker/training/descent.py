@@ -18,7 +18,8 @@ class Descent:
     An optimizer takes about forty operations per weight, which cost more to trace than to compute. So if there are few
     enough weights, it changes one vector of them all. Each number changes independently, and the bits are the same.
     RMSprop is an exception: TensorFlow turns its division by a root into a product with a reciprocal root, which on
-    some processors rounds differently at the end of a tensor.
+    some processors rounds differently at the end of a tensor. So is a limit for the length of the gradient: the sum of
+    squares over a vector rounds differently from that over its parts.
 
     Args:
         optimizer: not built yet.
@@ -34,7 +35,8 @@ class Descent:
         self._shapes = [tuple(weight.shape) for weight in weights]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._vector: keras.Variable | None = None
-        is_same = not isinstance(optimizer, keras.optimizers.RMSprop)
+        own = getattr(optimizer, "inner_optimizer", optimizer)  # of what scales the loss
+        is_same = not isinstance(own, keras.optimizers.RMSprop) and own.global_clipnorm is None
         if in_vector and is_same and sum(self._sizes) <= MAX_IN_VECTOR:
             self._vector = keras.Variable(np.zeros(sum(self._sizes), np.float32), name="weights")
         optimizer.build(self._weights if self._vector is None else [self._vector])

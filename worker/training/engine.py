@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.scheduling.cost import Precision, choose_auto_precision, choose_auto_towers
-from heldout.spec.job import JobSpec, OptimizerSpec
+from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec
 from heldout.spec.layers import plan_network
 from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.averaging import WeightAverage
@@ -62,8 +62,12 @@ def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optim
     return getattr(keras.optimizers, spec.keras_class)(spec.learning_rate, **spec.keras_arguments)
 
 
-def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.Loss:
-    """Mean cross-entropy of logits; with smoothing, or `shares`, of targets that are shares of classes."""
+def build_loss(label_smoothing: float, *, shares: bool = False, spec: LossSpec | None = None) -> keras.losses.Loss:
+    """Mean loss of logits; with smoothing, `shares`, or a focal loss, of targets that are shares of classes."""
+    if spec is not None and spec.name == "focal":
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=spec.alpha, gamma=spec.gamma, from_logits=True, label_smoothing=label_smoothing
+        )
     if label_smoothing or shares:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -144,9 +148,9 @@ class Engine:
         self._source = source
         self._augmentation = spec.augmentation if copies is None else None
         self._augment = None if self._augmentation is None else make_augment(self._augmentation, data, source)
-        mixes = bool(spec.training.mixup or spec.training.cutmix)
-        self._loss = build_loss(spec.training.label_smoothing, shares=mixes)
-        self._by_shares = bool(spec.training.label_smoothing) or mixes
+        mixes, focal = bool(spec.training.mixup or spec.training.cutmix), spec.training.loss.name == "focal"
+        self._loss = build_loss(spec.training.label_smoothing, shares=mixes, spec=spec.training.loss)
+        self._by_shares = bool(spec.training.label_smoothing) or mixes or focal
         self._class_weights = None if data.class_weights is None else tf.constant(data.class_weights)
         decay = spec.training.ema_decay
         self._average = None if decay is None else WeightAverage(network, decay)

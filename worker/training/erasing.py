@@ -24,15 +24,27 @@ def draw_rectangles(
     They are for the images of one epoch, in the epoch's order, and depend only on the arguments. A rectangle is inside
     its image; if a side would be longer than the image's, the other side is longer instead.
     """
-    height, width, _ = image
     draws = np.random.default_rng([seed, _ERASING_STREAM, epoch]).random((5, count))
-    least, greatest = spec.erasing_area
-    area = (least + draws[1] * (greatest - least)) * height * width
-    aspect = LEAST_ASPECT * (GREATEST_ASPECT / LEAST_ASPECT) ** draws[2]
-    rows = np.clip(np.rint(np.sqrt(area * aspect)), np.ceil(area / width), height)
-    columns = np.clip(np.rint(area / rows), 1, width)
-    rectangles = place_rectangles(rows, columns, draws[3:], image)
+    rectangles = make_rectangles(draws[1:], spec.erasing_area, (LEAST_ASPECT, GREATEST_ASPECT), image)
     return np.where(draws[0, :, None] < spec.erasing, rectangles, 0).astype(np.int32)
+
+
+def make_rectangles(
+    draws: NDArray[np.float64], area: tuple[float, float], aspect: tuple[float, float], image: tuple[int, int, int]
+) -> NDArray[np.int32]:
+    """Make rectangles inside an image; return (images, 4) rows [top, left, bottom, right].
+
+    Args:
+        draws: (4, images), uniform in [0, 1): for the area, the aspect, and the place.
+        area: smallest and largest share of the image; it is uniform.
+        aspect: smallest and largest height divided by width; its logarithm is uniform.
+    """
+    height, width, _ = image
+    pixels = (area[0] + draws[0] * (area[1] - area[0])) * height * width
+    aspects = aspect[0] * (aspect[1] / aspect[0]) ** draws[1]
+    rows = np.clip(np.rint(np.sqrt(pixels * aspects)), np.ceil(pixels / width), height)
+    columns = np.clip(np.rint(pixels / rows), 1, width)
+    return place_rectangles(rows, columns, draws[2:], image)
 
 
 def place_rectangles(

@@ -41,12 +41,14 @@ def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> G
     """Return the state after one more measured epoch; a rising loss is noted once.
 
     Args:
-        values: the epoch's figures by name, as in `CURVES` or `CURVES_WITH_FIT`.
+        values: the epoch's figures by name, as in `CURVES` or `CURVES_WITH_FIT`; `fit_loss` may be absent.
     """
     if mode == "none":
         return state
     names = CURVES if "train_loss" in values else CURVES_WITH_FIT
-    grown: dict[str, tuple[float, ...]] = {name: (*getattr(state, name), values[name]) for name in names}
+    grown: dict[str, tuple[float, ...]] = {
+        name: (*getattr(state, name), values[name]) for name in names if name in values
+    }
     state = GuardState(**grown, seen=state.seen, stopped=state.stopped)
     if state.seen or find_explanation(mode, state) is None:
         return state

@@ -1,12 +1,11 @@
 """Learning rates: the rate of each step, and how a plateau lowers it. Pure."""
 
 from dataclasses import dataclass, replace
-from math import cos, pi
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec.job import CosineSchedule, PlateauSchedule, TrainingSpec
+from heldout.spec.job import PlateauSchedule, TrainingSpec
 
 _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
 
@@ -22,32 +21,20 @@ class PlateauState:
 
 def compute_epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
     """Return (steps,) the learning rate of each step of `epoch`, which counts from 1."""
-    if isinstance(training.schedule, CosineSchedule):
-        first = (epoch - 1) * steps
-        rates = [compute_cosine_rate(training, step, steps) for step in range(first, first + steps)]
-        return np.asarray(rates, np.float32)
-    return np.full(steps, state.rate, np.float32)
-
-
-def compute_cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
-    """Return the rate of `step`, counted from 0 over the whole training, with `steps` in an epoch.
-
-    Source: `keras.optimizers.schedules.CosineDecay` with its warm-up from zero; the rate reaches zero at the end of the
-    training.
-    """
-    assert isinstance(training.schedule, CosineSchedule)
-    peak = training.optimizer.learning_rate
-    warmup, total = training.schedule.warmup_epochs * steps, training.epochs * steps
-    if step < warmup:
-        return peak * step / warmup
-    return peak * 0.5 * (1 + cos(pi * (step - warmup) / (total - warmup)))
+    first = (epoch - 1) * steps
+    rates = [_compute_rate(training, state, step, steps) for step in range(first, first + steps)]
+    return np.asarray(rates, np.float32)
 
 
 def compute_reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
     """Return the rate of the epoch's last step, as a metric."""
-    if isinstance(training.schedule, CosineSchedule):
-        return compute_cosine_rate(training, epoch * steps - 1, steps)
-    return state.rate
+    return _compute_rate(training, state, epoch * steps - 1, steps)
+
+
+def _compute_rate(training: TrainingSpec, state: PlateauState, step: int, steps: int) -> float:
+    """Return the rate of `step`, counted from 0 over the whole training, with `steps` in an epoch."""
+    rate = training.schedule.compute_rate(training.optimizer.learning_rate, step, steps, training.epochs)
+    return state.rate if rate is None else rate
 
 
 def lower_on_plateau(training: TrainingSpec, state: PlateauState, validation_loss: float) -> PlateauState:

@@ -287,6 +287,8 @@ class Trainer:
     def _watch(self, values: dict[str, float]) -> GuardState:
         """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
+        if self._spec.training.loss.name == "focal":  # not comparable with the measured cross-entropy
+            values = {name: value for name, value in values.items() if name != "fit_loss"}
         guard = watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
             self._send(Overfits(guard.seen, guard.best_epoch, find_explanation(mode, guard) or ""))

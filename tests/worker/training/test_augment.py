@@ -35,7 +35,8 @@ def drawn(spec: AugmentationSpec, image: tuple[int, int, int] = (28, 28, 1), *, 
 def changed(images: np.ndarray, amounts: Amounts, spec: AugmentationSpec) -> np.ndarray:
     image = images.shape[1:]
     augment = tf.function(build_augmentation(spec, image))
-    return augment(tf.constant(images), make_affine_matrices(amounts, image), make_shades(amounts)).numpy()
+    moves, shades = [make_affine_matrices(amounts, image)] * spec.moves, [make_shades(amounts)] * spec.shades
+    return augment(tf.constant(images), *moves, *shades).numpy()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,164 @@
+"""TrivialAugment: one random operation of random strength on each training image.
+
+Source: Müller and Hutter 2021, arXiv:2103.10158, with the operations and strengths of its wide space; the arithmetic of
+pixels is Pillow's, without its rounding to whole bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+_TRIVIAL_STREAM = 6  # keeps these draws apart from the other changes of images
+BINS = 31
+# Operations that move pixels, with their greatest strength; either direction is equally likely.
+MOVES: Mapping[str, float] = {
+    "shear_x": 0.99,
+    "shear_y": 0.99,
+    "translate_x": 32,  # pixels, at most the image's side
+    "translate_y": 32,
+    "rotate": 135,  # degrees
+}
+_Strengths = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Operations:
+    """The operation of each image of an epoch.
+
+    moves: (images, 8) rows as `make_affine_matrices` returns them; those of the identity for operations on pixels.
+    changes: (images, 2) float32, the position in `CHANGES` and the strength; 0 for the identity and for moves.
+    """
+
+    moves: NDArray[np.float64]
+    changes: NDArray[np.float32]
+
+
+def draw_operations(image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> Operations:
+    """Draw the operations of one epoch, in the epoch's order."""
+    draws = np.random.default_rng([seed, _TRIVIAL_STREAM, epoch])
+    number = draws.integers(len(MOVES) + len(CHANGES), size=count)
+    share, sign = draws.integers(BINS, size=count) / (BINS - 1), draws.choice([-1.0, 1.0], size=count)
+    strengths = [make_strengths(share, sign) for make_strengths, _ in CHANGES.values()]
+    change = np.where(number < len(CHANGES), number, 0)
+    strength = np.stack(strengths)[change, np.arange(count)]
+    moved = {name: (number == len(CHANGES) + place) * share * sign for place, name in enumerate(MOVES)}
+    return Operations(_make_matrices(moved, image), np.stack([change, strength], axis=1).astype(np.float32))
+
+
+def _make_matrices(moved: Mapping[str, _Strengths], image: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Make matrices that shear about the upper left corner, shift by whole pixels, and rotate about the center."""
+    height, width, _ = image
+    amounts = {name: share * MOVES[name] for name, share in moved.items()}
+    shear_x, shear_y, angle = amounts["shear_x"], amounts["shear_y"], np.radians(amounts["rotate"])
+    across = np.trunc(moved["translate_x"] * min(MOVES["translate_x"], width))
+    down = np.trunc(moved["translate_y"] * min(MOVES["translate_y"], height))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    # Only one of the three is not the identity, so their matrices need not be multiplied.
+    right = middle_x - cosine * middle_x + sine * middle_y + shear_x / 2 + across
+    below = middle_y - sine * middle_x - cosine * middle_y + shear_y / 2 + down
+    zero = np.zeros_like(angle)
+    return np.stack([cosine, shear_x - sine, right, sine + shear_y, cosine, below, zero, zero], axis=1)
+
+
+def _posterize(images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    return tf.floor(tf.round(images * 255) / step) * step / 255
+
+
+def _solarize(images: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.round(images * 255) >= threshold, 1 - images, images)
+
+
+def _change_color(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return _blend(_make_gray(images), images, factor) if images.shape[-1] == 3 else images
+
+
+def _change_contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return _blend(tf.reduce_mean(_make_gray(images), axis=[1, 2, 3], keepdims=True), images, factor)
+
+
+def _change_sharpness(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Blend with images whose pixels, but for those at the edge, are smoothed by [[1 1 1], [1 5 1], [1 1 1]] / 13."""
+    if min(images.shape[1:3]) < 3:
+        return images
+    across = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    around = across[:, :-2] + across[:, 1:-1] + across[:, 2:]
+    inner = images[:, 1:-1, 1:-1]
+    gained = (factor - 1) * (inner - (around + 4 * inner) / 13)
+    return _clip(images + tf.pad(gained, [[0, 0], [1, 1], [1, 1], [0, 0]]))
+
+
+def _stretch_contrast(images: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    low, high = (find(images, axis=[1, 2], keepdims=True) for find in (tf.reduce_min, tf.reduce_max))
+    return tf.where(high > low, (images - low) / tf.where(high > low, high - low, 1), images)
+
+
+def _equalize(images: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    """Make each channel's bytes equally frequent."""
+    height, width, channels = images.shape[1:]
+    pixels = tf.transpose(tf.cast(tf.round(images * 255), tf.int32), [0, 3, 1, 2])
+    pixels = tf.reshape(pixels, [-1, height * width])
+    counts = tf.raw_ops.DenseBincount(input=pixels, size=256, weights=tf.constant([], tf.int32), binary_output=False)
+    upper = tf.reduce_max(pixels, axis=1)
+    step = (height * width - tf.gather(counts, upper, batch_dims=1)) // 255
+    step = step[:, None]
+    below = tf.cumsum(counts, axis=1, exclusive=True)
+    table = tf.minimum((step // 2 + below) // tf.maximum(step, 1), 255)
+    table = tf.where(step > 0, table, tf.range(256))
+    equal = tf.reshape(tf.gather(table, pixels, batch_dims=1), [-1, channels, height, width])
+    return tf.cast(tf.transpose(equal, [0, 2, 3, 1]), tf.float32) / 255
+
+
+def _make_gray(images: tf.Tensor) -> tf.Tensor:
+    if images.shape[-1] != 3:
+        return images
+    red, green, blue = (images[..., channel, None] for channel in range(3))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _blend(plain: tf.Tensor, images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return _clip(plain + (images - plain) * factor)
+
+
+def _clip(images: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(images, 0.0, 1.0)
+
+
+def _make_factors(share: _Strengths, sign: _Strengths) -> _Strengths:
+    return 1 + 0.99 * share * sign
+
+
+# The identity and the operations on pixels: how strong each is, from a share in [0, 1] and a sign; and what it does, in
+# a graph, to images in [0, 1] with strengths that are (images, 1, 1, 1).
+CHANGES: Mapping[str, tuple[Callable[[_Strengths, _Strengths], _Strengths], Callable[..., tf.Tensor]]] = {
+    "identity": (lambda share, sign: 0 * share, lambda images, _: images),
+    "brightness": (_make_factors, lambda images, factor: _clip(images * factor)),
+    "color": (_make_factors, _change_color),
+    "contrast": (_make_factors, _change_contrast),
+    "sharpness": (_make_factors, _change_sharpness),
+    "posterize": (lambda share, sign: 2 ** np.rint(6 * share), _posterize),  # the step between the bytes that remain
+    "solarize": (lambda share, sign: 255 * (1 - share), _solarize),  # the byte from which pixels are inverted
+    "autocontrast": (lambda share, sign: 0 * share, _stretch_contrast),
+    "equalize": (lambda share, sign: 0 * share, _equalize),
+}
+
+
+def apply_operations(images: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
+    """In a graph: change images, (batch, height, width, channels) float32 in [0, 1], by rows of `Operations.changes`.
+
+    Each operation takes its own images alone.
+    """
+    kinds = tf.cast(changes[:, 0], tf.int32)
+
+    def divide(rows: tf.Tensor) -> Sequence[tf.Tensor]:
+        return tf.dynamic_partition(rows, kinds, len(CHANGES))
+
+    places, strengths = divide(tf.range(tf.shape(images)[0])), divide(changes[:, 1, None, None, None])
+    changed = [
+        change(of_kind, strength)
+        for (_, change), of_kind, strength in zip(CHANGES.values(), divide(images), strengths, strict=True)
+    ]
+    return tf.ensure_shape(tf.dynamic_stitch(places, changed), images.shape)
