@@ -140,6 +140,7 @@ def render_script(facts: ScriptFacts) -> str:
     seeds = np.random.default_rng([training.seed, 0])  # used as in `worker/training/network.py`
     augmentation = spec.augmentation or AugmentationSpec()
     mixes = bool(training.mixup or training.cutmix)
+    by_shares = bool(training.label_smoothing) or mixes or training.loss.name == "focal"
     return TEMPLATES.get_template("train.py.jinja").render(
         facts=facts,
         spec=spec,
@@ -155,19 +156,18 @@ def render_script(facts: ScriptFacts) -> str:
         figures=_format_figures(facts.final),
         next_seed=partial(seeds.integers, 2**31),
         frozen=tuple(f"block{number}_" for number in range(1, spec.initial.freeze_blocks + 1)) if spec.initial else (),
-        moves=any(getattr(augmentation, name) for name in _MOVES),
-        shades=bool(augmentation.contrast or augmentation.brightness),
         mixes=mixes,
         alpha=max(training.mixup or training.cutmix, _LEAST_ALPHA),
-        by_shares=bool(training.label_smoothing) or mixes,
+        by_shares=by_shares,
+        loss=_LOSSES[training.loss.name] if by_shares else "SparseCategoricalCrossentropy",
         averages=training.ema_decay is not None,
         plateau=isinstance(training.schedule, PlateauSchedule),
         best=_describe_best(spec, facts.ended),
     )
 
 
-# Changes that move pixels.
-_MOVES = ("rotation_degrees", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
+# The classes of `keras.losses` whose targets are shares of classes.
+_LOSSES = {"cross_entropy": "CategoricalCrossentropy", "focal": "CategoricalFocalCrossentropy"}
 
 
 def _encode_splits(facts: ScriptFacts) -> bytes:

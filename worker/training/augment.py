@@ -1,6 +1,6 @@
 """Random changes of training images: one affine resampling per batch, then changes of pixels, then erasing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import radians
 from typing import NamedTuple
@@ -126,8 +126,8 @@ def _draw_moves(setting: Setting, **epoch: int) -> NDArray[np.float32]:
     """Draw the matrices of one resampling: of a crop, of the spec's own moves, and of TrivialAugment's."""
     spec, image = setting.spec, setting.image
     matrices = make_affine_matrices(draw_amounts(spec, image, **epoch), image)
-    before = [draw_crops(spec.random_crop, image, **epoch)] if spec.random_crop else []
-    after = [draw_operations(image, **epoch).moves] if spec.trivial_augment else []
+    before: list[NDArray[np.floating]] = [draw_crops(spec.random_crop, image, **epoch)] if spec.random_crop else []
+    after: list[NDArray[np.floating]] = [draw_operations(image, **epoch).moves] if spec.trivial_augment else []
     return compose([*before, matrices, *after]) if before or after else matrices
 
 
@@ -218,9 +218,9 @@ def _list_kinds(spec: AugmentationSpec) -> list[Kind]:
     return [kind for kind in KINDS.values() if kind.is_in(spec)]
 
 
-def compose(moves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def compose(moves: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
     """Return the matrices of several moves in a row, each (images, 8): the first one changes the original image."""
-    corner = np.float64([[[0, 0, 1]]])
+    corner = np.array([[[0.0, 0.0, 1.0]]])
     whole = [
         np.concatenate([rows[:, :6].reshape(-1, 2, 3), np.repeat(corner, len(rows), axis=0)], axis=1) for rows in moves
     ]

@@ -26,7 +26,7 @@ def draw_crops(
     draws = np.random.default_rng([seed, _CROP_STREAM, epoch]).random((4, count))
     one, zero = np.ones(count), np.zeros(count)
     if spec.padding is not None:
-        reach = np.rint(np.float64([[width], [height]]) * spec.padding)
+        reach = np.rint(np.array([[width], [height]]) * spec.padding)
         across, down = np.floor(draws[:2] * (2 * reach + 1)) - reach
         return np.stack([one, zero, across, zero, one, down, zero, zero], axis=1)
     assert spec.area is not None

@@ -40,7 +40,8 @@ def draw_operations(image: tuple[int, int, int], *, seed: int, epoch: int, count
     """Draw the operations of one epoch, in the epoch's order."""
     draws = np.random.default_rng([seed, _TRIVIAL_STREAM, epoch])
     number = draws.integers(len(MOVES) + len(CHANGES), size=count)
-    share, sign = draws.integers(BINS, size=count) / (BINS - 1), draws.choice([-1.0, 1.0], size=count)
+    share: _Strengths = draws.integers(BINS, size=count) / (BINS - 1)
+    sign = draws.choice([-1.0, 1.0], size=count)
     strengths = [make_strengths(share, sign) for make_strengths, _ in CHANGES.values()]
     change = np.where(number < len(CHANGES), number, 0)
     strength = np.stack(strengths)[change, np.arange(count)]

@@ -1,5 +1,6 @@
 """Rates and early stopping decide what Keras' own schedules and callbacks decide."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,7 +14,6 @@ from tests.worker.training.trainings import small_spec
 from worker.training.best_weights import StoppingState, get_kept_epoch, judge_epoch
 from worker.training.schedule import (
     PlateauState,
-    compute_cosine_rate,
     compute_epoch_rates,
     compute_reported_rate,
     lower_on_plateau,
@@ -41,9 +41,43 @@ def test_cosine_is_that_of_keras(warmup):
 
 def test_cosine_reaches_zero_where_the_training_ends_and_its_peak_where_warm_up_ends():
     training = scheduled(name="cosine", warmup_epochs=3).training
-    assert compute_cosine_rate(training, 10 * 5, 5) == pytest.approx(0, abs=1e-15)
-    assert compute_cosine_rate(training, 3 * 5, 5) == 0.02
-    assert compute_reported_rate(training, PlateauState(1.0), 4, 5) == compute_cosine_rate(training, 19, 5)
+    rate_at = partial(training.schedule.compute_rate, 0.02, steps=5, epochs=10)
+    assert rate_at(10 * 5) == pytest.approx(0, abs=1e-15)
+    assert rate_at(3 * 5) == 0.02
+    assert compute_reported_rate(training, PlateauState(1.0), 4, 5) == rate_at(19)
+
+
+def test_one_cycle_rises_and_falls_where_the_published_schedule_does():
+    """The learning rates that PyTorch's OneCycleLR documents: two halves of cosines with its default fractions."""
+    training, steps = scheduled(name="one_cycle").training, 7
+    rates = np.concatenate([compute_epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
+    top = 0.3 * 70 - 1  # the last of the 30% of the steps that rise
+    up, down = np.arange(21) / top, (np.arange(21, 70) - top) / (69 - top)
+    half_cosine = keras.optimizers.schedules.CosineDecay(1.0, 1_000_000)
+    share = np.array([float(half_cosine(1_000_000 * part)) for part in (*up, *down)])
+    low, lowest = 0.02 / 25, 0.02 / 25 / 1e4
+    expected = np.where(np.arange(70) < 21, 0.02 + (low - 0.02) * share, lowest + (0.02 - lowest) * share)
+    np.testing.assert_allclose(rates, expected, rtol=1e-4, atol=1e-8)
+    assert (rates.argmax(), rates[0], rates[-1]) == (20, np.float32(low), np.float32(lowest))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_one_cycle_has_rates_for_the_shortest_trainings(epochs):
+    training = scheduled(name="one_cycle", epochs=epochs).training
+    rates = [compute_epoch_rates(training, PlateauState(1.0), epoch, 1)[0] for epoch in range(1, epochs + 1)]
+    assert all(0 < rate <= 0.02 for rate in rates)
+
+
+@pytest.mark.parametrize(("given", "milestones"), [({"milestones": [2, 3, 9]}, (2, 3, 9)), ({}, (5, 7.5))])
+def test_steps_are_those_of_a_piecewise_constant_decay(given, milestones):
+    training, steps = scheduled(name="step", factor=0.5, **given).training, 4
+    boundaries = [int(milestone * steps) - 1 for milestone in milestones]  # the last step at the old rate
+    if not given:  # the epoch in which three quarters lie keeps its rate
+        boundaries[1] = 8 * steps - 1
+    values = [0.02 * 0.5**number for number in range(len(milestones) + 1)]
+    reference = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    rates = np.concatenate([compute_epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
+    np.testing.assert_allclose(rates, [float(reference(step)) for step in range(40)], rtol=1e-6)
 
 
 def test_a_constant_rate_is_the_optimizers():
