@@ -41,11 +41,11 @@ def draw_operations(image: tuple[int, int, int], *, seed: int, epoch: int, count
     draws = np.random.default_rng([seed, _TRIVIAL_STREAM, epoch])
     number = draws.integers(len(MOVES) + len(CHANGES), size=count)
     share: _Strengths = draws.integers(BINS, size=count) / (BINS - 1)
-    sign = draws.choice([-1.0, 1.0], size=count)
+    sign = draws.choice(np.array([-1.0, 1.0]), size=count)
     strengths = [make_strengths(share, sign) for make_strengths, _ in CHANGES.values()]
     change = np.where(number < len(CHANGES), number, 0)
     strength = np.stack(strengths)[change, np.arange(count)]
-    moved = {name: (number == len(CHANGES) + place) * share * sign for place, name in enumerate(MOVES)}
+    moved = {name: np.where(number == len(CHANGES) + place, share * sign, 0.0) for place, name in enumerate(MOVES)}
     return Operations(_make_matrices(moved, image), np.stack([change, strength], axis=1).astype(np.float32))
 
 
