@@ -7,10 +7,10 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from heldout.spec.job import OPTIMIZERS
+from heldout.spec.optimization import OPTIMIZERS
 
 # Arguments of optimizers that a spec has, by the name of the spec's field.
-_TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay"}
+_TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay", "global_clipnorm": "clip_norm"}
 # What a spec's optimizer does where it has no field: Keras' own defaults.
 _DEFAULTS: Mapping[str, Any] = {
     "beta_1": 0.9,
@@ -34,7 +34,8 @@ _KERAS_RATES = {"SGD": 0.01}
 _DEFAULT_RATE = 0.001
 # The arguments that every optimizer has without an effect on what is computed, or that are read apart.
 _READ_APART = {"name", "learning_rate", "use_ema", "ema_momentum", "is_legacy_optimizer", "jit_compile"}
-_LOSSES = {"sparsecategoricalcrossentropy", "categoricalcrossentropy"}
+_FOCAL = "categoricalfocalcrossentropy"
+_LOSSES = {"sparsecategoricalcrossentropy", "categoricalcrossentropy", _FOCAL}
 _OWN = "the program's own "
 _METRICS = {"accuracy", "acc", "sparsecategoricalaccuracy", "categoricalaccuracy"}
 
@@ -104,6 +105,12 @@ def _translate_optimizer(given: Any, steps_of_epoch: int, epochs: int) -> dict[s
         name = "adamw"  # the same class in Keras, but for the default
     optimizer: dict[str, Any] = {"name": name, "learning_rate": rate}
     owned = {"sgd": {"momentum"}, "adamw": {"weight_decay"}}.get(name, set())
+    if config.get("global_clipnorm"):
+        owned = owned | {"global_clipnorm"}
+    if name == "sgd" and config.get("nesterov"):
+        if config.get("momentum"):  # without one it changes nothing
+            optimizer["nesterov"] = True
+        config = {**config, "nesterov": False}
     for argument, value in config.items():
         if argument in owned:
             optimizer[_TAKEN_OVER[argument]] = value or 0.0
@@ -156,7 +163,10 @@ def _translate_loss(given: Any) -> dict[str, Any]:
         if config.get(argument, usual) != usual:
             raise Untranslatable(f"{kind} has {argument}={config[argument]!r}, which a spec does not have.")
     smoothing = config.get("label_smoothing")
-    return {"label_smoothing": smoothing} if smoothing else {}
+    training: dict[str, Any] = {"label_smoothing": smoothing} if smoothing else {}
+    if kind.lower().replace("_", "") == _FOCAL:
+        training["loss"] = {"name": "focal", **{name: config[name] for name in ("gamma", "alpha") if name in config}}
+    return training
 
 
 def _check_metrics(given: Iterable[Any]) -> dict[str, Any]:
