@@ -61,8 +61,10 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 NETWORK = {
     "blocks": [
         {"filters": 4, "batch_norm": True, "activation": "gelu", "pool": 1, "dropout": 0.2},
-        {"filters": 5, "padding": "same", "activation": "silu", "repeat": 2, "pool": 1},
-        {"filters": 4, "activation": "tanh", "pool": 2},
+        {"filters": 5, "padding": "same", "activation": "silu", "repeat": 2, "pool": 2},
+        {"filters": 8, "norm": "group", "residual": True, "repeat": 2, "strides": 2, "pool": 1},
+        {"filters": 8, "norm": "layer", "residual": True, "pool": 2, "pool_type": "average"},
+        {"filters": 4, "kernel_size": 1, "activation": "tanh", "pool": 1},
     ],
     "dense": [{"units": 8, "activation": "elu", "dropout": 0.3}],
 }
