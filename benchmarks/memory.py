@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.naive import in_fork
 from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
+from heldout.cli.presets import Preset, get_spec
 from heldout.spec.job import JobSpec
 from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, estimate_training_bytes
 
@@ -36,7 +37,19 @@ LARGER: dict[str, Network] = {
     ),
     "4 on 64×64, 30,000 images": Network({"blocks": _blocks(4), "head": "global_average"}, PHOTO, 30_000, 1, 256),
 }
-ALL = NETWORKS | LARGER
+RESNET20 = get_spec(Preset.RESNET20)["network"]
+
+
+def _normalize(norm: str) -> dict[str, Any]:
+    """ResNet20 with another normalization."""
+    return RESNET20 | {"blocks": [block | {"norm": norm} for block in RESNET20["blocks"]]}
+
+
+RESIDUAL: dict[str, Network] = {
+    f"ResNet20, norm {norm}, batch 128": Network(_normalize(norm), SMALL, 512, 1, 128)
+    for norm in ("batch", "layer", "group", "none")
+}
+ALL = NETWORKS | LARGER | RESIDUAL
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from math import prod
 from typing import Any, Literal
 
 from heldout.spec.job import AugmentationSpec, JobSpec
-from heldout.spec.layers import UPLOADED, Layer, NetworkPlan
+from heldout.spec.layers import UPLOADED, Layer, NetworkPlan, count_normed_values
+from heldout.spec.network import Normalization
 
 Work = dict[str, float]
 Precision = Literal["float32", "mixed"]
@@ -20,9 +21,13 @@ MAX_TOWERS = 16
 # FLOPs of the convolutions of a batch's forward pass, less those below. With fewer, 16 bits gain little on processors
 # that have units for them. These numbers were measured, and are fixed in a release because bits depend on them.
 MIN_FLOPS_IN_16_BITS = 15_000_000
-# The cost of 16 bits, in FLOPs per output: of activations, and of Keras' batch normalization, which one tower uses.
+# The cost of 16 bits, in FLOPs per output: of activations, and of Keras' normalizations. The batch normalization of
+# several towers, which is Heldout's own, costs nothing.
 FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
 FLOPS_LOST_BY_NORM = 200
+# How many values of batch normalization take as long as one of another kind, in steps and in inference mode (measured).
+TRAINED_NORMS: Mapping[Normalization, float] = {"batch": 1.0, "layer": 1.7, "group": 1.8}
+MEASURED_NORMS: Mapping[Normalization, float] = {"batch": 1.0, "layer": 4.0, "group": 6.0}
 # Images per batch in inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
 
@@ -66,14 +71,13 @@ def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Prec
     """Return the precision of a job with `auto`, on a processor with units for bfloat16."""
     if spec.network.uploaded_model is not None:  # its layers keep the precision of their training
         return "float32"
-    activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
     gained = 0
     for layer in plan.layers:
         if "_conv" in layer.name:
             gained += layer.flops
         elif "_activation" in layer.name:
-            gained -= prod(layer.shape) * FLOPS_LOST_BY_ACTIVATION[activations[layer.name.partition("_")[0]]]
-        elif "_norm" in layer.name and towers == 1:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_ACTIVATION[layer.find_block(spec.network).activation]
+        elif "_norm" in layer.name and (towers == 1 or layer.find_block(spec.network).normalization != "batch"):
             gained -= prod(layer.shape) * FLOPS_LOST_BY_NORM
     return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
 
@@ -90,7 +94,7 @@ def compute_tower_share(of_two: float, towers: int) -> float:
 def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """Return the work of one gradient step, without the forward pass of blocks and backbones that are not trained."""
     batch, (_, trained) = spec.training.batch_size, _divide_layers(spec, plan)
-    work = _count_forward_work(spec, plan, trained, batch)
+    work = _count_forward_work(spec, plan, trained, batch, TRAINED_NORMS)
     # Backward costs twice the forward pass; the gradient with respect to the first layer's input is not needed.
     first = next(layer for layer in trained if layer.parameters)
     work["flops"] = 3 * work["flops"] - (0 if first.name in UPLOADED else batch * first.flops)
@@ -134,14 +138,20 @@ def count_measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     return _count_forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
 
 
-def _count_forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
+def _count_forward_work(
+    spec: JobSpec,
+    plan: NetworkPlan,
+    layers: Sequence[Layer],
+    batch: int,
+    norms: Mapping[Normalization, float] = MEASURED_NORMS,
+) -> Work:
     is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
     convolved = [layer for layer in layers if "_conv" in layer.name]
     is_first = layers[:1] == plan.layers[:1] and plan.backbone is None
     first, later = (convolved[:1], convolved[1:]) if is_first else ([], convolved)
     inside = next((plan.backbone for layer in layers if layer.name in UPLOADED), None)
     activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
-    normed = batch * sum(prod(layer.shape) for layer in layers if "_norm" in layer.name)
+    normed = batch * count_normed_values(spec.network, layers, norms)
     pooled = batch * sum(prod(before.shape) for before, layer in pairwise(layers) if layer.name.endswith("_pool"))
     return {
         "step": 1.0,

@@ -1,5 +1,6 @@
 """The plan of a network: its layers with their shapes, parameters and cost, counted without Keras."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
@@ -7,6 +8,7 @@ from math import ceil, prod
 from heldout.errors import NetworkTooDeep
 from heldout.spec.backbone import Backbone, require_fit
 from heldout.spec.job import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
+from heldout.spec.network import Normalization
 
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]
@@ -42,6 +44,10 @@ class Layer:
     def is_in_first(self, blocks: int) -> bool:
         """Whether it belongs to one of the first `blocks` blocks."""
         return self.name.startswith(tuple(f"block{index + 1}_" for index in range(blocks)))
+
+    def find_block(self, network: AnyNetworkSpec) -> BlockSpec:
+        """The block that it belongs to."""
+        return network.blocks[int(self.name.partition("_")[0].removeprefix("block")) - 1]
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,17 @@ def plan_network(network: AnyNetworkSpec, image: Image, classes: int, backbone: 
             layers.append(Layer(f"dense{index + 1}_dropout", layers[-1].shape, 0, dense.units))
     layers.append(_plan_dense_layer("output", layers[-1].shape[0], classes))
     return NetworkPlan(image, tuple(layers), backbone)
+
+
+def count_normed_values(
+    network: AnyNetworkSpec, layers: Sequence[Layer], factors: Mapping[Normalization, float]
+) -> float:
+    """Count the values of one image that are normalized, each times the factor of its kind of normalization."""
+    return sum(
+        prod(layer.shape) * factors[layer.find_block(network).normalization]
+        for layer in layers
+        if "_norm" in layer.name
+    )
 
 
 def _plan_backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:

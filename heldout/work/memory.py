@@ -3,12 +3,13 @@
 The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
 from heldout.spec.job import JobSpec, OwnNetworkSpec
-from heldout.spec.layers import NetworkPlan
+from heldout.spec.layers import NetworkPlan, count_normed_values
+from heldout.spec.network import Normalization
 from heldout.stored.artifacts import ExportFormat
 
 # A process with TensorFlow, before it has images or a network.
@@ -22,6 +23,8 @@ PARAMETER_COPIES = 15.5
 # less, but not half as much. The worker decides what `auto` becomes, so it counts as float32.
 ACTIVATION_COPIES = 0.94
 MIXED_ACTIVATION_COPIES = 0.63
+# What some normalizations keep for each output besides it (ResNet20, batch 128).
+NORM_COPIES: Mapping[Normalization, float] = {"batch": 0.0, "layer": 1.8, "group": 0.7}
 FLOAT_BYTES = 4
 # What the graphs of a backbone need for each of its many small layers (MobileNetV2 at 96×96: 0.9 MiB).
 BACKBONE_LAYER_BYTES = 2**20
@@ -60,12 +63,13 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
     activations = MIXED_ACTIVATION_COPIES if spec.training.precision == "mixed" else ACTIVATION_COPIES
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image) + _count_backbone_values(spec, plan)
+    kept = count_normed_values(spec.network, plan.layers, NORM_COPIES)
     return int(
         BASE_BYTES
         + BACKBONE_LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
-        + FLOAT_BYTES * activations * spec.training.batch_size * outputs
+        + FLOAT_BYTES * activations * spec.training.batch_size * (outputs + kept)
     )
 
 

@@ -61,6 +61,8 @@ def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
         ("flops", {"network": {"blocks": [{"filters": 32}]}}),
         ("dropped", {"network": {"blocks": [{"filters": 16, "dropout": 0.2}]}}),
         ("normed", {"network": {"blocks": [{"filters": 16, "batch_norm": True}]}}),
+        ("normed", {"network": {"blocks": [{"filters": 16, "norm": "group"}]}}),
+        ("flops", {"network": {"blocks": [{"filters": 16, "residual": True}]}}),
         ("curved", {"network": {"blocks": [{"filters": 16, "activation": "gelu"}]}}),
         ("later_maps", {"network": {"blocks": [{"filters": 16, "repeat": 2}]}}),
         ("parameters", {"network": {"blocks": [{"filters": 16}], "dense": [{"units": 99}]}}),
@@ -74,6 +76,16 @@ def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
 def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
     changed = spec(**more)
     assert count_training_work(changed, plan(changed))[kind] > count_training_work(spec(), plan(spec()))[kind]
+
+
+def test_normalizations_other_than_of_batches_take_longer_and_more_memory():
+    def amounts(norm):
+        job = spec(network={"blocks": [{"filters": 16, "norm": norm}]})
+        works = count_training_work(job, plan(job)), count_measuring_work(job, plan(job))
+        return *(work["normed"] for work in works), estimate_training_bytes(job, plan(job), 100, 1)
+
+    for norm in ("layer", "group"):
+        assert all(more > less for more, less in zip(amounts(norm), amounts("batch"), strict=True))
 
 
 def test_erasing_alone_resamples_nothing():
