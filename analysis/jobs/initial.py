@@ -8,11 +8,15 @@ from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, Shape
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.network import MAX_BLOCKS
 from heldout.words import pluralize
 
 OUTPUT = "output"
-# Limits of a spec's network: layers with weights, weights per layer, and their dimensions.
-MAX_LAYERS, MAX_WEIGHTS, MAX_DIMENSIONS = 80, 4, 4
+# Limits of a spec's network: layers with weights (in each block four convolutions and a shortcut, each normalized; four
+# dense layers, the output), weights per layer, and their dimensions.
+MAX_LAYERS, MAX_WEIGHTS, MAX_DIMENSIONS = 2 * (4 + 1) * MAX_BLOCKS + 5, 4, 4
+# More layers than these are not listed in a sentence.
+MAX_LISTED_LAYERS = 24
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,20 @@ class Initial:
 
     @property
     def in_words(self) -> str:
-        taken = ", ".join(self.taken)
-        return f"Starts from {self.weights.source}: {taken}." + (f" New: {', '.join(self.new)}." if self.new else "")
+        new = f" New: {_list_layers(self.new)}." if self.new else ""
+        return f"Starts from {self.weights.source}: {_list_layers(self.taken)}.{new}"
 
     @property
     def is_little(self) -> bool:
         """Return whether most of the layers before the output are new."""
         inner = [name for name in (*self.taken, *self.new) if name != OUTPUT]
         return 2 * len([name for name in self.taken if name != OUTPUT]) < len(inner)
+
+
+def _list_layers(names: Sequence[str]) -> str:
+    if len(names) <= MAX_LISTED_LAYERS:
+        return ", ".join(names)
+    return f"{len(names)} layers, from {names[0]} to {names[-1]}"
 
 
 def _could_fit(shapes: Sequence[Shape]) -> bool:

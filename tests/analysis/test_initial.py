@@ -41,12 +41,13 @@ def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -
         format=ModelFormat.KERAS, input_shape=(16, 16, 1), output_shape=(2,), parameters=1, layers=layers
     )
     known = Weights.of_model("mod_1", facts)
-    assert (known.layers["0000"], known.layers["0001"], len(known.layers)) == (kernel.weights, (), 80)
+    assert (known.layers["0000"], known.layers["0001"], len(known.layers)) == (kernel.weights, (), 645)
     most = JobSpec.model_validate(
         {
             "dataset": "dots",
             "network": {
-                "blocks": [{"filters": 1, "batch_norm": True, "repeat": 4, "kernel_size": 1, "pool": 1}] * 8,
+                "blocks": [{"filters": 1, "norm": "batch", "repeat": 4, "residual": True, "strides": 2, "pool": 1}]
+                * 64,
                 "dense": [{"units": 1}] * 4,
             },
         }
@@ -54,6 +55,30 @@ def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -
     assert len([layer for layer in plan_network(most.network, (16, 16, 1), 2).layers if layer.weights]) <= len(
         known.layers
     )
+
+
+def test_a_shortcut_is_taken_with_its_block_and_frozen_with_it() -> None:
+    residual = {"filters": 4, "norm": "group", "residual": True, "repeat": 2, "strides": 2}
+    network = {"blocks": [SOURCE["blocks"][0], residual]}
+    known = Weights.of("job_1", plan_network(spec(network).network, (16, 16, 1), 2), "ab")
+
+    def matched(**changes: Any) -> Initial:
+        asked = spec({"blocks": [SOURCE["blocks"][0], residual | changes]}, freeze_blocks=0 if changes else 2)
+        return match(asked, plan_network(asked.network, (16, 16, 1), 2), "ab", known)
+
+    assert matched().new == ()
+    assert {"block2_shortcut_conv", "block2_shortcut_norm"} <= set(matched().taken)
+    assert matched(filters=8).new == tuple(
+        f"block2_{name}" for name in ("conv1", "norm1", "conv2", "shortcut_conv", "norm2", "shortcut_norm")
+    ) + ("output",)
+
+
+def test_many_layers_are_counted_in_words_and_listed_as_data() -> None:
+    network = {"blocks": [{"filters": 1, "padding": "same", "pool": 1}] * 64}
+    plan = plan_network(spec(network).network, (16, 16, 1), 2)
+    initial = match(spec(network), plan, "ab", Weights.of("job_1", plan, "ab"))
+    assert initial.in_words == "Starts from job_1: 65 layers, from block1_conv1 to output."
+    assert len(initial.event_data["taken"]) == 65
 
 
 @pytest.mark.parametrize("classes", ["cd", "ba", "abc"])

@@ -41,6 +41,13 @@ test('a network for small images keeps their size, then leaves pools out', () =>
   assert.equal(spec.network.blocks[3].pool, undefined)
 })
 
+test('strides shrink an image as pools do', () => {
+  const residual = { filters: 8, residual: true, padding: 'same', strides: 2, pool: 1 }
+  const spec = { network: { blocks: [residual, residual, residual, { filters: 8, padding: 'same' }] } }
+  assert.equal(fitted(spec, [9, 9, 1]).spec, spec)
+  assert.match(fitted(spec, [8, 8, 1]).said, /block 4 has no pooling/)
+})
+
 const ALL = {
   Adam: { properties: { name: { const: 'adam' }, learning_rate: { type: 'number', exclusiveMinimum: 0 } } },
   Sgd: { properties: { name: { const: 'sgd' } } },

@@ -15,6 +15,7 @@ from heldout.remedies.automatic import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, 
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
 from heldout.spec.merge_patch import make_patch
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
@@ -70,6 +71,42 @@ def test_behind_a_backbone_there_may_be_no_block_to_change():
         names = choose_remedies(RemedyBase(bare.model_dump(mode="json"), 3600), verdict)
         assert MIN_ARMS <= len(names) <= MAX_ARMS
         assert all(applied(bare, arm.patch) != bare or arm.candidates for arm in resolve(names, bare))
+
+
+RESIDUAL = {"filters": 16, "norm": "group", "residual": True, "repeat": 2, "pool": 1}
+
+
+def test_remedies_keep_the_shapes_of_residual_blocks_valid():
+    base = spec(network={"blocks": [RESIDUAL, RESIDUAL | {"filters": 32, "strides": 2}]})
+    for name, filters, groups in (("smaller_network", [8, 16], [2, 4]), ("larger_network", [32, 64], [8, 16])):
+        network = after(name, base).network
+        assert [block.filters for block in network.blocks] == filters
+        assert [block.groups for block in network.blocks] == groups
+        assert plan_network(network, (28, 28, 1), 10).layers[-2].shape == (14 * 14 * filters[-1],)
+
+
+def test_batch_normalization_is_added_where_nothing_normalizes():
+    base = spec(network={"blocks": [{"filters": 8}, RESIDUAL, {"filters": 8, "batch_norm": True}]})
+    assert [block.normalization for block in after("batch_norm", base).network.blocks] == ["batch", "group", "batch"]
+    with pytest.raises(InvalidSpec, match="Every block already has a normalization"):
+        one("batch_norm", spec(network={"blocks": [RESIDUAL]}))
+
+
+def test_dropout_follows_the_blocks_that_shrink_the_image():
+    blocks = [RESIDUAL, RESIDUAL | {"strides": 2}, RESIDUAL]
+    base = spec(network={"blocks": blocks})
+    assert [block.dropout for block in after("dropout", base).network.blocks] == [0, 0.25, 0]
+    assert one("dropout", base).did == "Adds dropout of 0.25 after each block with strides."
+    pooled = spec(network={"blocks": [*blocks, {"filters": 8}]})
+    assert [block.dropout for block in after("dropout", pooled).network.blocks] == [0, 0.25, 0, 0.25]
+    assert one("dropout", pooled).did == "Adds dropout of 0.25 after each pool and block with strides."
+
+
+def test_the_filters_of_many_blocks_are_summed_up():
+    base = spec(network={"blocks": [RESIDUAL] * 9 + [RESIDUAL | {"filters": 64}]})
+    assert one("smaller_network", base).did == (
+        "Halves the network: 10 blocks of 16 to 64 filters become 10 blocks of 8 to 32 filters."
+    )
 
 
 def after(name: str, base: JobSpec | None = None, train_images: int | None = 3600) -> JobSpec:

@@ -109,7 +109,8 @@ def test_a_first_step_is_taken_from_the_weights_that_were_given(start) -> None:
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_trainable_parameters_are_counted_as_keras_counts_them(frozen: int) -> None:
-    spec = small_spec(*BLOCKS, network={"dense": [{"units": 5}]})
+    residual = {"filters": 4, "norm": "batch", "residual": True, "repeat": 2, "strides": 2, "pool": 1}
+    spec = small_spec(BLOCKS[0], residual, network={"dense": [{"units": 5}]})
     network = build_network(spec.network, (28, 28, 1), 10, 1)
     freeze_blocks(network, frozen)
     plan = plan_network(spec.network, (28, 28, 1), 10)
