@@ -62,7 +62,12 @@ def submit(
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=count_bytes(spec.model_dump_json()) or 0)
     examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, make_id("job")
-    complete = spec.complete(name=spec.generate_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
+    uploaded = examined.plan.backbone
+    complete = spec.complete(
+        name=spec.generate_name(row.name, job_id),
+        seed=secrets.randbelow(MAX_SEED + 1),
+        pixels=None if uploaded is None else uploaded.pixels,
+    )
     with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, continued=continued)) as start:
         new_job = NewJob(
             id=job_id,

@@ -227,12 +227,13 @@ class JobSpec(SpecPart):
         tail = f" {'-'.join(parts)} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
-    def complete(self, *, name: str, seed: int) -> "JobSpec":
-        """Return this spec with `name` and `training.seed` filled in if they were absent."""
+    def complete(self, *, name: str, seed: int, pixels: Pixels | None = None) -> "JobSpec":
+        """Return this spec with its name, seed and an uploaded network's pixels filled in if they were absent."""
         training = self.training
         if training.seed is None:
             training = training.model_copy(update={"seed": seed})
-        return self.model_copy(update={"name": self.name or name, "training": training})
+        network = self.network if pixels is None else self.network.note_pixels(pixels)
+        return self.model_copy(update={"name": self.name or name, "network": network, "training": training})
 
     def replace_choices(
         self, *, device: Literal["cpu", "gpu"], towers: int, precision: Literal["float32", "mixed"]

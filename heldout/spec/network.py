@@ -148,6 +148,12 @@ class NetworkSpec(SpecPart):
         """The uploaded model that the network needs."""
         return None if self.backbone is None else self.backbone.model
 
+    def note_pixels(self, pixels: Pixels) -> "NetworkSpec":
+        """Return this spec with the pixel values that its backbone gets, if it leaves them open."""
+        if self.backbone is None or self.backbone.pixels is not None:
+            return self
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"pixels": pixels})})
+
     @property
     def starts_from_upload(self) -> bool:
         """Whether some of its weights come from an uploaded model."""
@@ -203,7 +209,7 @@ class OwnNetworkSpec(SpecPart):
     @field_validator("trainable", "freeze")
     @classmethod
     def _check_has_weights(cls, value: Any, info: ValidationInfo) -> Any:
-        if value not in (True, None) and info.data.get("weights") == "fresh":
+        if value is not True and value is not None and info.data.get("weights") == "fresh":
             raise ValueError("layers with `fresh` weights are all trained; set `weights` to `uploaded`")
         return value
 
@@ -220,6 +226,10 @@ class OwnNetworkSpec(SpecPart):
     def uploaded_model(self) -> str:
         """The uploaded model that the network needs."""
         return self.model
+
+    def note_pixels(self, pixels: Pixels) -> "OwnNetworkSpec":
+        """Return this spec with the pixel values that the model gets, if it leaves them open."""
+        return self if self.pixels is not None else self.model_copy(update={"pixels": pixels})
 
     @property
     def starts_from_upload(self) -> bool:

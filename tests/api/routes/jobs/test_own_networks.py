@@ -1,0 +1,142 @@
+"""Own networks, as clients see them: counted before they run, copied, and refused with what to do."""
+
+from typing import Any
+
+import pytest
+
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
+from models.store import claims
+from models.store.claims import Capacity
+from tests.api.routes.models.test_models_served import FILE, ready
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+pytestmark = sqlite_only
+
+LAYERS = (
+    NetworkLayer(name="conv", type="Conv2D", shape=(26, 26, 6), parameters=60),
+    NetworkLayer(name="norm", type="BatchNormalization", shape=(26, 26, 6), parameters=24, fixed=12),
+    NetworkLayer(name="pool", type="GlobalAveragePooling2D", shape=(6,), parameters=0),
+    NetworkLayer(name="dense", type="Dense", shape=(10,), parameters=70),
+)
+COST = NetworkFacts(
+    scales_pixels=False,
+    output="softmax",
+    head_inputs=6,
+    normalizes=True,
+    figures_at=(28, 28),
+    flops=80_000,
+    values=8000,
+    largest=4056,
+    layers=LAYERS,
+)
+FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(28, 28, 1), output_shape=(10,), parameters=154, network=COST)
+
+
+def of(spec: dict[str, Any], model: str, **network: Any) -> dict[str, Any]:
+    return {**spec, "network": {"model": model, **network}}
+
+
+def test_a_dry_run_counts_an_own_network_and_names_its_layers(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    whole = client.post("/v1/jobs?dry_run=true", json=of(spec, model)).json()
+    assert [layer["name"] for layer in whole["layers"]] == ["conv", "norm", "pool", "dense"]
+    assert (whole["parameters"], whole["trainable_parameters"], whole["flops_per_image"]) == (154, 142, 80_000)
+    frozen = of(spec, model, weights="uploaded", freeze="norm")
+    assert client.post("/v1/jobs?dry_run=true", json=frozen).json()["trainable_parameters"] == 70
+    by_number = of(spec, model, weights="uploaded", freeze=2)
+    assert client.post("/v1/jobs?dry_run=true", json=by_number).json()["trainable_parameters"] == 70
+
+
+def test_a_network_for_any_size_costs_what_its_images_need(client, worker, spec):
+    free = FACTS.model_copy(update={"input_shape": (None, None, 1)})
+    larger = free.model_copy(update={"network": COST.model_copy(update={"figures_at": (56, 56)})})
+    flops = [
+        client.post("/v1/jobs?dry_run=true", json=of(spec, ready(client, worker, facts))).json()["flops_per_image"]
+        for facts in (free, larger)
+    ]
+    assert flops == [80_000, 20_000]
+
+
+def test_a_job_says_what_pixels_its_network_gets_and_runs_again_without_the_model(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    body = of(spec, model)
+    del body["name"]
+    job = submitted(client, body)
+    assert job["name"].startswith("mnist5k own network · ")
+    assert (job["spec"]["network"]["pixels"], "blocks" in job["spec"]["network"]) == ("unit", False)
+    scaling = FACTS.model_copy(update={"network": COST.model_copy(update={"scales_pixels": True})})
+    other = submitted(client, of(spec, ready(client, worker, scaling)))
+    assert other["spec"]["network"]["pixels"] == "bytes"
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    with worker.database.write() as session:
+        claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
+    assert (claimed.begins.backbone.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("unit", FILE)
+    worker.fail(claimed.held)
+    again = client.post(f"/v1/jobs/{job['id']}/retry", json={})
+    assert (again.status_code, again.json()["parameters"]) == (201, 154), again.text
+    changed = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"dropout": 0.3}}})
+    assert_problem(changed, 422, "model_not_found", "/network/model")
+    assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/model")
+
+
+def test_every_training_of_a_study_has_the_network(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    asked = {"spec": of(spec, model), "remedies": ["dropout"], "seeds": 2, "splits": "fixed"}
+    study = client.post("/v1/studies", json=asked)
+    assert study.status_code == 201, study.text
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    with worker.database.write() as session:
+        found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(4)]
+    assert len({one.spec.network.dropout for one in found}) == 2
+    assert [worker.blobs.read(one.begins.backbone.key) for one in found] == [FILE] * 4
+
+
+def with_network(**changes: Any) -> dict[str, Any]:
+    return {"network": COST.model_copy(update=changes)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "pointer", "said"),
+    [
+        ({"output_shape": (7,)}, {}, "head", "has 7 classes, but the dataset has 10"),
+        ({"output_shape": (7,)}, {"head": "replace"}, None, None),
+        ({"output_shape": (26, 26, 6)}, {}, "head", "gives a feature map"),
+        ({"output_shape": (26, 26, 6)}, {"head": "replace"}, None, None),
+        (with_network(output="sigmoid"), {}, "head", "one label per image"),
+        (with_network(output="sigmoid"), {"head": "replace"}, None, None),
+        (with_network(head_inputs=None), {"head": "replace"}, "head", "is not dense"),
+        ({"network": None}, {}, "model", "Upload it again"),
+        ({"format": ModelFormat.ONNX}, {}, "model", "Upload a .keras file"),
+        ({"weights": False}, {"weights": "uploaded"}, "weights", "without weights"),
+        ({"input_shape": (28, 28, 4)}, {}, None, None),  # one channel is repeated as often as needed
+        ({}, {"weights": "uploaded", "freeze": "body"}, "freeze", "no layer `body`. Its first layers are `conv`"),
+        ({}, {"weights": "uploaded", "freeze": 4}, "trainable", "Nothing would be trained"),
+        ({}, {"weights": "fresh", "freeze": 1}, "freeze", "set `weights` to `uploaded`"),
+        ({}, {"width": 0.7}, "width", "expected 1 or 0.5"),
+        ({}, {"blocks": []}, "blocks", "no such field"),
+    ],
+)
+def test_what_an_own_network_cannot_do_is_refused_with_what_to_do(client, worker, spec, facts, asked, pointer, said):
+    answer = client.post("/v1/jobs", json=of(spec, ready(client, worker, FACTS.model_copy(update=facts)), **asked))
+    if pointer is None:
+        assert answer.status_code == 201, answer.text
+        return
+    assert said in assert_problem(answer, 422, "invalid_spec", f"/network/{pointer}")["detail"]
+
+
+def test_what_an_own_network_cannot_go_with_is_refused_at_its_place(client, stranger, worker, spec):
+    body = of(spec, ready(client, worker, FACTS))
+    source = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    assert_problem(
+        client.post("/v1/jobs", json=with_field(body, "resources.gpus", 2)), 422, "invalid_spec", "/resources/gpus"
+    )
+    assert_problem(client.post("/v1/jobs", json={**body, "initial": {"job": source}}), 422, "invalid_spec", "/initial")
+    assert_problem(stranger.post("/v1/jobs", json=body), 422, "model_not_found", "/network/model")
+    own = submitted(client, body)["id"]
+    worker.succeed(worker.claim())
+    starts_there = client.post("/v1/jobs", json={**spec, "initial": {"job": own}})
+    assert "has an own network" in assert_problem(starts_there, 422, "invalid_spec", "/initial/job")["detail"]
+    script = client.get(f"/v1/jobs/{own}/model?format=python")
+    assert_problem(script, 422, "not_supported", "/network/model")
