@@ -8,7 +8,17 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from worker.training.keras_graph import ATTENTION, WIDTHS, Call, Graph, Key, is_model, iterate_ends, iterate_tensors
+from worker.training.keras_graph import (
+    ATTENTION,
+    WIDTHS,
+    Call,
+    Graph,
+    Key,
+    is_model,
+    iterate_ends,
+    iterate_tensors,
+    list_ends,
+)
 from worker.training.keras_parts import iterate_parts, split
 
 Config = dict[str, Any]
@@ -219,8 +229,9 @@ def _insert_after(settings: Config, graph: Graph, key: Key, layer: Config) -> No
     _add_call(settings, layer, given, after=graph.calls[key].layer)
     for tensor in taken:
         tensor["keras_history"] = [layer["name"], 0, 0]
-    for end in iterate_ends(settings["output_layers"]):
-        if end[:2] == [name, number]:
+    calls = list_ends(settings, "output_layers")
+    for end, call in zip(iterate_ends(settings["output_layers"]), calls, strict=True):
+        if call == key:
             end[:] = [layer["name"], 0, 0]
 
 

@@ -153,6 +153,16 @@ def test_a_feature_map_gets_an_output_and_every_layer_before_it_is_changed(chain
     assert np.array_equal(answer(changed, images, training=True), answer(by_hand, images, training=True))
 
 
+def test_what_follows_a_network_inside_that_is_the_end_takes_its_output():
+    """In the ends of a network, Keras counts the calls of a functional one inside from 1."""
+    inside = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    pixels = keras.Input((32, 32, 3))
+    config = read_network(json.loads(keras.Model(pixels, inside(layers.Rescaling(2, -1)(pixels))).to_json()))
+    built = build_model(read_network(replace_head(config, CLASSES, gives_map=True)))
+    assert built.output_shape == (None, CLASSES)
+    assert built.count_params() == inside.count_params() + (1280 + 1) * CLASSES
+
+
 def test_dropout_and_penalties_of_a_network_itself_are_seen():
     plain = read(ZOO["transformer"]())
     assert not drops_out(plain)
