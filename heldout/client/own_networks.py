@@ -5,9 +5,11 @@ Nothing here imports Keras: a program that has a model has imported it.
 
 import io
 import json
+import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, TypeGuard
 
@@ -19,6 +21,8 @@ from heldout.views.dataset import DatasetView
 Weights = Literal["fresh", "uploaded"]
 # Zip archives cannot hold an earlier time. Always the same one, so that the same model is the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
+# Members of an architecture that name layers.
+_NAME_LAYERS = {"name", "keras_history", "input_layers", "output_layers"}
 _CONFIG, _METADATA = "config.json", "metadata.json"
 
 
@@ -57,7 +61,8 @@ def dump_spec(spec: Any, dataset: str | None, options: Mapping[str, Any]) -> Map
 def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
     """Write a model to a file in the folder: its architecture alone, or with its weights.
 
-    What it was compiled with is left out, and so is the time, so the same model gives the same file again.
+    What it was compiled with is left out, and so is the time. Layers of an architecture that Keras has named are
+    numbered anew: Keras counts on when a program makes a model again. So the same model gives the same file again.
 
     Raises:
         ValueError: if the model cannot be saved, such as a subclass without `get_config`.
@@ -65,7 +70,8 @@ def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
     try:
         if weights == "fresh":
             file = folder / "model.json"
-            file.write_bytes(_leave_out(model.to_json(), "compile_config"))
+            architecture = _leave_out(model.to_json(), "compile_config")
+            file.write_text(json.dumps(_rename(architecture, _number_anew(architecture))), encoding="utf-8")
             return file
         saved, file = folder / "saved.keras", folder / "model.keras"
         model.save(saved)
@@ -75,7 +81,8 @@ def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
         for member in source.infolist():
             content: IO[bytes] = source.open(member)
             if member.filename in {_CONFIG, _METADATA}:
-                content = io.BytesIO(_leave_out(content.read(), "compile_config", "date_saved"))
+                kept = _leave_out(content.read(), "compile_config", "date_saved")
+                content = io.BytesIO(json.dumps(kept).encode())
             with target.open(zipfile.ZipInfo(member.filename, _NO_TIME), "w", force_zip64=True) as written:
                 shutil.copyfileobj(content, written)
     return file
@@ -145,7 +152,43 @@ def count_training_images(dataset: DatasetView, validation: Any, train_limit: in
     return images if train_limit is None else min(images, train_limit)
 
 
-def _leave_out(text: str | bytes, *names: str) -> bytes:
-    """Return a JSON object without these members."""
-    document = json.loads(text)
-    return json.dumps({name: value for name, value in document.items() if name not in names}).encode()
+def _leave_out(text: str | bytes, *names: str) -> dict[str, Any]:
+    """Read a JSON object without these members."""
+    return {name: value for name, value in json.loads(text).items() if name not in names}
+
+
+def _number_anew(architecture: Any) -> dict[str, str]:
+    """Return new names of the layers that Keras has named: `conv2d_1` for the second of a class, not `conv2d_7`."""
+    named = list(_list_names(architecture))
+    taken = {name for name, base in named if not re.fullmatch(rf"{base}(_\d+)?", name)}
+    names: dict[str, str] = {}
+    for name, base in named:
+        if name not in taken and name not in names:
+            numbered = (f"{base}_{number}" if number else base for number in count())
+            names[name] = next(new for new in numbered if new not in taken)
+            taken.add(names[name])
+    return names
+
+
+def _list_names(part: Any) -> Iterator[tuple[str, str]]:
+    """Yield the name of each layer, and the name that Keras makes of its class."""
+    if isinstance(part, Mapping):
+        config, kind = part.get("config"), part.get("class_name")
+        if isinstance(config, Mapping) and isinstance(config.get("name"), str) and isinstance(kind, str):
+            words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
+            yield config["name"], re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+    for inner in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _list_names(inner)
+
+
+def _rename(part: Any, names: Mapping[str, str], *, is_reference: bool = False) -> Any:
+    """Return a configuration with other names of layers, where it names and refers to them."""
+    if isinstance(part, str):
+        return names.get(part, part) if is_reference else part
+    if isinstance(part, list):
+        return [_rename(inner, names, is_reference=is_reference) for inner in part]
+    if isinstance(part, Mapping):
+        return {
+            key: _rename(inner, names, is_reference=is_reference or key in _NAME_LAYERS) for key, inner in part.items()
+        }
+    return part

@@ -1,5 +1,6 @@
 """A `keras.Model` as the network of a spec: what it was compiled with, and the file that is uploaded."""
 
+import asyncio
 import json
 import threading
 import zipfile
@@ -10,11 +11,13 @@ import pytest
 from keras import losses, metrics, optimizers
 from keras.optimizers import schedules
 
+from heldout.client.client import AsyncClient
 from heldout.client.compiled import Untranslatable
+from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import build_spec, write_model
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import JobSpec, OwnNetworkSpec, TrainingSpec
-from heldout.spec.model_facts import ModelFacts
+from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from heldout.views.dataset import DatasetView, SplitsView
 from models.store import models
 
@@ -196,6 +199,26 @@ def test_the_same_architecture_is_the_same_file_whatever_it_was_compiled_with(tm
     assert keras.models.model_from_json(first.decode()).count_params() == model.count_params()
 
 
+def make_graph():
+    images = keras.Input((8, 8, 1))
+    features = keras.layers.Conv2D(4, 3)(images)
+    features = keras.layers.ReLU()(keras.ops.add(features, keras.layers.Conv2D(4, 1, name="dense")(features)) / 2.0)
+    inner = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(3, name="kept_7")])
+    return keras.Model(images, keras.layers.Dense(10)(inner(keras.layers.GlobalAveragePooling2D()(features))))
+
+
+def test_an_architecture_that_is_made_again_is_the_same_file(tmp_path):
+    first, second = ((make_graph(), write_model(make_graph(), "fresh", tmp_path).read_text()) for _ in range(2))
+    assert first[0].to_json() != second[0].to_json()  # Keras counts its names
+    assert first[1] == second[1]
+    again = keras.models.model_from_json(first[1])
+    again.set_weights(first[0].get_weights())
+    pixels = np.random.default_rng(1).random((4, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(again(pixels), first[0](pixels))
+    assert [layer.name for layer in again.layers][:3] == ["input_layer", "conv2d", "dense"]
+    assert [layer.name for layer in again.get_layer("sequential").layers] == ["dense_1", "kept_7"]
+
+
 def test_the_same_weights_are_the_same_file_at_another_time(tmp_path):
     model = make_model(optimizer="adam")
     first = write_model(model, "uploaded", tmp_path).read_bytes()
@@ -210,20 +233,43 @@ def test_the_same_weights_are_the_same_file_at_another_time(tmp_path):
         np.testing.assert_array_equal(got, wanted)
 
 
-class Checker(threading.Thread):
-    """Plays a worker that reads `count` models."""
+LAYERS = [("flatten", "Flatten", (64,), 0), ("out", "Dense", (10,), 650)]
+FACTS = ModelFacts(
+    format=ModelFormat.KERAS,
+    input_shape=(8, 8, 1),
+    output_shape=(10,),
+    parameters=650,
+    network=NetworkFacts(
+        scales_pixels=False,
+        head_inputs=64,
+        figures_at=(8, 8),
+        flops=1280,
+        values=74,
+        largest=64,
+        layers=[
+            NetworkLayer(name=name, type=kind, shape=shape, parameters=parameters)
+            for name, kind, shape, parameters in LAYERS
+        ],
+    ),
+)
 
-    def __init__(self, service, count):
+
+class Checker(threading.Thread):
+    """Plays a worker that reads `count` models, or rejects them."""
+
+    def __init__(self, service, count, error=None):
         super().__init__(daemon=True)
-        self.service, self.count = service, count
+        self.service, self.count, self.error = service, count, error
         self.start()
 
     def run(self):
         for _ in range(self.count):
             claimed = self.service.claim_when_there_is_one()
-            facts = ModelFacts(format=ModelFormat.KERAS, input_shape=(8, 8, 1), output_shape=(10,), parameters=650)
             with self.service.database.write() as session:
-                models.mark_ready(session, claimed.held, claimed.spec.model, facts)
+                if self.error:
+                    models.reject(session, claimed.held, self.error)
+                else:
+                    models.mark_ready(session, claimed.held, claimed.spec.model, FACTS)
 
 
 def test_a_model_that_the_service_has_is_used_again(service, client, tmp_path):
@@ -260,3 +306,75 @@ def test_a_subclass_that_keras_cannot_save_is_refused_with_the_reason(client):
 
     with pytest.raises(ValueError, match=r"Keras cannot save own"):
         client.models.push(Own(object()))
+
+
+REFUSAL = {"code": "unsupported_model", "detail": "Layer `x` is a Lambda."}
+
+
+def test_a_model_is_trained_with_what_it_was_compiled_with(service, client):
+    checker = Checker(service, 1)
+    job = client.train(make_model(optimizer=optimizers.SGD(0.2)), dataset="digits", epochs=3, seed=7, l2=0.01)
+    checker.join()
+    assert (job.status, job.parameters, job.spec.training.epochs) == ("queued", 650, 3)
+    assert job.spec.network.model == next(client.models.list()).id
+    assert (job.spec.network.weights, job.spec.network.l2) == ("fresh", 0.01)
+    assert (job.spec.training.optimizer.name, job.spec.training.optimizer.learning_rate) == ("sgd", 0.2)
+    spec = client.models.make_spec(make_model(optimizer="adam"), dataset="digits", epochs=3)
+    assert client.jobs.estimate(spec).parameters == 650
+    study = client.studies.create({"spec": spec, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed"})
+    assert study.status == "running"
+
+
+def test_an_awaited_client_trains_a_model_too(service):
+    async def train():
+        async with AsyncClient(service.url, service.key) as afar:
+            return await afar.train(make_model(optimizer="adam"), dataset="digits", epochs=3)
+
+    checker = Checker(service, 1)
+    assert asyncio.run(train()).status == "queued"
+    checker.join()
+
+
+def test_a_model_that_the_service_rejects_is_an_error_with_the_reason(service, client):
+    checker = Checker(service, 1, REFUSAL)
+    with pytest.raises(ModelRejected, match=r"mine was rejected: unsupported_model: Layer `x`") as refused:
+        client.train(make_model(), dataset="digits")
+    assert refused.value.model.status == "rejected"
+    checker.join()
+
+
+def test_a_file_or_an_uploaded_model_is_trained_from_a_terminal(service, client, heldout, tmp_path):
+    checker = Checker(service, 1)
+    write_model(make_model(), "fresh", tmp_path)
+    asked = ("--dataset", "digits", "--set", "training.epochs=3", "--detach")
+    first = client.jobs.get(heldout("train", "--model", "model.json", *asked).stdout.strip())
+    checker.join()
+    model = next(client.models.list()).id
+    assert (first.spec.network.model, first.spec.training.epochs) == (model, 3)
+    for named in ("model.json", model, model[:14]):
+        job = client.jobs.get(heldout("train", "--model", named, *asked).stdout.strip())
+        assert job.spec.network.model == model
+    dry = heldout("train", "--model", model, "--dataset", "digits", "--set", "network.head=replace", "--dry-run")
+    assert "650" in dry.stdout
+    assert len(list(client.models.list())) == 1
+
+
+def test_a_terminal_says_what_is_wrong_with_a_model_or_its_options(service, heldout, tmp_path):
+    def refuse(*options):
+        refused = heldout("train", *options)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        return refused.stderr
+
+    assert "--model mine.keras needs --dataset" in refuse("--model", "mine.keras")
+    assert "--model none.keras: No such file" in refuse("--model", "none.keras", "--dataset", "digits")
+    assert "--model FILE" in refuse("--model", "mine.keras", "--preset", "overfit", "--dataset", "digits")
+    checker = Checker(service, 1, REFUSAL)
+    write_model(make_model(), "fresh", tmp_path)
+    assert "unsupported_model: Layer `x` is a Lambda." in refuse("--model", "model.json", "--dataset", "digits")
+    checker.join()
+
+
+def test_a_dataset_is_named_beside_any_spec(client, heldout):
+    changes = ("--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2", "--detach")
+    job = client.jobs.get(heldout("train", "--preset", "overfit", "--dataset", "digits", *changes).stdout.strip())
+    assert job.dataset.name == "digits"
