@@ -25,9 +25,10 @@ from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.manifest import load_built
 from heldout.spec.job import JobSpec
 from worker.training.data import TrainingData
-from worker.training.engine import Engine, FitSums
+from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
 from worker.training.network import build_network
+from worker.training.position import FitSums
 from worker.training.resident import ResidentData
 from worker.training.suspects.planting import score_labels
 from worker.training.suspects.search import find_suspects

@@ -110,7 +110,7 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
 
 
 def _engine(network: Network, mixed: bool) -> tuple[float, int]:
-    from worker.training.engine import FitSums
+    from worker.training.position import FitSums
 
     made = engine_of(network, mixed)
 

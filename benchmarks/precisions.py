@@ -102,8 +102,8 @@ def _facts(network: Network, towers: int) -> tuple[int, str]:
 
 def _seconds(task: tuple[Network, bool, int]) -> Seconds:
     from worker.machine.processor import get_policy
-    from worker.training.engine import FitSums
     from worker.training.evaluate import make_evaluator
+    from worker.training.position import FitSums
 
     network, mixed, towers = task
     made = engine_of(network, mixed, towers)

@@ -27,6 +27,7 @@ def examine(
     _require_colors(spec, image)
     _require_a_whole_backbone(spec)
     _require_own_weights(spec)
+    _require_unfreezing_in_time(spec)
     _require_whole_batches(spec, backbone)
     plan = plan_network(spec.network, image, len(classes), backbone)
     if plan.parameters > max_parameters:
@@ -82,6 +83,15 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
             "/training/precision",
             "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
         )
+
+
+def _require_unfreezing_in_time(spec: JobSpec) -> None:
+    """Refuse a second phase that begins after the last epoch."""
+    unfreezing, epochs = spec.network.unfreezing, spec.training.epochs
+    if unfreezing is not None and unfreezing.epoch > epochs:
+        where = "/network" if spec.network.backbone is None else "/network/backbone"
+        pointer = f"{where}/unfreeze_at/epoch"
+        raise _make_refusal(pointer, f"Received {unfreezing.epoch}; expected at most {epochs}, the job's last epoch.")
 
 
 def _require_own_weights(spec: JobSpec) -> None:

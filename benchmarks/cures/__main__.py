@@ -78,7 +78,7 @@ def record_condition(file: Path, condition: Condition, arms: Iterable[str]) -> i
     """Train what `file` has no line of; returns how many trainings."""
     from benchmarks.cures.sets import study_set
     from benchmarks.cures.trained import Arm
-    from worker.training.trainer import Diverged
+    from worker.training.stops import Diverged
 
     done = {training.key for training in read_lines(file)}
     studied = study_set(condition.dataset, condition.side, condition.train, condition.validation, condition.draw)

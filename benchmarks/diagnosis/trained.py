@@ -34,7 +34,8 @@ from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
-from worker.training.trainer import Diverged, Trainer
+from worker.training.stops import Diverged
+from worker.training.trainer import Trainer
 
 LEVEL = 3  # epochs whose mean is a level
 BATCH = 100

@@ -106,6 +106,15 @@ class DenseSpec(SpecPart):
     l2: Penalty | None = Field(None, description="L2 factor for the layer's kernel; null = 0.")
 
 
+class UnfreezeSpec(SpecPart):
+    """From which epoch on frozen layers are trained, too, and how fast."""
+
+    epoch: int = Field(ge=2, le=1000, description="The first epoch in which all layers are trained.")
+    learning_rate: float = Field(
+        gt=0, le=1, description="Of the layers that were frozen; the schedule changes it as it does that of the others."
+    )
+
+
 class BackboneSpec(SpecPart):
     """An uploaded Keras model whose feature map is the input of the blocks.
 
@@ -123,6 +132,14 @@ class BackboneSpec(SpecPart):
         "`imagenet`: 0 to 1, minus ImageNet's mean, divided by its standard deviation. `caffe`: 0 to 255 in blue, "
         "green, red, minus ImageNet's mean. null: `bytes`, for a model that scales pixels itself.",
     )
+    unfreeze_at: UnfreezeSpec | None = Field(None, description="null: a frozen backbone stays frozen.")
+
+    @field_validator("unfreeze_at")
+    @classmethod
+    def _check_is_frozen(cls, unfreezing: UnfreezeSpec | None, info: ValidationInfo) -> UnfreezeSpec | None:
+        if unfreezing is not None and info.data.get("trainable"):
+            raise ValueError("the backbone is trained from the first epoch on; set `trainable` to false")
+        return unfreezing
 
 
 class NetworkSpec(SpecPart):
@@ -164,6 +181,11 @@ class NetworkSpec(SpecPart):
         """Whether the first layers are not trained."""
         return self.backbone is not None and not self.backbone.trainable
 
+    @property
+    def unfreezing(self) -> UnfreezeSpec | None:
+        """When the frozen part is trained, too."""
+        return None if self.backbone is None else self.backbone.unfreeze_at
+
     def get_penalty(self, block: BlockSpec) -> float:
         """The L2 factor for the convolutions of `block`."""
         return self.l2 if block.l2 is None else block.l2
@@ -195,6 +217,7 @@ class OwnNetworkSpec(SpecPart):
         description="The name of a layer, or a number of layers: everything up to it is not trained. Needs `uploaded` "
         "weights.",
     )
+    unfreeze_at: UnfreezeSpec | None = Field(None, description="null: frozen layers stay frozen.")
     dropout: DropoutRate = Field(0.0, description="Dropout added after pooling layers and before the output.")
     l2: Penalty = Field(
         0.0, description="L2 factor for the kernels of convolutions and dense layers that have no penalty of their own."
@@ -212,6 +235,13 @@ class OwnNetworkSpec(SpecPart):
         if value is not True and value is not None and info.data.get("weights") == "fresh":
             raise ValueError("layers with `fresh` weights are all trained; set `weights` to `uploaded`")
         return value
+
+    @field_validator("unfreeze_at")
+    @classmethod
+    def _check_is_frozen(cls, unfreezing: UnfreezeSpec | None, info: ValidationInfo) -> UnfreezeSpec | None:
+        if unfreezing is not None and info.data.get("trainable") and info.data.get("freeze") is None:
+            raise ValueError("all layers are trained from the first epoch on; set `freeze`, or `trainable` to false")
+        return unfreezing
 
     @field_validator("width")
     @classmethod
@@ -240,6 +270,11 @@ class OwnNetworkSpec(SpecPart):
     def has_frozen_part(self) -> bool:
         """Whether the first layers are not trained."""
         return not self.trainable or self.freeze is not None
+
+    @property
+    def unfreezing(self) -> UnfreezeSpec | None:
+        """When the frozen part is trained, too."""
+        return self.unfreeze_at
 
 
 # Names of the two kinds in the validator's locations; they must not be names of fields (`list_field_errors`).

@@ -77,7 +77,7 @@ FULL = {
     "name": "full",
     "network": {
         **COMPLETE["network"],
-        "backbone": {"model": "mod_1", "trainable": True, "pixels": "unit"},
+        "backbone": {"model": "mod_1", "trainable": True, "pixels": "unit", "unfreeze_at": None},
         "dense": [{"units": 8, "activation": "gelu", "dropout": 0.5, "l2": 0.001}],
     },
     "augmentation": {

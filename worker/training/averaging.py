@@ -1,5 +1,6 @@
 """The moving average of a network's weights over the steps of its training."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,6 +32,13 @@ class WeightAverage:
     def values(self) -> list[NDArray[Any]]:
         """Return the average, in the order of `network.get_weights()`."""
         return [self._averages.get(number, weight).numpy() for number, weight in enumerate(self._weights)]
+
+    def set_last(self, values: Sequence[NDArray[Any]]) -> None:
+        """Set the averages of the last weights of the network."""
+        first = len(self._weights) - len(values)
+        for number, value in enumerate(values, first):
+            if number in self._averages:
+                self._averages[number].assign(value)
 
     def take_in(self, steps: tf.Tensor) -> None:
         """In a graph: update the average with the current weights, those after this many steps."""

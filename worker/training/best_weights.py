@@ -90,12 +90,13 @@ def convert_to_arrays(weights: Mapping[int, Weights]) -> dict[str, NDArray[Any]]
     }
 
 
-def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int, count: int) -> Weights:
-    """The `count` weights of an epoch from a checkpoint.
+def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int) -> Weights:
+    """The weights of an epoch from a checkpoint.
 
     Raises:
         KeyError: if it does not have them.
     """
+    count = max(1, sum(name.startswith(f"epoch_{epoch}_") for name in arrays))
     return [arrays[f"epoch_{epoch}_{index}"] for index in range(count)]
 
 

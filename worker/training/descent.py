@@ -31,6 +31,7 @@ class Descent:
         self, optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable], *, in_vector: bool
     ) -> None:
         self.optimizer = optimizer
+        self.count = len(weights)
         self._weights = list(weights)
         self._shapes = [tuple(weight.shape) for weight in weights]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]

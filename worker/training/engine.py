@@ -1,7 +1,7 @@
 """The training engine: many gradient steps in one graph call, on data that stays on the device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -20,30 +20,12 @@ from worker.training.data import TrainingData
 from worker.training.descent import Descent
 from worker.training.mixing import draw_mixing, mix
 from worker.training.network import computes_in_float16
+from worker.training.position import FitSums
 from worker.training.replicas import ReplicaPart, Replicas
 from worker.training.resident import BatchSource
 from worker.training.towers import Towers
 
 _ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation
-
-
-@dataclass(frozen=True)
-class FitSums:
-    """What Keras' `fit` accumulates over an epoch: objective and right answers, weighted by images. float32."""
-
-    objective: float = 0.0
-    correct: float = 0.0
-    images: float = 0.0
-
-    @property
-    def loss(self) -> float:
-        """The running mean that `fit` reports as `loss`: with penalties, class weights and smoothing."""
-        return float(np.float32(self.objective) / np.float32(self.images))
-
-    @property
-    def accuracy(self) -> float:
-        """The running mean that `fit` reports as `accuracy`."""
-        return float(np.float32(self.correct) / np.float32(self.images))
 
 
 def draw_epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
@@ -118,6 +100,8 @@ class Engine:
         frozen: computes what `network` takes from images; None if `source` returns that.
         copies: how many changed copies of the training images `source` has, one after the other, of which each epoch
         takes the next; None if steps change images.
+        earlier: the engine that has trained a part of `network` until now; its state is taken over.
+        later_rate: the learning rate of the other weights; they follow the schedule, too.
     """
 
     def __init__(
@@ -130,15 +114,30 @@ class Engine:
         replicas: Replicas | None = None,
         frozen: keras.Model | None = None,
         copies: int | None = None,
+        earlier: "Engine | None" = None,
+        later_rate: float | None = None,
     ) -> None:
         assert spec.training.seed is not None
         self.network = network
         self._frozen = frozen
         self._copies = copies
         self._replicas = replicas or Replicas()
+        trained = network.trainable_variables if earlier is None else earlier.trained
+        known = set(map(id, trained))
+        later = [variable for variable in network.trainable_variables if id(variable) not in known]
+        self.trained: list[keras.Variable] = [*trained, *later]
+        self._later_share = (later_rate or 0.0) / spec.training.optimizer.learning_rate
         with self._replicas.scope():
-            self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
-            self._descent = Descent(self.optimizer, network.trainable_variables, in_vector=self._replicas.count == 1)
+            self._descents = [
+                Descent(
+                    build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network)),
+                    weights,
+                    in_vector=self._replicas.count == 1,
+                )
+                for weights in (trained, later)
+                if weights
+            ]
+        self.optimizer = self._descents[0].optimizer
         self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
@@ -156,6 +155,14 @@ class Engine:
         self._average = None if decay is None else WeightAverage(network, decay)
         self._plan: _EpochPlan | None = None
         self._call = tf.function(self._run_steps, autograph=False)
+        if earlier is not None:
+            self._take_over(earlier)
+
+    def _take_over(self, earlier: "Engine") -> None:
+        """Continue an engine whose network is the end of this one. The averages of other weights start from them."""
+        self._descents[0].restore(iter(earlier._descents[0].state()))
+        if self._average is not None:
+            self._average.set_last(earlier.weights())
 
     def state(self) -> list[NDArray[Any]]:
         """Return everything that a resumed training needs.
@@ -163,7 +170,8 @@ class Engine:
         weights, dropout's seeds, the optimizer's state, averages.
         """
         own = (variable.numpy() for variable in self.network.variables)
-        return [*own, *self._descent.state(), *(variable.numpy() for variable in self._averages)]
+        descents = (value for descent in self._descents for value in descent.state())
+        return [*own, *descents, *(variable.numpy() for variable in self._averages)]
 
     def restore(self, state: Sequence[NDArray[Any]]) -> None:
         """Restore the result of `state`.
@@ -176,7 +184,8 @@ class Engine:
         values = iter(state)
         for variable in self.network.variables:
             variable.assign(next(values))
-        self._descent.restore(values)
+        for descent in self._descents:
+            descent.restore(values)
         for variable in self._averages:
             variable.assign(next(values))
 
@@ -235,11 +244,14 @@ class Engine:
             begin = step * self.batch_size
             part = slice(begin, begin + self.batch_size)
             self.optimizer.learning_rate.assign(plan.rates[step])
+            for descent in self._descents[1:]:
+                descent.optimizer.learning_rate.assign(plan.rates[step] * self._later_share)
             changes, mixing = ([drawn[part] for drawn in each] for each in (plan.changes, plan.mixing))
             batch_objective, batch_correct, count = self._take_step(plan.order[part], changes, mixing)
             return step + 1, sums[0] + batch_objective * count, sums[1] + batch_correct, sums[2] + count
 
-        self._descent.begin()
+        for descent in self._descents:
+            descent.begin()
         _, *sums = tf.while_loop(
             lambda step, *_: step < last,
             take_step,
@@ -283,7 +295,9 @@ class Engine:
             # Keras adds the objective's terms in this order; the sum's bits depend on it.
             objective = keras.ops.sum([loss, *penalties]) if penalties else loss
             scaled = self.optimizer.scale_loss(objective)
-        self._descent.step(tape.gradient(scaled, self.network.trainable_variables))
+        gradients = iter(tape.gradient(scaled, self.trained))
+        for descent in self._descents:
+            descent.step(list(islice(gradients, descent.count)))
         return objective, correct
 
     def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:

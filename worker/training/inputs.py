@@ -38,16 +38,15 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The input of the steps, the input of measurements, and what became of the features, in words."""
+    """The input of the steps, and the input of measurements.
+
+    features: what became of the features of a frozen part, in words. are_kept: whether measurements read them.
+    """
 
     train: Input
     measured: Input
     features: str | None = None
-
-    @property
-    def are_kept(self) -> bool:
-        """Whether the features of unchanged images are in a file."""
-        return self.features is not None and not isinstance(self.measured.source, ComputedFeatures)
+    are_kept: bool = False
 
 
 class ComputedFeatures(BatchSource):
@@ -120,17 +119,17 @@ class FeatureMaker:
                 Input(self._data, ComputedFeatures(self._images, self._frozen)),
                 f"computed in each step: {error}",
             )
+        said, train = "cached", measured
         if spec.training.mixup or spec.training.cutmix:
-            return Inputs(whole, measured, "cached for measurements; steps compute them, because images are mixed")
-        if spec.augmentation is None:
-            return Inputs(measured, measured, "cached")
-        if spec.augmentation.views is None:
-            why = "because augmentation has no `views`"
-            return Inputs(whole, measured, f"cached for measurements; steps compute them, {why}")
-        try:
-            return Inputs(self._open_views(), measured, "cached")
-        except NotCached as error:
-            return Inputs(whole, measured, f"cached for measurements; steps compute them: {error}")
+            said, train = "cached for measurements; steps compute them, because images are mixed", whole
+        elif spec.augmentation is not None and spec.augmentation.views is None:
+            said, train = "cached for measurements; steps compute them, because augmentation has no `views`", whole
+        elif spec.augmentation is not None:
+            try:
+                train = self._open_views()
+            except NotCached as error:
+                said, train = f"cached for measurements; steps compute them: {error}", whole
+        return Inputs(train, measured, said, are_kept=True)
 
     def _open_unchanged(self) -> Input:
         """Return the features of the job's images as they are; the file has places for the whole dataset."""

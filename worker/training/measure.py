@@ -13,9 +13,10 @@ from heldout.spec.job import JobSpec
 from worker.machine.processor import Policy, get_policy
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData
-from worker.training.engine import Engine, FitSums
+from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
+from worker.training.position import FitSums
 from worker.training.resident import ResidentData
 
 _IMAGES = 256

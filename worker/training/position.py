@@ -7,9 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.training.best_weights import BestEpochs, StoppingState
-from worker.training.engine import FitSums
 from worker.training.guard import ALL_CURVES, GuardState
 from worker.training.schedule import PlateauState
+
+
+@dataclass(frozen=True)
+class FitSums:
+    """What Keras' `fit` accumulates over an epoch: objective and right answers, weighted by images. float32."""
+
+    objective: float = 0.0
+    correct: float = 0.0
+    images: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The running mean that `fit` reports as `loss`: with penalties, class weights and smoothing."""
+        return float(np.float32(self.objective) / np.float32(self.images))
+
+    @property
+    def accuracy(self) -> float:
+        """The running mean that `fit` reports as `accuracy`."""
+        return float(np.float32(self.correct) / np.float32(self.images))
 
 
 @dataclass(frozen=True)

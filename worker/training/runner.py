@@ -36,7 +36,9 @@ from worker.training.keras_file import load_model
 from worker.training.network import build_network, freeze_blocks
 from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
-from worker.training.trainer import Diverged, StopRequested, Trainer
+from worker.training.second_phase import SecondPhase
+from worker.training.stops import Diverged, StopRequested
+from worker.training.trainer import Trainer
 
 
 class GpuUnavailable(HeldoutError):
@@ -126,6 +128,8 @@ def _train(
     devices = _configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
     precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
     policy = get_policy(precision, machine.device)
+    if spec.network.unfreezing is not None and policy == "mixed_float16":
+        precision, policy = "float32", "float32"  # each phase would scale its own loss
     backbone = None if assignment.start.backbone is None else UploadedBackbone.read(assignment.start.backbone)
     replicas = Replicas(devices)
 
@@ -134,7 +138,7 @@ def _train(
         return build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone)
 
     with replicas.scope():
-        network = build(policy)
+        network = whole = build(policy)
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.start.initial is not None:
         try:
@@ -146,6 +150,8 @@ def _train(
     facts = _collect_engine_facts(machine, towers, precision)
     split = split_at_frozen(network) if spec.network.has_frozen_part else None
     inputs = Inputs(Input(data, images), Input(data, images))
+    if spec.network.has_frozen_part:
+        inputs = replace(inputs, features="computed in each step: no single tensor leaves the frozen part")
     if split is not None:
         network = split.head
         maker = FeatureMaker(
@@ -199,6 +205,7 @@ def _train(
         requested_stop=requested_stop,
         facts=_collect_bit_facts(facts),
         after_tracing=prepare_beside,
+        second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, build, beside),
     )
     if assignment.start.checkpoint is not None:
         trainer.resume(Path(assignment.start.checkpoint))

@@ -38,27 +38,11 @@ from worker.training.guard import GuardState, find_explanation, watch_epoch
 from worker.training.pace import SteadySteps, StepPace
 from worker.training.position import LossSums, Position
 from worker.training.schedule import PlateauState, compute_epoch_rates, compute_reported_rate, lower_on_plateau
+from worker.training.second_phase import SecondPhase
+from worker.training.stops import Diverged, StopRequested
 
 # The longest part of an epoch that can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
-
-
-class StopRequested(Exception):
-    """The supervisor requests a stop; raised between two graph calls, when the state is complete."""
-
-    def __init__(self, why: StopCause) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-class Diverged(Exception):
-    """An epoch had a figure that is not finite."""
-
-    def __init__(self, epoch: int, figures: list[str]) -> None:
-        super().__init__(
-            f"Epoch {epoch}: {', '.join(figures)} {'is' if len(figures) == 1 else 'are'} not finite. "
-            "Try a lower learning rate."
-        )
 
 
 class Trainer:
@@ -71,6 +55,7 @@ class Trainer:
         checkpoint_every_s: how long an epoch may run before its state is written.
         facts: what must be equal for a resumed training to give the same bits.
         after_tracing: called once, after the graph of the steps is traced; then others may be traced in a thread.
+        second_phase: what trains from some epoch on.
     """
 
     def __init__(
@@ -86,6 +71,7 @@ class Trainer:
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
         after_tracing: Callable[[], None] = lambda: None,
+        second_phase: SecondPhase | None = None,
     ) -> None:
         self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
@@ -97,6 +83,7 @@ class Trainer:
         self._requested_stop = requested_stop
         self._facts = facts or {}
         self._after_tracing = after_tracing
+        self._second_phase = second_phase
         self._traced = False
         self._steady = SteadySteps()
         self._checkpoint_every_s = checkpoint_every_s
@@ -154,6 +141,14 @@ class Trainer:
             of_epoch=last | self._weights,
         )
 
+    def _begin_second_phase(self) -> None:
+        """From here on, train with what the second phase has, whose state is that of the first."""
+        assert self._second_phase is not None
+        self._engine, self._evaluator, self._data = self._second_phase.begin(self._engine)
+        self._second_phase = None
+        self._traced, self._pace = False, StepPace()
+        self._after_tracing = lambda: None
+
     def write(self) -> Path:
         """Write all state into a checkpoint file in `scratch`; returns its path.
 
@@ -182,11 +177,13 @@ class Trainer:
         """
         arrays, about = read_checkpoint(path)
         count = sum(name.startswith("variable_") for name in arrays)
+        position = Position.from_json(about["position"])
+        if self._second_phase is not None and self._second_phase.has_begun(position):
+            self._begin_second_phase()
         try:
             self._engine.restore([arrays[f"variable_{index}"] for index in range(count)])
         except (KeyError, ValueError) as error:
             raise CheckpointDamaged(path, "belongs to another network") from error
-        position = Position.from_json(about["position"])
         if "best" not in about["position"]:
             best, arrays = convert_from_older_release(
                 self._spec.training, position.stopping, position.guard, position.kept, arrays
@@ -196,12 +193,9 @@ class Trainer:
         if self.loss_sums is not None:
             sums = arrays.get("loss_sums")  # checkpoints of earlier releases have none
             self.loss_sums = None if sums is None else LossSums(sums, position.epoch - 1)
-        network = self._engine.network
         try:
             self._weights = {
-                epoch: self._engine.weights()
-                if epoch == self.last_epoch
-                else convert_from_arrays(arrays, epoch, len(network.weights))
+                epoch: self._engine.weights() if epoch == self.last_epoch else convert_from_arrays(arrays, epoch)
                 for epoch in position.needed_epochs
             }
         except KeyError as missing:
@@ -219,6 +213,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
         rates = compute_epoch_rates(training, self.position.plateau, epoch, steps)
+        if self._second_phase is not None and self._second_phase.epoch == epoch:
+            self._begin_second_phase()
         if self.position.step < steps:
             self._engine.begin_epoch(epoch, rates)
             self._trace()

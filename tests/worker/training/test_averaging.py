@@ -8,7 +8,8 @@ from tests.worker.training.test_engine import rates_of
 from tests.worker.training.test_trainer import epochs_told, same
 from tests.worker.training.trainings import Training, fewer, new_network, small_spec
 from worker.training.data import scale_to_unit
-from worker.training.engine import FitSums, build_loss, draw_epoch_order
+from worker.training.engine import build_loss, draw_epoch_order
+from worker.training.position import FitSums
 
 
 def test_it_is_what_a_keras_optimizer_averages_bit_for_bit(digits):

@@ -14,7 +14,7 @@ from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.messages import EpochDone
 from worker.training.best_weights import BestEpochs
 from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
-from worker.training.trainer import StopRequested
+from worker.training.stops import StopRequested
 
 JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
 

@@ -5,14 +5,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.processes import folder_of
-from tests.worker.training.test_backbone import IMAGES, spec_with
+from tests.worker.training.test_backbone import IMAGES, SEED, built, spec_with
 from tests.worker.training.trainings import fewer
-from worker.messages import AssignedFeatures, Finished, Started
+from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone
+from worker.training.backbone import resize, set_trainable
+from worker.training.data import scale_to_unit, select
+from worker.training.engine import build_loss, draw_epoch_order
 
 VIEWS = {"rotation_degrees": 20, "horizontal_flip": True, "erasing": 0.5, "views": 2}
 
@@ -61,3 +66,70 @@ def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start
     model = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL))
     kept = model.get_layer("backbone").get_weights()
     assert all(map(np.array_equal, kept, keras.saving.load_model(file).get_weights()))
+
+
+def plain_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[float], list[np.ndarray]]:
+    """The same two phases in plain TensorFlow, image by image: `fit`'s losses, and all weights at the end."""
+    base = keras.saving.load_model(file, compile=False)
+    pixels = keras.Input((28, 28, 1))
+    maps = resize(resize(pixels, 2, 18), 1, 20)
+    maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
+    network = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.Flatten()(maps)))
+    for own, other in zip(network.variables, built(spec, file).variables, strict=True):
+        own.assign(other)
+    dropout = next(layer for layer in base.layers if isinstance(layer, keras.layers.Dropout))
+    unfreezing, rate = spec.network.backbone.unfreeze_at, dropout.rate
+    optimizers = keras.optimizers.Adam(0.001), keras.optimizers.Adam(unfreezing.learning_rate)
+    data, losses = select(images, spec), []
+    unit, loss = scale_to_unit(data.images, data.value_range), build_loss(0.0)
+    for epoch in range(1, spec.training.epochs + 1):
+        is_trained = epoch >= unfreezing.epoch
+        set_trainable(base, is_trained)
+        dropout.rate = rate if is_trained else 0.0
+        order, sums = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))], 0.0
+        for begin in range(0, len(order), 32):
+            rows = order[begin : begin + 32]
+            with tf.GradientTape() as tape:
+                value = loss(data.labels[rows], network(unit[rows], training=True))
+            head = network.layers[-1].trainable_weights
+            gradients = tape.gradient(value, [*head, *base.trainable_weights])
+            optimizers[0].apply(gradients[:2], head)
+            if is_trained:
+                optimizers[1].apply(gradients[2:], base.trainable_weights)
+            sums += float(value) * len(rows)
+        losses.append(sums / len(order))
+    return losses, network.get_weights()
+
+
+TWO_PHASES = {"backbone": {"model": "mod_1", "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}}
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist5k, tmp_path):
+    spec = spec_with(network=TWO_PHASES, training={"epochs": 4})
+    process = start(spec, backbone=taken_apart(file), features=cache_in(tmp_path))
+    finished = process.end()
+    assert isinstance(finished, Finished), process.log.read_text()
+    losses, weights = plain_phases(file, fewer(mnist5k, IMAGES), spec)
+    assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-5)
+    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL))
+    for ours, expected in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+@pytest.mark.usefixtures("forking")
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_training_interrupted_in_either_phase_goes_on_bit_for_bit(start, file, tmp_path, epoch):
+    """With an early epoch that is kept, whose weights are those of the head alone."""
+    training = {"epochs": 4, "ema_decay": 0.9, "early_stopping": {"patience": 9}}
+    spec, backbone = spec_with(network=TWO_PHASES, training=training), taken_apart(file)
+    whole = start(spec, backbone=backbone, features=cache_in(tmp_path))
+    expected = whole.end()
+    assert isinstance(expected, Finished), whole.log.read_text()
+    lost = start(spec, backbone=backbone, features=cache_in(tmp_path))
+    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == epoch)
+    lost.until(lambda message: isinstance(message, StepsDone))
+    lost.process.kill()
+    second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
+    assert second.end().final == expected.final, second.log.read_text()
+    assert lost.history[:epoch] + second.history == whole.history

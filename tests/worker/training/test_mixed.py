@@ -6,8 +6,8 @@ import pytest
 
 from tests.worker.training.test_trainer import epochs_told, same
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.engine import FitSums
 from worker.training.network import build_network
+from worker.training.position import FitSums
 
 SPEC = small_spec(
     {"filters": 8, "l2": 0.001, "dropout": 0.1},

@@ -35,7 +35,7 @@ from worker.training.evaluate import Evaluator
 from worker.training.export import build_exported
 from worker.training.network import build_network, freeze_blocks
 from worker.training.runner import start_from
-from worker.training.trainer import StopRequested
+from worker.training.stops import StopRequested
 
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 

@@ -14,7 +14,7 @@ from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, StepsDone, StopCause, Warned
 from worker.training.checkpoint import CheckpointDamaged
-from worker.training.trainer import Diverged, StopRequested
+from worker.training.stops import Diverged, StopRequested
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
 

@@ -1,0 +1,67 @@
+"""The second phase of a training, in which the layers that were frozen are trained, too."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import keras
+
+from heldout.spec.job import JobSpec
+from worker.machine.processor import Policy
+from worker.training.backbone import set_trainable
+from worker.training.data import TrainingData
+from worker.training.engine import Engine
+from worker.training.evaluate import Evaluator, make_evaluator
+from worker.training.position import Position
+from worker.training.replicas import Replicas
+from worker.training.resident import BatchSource
+
+
+@dataclass(frozen=True)
+class SecondPhase:
+    """What the second phase needs.
+
+    network: the whole network, of which the first phase trains the head.
+    data, images: of the job. build: builds the same network again, in another precision.
+    beside: the thread in which graphs are traced during the first phase.
+    """
+
+    spec: JobSpec
+    network: keras.Model
+    data: TrainingData
+    images: BatchSource
+    towers: int
+    replicas: Replicas
+    policy: Policy
+    build: Callable[[Policy], keras.Model]
+    beside: Executor
+
+    @property
+    def epoch(self) -> int | None:
+        """The first epoch of the second phase; None if there is none."""
+        unfreezing = self.spec.network.unfreezing
+        return None if unfreezing is None else unfreezing.epoch
+
+    def has_begun(self, position: Position) -> bool:
+        """Whether a training that has come this far is in its second phase."""
+        epoch = self.epoch
+        return epoch is not None and (position.epoch > epoch or (position.epoch == epoch and position.step > 0))
+
+    def begin(self, first: Engine) -> tuple[Engine, Evaluator, TrainingData]:
+        """Return what trains and measures the whole network, with the state of the first phase's engine."""
+        unfreezing = self.spec.network.unfreezing
+        assert unfreezing is not None
+        self.beside.submit(lambda: None).result()
+        set_trainable(self.network, True)
+        engine = Engine(
+            self.network,
+            self.data,
+            self.images,
+            self.spec,
+            self.towers,
+            self.replicas,
+            earlier=first,
+            later_rate=unfreezing.learning_rate,
+        )
+        evaluator = make_evaluator(self.spec, self.network, self.images, engine.weights, self.policy, self.build)
+        return engine, evaluator, self.data
