@@ -1,0 +1,73 @@
+"""A user's own network is cured end to end: uploaded as JSON, trained, diagnosed, compared and taken back to Keras."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from heldout.client.client import Client
+from heldout.views.model import ModelView
+from models.bundled import BUNDLED
+from tests.e2e.running import ended
+from worker.training.keras_parts import iterate_parts
+
+EPOCHS = 12
+
+
+def make_network(width: int = 16) -> keras.Model:
+    """Make what a user may have written for digits, with probabilities at the end."""
+    images = keras.Input((8, 8, 1))
+    maps = layers.Conv2D(width, 3, padding="same", activation="relu")(images)
+    maps = layers.Add()([maps, layers.Conv2D(width, 3, padding="same", activation="relu")(maps)])
+    features = layers.Flatten()(layers.MaxPooling2D(2)(maps))
+    return keras.Model(images, layers.Dense(10, activation="softmax")(features), name="mine")
+
+
+def upload(client: Client, file: Path) -> ModelView:
+    file.write_text(make_network().to_json())
+    model = client.models.create(file)
+    while not model.has_ended:
+        model = client.models.get(model.id, wait_s=30)
+    assert model.status == "ready", model.error
+    return model
+
+
+def count_dropouts(configuration: str) -> int:
+    return sum(part["class_name"] == "Dropout" for part in iterate_parts(json.loads(configuration)))
+
+
+def test_a_study_cures_a_users_own_network(client: Client, tmp_path: Path):
+    model = upload(client, tmp_path / "mine.json")
+    network = {"model": model.id, "width": 0.5, "dropout": 0.9}
+    spec = {"dataset": "digits", "network": network, "training": {"epochs": EPOCHS, "seed": 1}}
+    job = ended(client, client.jobs.create(spec).id)
+    assert (job.status, job.parameters) == ("succeeded", make_network(8).count_params()), job.error
+    assert client.jobs.diagnosis(job.id).verdict in {"underfitting", "not_converged"}
+
+    asked = {"job": job.id, "remedies": ["less_regularisation"], "seeds": 2, "splits": "fixed", "budget": {"jobs": 5}}
+    study = client.studies.create(asked)
+    while not study.has_ended:
+        study = client.studies.poll(study.id, version=study.version, wait_s=30) or study
+    assert study.conclusion is not None, study.error
+    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "less_regularisation")
+    [_, winner] = study.arms
+    assert winner.patch == {"network": {"dropout": 0}}
+    report = client.studies.report(study.id)
+    assert report.winning_spec is not None
+    assert report.winning_spec.network.dropout == 0
+    [_, cured] = report.arms
+    assert cured.changes == ["network.dropout: 0.9 → 0"]
+
+    file, configuration = tmp_path / "cured.keras", tmp_path / "cured.json"
+    client.jobs.download_model(winner.jobs[0], file)
+    client.jobs.download_model(winner.jobs[0], configuration, "keras_config")
+    again, exported = keras.models.model_from_json(configuration.read_text()), keras.saving.load_model(file)
+    assert count_dropouts(configuration.read_text()) == 0
+    again.set_weights(exported.get_weights())
+    digits = BUNDLED["digits"].read(Path("/nonexistent"))
+    images = np.asarray(digits.images[digits.splits["test"]], np.float32)
+    np.testing.assert_allclose(again(images / 16), exported(images), atol=1e-5)
+    client.jobs.download_model(job.id, configuration, "keras_config")
+    assert count_dropouts(configuration.read_text()) == 1  # after the pool, and so before the output too
