@@ -8,6 +8,7 @@ import { attempt } from '../../parts/notices'
 import { Failed, Loading } from '../../parts/states'
 import { bytes } from '../../words/format'
 import { exportWord, formatWord, reportWord } from '../../words/models'
+import { isOwn } from '../new/fitting'
 
 /** There are no events for exports. */
 const LOOK_EVERY_MS = 2000
@@ -43,13 +44,25 @@ export function ExportsCard({ job }: { job: Job }) {
         {data.data.map((one) => (
           <Format key={one.format} job={job} known={one} onChange={reload} />
         ))}
-        <li>
-          <div>
-            <strong>Python script</strong>
-            <p class="soft">Trains this job again from the same data file, using only NumPy and Keras.</p>
-          </div>
-          <ScriptButton job={job} />
-        </li>
+        {isOwn(job.spec.network) ? (
+          <li>
+            <div>
+              <strong>Keras configuration</strong>
+              <p class="soft">The layers of your network as JSON, with the changes that this job trained it with.</p>
+            </div>
+            <a class="button small" href={modelAddress(job.id, 'keras_config')} download>
+              Download<span class="sr"> the configuration</span>
+            </a>
+          </li>
+        ) : (
+          <li>
+            <div>
+              <strong>Python script</strong>
+              <p class="soft">Trains this job again from the same data file, using only NumPy and Keras.</p>
+            </div>
+            <ScriptButton job={job} />
+          </li>
+        )}
       </ul>
     </section>
   )
