@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
         machine = AssignedMachine(towers="auto", cores=len(os.sched_getaffinity(0)))
         assignment = Assignment("job_parts", spec, AssignedDataset(str(data)), scratch, machine)
         began = time.process_time()
-        done = runner._train(assignment, send, lambda: None)
+        with ExitStack() as in_use:
+            done = runner._train(assignment, send, lambda: None, in_use)
         took["processor"].append(time.process_time() - began)
     assert isinstance(done, Finished), done
     return {part: seconds_of(took) for part, seconds_of in PARTS.items()}

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -37,6 +38,7 @@ LARGER: dict[str, Network] = {
     ),
     "4 on 64×64, 30,000 images": Network({"blocks": _blocks(4), "head": "global_average"}, PHOTO, 30_000, 1, 256),
 }
+AVERAGE = "global_average"
 RESNET20 = get_spec(Preset.RESNET20)["network"]
 
 
@@ -48,6 +50,14 @@ def _normalize(norm: str) -> dict[str, Any]:
 RESIDUAL: dict[str, Network] = {
     f"ResNet20, norm {norm}, batch 128": Network(_normalize(norm), SMALL, 512, 1, 128)
     for norm in ("batch", "layer", "group", "none")
+} | {
+    "64 residual blocks of 8 filters, batch 16": Network(
+        {"blocks": [{"filters": 8, "norm": "batch", "residual": True, "repeat": 2, "pool": 1}] * 64, "head": AVERAGE},
+        SMALL,
+        128,
+        1,
+        16,
+    )
 }
 ALL = NETWORKS | LARGER | RESIDUAL
 
@@ -157,7 +167,8 @@ def _run(spec: JobSpec, data: Path) -> int:
         cores, precision = len(os.sched_getaffinity(0)), spec.training.precision
         machine = AssignedMachine(precision=precision, towers="auto", cores=cores)
         assignment = Assignment("job_memory", spec, AssignedDataset(str(data)), scratch, machine)
-        done = runner._train(assignment, lambda message: None, lambda: None)
+        with ExitStack() as in_use:
+            done = runner._train(assignment, lambda message: None, lambda: None, in_use)
     assert isinstance(done, Finished), done
     return read_peak_bytes(os.getpid())
 

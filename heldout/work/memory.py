@@ -26,8 +26,10 @@ MIXED_ACTIVATION_COPIES = 0.63
 # What some normalizations keep for each output besides it (ResNet20, batch 128).
 NORM_COPIES: Mapping[Normalization, float] = {"batch": 0.0, "layer": 1.8, "group": 0.7}
 FLOAT_BYTES = 4
-# What the graphs of a backbone need for each of its many small layers (MobileNetV2 at 96×96: 0.9 MiB).
-BACKBONE_LAYER_BYTES = 2**20
+# What graphs need for each of many small layers (MobileNetV2 at 96×96: 0.9 MiB; 64 residual blocks: 1.1 MiB). Those of
+# small networks are in the base.
+LAYER_BYTES = 2**20
+LAYERS_IN_BASE = 40
 # What the moving average of the weights adds to each parameter.
 AVERAGE_COPIES = 2.0
 # What a process with CUDA's libraries needs. Not measured: based on reports by others, rounded up.
@@ -66,7 +68,8 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
     kept = count_normed_values(spec.network, plan.layers, NORM_COPIES)
     return int(
         BASE_BYTES
-        + BACKBONE_LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
+        + LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
+        + LAYER_BYTES * max(0, len(plan.layers) - LAYERS_IN_BASE)
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
         + FLOAT_BYTES * activations * spec.training.batch_size * (outputs + kept)
