@@ -28,6 +28,8 @@ from worker.training.keras_values import MAX_DEPTH, MAX_NAME, ConfigValues, capi
 from worker.training.refusal import ModelRefused
 
 MAX_PARTS = 20_000
+# NASNetLarge has a thousand. Keras takes minutes to build much more, and each job would again.
+MAX_LAYERS = 4_000
 
 _KNOWN = (MODELS, LAYERS, INITIALIZERS, REGULARIZERS, CONSTRAINTS, POLICIES)
 _ANY_LAYER = (LAYERS, MODELS)
@@ -53,7 +55,7 @@ class _Reading(ConfigValues):
 
     def __init__(self) -> None:
         super().__init__()
-        self._parts = 0
+        self._parts = self._layers = 0
         self._shared: dict[int, tuple[str, str]] = {}
 
     # --- objects ------------------------------------------------------------------------------------
@@ -132,6 +134,11 @@ class _Reading(ConfigValues):
 
     def _read_layer(self, value: Any, place: str) -> dict[str, Any]:
         found = self.read_part(value, _ANY_LAYER, place)
+        self._layers += 1
+        if self._layers > MAX_LAYERS:
+            raise too_much(
+                _describe_place(found["class_name"], found["config"], place), f"more than {MAX_LAYERS:,} layers"
+            )
         # A graph of layers says which layer calls which; a chain does not.
         if "inbound_nodes" in value:
             place = _describe_place(found["class_name"], found["config"], place)

@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import h5py
@@ -152,7 +153,27 @@ def _find_first_unbuildable(config: dict[str, Any]) -> str:
             keras.saving.deserialize_keras_object(part, safe_mode=True)
         except Exception:  # noqa: BLE001 - the failure is the answer
             return f"Layer `{clean_name(name, 60)}` ({part['class_name']}) cannot be built with its arguments."
-    return "The layers of the model do not fit together."
+    return _find_first_uncallable(config)
+
+
+def _find_first_uncallable(config: dict[str, Any]) -> str:
+    """Say which layer fails on what it gets: the innermost one that was at work when Keras gave up."""
+    failed = None
+    keras.config.disable_traceback_filtering()
+    try:
+        keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)
+    except Exception as error:  # noqa: BLE001 - its way is the answer
+        for frame, _ in walk_tb(error.__traceback__):
+            at_work = frame.f_locals.get("self")
+            if isinstance(at_work, keras.Operation) and not isinstance(at_work, keras.Model):
+                failed = at_work
+    finally:
+        keras.config.enable_traceback_filtering()
+    if failed is None:
+        return "The layers of the model do not fit together."
+    return (
+        f"Layer `{clean_name(failed.name, 60)}` ({type(failed).__name__}) does not fit what the layers before it give."
+    )
 
 
 def _fill(model: keras.Model, weights: Path) -> None:

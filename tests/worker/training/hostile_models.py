@@ -402,3 +402,78 @@ WEIGHTS: dict[str, Callable[[h5py.File, str], Any]] = {
     "weights of much that is little": _many,
     "a type among the weights": lambda opened, path: opened.__setitem__("type", np.dtype("f4")),
 }
+
+
+# --- architectures alone --------------------------------------------------------------------------
+
+
+def _layer(kind: str, **arguments: Any) -> Config:
+    return part("keras.layers", kind, arguments)
+
+
+def _chain(*layers: Config, image: Any = (8, 8, 3), ends: bool = True) -> Config:
+    """A network around the layers that is as small as it can be."""
+    first = _layer("InputLayer", batch_shape=[None, *image], name="images")
+    last = [_layer("Flatten", name="flat"), _layer("Dense", units=3, name="dense")] if ends else []
+    return part("keras", "Sequential", {"name": "network", "layers": [first, *layers, *last]})
+
+
+def _drawn(**arguments: Any) -> Config:
+    """A layer with an initializer."""
+    return _layer("Dense", units=3, name="drawn", kernel_initializer=part("keras.initializers", "Constant", arguments))
+
+
+def hostile_architectures(path: str) -> Iterator[tuple[str, str, str]]:
+    """JSON that costs much or means something else, with the code and the place of its refusal."""
+    relu = _layer("ReLU", name="relu")
+    for what, config, code, place in (
+        ("100,000 layers", _chain(*[_layer("ReLU")] * 100_000), "model_too_large", "has 8.5 MiB"),
+        (
+            "5,000 layers",
+            _chain(*[relu] * 5_000),
+            "unsafe_model",
+            "relu` (ReLU) is where the model has more than 4,000",
+        ),
+        ("networks in networks", _nested(60), "unsafe_model", "40 inside each other"),
+        ("a giant name", _chain(_layer("ReLU", name="x" * 10**6)), "unsafe_model", "Argument `name` of layer `xxx"),
+        ("a giant formula", _chain(_layer("EinsumDense", equation="a" * 10**6)), "unsafe_model", "Argument `equation`"),
+        ("giant units", _chain(_layer("Dense", units=2**24, name="wide")), "model_too_large", "layer `dense` (Dense)"),
+        (
+            "giant filters",
+            _chain(_layer("Conv2D", filters=2**24, kernel_size=1, name="wide")),
+            "model_too_large",
+            "at most 50",
+        ),
+        (
+            "a giant kernel",
+            _chain(_layer("Conv2D", filters=1, kernel_size=[2**13, 2**13], padding="same", name="wide")),
+            "model_too_large",
+            "layer `wide` (Conv2D) has 201,326,593",
+        ),
+        (
+            "a kernel beyond that",
+            _chain(_layer("Conv2D", filters=1, kernel_size=2**25)),
+            "unsafe_model",
+            "`kernel_size`",
+        ),
+        ("an initial value that is none", _chain(_drawn(value=None)), "model_damaged", "Layer `drawn` (Dense)"),
+        ("initial values of text", _chain(_drawn(value=path)), "unsafe_model", "Argument `value` of `Constant`"),
+        ("giant initial values", _chain(_drawn(value=1e300)), "model_damaged", "Layer `drawn` (Dense)"),
+        (
+            "a dtype without gradients",
+            _chain(_layer("Dense", units=3, dtype="int8", name="odd")),
+            "model_damaged",
+            "Layer `odd` (Dense)",
+        ),
+        ("an unknown dtype", _chain(_layer("Dense", units=3, dtype=path)), "unsafe_model", "Argument `dtype`"),
+        ("a name that leaves a folder", _chain(_layer("ReLU", name="../../etc/passwd")), "model_damaged", "passwd"),
+        ("a name from the root", _chain(_layer("ReLU", name=path)), "model_damaged", "cannot be built"),
+        ("a name with a zero", _chain(_layer("ReLU", name="a\x00b/c")), "model_damaged", r"a\x00b/c"),
+        ("a giant image", _chain(image=[2**16, 2**16, 3]), "model_too_large", "layer `dense`"),
+    ):
+        yield what, json.dumps(config), code, place
+    for what, number in (("not a number", float("nan")), ("infinity", float("inf")), ("minus infinity", -float("inf"))):
+        yield f"an initial value that is {what}", json.dumps(_chain(_drawn(value=number))), "model_damaged", "has `"
+    text = json.dumps(_chain(relu))
+    twice = text.replace('"name": "relu"', f'"name": "relu", "name": {json.dumps(path)}')
+    yield "two names in one layer", twice, "model_damaged", "has `name` twice"

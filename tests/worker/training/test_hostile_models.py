@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.onnx_tensors import TensorElsewhere
+from heldout.lifecycle.model import ModelRejectionCode
 from predict.runtime import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
@@ -236,3 +237,28 @@ def test_no_mutated_config_opens_a_file_or_starts_anything(tmp_path, configs, se
     print(said)
     assert said["built"] > 0
     assert said["unsafe_model"] > said["built"]
+
+
+def test_reading_an_architecture_opens_only_its_file_and_imports_nothing(tmp_path):
+    """Everything that Keras needs is imported before; the process hears of each file, import, program and socket."""
+    secret, folder = tmp_path / "api-key", tmp_path / "files"
+    secret.write_text(SECRET)
+    folder.mkdir()
+    for number, (_, config) in enumerate(hostile_models.hostile_configs(str(secret))):
+        (folder / f"config-{number}").write_text(json.dumps(config))
+    hostile = {what: (text, code, place) for what, text, code, place in hostile_models.hostile_architectures("/root")}
+    for what, (text, _, _) in hostile.items():
+        (folder / what).write_text(text)
+    output = tmp_path / "output.json"
+    command = [sys.executable, "-m", "tests.worker.training.watched_reading", str(folder), str(output)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    found = json.loads(output.read_text())
+    assert [asked for asked in found["asked"] if asked[1:] != ["open", str(folder / asked[0])]] == []
+    assert found["said"].keys() == {file.name for file in folder.iterdir()} - {"plain"}
+    for what, (_, code, place) in hostile.items():
+        assert found["said"][what][0] == code, what
+        assert place in found["said"][what][1], what
+    for name, (code, detail) in found["said"].items():
+        assert code in ModelRejectionCode, name
+        require_own_words(ModelRefused(ModelRejectionCode(code), detail), folder)

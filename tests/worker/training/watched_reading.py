@@ -1,0 +1,50 @@
+"""Reads files of models, and prints as JSON what came of each and what Python was asked for: `… FOLDER OUTPUT`.
+
+Run in a process of its own: an audit hook cannot be removed. The process has the limits of the one that checks uploads.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
+from tests.worker.training.hostile_models import plain
+from worker.machine.enclosure import GIB, limit_process
+from worker.training.foreign.check import read_facts
+from worker.training.refusal import ModelRefused
+
+MAX_PARAMETERS = 50_000_000
+WATCHED = ("open", "import", "exec", "compile", "socket.", "subprocess.", "os.", "shutil.", "ctypes.", "urllib.")
+
+
+def main(folder: Path, output: Path) -> None:
+    files = sorted(folder.iterdir())
+    plain_file = folder / "plain"
+    plain_file.write_text(json.dumps(plain()), encoding="utf-8")
+    read_facts(plain_file, MAX_PARAMETERS)  # what is imported late, is now
+    said: dict[str, list[str]] = {}
+    asked: list[list[str]] = []
+    reading = [""]
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if reading[0] and event.startswith(WATCHED):
+            asked.append([reading[0], event, str(arguments[0] if arguments else "")[:300]])
+
+    limit_process(4 * GIB, 600)
+    sys.addaudithook(hear)
+    for file in files:
+        reading[0] = file.name
+        try:
+            facts = read_facts(file, MAX_PARAMETERS)
+            said[file.name] = ["read", f"{facts.parameters:,} parameters"]
+        except ModelRefused as refused:
+            said[file.name] = [refused.code.value, refused.detail]
+        except MemoryError:
+            said[file.name] = ["out_of_memory", ""]
+        reading[0] = ""
+    output.write_text(json.dumps({"said": said, "asked": asked}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
