@@ -4,10 +4,12 @@ Nothing here imports Keras: a program that has a model has imported it.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from heldout.spec.optimization import OPTIMIZERS
+from heldout.spec.schedules import MAX_MILESTONES
 
 # Arguments of optimizers that a spec has, by the name of the spec's field.
 _TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay", "global_clipnorm": "clip_norm"}
@@ -129,11 +131,26 @@ def _translate_rate(given: Any, steps_of_epoch: int, epochs: int) -> tuple[float
     if isinstance(given, int | float):
         return shorten(given), {}
     kind, config = describe(given)
-    if kind != "CosineDecay":
+    translate_schedule = {
+        "CosineDecay": _translate_cosine,
+        "ExponentialDecay": _translate_staircase,
+        "PiecewiseConstantDecay": _translate_pieces,
+    }.get(kind)
+    if translate_schedule is None:
         raise Untranslatable(
-            f"Learning rate schedule {kind} is not supported; use CosineDecay, or a number with "
-            "`schedule=…` as in a spec."
+            f"Learning rate schedule {kind} is not supported; use a number as learning rate, and `schedule=…` as in a "
+            "spec."
         )
+    if not steps_of_epoch:
+        raise Untranslatable(
+            f"Only the service knows how many steps an epoch has with `validation`, so {kind} cannot be converted. Use "
+            "a number as learning rate, and `schedule=…` as in a spec."
+        )
+    rate, schedule = translate_schedule(config, steps_of_epoch, epochs)
+    return shorten(rate), {"schedule": schedule}
+
+
+def _translate_cosine(config: Mapping[str, Any], steps: int, epochs: int) -> tuple[float, dict[str, Any]]:
     if config.get("alpha"):
         raise Untranslatable(f"CosineDecay has alpha={config['alpha']}; a spec's cosine ends at 0.")
     peak, warmup_steps = config["initial_learning_rate"], 0
@@ -141,16 +158,54 @@ def _translate_rate(given: Any, steps_of_epoch: int, epochs: int) -> tuple[float
         if peak:
             raise Untranslatable(f"CosineDecay warms up from {peak}; a spec's warm-up starts at 0.")
         peak, warmup_steps = config["warmup_target"], config["warmup_steps"]
-    warmup_epochs, rest = divmod(warmup_steps, max(1, steps_of_epoch))
-    decays_for = (epochs - warmup_epochs) * steps_of_epoch
-    if not steps_of_epoch or rest or config["decay_steps"] != decays_for:
+    warmup_epochs, rest = divmod(warmup_steps, steps)
+    decay_steps = epochs * steps - warmup_steps
+    if rest or config["decay_steps"] != decay_steps:
         raise Untranslatable(
-            f"CosineDecay has warmup_steps={warmup_steps} and decay_steps={config['decay_steps']}, but a spec's cosine "
-            f"ends with the last step, and its warm-up takes whole epochs. {epochs} epochs have {steps_of_epoch} steps "
-            "each. Change these numbers, or give `schedule={'name': 'cosine', 'warmup_epochs': …}` and a number as "
-            "learning rate."
+            f"CosineDecay has warmup_steps={warmup_steps} and decay_steps={config['decay_steps']}. A spec's cosine "
+            f"ends with the last step, and its warm-up takes whole epochs. {epochs} epochs have {steps} steps each, so "
+            f"decay_steps should be {decay_steps}."
         )
-    return shorten(peak), {"schedule": {"name": "cosine", "warmup_epochs": warmup_epochs}}
+    return peak, {"name": "cosine", "warmup_epochs": warmup_epochs}
+
+
+def _translate_staircase(config: Mapping[str, Any], steps: int, epochs: int) -> tuple[float, dict[str, Any]]:
+    if not config.get("staircase"):
+        raise Untranslatable("ExponentialDecay falls in every step, which a spec does not have; use staircase=True.")
+    _require_whole_epochs("ExponentialDecay", "decay_steps", [config["decay_steps"]], steps, 0)
+    milestones = list(range(config["decay_steps"] // steps, epochs, config["decay_steps"] // steps))
+    return config["initial_learning_rate"], _make_step_schedule(config["decay_rate"], milestones)
+
+
+def _translate_pieces(config: Mapping[str, Any], steps: int, epochs: int) -> tuple[float, dict[str, Any]]:
+    values, boundaries = config["values"], config["boundaries"]
+    factors = {float(f"{after / before:.6g}") for before, after in pairwise(values)}
+    if len(factors) != 1:
+        raise Untranslatable(
+            f"PiecewiseConstantDecay has values={values}; in a spec, each rate is the same fraction of the one before."
+        )
+    # Keras keeps a rate up to and including the boundary.
+    _require_whole_epochs("PiecewiseConstantDecay", "boundaries", boundaries, steps, 1)
+    milestones = [(boundary + 1) // steps for boundary in boundaries]
+    return values[0], _make_step_schedule(factors.pop(), milestones)
+
+
+def _require_whole_epochs(kind: str, argument: str, counts: Sequence[int], steps: int, off: int) -> None:
+    if any((count + off) % steps or count + off < steps for count in counts):
+        fitting = [max(1, round((count + off) / steps)) * steps - off for count in counts]
+        raise Untranslatable(
+            f"{kind} has {argument}={', '.join(map(str, counts))}. A spec lowers the rate between epochs, which have "
+            f"{steps} steps each, so {argument} should be such as {', '.join(map(str, fitting))}."
+        )
+
+
+def _make_step_schedule(factor: float, milestones: Sequence[int]) -> dict[str, Any]:
+    if not 0 < factor < 1 or len(milestones) > MAX_MILESTONES:
+        raise Untranslatable(
+            f"The rate is multiplied by {factor} {len(milestones)} times; in a spec, it falls at most "
+            f"{MAX_MILESTONES} times."
+        )
+    return {"name": "step", "factor": factor, "milestones": list(milestones)} if milestones else {"name": "constant"}
 
 
 def _translate_loss(given: Any) -> dict[str, Any]:

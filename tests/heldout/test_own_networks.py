@@ -63,6 +63,10 @@ def build(images):
         (optimizers.SGD(0.1, momentum=0.9), {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}),
         (optimizers.RMSprop(3e-4), {"name": "rmsprop", "learning_rate": 3e-4}),
         (optimizers.AdamW(), {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.004}),
+        (
+            optimizers.SGD(0.1, momentum=0.9, nesterov=True, global_clipnorm=0.5),
+            {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "clip_norm": 0.5},
+        ),
         (optimizers.Adam(weight_decay=0.01), {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.01}),
     ],
 )
@@ -112,6 +116,57 @@ def test_a_cosine_that_ends_with_the_training_is_that_of_the_spec(build):
     build(make_model(optimizer=optimizers.SGD(on_all)), epochs=5, batch_size=10, validation={"use": "train"})
     with pytest.raises(Untranslatable, match=r"decay_steps=45.*5 epochs have 7 steps each"):
         build(make_model(optimizer=optimizers.SGD(on_all)), epochs=5, batch_size=10)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            schedules.PiecewiseConstantDecay([13, 27], [0.4, 0.1, 0.025]),
+            {"name": "step", "factor": 0.25, "milestones": [2, 4]},
+        ),
+        (
+            schedules.ExponentialDecay(0.4, 14, 0.25, staircase=True),
+            {"name": "step", "factor": 0.25, "milestones": [2, 4]},
+        ),
+        (schedules.CosineDecay(0.0, 21, warmup_target=0.4, warmup_steps=14), {"name": "cosine", "warmup_epochs": 2}),
+    ],
+)
+def test_a_schedule_has_the_rates_of_keras_at_every_step(build, given, expected):
+    training = build(make_model(optimizer=optimizers.SGD(given)), epochs=5, batch_size=10)["training"]
+    assert training["schedule"] == expected
+    spec = TrainingSpec.model_validate(training)
+    rates = [spec.schedule.compute_rate(spec.optimizer.learning_rate, step, 7, 5) for step in range(35)]
+    np.testing.assert_allclose(rates, [float(given(step)) for step in range(35)], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (schedules.PiecewiseConstantDecay([14], [0.4, 0.1]), r"boundaries=14\..* should be such as 13"),
+        (schedules.PiecewiseConstantDecay([13, 27], [0.4, 0.1, 0.05]), "same fraction"),
+        (schedules.ExponentialDecay(0.4, 14, 0.25), "staircase=True"),
+        (schedules.ExponentialDecay(0.4, 15, 0.25, staircase=True), r"decay_steps=15\..* should be such as 14"),
+        (schedules.ExponentialDecay(0.4, 14, 1.5, staircase=True), "multiplied by 1.5"),
+    ],
+)
+def test_a_schedule_that_changes_within_an_epoch_is_refused_with_what_fits(build, given, named):
+    with pytest.raises(Untranslatable, match=named):
+        build(make_model(optimizer=optimizers.SGD(given)), epochs=5, batch_size=10)
+
+
+def test_a_schedule_is_refused_where_only_the_service_knows_the_number_of_steps(build):
+    model = make_model(optimizer=optimizers.SGD(schedules.CosineDecay(0.1, 35)))
+    with pytest.raises(Untranslatable, match="Only the service knows"):
+        build(model, epochs=5, batch_size=10, validation={"folds": 5})
+
+
+def test_focal_loss_is_that_of_the_spec(build):
+    loss = losses.CategoricalFocalCrossentropy(gamma=3.0, alpha=0.5)
+    training = build(make_model(optimizer="adam", loss=loss))["training"]
+    assert training["loss"] == {"name": "focal", "gamma": 3.0, "alpha": 0.5}
+    TrainingSpec.model_validate(training)
+    assert "clip_norm" not in training["optimizer"]
 
 
 @pytest.mark.parametrize(
