@@ -1,4 +1,4 @@
-"""Checks which layer of a network calls which. Keras would wait for ever for the first of layers that form a circle."""
+"""Checks which layer of a network calls which. Keras would search endlessly in a circle of layers."""
 
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter

@@ -129,7 +129,7 @@ def two_inputs() -> keras.Model:
 
 
 def of_keras_2() -> dict:
-    """As Keras 2 writes a network with an operation of TensorFlow; it cannot be installed beside Keras 3."""
+    """As Keras 2 writes a network with an operation of TensorFlow; the two cannot be installed together."""
     operation = {"class_name": "TFOpLambda", "config": {"name": "tf.math.multiply", "function": "math.multiply"}}
     network = {"name": "model", "layers": [operation]}
     return {"class_name": "Functional", "config": network, "keras_version": "2.15.0", "backend": "tensorflow"}
