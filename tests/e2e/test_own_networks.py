@@ -1,6 +1,8 @@
 """A user's own network is cured end to end: uploaded as JSON, trained, diagnosed, compared and taken back to Keras."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -10,7 +12,7 @@ from keras import layers
 from heldout.client.client import Client
 from heldout.views.model import ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ended
+from tests.e2e.running import ROOT, Service, ended
 from worker.training.keras_parts import iterate_parts
 
 EPOCHS = 12
@@ -38,7 +40,7 @@ def count_dropouts(configuration: str) -> int:
     return sum(part["class_name"] == "Dropout" for part in iterate_parts(json.loads(configuration)))
 
 
-def test_a_study_cures_a_users_own_network(client: Client, tmp_path: Path):
+def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp_path: Path):
     model = upload(client, tmp_path / "mine.json")
     network = {"model": model.id, "width": 0.5, "dropout": 0.9}
     spec = {"dataset": "digits", "network": network, "training": {"epochs": EPOCHS, "seed": 1}}
@@ -69,5 +71,6 @@ def test_a_study_cures_a_users_own_network(client: Client, tmp_path: Path):
     digits = BUNDLED["digits"].read(Path("/nonexistent"))
     images = np.asarray(digits.images[digits.splits["test"]], np.float32)
     np.testing.assert_allclose(again(images / 16), exported(images), atol=1e-5)
-    client.jobs.download_model(job.id, configuration, "keras_config")
+    command = [sys.executable, "-m", "heldout", "export", job.id, "--format", "keras_config", "-o", str(configuration)]
+    subprocess.run([*command, "--home", str(service.home)], cwd=ROOT, check=True)
     assert count_dropouts(configuration.read_text()) == 1  # after the pool, and so before the output too

@@ -8,12 +8,12 @@ import pytest
 from keras import layers
 
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.keras_model import read_keras_facts
 
 
 def read(model: keras.Model, folder: Path):
     model.save(folder / "mine.keras")
-    facts = read_facts(folder / "mine.keras").limit_layers()
+    facts = read_keras_facts(folder / "mine.keras", max_parameters=None).limit_layers()
     return type(facts).from_columns(*facts.to_columns()).network
 
 
@@ -60,3 +60,12 @@ def test_dropout_and_penalties_of_the_model_itself_are_recorded(tmp_path):
     assert (found.drops_out, found.penalizes) == (True, True)
     plain = read(keras.Sequential([keras.Input(IMAGE), layers.Flatten(), layers.Dense(CLASSES)]), tmp_path)
     assert (plain.drops_out, plain.penalizes) == (False, False)
+
+
+def test_a_constant_place_that_half_the_width_does_not_have_is_named(tmp_path):
+    images = keras.Input(IMAGE)
+    maps = layers.Conv2D(8, 3)(images)
+    last = keras.Model(images, layers.Dense(CLASSES)(layers.Flatten()(maps[..., 6:])))
+    found = read(last, tmp_path)
+    assert found.half is None
+    assert found.half_refusal.endswith("(Dense) does not fit layers of half the width.")

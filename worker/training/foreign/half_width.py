@@ -1,13 +1,14 @@
 """What an uploaded network costs at half its width, or why it cannot be halved."""
 
 import keras
+import tensorflow as tf
 
 from heldout.spec.model_facts import NetworkFacts
 from worker.ingest.rejection import clean_name
 from worker.training.foreign.description import describe_network
 from worker.training.keras_file import build_model
 from worker.training.own_changes import Config, drops_out, halve_width, penalizes, replace_head
-from worker.training.refusal import ModelRefused
+from worker.training.own_network import list_steps
 
 ADDED_LAYERS = 2  # by `replace_head`, after a feature map
 
@@ -35,15 +36,18 @@ def _describe_half(
         config = replace_head(config, 1, gives_map=True)
     keras.config.disable_traceback_filtering()  # Keras' own frames say which layer does not fit
     try:
-        half = describe_network(build_model(halve_width(config)), size)
-    except ModelRefused as refused:
-        return None, _explain(refused.__cause__)
+        model = build_model(halve_width(config))
+        half = describe_network(model, size)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # noqa: BLE001 - anything that mismatched layers raise
+        return None, _explain(error)
     finally:
         keras.config.enable_traceback_filtering()
     layers = half.layers[:-ADDED_LAYERS] if gives_map else half.layers
-    for layer in layers:
-        if 0 in layer.shape:
-            return None, _describe_misfit(layer.name, layer.type)
+    for step in list_steps(model):
+        if any(0 in weight.shape for weight in getattr(step, "weights", ())):  # a slice took nothing of half the width
+            return None, _describe_misfit(step.name, type(step).__name__)
     if [layer.parameters for layer in layers] == [layer.parameters for layer in whole.layers]:
         return None, "Only its last layer has filters or units."
     return half.model_copy(update={"layers": layers}), ""
@@ -52,12 +56,14 @@ def _describe_half(
 def _explain(error: BaseException | None) -> str:
     """Name the layer that was being called, or built, when Keras raised an error: the innermost one."""
     found = None
-    trace = None if error is None else error.__traceback__
-    while trace is not None:
-        caller = trace.tb_frame.f_locals.get("self")
-        if isinstance(caller, keras.Operation) and not isinstance(caller, keras.Model):
-            found = caller
-        trace = trace.tb_next
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            caller = trace.tb_frame.f_locals.get("self")
+            if isinstance(caller, keras.Operation) and not isinstance(caller, keras.Model):
+                found = caller
+            trace = trace.tb_next
+        error = error.__cause__
     return "Its layers would not fit together." if found is None else _describe_misfit(found.name, type(found).__name__)
 
 
