@@ -165,7 +165,8 @@ def test_each_process_has_a_user_of_its_own_and_what_it_writes_is_the_workers(pl
 def test_the_process_that_reads_a_model_is_enclosed(tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(dense_onnx(np.ones((64, 2)), np.ones(2), image=(1, 8, 8)))
-    with ForeignProcess("check", {}, {"model": model}, tmp_path / "out", memory_bytes=2**32, wall_s=60) as process:
+    assigned, out = {"max_parameters": None}, tmp_path / "out"
+    with ForeignProcess("check", assigned, {"model": model}, out, memory_bytes=2**32, wall_s=60) as process:
         answer = process.read_line(60)
         status = Path(f"/proc/{process.pid}/status").read_text()
     assert answer is not None

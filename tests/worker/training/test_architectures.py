@@ -15,6 +15,10 @@ import pytest
 import tensorflow as tf
 
 import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
+from heldout.errors import InvalidSpec
+from heldout.lifecycle.model import ModelRejectionCode
+from heldout.spec.job import OwnNetworkSpec
+from heldout.spec.own_network import make_own_network
 from tests.worker.training.hostile_models import layer_of
 from worker.training.foreign.check import read_facts
 from worker.training.keras_config import read_network
@@ -186,6 +190,32 @@ def test_each_usual_reason_says_what_to_do(tmp_path, reason):
     refused = refusal(written(tmp_path, make()), 300_000)
     assert refused.code.value == code
     assert re.search(says, refused.detail), refused.detail
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (lambda: K.Dense(5, activation="sigmoid"), 'ends in a sigmoid.* use one figure per class.*"head": "replace"'),
+        (lambda: K.Dense(4), 'has 4 classes, but the dataset has 5.*"head": "replace"'),
+    ],
+    ids=["sigmoid with several units", "another number of classes"],
+)
+def test_what_is_refused_when_a_job_is_to_train_it_says_what_to_do(tmp_path, layer, says):
+    facts = read_facts(written(tmp_path, chain(K.Flatten(), layer())))
+    asked = OwnNetworkSpec(model="mod_01m8mmcc2ypzeq54q9b7ybq77f")
+    with pytest.raises(InvalidSpec, match=says):
+        make_own_network(asked, facts, (8, 8, 3), 5)
+    make_own_network(asked.model_copy(update={"head": "replace"}), facts, (8, 8, 3), 5)
+
+
+def test_the_page_names_every_reason_and_code():
+    page = (Path(__file__).parents[3] / "docs/how-to/models.md").read_text(encoding="utf-8")
+    _, _, page = page.partition("## When a model is rejected")
+    usual, _, codes = page.partition("All codes:")
+    assert len(re.findall(r"^\| (has|is|gives|ends|does) .+\|$", usual, re.MULTILINE)) == 12
+    assert set(re.findall(r"^\| `(\w+)` \|", codes, re.MULTILINE)) == set(ModelRejectionCode)
+    for code in ModelRejectionCode:
+        assert f"| `{code}` | {code.meaning} |" in codes
 
 
 def test_a_program_of_tensorflow_is_refused(tmp_path):

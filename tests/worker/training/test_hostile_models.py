@@ -1,5 +1,6 @@
 """Uploaded models that would read files, run code or reach out are refused before Keras builds anything of them."""
 
+import ast
 import json
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from heldout.lifecycle.model import ModelRejectionCode
 from predict.runtime import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
+from worker.supervision.foreign_process import ForeignProcess, get_model_memory_bytes
 from worker.training.exports.run import load_models
 from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
@@ -262,3 +264,29 @@ def test_reading_an_architecture_opens_only_its_file_and_imports_nothing(tmp_pat
     for name, (code, detail) in found["said"].items():
         assert code in ModelRejectionCode, name
         require_own_words(ModelRefused(ModelRejectionCode(code), detail), folder)
+
+
+def test_one_module_alone_lets_keras_rebuild_networks():
+    """It checks them first. The other one is a script that loads, in plain Keras, what an export has just written."""
+    rebuild = {"load_model", "deserialize_keras_object", "model_from_json"}
+    found = set()
+    for file in (ROOT / "worker").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in rebuild:
+                found.add(file.relative_to(ROOT / "worker/training").as_posix())
+    assert found == {"keras_file.py", "exports/plain_keras.py"}
+
+
+def test_a_computation_without_bounds_ends_with_the_memory_of_its_process(tmp_path):
+    """An image of 8 pixels becomes one of 32,000 million, though the network has 12 parameters."""
+    layers = [
+        hostile_models.part("keras.layers", "InputLayer", {"batch_shape": [None, 8, 8, 3], "name": "images"}),
+        hostile_models.part("keras.layers", "UpSampling2D", {"size": [2**12, 2**12], "name": "larger"}),
+        hostile_models.part("keras.layers", "GlobalAveragePooling2D", {"name": "pool"}),
+        hostile_models.part("keras.layers", "Dense", {"units": 3, "name": "dense"}),
+    ]
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps(hostile_models.part("keras", "Sequential", {"name": "network", "layers": layers})))
+    limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": 300}
+    with ForeignProcess("check", {"max_parameters": 1000}, {"model": file}, tmp_path / "out", **limits) as process:
+        assert process.receive(300) == {"out_of_memory": True}
