@@ -45,7 +45,7 @@ def compute_key(frozen: keras.Model, owner: str, images: Mapping[str, Any], fact
         facts: which release of what computes them, on which device.
     """
     digest = hashlib.sha256()
-    network = _describe(keras.saving.serialize_keras_object(frozen), {})
+    network = _describe(json.loads(json.dumps(keras.saving.serialize_keras_object(frozen))), {})
     digest.update(json.dumps([owner, images, facts, network], sort_keys=True).encode())
     for weight in frozen.get_weights():
         digest.update(np.ascontiguousarray(weight).data)

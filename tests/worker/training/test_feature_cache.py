@@ -1,0 +1,187 @@
+"""The file of features: complete blocks alone are read, whoever computed them."""
+
+import multiprocessing
+import os
+import resource
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from worker.machine.held_folders import USE_LOCK, evict
+from worker.messages import AssignedFeatures
+from worker.training.feature_cache import BLOCK, FEATURES_FILE, NotCached, compute_key, open_features
+
+SHAPE = (5 * BLOCK + 9, 4)
+SIZE_BYTES = 4 * SHAPE[0] * SHAPE[1]
+EXPECTED = np.arange(SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
+
+
+class Stopped(Exception):
+    pass
+
+
+class Computing:
+    """Computes features, and counts the blocks. after: how many calls succeed before `Stopped`."""
+
+    def __init__(self, after: int = 10**9) -> None:
+        self.blocks: list[int] = []
+        self.left = after
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        self.blocks += (rows[::BLOCK] // BLOCK).tolist()
+        return EXPECTED[rows]
+
+    def watch(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped
+
+
+def read(folder: Path, key: str, computing: Computing, rows=None, cap_bytes: int = 10**6) -> np.ndarray:
+    rows = np.arange(SHAPE[0]) if rows is None else rows
+    cache = AssignedFeatures(str(folder), cap_bytes, "ann")
+    with ExitStack() as in_use:
+        features = open_features(cache, key, rows, SHAPE, computing, at_once=1, watch=computing.watch, in_use=in_use)
+        return np.array(features)[rows]
+
+
+def test_features_are_computed_once(tmp_path):
+    first, second = Computing(), Computing()
+    np.testing.assert_array_equal(read(tmp_path, "a", first), EXPECTED)
+    np.testing.assert_array_equal(read(tmp_path, "a", second), EXPECTED)
+    assert (first.blocks, second.blocks) == ([0, 1, 2, 3, 4, 5], [])
+
+
+def test_only_blocks_with_needed_rows_are_computed(tmp_path):
+    few, rest = Computing(), Computing()
+    rows = np.array([SHAPE[0] - 1, 3])
+    np.testing.assert_array_equal(read(tmp_path, "a", few, rows), EXPECTED[rows])
+    np.testing.assert_array_equal(read(tmp_path, "a", rest), EXPECTED)
+    assert (few.blocks, rest.blocks) == ([0, 5], [1, 2, 3, 4])
+
+
+def test_what_a_stopped_job_has_computed_is_used_by_the_next(tmp_path):
+    rest = Computing()
+    with pytest.raises(Stopped):
+        read(tmp_path, "a", Computing(after=2))
+    np.testing.assert_array_equal(read(tmp_path, "a", rest), EXPECTED)
+    assert rest.blocks == [2, 3, 4, 5]
+
+
+def compute_until_killed(folder: Path, began) -> None:
+    class Hanging(Computing):
+        def watch(self) -> None:
+            if len(self.blocks) == 3:
+                began.set()
+                signal.pause()
+
+    read(folder, "a", Hanging())
+
+
+def compute_in_process(folder: Path, results) -> None:
+    computing = Computing()
+    results.put((read(folder, "a", computing).tolist() == EXPECTED.tolist(), len(computing.blocks)))
+
+
+@pytest.fixture
+def spawning():
+    return multiprocessing.get_context("fork")
+
+
+def test_blocks_of_a_killed_process_are_computed_again(tmp_path, spawning):
+    """Its place is free at once, and what it had not noted as complete is not read."""
+    began, next_one = spawning.Event(), Computing()
+    killed = spawning.Process(target=compute_until_killed, args=(tmp_path, began))
+    killed.start()
+    assert began.wait(30)
+    with (tmp_path / "a" / FEATURES_FILE).open("r+b") as file:  # as if it were killed while it writes
+        file.seek(200)
+        file.write(b"half")
+    killed.kill()
+    killed.join()
+    np.testing.assert_array_equal(read(tmp_path, "a", next_one), EXPECTED)
+    assert next_one.blocks == [0, 1, 2, 3, 4, 5]
+
+
+def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path, spawning):
+    results = spawning.Queue()
+    processes = [spawning.Process(target=compute_in_process, args=(tmp_path, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert all(is_right for is_right, _ in found)
+    assert sum(blocks for _, blocks in found) == 6
+
+
+def test_the_least_recently_used_features_go_first(tmp_path):
+    room_for_two = int(2.5 * SIZE_BYTES)
+    for key in ("a", "b", "a"):
+        read(tmp_path, key, Computing(), cap_bytes=room_for_two)
+    os.utime(tmp_path / "b" / USE_LOCK, (1, 1))  # clocks of file systems are too coarse for this test
+    read(tmp_path, "c", Computing(), cap_bytes=room_for_two)
+    assert {folder.name for folder in tmp_path.iterdir() if folder.is_dir()} == {"a", "c"}
+    assert evict(tmp_path, room_for_two) <= room_for_two
+
+
+def test_features_in_use_stay_and_others_are_not_kept_then(tmp_path):
+    cache = AssignedFeatures(str(tmp_path), int(1.5 * SIZE_BYTES), "ann")
+    with ExitStack() as in_use:
+        computing, rows = Computing(), np.arange(SHAPE[0])
+        kept = open_features(cache, "a", rows, SHAPE, computing, at_once=2, watch=computing.watch, in_use=in_use)
+        with pytest.raises(NotCached, match="HELDOUT_FEATURE_CACHE_BYTES"):
+            read(tmp_path, "b", Computing(), cap_bytes=cache.cap_bytes)
+        np.testing.assert_array_equal(kept, EXPECTED)
+    read(tmp_path, "b", Computing(), cap_bytes=cache.cap_bytes)
+
+
+def test_features_that_exceed_the_cap_alone_evict_nothing(tmp_path):
+    read(tmp_path, "a", Computing())
+    with pytest.raises(NotCached):
+        read(tmp_path, "b", Computing(), cap_bytes=SIZE_BYTES - 1)
+    assert [folder.name for folder in tmp_path.iterdir() if folder.is_dir()] == ["a"]
+
+
+def fill_a_small_disk(folder: Path, results) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE_BYTES // 2, SIZE_BYTES // 2))
+    try:
+        read(folder, "a", Computing())
+    except NotCached as error:
+        results.put(str(error))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, spawning):
+    """A limit of files' sizes stands for the disk: writing fails in the same place."""
+    results = spawning.Queue()
+    process = spawning.Process(target=fill_a_small_disk, args=(tmp_path, results))
+    process.start()
+    assert results.get(timeout=30) == "the file cannot be read or written"
+    process.join()
+    assert not [folder for folder in tmp_path.iterdir() if folder.is_dir()]
+
+
+def make_frozen(seed: int = 1, filters: int = 3) -> keras.Model:
+    images = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(filters, 3, kernel_initializer=keras.initializers.GlorotUniform(seed))(images)
+    return keras.Model(images, keras.ops.relu(keras.ops.take(maps, [1, 0], 1)), name="frozen")
+
+
+def test_the_key_is_of_what_is_computed_and_of_the_owner():
+    images, facts = {"dataset": "1"}, {"threads": 1}
+    keys = [
+        compute_key(make_frozen(), "ann", images, facts),
+        compute_key(make_frozen(seed=2), "ann", images, facts),
+        compute_key(make_frozen(filters=4), "ann", images, facts),
+        compute_key(make_frozen(), "bob", images, facts),
+        compute_key(make_frozen(), "ann", {"dataset": "2"}, facts),
+        compute_key(make_frozen(), "ann", images, {"threads": 2}),
+    ]
+    assert len(set(keys)) == len(keys)
+    # Keras counts up the names of layers and operations that have none.
+    assert compute_key(make_frozen(), "ann", images, facts) == keys[0]
