@@ -193,8 +193,9 @@ class Predictor:
         self._channels = model.input_shape[-1]
         self._classes = model.output_shape[-1]
         self._range = value_range
-        self._both = keras.Model(model.input, [model.get_layer("probabilities").input, model.output])
-        split = split_at_frozen(self._both)
+        self._softmax = model.get_layer("probabilities")
+        self._logits = keras.Model(model.input, self._softmax.input)
+        split = split_at_frozen(self._logits)
         self._head = None if split is None else split.head
         self._frozen_weights: Weights = [] if split is None else split.frozen.get_weights()
         self._by_head = features is not None
@@ -229,7 +230,7 @@ class Predictor:
         return Predictions(probabilities, losses)
 
     def _predict_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._predict_in_batches(rows, self._both, self._read_pixels)
+        return self._predict_in_batches(rows, self._logits, self._read_pixels)
 
     def _predict_features(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         assert self._features is not None
@@ -245,7 +246,7 @@ class Predictor:
             pixels, labels = self._read_pixels(rows)
             return change_pixels(pixels, order, numbers), labels
 
-        return self._predict_in_batches(rows, self._both, read)
+        return self._predict_in_batches(rows, self._logits, read)
 
     def _predict_in_batches(
         self, rows: tf.Tensor, model: keras.Model, read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -258,7 +259,7 @@ class Predictor:
         def predict_batch(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
             begin = batch * _BATCH_SIZE
             part = rows[begin : begin + _BATCH_SIZE]
-            found = _answer(model, *read(part))
+            found = self._answer(model, *read(part))
             return batch + 1, *(array.write(batch, value) for array, value in zip(answers, found, strict=True))
 
         # More in parallel than threads would only take memory.
@@ -268,8 +269,7 @@ class Predictor:
         )
         return probabilities.concat(), losses.concat()
 
-
-def _answer(model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    logits, probabilities = model(inputs, training=False)
-    # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
-    return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    def _answer(self, model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = model(inputs, training=False)
+        # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
+        return self._softmax(logits), tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -64,7 +64,7 @@ def split_at_frozen(network: keras.Model) -> FrozenSplit | None:
 
 
 def _divide(network: keras.Model, place: keras.KerasTensor) -> FrozenSplit:
-    head = keras.Model(place, _get_outputs(network), name=network.name)
+    head = keras.Model(place, network.outputs[0], name=network.name)
     return FrozenSplit(keras.Model(network.inputs[0], place, name="frozen"), head)
 
 
@@ -73,13 +73,9 @@ def _divide_inside(network: keras.Model, node: Any, inner: FrozenSplit) -> Froze
     frozen = keras.Model(network.inputs[0], inner.frozen(node.input_tensors[0]), name="frozen")
     features = keras.Input(frozen.output_shape[1:], dtype=frozen.output.dtype)
     outputs = inner.head(features)
-    if len(network.outputs) > 1 or node.outputs[0] is not network.outputs[0]:
-        outputs = keras.Model(node.outputs[0], _get_outputs(network))(outputs)
+    if node.outputs[0] is not network.outputs[0]:
+        outputs = keras.Model(node.outputs[0], network.outputs[0])(outputs)
     return FrozenSplit(frozen, keras.Model(features, outputs, name=network.name))
-
-
-def _get_outputs(network: keras.Model) -> Any:
-    return network.outputs if len(network.outputs) > 1 else network.outputs[0]
 
 
 def _list_weights(operation: Any) -> list[keras.Variable]:

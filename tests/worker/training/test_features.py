@@ -13,8 +13,9 @@ from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.processes import folder_of
 from tests.worker.training.test_backbone import IMAGES, SEED, built, spec_with
+from tests.worker.training.test_own_network import spec_with as spec_of_own
 from tests.worker.training.trainings import fewer
-from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone
+from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
 from worker.training.data import scale_to_unit, select
 from worker.training.engine import build_loss, draw_epoch_order
@@ -133,3 +134,61 @@ def test_a_training_interrupted_in_either_phase_goes_on_bit_for_bit(start, file,
     second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
     assert second.end().final == expected.final, second.log.read_text()
     assert lost.history[:epoch] + second.history == whole.history
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_job_of_another_owner_computes_its_own_features(start, file, tmp_path):
+    spec, backbone = spec_with(training={"epochs": 1}), taken_apart(file)
+    figures, folders = [], []
+    for owner in ("ann", "ann", "bob"):
+        process = start(spec, backbone=backbone, features=cache_in(tmp_path, owner=owner))
+        assert isinstance(process.end(), Finished), process.log.read_text()
+        figures.append(process.history)
+        folders.append(sum(folder.is_dir() for folder in (tmp_path / "features").iterdir()))
+    assert folders == [1, 1, 2]
+    assert figures[0] == figures[1] == figures[2]
+
+
+@pytest.mark.usefixtures("forking")
+def test_two_jobs_that_begin_at_once_share_features(start, file, tmp_path):
+    spec, backbone = spec_with(training={"epochs": 2}), taken_apart(file)
+    both = [start(spec, backbone=backbone, features=cache_in(tmp_path)) for _ in range(2)]
+    ends = [process.end() for process in both]
+    assert ends[0].final == ends[1].final
+    assert [said_of_features(process) for process in both] == ["cached", "cached"]
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_job_without_room_for_features_computes_them_in_each_step(start, file, tmp_path):
+    process = start(spec_with(), backbone=taken_apart(file), features=cache_in(tmp_path, cap_bytes=1000))
+    assert isinstance(process.end(), Finished), process.log.read_text()
+    assert "HELDOUT_FEATURE_CACHE_BYTES leaves less" in said_of_features(process)
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_job_that_is_stopped_before_its_first_step_stops(start, file, tmp_path):
+    process = start(spec_with(), backbone=taken_apart(file), features=cache_in(tmp_path))
+    process.pipe.send(Stop(StopCause.RELEASE))
+    assert process.end() == Stopped(None)
+
+
+@pytest.mark.usefixtures("forking")
+def test_an_own_network_with_frozen_layers_reads_features(start, tmp_path):
+    """It is frozen in the middle of an inner model, since its images get another size."""
+    pixels = keras.Input((20, 20, 1))
+    maps = keras.layers.MaxPooling2D()(keras.layers.Conv2D(4, 3, activation="relu", name="first")(pixels))
+    maps = keras.layers.Conv2D(5, 3, activation="relu", name="second")(maps)
+    outputs = keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(maps))
+    model, file = keras.Model(pixels, outputs), tmp_path / "own.keras"
+    model.save(file)
+    frozen = {"weights": "uploaded", "freeze": "first", "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}
+    spec, backbone = spec_of_own({"epochs": 3}, **frozen), taken_apart(file, "unit")
+    cached = start(spec, backbone=backbone, features=cache_in(tmp_path))
+    in_steps = start(spec, backbone=backbone)
+    ends = [cached.end(), in_steps.end()]
+    assert all(isinstance(end, Finished) for end in ends), cached.log.read_text() + in_steps.log.read_text()
+    assert said_of_features(cached) == "cached"
+    for name, answers in answers_of(ends[1]).items():
+        np.testing.assert_allclose(answers_of(ends[0])[name], answers, atol=1e-5)
+    kept = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL)).get_weights()
+    assert [np.array_equal(*pair) for pair in zip(kept, model.get_weights(), strict=True)] == [False] * 6
