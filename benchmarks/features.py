@@ -8,6 +8,7 @@ cache takes.
 import os
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,15 +89,20 @@ def measure(service: Service, work: Callable[[], None]) -> Cost:
 
 
 def sum_cpu_s(service: Service) -> float:
-    """Sum what all processes of a service have taken of all cores so far."""
+    """Sum what all processes of a service have taken of all cores so far, those that have ended included."""
     assert service._process is not None
-    ticks = 0
+    children, ticks = defaultdict[int, list[int]](list), dict[int, int]()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == service._process.pid:  # its session
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+            children[int(fields[1])].append(int(stat.parent.name))
+            ticks[int(stat.parent.name)] = sum(map(int, fields[11:15]))
+    left, total = [service._process.pid], 0
+    while left:
+        pid = left.pop()
+        total += ticks.get(pid, 0)
+        left += children[pid]
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def write_files(folder: Path) -> tuple[Path, Path]:

@@ -134,8 +134,9 @@ def _count_masks(spec: JobSpec) -> int:
 
 
 def count_measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """Return the work of one batch in inference mode."""
-    return _count_forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
+    """Return the work of one batch in inference mode: of the head, if it reads features."""
+    layers = _divide_layers(spec, plan)[1] if _has_features(spec) else plan.layers
+    return _count_forward_work(spec, plan, layers, INFERENCE_BATCH_SIZE)
 
 
 def _count_forward_work(
@@ -174,7 +175,9 @@ def compute_seconds(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
 def estimate_epoch_seconds(
     spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int
 ) -> float | None:
-    """Return the expected time of one epoch: training, and measuring the splits in inference mode.
+    """Return the expected mean time of one epoch: training, and measuring the splits in inference mode.
+
+    It contains the epoch's share of computing the features of a frozen backbone. Later jobs find them in the cache.
 
     Args:
         counts: images in each split; `train_limit` is applied here.
@@ -192,14 +195,42 @@ def estimate_epoch_seconds(
     measured = counts["validation"]
     measured += train if spec.evaluation.train == "every_epoch" else 0
     measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
-    step = compute_seconds(count_training_work(spec, plan), training) + compute_seconds(
-        count_frozen_work(spec, plan), measuring
-    )
-    batch = compute_seconds(count_measuring_work(spec, plan), measuring)
-    if towers > 1:
-        step *= compute_tower_share(speed.training_share, towers)
-        batch *= compute_tower_share(speed.measuring_share, towers)
-    return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
+
+    def estimate(spec: JobSpec) -> float:
+        """Return the time of an epoch of one phase."""
+        views, frozen = _count_views(spec), count_frozen_work(spec, plan)
+        step = compute_seconds(count_training_work(spec, plan), training)
+        step += 0.0 if views is not None else compute_seconds(frozen, measuring)
+        batch = compute_seconds(count_measuring_work(spec, plan), measuring)
+        if towers > 1:
+            step *= compute_tower_share(speed.training_share, towers)
+            batch *= compute_tower_share(speed.measuring_share, towers)
+        return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
+
+    unfreezing, backbone = spec.network.unfreezing, spec.network.backbone
+    seconds = estimate(spec)
+    if unfreezing is not None and backbone is not None:
+        trained = backbone.model_copy(update={"trainable": True, "unfreeze_at": None})
+        whole = spec.model_copy(update={"network": spec.network.model_copy(update={"backbone": trained})})
+        first = min(1.0, (unfreezing.epoch - 1) / spec.training.epochs)
+        seconds = first * seconds + (1 - first) * estimate(whole)
+    if not _has_features(spec):
+        return seconds
+    images = sum(counts.values()) + train * (_count_views(spec) or 0)
+    a_step = compute_seconds(count_frozen_work(spec, plan), measuring)
+    return seconds + images / spec.training.batch_size * a_step / spec.training.epochs
+
+
+def _has_features(spec: JobSpec) -> bool:
+    """Whether measurements read the features of a frozen backbone. How much of an own network is frozen is unknown."""
+    return spec.network.backbone is not None and spec.network.has_frozen_part
+
+
+def _count_views(spec: JobSpec) -> int | None:
+    """Return of how many changed copies of each training image steps read features; None if they compute them."""
+    if not _has_features(spec) or spec.training.mixup or spec.training.cutmix:
+        return None
+    return 0 if spec.augmentation is None else spec.augmentation.views
 
 
 def _choose_precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:

@@ -43,5 +43,7 @@ class EstimateView(View):
         "and parameters need."
     )
     seconds_per_epoch: float | None = Field(
-        description="For a job that has a worker's machine to itself; null until a worker has measured its speed."
+        description="For a job that has a worker's machine to itself; null until a worker has measured its speed. "
+        "With a frozen backbone it contains a share of computing its features, which the owner's later jobs find in "
+        "the cache."
     )

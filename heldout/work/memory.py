@@ -30,6 +30,10 @@ FLOAT_BYTES = 4
 # small networks are in the base.
 LAYER_BYTES = 2**20
 LAYERS_IN_BASE = 40
+# Features of a frozen part that take more than this are read from their file. Blocks of so many images are computed in
+# parallel, if there are enough cores.
+MAX_FEATURE_BYTES = 256 * 2**20
+FEATURE_BLOCK, FEATURE_BLOCKS = 32, 4
 # What the moving average of the weights adds to each parameter.
 AVERAGE_COPIES = 2.0
 # What a process with CUDA's libraries needs. Not measured: based on reports by others, rounded up.
@@ -73,7 +77,22 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
         + FLOAT_BYTES * activations * spec.training.batch_size * (outputs + kept)
+        + _estimate_feature_bytes(spec, plan, images)
     )
+
+
+def _estimate_feature_bytes(spec: JobSpec, plan: NetworkPlan, images: int) -> int:
+    """Memory of features, and of their computation beyond that of a batch. Own networks may be divided anywhere."""
+    if not spec.network.has_frozen_part or plan.backbone is None:
+        return 0
+    largest = plan.backbone.largest
+    values = largest if isinstance(spec.network, OwnNetworkSpec) else prod(plan.backbone.gives)
+    views = (spec.augmentation.views or 0) if spec.augmentation is not None else 0
+    # Even if images are read from their file, features may be in memory.
+    rows = [copies * (images or MAX_FEATURE_BYTES) for copies in (1, views)]
+    kept = sum(min(MAX_FEATURE_BYTES, FLOAT_BYTES * values * count) for count in rows)
+    more = max(0, FEATURE_BLOCKS * FEATURE_BLOCK - spec.training.batch_size)
+    return int(kept + FLOAT_BYTES * ACTIVATION_COPIES * more * 2 * largest)
 
 
 def _count_backbone_values(spec: JobSpec, plan: NetworkPlan) -> int:
@@ -81,7 +100,8 @@ def _count_backbone_values(spec: JobSpec, plan: NetworkPlan) -> int:
     if plan.backbone is None:
         return 0
     network = spec.network if isinstance(spec.network, OwnNetworkSpec) else spec.network.backbone
-    return plan.backbone.values if network is not None and network.trainable else 2 * plan.backbone.largest
+    is_trained = network is not None and (network.trainable or network.unfreeze_at is not None)
+    return plan.backbone.values if is_trained else 2 * plan.backbone.largest
 
 
 def estimate_gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:

@@ -17,6 +17,7 @@ from analysis.scheduling.cost import (
     count_training_work,
     estimate_epoch_seconds,
 )
+from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.work.memory import estimate_training_bytes
@@ -215,3 +216,27 @@ def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
     assert compute_tower_share(0.6, 2) == pytest.approx(0.6)
     assert compute_tower_share(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
     assert compute_tower_share(1.0, 8) == 1
+
+
+def test_features_of_a_frozen_backbone_are_paid_once():
+    """The time of a second phase is that of training everything."""
+    backbone = Backbone("mod_1", IMAGE, (3, 3, 8), "unit", 100, 80, 1000, 2000, 500, 9)
+    speed = Speed(training={"flops": 3e-6, "step": 0.01}, measuring={"flops": 1e-6})
+
+    def estimate(epochs: int, backbone_parts: dict | None = None, **parts) -> float:
+        network = {"backbone": {"model": "mod_1", **(backbone_parts or {})}, "blocks": []}
+        job = spec(network=network, training={"epochs": epochs}, **parts)
+        found = estimate_epoch_seconds(job, plan_network(job.network, IMAGE, CLASSES, backbone), COUNTS, speed, 1)
+        assert found is not None
+        return found * epochs
+
+    a_pass = 5000 * 1000 * 1e-6
+    an_epoch = estimate(3) - estimate(2)
+    assert estimate(2) == pytest.approx(a_pass + 2 * an_epoch)
+    augmented = {"rotation_degrees": 20}
+    assert estimate(2, augmentation=augmented) == pytest.approx(estimate(2) + 2 * 3600 * 1000 * 1e-6)
+    views = {**augmented, "views": 3}
+    assert estimate(9, augmentation=views) == pytest.approx(estimate(9) + 3 * 3600 * 1000 * 1e-6)
+    trained = estimate(4, {"trainable": True})
+    later = estimate(4, {"unfreeze_at": {"epoch": 3, "learning_rate": 0.001}})
+    assert later == pytest.approx(a_pass + (4 * an_epoch + trained) / 2)

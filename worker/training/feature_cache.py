@@ -20,12 +20,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from worker.machine.held_folders import fill_alone, hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedFeatures
 from worker.training.checkpoint import describe_fault
 
-# Rows of a block.
-BLOCK = 64
 FEATURES_FILE, DONE_FILE = "features.npy", "done"
 # How much work may be lost with its process.
 NOTE_EVERY_S = 5.0

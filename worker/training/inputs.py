@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 import heldout
 from analysis.arrays.dataset import ImageSet, load
+from heldout.work.memory import FEATURE_BLOCK as BLOCK
+from heldout.work.memory import FEATURE_BLOCKS, MAX_FEATURE_BYTES
 from worker.messages import Assignment
 from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.data import TrainingData, take_images
-from worker.training.feature_cache import BLOCK, NotCached, compute_key, open_features
+from worker.training.feature_cache import NotCached, compute_key, open_features
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
 
@@ -190,14 +192,14 @@ class FeatureMaker:
         }
         facts = {"heldout": heldout.__version__, **self._facts}
         key = compute_key(self._frozen, cache.owner, dataset | dict(named), facts)
-        at_once = 2 * max(1, self._assignment.machine.cores)
+        parallel = min(max(1, self._assignment.machine.cores), FEATURE_BLOCKS)
         return open_features(
             cache,
             key,
             needed,
             (count, *shape),
-            _make_computing(self._frozen, read, at_once // 2),
-            at_once=at_once,
+            _make_computing(self._frozen, read, parallel),
+            at_once=2 * parallel,
             watch=self._watch,
             in_use=self._in_use,
         )
@@ -208,13 +210,10 @@ class FeatureMaker:
         source: Mapping[str, NDArray[np.int64]],
         labels: NDArray[np.int32] | None = None,
     ) -> Input:
-        """Return features as the input of a head: in memory if they fit there beside the images."""
+        """Return features as the input of a head: in memory, unless they are many."""
         stored = load(Path(self._assignment.dataset.folder))
-        resident_bytes = self._assignment.machine.resident_bytes
-        if resident_bytes is not None and not self._data.is_streamed:
-            resident_bytes -= sum(map(len, self._data.rows.values())) * stored.images[:1].nbytes
         known = ImageSet(features, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
-        data = replace(take_images(known, source, resident_bytes), class_weights=self._data.class_weights)
+        data = replace(take_images(known, source, MAX_FEATURE_BYTES), class_weights=self._data.class_weights)
         made = make_source(data, self._devices)
         return Input(replace(data, images=np.asarray(data.images[:0]).copy()), made)
 

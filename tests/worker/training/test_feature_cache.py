@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
+from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from worker.machine.held_folders import USE_LOCK, evict
 from worker.messages import AssignedFeatures
-from worker.training.feature_cache import BLOCK, FEATURES_FILE, NotCached, compute_key, open_features
+from worker.training.feature_cache import FEATURES_FILE, NotCached, compute_key, open_features
 
 SHAPE = (5 * BLOCK + 9, 4)
 SIZE_BYTES = 4 * SHAPE[0] * SHAPE[1]
