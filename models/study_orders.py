@@ -66,7 +66,7 @@ def order(
     max_parameters: int,
     reading: Session | None = None,
     waiting: StudyRow | None = None,
-) -> tuple[StudyRow, DatasetRow | None]:
+) -> tuple[StudyRow, DatasetRow]:
     """Start a study. Returns its row and its dataset's.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from analysis.studies.state import Scores, TestScores
 from heldout.lifecycle.job import FailureCode, StopReason
+from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
 from heldout.stored.final import FinalView
@@ -18,10 +19,14 @@ from heldout.views.study import EnsembleView
 
 @dataclass(frozen=True)
 class AssignedBackbone:
-    """The uploaded network before the blocks: a folder filled by `worker/training/foreign/backbone.py`."""
+    """The uploaded network of a job: a folder filled by `worker/training/foreign/backbone.py`.
+
+    known: what its facts say about it; without them it gets one tower.
+    """
 
     folder: str
     pixels: Pixels
+    known: Backbone | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any, Literal
 
+from heldout.spec.backbone import Backbone
 from heldout.spec.job import AugmentationSpec, JobSpec
 from heldout.spec.layers import UPLOADED, Layer, NetworkPlan, count_normed_values
 from heldout.spec.network import Normalization
@@ -58,9 +59,16 @@ class Speed:
         return cls(**stored)
 
 
+def takes_parts(spec: JobSpec, uploaded: Backbone | None) -> bool:
+    """Return whether towers may compute parts of a batch: all of the network must be trained by itself, in parts."""
+    if spec.network.uploaded_model is None:
+        return True
+    return uploaded is not None and uploaded.divides and not spec.network.has_frozen_part
+
+
 def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     """Return how many towers a job gets with `auto`: one for each core, while more of them make its steps faster."""
-    if spec.network.uploaded_model is not None:  # batch normalization inside it needs whole batches
+    if not takes_parts(spec, plan.backbone):
         return 1
     batch = spec.training.batch_size
     by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER

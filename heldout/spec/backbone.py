@@ -27,6 +27,7 @@ class Backbone:
     flops: FLOPs of one image's forward pass; a multiply-add counts as two.
     values: number of values that all layers output for one image. largest: the most that a single layer outputs.
     layers: number of layers. normalizes: whether it has batch normalization.
+    divides: whether parts of a batch can be computed apart, as towers do.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Backbone:
     largest: int
     layers: int
     normalizes: bool = True
+    divides: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Convert to the JSON that a job's row stores."""

@@ -72,6 +72,7 @@ class NetworkFacts(SpecPart):
     output: Literal["logits", "softmax", "sigmoid"] = "logits"
     head_inputs: int | None = None
     normalizes: bool = Field(False, description="Whether it has batch normalization.")
+    divides: bool = Field(False, description="Whether parts of a batch can be computed apart, as towers do.")
     figures_at: Shape
     flops: int
     values: int

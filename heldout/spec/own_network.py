@@ -58,6 +58,7 @@ def make_own_network(
         largest=int(found.largest * area),
         layers=len(layers),
         normalizes=found.normalizes,
+        divides=found.divides,
     )
     return made, layers
 

@@ -15,19 +15,17 @@ from models.views.job import build_dataset_reference
 _FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
 
 
-def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
+def build_study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
     """Build the view of a study. Raises SpecUnreadable."""
-    plan, waits_for = study.plan, None
-    if study.finished_at is None and dataset is not None:
-        waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}")
+    plan = study.plan
+    waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None
     try:
         view = make_view(
             StudyView,
             study,
             **{name: study.found.get(name) for name in _FOUND},
             object="study",
-            spec=study.spec or None,
-            dataset=None if dataset is None else build_dataset_reference(dataset),
+            dataset=build_dataset_reference(dataset),
             job=study.base_job,
             metadata=study.user_metadata,
             seeds=plan["seeds"],

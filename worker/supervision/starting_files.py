@@ -56,7 +56,7 @@ def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
         detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
-    return AssignedBackbone(str(target), backbone.pixels)
+    return AssignedBackbone(str(target), backbone.known.pixels, backbone.known)
 
 
 def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path) -> str | None:

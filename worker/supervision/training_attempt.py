@@ -188,7 +188,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     def _record_start(self, started: Started) -> None:
         engine = started.engine
-        self.means.cores.pin_process(self._process.pid, engine["towers"])
+        self.means.cores.pin_process(self._process.pid, engine["towers"] * engine["threads"])
         spec = self.spec.replace_choices(
             device=engine["device"], towers=engine["towers"], precision=engine["precision"]
         )

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.scheduling.cost import Precision, choose_auto_precision, choose_auto_towers
-from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec
-from heldout.spec.layers import plan_network
+from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec, OwnNetworkSpec
 from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.averaging import WeightAverage
 from worker.training.batches import Batch, Examples
@@ -53,29 +51,6 @@ def build_loss(label_smoothing: float, *, shares: bool = False, spec: LossSpec |
     if label_smoothing or shares:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def choose_towers(
-    wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
-) -> int:
-    """Return how many towers a job gets on a machine with this many cores; `auto` chooses the fastest number."""
-    if spec.network.uploaded_model is not None:  # it takes whole batches
-        return 1
-    return choose_auto_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
-
-
-def choose_precision(
-    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
-) -> Precision:
-    """Return the precision of a job.
-
-    `auto` remains if the processor has units for bfloat16: the network's size decides.
-    """
-    if spec.network.uploaded_model is not None:  # it computes in float32
-        return "float32"
-    return (
-        choose_auto_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
-    )
 
 
 class _EpochPlan(NamedTuple):
@@ -121,6 +96,8 @@ class Engine:
         self.network = network
         self._frozen = frozen
         self._copies = copies
+        # In a loop TensorFlow knows fewer shapes, and rounds some divisions of unusual layers otherwise than in `fit`.
+        self._by_step = isinstance(spec.network, OwnNetworkSpec)
         self._replicas = replicas or Replicas()
         trained = network.trainable_variables if earlier is None else earlier.trained
         known = set(map(id, trained))
@@ -220,10 +197,14 @@ class Engine:
 
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
         """Run steps first, …, last - 1 of the current epoch and add to its sums."""
+        calls = [(step, step + 1) for step in range(first, last)] if self._by_step else [(first, last)]
+        *_, objective, correct, images, plan = self._make_arguments(first, last, sums)
         with self._replicas.scope():
-            result = self._call(*self._make_arguments(first, last, sums))
-        objective, correct, images = (float(value) for value in result)
-        return FitSums(objective, correct, images)
+            for begin, end in calls:
+                objective, correct, images = self._call(
+                    tf.constant(begin), tf.constant(end), objective, correct, images, plan
+                )
+        return FitSums(float(objective), float(correct), float(images))
 
     def _make_arguments(self, first: int, last: int, sums: FitSums) -> tuple[Any, ...]:
         state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
@@ -252,6 +233,8 @@ class Engine:
 
         for descent in self._descents:
             descent.begin()
+        if self._by_step:
+            return take_step(first, objective, correct, images)[1:]
         _, *sums = tf.while_loop(
             lambda step, *_: step < last,
             take_step,

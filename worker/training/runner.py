@@ -24,8 +24,9 @@ from worker.machine.processor import Policy, get_policy, get_processor
 from worker.messages import AssignedMachine, Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
 from worker.training.checkpoint import CheckpointDamaged, describe_fault
+from worker.training.choices import choose_precision, choose_threads, choose_towers
 from worker.training.data import compute_own_digests, load_training_data
-from worker.training.engine import Engine, choose_precision, choose_towers
+from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.export import PreparedExport
 from worker.training.feature_cache import NotCached
@@ -123,14 +124,17 @@ def _train(
     scratch = Path(assignment.scratch)
     relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
     data = load_training_data(Path(assignment.dataset.folder), spec, machine.resident_bytes, relations)
-    towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes))
+    uploaded = assignment.start.backbone
+    known = None if uploaded is None else uploaded.known
+    towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)
+    machine = replace(machine, threads=choose_threads(spec, machine, towers))
     # The features of a frozen part are computed on all cores.
     devices = _configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
     precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
     policy = get_policy(precision, machine.device)
     if spec.network.unfreezing is not None and policy == "mixed_float16":
         precision, policy = "float32", "float32"  # each phase would scale its own loss
-    backbone = None if assignment.start.backbone is None else UploadedBackbone.read(assignment.start.backbone)
+    backbone = None if uploaded is None else UploadedBackbone.read(uploaded)
     replicas = Replicas(devices)
 
     def build(policy: Policy) -> keras.Model:

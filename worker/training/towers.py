@@ -1,15 +1,41 @@
 """Runs a network on the parts of a batch in parallel, with batch normalization over the whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from worker.training.keras_parts import split
 from worker.training.replicas import ReplicaPart, get_part
 
 _ops = tf.raw_ops
+
+# Layers that compute each image apart, whatever their arguments are, unless one of their axes is the batch's.
+_LAYERS = split(
+    """
+    Activation Add AlphaDropout Average AveragePooling1D AveragePooling2D Concatenate Conv1D Conv2D Conv2DTranspose
+    Cropping1D Cropping2D Dense DepthwiseConv1D DepthwiseConv2D Dropout ELU EinsumDense Embedding Flatten
+    GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D
+    GroupNormalization GroupQueryAttention Identity LayerNormalization LayerScale LeakyReLU MaxPooling1D MaxPooling2D
+    Maximum Minimum MultiHeadAttention Multiply Normalization PReLU Permute RMSNormalization ReLU RepeatVector Rescaling
+    Reshape Resizing SeparableConv1D SeparableConv2D Softmax SpatialDropout1D SpatialDropout2D StochasticDepth Subtract
+    UnitNormalization UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D
+    """
+)
+# Operations of `keras.ops` that do so, and those that do so along other axes than the batch's.
+_ELEMENTWISE = split(
+    """
+    Abs Absolute Add AveragePool Cast Celu Clip Conv Divide DivideNoNan Elu Exp Expm1 Gelu HardSigmoid HardSilu HardTanh
+    LeakyRelu Log Log1p Logaddexp MaxPool Maximum Minimum Multiply Negative OnesLike Power Reciprocal Relu Relu6 Rsqrt
+    Selu Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Subtract Tanh TrueDivide Where ZerosLike
+    """
+)
+_ALONG_AXES = split(
+    "Amax Amin Concatenate Cumsum ExpandDims Flip Max Mean Min Normalize Prod Softmax Split Std Sum Take Var"
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +69,72 @@ class Towers:
 
     def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:
         """The logits of each part, in training mode."""
-
-        def apply(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-            return _apply_to_parts(operation, parts, args, kwargs)
-
-        logits: _Maps = self._network._run_through_graph([_Maps(list(images))], call_fn=apply)
+        logits: _Maps = _run_on_parts(self._network, _Maps(list(images)), parts)
         return logits.of_parts
+
+
+def can_divide(steps: Iterable[keras.Operation]) -> bool:
+    """Return whether parts of a batch can be computed apart, except for batch normalization, which has its own way.
+
+    Args:
+        steps: the layers and operations of a network, those of inner models included. Unknown ones need whole batches.
+    """
+    return all(_divides(step) for step in steps)
+
+
+def _divides(step: keras.Operation) -> bool:
+    name = type(step).__name__
+    if isinstance(step, keras.layers.BatchNormalization):
+        return step.axis in (-1, step.input_spec.ndim - 1) and not step.renorm
+    if isinstance(step, keras.Layer):
+        # An activity regularizer takes its mean over a whole batch.
+        return name in _LAYERS and step.activity_regularizer is None and not _has_batch_axis(step)
+    if name == "Reshape":
+        return all(_keeps_images(node.input_tensors[0].shape, node.outputs[0].shape) for node in step._inbound_nodes)
+    if name == "Transpose":
+        return step.axes is not None and step.axes[0] == 0
+    if name == "GetItem":
+        return all(_takes_all_images(node.arguments.args[1]) for node in step._inbound_nodes)
+    if name == "Matmul":
+        return all(len(tensor.shape) > 2 for node in step._inbound_nodes for tensor in node.input_tensors)
+    return name in _ELEMENTWISE or (name in _ALONG_AXES and step.axis is not None and not _has_batch_axis(step))
+
+
+def _has_batch_axis(step: keras.Operation) -> bool:
+    """Return whether a layer or operation works along the axis of the images of a batch."""
+    axes = keras.tree.flatten([getattr(step, name, None) for name in ("axis", "_attention_axes")])
+    tensors = (tensor for node in step._inbound_nodes for tensor in (*node.input_tensors, *node.outputs))
+    batch_axes = {0, *(-len(tensor.shape) for tensor in tensors)}
+    return any(axis in batch_axes for axis in axes)
+
+
+def _keeps_images(before: Sequence[int | None], after: Sequence[int | None]) -> bool:
+    """Return whether a change of shape leaves the values of each image together."""
+    inside, outside = ([size for size in shape[1:] if size] for shape in (before, after))
+    is_known = len(inside) + 1 == len(before) and len(outside) + 1 == len(after)
+    return after[0] is None and is_known and prod(inside) == prod(outside)
+
+
+def _takes_all_images(key: Any) -> bool:
+    """Return whether an index into a batch with at least two axes leaves its images alone."""
+    first = key[0] if isinstance(key, tuple) else key
+    return first == slice(None) or (first is Ellipsis and len(key) == 2)
+
+
+def _run_on_parts(model: keras.Model, inputs: Any, parts: Sequence[ReplicaPart]) -> Any:
+    """Apply a functional model, or a chain of layers, to each part, layer by layer."""
+
+    def apply(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        return _apply_to_parts(operation, parts, args, kwargs)
+
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph._run_through_graph(inputs, call_fn=apply)
 
 
 def _apply_to_parts(operation: keras.Operation, parts: Sequence[ReplicaPart], args: Any, kwargs: Any) -> Any:
     """Apply a layer, or an operation of `keras.ops`, to each part; return a `_Maps` for each tensor of its output."""
+    if isinstance(operation, keras.Model):
+        return _run_on_parts(operation, args[0], parts)
     if isinstance(operation, keras.layers.BatchNormalization) and operation.trainable:
         return _Maps(_normalize_parts(operation, args[0].of_parts, parts))
     if isinstance(operation, keras.Layer):
@@ -71,14 +153,23 @@ def _normalize_parts(
 ) -> list[tf.Tensor]:
     """Apply the layer to the whole batch, in parts; updates the layer's averages as Keras does."""
     counted = [tf.cast(part.share > 0, tf.float32) for part in parts]
-    scale, offset = tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta)
     # An estimate of the mean. A sum of squares about it loses no digits to the distance from zero.
     near = tf.convert_to_tensor(layer.moving_mean)
+    scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones_like(near)
+    offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros_like(near)
     maps = [tf.cast(of_part, layer.compute_dtype) for of_part in maps]
-    *normalised, mean, variance = normalise_together(maps, counted, scale, offset, near, layer.epsilon)
+    shapes = [tf.shape(of_part) for of_part in maps]
+    is_image = maps[0].shape.rank == 4
+    given = maps if is_image else [tf.reshape(of_part, [-1, 1, 1, of_part.shape[-1]]) for of_part in maps]
+    *normalised, mean, variance = normalise_together(given, counted, scale, offset, near, layer.epsilon)
     for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         average.assign(average * layer.momentum + tf.stop_gradient(value) * (1.0 - layer.momentum))
-    return normalised
+    if is_image:
+        return normalised
+    return [
+        tf.ensure_shape(tf.reshape(of_part, shape), before.shape)
+        for of_part, shape, before in zip(normalised, shapes, maps, strict=True)
+    ]
 
 
 def normalise_together(

@@ -11,7 +11,8 @@ from analysis.scheduling.large_jobs import Resources
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, get_next_status
-from heldout.spec.job import Device, Pixels
+from heldout.spec.backbone import Backbone
+from heldout.spec.job import Device
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.work.kinds import JobKind, WorkSpec, get_kind
 from models.database import db_now
@@ -36,10 +37,10 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class BackboneFile:
-    """The key of the uploaded model that precedes a job's blocks, and the pixels that it takes."""
+    """The key of the uploaded model that a job's network has, and what is known about it."""
 
     key: str
-    pixels: Pixels
+    known: Backbone
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
             passed_over.add(owner.name)
             continue
         job = found.row
-        held = take(session, job, worker, lease_s)
+        held = _take(session, job, worker, lease_s)
         if held is None:
             return None
         accounts.charge_claim(session, job, seen=owner.standing, at=owner.at)
@@ -202,7 +203,7 @@ _BEGIN = insert(_ATTEMPTS).values(
 )
 
 
-def take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
+def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
     """Start the job's next attempt. None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}
@@ -264,4 +265,4 @@ def _get_backbone_file(session: Session, job: JobRow) -> BackboneFile | None:
     if job.backbone is None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
-    return BackboneFile("" if file is None else file.key, job.backbone["pixels"])
+    return BackboneFile("" if file is None else file.key, Backbone.from_json(job.backbone))

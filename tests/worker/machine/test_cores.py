@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.training.trainings import example, small_spec
 from worker.machine.cores import Cores, divide_cores, find_usable_cores, limit_towers
-from worker.training.engine import choose_towers
+from worker.training.choices import choose_towers
 
 MNIST = ((28, 28, 1), 10)
 

@@ -19,6 +19,7 @@ from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.service.settings import Settings
+from heldout.spec.backbone import Backbone
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import StoredGap, Tally
 from models.blobs import Blobs
@@ -311,8 +312,9 @@ def test_a_job_whose_backbone_cannot_be_read_says_so_and_does_not_train_without(
 ) -> None:
     job_id = work.submit()
     key = f"jobs/{job_id}/0/backbone.keras"
+    known = Backbone("mod_1", (8, 8, 3), (2, 2, 4), "bytes", 100, 100, 1_000, 500, 100, 3)
     with work.database.write() as session:
-        session.execute(update(JobRow).values(backbone={"pixels": "bytes"}))
+        session.execute(update(JobRow).values(backbone=known.to_json()))
         file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, key, 1)
         session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
     if content is not None:

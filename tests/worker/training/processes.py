@@ -46,6 +46,7 @@ class Process:
         backbone: AssignedBackbone | None = None,
         features: AssignedFeatures | None = None,
         for_study: bool = False,
+        cores: int = 2,
         target: Callable[..., None] = child.main,
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
@@ -58,7 +59,7 @@ class Process:
                 str(dataset), "sha256", relations=None if relations is None else str(self.scratch / FILE_NAME)
             ),
             scratch=str(self.scratch),
-            machine=AssignedMachine(towers=towers, cores=2, precision=precision, resident_bytes=resident_bytes),
+            machine=AssignedMachine(towers=towers, cores=cores, precision=precision, resident_bytes=resident_bytes),
             start=AssignedStart(checkpoint, None if initial is None else str(initial), initial_layers, backbone),
             features=features,
             for_study=for_study,

@@ -168,7 +168,7 @@ def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[k
 def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, mnist5k):
     """Its own penalty is part of the objective and of no measured loss."""
     spec = spec_with()
-    process = start(spec, backbone=taken_apart(digit_file, "unit"))
+    process = start(spec, backbone=taken_apart(digit_file, "unit"), cores=1)
     finished = process.end()
     assert isinstance(finished, Finished), process.log.read_text()
     network, losses = train_in_plain_keras(digit_file, fewer(mnist5k, IMAGES), spec)

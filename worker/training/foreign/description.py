@@ -10,6 +10,7 @@ import keras
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, NetworkFacts, NetworkLayer
 from worker.training.backbone import set_trainable
 from worker.training.own_network import find_output, list_steps
+from worker.training.towers import can_divide
 
 Shape = tuple[int, ...]
 # The output shapes of each step, without the batch axis: one for each time that it is called.
@@ -72,6 +73,7 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
         output=output.gives,
         head_inputs=head_inputs,
         normalizes=any(isinstance(step, keras.layers.BatchNormalization) for step in steps),
+        divides=can_divide(steps),
         figures_at=takes,
         flops=sum(_count_flops(step, shapes[id(step)]) for step in steps),
         values=sum(values),

@@ -1,0 +1,165 @@
+"""The engine with networks that users bring: the bits of Keras' `fit` on one core, and parts of a batch on several."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
+from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
+from tests.worker.training.test_engine import EPOCHS, differences, rates_of
+from tests.worker.training.trainings import Training
+from worker.training.data import scale_to_unit
+from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
+from worker.training.own_network import find_output, list_steps
+from worker.training.position import FitSums
+from worker.training.towers import can_divide
+
+# Two whole batches of 32, and one of 20.
+COUNT = 84
+SPEC = JobSpec.model_validate(
+    {
+        "dataset": "noise",
+        "network": {"model": "mod_own"},
+        "training": {
+            "seed": 7,
+            "batch_size": 32,
+            "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    draws = np.random.default_rng(3)
+    pixels = draws.integers(0, 256, (COUNT, *IMAGE), np.uint8)
+    labels = draws.integers(0, CLASSES, COUNT, np.int32)
+    rows = np.arange(COUNT)
+    splits = {"train": rows, "validation": rows[:8], "test": rows[:8]}
+    return ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255))
+
+
+def make_penalized(drop: Drop) -> keras.Model:
+    """Make a network whose layers penalize their weights and what they give."""
+    taken = keras.Input(IMAGE)
+    maps = layers.Conv2D(6, 3, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L1(0.01))(taken)
+    maps = layers.ActivityRegularization(l2=0.02)(layers.ReLU()(layers.BatchNormalization()(maps)))
+    return keras.Model(taken, layers.Dense(CLASSES)(drop(layers.Flatten()(maps))))
+
+
+def make_normalized(drop: Drop) -> keras.Model:
+    """Make a network with batch normalization inside inner models, of maps, tokens and features."""
+    inside = keras.Sequential(
+        [
+            layers.Conv2D(8, 3, padding="same"),
+            layers.BatchNormalization(scale=False),
+            keras.Sequential([layers.ReLU(), layers.BatchNormalization(center=False)]),
+        ]
+    )
+    taken = keras.Input(IMAGE)
+    tokens = layers.BatchNormalization()(layers.Reshape((64, 32))(inside(taken)))
+    features = layers.Dense(12)(layers.GlobalAveragePooling1D()(tokens))
+    features = drop(layers.ReLU()(layers.BatchNormalization()(features)))
+    return keras.Model(taken, layers.Dense(CLASSES)(features))
+
+
+def make_of_zoo(name: str) -> Callable[[Drop], keras.Model]:
+    """Return what makes a network of the zoo, up to its logits."""
+    return lambda drop: find_output(ZOO[name](drop=drop)).logits
+
+
+NETWORKS = {name: make_of_zoo(name) for name in ZOO} | {"penalized": make_penalized, "normalized": make_normalized}
+
+
+def build(name: str, drop: float | None = None) -> keras.Model:
+    keras.utils.set_random_seed(5)
+    return NETWORKS[name](Drop(drop))
+
+
+def train(training: Training, first: int = 1, last: int = EPOCHS) -> list[tuple[float, float]]:
+    engine, history = training.engine, []
+    for epoch in range(first, last + 1):
+        engine.begin_epoch(epoch, rates_of(training.spec, epoch, engine.steps_per_epoch))
+        sums = engine.run(0, engine.steps_per_epoch, FitSums())
+        history.append((sums.loss, sums.accuracy))
+        training.evaluator.measure(training.data.rows["validation"])
+    return history
+
+
+def take_step(training: Training) -> float:
+    training.engine.begin_epoch(1, rates_of(training.spec, 1, training.engine.steps_per_epoch))
+    return training.engine.run(0, 1, FitSums()).loss
+
+
+def train_with_fit(network: keras.Model, training: Training) -> list[tuple[float, float]]:
+    spec, data = training.spec, training.data
+    network.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"])
+    pixels, history = scale_to_unit(data.images, data.value_range), []
+    for epoch in range(1, EPOCHS + 1):
+        order = data.rows["train"][draw_epoch_order(spec.training.seed or 0, epoch, COUNT)]
+        given = network.fit(pixels[order], data.labels[order], batch_size=32, shuffle=False, verbose=0).history
+        history.append((given["loss"][0], given["accuracy"][0]))
+    return history
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "squeezed", "ops", "nested", "normalized"])
+def test_one_tower_gives_the_bits_of_fit(name, images):
+    training = Training(SPEC, images, network=build(name, drop=0.2))
+    history = train(training)
+    reference = build(name, drop=0.2)
+    assert history == train_with_fit(reference, training)
+    assert differences(training.network, reference) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "penalized"])
+def test_parts_of_a_batch_train_like_the_whole(name, images):
+    assert can_divide(list_steps(build(name)))
+    whole, parts = (Training(SPEC, images, network=build(name), towers=towers) for towers in (1, 3))
+    np.testing.assert_allclose(take_step(parts), take_step(whole), rtol=1e-5)
+    assert differences(whole.network, parts.network) < 1e-5
+
+
+def test_a_batch_with_fewer_images_than_parts_trains_like_the_whole(images):
+    two = replace(images, splits=images.splits | {"train": np.arange(2)})
+    whole, parts = (Training(SPEC, two, network=build("normalized"), towers=towers) for towers in (1, 4))
+    np.testing.assert_allclose(take_step(parts), take_step(whole), rtol=1e-5)
+    assert differences(whole.network, parts.network) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda maps: layers.Conv2D(4, 3, activity_regularizer="l2")(maps),
+        lambda maps: layers.BatchNormalization(axis=1)(maps),
+        lambda maps: layers.SpectralNormalization(layers.Conv2D(4, 3))(maps),
+        lambda maps: layers.Softmax(axis=0)(maps),
+        lambda maps: maps - ops.mean(maps, axis=0, keepdims=True),
+        lambda maps: maps - ops.mean(maps, axis=-4, keepdims=True),
+        lambda maps: maps / ops.max(maps),
+        lambda maps: ops.flip(maps, axis=0),
+        lambda maps: ops.roll(maps, 1, axis=0),
+        lambda maps: maps[::-1, ...],
+        lambda maps: ops.reshape(maps, (-1, 4)),
+        lambda maps: ops.cumsum(maps, axis=0),
+    ],
+)
+def test_what_looks_at_several_images_needs_whole_batches(make):
+    taken = keras.Input(IMAGE)
+    assert not can_divide(list_steps(keras.Model(taken, make(taken))))
+
+
+@pytest.mark.parametrize(("name", "towers"), [("normalized", 1), ("nested", 2), ("transformer", 2), ("mobilenet", 1)])
+def test_a_restored_training_continues_with_the_same_bits(name, towers, images):
+    through, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=towers) for _ in range(2))
+    expected = train(through)
+    train(begun, last=1)
+    keras.utils.set_random_seed(99)
+    again = Training(SPEC, images, network=NETWORKS[name](Drop(0.3)), towers=towers)
+    again.engine.restore(begun.engine.state())
+    assert train(again, first=2) == expected[1:]
+    assert differences(again.network, through.network) == 0
