@@ -31,7 +31,7 @@ from api.routes.models import evaluations, model
 from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
 from api.routes.studies import exports as study_exports
-from api.routes.studies import order, report, study
+from api.routes.studies import order, report, runs, study
 from api.turns import Turns
 from api.webhooks.sender import Sender
 from heldout.service.settings import Settings
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, control, bulk_cancel, results, job_exports, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
-    of_studies = (order, study, report, study_exports, study_events)
+    of_studies = (order, study, runs, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, activity, webhooks)
     of_no_job = (events, diagnoses, kept_diagnoses)

@@ -66,7 +66,7 @@ def order(
     max_parameters: int,
     reading: Session | None = None,
     waiting: StudyRow | None = None,
-) -> tuple[StudyRow, DatasetRow]:
+) -> tuple[StudyRow, DatasetRow | None]:
     """Start a study. Returns its row and its dataset's.
 
     Args:

@@ -27,14 +27,15 @@ class StudyRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
-    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve
+    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve, external
     status: Mapped[StudyStatus]
     cancel_requested: Mapped[bool]  # a client asked to cancel it, but some of its jobs are still running
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
     spec: Mapped[dict[str, Any]]  # of the base
     spec_bytes: Mapped[int | None]  # size of `spec` and `plan`, if the owner's quota counts them
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    # Null if its trainings run elsewhere; then `spec` is empty.
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     base_job: Mapped[str | None] = mapped_column(String(40))  # The job whose spec is the base. Its row may be gone.
     remedies: Mapped[list[Any]]  # Their names, as requested or chosen.
     plan: Mapped[dict[str, Any]]  # Fixed at its start, see analysis/studies/stored.py.
@@ -69,3 +70,6 @@ class StudyRunRow(Base):
     fold_seed: Mapped[int]
     variant: Mapped[int]
     scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see analysis/studies/stored.py
+    # Of a training that ran elsewhere: what was told about it (analysis/studies/told.py), and its sealed test answers.
+    told: Mapped[dict[str, Any] | None]
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -34,7 +34,7 @@ def order(
     max_parameters: int,
     max_ingest_s: float,
     reading: Session | None = None,
-) -> tuple[StudyRow, DatasetRow]:
+) -> tuple[StudyRow, DatasetRow | None]:
     """Start a study, or let it wait for its data. Other arguments and errors are those of `study_orders.order`.
 
     Args:
@@ -125,7 +125,7 @@ def _wait(
     job: JobRow | None,
     dataset: DatasetRow,
     waits_for: WaitsFor,
-) -> tuple[StudyRow, DatasetRow]:
+) -> tuple[StudyRow, DatasetRow | None]:
     """Add the row of a study that starts later, and an event that says what it waits for."""
     study_id, version = make_id("std"), f"{dataset.name}@{dataset.version}"
     spec = read_training_spec(job) if job is not None else asked.spec

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.reports.changes import apply_patch, describe_changes, explain_idea
+from analysis.reports.changes import apply_patch, describe_changes, describe_parameters, explain_idea
 from analysis.reports.commands import build_commands
 from analysis.reports.curves import EpochFigures, build_curve
 from heldout.stored.final import GapsView, GapView
@@ -26,7 +26,7 @@ def build_report(
         gaps: of base and winner, if known. gaps_missing: why they cannot be read.
     """
     winner = study.winner
-    winning_spec = None if winner is None else apply_patch(study.spec, winner.patch)
+    winning_spec = None if winner is None or study.spec is None else apply_patch(study.spec, winner.patch)
     return StudyReportView(
         object="study_report",
         study=study,
@@ -45,8 +45,8 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
     is_base = arm is study.arms[0]
     return ReportArmView(
         name=arm.name,
-        idea=None if is_base else explain_idea(arm, study.spec),
-        changes=describe_changes(study.spec, arm.patch),
+        idea=None if is_base or study.spec is None else explain_idea(arm, study.spec),
+        changes=describe_parameters(arm) if study.spec is None else describe_changes(study.spec, arm.patch),
         effect=None if arm.difference is None else arm.difference.effect,
         explanation="The unchanged network. Every remedy is compared with it." if is_base else explain_arm(arm),
         gap=_build_gaps(study, arm),

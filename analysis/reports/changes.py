@@ -47,6 +47,11 @@ def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def describe_parameters(arm: ArmView) -> list[str]:
+    """`dropout: 0.3` for each parameter of an arm whose trainings run elsewhere."""
+    return [f"{name}: {_format_value(value)}" for name, value in arm.patch.items()]
+
+
 def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
     """Whether the arm does what this release means by its name. A user's own patch may have the same name."""
     if any(part not in REMEDIES for part in arm.name.split(JOINT)):

@@ -59,6 +59,8 @@ def _suggest_next_studies(study: StudyView) -> list[CommandView]:
     conclusion = study.conclusion
     if conclusion is None or conclusion.kind == "cure":
         return []
+    if study.spec is None:
+        return []  # whoever ran the trainings knows how to run more of them
     if conclusion.kind == "nothing_helped":
         body = {"kind": "learning_curve", **_build_base(study)}
         cli = None if study.job is None else f"heldout curve {study.job}"
@@ -114,22 +116,30 @@ def _build_body(study: StudyView) -> dict[str, Any]:
     """The request body that starts the same study, even if its base job was deleted."""
     body: dict[str, Any] = {
         "kind": study.kind,
-        "spec": dump_json(study.spec),
+        **_build_base(study),
         "seeds": study.seeds,
         "splits": study.splits,
         "budget": dump_json(study.budget),
     }
+    if study.spec is not None:
+        body |= {"spec": dump_json(study.spec)}
+        body.pop("job", None)
     if study.kind == "remedies":
         body |= {"remedies": _list_remedies(study)}
     return body
 
 
 def _build_base(study: StudyView) -> dict[str, Any]:
+    if study.spec is None:
+        return {"arms": [{"name": arm.name, "parameters": arm.patch} for arm in study.arms]}
     return {"spec": dump_json(study.spec)} if study.job is None else {"job": study.job}
 
 
 def _list_remedies(study: StudyView) -> list[Any]:
-    return [make_arm_order(arm, study.spec) for arm in study.arms if arm.name != BASE_ARM] or list(study.remedies)
+    spec = study.spec
+    if spec is None:
+        return list(study.remedies)
+    return [make_arm_order(arm, spec) for arm in study.arms if arm.name != BASE_ARM] or list(study.remedies)
 
 
 def _build_post_command(path: str, file: str) -> str:

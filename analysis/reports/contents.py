@@ -84,10 +84,10 @@ def _describe_study(study: StudyView) -> str:
     base = "" if study.job is None else f", started from `{study.job}`"
     when = study.finished_at or study.created_at
     did = "finished" if study.finished_at else "ordered"
-    return (
-        f'Study "{_strip_code(study.name)}" (`{study.id}`) on {_strip_code(study.dataset.name)}, version '
-        f"{study.dataset.version}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC."
-    )
+    on = " of trainings that run elsewhere"
+    if study.dataset is not None:
+        on = f" on {_strip_code(study.dataset.name)}, version {study.dataset.version}"
+    return f'Study "{_strip_code(study.name)}" (`{study.id}`){on}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC.'
 
 
 def _strip_code(name: str) -> str:

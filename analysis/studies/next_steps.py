@@ -10,7 +10,7 @@ from analysis.studies.arm_views import build_arm_views, get_patch
 from analysis.studies.conclusion import Race, conclude_cure, conclude_without_cure, test_view
 from analysis.studies.figures import compute_gap_closed
 from analysis.studies.learning_curve import plan_curve_steps
-from analysis.studies.planning import REFITS, count_most_from, list_race_keys
+from analysis.studies.planning import count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
 from analysis.studies.racing import Look, find_winner
 from analysis.studies.state import NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
@@ -57,8 +57,8 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
         return NextSteps(
             "running",
             patches=progress.patches,
-            planned=planned + REFITS,
-            most=planned + REFITS,
+            planned=planned + state.refits,
+            most=planned + state.refits,
             evaluate=(base_jobs, winner_jobs),
             arms=arms,
         )
@@ -70,13 +70,13 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     if done is not None:
         conclusion = conclusion.model_copy(update={"refit": done.job})
     refit = None
-    if done is None and (state.max_jobs is None or len(by_key) < state.max_jobs):
+    if state.refits and done is None and (state.max_jobs is None or len(by_key) < state.max_jobs):
         epochs = int(median(run.kept_epoch for run in look.scores[winner]) + 0.5)
         refit = Refit(winner, get_patch(state, progress, winner), epochs)
     return NextSteps(
         "succeeded",
         patches=progress.patches,
-        planned=planned + (REFITS if refit else 0),
+        planned=planned + (1 if refit else 0),
         refit=refit,
         arms=arms,
         conclusion=conclusion,

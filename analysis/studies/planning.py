@@ -13,8 +13,6 @@ LOOK_GROWTH = (1, 5 / 3, 8 / 3)
 LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.005, 0.01, 0.035)}
 # Trainings that judge each candidate of a search.
 TUNE_SEEDS = 2
-# The refit of a winner is one training of the budget.
-REFITS = 1
 
 
 def plan_look_seeds(state: StudyState) -> tuple[int, ...]:
@@ -22,7 +20,7 @@ def plan_look_seeds(state: StudyState) -> tuple[int, ...]:
     sizes = tuple(ceil(growth * state.seeds - 1e-9) for growth in LOOK_GROWTH)
     if state.max_jobs is None:
         return sizes
-    room = state.max_jobs - count_first_look_jobs(state) - REFITS
+    room = state.max_jobs - count_first_look_jobs(state) - state.refits
     return sizes[:1] + tuple(size for size in sizes[1:] if 2 * (size - sizes[0]) <= room)
 
 
@@ -46,7 +44,7 @@ def count_most_jobs(state: StudyState) -> int:
     if state.kind == "learning_curve":
         return len(state.sizes) * state.seeds
     last = plan_look_seeds(state)[-1]
-    jobs = count_first_look_jobs(state) + len(state.arms) * (last - state.seeds) + REFITS
+    jobs = count_first_look_jobs(state) + len(state.arms) * (last - state.seeds) + state.refits
     return jobs if state.max_jobs is None else min(jobs, state.max_jobs)
 
 
@@ -55,7 +53,7 @@ def count_most_from(state: StudyState, planned: int, arms: int, seeds: int) -> i
 
     planned: trainings in total up to and including that look.
     """
-    most = planned + arms * (plan_look_seeds(state)[-1] - seeds) + REFITS
+    most = planned + arms * (plan_look_seeds(state)[-1] - seeds) + state.refits
     return most if state.max_jobs is None else max(planned, min(most, state.max_jobs))
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from analysis.studies.conclusion import is_gap_smaller
 from analysis.studies.figures import build_difference_view
 from analysis.studies.planning import (
-    REFITS,
     count_comparisons,
     count_first_look_jobs,
     has_fewer_looks,
@@ -90,7 +89,7 @@ def _afford(
     assert look is not None
     room = len(progress.racing)
     if state.max_jobs is not None:
-        room = min(room, (state.max_jobs - REFITS - progress.spent) // new - 1)
+        room = min(room, (state.max_jobs - state.refits - progress.spent) // new - 1)
     if state.max_seconds is not None:
         earlier = [run for key, run in by_key.items() if key.seed < before or key.purpose is Purpose.TUNE]
         left = state.max_seconds - sum(run.seconds for run in earlier)

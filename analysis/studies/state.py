@@ -1,7 +1,7 @@
 """The state of a study for its decisions: its definition, its trainings' results, and the next steps."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -88,6 +88,9 @@ class TestScores:
     right: Mapping[str, NDArray[np.bool_]]
 
 
+StudyKind = Literal["remedies", "learning_curve", "external"]
+
+
 @dataclass(frozen=True)
 class StudyState:
     """Everything that is fixed when a study begins, and its evaluation, if there was one.
@@ -98,7 +101,7 @@ class StudyState:
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
     """
 
-    kind: Literal["remedies", "learning_curve"]
+    kind: StudyKind
     arms: tuple[Arm, ...]
     seeds: int
     folds: int | None
@@ -110,6 +113,20 @@ class StudyState:
     max_seconds: float | None = None
     tested: TestScores | None = None
     test_failed: str | None = None  # why there will be no `tested`
+
+    @property
+    def refits(self) -> int:
+        """Trainings of the winner on all images, which the budget includes. Trainings that run elsewhere have none."""
+        return 0 if self.kind == "external" else 1
+
+
+def complete_state(state: StudyState, runs: Sequence[StudyRun], *, has_test: bool) -> StudyState:
+    """Return the state of a study whose trainings run elsewhere, with what their results say about the images."""
+    scores = next((run.scores for run in runs if run.scores is not None), None)
+    if scores is None:
+        return state
+    validation, train = len(scores.images), scores.train_images
+    return replace(state, has_test=has_test, validation_images=validation, train_images=train)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.state import Arm, Scores, StudyState, TestScores
+from analysis.studies.state import Arm, Scores, StudyKind, StudyState, TestScores
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ArmPlan:
 class StudyPlan:
     """Everything that is fixed when a study begins. Fields are named as in `StudyState`."""
 
-    kind: Literal["remedies", "learning_curve"]
+    kind: StudyKind
     arms: tuple[ArmPlan, ...]
     seeds: int
     folds: int | None
@@ -100,7 +100,7 @@ class StudyPlan:
 
 def pack_scores(scores: Scores) -> bytes:
     """The scores of one training as a compressed `.npz`; the same scores give the same bytes."""
-    return _pack_arrays(
+    return pack_arrays(
         {
             "images": scores.images.astype(np.int32),
             "losses": scores.losses.astype(np.float32),
@@ -134,7 +134,7 @@ def pack_tested(tested: TestScores) -> bytes:
     for job, losses in tested.losses.items():
         arrays[f"losses/{job}"] = losses.astype(np.float32)
         arrays[f"right/{job}"] = np.packbits(tested.right[job])
-    return _pack_arrays(arrays)
+    return pack_arrays(arrays)
 
 
 def unpack_tested(content: bytes) -> TestScores:
@@ -145,10 +145,17 @@ def unpack_tested(content: bytes) -> TestScores:
         return TestScores(losses, {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in jobs})
 
 
-def _pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Pack arrays as a compressed `.npz`."""
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **dict(arrays))
     return file.getvalue()
+
+
+def unpack_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Restore the argument of `pack_arrays`."""
+    with np.load(io.BytesIO(content)) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _unpack_bits(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:

@@ -1,27 +1,21 @@
 """Diagnoses trainings recorded by other programs, from curves, predictions, or both."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import Request
-from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from analysis.answers.diagnosis import diagnose_answers
-from analysis.answers.file import read_predictions
-from analysis.answers.refusal import PredictionsRefused
-from api.http.app_context import FILES_AT_ONCE
 from api.http.auth import CallerDep
-from api.http.body import parse_json
 from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import get_form_file
-from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
+from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
+from api.routes.foreign_training import ForeignTraining
 from heldout.errors import (
     BodyTooLarge,
-    FieldError,
     InvalidForm,
     InvalidJson,
     InvalidSpec,
@@ -29,14 +23,10 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
-from heldout.spec.field_errors import make_values_refusal
-from heldout.spec.json_pointer import make_pointer
 from heldout.views.diagnosis import DiagnosisView
 
 router = make_router("/v1/diagnoses", "diagnoses", scope="read")
 
-# Dedicated threads: the allocator keeps the peak memory of every thread that has ever diagnosed a file.
-_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
 _PREDICTIONS: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -90,7 +80,7 @@ async def diagnose_predictions(request: Request, caller: CallerDep, app: AppCont
         file, training = get_form_file(form), _get_form_text(form)
         async with app.diagnosing.taken(caller.owner):
             return await asyncio.get_running_loop().run_in_executor(
-                _THREADS, _diagnose_file, file, training, limit_bytes
+                FOREIGN_THREADS, _diagnose_file, file, training, limit_bytes
             )
 
 
@@ -111,27 +101,5 @@ def _get_form_text(form: FormData) -> str | None:
 
 
 def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
-    recorded = None if training is None else _parse_training(training)
-    try:
-        answers = read_predictions(file.file, limit_bytes, None if recorded is None else recorded.classes)
-    except PredictionsRefused as error:
-        where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
-        detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{make_sentence(error)}."
-        raise InvalidSpec(detail, errors=[FieldError(make_pointer(("file", *error.path)), detail)]) from None
-    return DiagnosisView.of(diagnose_answers(answers, None if recorded is None else recorded.curves()))
-
-
-def _parse_training(text: str) -> "TrainingOfFile":
-    content = parse_json(text.encode("utf-8", "surrogatepass"))
-    try:
-        return TrainingOfFile.model_validate(content)
-    except ValidationError as error:
-        raise make_values_refusal(error.errors(include_url=False), content, TrainingOfFile) from None
-
-
-class TrainingOfFile(ForeignCurves):
-    """Curves sent with a file of predictions. They may be absent."""
-
-    @property
-    def _may_have_no_curves(self) -> bool:
-        return True
+    read = read_foreign_file(file, training, limit_bytes)
+    return DiagnosisView.of(diagnose_answers(read.answers, read.curves))

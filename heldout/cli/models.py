@@ -26,6 +26,7 @@ from heldout.cli.references import MODEL, Names, may_be_path
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
 from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.lifecycle.model import ModelFormat, ModelStatus
 from heldout.words import NONE
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from heldout.views.model import ModelView
 
 _WAIT_S = 30
+_WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trained from fresh weights", None: None}
 
 
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
@@ -159,8 +161,8 @@ def _show(model: ModelView) -> None:
         ("written by", model.made_by or NONE),
         ("takes", format_sizes(model.input_shape)),
         ("gives", format_sizes(model.output_shape)),
-        ("parameters", NONE if model.parameters is None else f"{model.parameters:,}"),
-        ("weights", "no, only an architecture" if model.weights is False else None),
+        ("parameters", _format_parameters(model)),
+        ("weights", _WEIGHTS[model.weights]),
         ("shared", "with all owners, by the operator" if model.shared else None),
         ("license", model.license),
         ("source", model.source),
@@ -175,6 +177,16 @@ def _show(model: ModelView) -> None:
             for layer in model.layers
         ]
         print_table(("LAYER", "TYPE", "WEIGHTS"), rows)
+    if model.status is ModelStatus.READY and model.format is ModelFormat.KERAS:
+        say("")
+        say(f"`heldout train --model {model.id} --dataset NAME` trains it.")
+
+
+def _format_parameters(model: ModelView) -> str:
+    if model.parameters is None:
+        return NONE
+    is_partly = model.trainable_parameters not in (None, model.parameters)
+    return f"{model.parameters:,}" + (f", {model.trainable_parameters:,} trainable" if is_partly else "")
 
 
 def format_sizes(shape: Sequence[int | None] | None) -> str:

@@ -8,5 +8,6 @@ from heldout.errors.lost import *
 from heldout.errors.not_found import *
 from heldout.errors.predictions import *
 from heldout.errors.refused import *
+from heldout.errors.runs import *
 from heldout.errors.service import *
 from heldout.errors.unreadable import *

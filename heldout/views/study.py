@@ -77,7 +77,10 @@ class ArmView(View):
     """One remedy, or the base, with its trainings."""
 
     name: str
-    patch: dict[str, Any] = Field(description="Merge patch (RFC 7396) of the study's `spec`; empty for the base.")
+    patch: dict[str, Any] = Field(
+        description="Merge patch (RFC 7396) of the study's `spec`; empty for the base. For trainings that run "
+        "elsewhere, their parameters."
+    )
     status: ArmStatus
     jobs: list[str] = Field(description="Ids of its trainings, by seed.")
     seeds: int = Field(description="How many seeds have been compared.")
@@ -221,10 +224,12 @@ class StudyView(View):
     id: str
     object: Literal["study"]
     name: str
-    kind: Literal["remedies", "learning_curve"]
+    kind: Literal["remedies", "learning_curve", "external"]
     status: StudyStatus
-    spec: JobSpec = Field(description="The base: the spec of its jobs, except for seed and fold.")
-    dataset: DatasetReference
+    spec: JobSpec | None = Field(
+        description="The base: the spec of its jobs, except for seed and fold; null for trainings that run elsewhere."
+    )
+    dataset: DatasetReference | None = Field(description="null for trainings that run elsewhere.")
     job: str | None = Field(description="The job whose spec is the base.")
     remedies: list[str]
     seeds: int

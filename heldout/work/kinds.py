@@ -3,10 +3,10 @@
 `worker/supervision/runners.py` runs the jobs of each kind, and `models/store/transitions.py` handles their end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ class JobKind(StrEnum):
     EXPORT = "export"  # writes the model of a training for another runtime, and verifies it there
     CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
     MEASURE = "measure"  # measures an uploaded model on every split of a dataset
+    EXTERNAL = "external"  # a training of a study that runs elsewhere
 
 
 class WorkerSpec(SpecPart):
@@ -107,6 +108,15 @@ class MeasureSpec(WorkerSpec):
     facts: ModelFacts
 
 
+class ExternalRunSpec(WorkerSpec):
+    """A training of a study that a runner asks for and tells about. Workers never claim it."""
+
+    arm: str
+    parameters: dict[str, Any] = Field({})
+    seed: int
+    fold: int | None = None
+
+
 # The version of stored specs: workers leave jobs with a later version to newer workers. It must grow with every change
 # after which an earlier release could not read, or would misread, a spec that this release stores.
 SPEC_VERSION = 3
@@ -122,6 +132,7 @@ WorkSpec = (
     | ExportSpec
     | CheckModelSpec
     | MeasureSpec
+    | ExternalRunSpec
 )
 
 
@@ -138,6 +149,7 @@ class Kind:
     takes_slot: bool = True  # whether its jobs take a worker's slot; others run in addition, one at a time
     is_check: bool = False  # whether its jobs only read data: these leave part of the slots to others
     memory_bytes: int | None = None  # memory of each of its jobs; None if it depends on the spec
+    runs_elsewhere: bool = False  # whether clients run its jobs, and workers never claim them
 
 
 # Above any training's priority: such jobs are short, and many trainings may be waiting for them.
@@ -159,21 +171,23 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.MEASURE: Kind(
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
+    JobKind.EXTERNAL: Kind(ExternalRunSpec, "Told.", id_prefix="run", takes_slot=False, runs_elsewhere=True),
 }
 
 _KIND_OF = {about.spec: kind for kind, about in KINDS.items()}
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
 CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
-KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)
+KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot and not about.runs_elsewhere)
+KINDS_OF_WORKERS = tuple(kind for kind, about in KINDS.items() if not about.runs_elsewhere)
 
 
 T = TypeVar("T")
 
 
-def require_all_kinds(entries: Mapping[JobKind, T]) -> Mapping[JobKind, T]:
-    """Return a registry after checking that it has an entry for every kind. Raises TypeError if one is missing."""
-    if missing := KINDS.keys() - entries.keys():
+def require_all_kinds(entries: Mapping[JobKind, T], kinds: Collection[JobKind] = tuple(KINDS)) -> Mapping[JobKind, T]:
+    """Return a registry after checking that it has an entry for each kind. Raises TypeError if one is missing."""
+    if missing := set(kinds) - entries.keys():
         raise TypeError(f"There is no entry for the kinds {', '.join(sorted(missing))}.")
     return entries
 

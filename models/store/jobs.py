@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from heldout.access.quotas import count_bytes
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, get_shown_status
-from heldout.work.kinds import LISTED_KINDS
+from heldout.work.kinds import KINDS, LISTED_KINDS
 from models import wake
 from models.database import db_now
 from models.store import events, listing, quotas, studies
@@ -326,7 +326,7 @@ def _reload(session: Session, row: JobRow) -> JobRow:
 
 def cancel_locked(session: Session, row: JobRow) -> None:
     """Cancel a locked job that has not ended, or ask its worker to cancel it."""
-    if row.status is not JobStatus.RUNNING:
+    if row.status is not JobStatus.RUNNING or KINDS[row.kind].runs_elsewhere:
         move(session, row, JobEvent.CANCEL)
     elif row.request is not JobRequest.CANCEL:
         _request(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")

@@ -26,7 +26,7 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
         model=model.id,
         model_name=model.name,
         key=model.key,
-        facts=facts.model_copy(update={"layers": (), "feature_map": None}),
+        facts=facts.model_copy(update={"layers": (), "feature_map": None, "network": None}),
     )
     needed_bytes = estimate_measuring_bytes(model.size_bytes, facts, dataset, workers.find_largest(session))
     new_job = NewJob(spec=spec, owner=owner, name=model.name, dataset_id=dataset.id, memory_bytes=needed_bytes)

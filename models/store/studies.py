@@ -7,7 +7,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
-from analysis.studies.stored import pack_scores, pack_tested, unpack_scores
+from analysis.studies.stored import pack_scores, pack_tested, unpack_scores, unpack_tested
+from analysis.studies.told import open_sealed as open_sealed_answers
 from analysis.studies.waiting import has_begun
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle.job import TERMINAL, JobStatus
@@ -40,8 +41,8 @@ def add(session: Session, **values: Any) -> None:
     )
 
 
-def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow]:
-    """Find the owner's study and its dataset. Raises StudyNotFound."""
+def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow | None]:
+    """Find the owner's study and its dataset, if it has one. Raises StudyNotFound."""
     found = session.execute(
         _select_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)
     ).one_or_none()
@@ -62,7 +63,7 @@ def list_page(
     return session.scalars(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
 
 
-def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow]]:
+def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow | None]]:
     """Get the studies with these ids and their datasets, newest first, with only the columns that lists need."""
     columns = defer(StudyRow.tested), load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version)
     rows = session.execute(
@@ -242,9 +243,39 @@ def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
     return {"jobs": jobs, "done": done, "seconds": seconds, "elapsed_s": elapsed_s}
 
 
-def count_reads(session: Session, study_id: str) -> dict[str, int]:
+def has_sealed(session: Session, study_id: str) -> bool:
+    """Whether a training that ran elsewhere has test answers."""
+    sealed = select(StudyRunRow.job_id).where(StudyRunRow.study_id == study_id, StudyRunRow.sealed.is_not(None))
+    return session.scalar(sealed.limit(1)) is not None
+
+
+def open_sealed(session: Session, study: StudyRow, jobs: Collection[str]) -> None:
+    """Let the base and the winner of a study meet the test images, once: open their sealed answers."""
+    rows = session.execute(select(StudyRunRow.job_id, StudyRunRow.sealed).where(StudyRunRow.job_id.in_(jobs))).all()
+    lacking = [job_id for job_id, sealed in rows if sealed is None]
+    if lacking:
+        why = f"{', '.join(sorted(lacking))} has no answers to test images."
+        write(session, study.id, test_failed=why)
+        study.test_failed = why
+        return
+    opened = {job_id: open_sealed_answers(sealed) for job_id, sealed in rows if sealed is not None}
+    tested = TestScores(
+        {job_id: losses for job_id, (losses, _) in opened.items()},
+        {job_id: right for job_id, (_, right) in opened.items()},
+    )
+    write(session, study.id, tested=pack_tested(tested))
+    session.refresh(study)
+
+
+def count_reads(session: Session, study: StudyRow) -> dict[str, int]:
     """Count the looks of a study's jobs at held-out labels, by split."""
-    of_study = select(JobRow.id).where(JobRow.study_id == study_id)
+    if study.dataset_id is None:
+        told = session.scalar(
+            select(func.count()).where(StudyRunRow.study_id == study.id, StudyRunRow.told.is_not(None))
+        )
+        opened = 0 if study.tested is None else len(unpack_tested(study.tested).losses)
+        return {"validation": told or 0, "test": opened}
+    of_study = select(JobRow.id).where(JobRow.study_id == study.id)
     rows = session.execute(
         select(LabelReadRow.split, func.count())
         .where(LabelReadRow.subject_id.in_(of_study))
@@ -282,7 +313,7 @@ def note_test_failed(session: Session, study_id: str, why: str) -> None:
 
 
 def _select_with_dataset() -> Any:
-    return select(StudyRow, DatasetRow).join(DatasetRow, DatasetRow.id == StudyRow.dataset_id)
+    return select(StudyRow, DatasetRow).outerjoin(DatasetRow, DatasetRow.id == StudyRow.dataset_id)
 
 
 def _make_run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> StudyRun:

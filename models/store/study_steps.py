@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
-from analysis.studies.state import NextSteps, Purpose, RunKey, StudyRun
+from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, StudyRun, complete_state
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
@@ -25,7 +25,7 @@ from heldout.studies.refit import make_refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
 from heldout.words.labels import describe_remedy, join_remedies
-from heldout.work.kinds import EvaluateSpec
+from heldout.work.kinds import EvaluateSpec, ExternalRunSpec
 from models.database import db_now
 from models.memory import add_uploaded_weights, compute_reserved_bytes
 from models.specs import make_plan
@@ -117,26 +117,42 @@ def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Se
 
 def _take_steps(session: Session, study: StudyRow) -> None:
     plan = StudyPlan.from_json(study.plan)
-    state = plan.state(study.tested, study.test_failed)
-    base = JobSpec.model_validate(study.spec)
-    runs = studies.list_runs(session, study.id)
-    steps = decide_next_steps(state, runs)
+    base = None if plan.kind == "external" else JobSpec.model_validate(study.spec)
+    runs, steps = _decide(session, study, plan)
     for _ in range(MAX_ROUNDS):
         if not _submit(session, study, plan, base, steps, runs):
             break
-        runs = studies.list_runs(session, study.id)
-        steps = decide_next_steps(state, runs)
-    if steps.evaluate is not None and study.evaluation is None:
+        runs, steps = _decide(session, study, plan)
+    if steps.evaluate is not None and plan.kind == "external":
+        studies.open_sealed(session, study, [*steps.evaluate[0], *steps.evaluate[1]])
+        runs, steps = _decide(session, study, plan)
+    elif steps.evaluate is not None and study.evaluation is None:
         _queue_evaluation(session, study, *steps.evaluate)
     _keep(session, study, steps)
 
 
+def _decide(session: Session, study: StudyRow, plan: StudyPlan) -> tuple[Sequence[StudyRun], NextSteps]:
+    runs = studies.list_runs(session, study.id)
+    state = plan.state(study.tested, study.test_failed)
+    if plan.kind == "external":
+        state = complete_state(state, runs, has_test=studies.has_sealed(session, study.id))
+    return runs, decide_next_steps(state, runs)
+
+
 def _submit(
-    session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec, steps: NextSteps, runs: Sequence[StudyRun]
+    session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec | None, steps: NextSteps, runs: Sequence[StudyRun]
 ) -> bool:
-    """Queue missing trainings. Returns whether there were any."""
+    """Queue missing trainings. Returns whether there were any.
+
+    Args:
+        base: None if the trainings run elsewhere.
+    """
     there = {run.key for run in runs}
     new = [key for key in steps.submit if key not in there]
+    if base is None:
+        for key in new:
+            _add_external_run(session, study, plan.arm(key.arm).arm, key)
+        return bool(new)
     for key in new:
         patch = _get_patch(plan, steps, key)
         _add_job(session, study, plan, key, make_spec(base, patch, key, folds=plan.folds, study_name=study.name))
@@ -180,6 +196,18 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
 
 
+def _add_external_run(session: Session, study: StudyRow, arm: Arm, key: RunKey) -> None:
+    new_job = NewJob(
+        spec=ExternalRunSpec(arm=key.arm, parameters=dict(arm.patch), seed=key.seed, fold=key.fold),
+        owner=study.owner,
+        name=name_run(study.name, key),
+        dataset_id=None,
+        study_id=study.id,
+        key_id=studies.get_ordering_key(session, study.id),
+    )
+    studies.add_run(session, study.id, new_jobs.add(session, new_job).id, key)
+
+
 def _estimate_memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
     largest, dataset = workers.find_largest(session), session.get_one(DatasetRow, study.dataset_id)
     reserved = compute_reserved_bytes(dataset, spec, largest, make_plan(dataset, spec, arm.backbone))
@@ -219,7 +247,7 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "no_forecast": steps.no_forecast,
         "planned": steps.planned,
         "most": steps.most,
-        "reads": studies.count_reads(session, study.id),
+        "reads": studies.count_reads(session, study),
         # Jobs that can no longer change the result. The reconciler cancels them.
         "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
     }
@@ -267,7 +295,7 @@ def _add_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -
         before_s=(found.get("progress") or {}).get("eta_s"),
     )
     arms = found.get("arms") or []
-    if study.kind == "remedies" and totals["done"] and not any(arm["validation"] for arm in arms):
+    if study.kind != "learning_curve" and totals["done"] and not any(arm["validation"] for arm in arms):
         arms = add_provisional_means(arms, studies.list_runs(session, study.id))
     return {
         **found,

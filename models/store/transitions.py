@@ -152,6 +152,11 @@ def _note_evaluation_end(session: Session, job: JobRow, status: JobStatus, error
     advance(session, job.study_id, job, status)
 
 
+def _note_external_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    assert job.study_id is not None
+    advance(session, job.study_id, job, status)
+
+
 def _reject_dataset(session: Session, job: JobRow, error: Error | None) -> None:
     """Reject the dataset that a job failed to make. Otherwise it would stay in `checking` forever."""
     reject_ingested(session, job.dataset_id, error)
@@ -212,5 +217,6 @@ AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
         JobKind.EXPORT: _unless_succeeded(_give_up_export),
         JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),
         JobKind.MEASURE: _do_nothing,
+        JobKind.EXTERNAL: _note_external_end,
     }
 )

@@ -15,17 +15,19 @@ from models.views.job import build_dataset_reference
 _FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
 
 
-def build_study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
+def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
     """Build the view of a study. Raises SpecUnreadable."""
-    plan = study.plan
-    waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None
+    plan, waits_for = study.plan, None
+    if study.finished_at is None and dataset is not None:
+        waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}")
     try:
         view = make_view(
             StudyView,
             study,
             **{name: study.found.get(name) for name in _FOUND},
             object="study",
-            dataset=build_dataset_reference(dataset),
+            spec=study.spec or None,
+            dataset=None if dataset is None else build_dataset_reference(dataset),
             job=study.base_job,
             metadata=study.user_metadata,
             seeds=plan["seeds"],

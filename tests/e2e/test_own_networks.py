@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from heldout.client.client import Client
@@ -74,3 +75,26 @@ def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp
     command = [sys.executable, "-m", "heldout", "export", job.id, "--format", "keras_config", "-o", str(configuration)]
     subprocess.run([*command, "--home", str(service.home)], cwd=ROOT, check=True)
     assert count_dropouts(configuration.read_text()) == 1  # after the pool, and so before the output too
+
+
+@pytest.mark.timeout(900)  # eight trainings
+def test_a_keras_model_is_trained_diagnosed_and_cured_from_python(client: Client, tmp_path: Path):
+    network = make_network()
+    network.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    job = client.train(network, dataset="digits", epochs=EPOCHS, seed=1, width=0.5, dropout=0.9).wait()
+    assert job.diagnosis().verdict in {"underfitting", "not_converged"}
+
+    # The spec that it stands for gives the same figures to the last bit.
+    spec = {
+        "dataset": "digits",
+        "network": {"model": job.spec.network.model, "width": 0.5, "dropout": 0.9},
+        "training": {"epochs": EPOCHS, "seed": 1, "optimizer": {"name": "adam", "learning_rate": 0.002}},
+    }
+    direct = client.train(spec).wait()
+    assert direct.metrics().final == job.metrics().final
+    assert [epoch.fit_loss for epoch in direct.metrics().epochs] == [epoch.fit_loss for epoch in job.metrics().epochs]
+
+    study = job.cure("less_regularisation", seeds=2, splits="fixed", budget={"jobs": 5})
+    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "less_regularisation")
+    study.save_report(tmp_path / "report.html")
+    assert "network.dropout: 0.9 → 0" in (tmp_path / "report.html").read_text()

@@ -294,6 +294,7 @@ FACTS = ModelFacts(
     input_shape=(8, 8, 1),
     output_shape=(10,),
     parameters=650,
+    weights=False,
     network=NetworkFacts(
         scales_pixels=False,
         head_inputs=64,
@@ -409,6 +410,9 @@ def test_a_file_or_an_uploaded_model_is_trained_from_a_terminal(service, client,
     for named in ("model.json", model, model[:14]):
         job = client.jobs.get(heldout("train", "--model", named, *asked).stdout.strip())
         assert job.spec.network.model == model
+    shown = heldout("models", "show", model).stdout
+    for fact in ("8×8×1", "650", "none: the file is an architecture", f"`heldout train --model {model}"):
+        assert fact in shown
     dry = heldout("train", "--model", model, "--dataset", "digits", "--set", "network.head=replace", "--dry-run")
     assert "650" in dry.stdout
     assert len(list(client.models.list())) == 1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.work.kinds import JobKind, require_all_kinds
+from heldout.work.kinds import KINDS_OF_WORKERS, JobKind, require_all_kinds
 from models.store.claims import Claimed
 from worker.supervision.attempt import Attempt, Means
 from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
@@ -23,7 +23,8 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
         JobKind.EXPORT: ExportAttempt,
         JobKind.CHECK_MODEL: CheckModelAttempt,
         JobKind.MEASURE: MeasureAttempt,
-    }
+    },
+    KINDS_OF_WORKERS,
 )
 
 

@@ -57,6 +57,6 @@ def _get_ensemble_source(session: Session, caller: Caller, study_id: str) -> Mod
     """Find the job that measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
     study, dataset = studies.find(session, caller.owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
-    if job is not None and study.found.get("ensemble") is not None:
+    if job is not None and dataset is not None and study.found.get("ensemble") is not None:
         return ModelSource(study_id, study.name, job, dataset)
     raise EnsembleNotReady(study_id) if study.status is StudyStatus.RUNNING else NoEnsemble(study_id, study.status)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Query, Response
+from fastapi import Body, Depends, Query, Response
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
@@ -19,9 +19,9 @@ from heldout.errors import (
     JobNotFound,
     SpecUnreadable,
 )
-from heldout.studies.spec import StudySpec
+from heldout.studies.external import AnyStudySpec, ExternalStudySpec
 from heldout.views.study import StudyEstimateView, StudyView
-from models import waiting_studies
+from models import external_studies, waiting_studies
 from models.store import quotas
 from models.views.study import build_study_view
 
@@ -59,7 +59,7 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
     },
 )
 def order_study(
-    spec: StudySpec,
+    spec: Annotated[AnyStudySpec, Body()],
     response: Response,
     caller: CallerDep,
     app: AppContextDep,
@@ -96,6 +96,17 @@ def order_study(
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
     max_parameters = app.settings.max_parameters
+    if isinstance(spec, ExternalStudySpec):
+        asked = spec
+        return make_once(
+            session,
+            caller.owner,
+            idempotency_key,
+            "POST /v1/studies",
+            spec,
+            response,
+            lambda: build_study_view(*external_studies.order(session, caller.owner, asked)),
+        )
     if dry_run:
         estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))

@@ -147,7 +147,7 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
             passed_over.add(owner.name)
             continue
         job = found.row
-        held = _take(session, job, worker, lease_s)
+        held = take(session, job, worker, lease_s)
         if held is None:
             return None
         accounts.charge_claim(session, job, seen=owner.standing, at=owner.at)
@@ -203,7 +203,7 @@ _BEGIN = insert(_ATTEMPTS).values(
 )
 
 
-def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
+def take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
     """Start the job's next attempt. None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}

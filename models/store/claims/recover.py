@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, decide_after_failure
-from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
+from heldout.work.kinds import KINDS_IN_SLOTS, KINDS_OF_WORKERS, JobKind
 from models.database import db_now
 from models.store import studies
 from models.store.claims.finding import IS_READY
@@ -38,7 +38,9 @@ def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str
 
     Their workers may still be running, but the next claim's attempt number fences them off.
     """
-    rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now(), limit=limit)
+    # Trainings that run elsewhere are leased again when a runner asks.
+    is_lost = (JobRow.lease_expires_at < db_now(), JobRow.kind.in_(KINDS_OF_WORKERS))
+    rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, *is_lost, limit=limit)
     return [(row.id, _lose(session, row, "The worker's lease expired.", counts_as_failure=True)) for row in rows]
 
 

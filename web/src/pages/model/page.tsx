@@ -64,7 +64,9 @@ const Ready = ({ model }: { model: Model }) => (
   <>
     <section class="card" aria-label="How well it does">
       <h2>How well it does</h2>
-      {model.gives === 'answers' ? (
+      {model.weights === false ? (
+        <p>It is an architecture without weights, so it cannot be measured. Train it first.</p>
+      ) : model.gives === 'answers' ? (
         <>
           <MeasureForm model={model} />
           <EvaluationsOf model={model} />
@@ -111,6 +113,7 @@ const ModelFacts = ({ model }: { model: Model }) => (
         )}
       </Fact>
     )}
+    {model.weights === false && <Fact name="Weights">none</Fact>}
     {model.made_by && <Fact name="Written by">{model.made_by}</Fact>}
     <Fact name="Size">{bytes(model.size_bytes)}</Fact>
     <Fact name="Created">{moment(model.created_at)}</Fact>

@@ -115,7 +115,9 @@ function ModelField({ form, onRead }: Props) {
 }
 
 const describe = (model: Model) =>
-  model.status === 'checking' ? 'A worker is reading the file.' : `Takes ${takesWord(model)}. Gives ${givesWord(model)}.`
+  model.status === 'checking'
+    ? 'A worker is reading the file.'
+    : `Takes ${takesWord(model)}. Gives ${givesWord(model)}.${model.weights === false ? ' Has no weights.' : ''}`
 
 /** Chooses a file and sends it at once: a form in the form is not possible. */
 function UploadField({ onUploaded }: { onUploaded: (model: Model) => void }) {

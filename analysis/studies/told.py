@@ -1,0 +1,160 @@
+"""What a runner tells about a training that ran elsewhere: scores to compare, sealed test answers, and facts. Pure."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.answers.answers import Answers
+from analysis.answers.received import Column, ForeignAnswers
+from analysis.answers.refusal import PredictionsRefused
+from analysis.studies.state import Scores
+from analysis.studies.stored import pack_arrays, unpack_arrays
+from heldout.stored.evaluation import SplitName
+
+# Shown of two lists of classes that differ.
+SHOWN_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """The images of a split that a training answered: how many, and a digest of their labels and ids."""
+
+    count: int
+    accuracy: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class ToldRun:
+    """A training as told. sealed: its answers to test images, packed; None if there are none.
+
+    facts: of each split, by name.
+    """
+
+    scores: Scores
+    sealed: bytes | None
+    classes: tuple[str, ...]
+    facts: Mapping[SplitName, SplitFacts]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to what the run's row stores."""
+        return {
+            "classes": list(self.classes),
+            "splits": {name: asdict(facts) for name, facts in self.facts.items()},
+        }
+
+
+def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss: float | None) -> ToldRun:
+    """Turn received answers into what a study compares.
+
+    Args:
+        train_accuracy, train_loss: of the curves' last epoch, for runs without answers to training images.
+    Raises:
+        PredictionsRefused: there are no validation answers with probabilities.
+    """
+    validation = answers.splits.get("validation")
+    if validation is None:
+        raise PredictionsRefused("there are no answers to validation images, by which a study compares", ())
+    for name in ("validation", "test"):
+        if name in answers.splits and answers.splits[name].probabilities is None:
+            raise PredictionsRefused(
+                "received answers without probabilities; a study compares losses too, so send the probabilities",
+                (name, "answers"),
+            )
+    train = answers.splits.get("train")
+    if train is not None:
+        train_accuracy = float(train.right.mean())
+        train_loss = None if train.probabilities is None else float(train.losses.mean())
+    ids, order = _identify_images(len(validation), answers.hashes.get("validation"))
+    scores = Scores(
+        images=ids,
+        losses=validation.losses[order].astype(np.float32),
+        right=validation.right[order],
+        train_loss=float("nan") if train_loss is None else train_loss,
+        train_accuracy=float("nan") if train_accuracy is None else train_accuracy,
+        train_images=0 if train is None else len(train),
+        kept_epoch=0,
+    )
+    facts = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
+    return ToldRun(scores, _seal(answers), answers.classes, facts)
+
+
+def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the losses and right answers of a training on test images."""
+    arrays = unpack_arrays(sealed)
+    return arrays["losses"], arrays["right"]
+
+
+def drop_test(answers: ForeignAnswers) -> ForeignAnswers:
+    """Return the answers without those to test images."""
+    return replace(answers, splits={name: said for name, said in answers.splits.items() if name != "test"})
+
+
+def explain_disagreement(
+    told: Mapping[str, Any], other: Mapping[str, Any], other_run: str, splits: Sequence[SplitName]
+) -> str | None:
+    """Say in what two runs disagree that are to be compared; None if they agree.
+
+    Args:
+        told, other: results of `to_json`.
+        splits: in which they must have answered the same images.
+    """
+    if told["classes"] != other["classes"]:
+        ours, theirs = (", ".join(run["classes"][:SHOWN_CLASSES]) for run in (told, other))
+        return (
+            f"It has {len(told['classes'])} classes ({ours}, …), but {other_run} has {len(other['classes'])} "
+            f"({theirs}, …)."
+        )
+    for split in splits:
+        mine, its = (run["splits"].get(split) for run in (told, other))
+        if split == "validation" or (mine and its):
+            assert mine is not None
+            assert its is not None
+            if mine["count"] != its["count"]:
+                return f"It answers {mine['count']:,} {split} images, but {other_run} answers {its['count']:,}."
+            if mine["digest"] != its["digest"]:
+                return (
+                    f"Its {split} images differ from those of {other_run}, or come in another order. Answer the same "
+                    "images, or send their ids as `hashes`."
+                )
+        elif (mine is None) != (its is None):
+            has, lacks = ("It", other_run) if its is None else (other_run, "it")
+            return f"{has} has answers to {split} images, and {lacks} has none."
+    return None
+
+
+def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return ascending numbers of the images, and the order in which they stand; equal ids give equal numbers."""
+    if hashes is None:
+        return np.arange(count, dtype=np.int32), np.arange(count)
+    digests = [hashlib.sha256(_to_text(value)).digest() for value in _to_list(hashes)]
+    order = np.asarray(sorted(range(count), key=lambda place: (digests[place], place)), np.int64)
+    numbers = [int.from_bytes(digests[place][:4]) >> 1 for place in order]
+    return np.asarray(numbers, np.int32), order
+
+
+def _to_list(column: Column) -> Sequence[Any]:
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+def _to_text(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
+def _describe_split(said: Answers, hashes: Column | None) -> SplitFacts:
+    ids, order = _identify_images(len(said), hashes)
+    digest = hashlib.sha256(np.ascontiguousarray(said.labels[order], "<i4").tobytes())
+    digest.update(np.ascontiguousarray(ids, "<i4").tobytes())
+    return SplitFacts(len(said), float(said.right.mean()), digest.hexdigest())
+
+
+def _seal(answers: ForeignAnswers) -> bytes | None:
+    test = answers.splits.get("test")
+    if test is None:
+        return None
+    _, order = _identify_images(len(test), answers.hashes.get("test"))
+    return pack_arrays({"losses": test.losses[order].astype(np.float32), "right": test.right[order]})

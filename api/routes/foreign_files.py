@@ -1,0 +1,101 @@
+"""Files of answers from other programs, with the curves of the same training: read, refused at their place, kept."""
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from analysis.answers.file import read_predictions
+from analysis.answers.received import ForeignAnswers
+from analysis.answers.refusal import PredictionsRefused
+from api.http.app_context import FILES_AT_ONCE
+from api.http.body import parse_json
+from api.routes.foreign_training import ForeignCurves, make_sentence
+from heldout.errors import FieldError, InvalidSpec
+from heldout.histories.recorded import ReadHistory
+from heldout.spec.field_errors import make_values_refusal
+from heldout.spec.json_pointer import make_pointer
+from models.blobs import Blobs
+
+# Dedicated threads: the allocator keeps the peak memory of every thread that has ever read such a file.
+FOREIGN_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
+ANSWERS, TRAINING = "answers", "training.json"
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """The answers in a file, and the curves that came with it."""
+
+    answers: ForeignAnswers
+    curves: ReadHistory | None
+
+    def read(self, read: Callable[[ForeignAnswers, float | None, float | None], Read]) -> Read:
+        """Call `read` with the answers, and the last training accuracy and loss of the curves.
+
+        Raises:
+            InvalidSpec: for what it refuses.
+        """
+        accuracy, loss = _get_last_of_training(self.curves)
+        try:
+            return read(self.answers, accuracy, loss)
+        except PredictionsRefused as error:
+            raise _make_refusal(error) from None
+
+    @classmethod
+    def load(cls, blobs: Blobs, key: str, max_bytes: int, *, has_training: bool) -> "ForeignFile":
+        """Read what was stored below a key. Raises StorageUnavailable."""
+        training = blobs.read(f"{key}/{TRAINING}").decode("utf-8", "surrogatepass") if has_training else None
+        return _read(io.BytesIO(blobs.read(f"{key}/{ANSWERS}")), training, max_bytes)
+
+
+def read_foreign_file(file: UploadFile, training: str | None, limit_bytes: int) -> ForeignFile:
+    """Read a received file, and the JSON text with its curves.
+
+    Raises:
+        InvalidSpec: with the place of what cannot be read.
+    """
+    return _read(file.file, training, limit_bytes)
+
+
+class TrainingOfFile(ForeignCurves):
+    """Curves sent with a file of predictions. They may be absent."""
+
+    @property
+    def _may_have_no_curves(self) -> bool:
+        return True
+
+
+def _read(file: BinaryIO, training: str | None, limit_bytes: int) -> ForeignFile:
+    recorded = None if training is None else _parse_training(training)
+    try:
+        answers = read_predictions(file, limit_bytes, None if recorded is None else recorded.classes)
+    except PredictionsRefused as error:
+        raise _make_refusal(error) from None
+    return ForeignFile(answers, None if recorded is None else recorded.curves())
+
+
+def _parse_training(text: str) -> TrainingOfFile:
+    content = parse_json(text.encode("utf-8", "surrogatepass"))
+    try:
+        return TrainingOfFile.model_validate(content)
+    except ValidationError as error:
+        raise make_values_refusal(error.errors(include_url=False), content, TrainingOfFile) from None
+
+
+def _make_refusal(error: PredictionsRefused) -> InvalidSpec:
+    where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
+    detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{make_sentence(error)}."
+    return InvalidSpec(detail, errors=[FieldError(make_pointer(("file", *error.path)), detail)])
+
+
+def _get_last_of_training(curves: ReadHistory | None) -> tuple[float | None, float | None]:
+    """Return accuracy and loss of the training images in the last epoch, where the curves have them."""
+    if curves is None:
+        return None, None
+    history = curves.history
+    return next(reversed(history.train_accuracy), None), next(reversed(history.train_loss), None)

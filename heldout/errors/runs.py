@@ -1,0 +1,39 @@
+"""Refusals about the trainings of a study that run elsewhere."""
+
+from heldout.errors.base import HeldoutError
+
+
+class RunNotFound(HeldoutError):
+    """The study has no such training that runs elsewhere."""
+
+    code, status, title = "run_not_found", 404, "There is no such run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"This study has no run {run_id[:80]!r}. GET /v1/studies/{{study_id}}/runs lists its runs.")
+
+
+class RunReplaced(HeldoutError):
+    """Another runner has this training of a study, or its result is already there."""
+
+    code, status, title = "run_replaced", 409, "The training belongs to another runner"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"This token does not hold {run_id} any longer. Stop this training, and ask for the next one.")
+
+
+class RunNotTold(HeldoutError):
+    """Nothing was told about this training yet."""
+
+    code, status, title = "run_not_told", 409, "The training has no result yet"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"Nothing was told about {run_id} yet, so it has no diagnosis. Wait for its result.")
+
+
+class RunsDisagree(HeldoutError):
+    """A training of a study answers other images or classes than one that it would be compared with."""
+
+    code, status, title = "runs_disagree", 409, "Two trainings cannot be compared"
+
+    def __init__(self, run_id: str, other: str, why: str) -> None:
+        super().__init__(f"{run_id} cannot be compared with {other}. {why}")

@@ -1,0 +1,70 @@
+"""The body that starts a study of trainings that run elsewhere, and are asked for and told over HTTP."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator
+from typing_extensions import TypeAliasType
+
+from heldout.spec.job import Metadata, Name, SpecPart
+from heldout.studies.spec import BASE_ARM, RemedyName, StudyBudget, StudySpec
+
+ParameterName = Annotated[str, Field(min_length=1, max_length=64)]
+ParameterValue = bool | int | float | Annotated[str, Field(max_length=512)] | None
+
+
+class ExternalArm(SpecPart):
+    """One way to train: a name, and the parameters that its trainings get."""
+
+    name: RemedyName
+    parameters: Annotated[dict[ParameterName, ParameterValue], Field(max_length=64)] = Field({})
+
+
+class ExternalStudySpec(SpecPart):
+    """A study whose trainings run elsewhere. Runners ask for one after the other, and tell their answers."""
+
+    kind: Literal["external"]
+    name: Name | None = Field(None, description="Generated if absent.")
+    arms: Annotated[list[ExternalArm], Field(min_length=2, max_length=21)] = Field(
+        description="The first is `base`, with which all others are compared."
+    )
+    seeds: int = Field(
+        3, ge=2, le=20, description="Seeds of the first look at every arm; arms that may still win get more."
+    )
+    splits: Literal["fixed", "resampled"] = Field(
+        "fixed",
+        description="`fixed`: all trainings answer the same validation images. `resampled`: each seed has its own "
+        "fold, which the script cuts by the number that it gets.",
+    )
+    budget: StudyBudget = StudyBudget()
+    metadata: Metadata = Field(default_factory=dict)
+
+    @field_validator("arms")
+    @classmethod
+    def _check_names(cls, arms: list[ExternalArm]) -> list[ExternalArm]:
+        names = [arm.name for arm in arms]
+        if names[0] != BASE_ARM:
+            raise ValueError(
+                f"the first arm is called `{names[0]}`; it is what others are compared with: name it `base`"
+            )
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if twice is not None:
+            raise ValueError(f"`{twice}` occurs twice; each arm needs a name of its own")
+        return arms
+
+
+# Names of the two kinds in the validator's locations; they must not be names of fields (`list_field_errors`).
+_HERE, _ELSEWHERE = "trainings of the service", "trainings elsewhere"
+
+
+def _get_place(study: Any) -> str:
+    is_external = isinstance(study, ExternalStudySpec) or (isinstance(study, dict) and study.get("kind") == "external")
+    return _ELSEWHERE if is_external else _HERE
+
+
+# A named alias, because FastAPI drops the discriminator of a plain one.
+AnyStudySpec = TypeAliasType(
+    "AnyStudySpec",
+    Annotated[
+        Annotated[StudySpec, Tag(_HERE)] | Annotated[ExternalStudySpec, Tag(_ELSEWHERE)], Discriminator(_get_place)
+    ],
+)

@@ -1,0 +1,71 @@
+"""The trainings of a study that run elsewhere: what a runner is asked to do, and what it has told."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from heldout.stored.final import Figure
+from heldout.views.base import Time, View
+from heldout.views.job import JobErrorView
+from heldout.views.study import ConclusionView, StudyStatus
+
+
+class AssignedRunView(View):
+    """A training that a runner holds until its lease ends."""
+
+    run: str = Field(description="`run_…`")
+    token: str = Field(description="To renew the lease, and to tell the result.")
+    arm: str
+    parameters: dict[str, Any]
+    seed: int = Field(description="From 0. The same for every arm, so that trainings are compared in pairs.")
+    fold: int | None = Field(description="Which fold validates this training; null for fixed splits.")
+    folds: int | None
+    lease_s: float = Field(description="Renew it with `POST …/heartbeat` at least this often.")
+
+
+class AskView(View):
+    """What a runner does next: train `run`, ask again after `wait_s`, or stop because the study has ended."""
+
+    object: Literal["ask"]
+    study_id: str
+    status: StudyStatus
+    run: AssignedRunView | None = None
+    wait_s: float | None = Field(None, description="Ask again after this time; null with a run, or after the end.")
+    headline: str = ""
+    conclusion: ConclusionView | None = None
+
+
+class ToldSplitView(View):
+    """What a training answered on one split."""
+
+    count: int
+    accuracy: Figure
+
+
+class RunView(View):
+    """A training of a study that runs elsewhere. Test figures are sealed until the study has ended."""
+
+    id: str
+    object: Literal["run"]
+    study_id: str
+    arm: str
+    seed: int
+    fold: int | None
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled", "paused"]
+    runner: str | None = Field(description="The name that its runner gave.")
+    attempts: int = Field(description="How often it was leased.")
+    splits: dict[str, ToldSplitView]
+    seconds: Figure
+    error: JobErrorView | None
+    accepted: bool | None = Field(
+        None, description="After a result was told: whether it counts. false if another one was there first."
+    )
+    lease_expires_at: Time | None = None
+    finished_at: Time | None = None
+
+
+class RunList(View):
+    """The trainings of a study that run elsewhere, by seed."""
+
+    object: Literal["list"]
+    data: list[RunView]

@@ -1,0 +1,174 @@
+"""The trainings of a study that run elsewhere: leased to a runner who asks, renewed, and ended by what it tells."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy.orm import Session
+
+from analysis.studies.stored import pack_scores
+from analysis.studies.told import ToldRun, explain_disagreement
+from heldout.errors import RunNotFound, RunReplaced, RunsDisagree
+from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
+from heldout.stored.evaluation import SplitName
+from heldout.studies.spec import BASE_ARM
+from heldout.work.kinds import JobKind
+from models.database import db_now
+from models.store.claims.claiming import take
+from models.store.claims.lease import HeldAttempt, is_held_by
+from models.store.studies import lock
+from models.store.transitions import get_now, move
+from models.tables import JobRow, StudyRunRow
+
+
+def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[JobRow, StudyRunRow, str] | None:
+    """Lease the next training of a study. Returns its rows and the token that proves it, or None.
+
+    Writes only if it leases.
+    A training whose lease has ended is leased again. Seeds come in order, each with the base first, so that arms can be
+    compared early.
+    """
+    found = session.execute(
+        select(JobRow, StudyRunRow)
+        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(*_is_open(study_id))
+        .order_by(StudyRunRow.seed, case((StudyRunRow.arm == BASE_ARM, 0), else_=1), JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=JobRow)
+    ).one_or_none()
+    if found is None:
+        return None
+    job, run = found
+    if job.status is JobStatus.RUNNING:
+        move(
+            session, job, JobEvent.LOSE, error={"code": FailureCode.WORKER_LOST, "detail": "The runner's lease ended."}
+        )
+        session.refresh(job)
+    held = take(session, job, runner, lease_s)
+    return None if held is None else (job, run, str(held.attempt))
+
+
+def has_open(session: Session, study_id: str) -> bool:
+    """Whether `ask` would find a training."""
+    return session.scalar(select(JobRow.id).where(*_is_open(study_id)).limit(1)) is not None
+
+
+def find_seconds_until_next(session: Session, study_id: str, most_s: float) -> float:
+    """Return after how many seconds it makes sense to ask again: when the first lease ends, or `most_s`."""
+    first = session.scalar(
+        select(JobRow.lease_expires_at)
+        .where(JobRow.study_id == study_id, JobRow.status == JobStatus.RUNNING)
+        .order_by(JobRow.lease_expires_at)
+        .limit(1)
+    )
+    if first is None:
+        return most_s
+    return min(most_s, max(1.0, (first - get_now(session)).total_seconds()))
+
+
+def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: float) -> None:
+    """Renew a lease, also one that has ended while no one else took the training.
+
+    Raises:
+        RunNotFound.
+        RunReplaced: another runner holds the training, or its result is there.
+    """
+    _require_run(session, study_id, run_id)
+    held = HeldAttempt(run_id, _parse_token(run_id, token))
+    renewed = update(JobRow).where(*is_held_by(held)).values(lease_expires_at=db_now(lease_s)).returning(JobRow.id)
+    if session.scalar(renewed) is None:
+        raise RunReplaced(run_id)
+
+
+def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun | str, about: dict[str, Any]) -> bool:
+    """End a training with its result, or as failed. The first result counts, whoever holds the lease.
+
+    Args:
+        told: the result, or why the training failed.
+        about: what to keep beside it, such as the key of its file.
+    Returns:
+        Whether this call ended the training; False if it had ended before.
+    Raises:
+        RunNotFound, RunReplaced.
+        RunsDisagree: it answers other images than a training that it is compared with.
+    """
+    job = session.scalars(_select_run(study_id, run_id).with_for_update()).one_or_none()
+    if job is None:
+        raise RunNotFound(run_id)
+    if _parse_token(run_id, token) > job.attempt:
+        raise RunReplaced(run_id)
+    if job.status in TERMINAL:
+        return False
+    lock(session, study_id)
+    if isinstance(told, ToldRun):
+        _require_agreement(session, study_id, run_id, told)
+    if job.status is JobStatus.QUEUED:
+        take(session, job, job.worker or "late", 60.0)
+        session.refresh(job)
+    if isinstance(told, str):
+        move(session, job, JobEvent.FAIL, error={"code": FailureCode.SCRIPT_FAILED, "detail": told})
+        return True
+    values = {"scores": pack_scores(told.scores), "sealed": told.sealed, "told": {**told.to_json(), **about}}
+    session.execute(update(StudyRunRow).where(StudyRunRow.job_id == run_id).values(**values))
+    move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    return True
+
+
+def find(session: Session, study_id: str, run_id: str) -> tuple[JobRow, StudyRunRow]:
+    """Find a training of a study that runs elsewhere. Raises RunNotFound."""
+    found = session.execute(
+        select(JobRow, StudyRunRow)
+        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(JobRow.id == run_id, JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
+    ).one_or_none()
+    if found is None:
+        raise RunNotFound(run_id)
+    return found[0], found[1]
+
+
+def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRunRow]]:
+    """List a study's trainings that run elsewhere, by arm and seed."""
+    rows = session.execute(
+        select(JobRow, StudyRunRow)
+        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
+        .order_by(StudyRunRow.seed, JobRow.id)
+    )
+    return [(job, run) for job, run in rows]
+
+
+def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:
+    """Refuse a training that cannot be compared with those that are there."""
+    own = session.get_one(StudyRunRow, run_id)
+    others = session.scalars(
+        select(StudyRunRow)
+        .where(StudyRunRow.study_id == study_id, StudyRunRow.told.is_not(None))
+        .order_by(StudyRunRow.job_id)
+    ).all()
+    for other in others:
+        assert other.told is not None
+        shared: tuple[SplitName, ...] = ("validation", "test") if other.fold == own.fold else ("test",)
+        why = explain_disagreement(told.to_json(), other.told, other.job_id, shared)
+        if why is not None:
+            raise RunsDisagree(run_id, other.job_id, why)
+
+
+def _is_open(study_id: str) -> tuple[ColumnElement[bool], ...]:
+    is_free = (JobRow.status == JobStatus.QUEUED) | (JobRow.lease_expires_at < db_now())
+    is_unfinished = JobRow.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
+    return JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL, is_unfinished, is_free
+
+
+def _select_run(study_id: str, run_id: str) -> Any:
+    return select(JobRow).where(JobRow.id == run_id, JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
+
+
+def _require_run(session: Session, study_id: str, run_id: str) -> None:
+    if session.scalar(_select_run(study_id, run_id).with_only_columns(JobRow.id)) is None:
+        raise RunNotFound(run_id)
+
+
+def _parse_token(run_id: str, token: str) -> int:
+    if not token.isdecimal() or len(token) > 9:
+        raise RunReplaced(run_id)
+    return int(token)

@@ -1,0 +1,75 @@
+"""Builds the views of a study's trainings that run elsewhere."""
+
+from analysis.studies.stored import StudyPlan
+from heldout.lifecycle.study import StudyStatus
+from heldout.views.study import StudyView
+from heldout.views.study_run import AskView, AssignedRunView, RunView, ToldSplitView
+from models.tables import JobRow, StudyRow, StudyRunRow
+
+
+def build_ask_view(
+    study: StudyRow,
+    leased: tuple[JobRow, StudyRunRow, str] | None,
+    view: StudyView | None,
+    *,
+    lease_s: float,
+    wait_s: float | None,
+) -> AskView:
+    """Build the answer to a runner.
+
+    Args:
+        view: of a study that has ended.
+    """
+    run = None
+    if leased is not None:
+        job, row, token = leased
+        run = AssignedRunView(
+            run=job.id,
+            token=token,
+            arm=row.arm,
+            parameters=job.spec["parameters"],
+            seed=row.seed,
+            fold=_get_fold(row),
+            folds=StudyPlan.from_json(study.plan).folds,
+            lease_s=lease_s,
+        )
+    return AskView(
+        object="ask",
+        study_id=study.id,
+        status=study.status.value,
+        run=run,
+        wait_s=wait_s,
+        headline="" if view is None else view.headline,
+        conclusion=None if view is None else view.conclusion,
+    )
+
+
+def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: bool | None = None) -> RunView:
+    """Build the view of a training. Its test figures are sealed until the study has ended."""
+    told = run.told or {"splits": {}, "seconds": None}
+    is_open = study.status is not StudyStatus.RUNNING
+    return RunView(
+        id=job.id,
+        object="run",
+        study_id=study.id,
+        arm=run.arm,
+        seed=run.seed,
+        fold=_get_fold(run),
+        status=job.status.value,
+        runner=job.worker,
+        attempts=job.attempt,
+        splits={
+            name: ToldSplitView(count=facts["count"], accuracy=facts["accuracy"])
+            for name, facts in told["splits"].items()
+            if is_open or name != "test"
+        },
+        seconds=told["seconds"],
+        error=job.error,
+        accepted=accepted,
+        lease_expires_at=job.lease_expires_at,
+        finished_at=job.finished_at,
+    )
+
+
+def _get_fold(run: StudyRunRow) -> int | None:
+    return None if run.fold < 0 else run.fold

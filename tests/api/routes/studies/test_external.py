@@ -1,0 +1,246 @@
+"""Studies of trainings that run elsewhere: runners ask and tell, and the study concludes as for its own trainings."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.api.support import assert_problem
+
+ARMS = [
+    {"name": "base"},
+    {"name": "better", "parameters": {"dropout": 0.3}},
+    {"name": "same", "parameters": {"width": 8}},
+]
+IMAGES, CLASSES = 400, 5
+LABELS = np.random.default_rng(0).integers(0, CLASSES, IMAGES)
+
+
+def ordered(client, **changes: Any) -> str:
+    answer = client.post("/v1/studies", json={"kind": "external", "arms": ARMS, "seeds": 3, **changes})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def ask(client, study: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(f"/v1/studies/{study}/ask", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def answers_of(arm: str, seed: int, split: str, labels=LABELS) -> np.ndarray:
+    """Probabilities of a network that is right on 70% of the images, or on 85%."""
+    draw = np.random.default_rng([seed, len(split)])
+    of_arm = np.random.default_rng([seed, len(split), *arm.encode()])
+    share = 0.85 if arm == "better" else 0.7
+    right = (draw.random(len(labels)) < share) ^ (of_arm.random(len(labels)) < 0.02)
+    said = np.where(right, labels, (labels + 1) % CLASSES)
+    return np.full((len(labels), CLASSES), 0.1) + 0.5 * np.eye(CLASSES)[said]
+
+
+def file_of(run: dict[str, Any], **changes: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    arrays = {f"{split}_labels": LABELS for split in ("train", "validation", "test")}
+    arrays |= {
+        f"{split}_probabilities": answers_of(run["arm"], run["seed"], split)
+        for split in ("train", "validation", "test")
+    }
+    np.savez(file, **{name: array for name, array in (arrays | changes).items() if array is not None})
+    return file.getvalue()
+
+
+def tell(client, study: str, run: dict[str, Any], content: bytes | None = None, **fields: str):
+    parts: dict[str, Any] = {name: (None, text) for name, text in {"token": run["token"], **fields}.items()}
+    if "failed" not in fields:
+        parts["file"] = ("answers.npz", content or file_of(run))
+    return client.post(f"/v1/studies/{study}/runs/{run['run']}/result", files=parts)
+
+
+def told_to_the_end(client, study: str) -> list[tuple[str, int]]:
+    """Plays one runner until the study has ended; gives the arms and seeds that it was asked for."""
+    done = []
+    while (run := ask(client, study)["run"]) is not None:
+        assert tell(client, study, run, seconds="2.5").status_code == 200
+        done.append((run["arm"], run["seed"]))
+    return done
+
+
+def test_a_study_of_foreign_trainings_names_its_cure_and_meets_test_once(client):
+    study = ordered(client)
+    first = ask(client, study)["run"]
+    assert (first["arm"], first["seed"], first["parameters"], first["fold"]) == ("base", 0, {}, None)
+    assert tell(client, study, first).json()["splits"].keys() == {"train", "validation"}
+    done = told_to_the_end(client, study)
+    assert len(done) == len(set(done))
+    view = client.get(f"/v1/studies/{study}").json()
+    assert (view["status"], view["conclusion"]["kind"], view["conclusion"]["remedy"]) == ("succeeded", "cure", "better")
+    assert view["conclusion"]["test"]["winner"]["accuracy"] == pytest.approx(0.85, abs=0.04)
+    assert (view["spec"], view["dataset"], view["conclusion"]["refit"]) == (None, None, None)
+    winners = view["conclusion"]["test"]["winner"]
+    assert winners["count"] == IMAGES
+    assert view["ledger"]["test_reads"] == 2 * max(arm["seeds"] for arm in view["arms"])
+    last = ask(client, study)
+    assert (last["status"], last["run"], last["wait_s"]) == ("succeeded", None, None)
+    assert last["conclusion"]["remedy"] == "better"
+    runs = client.get(f"/v1/studies/{study}/runs").json()["data"]
+    assert {run["status"] for run in runs} <= {"succeeded", "cancelled"}
+    assert runs[0]["splits"].keys() == {"train", "validation", "test"}
+    assert client.get(f"/v1/studies/{study}/report").status_code == 200
+    assert client.get(f"/v1/studies/{study}/report", headers={"Accept": "text/html"}).status_code == 200
+    assert [one["id"] for one in client.get("/v1/studies").json()["data"]] == [study]
+    assert client.delete(f"/v1/studies/{study}").status_code == 204
+
+
+def test_each_run_has_its_diagnosis_without_test_until_the_end(client):
+    study = ordered(client)
+    run = ask(client, study)["run"]
+    where = f"/v1/studies/{study}/runs/{run['run']}"
+    assert_problem(client.get(f"{where}/diagnosis"), 409, "run_not_told")
+    training = '{"history": {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6]}}'
+    assert tell(client, study, run, training=training).status_code == 200
+    sealed = client.get(f"{where}/diagnosis").json()
+    assert "test" not in str(sealed["gap"])
+    told_to_the_end(client, study)
+    assert client.get(f"{where}/diagnosis").json()["gap"] is not None
+
+
+def test_two_runners_never_get_the_same_training_and_the_first_result_counts(client):
+    study = ordered(client)
+    one, other = ask(client, study, runner="one")["run"], ask(client, study, runner="other", lease_s=3600)["run"]
+    assert one["run"] != other["run"]
+    heartbeat = f"/v1/studies/{study}/runs/{one['run']}/heartbeat"
+    assert client.post(heartbeat, json={"token": one["token"]}).status_code == 204
+    assert_problem(client.post(heartbeat, json={"token": "2"}), 409, "run_replaced")
+    assert tell(client, study, one).json()["accepted"] is True
+    again = tell(client, study, one)
+    assert (again.status_code, again.json()["accepted"], again.json()["status"]) == (200, False, "succeeded")
+    assert_problem(client.post(heartbeat, json={"token": one["token"]}), 409, "run_replaced")
+
+
+def test_a_training_whose_lease_has_ended_is_asked_for_again_and_a_late_result_is_taken(client, database):
+    from sqlalchemy import update
+
+    from models.database import db_now
+    from models.tables import JobRow
+
+    study = ordered(client)
+    lost = ask(client, study, runner="killed")["run"]
+
+    def end_lease() -> None:
+        with database.write() as session:
+            session.execute(update(JobRow).where(JobRow.id == lost["run"]).values(lease_expires_at=db_now(-1)))
+
+    for attempt in range(2, 6):
+        end_lease()
+        again = ask(client, study, runner=f"runner {attempt}")["run"]
+        assert (again["run"], again["token"]) == (lost["run"], str(attempt))
+    assert_problem(tell(client, study, {**lost, "token": "9"}), 409, "run_replaced")
+    assert tell(client, study, lost).json()["accepted"] is True
+    assert tell(client, study, again).json()["accepted"] is False
+
+
+def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
+    study = ordered(client)
+    while (run := ask(client, study)["run"]) is not None:
+        failed = {"failed": "CUDA out of memory"} if run["arm"] == "better" else {}
+        assert tell(client, study, run, **failed).status_code == 200
+    view = client.get(f"/v1/studies/{study}").json()
+    assert view["conclusion"]["kind"] in ("nothing_helped", "cannot_tell")
+    assert next(arm for arm in view["arms"] if arm["name"] == "better")["status"] == "dropped"
+    other = ordered(client)
+    while (run := ask(client, other)["run"]) is not None:
+        tell(client, other, run, failed="no such file")
+    assert client.get(f"/v1/studies/{other}").json()["error"]["code"] == "base_failed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"validation_labels": LABELS[:300], "validation_probabilities": answers_of("base", 0, "validation")[:300]},
+            "300",
+        ),
+        ({"validation_labels": LABELS[::-1].copy()}, "another order"),
+        ({"test_labels": None, "test_probabilities": None}, "none"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused_with_what_they_disagree_in(client, changes, said):
+    study = ordered(client)
+    first, second = ask(client, study)["run"], ask(client, study)["run"]
+    assert tell(client, study, first).status_code == 200
+    refused = assert_problem(tell(client, study, second, file_of(second, **changes)), 409, "runs_disagree")
+    assert first["run"] in refused["detail"]
+    assert said in refused["detail"]
+    assert tell(client, study, second).json()["accepted"] is True
+
+
+def test_images_in_another_order_are_paired_by_their_ids(client):
+    study = ordered(client)
+    ids = np.array([f"image-{number}" for number in range(IMAGES)])
+    turn = np.random.default_rng(3).permutation(IMAGES)
+    first, second = ask(client, study)["run"], ask(client, study)["run"]
+    hashes = {f"{split}_hashes": ids for split in ("validation", "test")}
+    assert tell(client, study, first, file_of(first, **hashes)).status_code == 200
+    turned = {f"{split}_hashes": ids[turn] for split in ("validation", "test")}
+    for split in ("validation", "test"):
+        turned[f"{split}_labels"] = LABELS[turn]
+        turned[f"{split}_probabilities"] = answers_of(second["arm"], second["seed"], split)[turn]
+    assert tell(client, study, second, file_of(second, **turned)).status_code == 200
+
+
+def test_resampled_studies_give_each_seed_its_own_fold(client):
+    study = ordered(client, splits="resampled")
+    seen = set()
+    while (answer := ask(client, study))["run"] is not None:
+        run = answer["run"]
+        seen.add((run["seed"], run["fold"], run["folds"]))
+        labels = np.random.default_rng(run["fold"]).integers(0, CLASSES, IMAGES)
+        said = {
+            "validation_labels": labels,
+            "validation_probabilities": answers_of(run["arm"], run["seed"], "validation", labels),
+        }
+        assert tell(client, study, run, file_of(run, **said)).status_code == 200
+    assert {seed == fold for seed, fold, _ in seen} == {True}
+    assert client.get(f"/v1/studies/{study}").json()["conclusion"]["remedy"] == "better"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"arms": ARMS[:1]}, "/arms"),
+        ({"arms": [ARMS[1], ARMS[0]]}, "/arms"),
+        ({"arms": [*ARMS, ARMS[1]]}, "/arms"),
+        ({"seeds": 1}, "/seeds"),
+        ({"spec": {}}, "/spec"),
+        ({"budget": {"jobs": 3}}, "/budget/jobs"),
+    ],
+)
+def test_an_order_that_cannot_be_compared_is_refused_at_its_place(client, body, pointer):
+    answer = client.post("/v1/studies", json={"kind": "external", "arms": ARMS, "seeds": 3, **body})
+    assert_problem(answer, 422, "invalid_spec", pointer)
+
+
+def test_a_result_is_refused_with_what_to_send(client, stranger):
+    study = ordered(client)
+    run = ask(client, study)["run"]
+    where = f"/v1/studies/{study}/runs/{run['run']}/result"
+    assert_problem(client.post(where, files={"token": (None, run["token"])}), 400, "invalid_form")
+    assert_problem(client.post(where, files={"file": ("a.npz", file_of(run))}), 400, "invalid_form")
+    assert_problem(tell(client, study, run, b"no file"), 422, "invalid_spec")
+    assert_problem(tell(client, study, run, seconds="soon"), 422, "invalid_spec", "/seconds")
+    only_answers = file_of(run, validation_probabilities=None, validation_answers=LABELS)
+    assert (
+        "without probabilities" in assert_problem(tell(client, study, run, only_answers), 422, "invalid_spec")["detail"]
+    )
+    assert_problem(stranger.post(where, files={"token": (None, "1"), "failed": (None, "x")}), 404, "study_not_found")
+    assert_problem(stranger.post(f"/v1/studies/{study}/ask", json={}), 404, "study_not_found")
+    assert_problem(tell(client, study, {**run, "run": "run_1"}), 404, "run_not_found")
+
+
+def test_a_cancelled_study_takes_no_more_results(client):
+    study = ordered(client)
+    run = ask(client, study)["run"]
+    assert client.post(f"/v1/studies/{study}/cancel").status_code == 200
+    assert ask(client, study)["status"] == "cancelled"
+    assert tell(client, study, run).json()["accepted"] is False
