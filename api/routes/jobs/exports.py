@@ -49,7 +49,7 @@ _CARD: dict[int | str, dict[str, Any]] = {
     **document_errors(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
 }
 FormatOrScript = Annotated[
-    ExportFormat | Literal["python", "keras_config"],
+    ExportFormat | Literal["python"] | Literal["keras_config"],
     Query(
         alias="format",
         description=f"{FORMATS} `python`: a script that trains the job again from the same data file, with only NumPy "
