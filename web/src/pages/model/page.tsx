@@ -37,7 +37,7 @@ export default function OneModel({ id }: { id: string }) {
               Train this network
             </a>
           )}
-          <Delete model={data} />
+          {data.shared ? <span class="badge plain">shared with everyone</span> : <Delete model={data} />}
         </div>
       </div>
       <ModelFacts model={data} />
@@ -117,6 +117,8 @@ const ModelFacts = ({ model }: { model: Model }) => (
     {model.made_by && <Fact name="Written by">{model.made_by}</Fact>}
     <Fact name="Size">{bytes(model.size_bytes)}</Fact>
     <Fact name="Created">{moment(model.created_at)}</Fact>
+    {model.license && <Fact name="License">{model.license}</Fact>}
+    {model.source && <Fact name="Source">{model.source}</Fact>}
   </Facts>
 )
 

@@ -10,7 +10,10 @@ import { Labelled } from '../../parts/labelled'
 const LONGEST_NAME = 128
 
 export const Upload = () => (
-  <DropPlace label="File with a model" hint="A .keras file with layers of Keras only, or an ONNX file that holds its weights.">
+  <DropPlace
+    label="File with a model"
+    hint="A .keras file of Keras layers, the JSON of model.to_json(), or ONNX with its weights."
+  >
     {(dropped, again) => <UploadForm dropped={dropped} onAgain={again} />}
   </DropPlace>
 )
