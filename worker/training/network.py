@@ -156,8 +156,8 @@ def _apply_block(
                 shortcut = convolve(shortcut, 1, block.strides, "shortcut_conv", "shortcut_norm")
             maps = keras.layers.Add(dtype=policy, name=f"{name}_add")([maps, shortcut])
         last = [activation, *pools] if repeat == block.repeat else [activation]
-        # Other activations can round two values to one, whose gradient would then go to the other. After batch
-        # normalization nothing was gained.
+        # Other activations can round two values to one, whose gradient would then go to the other. After normalization
+        # nothing was gained.
         is_same = block.activation == "relu" and block.pool_type == "max"
         if relu_after_pool and is_same and block.normalization == "none":
             last.reverse()

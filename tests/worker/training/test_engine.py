@@ -195,6 +195,18 @@ def test_towers_take_parts_of_a_batch_through_residual_blocks(mnist5k):
     assert 0 < differences(one, several) < 1e-4
 
 
+def test_max_pools_before_the_relu_of_residual_blocks_change_no_bit_and_average_pools_stay_after_it(digits):
+    blocks = (
+        {"filters": 6, "padding": "same", "pool_type": "average"},
+        {"filters": 6, "residual": True},
+    )
+    images, policy = fewer(digits, 170), "mixed_bfloat16"
+    ours, history = with_engine(small_spec(*blocks), images, policy=policy)
+    reference, expected = with_fit(small_spec(*blocks), images, policy)
+    assert history == expected
+    assert differences(ours, reference) == 0
+
+
 @pytest.mark.parametrize(("policy", "bound"), [("float32", 1e-6), ("mixed_bfloat16", 5e-3)])
 def test_batch_normalisation_of_whole_batches_alone_agrees_with_fit_but_for_one_rounding(policy, bound, digits):
     # The graph of `fit` knows the size of its batches then. TensorFlow multiplies by the rounded reciprocal of the

@@ -1,8 +1,12 @@
 """Networks are exactly what the language says that they are, counted by Keras itself."""
 
+import re
+from math import prod
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +32,7 @@ BLOCKS = st.builds(
     dropout=RATES,
     l2=PENALTIES,
 )
+COUNTED = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
 RESIDUAL_BLOCKS = BLOCKS.map(lambda block: block.model_copy(update={"residual": True, "padding": "same"}))
 DENSE = st.builds(DenseSpec, units=st.integers(1, 40), activation=ACTIVATIONS, dropout=RATES, l2=PENALTIES)
 IMAGES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
@@ -72,6 +77,25 @@ def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int
 @given(networks(most_blocks=2), IMAGES, st.integers(2, 12))
 def test_keras_has_the_layers_names_shapes_and_parameters_that_were_planned(network, image, classes):
     keras_agrees(network, image, classes)
+
+
+@settings(CHEAP, max_examples=20)
+@given(networks(most_blocks=3), IMAGES, st.integers(2, 12))
+def test_the_operations_of_convolutions_and_dense_layers_are_what_tensorflow_counts(network, image, classes):
+    try:
+        plan = plan_network(network, image, classes)
+    except NetworkTooDeep:
+        return
+    model = build_network(network, image, classes, seed=1)
+    graph = tf.function(lambda images: model(images, training=False), autograph=False).get_concrete_function(
+        tf.TensorSpec((1, *image), tf.float32)
+    )
+    for kind, names in (("Conv2D", "_conv"), ("MatMul", "dense|output")):
+        options = COUNTED | {"account_type_regexes": [kind]}
+        counted = tf.compat.v1.profiler.profile(graph.graph, cmd="op", options=options).total_float_ops
+        layers = [layer for layer in plan.layers if re.search(names, layer.name) and layer.parameters]
+        # TensorFlow adds biases by operations of their own.
+        assert counted == sum(layer.flops - prod(layer.shape) for layer in layers)
 
 
 @pytest.mark.proof
