@@ -36,7 +36,7 @@ class ModelResource(Resource[OneHandle]):
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
         idempotency_key: str | None = None,
     ) -> OneHandle:
-        """Upload a model: a `.keras` or ONNX file, or its bytes in chunks. Its status is `checking` at first.
+        """Upload a model: `.keras`, ONNX, or the JSON of `model.to_json()`. Its status is `checking` at first.
 
         A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
 

@@ -265,6 +265,30 @@ def test_the_command_line_evaluates_a_file(service, trained):
     assert "preprocessing_mismatch" in done.stdout
 
 
+def test_an_operator_shares_a_model_from_the_command_line_and_a_user_pushes_one(service, trained, module_client):
+    def heldout(*words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "heldout", "models", *words, "--home", str(service.home)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+    about = ("--license", "Apache-2.0", "--source", "trained in this test", "--json")
+    added = heldout("add", "--shared", str(trained), "--name", "for all", *about)
+    assert added.returncode == 0, added.stderr
+    model_id = json.loads(added.stdout)["id"]
+    model = module_client.models.get(model_id, wait_s=60)
+    assert (model.status, model.shared, model.license) == ("ready", True, "Apache-2.0")
+    assert evaluated(module_client, model.view).metrics.test is not None
+    lambdas = trained.with_name("lambda.json")
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda images: images)])
+    lambdas.write_text(network.to_json())
+    refused = heldout("push", str(lambdas))
+    assert (refused.returncode, "holds program code" in refused.stderr) == (1, True)
+    pushed = heldout("push", str(trained), "--json")
+    assert pushed.returncode == 0, pushed.stderr
+    assert json.loads(pushed.stdout)["sha256"] == model.sha256
+    assert heldout("withdraw", model_id).returncode == 0
+    assert module_client.models.get(model_id).error.code == "withdrawn"
+
+
 def test_an_architecture_is_read_without_weights_and_its_like_with_too_many_is_not(module_client, trained):
     network = keras.saving.load_model(trained)
     file = trained.with_name("network.json")

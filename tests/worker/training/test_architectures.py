@@ -246,6 +246,23 @@ def test_hdf5_and_files_of_later_releases_say_what_to_do(tmp_path):
     assert f"written by Keras 4.0.0, and this service has Keras {keras.__version__}" in refused.detail
 
 
+def test_a_file_is_not_believed_that_it_holds_more_weights_than_bytes(tmp_path):
+    file = tmp_path / "model.keras"
+    chain(K.Flatten(), K.Dense(3, name="dense")).save(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1]["config"]["units"] = 2**24
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (members | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(name, content)
+    refused = refusal(file)
+    assert refused.code.value == "model_too_large"
+    assert re.search(
+        r"3,238,002,688 parameters, of which layer `dense` .* as many as a file of this size", refused.detail
+    )
+
+
 # --- JSON that is none, or means two things --------------------------------------------------------
 
 

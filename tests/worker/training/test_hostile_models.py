@@ -22,12 +22,14 @@ from predict.runtime import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
 from worker.supervision.foreign_process import ForeignProcess, get_model_memory_bytes
+from worker.supervision.processes import ProcessDied
+from worker.training import keras_config
 from worker.training.exports.run import load_models
 from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.keras_config import read_network
+from worker.training.keras_config import MAX_LAYERS, read_network
 from worker.training.keras_file import build_model, load_model
-from worker.training.keras_parts import LAYERS, MODELS, iterate_parts
+from worker.training.keras_parts import ADVICE, LAYERS, MODELS, iterate_parts
 from worker.training.refusal import ModelRefused
 from worker.training.runner import start_from
 
@@ -77,6 +79,15 @@ def test_what_reaches_beyond_a_network_is_refused_with_its_place(secret):
         assert refused.value.code.value in {"custom_object", "unsafe_model"}, what
         count += 1
     assert count > 300
+
+
+def test_the_words_for_frequent_refusals_decide_nothing(monkeypatch):
+    """What is listed is accepted, and all else is refused, whatever it is called."""
+    monkeypatch.setattr(keras_config, "ADVICE", {})
+    for _, config in hostile_models.hostile_configs("/nowhere"):
+        with pytest.raises(ModelRefused):
+            read_network(config)
+    assert not {name for names in LAYERS.values() for name in names} & set(ADVICE)
 
 
 def test_tricks_of_archives_and_weights_are_refused(secret, tmp_path):
@@ -290,3 +301,17 @@ def test_a_computation_without_bounds_ends_with_the_memory_of_its_process(tmp_pa
     limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": 300}
     with ForeignProcess("check", {"max_parameters": 1000}, {"model": file}, tmp_path / "out", **limits) as process:
         assert process.receive(300) == {"out_of_memory": True}
+
+
+def test_a_network_that_takes_too_long_to_build_ends_with_the_time_of_its_process(tmp_path):
+    """As many layers as are accepted, one after the other, take Keras much longer than 10 seconds."""
+    layers = [hostile_models.part("keras.layers", "InputLayer", {"batch_shape": [None, 8, 8, 3], "name": "images"})]
+    for number in range(MAX_LAYERS - 1):
+        conv = {"filters": 3, "kernel_size": 3, "padding": "same", "name": f"conv{number}"}
+        layers.append(hostile_models.part("keras.layers", "Conv2D", conv))
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps(hostile_models.part("keras", "Sequential", {"name": "network", "layers": layers})))
+    limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": 10}
+    assigned, inputs = {"max_parameters": 10**6}, {"model": file}
+    with ForeignProcess("check", assigned, inputs, tmp_path / "out", **limits) as process, pytest.raises(ProcessDied):
+        process.receive(500)
