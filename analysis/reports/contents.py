@@ -56,7 +56,7 @@ def build_document(report: StudyReportView) -> Document:
         blocks += build_budget_blocks(report)
         blocks += build_course_blocks(report)
         blocks += _change_blocks(report)
-    words = (*_TRAINING_WORDS, *(_REMEDY_WORDS if study.kind == "remedies" else ()))
+    words = (*_TRAINING_WORDS, *(() if study.kind == "learning_curve" else _REMEDY_WORDS))
     blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Definitions(words)]
     return Document(
         title=f"Study {study.name}",

@@ -108,6 +108,7 @@ STOP_REASONS: Mapping[str, str] = {
 STUDY_KINDS: Mapping[str, str] = {
     "remedies": "Which remedy helps?",
     "learning_curve": "Would more images help?",
+    "external": "Which of my own trainings is better?",
 }
 EFFECTS: Mapping[str, str] = {
     "better": "clearly better",

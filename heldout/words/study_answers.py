@@ -133,7 +133,7 @@ def answer_questions(study: StudyView) -> list[tuple[str, str]]:
     """Questions with their answers, in the order in which readers ask them."""
     conclusion = study.conclusion
     answers = []
-    if study.kind == "remedies":
+    if study.kind != "learning_curve":
         answers.append(("What helped, and by how much?", _describe_what_helped(study)))
         if conclusion is not None and conclusion.gap is not None:
             answers.append(("How much of the gap is closed?", conclusion.gap.explanation))
@@ -160,6 +160,12 @@ def _describe_what_helped(study: StudyView) -> str:
 
 
 def _say_test_use(study: StudyView) -> str:
+    if study.kind == "external":
+        when = "opened once, after the choice" if study.ledger.test_reads else "not opened"
+        return (
+            f"Not by Heldout: told answers to test images stay sealed, and were {when}. The script itself could have "
+            "looked at them."
+        )
     if study.ledger.test_reads:
         return "No. Everything was chosen on validation images. Test images were looked at once, after the choice."
     return "No. Remedies are chosen on validation images, and test images were not looked at."

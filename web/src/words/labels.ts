@@ -95,7 +95,8 @@ export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the d
 
 export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
-  "learning_curve": "Would more images help?"
+  "learning_curve": "Would more images help?",
+  "external": "Which of my own trainings is better?"
 }
 
 export const STUDY_STATUSES: ('running' | 'succeeded' | 'failed' | 'cancelled')[] = [

@@ -103,8 +103,14 @@ function Row({ study }: { study: Study }) {
       <td data-label="Question">{STUDY_KINDS[study.kind]}</td>
       <td data-label="Answer">{study.status === 'succeeded' ? study.headline : <span class="soft none">–</span>}</td>
       <td data-label="Dataset">
-        {study.dataset.name}
-        <span class="soft">@{study.dataset.version}</span>
+        {study.dataset ? (
+          <>
+            {study.dataset.name}
+            <span class="soft">@{study.dataset.version}</span>
+          </>
+        ) : (
+          <span class="soft">elsewhere</span>
+        )}
       </td>
       <td data-label="Trainings">
         {study.status === 'running' ? `${count(study.progress.done)} of ${count(study.progress.jobs)}` : count(study.ledger.jobs)}

@@ -41,7 +41,7 @@ export default function OneStudy({ id }: { id: string }) {
         actions={<Actions study={data} onChange={study.set} />}
         facts={<StudyFacts study={data} />}
       >
-        {data.waits_for && (
+        {data.waits_for && data.dataset && (
           <div class="state" role="status">
             <h2>It starts by itself</h2>
             <p>
@@ -76,11 +76,15 @@ export default function OneStudy({ id }: { id: string }) {
 const StudyFacts = ({ study }: { study: Study }) => (
   <Facts>
     <Fact name="Question">{STUDY_KINDS[study.kind]}</Fact>
-    <Fact name="Dataset">
-      <a href={`/datasets/${study.dataset.id}`}>
-        {study.dataset.name}@{study.dataset.version}
-      </a>
-    </Fact>
+    {study.dataset ? (
+      <Fact name="Dataset">
+        <a href={`/datasets/${study.dataset.id}`}>
+          {study.dataset.name}@{study.dataset.version}
+        </a>
+      </Fact>
+    ) : (
+      <Fact name="Trainings">run elsewhere</Fact>
+    )}
     {study.job && (
       <Fact name="Job">
         <BaseJob id={study.job} />
