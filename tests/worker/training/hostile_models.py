@@ -423,7 +423,7 @@ def _drawn(**arguments: Any) -> Config:
     return _layer("Dense", units=3, name="drawn", kernel_initializer=part("keras.initializers", "Constant", arguments))
 
 
-def hostile_architectures(path: str) -> Iterator[tuple[str, str, str]]:
+def hostile_architectures(path: str) -> Iterator[tuple[str, str, str, str]]:
     """JSON that costs much or means something else, with the code and the place of its refusal."""
     relu = _layer("ReLU", name="relu")
     for what, config, code, place in (

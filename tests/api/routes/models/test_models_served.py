@@ -87,6 +87,13 @@ def test_a_form_brings_a_model_as_a_body_does(client):
     assert_problem(client.post("/v1/models", files={"file": ("x", FILE)}, data={"owner": "eve"}), 400, "invalid_form")
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_an_architecture_is_received_whatever_its_sender_calls_it(client, kind):
+    """It is recognized by its first bytes."""
+    answer = client.post("/v1/models?name=mine", content=b'{"module": "keras"}', headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["status"], answer.json()["size_bytes"]) == (201, "checking", 19)
+
+
 def test_a_request_that_is_sent_again_makes_one_model(client, app):
     before = stored(app)
     first, second = (client.post("/v1/models", content=FILE, headers={"Idempotency-Key": "once"}) for _ in range(2))
