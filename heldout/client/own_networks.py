@@ -103,15 +103,19 @@ def build_spec(
     """
     given = _sort_options(options)
     training = given["training"]
-    epochs = training.get("epochs", TrainingSpec.model_fields["epochs"].default)
-    batch_size = training.get("batch_size", TrainingSpec.model_fields["batch_size"].default)
-    images = count_training_images(dataset, given["spec"].get("validation"), training.get("train_limit"))
+    epochs, batch_size = (
+        training.get(name, TrainingSpec.model_fields[name].default) for name in ("epochs", "batch_size")
+    )
+    steps = 0
+    if isinstance(epochs, int) and isinstance(batch_size, int) and batch_size > 0:  # else the service refuses them
+        images = count_training_images(dataset, given["spec"].get("validation"), training.get("train_limit"))
+        steps = -(-images // batch_size)
     get_compile_config = getattr(model, "get_compile_config", None)
     compiled = get_compile_config() if get_compile_config is not None else None
     if compiled:
         # The configuration of a function is its name, whoever has written it.
         compiled = {**compiled, "loss": getattr(model, "loss", None)}
-    taken = translate(compiled, training.pop("optimizer", None), -(-images // batch_size), epochs)
+    taken = translate(compiled, training.pop("optimizer", None), steps, epochs)
     return {
         "dataset": f"{dataset.name}@{dataset.version}",
         **given["spec"],
@@ -123,7 +127,8 @@ def build_spec(
 def _sort_options(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Sort options by the part of the spec that has them: `network`, `training`, or the spec itself."""
     kinds: dict[str, type[SpecPart]] = {"network": OwnNetworkSpec, "training": TrainingSpec, "spec": JobSpec}
-    parts = {name: part for part, kind in kinds.items() for name in kind.model_fields if name not in kinds}
+    apart = {*kinds, "dataset", "model"}
+    parts = {name: part for part, kind in kinds.items() for name in kind.model_fields if name not in apart}
     sorted_options: dict[str, dict[str, Any]] = {part: {} for part in kinds}
     for name, value in options.items():
         if name == "callbacks":

@@ -230,13 +230,20 @@ def test_options_go_to_the_part_of_the_spec_that_has_them(build):
     assert (spec["dataset"], spec["name"], spec["priority"]) == ("pets@3", "x", 5)
 
 
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": "x"}, {"epochs": None}])
+def test_a_wrong_value_is_left_to_the_service_which_says_what_it_expects(build, options):
+    assert options.items() <= build(make_model(optimizer="adam"), **options)["training"].items()
+
+
 def test_no_two_parts_of_a_spec_have_an_option_of_the_same_name():
     names = [name for kind in (JobSpec, TrainingSpec, OwnNetworkSpec) for name in kind.model_fields]
     assert len(names) == len(set(names))
 
 
 def test_an_unknown_option_and_callbacks_are_refused_by_name(build):
-    with pytest.raises(TypeError, match="no option 'epoch'"):
+    with pytest.raises(
+        TypeError, match="no option 'epoch'; there are augmentation, batch_size, class_weights, cutmix, dropout"
+    ):
         build(make_model(), epoch=3)
     with pytest.raises(TypeError, match=r"EarlyStopping.*`early_stopping`"):
         build(make_model(), callbacks=[keras.callbacks.EarlyStopping()])
