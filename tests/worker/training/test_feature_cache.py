@@ -10,11 +10,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from analysis.arrays.dataset import ImageSet
 from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from worker.machine.held_folders import USE_LOCK, evict
 from worker.messages import AssignedFeatures
+from worker.training.data import take_images
 from worker.training.feature_cache import FEATURES_FILE, NotCached, compute_key, open_features
+from worker.training.inputs import make_source
 
 SHAPE = (5 * BLOCK + 9, 4)
 SIZE_BYTES = 4 * SHAPE[0] * SHAPE[1]
@@ -186,3 +190,19 @@ def test_the_key_is_of_what_is_computed_and_of_the_owner():
     assert len(set(keys)) == len(keys)
     # Keras counts up the names of layers and operations that have none.
     assert compute_key(make_frozen(), "ann", images, facts) == keys[0]
+
+
+def test_features_in_their_file_give_the_same_batches_as_in_memory(tmp_path):
+    read(tmp_path, "a", Computing())
+    features = np.load(tmp_path / "a" / FEATURES_FILE, mmap_mode="r")
+    labels = np.arange(SHAPE[0], dtype=np.int32) % 3
+    known = ImageSet(features, labels, {}, ("a", "b", "c"), (0.0, 1.0))
+    source = {"train": np.arange(7, 90), "test": np.arange(100, 110)}
+    batches = []
+    for resident_bytes in (None, 0):
+        data = take_images(known, source, resident_bytes)
+        found, labels_found = make_source(data).batch(tf.constant(data.rows["train"][[5, 0, 80]]))
+        np.testing.assert_array_equal(labels_found, labels[[12, 7, 87]])
+        batches.append(found.numpy())
+    np.testing.assert_array_equal(batches[0], EXPECTED[[12, 7, 87]])
+    np.testing.assert_array_equal(batches[0], batches[1])

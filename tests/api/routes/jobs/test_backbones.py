@@ -158,3 +158,15 @@ def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger
     assert "has a backbone" in assert_problem(starts_there, 422, "invalid_spec", "/initial/job")["detail"]
     script = client.get(f"/v1/jobs/{with_backbone}/model?format=python")
     assert_problem(script, 422, "not_supported", "/network/backbone")
+
+
+def test_a_second_phase_begins_within_the_training_and_after_frozen_layers(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    at = {"epoch": spec["training"]["epochs"], "learning_rate": 0.0001}
+    assert client.post("/v1/jobs?dry_run=true", json=behind(spec, model, unfreeze_at=at)).status_code == 200
+    late = behind(spec, model, unfreeze_at={**at, "epoch": at["epoch"] + 1})
+    trained = behind(spec, model, unfreeze_at=at, trainable=True)
+    for body, pointer in ((late, "/unfreeze_at/epoch"), (trained, "/unfreeze_at")):
+        refused = client.post("/v1/jobs?dry_run=true", json=body)
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["pointer"] == f"/network/backbone{pointer}"
