@@ -1,11 +1,19 @@
 """Fetches the files that a training starts from; a sandboxed process extracts the weights of uploaded models."""
 
+import secrets
+import shutil
 import time
+from contextlib import ExitStack, suppress
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import heldout
 from heldout.lifecycle.job import FailureCode
 from models.blobs import BlobMissing
+from models.digests import compute_file_digest
+from worker.machine.held_folders import hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedBackbone
 from worker.supervision.attempt import Attempt
 from worker.supervision.attempt_files import CannotBegin
@@ -14,6 +22,7 @@ from worker.supervision.processes import ProcessDied
 
 MAX_S = 900
 WEIGHTS_FILE = "initial.npz"
+_WHOLE = "whole"
 
 
 def fetch_initial(attempt: Attempt[Any]) -> Path | None:
@@ -41,8 +50,11 @@ def fetch_initial(attempt: Attempt[Any]) -> Path | None:
     return target / WEIGHTS_FILE
 
 
-def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
-    """Fetch the uploaded model of the job's network, if any, as layers and weights. Raises as `fetch_initial`."""
+def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone | None:
+    """Fetch the uploaded model of the job's network, if any, as layers and weights. Raises as `fetch_initial`.
+
+    What the sandboxed process writes is kept beside the features, for later jobs of the same owner.
+    """
     backbone = attempt.claimed.begins.backbone
     if backbone is None:
         return None
@@ -52,11 +64,51 @@ def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
     except BlobMissing as error:
         detail = "The file of its uploaded model is not in the blob store."
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail) from error
+    kept = _KeptFiles(attempt, file, in_use)
+    if kept.are_whole:
+        file.unlink()
+        return AssignedBackbone(str(kept.folder), backbone.known.pixels, backbone.known)
     if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
         detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
+    kept.keep(target)
     return AssignedBackbone(str(target), backbone.known.pixels, backbone.known)
+
+
+class _KeptFiles:
+    """What was extracted from a model's file, in the cache of features. Without room nothing is kept."""
+
+    def __init__(self, attempt: Attempt[Any], model: Path, in_use: ExitStack) -> None:
+        releases = heldout.__version__, version("keras")
+        named = "/".join((attempt.claimed.owner, compute_file_digest(model).sha256, *releases))
+        self.folder = attempt.settings.home_path / "features" / sha256(named.encode()).hexdigest()
+        self._cap_bytes = attempt.settings.feature_cache_bytes
+        self._lock: int | None = None
+        if self._cap_bytes:
+            with suppress(OSError):
+                self._lock = in_use.enter_context(hold_folder(self.folder))
+
+    @property
+    def are_whole(self) -> bool:
+        return self._lock is not None and (self.folder / _WHOLE).exists()
+
+    def keep(self, extracted: Path) -> None:
+        """Copy the files; a name shows that all of them are there."""
+        if self._lock is None:
+            return
+        size_bytes, cap_bytes = sum(file.stat().st_size for file in extracted.iterdir()), self._cap_bytes
+        try:
+            if size_bytes > cap_bytes or make_room(self.folder, size_bytes, cap_bytes) > cap_bytes:
+                remove_unless_used(self.folder, self._lock)
+                return
+            for file in extracted.iterdir():
+                unfinished = self.folder / f"{file.name}.{secrets.token_hex(4)}"
+                shutil.copyfile(file, unfinished)
+                unfinished.replace(self.folder / file.name)
+            (self.folder / _WHOLE).touch()
+        except OSError:
+            remove_unless_used(self.folder, self._lock)
 
 
 def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path) -> str | None:

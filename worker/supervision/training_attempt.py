@@ -113,7 +113,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 checkpoint=checkpoint,
                 initial=None if initial_file is None else str(initial_file),
                 initial_layers=() if initial is None else initial.layers,
-                backbone=fetch_backbone(self),
+                backbone=fetch_backbone(self, in_use),
             ),
             features=AssignedFeatures(
                 str(self.settings.home_path / "features"), self.settings.feature_cache_bytes, self.claimed.owner

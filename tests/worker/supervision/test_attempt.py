@@ -29,7 +29,8 @@ from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import list_runs
 from models.tables import ArtifactRow, DatasetRow, JobRow
-from tests.models.work import ENGINE, Work, dots, final_of
+from tests.models.work import ALICE, BOB, ENGINE, Work, dots, final_of
+from tests.worker.training.backbones import small_backbone
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.machine.shares import MemoryBudget
@@ -322,6 +323,31 @@ def test_a_job_whose_backbone_cannot_be_read_says_so_and_does_not_train_without(
     run(work.claim(), lambda assignment: [Failed("process_died", "It trained.")])
     assert work.row(job_id).error["code"] == "backbone_unavailable"
     assert work.row(job_id).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_uploaded_model_is_taken_apart_once_for_each_owner(work: Work, blobs: Blobs, run, tmp_path: Path) -> None:
+    model, kept = small_backbone(tmp_path).read_bytes(), tmp_path / "home" / "features"
+    folders, layers = [], []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assert assignment.start.backbone is not None
+        folders.append(Path(assignment.start.backbone.folder))
+        layers.append((folders[-1] / "layers.json").read_bytes())
+        return whole(assignment, 1)
+
+    for owner in (ALICE, ALICE, BOB, BOB):
+        job_id = work.submit(owner)
+        key = f"jobs/{job_id}/0/backbone.keras"
+        with work.database.write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(backbone={"pixels": "bytes"}))
+            file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, key, 1)
+            session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
+        blobs.put(key, model)
+        run(work.claim(), script)
+    assert [folder.parent == kept for folder in folders] == [False, True, False, True]
+    assert folders[1] != folders[3]
+    assert layers == [layers[0]] * 4
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
