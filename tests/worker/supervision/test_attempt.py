@@ -328,6 +328,7 @@ def test_a_job_whose_backbone_cannot_be_read_says_so_and_does_not_train_without(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_uploaded_model_is_taken_apart_once_for_each_owner(work: Work, blobs: Blobs, run, tmp_path: Path) -> None:
     model, kept = small_backbone(tmp_path).read_bytes(), tmp_path / "home" / "features"
+    known = Backbone("mod_1", (20, 18, 3), (10, 9, 6), "bytes", 100, 100, 1_000, 500, 100, 3)
     folders, layers = [], []
 
     def script(assignment: Assignment) -> list[FromTraining]:
@@ -340,7 +341,7 @@ def test_an_uploaded_model_is_taken_apart_once_for_each_owner(work: Work, blobs:
         job_id = work.submit(owner)
         key = f"jobs/{job_id}/0/backbone.keras"
         with work.database.write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(backbone={"pixels": "bytes"}))
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(backbone=known.to_json()))
             file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, key, 1)
             session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
         blobs.put(key, model)
