@@ -184,8 +184,8 @@ def test_residual_blocks_train_bit_for_bit_as_the_same_network_of_plain_keras(po
 
 def test_towers_take_parts_of_a_batch_through_residual_blocks(mnist5k):
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.01}}
-    # Without dropout, which towers draw apart, and the last block: where a digit's image is black, layer normalization
-    # divides values that are nearly the same by their deviation, which enlarges rounding.
+    # Towers draw dropout apart. The last block normalizes over filters: where an image is black, these have nearly the
+    # same values, and dividing by their deviation enlarges rounding.
     blocks = [block.model_dump() | {"dropout": 0.0} for block in RESIDUAL.network.blocks[:-1]]
     spec = small_spec(*blocks, network={"head": "global_average"}, training=training)
     images = fewer(mnist5k, 195)
