@@ -96,22 +96,12 @@ def _diagnose_predictions(
     from heldout.histories.verdict import add_reading_notes
 
     with open_service(home) as client:
-        history = None if read is None else _convert_to_metrics(read)
+        history = None if read is None else read.to_metrics()
         found = client.diagnoses.create_from_predictions(file, history=history, classes=classes)
     if read is None:
         return found
     verdict, explanation = add_reading_notes(read, found.verdict, found.explanation)
     return found.model_copy(update={"verdict": verdict, "explanation": explanation})
-
-
-def _convert_to_metrics(read: "ReadHistory") -> dict[str, object]:
-    """Return the curves in the API's form for a job, in which every curve has a name."""
-    curves = {name: curve for name, curve in vars(read.history).items() if name != "numbers" and curve}
-    epochs = [
-        {"epoch": number} | {name: curve[place] for name, curve in curves.items() if place < len(curve)}
-        for place, number in enumerate(read.history.epoch_numbers)
-    ]
-    return {"object": "metrics", "epochs": epochs}
 
 
 def _holds_predictions(file: Path) -> bool:

@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heldout.client.dual import Awaiting, Blocking, dual
-from heldout.client.foreign_values import has_arrays, pack_npz, simplify_history
+from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
 from heldout.client.resource import ResourceBase
-from heldout.client.typed_answers import quote_segment
+from heldout.client.typed_answers import PREDICTIONS_TIMEOUT_S, quote_segment
 from heldout.errors import DiagnosisNotFound
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
-
-# Large files of predictions take several seconds, and the service reads them one at a time.
-DIAGNOSIS_TIMEOUT_S = 300.0
 
 
 class DiagnosisResource(ResourceBase):
@@ -62,16 +59,12 @@ class DiagnosisResource(ResourceBase):
         if isinstance(predictions, Mapping) and not has_arrays(predictions):
             body = {"predictions": predictions, **training}
             return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
-        if isinstance(predictions, Mapping):
-            file = ("predictions.npz", pack_npz(predictions))
-        else:
-            file = (Path(predictions).name, Path(predictions).read_bytes())
         return await self._answers.read(
             DiagnosisView,
             "POST",
             "/v1/diagnoses/predictions",
-            form={"file": file, "training": json.dumps(training)},
-            timeout_s=DIAGNOSIS_TIMEOUT_S,
+            form={"file": pack_predictions(predictions), "training": json.dumps(training)},
+            timeout_s=PREDICTIONS_TIMEOUT_S,
             repeatable=True,
         )
 

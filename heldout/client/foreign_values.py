@@ -6,7 +6,11 @@ It imports none of these libraries to recognize a value: a program that has such
 import io
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # A larger file is compressed, because the service might refuse it for its size.
 MAX_PLAIN_BYTES = 48 * 1024**2
@@ -25,18 +29,40 @@ def simplify_history(history: Any) -> Any:
     return _simplify(history)
 
 
+def to_array(values: Any) -> "NDArray[Any]":
+    """Convert a list, an array, or a tensor of PyTorch, JAX or TensorFlow, which may be on a GPU, to a numpy array."""
+    import numpy as np
+
+    if hasattr(values, "detach"):  # a tensor of PyTorch
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype).endswith("bfloat16") else values
+    if hasattr(values, "numpy"):
+        values = values.numpy()
+    array = np.asarray(values)
+    if array.dtype.kind == "V":  # JAX's and TensorFlow's bfloat16, which numpy does not know
+        return array.astype(np.float32)
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
 def has_arrays(predictions: Mapping[str, Any]) -> bool:
     """Tell whether any value in `{split: {what: values}}` is an array."""
     parts = [part for part in predictions.values() if isinstance(part, Mapping)]
     return any(hasattr(values, "dtype") for part in parts for values in part.values())
 
 
+def pack_predictions(predictions: Path | str | Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the name and content of a file of predictions. Raises OSError."""
+    if isinstance(predictions, Mapping):
+        return "predictions.npz", pack_npz(predictions)
+    return Path(predictions).name, Path(predictions).read_bytes()
+
+
 def pack_npz(predictions: Mapping[str, Any]) -> bytes:
-    """Write `{split: {what: array}}` as an `.npz` with arrays such as `test_labels`."""
+    """Write `{split: {what: array or tensor}}` as an `.npz` with arrays such as `test_labels`."""
     import numpy as np
 
     arrays = {
-        f"{split}_{what}": np.asarray(values) for split, part in predictions.items() for what, values in part.items()
+        f"{split}_{what}": to_array(values) for split, part in predictions.items() for what, values in part.items()
     }
     file = io.BytesIO()
     # The service limits how far a compressed file may expand; a plain one has no such limit.

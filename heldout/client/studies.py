@@ -1,17 +1,34 @@
 """The client's methods for studies."""
 
+import json
+import os
+import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.exports import ModelSourceResource
+from heldout.client.foreign_values import pack_predictions, simplify_history
 from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
-from heldout.errors import StudyNotFound
+from heldout.client.typed_answers import (
+    LONG_POLL_S,
+    PAGE,
+    PREDICTIONS_TIMEOUT_S,
+    make_idempotency_header,
+    quote_segment,
+)
+from heldout.errors import RunNotFound, StudyNotFound
+from heldout.histories.reading import read_text
 from heldout.studies.spec import StudySpec
+from heldout.views.diagnosis import DiagnosisView
 from heldout.views.event import EventPage, EventView
 from heldout.views.study import StudyEstimateView, StudyPage, StudyView
 from heldout.views.study_report import MARKDOWN, StudyReportView
+from heldout.views.study_run import AskView, RunList, RunView
+
+# After this time without a heartbeat, a training is given to another runner.
+LEASE_S = 60.0
 
 Study = Mapping[str, Any] | StudySpec
 
@@ -30,6 +47,114 @@ class StudyResource(ModelSourceResource[OneHandle]):
         return await self._receive(
             StudyView, "POST", "/v1/studies", body=_build_body(study), headers=headers, repeatable=True
         )
+
+    @dual
+    async def external(
+        self,
+        arms: Mapping[str, Mapping[str, Any]],
+        *,
+        seeds: int = 3,
+        name: str | None = None,
+        splits: Literal["fixed", "resampled"] = "fixed",
+        budget: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> OneHandle:
+        """Order a study of trainings that run in your own script. Iterate over it to run them.
+
+        Args:
+            arms: the parameters of each way to train, by name. The first is `base`, with which the others are compared.
+            seeds: how many of the first look at every arm; arms that may still win get more.
+            splits: `fixed` if all trainings answer the same validation images; `resampled` if each seed has its own
+                fold, `run.fold` of `run.folds`.
+            budget: the most `jobs` and `seconds` of all trainings together.
+        """
+        order: dict[str, Any] = {
+            "kind": "external",
+            "name": name,
+            "arms": [{"name": arm, "parameters": dict(parameters)} for arm, parameters in arms.items()],
+            "seeds": seeds,
+            "splits": splits,
+            "budget": dict(budget or {}),
+            "metadata": dict(metadata or {}),
+        }
+        return await StudyResource.create(self, order, idempotency_key=idempotency_key)
+
+    @dual
+    async def ask(self, study_id: str, *, runner: str | None = None, lease_s: float = LEASE_S) -> AskView:
+        """Lease the next training of a study that runs elsewhere; `wait_s` says when to ask again if there is none.
+
+        Args:
+            runner: a name that lists show; by default that of this machine and process.
+            lease_s: after this time without a heartbeat, others get the training.
+        """
+        body = {"runner": runner or _name_runner(), "lease_s": lease_s}
+        return await self._answers.read(AskView, "POST", _build_study_path(study_id, "ask"), body=body, repeatable=True)
+
+    @dual
+    async def heartbeat(self, study_id: str, run_id: str, token: str, *, lease_s: float = LEASE_S) -> None:
+        """Renew the lease of a training.
+
+        Raises:
+            RunReplaced: another runner has it, or its result is there. Stop the training.
+        """
+        path = _build_run_path(study_id, run_id, "heartbeat")
+        await self._connection.send("POST", path, body={"token": token, "lease_s": lease_s}, repeatable=True)
+
+    @dual
+    async def tell(
+        self,
+        study_id: str,
+        run_id: str,
+        token: str,
+        predictions: Path | str | Mapping[str, Mapping[str, object]],
+        *,
+        history: object = None,
+        seconds: float | None = None,
+    ) -> RunView:
+        """Tell the result of a training. The first result counts; `accepted` says whether it was this one.
+
+        Args:
+            predictions: as for `diagnoses.create_from_predictions`; arrays may be tensors.
+            history: the curves, as for `diagnoses.create`, or the path of a file with them.
+            seconds: how long the training took.
+        Raises:
+            RunsDisagree: it answers other images or classes than a training that it would be compared with.
+        """
+        form: dict[str, Any] = {"token": token, "file": pack_predictions(predictions)}
+        if history is not None:
+            form["training"] = json.dumps({"history": _read_curves(history)})
+        return await self._tell(study_id, run_id, form, seconds)
+
+    @dual
+    async def tell_failed(
+        self, study_id: str, run_id: str, token: str, reason: str, *, seconds: float | None = None
+    ) -> RunView:
+        """Tell that a training failed. Its arm is dropped; without the base, the study fails."""
+        return await self._tell(study_id, run_id, {"token": token, "failed": reason}, seconds)
+
+    async def _tell(self, study_id: str, run_id: str, form: dict[str, Any], seconds: float | None) -> RunView:
+        if seconds is not None:
+            form["seconds"] = str(seconds)
+        path = _build_run_path(study_id, run_id, "result")
+        return await self._answers.read(
+            RunView, "POST", path, form=form, timeout_s=PREDICTIONS_TIMEOUT_S, repeatable=True
+        )
+
+    @dual
+    async def runs(self, study_id: str) -> Sequence[RunView]:
+        """List the trainings of a study that run elsewhere, by seed."""
+        return (await self._answers.read(RunList, "GET", _build_study_path(study_id, "runs"))).data
+
+    @dual
+    async def run(self, study_id: str, run_id: str) -> RunView:
+        """Get a training that runs elsewhere."""
+        return await self._answers.read(RunView, "GET", _build_run_path(study_id, run_id))
+
+    @dual
+    async def diagnose_run(self, study_id: str, run_id: str) -> DiagnosisView:
+        """Diagnose a training that ran elsewhere: without test images, until the study has ended."""
+        return await self._answers.read(DiagnosisView, "GET", _build_run_path(study_id, run_id, "diagnosis"))
 
     @dual
     async def estimate(self, study: Study) -> StudyEstimateView:
@@ -105,3 +230,24 @@ def _build_body(study: Study) -> Mapping[str, Any]:
 
 def _build_study_path(study_id: str, part: str = "") -> str:
     return f"/v1/studies/{quote_segment(study_id, StudyNotFound(study_id))}" + (f"/{part}" if part else "")
+
+
+def _build_run_path(study_id: str, run_id: str, part: str = "") -> str:
+    path = _build_study_path(study_id, f"runs/{quote_segment(run_id, RunNotFound(run_id))}")
+    return f"{path}/{part}" if part else path
+
+
+def _name_runner() -> str:
+    return f"{platform.node()[:100] or 'runner'}:{os.getpid()}"
+
+
+def _read_curves(history: object) -> object:
+    """Convert curves to JSON. A path is read as a file that a training tool wrote.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it has no curves, or those of several trainings.
+    """
+    if isinstance(history, Path | str):
+        return read_text(Path(history).read_text(encoding="utf-8", errors="replace")).to_metrics()
+    return simplify_history(history)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONG_POLL_S = 60
 PAGE = 200  # items of a list in one request
+# Large files of predictions take several seconds, and the service reads them one at a time.
+PREDICTIONS_TIMEOUT_S = 300.0
 
 Answer = TypeVar("Answer", bound=View)
 Seen = TypeVar("Seen", "JobView", "StudyView")

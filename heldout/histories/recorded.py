@@ -42,3 +42,12 @@ class ReadHistory:
     history: History
     notes: tuple[str, ...] = field(default=())
     without_values: tuple[str, ...] = ()
+
+    def to_metrics(self) -> dict[str, object]:
+        """Convert to the API's form for a job's figures, in which every curve has a name."""
+        curves = {name: curve for name, curve in vars(self.history).items() if name != "numbers" and curve}
+        epochs = [
+            {"epoch": number} | {name: curve[place] for name, curve in curves.items() if place < len(curve)}
+            for place, number in enumerate(self.history.epoch_numbers)
+        ]
+        return {"object": "metrics", "epochs": epochs}

@@ -141,6 +141,7 @@ class ConclusionView(View):
 
     kind: ConclusionKind
     remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure`.")
+    headline: str = Field("", description="The study's headline.")
     explanation: str
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
     gap: GapClosedView | None = Field(None, description="null without a winner, and in studies of earlier releases.")

@@ -41,7 +41,9 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
         first = error.errors(include_url=False)[0]
         raise SpecUnreadable(study.id, f"{make_pointer(first['loc'])}: {first['msg']}") from error
     headline, summary = describe_study(view)
-    words = {"headline": headline, "summary": summary}
+    words: dict[str, object] = {"headline": headline, "summary": summary}
+    if view.conclusion is not None:
+        words["conclusion"] = view.conclusion.model_copy(update={"headline": headline})
     if view.ensemble is not None:
         told = {"explanation": explain_base_ensemble(view)}
         return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=told)})

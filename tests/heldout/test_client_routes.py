@@ -40,6 +40,7 @@ def find_methods():
 METHODS = find_methods()
 ARGUMENTS = {
     "answer": "dog",
+    "arms": {"base": {}, "better": {"dropout": 0.3}},
     "changes": {"drop_copies": True},
     "class_": "cat",
     "content": [b"bytes"],

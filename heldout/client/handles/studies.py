@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
 from heldout.client.handles.progress import show_bar
+from heldout.client.handles.runs import AsyncRun, Run, RunHandle
 from heldout.client.resource import Handle, by_id, each_by_id, renew
-from heldout.client.studies import StudyResource
+from heldout.client.studies import LEASE_S, StudyResource
 from heldout.views.study import StudyView
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 
 class StudyHandle(Handle[StudyView]):
-    """A study: wait for it, then read `conclusion`."""
+    """A study: wait for it, then read `conclusion`. Iterate over one of your own trainings to run them."""
 
+    _run: Callable[..., RunHandle]
     refresh = renew(StudyResource.get)
     cancel = renew(StudyResource.cancel)
     delete = by_id(StudyResource.delete)
@@ -30,6 +32,9 @@ class StudyHandle(Handle[StudyView]):
     download_model = by_id(StudyResource.download_model)
     export = by_id(StudyResource.export)
     export_report = by_id(StudyResource.export_report)
+    runs = by_id(StudyResource.runs)
+    run = by_id(StudyResource.run)
+    diagnose_run = by_id(StudyResource.diagnose_run)
 
     @property
     def name(self) -> str:
@@ -75,6 +80,29 @@ class StudyHandle(Handle[StudyView]):
             self.view = view
             yield view
 
+    @dual_iterator
+    async def ask(self, *, runner: str | None = None, lease_s: float = LEASE_S) -> AsyncIterator[Any]:
+        """Yield trainings to run here until the study has ended, as iterating over the study does.
+
+        Several scripts may ask at once, on several machines. Waits while others run what is left.
+
+        Args:
+            runner, lease_s: as for `studies.ask`.
+        Raises:
+            TypeError: if the service itself runs the study's trainings.
+        """
+        if self.view.kind != "external":
+            raise TypeError(f"The service runs the trainings of {self.id} itself. wait() waits for their answer.")
+        while True:
+            asked = await StudyResource.ask(self._resource, self.id, runner=runner, lease_s=lease_s)
+            if asked.run is not None:
+                yield self._run(self._resource, self.id, asked.run)
+            elif asked.wait_s is not None:
+                await self._client.pause_for(asked.wait_s)
+            else:
+                break
+        await StudyHandle.refresh(self)
+
     @dual
     async def plot(self) -> Picture:
         """Draw what each remedy changes, with intervals around 0; or the learning curve. A running study works too."""
@@ -91,10 +119,18 @@ class StudyHandle(Handle[StudyView]):
         Path(to).write_text(text, encoding="utf-8")
 
 
-class Study(StudyHandle, Blocking): ...
+class Study(StudyHandle, Blocking):
+    _run = Run
+
+    def __iter__(self) -> Iterator[Run]:
+        return self.ask()
 
 
-class AsyncStudy(StudyHandle, Awaiting): ...
+class AsyncStudy(StudyHandle, Awaiting):
+    _run = AsyncRun
+
+    def __aiter__(self) -> AsyncIterator[AsyncRun]:
+        return self.ask()
 
 
 class Studies(StudyResource[Study], Blocking):
