@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from heldout.cli.audits import show_audit
-from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, goes_on, open_service
+from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, complete_job_ids, goes_on, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
+from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, say, say_prose
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # What to do if the data have faults that no remedy cures, in the service's terms.
 SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"
+DEFAULT_SEEDS = 3
 _WAYS_ON = {
     SHOW_IMAGES: "Show the images",
     FIX: "Fix the data and continue",
@@ -35,7 +37,41 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of tra
 
 
 def cure(
-    job_id: JobId,
+    job_id: Annotated[
+        str | None,
+        Names(JOB, is_file=lambda text: text.startswith(STUDY.prefix)),
+        typer.Argument(
+            metavar="JOB",
+            help="A job's id, the beginning of one, its name, or last. With --run: the id of a study to go on with.",
+            show_default=False,
+            autocompletion=complete_job_ids,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Compare trainings of your own script, which this command runs here. {seed}, {out} and the "
+            "parameters of --arm become its arguments.",
+        ),
+    ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", metavar="NAME:P=V,P=V", help="With --run: one way to train. Repeatable; base first."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, max=64, help="With --run: trainings at once, each on a GPU of its own if any."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="With --run: the most seconds that one training may take.")
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.01, help="With --run: the most gigabytes of data of one training.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --run: order a new study, not the one that it ordered here before.")
+    ] = False,
     remedies: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +102,30 @@ def cure(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Measure which remedies help a job. Train with each and without, over several seeds, and compare."""
+    """Measure which remedies help a job, or a script of yours. Train with each and without, and compare."""
+    budget = {"jobs": budget_jobs, "seconds": budget_seconds}
+    if run is not None:
+        from heldout.cli.running.study import run_study  # loads what only this needs
+        from heldout.cli.running.training import Limits
+
+        _refuse({"--remedies": remedies, "--show": show, "--fix": fix, "--anyway": anyway, "--detach": detach}, "with")
+        if splits == "auto":
+            raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
+        order_ = {"seeds": seeds or DEFAULT_SEEDS, "splits": splits or "fixed", "budget": budget}
+        return run_study(
+            *(run, arms or (), job_id),
+            order=order_,
+            jobs=at_once or 1,
+            limits=Limits(timeout, None if memory is None else int(memory * 1e9)),
+            again=again,
+            dry_run=dry_run,
+            as_json=as_json,
+            home=home,
+        )
+    own = {"--arm": arms, "--jobs": at_once, "--timeout": timeout, "--memory": memory, "--again": again}
+    _refuse(own, "without")
+    if job_id is None or job_id.startswith(STUDY.prefix):
+        raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
     if show + fix + anyway > 1:
         raise Refused("--show, --fix and --anyway exclude each other. Give only one.")
     body = {
@@ -74,7 +133,7 @@ def cure(
         "remedies": _parse_names(remedies),
         "seeds": seeds,
         "splits": splits,
-        "budget": {"jobs": budget_jobs, "seconds": budget_seconds},
+        "budget": budget,
     }
     if fix or anyway:
         body["data"] = FIX if fix else AS_THEY_ARE
@@ -190,6 +249,12 @@ def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
         study = follow_study(client, study_id, JsonLines() if as_json else make_study_display())
     print_json(study, one_line=True) if as_json else show_study(study)
     return exit_of_job(study.status)
+
+
+def _refuse(options: Mapping[str, object], when: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise Refused(f"{name} means nothing {when} --run. Leave it out.")
 
 
 def _parse_names(remedies: str | None) -> Any:

@@ -252,13 +252,30 @@ def follow(client: Client, job_id: str, display: Display) -> JobView:
     return job
 
 
+class StudyFollower:
+    """Remembers which events of one study have been shown."""
+
+    def __init__(self, client: Client, display: Display) -> None:
+        self._client = client
+        self._display = display
+        self._version = -1
+        self._event = 0
+
+    def show(self, study: StudyView) -> None:
+        """Show what has happened since the last call; nothing if the study has not changed."""
+        if study.version == self._version:
+            return
+        self._version = study.version
+        for event in self._client.studies.events(study.id, after=self._event):
+            self._event = event.id
+            self._display.event(study, event)
+        self._display.study(study)
+
+
 def follow_study(client: Client, study_id: str, display: Display) -> StudyView:
     """Show a study until it has ended, and return it."""
-    last = 0
+    follower = StudyFollower(client, display)
     with display:
         for study in client.studies.watch(study_id):
-            for event in client.studies.events(study_id, after=last):
-                last = event.id
-                display.event(study, event)
-            display.study(study)
+            follower.show(study)
     return study

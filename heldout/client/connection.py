@@ -213,11 +213,10 @@ class Connection:
             params=params,
             headers=everything,
             content=None if body is None else json.dumps(body).encode(),
-            data={name: part for name, part in (form or {}).items() if isinstance(part, str)},
+            # A text is a part without a file name; as `data`, a form without files would be sent in another format.
             files=[
-                (name, item)
+                (name, (None, item) if isinstance(item, str) else item)
                 for name, part in (form or {}).items()
-                if not isinstance(part, str)
                 for item in (part if isinstance(part, list) else [part])
             ],
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),

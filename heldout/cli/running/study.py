@@ -1,0 +1,110 @@
+"""`heldout cure --run`: orders a study of trainings that run here, or goes on with the one that it ordered before."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heldout.cli.command import goes_on, open_service
+from heldout.cli.outcome import Exit, Refused, exit_of_job
+from heldout.cli.progress import JsonLines, make_study_display
+from heldout.cli.running.memory import FOLDER, StudiesOfFolder
+from heldout.cli.running.runner import Plan, Runner
+from heldout.cli.running.script import check, parse_arms, parse_script
+from heldout.cli.running.training import Limits
+from heldout.cli.screen import print_json, say
+from heldout.cli.shown_study import show_study
+from heldout.errors import StudyNotFound
+
+if TYPE_CHECKING:
+    from heldout.client.client import Client
+    from heldout.views.study import StudyView
+
+FEWEST_ARMS = 2
+
+
+def run_study(
+    command: str,
+    arms: Sequence[str],
+    study_id: str | None,
+    *,
+    order: Mapping[str, Any],
+    jobs: int,
+    limits: Limits,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+    home: Path | None,
+) -> Exit | None:
+    """Run a study's trainings here, and show its answer.
+
+    Args:
+        command: of `--run`. arms: of `--arm`. study_id: a study that runs already, perhaps on other machines.
+        order: the other fields of the order, such as `seeds`.
+        again: order a new study even if this command has ordered one here before.
+    """
+    script = parse_script(command)
+    given = parse_arms(arms)
+    if study_id is None and len(given) < FEWEST_ARMS:
+        raise Refused(
+            f"Received {len(given)} of --arm; expected at least two, base first, such as --arm base:dropout=0 "
+            "--arm drop:dropout=0.3."
+        )
+    parameters = {arm["name"]: arm["parameters"] for arm in given}
+    if given:
+        check(script, parameters, str(order.get("splits") or "fixed"))
+    if dry_run:
+        for arm in given:
+            say(shlex.join(script.fill({**_EXAMPLE, **arm["parameters"], "arm": arm["name"]})))
+        return None
+    folder = Path(FOLDER)
+    folder.mkdir(exist_ok=True)
+    with open_service(home) as client:
+        if study_id is None:
+            study = _find_or_order(client, {"kind": "external", "arms": given, **order}, command, folder, again=again)
+        else:
+            study = client.studies.get(study_id).view
+        _check_study(study, parameters)
+        check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
+        display = JsonLines() if as_json else make_study_display()
+        later = f"The same command goes on where it was; `heldout studies cancel {study.id}` ends it."
+        with goes_on("The study", later):
+            study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
+    print_json(study, one_line=True) if as_json else show_study(study)
+    return exit_of_job(study.status)
+
+
+_EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.npz"}
+
+
+def _find_or_order(
+    client: "Client", order: Mapping[str, Any], command: str, folder: Path, *, again: bool
+) -> "StudyView":
+    """Return the study that the same command ordered here before, unless it failed or was cancelled; or order one."""
+    remembered = StudiesOfFolder(folder)
+    text = json.dumps([client.url, command, order], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    known = None if again else remembered.get(digest)
+    if known is not None and known[1] is not None:
+        with suppress(StudyNotFound):
+            study = client.studies.get(known[1]).view
+            if study.status in ("running", "succeeded"):
+                how = "goes on" if study.status == "running" else "has ended; --again orders a new one"
+                say(f"{study.id}, which this command ordered here, {how}.")
+                return study
+        known = None
+    key = remembered.begin(digest) if known is None else known[0]
+    study = client.studies.create(order, idempotency_key=key).view
+    remembered.keep(digest, key, study.id)
+    return study
+
+
+def _check_study(study: "StudyView", given: Mapping[str, Mapping[str, Any]]) -> None:
+    if study.kind != "external":
+        raise Refused(f"The service itself runs the trainings of {study.id}. `heldout studies {study.id}` shows it.")
+    ordered = {arm.name: arm.patch for arm in study.arms}
+    if given and given != ordered:
+        raise Refused(f"{study.id} has the arms {ordered}, but --arm says {dict(given)}. Leave --arm out.")

@@ -1,0 +1,226 @@
+"""`heldout cure --run`: a user's own script is compared here, and a command that is killed goes on where it was."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heldout.client.client import Client
+from tests.e2e.running import ROOT, Service, lives, until
+
+# Trains by itself, in no framework: nearest means of noisy points. Noise is what its parameter changes.
+SCRIPT = """
+import argparse, json, os, pathlib, time
+import numpy as np
+
+read = argparse.ArgumentParser()
+for name in ("seed", "noise", "out", "pause"):
+    read.add_argument(f"--{name}")
+args = read.parse_args()
+journal = pathlib.Path("journal")
+with journal.open("a") as file:
+    file.write(f"begin {args.noise} {args.seed} {os.getpid()}\\n")
+time.sleep(float(args.pause))
+data, draw = np.random.default_rng(0), np.random.default_rng(int(args.seed))
+means = data.normal(size=(4, 8))
+answers = {}
+for split, count in (("train", 200), ("validation", 300), ("test", 300)):
+    labels = data.integers(0, 4, count)
+    images = means[labels] + data.normal(size=(count, 8))
+    if split == "train":
+        seen = images + float(args.noise) * draw.normal(size=images.shape)
+        learned = np.stack([seen[labels == place].mean(axis=0) for place in range(4)])
+    outputs = -((images[:, None] - learned) ** 2).sum(axis=2) / 2
+    of_each = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    answers |= {f"{split}_labels": labels, f"{split}_probabilities": of_each / of_each.sum(axis=1, keepdims=True)}
+np.savez(args.out, **answers)
+history = {"loss": [1.5, 0.5], "val_loss": [1.6, 0.6]}
+pathlib.Path(args.out).with_suffix(".history.json").write_text(json.dumps(history))
+print("trained")
+with journal.open("a") as file:
+    file.write(f"end {args.noise} {args.seed} {os.getpid()}\\n")
+"""
+ARMS = ("--arm", "base:noise=25", "--arm", "calm:noise=0.1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def command(pause_s: float = 0.0) -> str:
+    python = shlex.quote(sys.executable)
+    return f"{python} train.py --seed {{seed}} --noise {{noise}} --out {{out}} --pause {pause_s}"
+
+
+def begin(service: Service, folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "heldout", "cure", *arguments, "--home", str(service.home)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(service: Service, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    process = begin(service, folder, *arguments)
+    out, err = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def read_journal(folder: Path, what: str) -> list[tuple[str, str, int]]:
+    file = folder / "journal"
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    return [(noise, seed, int(pid)) for verb, noise, seed, pid in lines if verb == what]
+
+
+def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, client, folder):
+    ended = run(service, folder, "--run", command(), *ARMS, "--jobs", "2")
+    assert ended.returncode == 0, ended.stderr
+    [study] = [study for study in client.studies.list() if study.kind == "external"]
+    assert (study.status, study.conclusion.kind, study.conclusion.remedy) == ("succeeded", "cure", "calm")
+    assert study.conclusion.headline in ended.stdout
+    assert study.conclusion.test is not None
+    runs = [run for run in client.studies.runs(study.id) if run.status == "succeeded"]
+    assert {run.attempts for run in runs} == {1}
+    assert all(run.seconds > 0 and run.splits.keys() == {"train", "validation", "test"} for run in runs)
+    assert client.studies.diagnose_run(study.id, runs[0].id).explanation
+    kept = folder / "heldout-runs" / study.id
+    assert "trained" in (kept / "base-seed0.log").read_text()
+    trained = len(read_journal(folder, "begin"))
+    again = run(service, folder, "--run", command(), *ARMS, "--jobs", "2")
+    assert (again.returncode, study.conclusion.headline in again.stdout) == (0, True)
+    assert len(read_journal(folder, "begin")) == trained
+
+
+def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_goes_on(service, client, folder):
+    arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
+    first = begin(service, folder, *arguments)
+    until(lambda: len(read_journal(folder, "begin")) >= 4, "the second pair of trainings")
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    until(lambda: not any(lives(pid) for _, _, pid in read_journal(folder, "begin")), "the end of its trainings")
+    told = len(read_journal(folder, "end"))
+    second = run(service, folder, *arguments)
+    assert second.returncode == 0, second.stderr
+    study = json.loads(second.stdout.splitlines()[-1])
+    assert study["conclusion"]["remedy"] == "calm"
+    runs = client.studies.runs(study["id"])
+    pairs = [(run.arm, run.seed) for run in runs if run.status == "succeeded"]
+    assert len(pairs) == len(set(pairs))
+    # What was told before was not trained again; what ran when it was killed went on without waiting for its lease.
+    ended = read_journal(folder, "end")
+    assert len({pair[:2] for pair in ended}) == len(pairs)
+    assert len(ended) <= len(pairs) + 2
+    assert told >= 2
+    assert {run.attempts for run in runs if run.status == "succeeded"} == {1}
+
+
+def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder):
+    process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
+    until(lambda: read_journal(folder, "begin"), "a training")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "The same command goes on where it was" in said
+    assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
+    [study] = client.studies.list(statuses=["running"])
+    study.cancel()
+
+
+def test_a_training_over_its_limit_has_failed_and_the_study_says_why(service, client, folder):
+    ended = run(service, folder, "--run", command(pause_s=60), *ARMS, "--timeout", "1")
+    assert ended.returncode == 1
+    assert "base, seed 0: It took longer than the limit of 1 s." in ended.stderr
+    assert "base_failed" in ended.stdout
+    greedy = f"{shlex.quote(sys.executable)} -c 'bytearray(10**9)' {{seed}} {{noise}} {{out}}"
+    refused = run(service, folder, "--run", greedy, *ARMS, "--memory", "0.2")
+    assert refused.returncode == 1
+    assert "MemoryError" in refused.stderr
+
+
+def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(service, client, folder):
+    script = folder / "train.py"
+    script.write_text(SCRIPT.replace("of_each / of_each.sum(axis=1, keepdims=True)", "outputs"))
+    refused = run(service, folder, "--run", command(), *ARMS)
+    assert refused.returncode == 2
+    assert "base, seed 0" in refused.stderr
+    script.write_text(SCRIPT)
+    assert run(service, folder, "--run", command(), *ARMS).returncode == 0
+
+
+def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
+    first = begin(service, folder, "--run", command(pause_s=0.5), *ARMS)
+    [study] = until(lambda: list(client.studies.list(statuses=["running"])), "the study")
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "train.py").write_text(SCRIPT)
+    second = run(service, elsewhere, study.id, "--run", command(pause_s=0.5))
+    assert (second.returncode, first.wait(timeout=60)) == (0, 0), second.stderr
+    here, there = read_journal(folder, "end"), read_journal(elsewhere, "end")
+    assert here
+    assert there
+    pairs = [pair[:2] for pair in (*here, *there)]
+    assert len(pairs) == len(set(pairs))
+    first.communicate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("--run", "python t.py {seed} {out} {dropuot}", "--arm", "base:dropout=0", "--arm", "x:dropout=1"),
+            "{dropuot}",
+        ),
+        (("--run", "python t.py {seed} {out}", "--arm", "base:p=0", "--arm", "x:p=1"), "no {p}"),
+        (("--run", "python t.py {out} {p}", "--arm", "base:p=0", "--arm", "x:p=1"), "no {seed}"),
+        (("--run", "python t.py {seed} {p}", "--arm", "base:p=0", "--arm", "x:p=1"), "no {out}"),
+        (("--run", "python t.py {seed} {out} {p}", "--arm", "base", "--arm", "x:p=1"), "'base' has no value"),
+        (("--run", "nothing-like-it {seed} {out}", "--arm", "base", "--arm", "x"), "no program"),
+        (("--run", "python 't.py", "--arm", "base", "--arm", "x"), "--run: No closing quotation"),
+        (("--run", "python t.py {seed} {out}", "--arm", "base"), "at least two"),
+        (("--run", "python t.py {seed} {out}", "--arm", "base:seed=1", "--arm", "x:seed=2"), "Rename it"),
+        (("--run", "python t.py {seed} {out}", "--arm", "base:p", "--arm", "x"), "NAME:PARAMETER=VALUE"),
+        (("--run", "python t.py {seed} {out}", "--arm", "base", "--arm", "x", "--remedies", "l2"), "--remedies"),
+        (("--run", "python t.py {seed} {out}", "--arm", "first", "--arm", "x"), "name it `base`"),
+        (("--jobs", "2"), "means nothing without --run"),
+        ((), "Name the job to cure"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_runs(service, client, folder, arguments, said):
+    before = len(list(client.studies.list()))
+    refused = run(service, folder, *arguments)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(list(client.studies.list())) == before
+
+
+def test_values_become_arguments_and_never_the_text_of_a_shell(service, folder):
+    arms = ("--arm", "base:text=$(touch hacked); rm {seed},flag=", "--arm", "x:text=a b,flag=--augment")
+    line = "echo {text} {flag} {{kept}} {seed} {out}"
+    shown = run(service, folder, "--run", line, *arms, "--dry-run").stdout.splitlines()
+    [base, other] = [shlex.split(line) for line in shown]
+    assert base == ["echo", "$(touch hacked); rm {seed}", "{kept}", "0", base[-1]]
+    assert other == ["echo", "a b", "--augment", "{kept}", "0", base[-1]]
+
+
+def test_a_study_of_another_client_runs_in_a_loop_of_python(service, client: Client):
+    study = client.studies.external(arms={"base": {"shift": 0.0}, "better": {"shift": 1.0}}, seeds=3)
+    labels = np.random.default_rng(0).integers(0, 3, 200)
+    for training in study:
+        with training:
+            noise = np.random.default_rng(training.seed)
+            outputs = noise.normal(size=(200, 3)) + (1 + training.parameters["shift"]) * np.eye(3)[labels]
+            answers = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+            training.tell(validation=(labels, answers), test=(labels, answers), history={"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
+    assert study.conclusion.headline
+    assert study.conclusion.remedy == "better"
