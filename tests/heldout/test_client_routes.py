@@ -81,7 +81,7 @@ def arguments_of(method):
     return {
         parameter.name: ARGUMENTS.get(parameter.name, "x1")
         for parameter in parameters
-        if parameter.default is parameter.empty
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     }
 
 
