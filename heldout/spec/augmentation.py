@@ -74,7 +74,7 @@ class AugmentationSpec(SpecPart):
         """Whether pixels change their place, which one resampling does."""
         amounts = self.rotation_degrees or self.width_shift or self.height_shift or self.zoom
         flips = self.horizontal_flip or self.vertical_flip
-        return bool(amounts or flips or self.random_crop or self.trivial_augment)
+        return bool(amounts or flips or self.random_crop)
 
     @property
     def shades(self) -> bool:

@@ -14,8 +14,8 @@ def make_refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> Job
     """Make the spec of the winner's refit.
 
     It trains for `epochs`, the number at which the winner was best on validation images, instead of choosing an epoch.
-    A learning rate that fell on a plateau stays constant; under a cosine, it falls over these epochs. The test split,
-    which the study has used once, is not measured again.
+    A learning rate that fell on a plateau stays constant; schedules that depend on the number of epochs run over these.
+    The test split, which the study has used once, is not measured again.
 
     Args:
         base: the study's base, complete.

@@ -35,6 +35,7 @@ from tests.models.work import ALICE, Work, add_dataset
 # What is read is proven on both databases by tests/models/store.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
+FOCAL = {"loss": {"name": "focal"}}
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 COPIES = {"images": 9, "exact": 9, "near": 0, "share": 0.3}
@@ -120,27 +121,32 @@ class Stored:
     blobs: Blobs
     dataset_id: str
 
-    def trained(self, *, measured: bool = True, **parts: Any) -> HeldAttempt:
+    def trained(
+        self,
+        *,
+        measured: bool = True,
+        training: dict[str, Any] | None = None,
+        **parts: Any,
+    ) -> HeldAttempt:
         """A job on an uploaded dataset that has its epochs and waits for its end."""
         with self.work.database.read() as session:
             dataset = session.get_one(DatasetRow, self.dataset_id)
-        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, **parts)
+        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12} | (training or {}), **parts)
         claimed = self.work.claim()
         assert claimed is not None
         assert claimed.held.job_id == job_id
-        for epoch, (training, validation) in enumerate(zip(LOSSES, TURNED, strict=True), 1):
-            self.work.epoch(
-                claimed.held,
-                epoch,
-                train_loss=training if measured else None,
-                train_accuracy=1 - training / 4 if measured else None,
-                fit_loss=training,
-                fit_accuracy=1 - training / 4,
-                validation_loss=validation,
-                validation_accuracy=0.9 - validation / 10,
-                test_loss=9.0,
-                test_accuracy=0.5,
-            )
+        for epoch, (loss, validation) in enumerate(zip(LOSSES, TURNED, strict=True), 1):
+            figures = {
+                "train_loss": loss if measured else None,
+                "train_accuracy": 1 - loss / 4 if measured else None,
+                "fit_loss": loss,
+                "fit_accuracy": 1 - loss / 4,
+                "validation_loss": validation,
+                "validation_accuracy": 0.9 - validation / 10,
+                "test_loss": 9.0,
+                "test_accuracy": 0.5,
+            }
+            self.work.epoch(claimed.held, epoch, **figures)
         return claimed.held
 
     def result(
@@ -235,6 +241,17 @@ def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_repor
     assert "`evaluation.train`" not in measured.explanation
     assert (ended.best_epoch, ended.onset_epoch) == (measured.best_epoch, measured.onset_epoch)
     assert "overfitting" in codes_of(ended)
+
+
+def test_a_focal_loss_of_fit_is_not_compared_with_the_cross_entropy_of_validation(stored: Stored):
+    at_end = {"measured": False, "evaluation": {"train": "final"}}
+    by_loss, by_accuracy = (
+        stored.diagnosis(stored.trained(**at_end)),
+        stored.diagnosis(stored.trained(**at_end, training=FOCAL)),
+    )
+    assert by_loss.best_epoch != by_accuracy.best_epoch or by_loss.findings != by_accuracy.findings
+    measured = stored.diagnosis(stored.trained(training=FOCAL))
+    assert measured.best_epoch == by_loss.best_epoch
 
 
 def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored):

@@ -4,8 +4,7 @@ Source: Müller and Hutter 2021, arXiv:2103.10158, with the operations and stren
 pixels is Pillow's, without its rounding to whole bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -24,29 +23,22 @@ MOVES: Mapping[str, float] = {
 _Strengths = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Operations:
-    """The operation of each image of an epoch.
+def draw_operations(image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> NDArray[np.float32]:
+    """Draw the operation of each image of one epoch, in the epoch's order.
 
-    moves: (images, 8) rows as `make_affine_matrices` returns them; those of the identity for operations on pixels.
-    changes: (images, 2) float32, the position in `CHANGES` and the strength; 0 for the identity and for moves.
+    Returns:
+        (count, 10): the position in `CHANGES`, or after them for a move; the strength; and a matrix as
+        `make_affine_matrices` returns it, which is the identity for operations on pixels.
     """
-
-    moves: NDArray[np.float64]
-    changes: NDArray[np.float32]
-
-
-def draw_operations(image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> Operations:
-    """Draw the operations of one epoch, in the epoch's order."""
     draws = np.random.default_rng([seed, _TRIVIAL_STREAM, epoch])
     number = draws.integers(len(MOVES) + len(CHANGES), size=count)
     share: _Strengths = draws.integers(BINS, size=count) / (BINS - 1)
     sign = draws.choice(np.array([-1.0, 1.0]), size=count)
+    kind = np.minimum(number, len(CHANGES))
     strengths = [make_strengths(share, sign) for make_strengths, _ in CHANGES.values()]
-    change = np.where(number < len(CHANGES), number, 0)
-    strength = np.stack(strengths)[change, np.arange(count)]
+    strength = np.stack([*strengths, 0 * share])[kind, np.arange(count)]
     moved = {name: np.where(number == len(CHANGES) + place, share * sign, 0.0) for place, name in enumerate(MOVES)}
-    return Operations(_make_matrices(moved, image), np.stack([change, strength], axis=1).astype(np.float32))
+    return np.concatenate([np.stack([kind, strength], axis=1), _make_matrices(moved, image)], axis=1, dtype=np.float32)
 
 
 def _make_matrices(moved: Mapping[str, _Strengths], image: tuple[int, int, int]) -> NDArray[np.float64]:
@@ -147,19 +139,28 @@ CHANGES: Mapping[str, tuple[Callable[[_Strengths, _Strengths], _Strengths], Call
 }
 
 
-def apply_operations(images: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
-    """In a graph: change images, (batch, height, width, channels) float32 in [0, 1], by rows of `Operations.changes`.
+def apply_operations(images: tf.Tensor, rows: tf.Tensor, fill_mode: str) -> tf.Tensor:
+    """In a graph: change images, (batch, height, width, channels) float32 in [0, 1], by rows of `draw_operations`.
 
-    Each operation takes its own images alone.
+    Each operation takes its own images alone. Those that move pixels take the nearest one, as in the source.
+
+    Args:
+        fill_mode: of the spec, for what comes from beyond an edge.
     """
-    kinds = tf.cast(changes[:, 0], tf.int32)
-
-    def divide(rows: tf.Tensor) -> Sequence[tf.Tensor]:
-        return tf.dynamic_partition(rows, kinds, len(CHANGES))
-
-    places, strengths = divide(tf.range(tf.shape(images)[0])), divide(changes[:, 1, None, None, None])
+    kinds = tf.cast(rows[:, 0], tf.int32)
+    places, parts, of_parts = (
+        tf.dynamic_partition(each, kinds, len(CHANGES) + 1) for each in (tf.range(tf.shape(images)[0]), images, rows)
+    )
     changed = [
-        change(of_kind, strength)
-        for (_, change), of_kind, strength in zip(CHANGES.values(), divide(images), strengths, strict=True)
+        change(part, of_part[:, 1, None, None, None])
+        for (_, change), part, of_part in zip(CHANGES.values(), parts, of_parts, strict=False)
     ]
-    return tf.ensure_shape(tf.dynamic_stitch(places, changed), images.shape)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=parts[-1],
+        transforms=of_parts[-1][:, 2:],
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode=fill_mode.upper(),
+    )
+    return tf.ensure_shape(tf.dynamic_stitch(places, [*changed, moved]), images.shape)

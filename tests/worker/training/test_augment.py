@@ -1,5 +1,6 @@
 """Augmentation gives the pixels of Keras' legacy ImageDataGenerator, its draws, and the axes put right."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,8 +12,10 @@ from heldout.spec.job import AugmentationSpec
 from worker.training.augment import (
     Amounts,
     build_augmentation,
+    color,
     draw_amounts,
     make_affine_matrices,
+    make_colors,
     make_shades,
     resample,
 )
@@ -173,6 +176,28 @@ def test_contrast_and_brightness_are_those_of_tf_image_kept_in_range():
     assert np.abs(amounts.brightness).max() > 0.45
     assert amounts.contrast.min() < 0.6
     assert amounts.contrast.max() > 1.4
+
+
+def test_hue_and_saturation_are_those_of_keras_layers():
+    draws = np.random.default_rng(0)
+    images = draws.random((64, 9, 7, 3), np.float32)
+    images[:8] = images[:8, :, :, :1]  # gray
+    images[8:16] = images[8:16].round()  # fully saturated, white and black
+    spec = AugmentationSpec(hue=0.5, saturation=0.5)
+    amounts = drawn(spec, (9, 7, 3))
+    saturated = keras.layers.RandomSaturation(1.0, value_range=(0, 1)).transform_images(
+        images, {"factor": amounts.saturation.astype(np.float32)}
+    )
+    expected = keras.layers.RandomHue(1.0, value_range=(0, 1)).transform_images(
+        saturated, {"factor": amounts.hue.astype(np.float32)}
+    )
+    result = tf.function(color)(images, make_colors(amounts)).numpy()
+    np.testing.assert_allclose(result, expected, atol=2e-5)
+    assert np.abs(result - images)[16:].max() > 0.5
+    np.testing.assert_allclose(result[:8], images[:8], atol=1e-6)
+    assert (np.abs(amounts.hue).max(), amounts.saturation.min(), amounts.saturation.max()) == pytest.approx(
+        (0.5, 0.5, 1.5), abs=0.05
+    )
 
 
 def test_an_image_is_resampled_once(scans, monkeypatch):

@@ -53,16 +53,25 @@ def with_engine(
     return training.network, history
 
 
-def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32", network: keras.Model | None = None) -> Any:
-    """The same training by `fit`, which is fed each epoch's images in the engine's order; each ReLU before its pool."""
+def with_fit(
+    spec: JobSpec,
+    images: ImageSet,
+    policy: Policy = "float32",
+    network: keras.Model | None = None,
+    compiled: tuple[keras.optimizers.Optimizer, keras.losses.Loss] | None = None,
+) -> Any:
+    """The same training by `fit`, which is fed each epoch's images in the engine's order; each ReLU before its pool.
+
+    `compiled`: optimizer and loss, which takes shares of classes; by default those that the engine makes of the spec.
+    """
     data = Training(spec, images).data
     assert spec.training.seed is not None
     classes, seed = len(images.classes), spec.training.seed
     if network is None:
         network = build_network(spec.network, images.shape, classes, seed, policy, relu_after_pool=False)
-    network.compile(
-        build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
-    )
+    by_shares = bool(spec.training.label_smoothing) or compiled is not None
+    compiled = compiled or (build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing))
+    network.compile(*compiled, metrics=["accuracy"])
     weights = None if data.class_weights is None else dict(enumerate(data.class_weights.tolist()))
     pixels, history = scale_to_unit(data.images, data.value_range), []
     for epoch in range(1, EPOCHS + 1):
@@ -70,7 +79,7 @@ def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32", networ
         labels = data.labels[order]
         result = network.fit(
             pixels[order],
-            np.eye(len(data.classes), dtype=np.float32)[labels] if spec.training.label_smoothing else labels,
+            np.eye(len(data.classes), dtype=np.float32)[labels] if by_shares else labels,
             batch_size=spec.training.batch_size,
             class_weight=weights,
             shuffle=False,
@@ -205,6 +214,49 @@ def test_max_pools_before_the_relu_of_residual_blocks_change_no_bit_and_average_
     reference, expected = with_fit(small_spec(*blocks), images, policy)
     assert history == expected
     assert differences(ours, reference) == 0
+
+
+RECIPES = {
+    "nesterov, clipped, focal, smoothed": (
+        {
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "clip_norm": 0.05},
+            "loss": {"name": "focal", "gamma": 1.5, "alpha": 0.5},
+            "label_smoothing": 0.1,
+            "schedule": {"name": "one_cycle"},
+        },
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, global_clipnorm=0.05),
+        keras.losses.CategoricalFocalCrossentropy(0.5, 1.5, from_logits=True, label_smoothing=0.1),
+    ),
+    "clipped adam, focal, weighted": (
+        {
+            "optimizer": {"name": "adam", "clip_norm": 0.3},
+            "loss": {"name": "focal"},
+            "class_weights": {"3": 2.0},
+            "schedule": {"name": "step", "milestones": [1]},
+        },
+        lambda: keras.optimizers.Adam(global_clipnorm=0.3),
+        keras.losses.CategoricalFocalCrossentropy(from_logits=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_give_the_bits_of_keras_own_optimizers_and_losses(name, mnist5k):
+    training, make_optimizer, loss = RECIPES[name]
+    images = fewer(mnist5k, IMAGES)
+    spec = small_spec({"filters": 6}, {"filters": 8, "dropout": 0.1}, training={"epochs": EPOCHS, **training})
+    ours, history = with_engine(spec, images, cuts=(1,))
+    reference, expected = with_fit(spec, images, compiled=(make_optimizer(), loss))
+    assert history == expected
+    assert differences(ours, reference) == 0
+    # Each of them matters: without it there are other weights.
+    for left_out in ({"clip_norm": None}, {"nesterov": False}, {}):
+        plain = {**training, "optimizer": {**training["optimizer"], **left_out}}
+        plain |= {} if left_out else {"loss": {"name": "cross_entropy"}}
+        if plain != training and set(left_out) <= set(training["optimizer"]):
+            changed = spec.training.model_validate(plain | {"epochs": EPOCHS, "batch_size": 32, "seed": 7})
+            other, _ = with_engine(spec.model_copy(update={"training": changed}), images)
+            assert differences(ours, other) > 0, left_out
 
 
 @pytest.mark.parametrize(("policy", "bound"), [("float32", 1e-6), ("mixed_bfloat16", 5e-3)])

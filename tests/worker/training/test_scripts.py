@@ -30,6 +30,7 @@ from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import FinalView, GapsView, SplitResult
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
+from worker.training.augment import build_augmentation, draw_changes
 from worker.training.data import select
 from worker.training.evaluate import Evaluator
 from worker.training.export import build_exported
@@ -79,6 +80,17 @@ SPECS = {
         initial={"job": "job_01jd0000000000000000000000", "freeze_blocks": 1},
     ),
 }
+SPECS["crops, TrivialAugment, erasing, one cycle, focal loss, Nesterov, clipped gradients"] = small_spec(
+    {"filters": 4, "padding": "same"},
+    network={"head": "global_average"},
+    augmentation={"random_crop": {}, "horizontal_flip": True, "trivial_augment": True, "erasing": 0.2},
+    training={
+        "schedule": {"name": "one_cycle"},
+        "loss": {"name": "focal", "gamma": 1.5},
+        "label_smoothing": 0.1,
+        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "clip_norm": 0.1},
+    },
+)
 TAKEN = ["block1_conv1"]
 SPECS["residual blocks, strides, group normalization, average pooling"] = small_spec(
     {"filters": 4, "padding": "same", "norm": "batch", "pool_type": "average"},
@@ -193,6 +205,14 @@ MORE_SPECS = [
         training={"schedule": {"name": "cosine"}},
         initial={"model": "mod_01jd0000000000000000000000"},
     ),
+    small_spec(
+        augmentation={"random_crop": {"name": "resized"}, "hue": 0.1},
+        training={"schedule": {"name": "step"}, "loss": {"name": "focal"}},
+    ),
+    small_spec(
+        augmentation={"saturation": 0.1, "trivial_augment": True, "fill_mode": "constant"},
+        training={"schedule": {"name": "step", "milestones": [2]}, "mixup": 0.2},
+    ),
     # It enlarges rounding where an image is black.
     small_spec({"filters": 4, "norm": "layer", "residual": True}),
     small_spec(training={"ema_decay": 0.9, "class_weights": "balanced", "mixup": 0.2}),
@@ -223,6 +243,31 @@ def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path
         command = [sys.executable, "-m", *check, *map(str, sorted(tmp_path.glob("*.py")))]
         checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("fill_mode", ["nearest", "constant"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {"random_crop": {"name": "resized"}, "rotation_degrees": 20.0, "hue": 0.3, "saturation": 0.5},
+        {"random_crop": {"padding": 0.2}, "brightness": 0.2, "hue": 0.2},
+        {"trivial_augment": True},
+        {"trivial_augment": True, "zoom": 0.2, "saturation": 0.3, "erasing": 0.5},
+    ],
+)
+def test_the_script_changes_color_images_as_the_job_does(augmentation, fill_mode, digits: ImageSet) -> None:
+    spec = small_spec(augmentation=augmentation | {"fill_mode": fill_mode})
+    facts = replace(facts_of(Training(small_spec(), digits), digits, None), spec=spec, shape=(9, 12, 3))
+    exec(render_script(facts), script := {"__name__": "script"})
+    images = (np.random.default_rng(0).integers(0, 256, (80, 9, 12, 3)) / 255).astype(np.float32)
+    fill = np.float32([0.1, 0.5, 0.9])
+    rows = draw_changes(spec.augmentation, (9, 12, 3), seed=7, epoch=2, count=80)
+    expected = build_augmentation(spec.augmentation, (9, 12, 3), fill)(images, *rows).numpy()
+    erases = {"fill": fill} if spec.augmentation.erasing else {}
+    result = script["changed"](images, *script["draw_changes"](2, 80), **erases)
+    # Where rounding moves a pixel over a border of bytes, an operation gives the next one.
+    differs = np.abs(result - expected) > 2e-5
+    assert differs.mean() < 0.005
 
 
 def test_the_script_refuses_other_data(digits: ImageSet, tmp_path: Path) -> None:

@@ -214,6 +214,20 @@ def test_training_images_that_are_measured_at_the_end_alone_change_nothing_else(
     assert (guard.train_loss, halves[1].trainer.position.guard) == ((), guard)
 
 
+def test_the_guard_compares_no_focal_loss_with_measured_ones(digits, tmp_path):
+    training = {"epochs": 3, "on_overfit": "warn", "loss": {"name": "focal"}}
+    images = fewer(digits, 172)
+    at_end = Training(small_spec(training=training, evaluation={"train": "final"}), images, tmp_path)
+    at_end.trainer.train()
+    guard = at_end.trainer.position.guard
+    assert (guard.fit_loss, len(guard.fit_accuracy), len(guard.validation_loss)) == ((), 3, 3)
+    epoch = epochs_told(at_end)[-1].values
+    assert epoch["fit_loss"] < epoch["validation_loss"] / 2  # measured losses stay cross-entropies
+    every_epoch = Training(small_spec(training=training), images, tmp_path)
+    every_epoch.trainer.train()
+    assert len(every_epoch.trainer.position.guard.train_loss) == 3
+
+
 def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_an_interruption(mnist5k, tmp_path):
     """A real overfitting: 172 digits, a network of 32 and 64 filters."""
     adam = {"name": "adam", "learning_rate": 0.003}

@@ -113,6 +113,10 @@ REFUSED = [
     ("training.schedule", {"name": "linear"}, "invalid_spec", "/training/schedule"),
     ("training.schedule", {"name": "cosine", "factor": 0.5}, "invalid_spec", "/training/schedule/factor"),
     ("training.schedule", {"name": "cosine", "warmup_epochs": 10}, "invalid_spec", "/training/schedule/warmup_epochs"),
+    ("training.schedule", {"name": "step", "milestones": [3, 2]}, "invalid_spec", "/training/schedule/milestones"),
+    ("training.loss", {"gamma": 2.0}, "invalid_spec", "/training/loss/gamma"),
+    ("training.optimizer", {"name": "adam", "nesterov": True}, "invalid_spec", "/training/optimizer/nesterov"),
+    ("augmentation", {"random_crop": {"area": [0.1, 1]}}, "invalid_spec", "/augmentation/random_crop/area"),
     ("training.class_weights", "heavy", "invalid_spec", "/training/class_weights"),
     ("training.class_weights", {"3": 0}, "invalid_spec", "/training/class_weights/3"),
     ("training.class_weights", {"a/b~c": 1.0}, "invalid_spec", "/training/class_weights/a~1b~0c"),
@@ -140,6 +144,8 @@ REFUSED = [
     ("dataset", "cifar10", "dataset_unavailable", "/dataset"),
     ("network.blocks", [{"filters": 8}] * 5, "network_too_deep", "/network/blocks/3"),
     ("network.dense", [{"units": 4096}] * 4, "too_many_parameters", "/network"),
+    ("augmentation", {"hue": 0.1}, "invalid_spec", "/augmentation/hue"),
+    ("augmentation", {"saturation": 0.1}, "invalid_spec", "/augmentation/saturation"),
     # --- batches that must stay whole, and devices that are not meant
     ("resources", {"gpus": 2, "device": "cpu"}, "invalid_spec", "/resources/gpus"),
 ]
