@@ -15,9 +15,14 @@ OTHER_TASK = (
     f"{ONE_LABEL} Detection, segmentation and text are not supported. To use such images, cut out each object and save "
     "it under its class."
 )
+OTHER_LAYERS = (
+    "Blocks have no such layers. Build the network in Keras, upload it, and name it in `network.model`: it is trained as "
+    "it is."
+)
 
 # Fields that a spec does not have, and that people look for.
 BEYOND_SPECS: Mapping[str, str] = {
+    **dict.fromkeys(("depthwise", "separable", "dilation", "dilation_rate"), OTHER_LAYERS),
     **dict.fromkeys(("skip_connections", "shortcut"), "A block with `residual: true` has a shortcut."),
     **dict.fromkeys(("multi_label", "multilabel", "labels_per_image"), SEVERAL_LABELS),
     **dict.fromkeys(("regression", "targets"), MEASURED_VALUES),

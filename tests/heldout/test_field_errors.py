@@ -118,10 +118,11 @@ def test_nothing_is_suggested_where_nothing_is_close(name):
 
 
 def test_what_heldout_does_not_do_is_said_with_a_way_on():
-    block = {"filters": 1, "shortcut": True}
-    shortcut, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
+    block = {"filters": 1, "shortcut": True, "depthwise": True}
+    shortcut, depthwise, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
     assert shortcut.pointer == "/network/blocks/0/shortcut"
     assert "`residual: true`" in shortcut.detail
+    assert "name it in `network.model`" in depthwise.detail
     assert "Detection, segmentation and text are not supported." in task.detail
     assert "Did you mean" not in shortcut.detail + task.detail
 
