@@ -16,8 +16,8 @@ OTHER_TASK = (
     "it under its class."
 )
 OTHER_LAYERS = (
-    "Blocks have no such layers. Build the network in Keras, upload it, and name it in `network.model`: it is trained as "
-    "it is."
+    "Blocks have no such layers. Build the network in Keras, upload it, and name it in `network.model`; it is trained "
+    "unchanged."
 )
 
 # Fields that a spec does not have, and that people look for.

@@ -221,6 +221,10 @@ def test_a_study_of_another_client_runs_in_a_loop_of_python(service, client: Cli
             noise = np.random.default_rng(training.seed)
             outputs = noise.normal(size=(200, 3)) + (1 + training.parameters["shift"]) * np.eye(3)[labels]
             answers = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
-            training.tell(validation=(labels, answers), test=(labels, answers), history={"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
+            training.tell(
+                validation=(labels, answers),
+                test=(labels, answers),
+                history={"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]},
+            )
     assert study.conclusion.headline
     assert study.conclusion.remedy == "better"
