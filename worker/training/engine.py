@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator
 from numpy.typing import NDArray
 
 from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec, OwnNetworkSpec
@@ -18,6 +19,7 @@ from worker.training.data import TrainingData
 from worker.training.descent import Descent
 from worker.training.mixing import draw_mixing, mix
 from worker.training.network import computes_in_float16
+from worker.training.own_network import list_steps
 from worker.training.position import FitSums
 from worker.training.replicas import ReplicaPart, Replicas
 from worker.training.resident import BatchSource
@@ -96,8 +98,9 @@ class Engine:
         self.network = network
         self._frozen = frozen
         self._copies = copies
-        # In a loop TensorFlow knows fewer shapes, and rounds some divisions of unusual layers otherwise than in `fit`.
-        self._by_step = isinstance(spec.network, OwnNetworkSpec)
+        # TensorFlow rewrites products and divisions where it knows shapes and what follows. Only in a graph like that
+        # of `fit`, with a call for each step and an update for each weight, does it round the same for all layers.
+        self._by_step = isinstance(spec.network, OwnNetworkSpec) and towers == 1
         self._replicas = replicas or Replicas()
         trained = network.trainable_variables if earlier is None else earlier.trained
         known = set(map(id, trained))
@@ -109,12 +112,16 @@ class Engine:
                 Descent(
                     build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network)),
                     weights,
-                    in_vector=self._replicas.count == 1,
+                    in_vector=self._replicas.count == 1 and not self._by_step,
                 )
                 for weights in (trained, later)
                 if weights
             ]
         self.optimizer = self._descents[0].optimizer
+        # `StochasticDepth` draws from a generator of the whole process, which is no variable of the network.
+        draws_shared = any(type(step).__name__ == "StochasticDepth" for step in list_steps(network))
+        with self._replicas.scope():
+            self._shared_draws = [global_seed_generator().state] if draws_shared else []
         self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
@@ -146,7 +153,7 @@ class Engine:
 
         weights, dropout's seeds, the optimizer's state, averages.
         """
-        own = (variable.numpy() for variable in self.network.variables)
+        own = (variable.numpy() for variable in self._list_variables())
         descents = (value for descent in self._descents for value in descent.state())
         return [*own, *descents, *(variable.numpy() for variable in self._averages)]
 
@@ -159,12 +166,15 @@ class Engine:
         if [value.shape for value in state] != [value.shape for value in self.state()]:
             raise ValueError("This state belongs to another network.")
         values = iter(state)
-        for variable in self.network.variables:
+        for variable in self._list_variables():
             variable.assign(next(values))
         for descent in self._descents:
             descent.restore(values)
         for variable in self._averages:
             variable.assign(next(values))
+
+    def _list_variables(self) -> list[keras.Variable]:
+        return [*self.network.variables, *self._shared_draws]
 
     @property
     def _averages(self) -> list[tf.Variable]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from keras.src.applications.convnext import StochasticDepth
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
@@ -107,7 +108,7 @@ def train_with_fit(network: keras.Model, training: Training) -> list[tuple[float
     return history
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "squeezed", "ops", "nested", "normalized"])
+@pytest.mark.parametrize("name", ["resnet", "mobilenet", "transformer", "nested", "penalized", "normalized"])
 def test_one_tower_gives_the_bits_of_fit(name, images):
     training = Training(SPEC, images, network=build(name, drop=0.2))
     history = train(training)
@@ -163,3 +164,20 @@ def test_a_restored_training_continues_with_the_same_bits(name, towers, images):
     again.engine.restore(begun.engine.state())
     assert train(again, first=2) == expected[1:]
     assert differences(again.network, through.network) == 0
+
+
+def test_draws_from_the_generator_of_the_whole_process_continue_with_the_same_bits(images):
+    def begin(seed: int) -> Training:
+        keras.utils.set_random_seed(seed)
+        taken = keras.Input(IMAGE)
+        maps = StochasticDepth(0.5)(layers.Conv2D(4, 3)(taken))
+        features = layers.Dense(CLASSES, kernel_initializer="zeros")(layers.Flatten()(maps))
+        return Training(SPEC, images, network=keras.Model(taken, features))
+
+    expected = train(begin(5))
+    begun = begin(5)
+    train(begun, last=1)
+    state = begun.engine.state()
+    again = begin(99)
+    again.engine.restore(state)
+    assert train(again, first=2) == expected[1:]
