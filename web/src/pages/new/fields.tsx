@@ -20,7 +20,15 @@ export type Form = {
 type Props = { form: Form; path: Path; schema: Schema }
 
 /** Parts that are off where they are absent; other parts have their defaults then. */
-const OFF_WHEN_ABSENT = new Set(['augmentation', 'backbone', 'initial', 'validation', 'early_stopping', 'random_crop', 'unfreeze_at'])
+const OFF_WHEN_ABSENT = new Set([
+  'augmentation',
+  'backbone',
+  'initial',
+  'validation',
+  'early_stopping',
+  'random_crop',
+  'unfreeze_at',
+])
 
 /** The field's own name before what it means: as JSON and the command line call it. */
 const hintOf = (path: Path, ...said: string[]) => [`\`${fieldName(path)}\``, ...said].filter(Boolean).join(' · ')

@@ -58,7 +58,8 @@ export function fieldOf(schema: Schema, all: Schemas): Field {
     return some.every((one) => one.properties) ? { ...about, kind: 'variants', variants: some } : { ...about, kind: 'json' }
   }
   if (first.properties) return { ...about, kind: 'group', fields: Object.entries(first.properties) }
-  if (first.type === 'array' && first.items && resolved(first.items, all).properties) return { ...about, kind: 'list', item: first.items, most: first.maxItems ?? 99 }
+  if (first.type === 'array' && first.items && resolved(first.items, all).properties)
+    return { ...about, kind: 'list', item: first.items, most: first.maxItems ?? 99 }
   if (first.enum) return { ...about, kind: 'choice', choices: first.enum }
   if (first.type === 'boolean') return { ...about, kind: 'switch' }
   if (first.type === 'integer' || first.type === 'number') {
