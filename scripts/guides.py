@@ -27,6 +27,13 @@ GUIDES: dict[str, list[str]] = {
     "../how-to/cure.md": ["POST /v1/studies", "heldout cure", "heldout studies show"],
     "../how-to/cure.md#the-report": ["GET /v1/studies/{study_id}/report", "heldout studies report"],
     "../how-to/cure.md#would-more-images-help": ["POST /v1/studies", "heldout curve"],
+    "../how-to/external-studies.md": [
+        "POST /v1/studies",
+        "POST /v1/studies/{study_id}/ask",
+        "POST /v1/studies/{study_id}/runs/{run_id}/result",
+        "heldout cure",
+        "heldout init",
+    ],
     "../how-to/dashboard.md#logging-in": ["POST /v1/session"],
     "../how-to/datasets.md": [
         "POST /v1/datasets",

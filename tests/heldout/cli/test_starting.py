@@ -1,0 +1,80 @@
+"""`heldout init`: the scripts that it writes train, and save answers that Heldout reads."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from analysis.answers.file import read_predictions
+from heldout.cli.app import COMMANDS
+from heldout.cli.histories import read_history
+from heldout.cli.running.script import parse_arms, parse_script
+from heldout.cli.starting import TEMPLATES
+
+SCRIPTS = [name for name in TEMPLATES if name != "skill"]
+
+
+def write(heldout, folder: Path, what: str) -> Path:
+    target = folder / f"{what}.out"
+    assert heldout("init", what, "-o", str(target)).returncode == 0
+    return target
+
+
+def run(script: Path, *arguments: str) -> None:
+    named = script.rename(script.with_name("train.py"))
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, named.name, *arguments], cwd=script.parent, env=environment, check=True)
+
+
+def read_answers(file: Path):
+    with file.open("rb") as opened:
+        return read_predictions(opened, 2**24)
+
+
+@pytest.mark.parametrize("what", SCRIPTS)
+def test_a_script_compiles_and_its_first_lines_show_a_command_that_fits_it(heldout, tmp_path, what):
+    text = write(heldout, tmp_path, what).read_text()
+    compile(text, what, "exec")
+    [command] = re.findall(r'^heldout cure --run "(.+?)" (.+)$', text, re.M)
+    arms = parse_arms(re.findall(r"--arm (\S+)", command[1]))
+    filled = parse_script(command[0].replace("python", sys.executable)).fill(
+        {"seed": 1, "out": "x.npz", **arms[1]["parameters"]}
+    )
+    known = set(re.findall(r'add_argument\("(--\w+)"', text))
+    assert {argument for argument in filled if argument.startswith("--")} <= known
+
+
+def test_the_script_for_scikit_learn_saves_its_answers(heldout, tmp_path):
+    run(write(heldout, tmp_path, "sklearn"), "--seed", "3", "--out", "answers.npz")
+    answers = read_answers(tmp_path / "answers.npz")
+    assert {name: len(said) for name, said in answers.splits.items()} == {"train": 1078, "validation": 359, "test": 360}
+    assert answers.splits["test"].right.mean() > 0.9
+
+
+def test_the_script_for_keras_saves_its_answers_and_curves(heldout, tmp_path):
+    images, labels = load_digits(return_X_y=True)
+    np.savez(tmp_path / "data.npz", images=images.reshape(-1, 8, 8, 1), labels=labels)
+    run(write(heldout, tmp_path, "keras"), "--epochs", "3", "--out", "answers.npz")
+    assert read_answers(tmp_path / "answers.npz").splits["validation"].right.mean() > 0.7
+    assert len(read_history(tmp_path / "answers.history.json").history.validation_loss) == 3
+
+
+def test_the_skill_names_only_commands_that_exist(heldout, tmp_path):
+    text = write(heldout, tmp_path, "skill").read_text()
+    assert text.startswith("---\nname: heldout\ndescription: ")
+    named = set(re.findall(r"`?heldout (\w+)", text))
+    known = {command.__name__ for command in COMMANDS} | {"datasets", "studies", "models", "up", "check"}
+    assert named <= known | {"looks"}
+
+
+def test_a_file_that_exists_is_not_overwritten(heldout, tmp_path):
+    target = write(heldout, tmp_path, "skill")
+    before = target.read_text()
+    refused = heldout("init", "keras", "-o", str(target))
+    assert (refused.returncode, target.read_text()) == (2, before)
+    assert "exists already" in refused.stderr
