@@ -45,7 +45,7 @@ class OptimizerSpec(ChoiceSpec):
 
     @property
     def keras_arguments(self) -> dict[str, Any]:
-        """Arguments of the class besides the learning rate, as far as they are not Keras' defaults for all."""
+        """Arguments of the class besides the learning rate, where they differ from Keras' defaults."""
         given = {"momentum": self.momentum, "weight_decay": self.weight_decay, "global_clipnorm": self.clip_norm}
         found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return found | ({"nesterov": True} if self.nesterov else {})

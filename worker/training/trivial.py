@@ -124,8 +124,8 @@ def _make_factors(share: _Strengths, sign: _Strengths) -> _Strengths:
     return 1 + 0.99 * share * sign
 
 
-# The identity and the operations on pixels: how strong each is, from a share in [0, 1] and a sign; and what it does, in
-# a graph, to images in [0, 1] with strengths that are (images, 1, 1, 1).
+# The identity and the operations on pixels. The first function makes strengths of shares in [0, 1] and signs. In a
+# graph, the second one changes images in [0, 1] by strengths that are (images, 1, 1, 1).
 CHANGES: Mapping[str, tuple[Callable[[_Strengths, _Strengths], _Strengths], Callable[..., tf.Tensor]]] = {
     "identity": (lambda share, sign: 0 * share, lambda images, _: images),
     "brightness": (_make_factors, lambda images, factor: _clip(images * factor)),
