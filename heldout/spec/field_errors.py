@@ -33,7 +33,8 @@ def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: An
         detail = _describe_finding(error)
         if error["type"] == "extra_forbidden" and len(details) < SHOWN_ERRORS:
             why_not = BEYOND_SPECS.get(str(path[-1]))
-            detail += f" {why_not}" if why_not else ask_whether_meant(suggest_fields(path, kind))
+            meant = ask_whether_meant(suggest_fields(path, kind, _list_tags(error, path)))
+            detail += f" {why_not}" if why_not else meant
         known = details.setdefault(make_pointer(path), [])
         if detail not in known:
             known.append(detail)
@@ -79,6 +80,11 @@ def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...]
             continue
         path = (*path, part)
     return path, skipped
+
+
+def _list_tags(error: Mapping[str, Any], path: Sequence[str | int]) -> list[str]:
+    """The parts of a finding's location that name members of unions."""
+    return [part for part in error["loc"] if isinstance(part, str) and part not in path]
 
 
 def _follows(error: Mapping[str, Any]) -> bool:
