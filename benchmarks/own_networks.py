@@ -1,4 +1,4 @@
-"""Gradient steps of ten networks that users bring: the engine beside Keras' own `fit`, in turn in one run.
+"""Gradient steps of ten networks that users bring: the engine next to Keras' own `fit`, in turn in one run.
 
 Both sides get the same images in memory and all cores, and each lives in a process of its own. An epoch of one follows
 an epoch of the other, so that a busy machine slows both. `python -m benchmarks.own_networks [NETWORK…]`

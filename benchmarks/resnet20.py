@@ -1,4 +1,4 @@
-"""A ResNet20 on small photographs: as an own network of a running service, as blocks, and in plain Keras beside them.
+"""A ResNet20 on small photographs: as an own network of a running service, as blocks, and in plain Keras.
 
 `python -m benchmarks.resnet20` needs `zoo fetch photo_tiles`, and a service that HELDOUT_URL or its home names. The set
 is CIFAR-like: 32×32 pixels in color, each class a photograph, of which the splits have different blocks.

@@ -70,6 +70,6 @@ class StudyRunRow(Base):
     fold_seed: Mapped[int]
     variant: Mapped[int]
     scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see analysis/studies/stored.py
-    # Of a training that ran elsewhere: what was told about it (analysis/studies/told.py), and its sealed test answers.
+    # For a training that ran elsewhere: its result (analysis/studies/told.py), and its sealed test answers.
     told: Mapped[dict[str, Any] | None]
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)

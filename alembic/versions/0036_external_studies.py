@@ -1,4 +1,4 @@
-"""studies of trainings that run elsewhere: what was told about each, and its sealed test answers"""
+"""studies of trainings that run elsewhere: the result of each, and its sealed test answers"""
 
 from collections.abc import Sequence
 

@@ -60,7 +60,7 @@ def _suggest_next_studies(study: StudyView) -> list[CommandView]:
     if conclusion is None or conclusion.kind == "cure":
         return []
     if study.spec is None:
-        return []  # whoever ran the trainings knows how to run more of them
+        return []  # only the person who ran the trainings can run more of them
     if conclusion.kind == "nothing_helped":
         body = {"kind": "learning_curve", **_build_base(study)}
         cli = None if study.job is None else f"heldout curve {study.job}"

@@ -128,7 +128,7 @@ def _divide_layers(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], S
 
 
 def _count_changes(augmentation: AugmentationSpec | None) -> int:
-    """Return how often each pixel is computed anew, in units of one resampling."""
+    """Return how often each pixel is recomputed, in units of one resampling."""
     if augmentation is None:
         return 0
     return (augmentation.moves or augmentation.shades) + augmentation.colors + augmentation.trivial_augment

@@ -44,9 +44,9 @@ def dump_spec(spec: Any, dataset: str | None, options: Mapping[str, Any]) -> Map
     """Return a spec as JSON.
 
     Args:
-        dataset, options: what only a model may have beside it.
+        dataset, options: arguments that only a model takes.
     Raises:
-        TypeError: if it is no spec, or something is beside it.
+        TypeError: if it is not a spec, or has such arguments.
     """
     if not isinstance(spec, Mapping | JobSpec):
         raise TypeError(
@@ -54,7 +54,7 @@ def dump_spec(spec: Any, dataset: str | None, options: Mapping[str, Any]) -> Map
         )
     if dataset is not None or options:
         names = [*(() if dataset is None else ("dataset",)), *options]
-        raise TypeError(f"These belong into the spec: {', '.join(names)}. Only a keras.Model has them beside it.")
+        raise TypeError(f"These belong into the spec: {', '.join(names)}. Only a keras.Model takes them as arguments.")
     return dump_json(spec) if isinstance(spec, JobSpec) else spec
 
 
@@ -62,7 +62,8 @@ def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
     """Write a model to a file in the folder: its architecture alone, or with its weights.
 
     What it was compiled with is left out, and so is the time. Layers of an architecture that Keras has named are
-    numbered anew: Keras counts on when a program makes a model again. So the same model gives the same file again.
+    numbered from 1, because Keras keeps counting when a program makes a model again. So the same model gives the same
+    file.
 
     Raises:
         ValueError: if the model cannot be saved, such as a subclass without `get_config`.
@@ -113,7 +114,7 @@ def build_spec(
     get_compile_config = getattr(model, "get_compile_config", None)
     compiled = get_compile_config() if get_compile_config is not None else None
     if compiled:
-        # The configuration of a function is its name, whoever has written it.
+        # The configuration of a function is its name, even if it is your own.
         compiled = {**compiled, "loss": getattr(model, "loss", None)}
     taken = translate(compiled, training.pop("optimizer", None), steps, epochs)
     return {

@@ -22,12 +22,12 @@ class RunReplaced(HeldoutError):
 
 
 class RunNotTold(HeldoutError):
-    """Nothing was told about this training yet."""
+    """The training has no result yet."""
 
     code, status, title = "run_not_told", 409, "The training has no result yet"
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"Nothing was told about {run_id} yet, so it has no diagnosis. Wait for its result.")
+        super().__init__(f"{run_id} has no result yet, so it has no diagnosis. Wait for its result.")
 
 
 class RunsDisagree(HeldoutError):

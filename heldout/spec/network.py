@@ -111,7 +111,7 @@ class UnfreezeSpec(SpecPart):
 
     epoch: int = Field(ge=2, le=1000, description="The first epoch in which all layers are trained.")
     learning_rate: float = Field(
-        gt=0, le=1, description="Of the layers that were frozen; the schedule changes it as it does that of the others."
+        gt=0, le=1, description="Learning rate of the layers that were frozen; the schedule changes it in the same way."
     )
 
 
@@ -203,7 +203,7 @@ class OwnNetworkSpec(SpecPart):
     )
     head: Literal["keep", "replace"] = Field(
         "keep",
-        description="`replace`: the last dense layer is made anew with the dataset's classes. After a feature map, "
+        description="`replace`: the last dense layer is replaced by one with the dataset's classes. After a feature map, "
         "global average pooling and a dense layer are added.",
     )
     pixels: Pixels | None = Field(

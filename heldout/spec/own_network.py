@@ -97,7 +97,7 @@ def _list_layers(
 
 
 def _require_classes(asked: OwnNetworkSpec, facts: ModelFacts, found: NetworkFacts, classes: int) -> None:
-    replace = 'With `"head": "replace"`, its last layer is made anew for them.'
+    replace = 'With `"head": "replace"`, its last layer is replaced by one for them.'
     if len(facts.output_shape) != 1:
         detail = f'Model {asked.model} gives a feature map. With `"head": "replace"`, it gets an output for each class.'
         raise _make_refusal("head", detail)

@@ -58,7 +58,7 @@ class RunView(View):
     seconds: Figure
     error: JobErrorView | None
     accepted: bool | None = Field(
-        None, description="After a result was told: whether it counts. false if another one was there first."
+        None, description="After a result was sent: whether it counts. false if another result came first."
     )
     lease_expires_at: Time | None = None
     finished_at: Time | None = None

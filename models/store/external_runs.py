@@ -81,11 +81,11 @@ def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: flo
 
 
 def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun | str, about: dict[str, Any]) -> bool:
-    """End a training with its result, or as failed. The first result counts, whoever holds the lease.
+    """End a training with its result, or as failed. The first result counts, no matter who holds the lease.
 
     Args:
         told: the result, or why the training failed.
-        about: what to keep beside it, such as the key of its file.
+        about: what else to keep, such as the key of its file.
     Returns:
         Whether this call ended the training; False if it had ended before.
     Raises:

@@ -53,7 +53,7 @@ def fetch_initial(attempt: Attempt[Any]) -> Path | None:
 def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone | None:
     """Fetch the uploaded model of the job's network, if any, as layers and weights. Raises as `fetch_initial`.
 
-    What the sandboxed process writes is kept beside the features, for later jobs of the same owner.
+    What the sandboxed process writes is kept next to the features, for later jobs of the same owner.
     """
     backbone = attempt.claimed.begins.backbone
     if backbone is None:

@@ -118,7 +118,7 @@ class Engine:
                 if weights
             ]
         self.optimizer = self._descents[0].optimizer
-        # `StochasticDepth` draws from a generator of the whole process, which is no variable of the network.
+        # `StochasticDepth` draws from a generator of the whole process, which is not a variable of the network.
         draws_shared = any(type(step).__name__ == "StochasticDepth" for step in list_steps(network))
         with self._replicas.scope():
             self._shared_draws = [global_seed_generator().state] if draws_shared else []

@@ -123,7 +123,7 @@ def _find_last(model: keras.Model) -> tuple[Any, keras.KerasTensor | None]:
 
 
 def change_config(network: OwnNetworkSpec, uploaded: UploadedBackbone, classes: int) -> dict[str, Any]:
-    """Apply the changes that a spec asks for, except a new dense layer in place of another one."""
+    """Apply the changes that a spec asks for, except a new dense layer in place of an old one."""
     config = uploaded.config
     if network.head == "replace" and uploaded.gives_map:
         config = replace_head(config, classes, gives_map=True)

@@ -156,7 +156,7 @@ async def tell_result(
     """Tell the result of a training, or that it failed. The first result for an arm and seed counts.
 
     Answers to test images are sealed: nothing shows or uses them until the base and the winner are compared on them,
-    once, at the end. Whoever wrote the script could have looked at them.
+    once, at the end. The author of the script could still have looked at them.
     """
     await run_sync(_require_run, app, caller.owner, study_id, run_id)
     async with app.uploads.form(request, caller.owner, app.settings.max_predictions_bytes) as form:

@@ -1,4 +1,4 @@
-"""The file of features: complete blocks alone are read, whoever computed them."""
+"""The file of features: only complete blocks are read, no matter which job computed them."""
 
 import multiprocessing
 import os

@@ -46,7 +46,7 @@ def _describe_half(
         keras.config.enable_traceback_filtering()
     layers = half.layers[:-ADDED_LAYERS] if gives_map else half.layers
     for step in list_steps(model):
-        if any(0 in weight.shape for weight in getattr(step, "weights", ())):  # a slice took nothing of half the width
+        if any(0 in weight.shape for weight in getattr(step, "weights", ())):  # a slice of half the width is empty
             return None, _describe_misfit(step.name, type(step).__name__)
     if [layer.parameters for layer in layers] == [layer.parameters for layer in whole.layers]:
         return None, "Only its last layer has filters or units."
