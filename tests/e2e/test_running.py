@@ -42,7 +42,7 @@ for split, count in (("train", 200), ("validation", 300), ("test", 300)):
 np.savez(args.out, **answers)
 history = {"loss": [1.5, 0.5], "val_loss": [1.6, 0.6]}
 pathlib.Path(args.out).with_suffix(".history.json").write_text(json.dumps(history))
-print("trained")
+print("trained on", os.environ.get("CUDA_VISIBLE_DEVICES"))
 with journal.open("a") as file:
     file.write(f"end {args.noise} {args.seed} {os.getpid()}\\n")
 """
@@ -156,6 +156,17 @@ def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(servi
     assert "base, seed 0" in refused.stderr
     script.write_text(SCRIPT)
     assert run(service, folder, "--run", command(), *ARMS).returncode == 0
+
+
+def test_trainings_at_the_same_time_have_gpus_of_their_own_and_seeds_folds(service, client, folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    text = command(pause_s=0.2).replace("--seed {seed}", "--seed {seed}{fold}")
+    ended = run(service, folder, "--run", text, *ARMS, "--jobs", "2", "--splits", "resampled")
+    assert ended.returncode == 0, ended.stderr
+    [logs] = [path for path in (folder / "heldout-runs").iterdir() if path.is_dir()]
+    used = {file.read_text().splitlines()[-1] for file in logs.glob("*.log")}
+    assert used == {"trained on 3", "trained on 5"}
+    assert {seed for _, seed, _ in read_journal(folder, "begin")} >= {"00", "11", "22"}
 
 
 def test_two_commands_on_one_study_share_its_trainings(service, client, folder):

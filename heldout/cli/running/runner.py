@@ -90,7 +90,7 @@ class Runner:
 
     def _take_over(self) -> None:
         """Go on with what a command here was running when it was killed, if its leases still hold."""
-        for run in self._held.list_left():
+        for run in self._held.list_left()[: self._plan.jobs]:
             try:
                 self._client.studies.heartbeat(self._study.id, run.run, run.token, lease_s=LEASE_S)
             except RunReplaced:
@@ -108,8 +108,9 @@ class Runner:
     def _start(self, run: AssignedRunView) -> None:
         if run.parameters != self._arms.get(run.arm):
             raise Refused(f"The service asks for {run.arm} with {run.parameters}, but the study has {self._arms}.")
-        base = self._folder / f"{run.arm.replace(' ', '_')}-seed{run.seed}"
-        given = {"arm": run.arm, "seed": run.seed, "fold": run.fold, "folds": run.folds, "out": str(get_answers(base))}
+        base = self._folder / f"{run.arm}-seed{run.seed}"
+        answers = get_answers(base).absolute()  # the script may change its folder
+        given = {"arm": run.arm, "seed": run.seed, "fold": run.fold, "folds": run.folds, "out": str(answers)}
         command = self._plan.script.fill({**run.parameters, **given})
         self._running.append(start(run, command, base, self._plan.limits, self._choose_gpu()))
         self._held.keep(training.run for training in self._running)

@@ -71,9 +71,7 @@ class Training:
 
     def find_answers(self) -> Path | None:
         """Return the file of answers: `{out}` itself, or a CSV of that name."""
-        answers = get_answers(self.base)
-        offered = (answers, answers.with_name(f"{answers.name}.csv"), answers.with_suffix(".csv"))
-        return next((file for file in offered if file.is_file()), None)
+        return next((file for file in list_answers(self.base) if file.is_file()), None)
 
     def read_curves(self) -> dict[str, object] | None:
         """Read the history beside the answers, in any format, if there is one. Raises Refused."""
@@ -94,7 +92,7 @@ class Training:
 
 def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, gpu: str | None) -> Training:
     """Start a training. What an earlier attempt wrote is removed, and its log is kept."""
-    for file in (get_answers(base), *base.parent.glob(f"{base.name}.history*"), *base.parent.glob(f"{base.name}*.csv")):
+    for file in (*list_answers(base), *base.parent.glob(f"{base.name}.history*")):
         if file.is_file():
             file.unlink()
     environment = os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
@@ -117,6 +115,12 @@ def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, 
 
 def get_answers(base: Path) -> Path:
     return base.with_name(f"{base.name}.npz")
+
+
+def list_answers(base: Path) -> list[Path]:
+    """List where a script may have written its answers."""
+    answers = get_answers(base)
+    return [answers, answers.with_name(f"{answers.name}.csv"), answers.with_suffix(".csv")]
 
 
 def get_log(base: Path) -> Path:
