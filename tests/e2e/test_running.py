@@ -110,6 +110,7 @@ def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_goes_
     first.communicate()
     until(lambda: not any(lives(pid) for _, _, pid in read_journal(folder, "begin")), "the end of its trainings")
     told = len(read_journal(folder, "end"))
+    assert told < len(read_journal(folder, "begin"))  # they were ended, and did not come to their end
     second = run(service, folder, *arguments)
     assert second.returncode == 0, second.stderr
     study = json.loads(second.stdout.splitlines()[-1])
