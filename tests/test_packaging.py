@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 
 from api import client_wheel
 from heldout import __version__
+from heldout.cli.starting import TEMPLATES
 from heldout.spec.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +53,10 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_client_alone(wheel):
     rooms = {name.split("/")[0] for name in wheel.namelist()}
     assert rooms == {"heldout", f"heldout-{PYPROJECT['project']['version']}.dist-info"}
+
+
+def test_the_wheel_holds_what_init_writes(wheel):
+    assert {f"heldout/templates/{template}" for template, _ in TEMPLATES.values()} <= set(wheel.namelist())
 
 
 def test_the_wheel_starts_heldout_and_carries_its_license(wheel):
