@@ -42,7 +42,7 @@ def cure(
         Names(JOB, is_file=lambda text: text.startswith(STUDY.prefix)),
         typer.Argument(
             metavar="JOB",
-            help="A job's id, the beginning of one, its name, or last. With --run: the id of a study to go on with.",
+            help="A job's id, the beginning of one, its name, or last. With --run: the id of a study to continue.",
             show_default=False,
             autocompletion=complete_job_ids,
         ),

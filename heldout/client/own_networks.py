@@ -99,7 +99,7 @@ def build_spec(
             may also be an optimizer of Keras.
         model_id: the uploaded model.
     Raises:
-        TypeError: if an option is no field.
+        TypeError: if an option is not a field.
         Untranslatable: if a spec does not have something that the model was compiled with.
     """
     given = _sort_options(options)

@@ -203,7 +203,7 @@ class OwnNetworkSpec(SpecPart):
     )
     head: Literal["keep", "replace"] = Field(
         "keep",
-        description="`replace`: the last dense layer is replaced by one with the dataset's classes. After a feature map, "
+        description="`replace`: a dense layer with the dataset's classes replaces the last one. After a feature map, "
         "global average pooling and a dense layer are added.",
     )
     pixels: Pixels | None = Field(

@@ -30,8 +30,8 @@ FLOAT_BYTES = 4
 # small networks are in the base.
 LAYER_BYTES = 2**20
 LAYERS_IN_BASE = 40
-# Features of a frozen part that take more than this are read from their file. Blocks of this many images are computed in
-# parallel, if there are enough cores.
+# Features of a frozen part that take more than this are read from their file. Blocks of this many images are computed
+# in parallel, if there are enough cores.
 MAX_FEATURE_BYTES = 256 * 2**20
 FEATURE_BLOCK, FEATURE_BLOCKS = 32, 4
 # What the moving average of the weights adds to each parameter.

@@ -1,4 +1,4 @@
-"""`heldout cure --run`: a user's own script is compared here, and a command that is killed goes on where it was."""
+"""`heldout cure --run`: a user's own script is compared here, and a command that is killed continues where it was."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_goes_
     runs = client.studies.runs(study["id"])
     pairs = [(run.arm, run.seed) for run in runs if run.status == "succeeded"]
     assert len(pairs) == len(set(pairs))
-    # What was told before was not trained again; what ran when it was killed went on without waiting for its lease.
+    # Results sent before were not trained again; runs of the killed command continued without waiting for their lease.
     ended = read_journal(folder, "end")
     assert len({pair[:2] for pair in ended}) == len(pairs)
     assert len(ended) <= len(pairs) + 2
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "The same command goes on where it was" in said
+    assert "The same command continues where it was" in said
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
     [study] = client.studies.list(statuses=["running"])
     study.cancel()

@@ -1,4 +1,4 @@
-"""Trainings of one's own in a loop of Python: what is told, what an exception means, and how a lease is renewed."""
+"""Trainings of one's own in a loop of Python: what is sent, what an exception means, and how a lease is renewed."""
 
 import asyncio
 import io
@@ -148,7 +148,7 @@ def test_what_is_not_labels_and_probabilities_is_refused_before_it_is_sent(clien
         run.tell(validation=answer(0))
     with pytest.raises(ValueError, match="ids for 'test', but no answers"):
         run.tell(validation=(LABELS, answer(0)), ids={"test": [1]})
-    with pytest.raises(RuntimeError, match="Nothing was told"), run:
+    with pytest.raises(RuntimeError, match="has no result"), run:
         pass
     study.cancel()
 

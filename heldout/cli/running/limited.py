@@ -1,6 +1,6 @@
 """Becomes the command that it is given: one that ends with its parent, and has limited memory.
 
-Run by its path (`python -I limited.py BYTES COMMAND …`), so it imports nothing of Heldout.
+Run by its path (`python -I limited.py BYTES COMMAND …`), so it does not import Heldout.
 """
 
 import os

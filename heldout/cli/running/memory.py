@@ -42,8 +42,8 @@ class StudiesOfFolder:
 class HeldRuns:
     """`held.json` in a study's folder: the trainings that a command runs here, with the tokens of their leases.
 
-    If the command is killed, the next one goes on with them at once. Only the first command in a folder has the lock,
-    and so takes them over; a second one beside it asks for others.
+    If the command is killed, the next one continues them at once. Only the first command in a folder has the lock,
+    and so takes them over; a second one asks for others.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -89,7 +89,7 @@ class Runner:
             self._follower.show(self._study)
 
     def _take_over(self) -> None:
-        """Go on with what a command here was running when it was killed, if its leases still hold."""
+        """Continue what a command here was running when it was killed, if its leases still hold."""
         for run in self._held.list_left()[: self._plan.jobs]:
             try:
                 self._client.studies.heartbeat(self._study.id, run.run, run.token, lease_s=LEASE_S)
@@ -159,4 +159,4 @@ class Runner:
     def _say_lost(self, failure: NoService) -> None:
         if not self._lost_service:
             self._lost_service = True
-            say(f"heldout: {failure} The trainings here go on, and their results are told later.", file=sys.stderr)
+            say(f"heldout: {failure} The trainings here continue, and their results are sent later.", file=sys.stderr)

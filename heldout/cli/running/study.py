@@ -1,4 +1,4 @@
-"""`heldout cure --run`: orders a study of trainings that run here, or goes on with the one that it ordered before."""
+"""`heldout cure --run`: orders a study of trainings that run here, or continues the one that it ordered before."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def run_study(
         _check_study(study, parameters)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if as_json else make_study_display()
-        later = f"The same command goes on where it was; `heldout studies cancel {study.id}` ends it."
+        later = f"The same command continues where it was; `heldout studies cancel {study.id}` ends it."
         with goes_on("The study", later):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
     print_json(study, one_line=True) if as_json else show_study(study)

@@ -13,7 +13,7 @@ from heldout.cli.histories import read_history
 from heldout.cli.running import limited
 from heldout.views.study_run import AssignedRunView
 
-# Of a log, for the reason of a failure.
+# The end of a log, which gives the reason of a failure.
 LOG_END_BYTES = 4096
 GRACE_S = 3.0
 
@@ -74,7 +74,7 @@ class Training:
         return next((file for file in list_answers(self.base) if file.is_file()), None)
 
     def read_curves(self) -> dict[str, object] | None:
-        """Read the history beside the answers, in any format, if there is one. Raises Refused."""
+        """Read the history next to the answers, in any format, if there is one. Raises Refused."""
         found = sorted(self.base.parent.glob(f"{self.base.name}.history*"))
         return read_history(found[0]).to_metrics() if found else None
 

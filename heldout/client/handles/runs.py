@@ -19,7 +19,7 @@ from heldout.views.study_run import AssignedRunView, RunView
 Pair = Sequence[Any]
 # Heartbeats in the time of a lease: one may be late, and one lost.
 HEARTBEATS = 3
-# These say something about the arm, so the study goes on without it: out of memory, or figures that are not finite.
+# These say something about the arm, so the study continues without it: out of memory, or figures that are not finite.
 # The names are those of PyTorch, and of TensorFlow and JAX, which are not imported.
 TRAINING_ERRORS = (MemoryError, FloatingPointError)
 TRAINING_ERROR_NAMES = {"OutOfMemoryError", "ResourceExhaustedError"}
@@ -31,10 +31,10 @@ logger = logging.getLogger("heldout")
 class RunHandle(Handle[AssignedRunView]):
     """A training to run here, with its `arm`, `parameters`, `seed`, and `fold` of `folds`.
 
-    Train inside `with run:`, which tells the service that the training goes on, and tell the answers with `tell`.
-    An exception is told as the training's failure, and drops its arm. Errors of a training that its parameters may
+    Train inside `with run:`, which tells the service that the training continues, and tell the answers with `tell`.
+    An exception counts as the training's failure, and drops its arm. Errors of a training that its parameters may
     explain (out of memory, FloatingPointError) end there; all others are raised again. `KeyboardInterrupt`, an answer
-    that the service refuses, and a lost connection are no failures of the training: it is asked for again.
+    that the service refuses, and a lost connection do not count as failures: the training is asked for again.
 
     Attributes:
         is_replaced: whether another runner has the training by now. Its result may still count, if it comes first.
@@ -114,10 +114,10 @@ class RunHandle(Handle[AssignedRunView]):
             logger.warning("The lease of %s could not be renewed: %s", self.id, error)
 
     async def _end(self, error: BaseException | None) -> bool:
-        """Tell a failure. Returns whether the study goes on without raising the error."""
+        """Tell a failure. Returns whether the study continues without raising the error."""
         if error is None and not self._is_told:
             raise RuntimeError(
-                "Nothing was told about this training. Call run.tell(validation=(labels, probabilities)) before the "
+                "This training has no result. Call run.tell(validation=(labels, probabilities)) before the "
                 "`with` block ends, or run.fail(reason)."
             )
         if self._is_told or not isinstance(error, Exception) or isinstance(error, ApiProblem | NoService):
@@ -128,7 +128,7 @@ class RunHandle(Handle[AssignedRunView]):
         is_of_training = isinstance(error, TRAINING_ERRORS) or type(error).__name__ in TRAINING_ERROR_NAMES
         if self._is_told and is_of_training:
             logger.warning(
-                "%s, seed %d failed, and the study goes on without this arm. %s", self.arm, self.seed, reason
+                "%s, seed %d failed, and the study continues without this arm. %s", self.arm, self.seed, reason
             )
             return True
         return False
