@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Studies of trainings that ran elsewhere are lost, with their runs."""
-    op.execute("DELETE FROM jobs WHERE kind = 'external'")
+    op.execute("DELETE FROM jobs WHERE kind = 'external_run'")
     op.execute("DELETE FROM studies WHERE dataset_id IS NULL")
     with op.batch_alter_table("study_runs") as runs:
         runs.drop_column("sealed")

@@ -31,7 +31,7 @@ class JobKind(StrEnum):
     EXPORT = "export"  # writes the model of a training for another runtime, and verifies it there
     CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
     MEASURE = "measure"  # measures an uploaded model on every split of a dataset
-    EXTERNAL = "external"  # a training of a study that runs elsewhere
+    EXTERNAL = "external_run"  # a training of a study that runs elsewhere
 
 
 class WorkerSpec(SpecPart):

@@ -43,7 +43,8 @@ SHORTER = (
     (r"training\.epochs=\d+", "training.epochs=1"),
     (r'"epochs": \d+}', '"epochs": 1}'),
     (r"--epochs 20", "--epochs 2"),
-    (r"(heldout (?:cure|curve) \S+)", r"\1 --dry-run"),
+    (r"(heldout (?:cure|curve) (?!--)\S+)", r"\1 --dry-run"),
+    (r"(heldout cure) (--run)", r"\1 --dry-run \2"),
     (r"job\.cure\(\)", "job.cure(['dropout'], seeds=2, wait=False)"),
     # Searches for a minute; that its words and options are known is seen all the same.
     (r"(heldout datasets suspects \S+(?: --\S+ \S+)?)", r"\1 --help"),

@@ -14,6 +14,7 @@ from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst
 from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.remedies.change import RemedyBase
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
@@ -363,7 +364,8 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     stored.succeed(held, stored.result(held, final, evaluation, gap))
     with stored.work.database.read() as session:
         job = session.get_one(JobRow, held.job_id)
-        remedies = pick_remedies(session, stored.blobs, read_training_spec(job), job, train_images=100)
+        base = RemedyBase(read_training_spec(job).model_dump(mode="json"), 100)
+        remedies = pick_remedies(session, stored.blobs, base, job)
     return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 

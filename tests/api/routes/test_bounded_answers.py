@@ -56,6 +56,8 @@ UNBOUNDED = {
     "/v1/datasets/{dataset}/splits": "written while it is sent",
     "/v1/studies/{study_id}/model": "a file, sent in pieces",
     "/v1/studies/{study_id}/model/report": "as a job's",
+    "/v1/studies/{study_id}/runs/{run_id}": "one of a study's runs",
+    "/v1/studies/{study_id}/runs/{run_id}/diagnosis": "as of predictions",
     "/metrics": "of the service, not of an owner; one at a time",
 }
 # All others, with the parameters that make their answers large.
@@ -84,6 +86,7 @@ BOUNDED = {
     "/v1/studies": "?limit=200",
     "/v1/studies/{study_id}": "",
     "/v1/studies/{study_id}/report": "",
+    "/v1/studies/{study_id}/runs": "",
     "/v1/studies/{study_id}/events": "?limit=200",
     "/v1/models": "?limit=200",
     "/v1/models/{model_id}": "",

@@ -62,7 +62,7 @@ def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(cl
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
         claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
-    assert (claimed.begins.backbone.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("bytes", FILE)
+    assert (claimed.begins.backbone.known.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("bytes", FILE)
     worker.fail(claimed.held)
     again = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"backbone": {"trainable": True}}}})
     assert (again.status_code, again.json()["trainable_parameters"]) == (201, 244), again.text

@@ -71,11 +71,13 @@ def test_a_job_says_what_pixels_its_network_gets_and_runs_again_without_the_mode
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
         claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
-    assert (claimed.begins.backbone.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("unit", FILE)
+    assert (claimed.begins.backbone.known.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("unit", FILE)
     worker.fail(claimed.held)
     again = client.post(f"/v1/jobs/{job['id']}/retry", json={})
     assert (again.status_code, again.json()["parameters"]) == (201, 154), again.text
     changed = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"dropout": 0.3}}})
+    assert (changed.status_code, changed.json()["parameters"]) == (201, 154), changed.text
+    changed = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"width": 0.5}}})
     assert_problem(changed, 422, "model_not_found", "/network/model")
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/model")
 
