@@ -48,6 +48,7 @@ def test_killed_runners_lose_no_training_and_tell_none_twice(service: Service, c
     assert len({(run["arm"], run["seed"]) for run in runs}) == len(runs)
     assert all(run["splits"]["validation"]["count"] == 300 for run in runs if run["status"] == "succeeded")
     assert sum(run["attempts"] for run in runs) > len(runs)  # some were given to another runner
+    client.studies.delete(study.id)  # other tests use this service, too
 
 
 def runs_of(service: Service, study: str) -> list[dict]:
