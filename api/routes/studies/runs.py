@@ -1,6 +1,7 @@
 """The trainings of a study that run elsewhere: asked for, renewed, and told."""
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -170,10 +171,18 @@ async def tell_result(
                 )
             told = foreign.read(read_told)
         assert told is not None
-        key = None if foreign is None else f"jobs/{run_id}/told/{asked.token}"
-        if key is not None and asked.file is not None:
+        # A name of its own, so that no later result replaces the file of the one that counts.
+        key = None if foreign is None else f"jobs/{run_id}/told/{secrets.token_hex(8)}"
+        if key is not None:
             await run_sync(_store, app, key, asked)
-        return await run_sync(_tell, app, caller.owner, study_id, run_id, asked, told, key)
+        counts = False
+        try:
+            view = await run_sync(_tell, app, caller.owner, study_id, run_id, asked, told, key)
+            counts = bool(view.accepted)
+            return view
+        finally:
+            if key is not None and not counts:
+                await run_sync(app.blobs.delete_all, key)
 
 
 @router.get("/{study_id}/runs", responses=document_errors(StudyNotFound))

@@ -115,6 +115,11 @@ def test_two_runners_never_get_the_same_training_and_the_first_result_counts(cli
     assert tell(client, study, one).json()["accepted"] is True
     again = tell(client, study, one)
     assert (again.status_code, again.json()["accepted"], again.json()["status"]) == (200, False, "succeeded")
+    before = client.get(f"/v1/studies/{study}/runs/{one['run']}/diagnosis").json()
+    worse = file_of(one, validation_probabilities=np.roll(answers_of("base", 0, "validation"), 1, axis=1))
+    assert tell(client, study, one, worse).json()["accepted"] is False
+    assert client.get(f"/v1/studies/{study}/runs/{one['run']}/diagnosis").json() == before
+    assert_problem(tell(client, study, {**one, "token": "../../../x"}), 409, "run_replaced")
     assert_problem(client.post(heartbeat, json={"token": one["token"]}), 409, "run_replaced")
 
 
