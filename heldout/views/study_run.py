@@ -43,7 +43,7 @@ class ToldSplitView(View):
 
 
 class RunView(View):
-    """A training of a study that runs elsewhere. Test figures are sealed until the study has ended."""
+    """A training of a study that runs elsewhere. Test figures are sealed until base and winner are compared on them."""
 
     id: str
     object: Literal["run"]

@@ -1,7 +1,7 @@
 """Builds the views of a study's trainings that run elsewhere."""
 
 from analysis.studies.stored import StudyPlan
-from heldout.lifecycle.study import StudyStatus
+from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView
 from heldout.views.study_run import AskView, AssignedRunView, RunView, ToldSplitView
 from models.tables import JobRow, StudyRow, StudyRunRow
@@ -45,9 +45,9 @@ def build_ask_view(
 
 
 def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: bool | None = None) -> RunView:
-    """Build the view of a training. Its test figures are sealed until the study has ended."""
+    """Build the view of a training. Its test figures are shown only once they were compared."""
     told = run.told or {"splits": {}, "seconds": None}
-    is_open = study.status is not StudyStatus.RUNNING
+    is_open = has_opened_test(study, run)
     return RunView(
         id=job.id,
         object="run",
@@ -69,6 +69,12 @@ def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: 
         lease_expires_at=job.lease_expires_at,
         finished_at=job.finished_at,
     )
+
+
+def has_opened_test(study: StudyRow, run: StudyRunRow) -> bool:
+    """Whether a training's answers to test images were opened: those of the base and the winner, at the end."""
+    conclusion = study.found.get("conclusion") or {}
+    return bool(conclusion.get("test")) and run.arm in (BASE_ARM, conclusion["remedy"])
 
 
 def _get_fold(run: StudyRunRow) -> int | None:

@@ -40,7 +40,7 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study_run import AskView, RunList, RunView
 from models.store import external_runs, studies
 from models.views.study import build_study_view
-from models.views.study_run import build_ask_view, build_run_view
+from models.views.study_run import build_ask_view, build_run_view, has_opened_test
 
 router = make_router("/v1/studies", "studies")
 
@@ -205,7 +205,7 @@ def get_run(study_id: StudyId, run_id: RunId, caller: CallerDep, session: ReadSe
     responses=document_errors(StudyNotFound, RunNotFound, RunNotTold, StorageUnavailable),
 )
 def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
-    """Diagnose a training from its answers and curves: without test images, until the study has ended."""
+    """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
     with app.database.read() as session:
         study, _ = studies.find(session, caller.owner, study_id)
         _, run = external_runs.find(session, study_id, run_id)
@@ -213,7 +213,7 @@ def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppCo
         raise RunNotTold(run_id)
     limit_bytes, has_training = app.settings.max_predictions_bytes, run.told["has_training"]
     foreign = ForeignFile.load(app.blobs, run.told["file"], limit_bytes, has_training=has_training)
-    answers = foreign.answers if study.status is not StudyStatus.RUNNING else drop_test(foreign.answers)
+    answers = foreign.answers if has_opened_test(study, run) else drop_test(foreign.answers)
     return DiagnosisView.of(diagnose_answers(answers, foreign.curves))
 
 
