@@ -153,7 +153,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def diagnose_run(self, study_id: str, run_id: str) -> DiagnosisView:
-        """Diagnose a training that ran elsewhere: without test images, until the study has ended."""
+        """Diagnose a training that ran elsewhere: without test images, unless the study compared it on them."""
         return await self._answers.read(DiagnosisView, "GET", _build_run_path(study_id, run_id, "diagnosis"))
 
     @dual
