@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from heldout.client.deprecated import SUCCESSORS, call_flat
+from heldout.client.deprecated import SUCCESSORS, FlatMethods
 from heldout.client.dual import Awaiting, Blocking, run
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import ServiceAddress, locate
@@ -51,7 +51,7 @@ RESOURCES = {
 }
 
 
-class ClientBase:
+class ClientBase(FlatMethods):
     """One service and one key. Threads may share it, as may the tasks of one event loop.
 
     Args:
@@ -89,7 +89,7 @@ class ClientBase:
         )
         self._answers = TypedAnswers(self._connection)
 
-    if not TYPE_CHECKING:  # a type checker reports deprecated and misspelled names
+    if not TYPE_CHECKING:  # a type checker reports misspelled names
 
         def __getattr__(self, name: str) -> Any:
             if name in RESOURCES:
@@ -97,13 +97,7 @@ class ClientBase:
                 kind = getattr(module, ("" if self._is_blocking else "Async") + name.capitalize())
                 resource = self.__dict__[name] = kind(self, name)
                 return resource
-            if name not in SUCCESSORS:
-                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                return call_flat(self, name, *args, **kwargs)
-
-            return call
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     @property
     def url(self) -> str:
@@ -117,7 +111,7 @@ class ClientBase:
         return f"{type(self).__name__}({self.url!r})"
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *RESOURCES]
+        return [*(name for name in super().__dir__() if name not in SUCCESSORS), *RESOURCES]
 
 
 class Client(ClientBase, Blocking):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from heldout.client.deprecated import call_flat
+from heldout.client.deprecated import call_flat, deprecated
 from heldout.client.dual import dual, dual_iterator, dual_self
 
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ class ResourceBase:
     def __repr__(self) -> str:
         return f"{self._client!r}.{self._name}"
 
-    if not TYPE_CHECKING:  # a type checker reports the old call instead of accepting any arguments
-
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            """The deprecated `client.jobs()` and the like."""
-            return call_flat(self._client, self._name, *args, **kwargs)
+    @deprecated("use its method list; client.events(job) is client.jobs.events(job)")
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The deprecated `client.jobs()` and the like."""
+        return call_flat(self._client, self._name, *args, **kwargs)
 
 
 class Resource(ResourceBase, Generic[OneHandle]):

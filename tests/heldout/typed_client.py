@@ -1,0 +1,14 @@
+"""What type checkers know of clients. Never run: `make check-types` reads it, and an unused `type: ignore` fails there."""
+
+from heldout import AsyncClient, Client
+
+
+def call_deprecated_methods(client: Client) -> None:
+    client.submit({}, at=1)
+    client.jobs()
+    client.sbmit({})  # type: ignore[attr-defined]
+
+
+async def await_deprecated_methods(client: AsyncClient) -> None:
+    await client.submit({})
+    await client.sbmit({})  # type: ignore[attr-defined]
