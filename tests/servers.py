@@ -53,7 +53,7 @@ class ChildServer(ABC):
     def __init__(self, *, durable: bool = True, host: str = LOOPBACK, port: int | None = None) -> None:
         self.durable = durable
         self._host = host
-        self.port = port or _free_port(host)
+        self.port = port or find_free_port(host)
         self.password = secrets.token_hex(24)
         self._process: subprocess.Popen[bytes] | None = None
         nobody = pwd.getpwnam("nobody")
@@ -290,7 +290,8 @@ def _is_open_to_all(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o1 for folder in (path.resolve(), *path.resolve().parents))
 
 
-def _free_port(host: str) -> int:
+def find_free_port(host: str = "127.0.0.1") -> int:
+    """A port that no one listens on and that the system gives to no one else meanwhile."""
     for port in random.sample(SERVER_PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -91,7 +91,7 @@ def stranger(client: TestClient, app: FastAPI, database: Database) -> TestClient
 @pytest.fixture
 def service(app: FastAPI, key: str) -> Iterator[httpx2.Client]:
     """A client of `ada` to a real server."""
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as client:
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as client:
         yield client
 
 

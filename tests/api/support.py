@@ -5,6 +5,7 @@ import hashlib
 import io
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,13 +76,11 @@ def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, 
         yield connection
 
 
-def wait_until(found, timeout_s: float = 5.0) -> None:
-    done = threading.Event()
-    for _ in range(int(timeout_s / 0.01)):
-        if found():
-            return
-        done.wait(0.01)
-    raise AssertionError("it did not come to pass")
+def wait_until(found, what: str = "it", timeout_s: float = 60.0) -> None:
+    ends = time.monotonic() + timeout_s
+    while not found():
+        assert time.monotonic() < ends, f"{what} did not come to pass"
+        time.sleep(0.01)
 
 
 def with_field(spec: dict, path: str, value: object) -> dict:

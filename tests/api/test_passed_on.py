@@ -75,7 +75,7 @@ def served(app, settings, process, key):
     @contextmanager
     def serve(**changes: Any) -> Iterator[httpx2.Client]:
         changed = settings.model_copy(update={"predict_url": process.url} | changes)
-        with serving(create_app(changed)) as (url, _), httpx2.Client(base_url=url, timeout=10) as client:
+        with serving(create_app(changed)) as (url, _), httpx2.Client(base_url=url, timeout=60) as client:
             client.headers |= bearer(key)
             yield client
 
@@ -84,7 +84,7 @@ def served(app, settings, process, key):
 
 def begun(client: httpx2.Client, path: str, length: int, *, sent: int = 1, key: str = "") -> socket.socket:
     """A request whose body does not come to its end."""
-    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=10)
+    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
     method = "GET" if path.startswith("/v2/health") else "POST"
     head = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
     head += [f"Authorization: Bearer {key}"] if key else []
@@ -136,7 +136,7 @@ def test_one_owner_cannot_take_all_places_with_several_keys_and_who_finds_none_h
 
         def waits(key: str) -> None:
             stack.enter_context(begun(client, f"{PATH}?wait=60", 1, key=key))
-            assert process.waiting.acquire(timeout=10)
+            assert process.waiting.acquire(timeout=60)
 
         def assert_none_left(key: str) -> None:
             answer = client.post(f"{PATH}?wait=60", headers=bearer(key))
@@ -157,7 +157,7 @@ def test_who_leaves_takes_no_place_any_more(served, monkeypatch, process, key):
     with served() as client:
         for length, sent in ((1, 1), (100_000, 100_000)):
             with begun(client, f"{PATH}?wait=60", length, sent=sent, key=key):
-                assert process.waiting.acquire(timeout=10)
+                assert process.waiting.acquire(timeout=60)
             assert client.post(PATH, content=b"image").status_code == 200
 
 

@@ -35,7 +35,7 @@ def processes(settings, database, key, monkeypatch):
     monkeypatch.setattr(shared_places, "RENEW_EVERY_S", 0.1)
     with ExitStack() as stack:
         urls = [stack.enter_context(serving(create_app(settings)))[0] for _ in range(2)]
-        yield [stack.enter_context(httpx2.Client(base_url=url, headers=bearer(key), timeout=10)) for url in urls]
+        yield [stack.enter_context(httpx2.Client(base_url=url, headers=bearer(key), timeout=60)) for url in urls]
 
 
 def places(database, quota: Quota) -> int:
@@ -129,7 +129,7 @@ def test_a_place_given_back_during_a_renewal_is_not_restored_by_it(settings, key
 
     def renew_late(self, held):
         renewing.set()
-        assert may_renew.wait(10)
+        assert may_renew.wait(60)
         renew(self, held)
 
     monkeypatch.setattr(shared_places, "RENEW_EVERY_S", 0.01)
@@ -139,10 +139,10 @@ def test_a_place_given_back_during_a_renewal_is_not_restored_by_it(settings, key
         held = SharedPlaces(database)
         loop = asyncio.create_task(held.run())
         async with held.taken(Quota.STREAMS, "ada"):
-            assert await asyncio.to_thread(renewing.wait, 10)
+            assert await asyncio.to_thread(renewing.wait, 60)
             # Enough for a deletion that does not wait for the renewal.
             asyncio.get_running_loop().call_later(0.5, may_renew.set)
-        assert await asyncio.to_thread(may_renew.wait, 10)
+        assert await asyncio.to_thread(may_renew.wait, 60)
         await asyncio.sleep(0.2)  # and for a renewal that runs after the deletion
         loop.cancel()
 

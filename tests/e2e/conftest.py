@@ -1,6 +1,5 @@
 """Services for the tests: one for each that harms it, and one for all others."""
 
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,6 +10,7 @@ import pytest
 from heldout.client.client import Client
 from heldout.errors import JobFinished
 from tests.e2e.running import Service, ended
+from tests.servers import find_free_port
 
 
 @pytest.fixture
@@ -37,10 +37,8 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="session")
 def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the tests of all files that leave it as it was: its start takes as long as some trainings."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     # Files of what was deleted go with a round of the reconciler, which some tests wait for.
-    environment = {"HELDOUT_RECONCILE_S": "1", "HELDOUT_METRICS_PORT": str(port)}
+    environment = {"HELDOUT_RECONCILE_S": "1", "HELDOUT_METRICS_PORT": str(find_free_port())}
     running = Service(tmp_path_factory.mktemp("service") / "home", **environment).start()
     yield running
     running.close()

@@ -179,21 +179,21 @@ class Service:
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
             (self.home / "service.json").unlink(missing_ok=True)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask the service to stop; gives the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def close(self) -> None:
         """Kill what still runs: first the service alone, since what it has started then ends by itself."""
         if self.lives():
             below = tree_of(self.pid)
             os.kill(self.pid, signal.SIGKILL)
-            until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
+            until(lambda: not any(map(lives, below)), "the end of all processes", within_s=60)
         self.kill()
 
 

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from models.bundled import register
 from models.database import Database
 from models.store import keys
 from tests.e2e.running import ROOT, children_of, command_of, freeze, lives, tree_of, until
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RedisServer, find_free_port
 from tests.servers_fixtures import empty_postgres
 
 OWNER = "me"
@@ -137,7 +136,7 @@ class Program:
         """SIGKILL to this process alone; what it started has to end by itself."""
         if self.lives():
             self.send(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def kill_all(self) -> None:
         """SIGKILL to it and to all that it started, as a machine that loses its power."""
@@ -146,9 +145,9 @@ class Program:
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(60)
 
-    def stop(self, within_s: float = 30.0) -> int:
+    def stop(self, within_s: float = 60.0) -> int:
         """SIGTERM; gives the exit status."""
         if self.lives():
             self.send(signal.SIGTERM)
@@ -181,7 +180,7 @@ class Stack:
             "HELDOUT_SLOTS": "1",
             "HELDOUT_CALIBRATE": "false",
             "HELDOUT_CHECK_LABELS": "false",
-            "HELDOUT_PORT": str(_free_port()),
+            "HELDOUT_PORT": str(find_free_port()),
         }
         if redis_url is not None:
             ours["HELDOUT_REDIS_URL"] = redis_url
@@ -270,7 +269,7 @@ class Stack:
         assert self.api is not None
         assert self.api.lives(), self.api.said()[-2000:]
         with suppress(httpx2.TransportError):
-            return httpx2.get(f"{self.url}/livez", timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}/livez", timeout=30).status_code == 200
         return False
 
     # --- what a client does --------------------------------------------------------------------------
@@ -414,12 +413,6 @@ def long_digits(epochs: int = 40, **changes: Any) -> dict[str, Any]:
     }
 
 
-def all_gone(pids: Collection[int], within_s: float = 30.0) -> None:
+def all_gone(pids: Collection[int], within_s: float = 60.0) -> None:
     """Wait until none of these processes lives."""
     until(lambda: not any(map(lives, pids)), f"the end of {list(pids)}", within_s)
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

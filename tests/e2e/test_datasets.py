@@ -137,10 +137,10 @@ def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
     ingester = until(service.ingesting_pids, "an ingest")[0]
     os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its dataset is deleted
     client.datasets.delete("deleted")
-    until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
+    until(lambda: not lives(ingester), "the end of the ingest's process", within_s=60)
     assert "deleted" not in [dataset.name for dataset in client.datasets.list()]
     blobs = service.home / "blobs"
-    until(lambda: not list(blobs.glob(f"uploads/{made.id}/*")), "the end of the upload's file", within_s=30)
+    until(lambda: not list(blobs.glob(f"uploads/{made.id}/*")), "the end of the upload's file", within_s=60)
     assert not (blobs / "datasets" / made.id).exists()
 
 

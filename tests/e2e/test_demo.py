@@ -113,7 +113,7 @@ def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporar
     assert arms == ["base", "augmentation", "dropout", "dropout + augmentation", "horizontal flip"]
     report = Path(end[-1].rpartition(" ")[2])
     assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=10)
+    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)
 
 
 def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
@@ -122,9 +122,9 @@ def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
         if EPOCH.fullmatch(line.rstrip("\n")):
             break
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err.split()) == (130, ["Interrupted:", "ending", "the", "service", "…"])
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=10)
+    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)
 
 
 def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
@@ -134,7 +134,7 @@ def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
     while process.poll() is None and time.monotonic() - began < 60:
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.05)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=10)
+    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)

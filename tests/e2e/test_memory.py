@@ -38,7 +38,7 @@ def bounded() -> Iterator[Callable[[list[int], int], None]]:
             group.rmdir()
         return not group.exists()
 
-    until(removed, "the end of the group", within_s=30)
+    until(removed, "the end of the group", within_s=60)
 
 
 @pytest.mark.skipif(not (GROUPS / "cgroup.procs").exists(), reason="needs memory cgroups of version 1")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from mlflow import MlflowClient
 
 from tests.e2e.running import ROOT, until
 from tests.heldout.integrations.mlflow_runs import assert_is_of, only_run
+from tests.servers import find_free_port
 
 pytestmark = pytest.mark.proof
 
@@ -32,8 +32,7 @@ def _command() -> list[str]:
 @pytest.fixture
 def server(tmp_path):
     """A server's address, and a way to end it and to start it again."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = find_free_port()
     url, folder = f"http://127.0.0.1:{port}", tmp_path / "mlflow"
     folder.mkdir()
     started = []
@@ -66,7 +65,7 @@ def server(tmp_path):
 
 def _answers(url):
     try:
-        return httpx2.get(url, timeout=5).status_code == 200
+        return httpx2.get(url, timeout=30).status_code == 200
     except httpx2.TransportError:
         return False
 

@@ -79,4 +79,4 @@ def test_an_own_dataset_has_its_relations_when_it_is_ready_and_loses_them_when_i
     assert len(set(names)) < len(names)
     assert relations.group.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
     client.datasets.delete("own")
-    until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=30)
+    until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=60)

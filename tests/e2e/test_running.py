@@ -130,7 +130,7 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder
     process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
     until(lambda: read_journal(folder, "begin"), "a training")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "The same command continues where it was" in said
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))

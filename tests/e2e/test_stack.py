@@ -83,7 +83,7 @@ def test_a_message_carries_the_jobs_id_and_nothing_else_of_it(stack: Stack, brok
     with_workers(stack, 0)
     broker.flushall()
     job_id = stack.submit(digits() | {"name": "nobody's business", "metadata": {"team": "secret"}})
-    [raw] = until(lambda: broker.lrange("train", 0, -1), "a message", within_s=30)
+    [raw] = until(lambda: broker.lrange("train", 0, -1), "a message", within_s=60)
     message = json.loads(raw)
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
     assert (message["headers"]["task"], args, kwargs) == ("heldout.wake", [job_id], {})
@@ -103,18 +103,18 @@ def test_a_message_is_published_after_the_commit_and_not_before(stack: Stack, br
         )
         hold.execute("SELECT pg_advisory_lock(42)")
         posting.start()
-        until(lambda: _waiting_for_a_lock(hold), "a commit that waits", within_s=30)
+        until(lambda: _waiting_for_a_lock(hold), "a commit that waits", within_s=60)
         assert broker.llen("train") == 0
         hold.execute("SELECT pg_advisory_unlock(42)")
         posting.join(10)
         assert answers == [201]
-        until(lambda: broker.llen("train") == 1, "the message", within_s=30)
+        until(lambda: broker.llen("train") == 1, "the message", within_s=60)
         hold.execute("UPDATE refuse_commits SET refuse = true")
         broker.flushall()
         assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 500
     # The publisher takes one after the other: with the next job's message, the refused one's would be there too.
     job_id = stack.submit(digits())
-    until(lambda: broker.llen("train") >= 1, "the next message", within_s=30)
+    until(lambda: broker.llen("train") >= 1, "the next message", within_s=60)
     ids = {json.loads(base64.b64decode(json.loads(raw)["body"]))[0][0] for raw in broker.lrange("train", 0, -1)}
     listed = {job["id"] for job in stack.ask("GET", "/v1/jobs?limit=200").json()["data"]}
     assert job_id in ids
@@ -126,7 +126,7 @@ def test_a_job_for_a_gpu_waits_for_one_in_a_queue_of_its_own(stack: Stack, broke
     with_workers(stack, 0)
     broker.flushall()
     job_id = stack.submit(digits() | {"resources": {"device": "gpu"}})
-    until(lambda: broker.llen("train.gpu") == 1, "its message", within_s=30)
+    until(lambda: broker.llen("train.gpu") == 1, "its message", within_s=60)
     assert broker.llen("train") == 0
     with_workers(stack, 1)
     run_once(stack, stack.submit(digits()))

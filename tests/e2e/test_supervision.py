@@ -54,7 +54,7 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and
     assert client.jobs.cancel(job).status == "cancelling"
     assert client.jobs.cancel(job).status in {"cancelling", "cancelled"}
     assert ended(client, job).stop_reason == "cancelled"
-    until(lambda: not any(map(lives, training)), "the end of the process", within_s=30)
+    until(lambda: not any(map(lives, training)), "the end of the process", within_s=60)
     assert len(client.jobs.metrics(job).epochs) >= 2
     types = event_types(client, job)
     assert types[-1] == "job.cancelled"
@@ -94,7 +94,7 @@ def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(
     after_epoch(client, job, 3)
     client.jobs.pause(job)
     until(lambda: client.jobs.get(job).status == "paused", "the pause")
-    until(lambda: not service.training_pids(), "the end of the process", within_s=30)
+    until(lambda: not service.training_pids(), "the end of the process", within_s=60)
     client.jobs.resume(job)
     assert ended(client, job).status == "succeeded"
     assert client.jobs.get(job).attempt == 2
@@ -149,7 +149,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
-    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
+    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=60)
     assert not (service.home / "service.json").exists()
     assert list((service.home / "scratch").iterdir()) == []
     assert list(temporary.iterdir()) == []
@@ -159,13 +159,13 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
         after_epoch(client, job, stopped_at + 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
-    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
-    service.process.wait(30)  # type: ignore[union-attr]
+    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=60)
+    service.process.wait(60)  # type: ignore[union-attr]
     (service.home / "service.json").unlink(missing_ok=True)
     left = set(temporary.iterdir())
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
-        until(lambda: client.jobs.get(job).attempt == 3, "the attempt after the kill", within_s=30)
+        until(lambda: client.jobs.get(job).attempt == 3, "the attempt after the kill", within_s=60)
         finished = ended(client, job)
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 3, 0)
         requeued = [event for event in client.jobs.events(job) if event.type == "job.requeued"]
@@ -185,7 +185,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeSe
         after_epoch(client, job, 2)
         worker, training = service.worker_pid(), service.training_pids()
         os.kill(worker, signal.SIGKILL)
-        until(lambda: not any(map(lives, [worker, *training])), "the end of worker and training", within_s=30)
+        until(lambda: not any(map(lives, [worker, *training])), "the end of worker and training", within_s=60)
         finished = ended(client, job)
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 2, 1)
 

@@ -18,6 +18,7 @@ import pytest
 from models.ids import make_id
 from tests.e2e.running import ROOT, until
 from tests.e2e.stack import Program, Stack, digits
+from tests.servers import find_free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
@@ -47,11 +48,11 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("tls")
     file = folder / "heldout.db"
     file.write_bytes(sqlite_template.read_bytes())
-    predict_port = str(_free_port())
+    predict_port = str(find_free_port())
     own = {"HELDOUT_TRUSTED_PROXIES": '["127.0.0.1"]', "HELDOUT_PREDICT_URL": f"http://127.0.0.1:{predict_port}"}
     stack = Stack(folder / "stack", f"sqlite:///{file}", **own)
     predict = stack.start_predict(HELDOUT_PORT=predict_port)
-    made = Proxied(stack, predict, _free_port(), _free_port(), folder / "fullchain.pem")
+    made = Proxied(stack, predict, find_free_port(), find_free_port(), folder / "fullchain.pem")
     _make_certificate(folder)
     (folder / "nginx.conf").write_text(_configuration(made, folder))
     stack.start_api()
@@ -59,7 +60,7 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with (folder / "nginx.log").open("wb") as log:
         nginx = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        until(lambda: _listens(made.https_port) or nginx.poll() is not None, "nginx", 20)
+        until(lambda: _listens(made.https_port) or nginx.poll() is not None, "nginx")
         until(lambda: _listens(int(predict_port)), "the process for predictions", 60)
         assert nginx.poll() is None, (folder / "nginx.log").read_text()
         yield made
@@ -172,7 +173,7 @@ def test_predictions_are_led_past_the_api_as_long_as_their_process_lives(proxied
     with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:
         for asked in (path, f"/v2/models/{path.split('/')[3]}/infer"):
             assert client.post(asked, content=b"image").status_code == 404
-        until(lambda: lines(proxied.predict) == 2, "the lines of the process for predictions", 10)
+        until(lambda: lines(proxied.predict) == 2, "the lines of the process for predictions")
         assert client.get("/v2", headers={"Authorization": ""}).json()["name"] == "heldout"
         assert client.get("/v2/health/live", headers={"Authorization": ""}).json() == {"live": True}
         assert lines(proxied.stack.api) == 0
@@ -184,9 +185,3 @@ def test_predictions_are_led_past_the_api_as_long_as_their_process_lives(proxied
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -27,6 +27,8 @@ from models.store.artifacts import Artifact
 from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 
+# How long a test waits for what happens at once, unless the machine is busy.
+PATIENCE_S = 120.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
 FIGURES = {
@@ -77,7 +79,7 @@ class Service:
             assert claimed.held.job_id == job_id
         return claimed.held
 
-    def claim_when_there_is_one(self, within_s=60.0):
+    def claim_when_there_is_one(self, within_s=PATIENCE_S):
         """Claim what another process is about to send."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -160,7 +162,7 @@ class Service:
             claims.stop_as_requested(session, held)
 
 
-def until(holds, what, within_s=60.0):
+def until(holds, what, within_s=PATIENCE_S):
     """Wait for something real, in small steps."""
     deadline = time.monotonic() + within_s
     while not holds():
@@ -182,6 +184,6 @@ def run_apart(folder, environment, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )

@@ -165,11 +165,11 @@ def test_waiting_ends_with_the_change(service, client):
     later = threading.Timer(0.3, service.begin, [job.id])
     later.start()
     began = time.monotonic()
-    changed = client.jobs.poll(job.id, version=job.version, wait_s=20)
+    changed = client.jobs.poll(job.id, version=job.version, wait_s=60)
     later.join()
     assert changed is not None
     assert changed.status == "running"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_waiting_without_a_change_gives_nothing(client):

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import time
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from heldout import AsyncClient
 from heldout.client.failures import ApiProblem
 from heldout.client.foreign_values import pack_npz, to_array
 from heldout.errors import InvalidSpec
+from tests.heldout.served import until
 
 LABELS = np.random.default_rng(0).integers(0, 3, 120)
 ARMS = {"base": {}, "better": {"shift": 1.5}}
@@ -158,15 +158,10 @@ def test_a_lease_is_renewed_while_the_training_runs_and_its_loss_is_noticed(clie
     run = next(study.ask(lease_s=5))
     with run:
         first = study.run(run.id).lease_expires_at
-        deadline = time.monotonic() + 20
-        while study.run(run.id).lease_expires_at == first and time.monotonic() < deadline:
-            time.sleep(0.1)  # a poll of the thread's heartbeat
-        assert study.run(run.id).lease_expires_at > first
+        until(lambda: study.run(run.id).lease_expires_at > first, "the thread's heartbeat")
         assert not run.is_replaced
         study.cancel()
-        while not run.is_replaced and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert run.is_replaced
+        until(lambda: run.is_replaced, "the news of the cancellation")
         assert run.tell(validation=(LABELS, answer(0))).accepted is False
 
 

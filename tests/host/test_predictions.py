@@ -21,7 +21,7 @@ PATIENCE_S = 60
 def predictions(sqlite_template: Path, tmp_path: Path) -> Iterator[PredictionsOnDemand]:
     (tmp_path / "logs").mkdir()
     shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
-    settings = make_embedded_settings(tmp_path).model_copy(update={"predict_idle_s": 1.0})
+    settings = make_embedded_settings(tmp_path).model_copy(update={"predict_idle_s": 2.0})
     with PredictionsOnDemand(settings) as running:
         yield running
 

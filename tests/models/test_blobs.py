@@ -363,8 +363,8 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 
 @pytest.fixture
 def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
-    """Waits a second for each request rather than half a minute."""
-    monkeypatch.setenv("AWS_TIMEOUT", "1s")
+    """Waits two seconds for each request rather than half a minute."""
+    monkeypatch.setenv("AWS_TIMEOUT", "2s")
     return Blobs(s3_url, retry_s=0.6)
 
 
@@ -389,7 +389,7 @@ def test_a_remote_store_that_stops_answering_is_unavailable_in_time(
         began = time.monotonic()
         with pytest.raises(StorageUnavailable):
             ask()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20
     assert not (tmp_path / "target").exists()
     s3_server.resume()
     blobs_with_short_timeouts.check()

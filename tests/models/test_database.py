@@ -57,7 +57,7 @@ def test_a_columns_seconds_can_be_added(work):
 def test_the_clock_goes_on_within_a_transaction(database):
     with database.write() as session:
         first = session.scalar(select(db_now()))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while session.scalar(select(db_now())) == first and time.monotonic() < deadline:
             pass
         assert session.scalar(select(db_now())) > first
@@ -356,7 +356,7 @@ def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_j
     def stall() -> None:
         with stalled.write() as session:
             claims.require_held(session, held)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             taken: list[object] = []
             while not taken and time.monotonic() < deadline:
                 with work.database.write() as reconciler:

@@ -16,6 +16,7 @@ import predict.server
 from heldout.service.settings import Settings
 from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
+from tests.servers import find_free_port
 
 
 def test_the_api_may_have_more_connections_than_any_client(sqlite_template: Path, tmp_path: Path):
@@ -50,9 +51,7 @@ def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
 @contextmanager
 def processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Two processes for predictions in a process group of their own, once one answers, and their port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = find_free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     ours = {
         "HELDOUT_HOME": str(folder),
@@ -62,16 +61,16 @@ def processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[b
     }
     running = subprocess.Popen([sys.executable, "-m", "predict"], env=kept | ours, cwd=ROOT, start_new_session=True)
     try:
-        assert until(lambda: asked("GET", port, "/livez"), "an answer", 60)
+        assert until(lambda: asked("GET", port, "/livez"), "an answer")
         yield running, port
     finally:
         running.terminate()
-        running.wait(30)
+        running.wait(60)
 
 
 def asked(method: str, port: int, path: str) -> httpx2.Response | None:
     with suppress(httpx2.TransportError):
-        return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=30)
+        return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=60)
     return None
 
 
@@ -87,7 +86,7 @@ def test_several_processes_tell_metrics_together_and_keep_connections_waiting_wh
         try:
             with ExitStack() as opened:
                 for _ in range(50):
-                    opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=2))
+                    opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         finally:
             os.killpg(running.pid, signal.SIGCONT)
         assert asked("GET", port, "/livez").status_code == 200

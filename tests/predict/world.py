@@ -109,7 +109,7 @@ class World:
 
     def client(self, key: str | None = None) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {key or self.key}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=90)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What onnxruntime says with its own settings."""

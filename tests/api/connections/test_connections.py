@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.connections import places, protocol
 from heldout.service.settings import Settings
-from tests.api.support import bearer, key_for, serving, sqlite_only, submitted
+from tests.api.support import bearer, key_for, serving, sqlite_only, submitted, wait_until
 
 pytestmark = sqlite_only
 
@@ -56,7 +56,7 @@ def received(connection: socket.socket) -> bytes:
 
 
 def asked(url: str, path: str = "/livez", **headers: str) -> int:
-    return httpx2.get(f"{url}{path}", headers=headers, timeout=10).status_code
+    return httpx2.get(f"{url}{path}", headers=headers, timeout=60).status_code
 
 
 HALF = b"GET /livez HTTP/1.1\r\nHost: x\r\nX: "
@@ -79,7 +79,7 @@ def test_headers_must_come_in_time_however_they_drip(serve):
             assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
             assert b'"code":"request_timeout"' in answer
             assert b"connection: close" in answer.lower()
-        assert 1 <= time.monotonic() - began < 8
+        assert 1 <= time.monotonic() - began < 20
         assert asked(url) == 200
 
 
@@ -89,7 +89,7 @@ def test_a_body_has_a_least_rate_and_no_deadline(serve, key, monkeypatch):
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         "Content-Length: 5000\r\n\r\n"
     ).encode()
-    with serve(min_body_rate=500) as (_, port), connect(port, head) as steady, connect(port, head) as slow:
+    with serve(min_body_rate=200) as (_, port), connect(port, head) as steady, connect(port, head) as slow:
         began = time.monotonic()
         for number in range(50):
             steady.sendall(b"[" * 100)
@@ -110,7 +110,7 @@ def test_who_takes_nothing_of_an_answer_is_cut(serve, monkeypatch):
         deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
         end = select.poll()
         end.register(deaf, select.POLLHUP | select.POLLERR)
-        assert end.poll(15_000), "the connection is still open"
+        assert end.poll(25_000), "the connection is still open"
         assert asked(url) == 200
 
 
@@ -147,9 +147,9 @@ def test_probes_are_answered_where_every_place_is_busy_and_others_are_told(serve
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_connections")
         assert refused.headers["retry-after"] == "2"
         streams[0].close()
-        ends = time.monotonic() + 10
-        while httpx2.get(f"{url}/v1/jobs", headers=bearer(key)).status_code != 200:
-            assert time.monotonic() < ends, "the place of a stream that has ended is free"
+        wait_until(
+            lambda: httpx2.get(f"{url}/v1/jobs", headers=bearer(key)).status_code == 200, "a place of an ended stream"
+        )
 
 
 # --- framing --------------------------------------------------------------------------------------

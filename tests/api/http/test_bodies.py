@@ -57,7 +57,7 @@ def test_a_client_that_sends_all_before_it_reads_and_then_closes_gets_its_answer
 
 
 def test_a_client_that_asks_before_it_sends_is_not_let_send_what_is_too_large(empty):
-    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=10)
+    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     connection.putrequest("POST", "/v1/jobs")
     headers = {**JSON, "Expect": "100-continue", "Content-Length": "10000000", **dict(empty.headers)}
     for name, value in headers.items():
@@ -69,7 +69,7 @@ def test_a_client_that_asks_before_it_sends_is_not_let_send_what_is_too_large(em
 
 
 def test_a_declared_length_beyond_all_bounds_is_refused(empty):
-    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=10)
+    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     headers = {**JSON, "Content-Length": "9" * 18, "Expect": "100-continue", **dict(empty.headers)}
     connection.request("POST", "/v1/jobs", headers=headers)
     assert connection.getresponse().status == 413
@@ -77,7 +77,7 @@ def test_a_declared_length_beyond_all_bounds_is_refused(empty):
 
 
 def test_a_client_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(empty):
-    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=10)
+    connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     connection.putrequest("POST", "/v1/jobs")
     for name, value in {**JSON, "Content-Length": "1000", **dict(empty.headers)}.items():
         connection.putheader(name, value)

@@ -107,8 +107,8 @@ def test_who_takes_an_answer_more_slowly_than_the_least_rate_is_cut(app, setting
     monkeypatch.setattr(protocol, "ReceivePace", partial(protocol.ReceivePace, patience_s=1.5))
     changed = create_app(settings.model_copy(update={"min_body_rate": 100_000}))
     with serving(changed) as (url, _), reading_nothing(url, key, 2) as (slow, steady):
-        steady.settimeout(0.05)
-        ends, taken, is_cut = time.monotonic() + 20, 0, False
+        steady.settimeout(30)
+        ends, taken, is_cut = time.monotonic() + 60, 0, False
         while not is_cut and time.monotonic() < ends:
             try:
                 is_cut = not slow.recv(1000)

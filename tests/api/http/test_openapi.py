@@ -20,7 +20,7 @@ CONFIG = "content_type_overrides:\n  image/png: application/octet-stream\npost_h
 def generate(folder, module, *arguments):
     """Run a generator; whatever it prints in warning fails the test."""
     ran = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said

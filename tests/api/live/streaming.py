@@ -40,7 +40,7 @@ def parsed(block: str) -> Message:
 @contextmanager
 def following(client: httpx2.Client, job_id: str, query: str = "", **headers: str) -> Iterator[Iterator[Message]]:
     """The messages of a stream that a client has open."""
-    with client.stream("GET", f"/v1/jobs/{job_id}/events{query}", headers={**STREAM, **headers}, timeout=20) as answer:
+    with client.stream("GET", f"/v1/jobs/{job_id}/events{query}", headers={**STREAM, **headers}, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-cache"

@@ -18,7 +18,7 @@ SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
 @contextmanager
 def following(client: httpx2.Client, query: str = "", **headers: str):
     """The messages of the owner's stream that a client has open."""
-    with client.stream("GET", f"/v1/events{query}", headers={**STREAM, **headers}, timeout=20) as answer:
+    with client.stream("GET", f"/v1/events{query}", headers={**STREAM, **headers}, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         yield messages_of(answer)

@@ -13,16 +13,18 @@ from api.live.streams import wants_stream
 from heldout.service.settings import Settings
 from models.store import keys
 from tests.api.live.streaming import STREAM, add_warnings, client_that_never_reads, follow, following, unsent_bytes
-from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted
+from tests.api.support import (
+    assert_problem,
+    bearer,
+    database_away,
+    key_for,
+    serving,
+    sqlite_only,
+    submitted,
+    wait_until,
+)
 
 SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
-
-
-def until(holds, what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_a_stream_of_a_job_that_is_deleted_ends(service, database, hub, spec):
             session.connection().exec_driver_sql("DELETE FROM jobs")
         assert next(messages).comment == "the job was deleted"
         assert list(messages) == []
-    until(lambda: hub.streams == 0, "the stream is still counted")
+    wait_until(lambda: hub.streams == 0, "the stream is still counted")
 
 
 def test_a_revoked_key_ends_its_streams_and_no_others(service, database, hub, spec):
@@ -180,10 +182,10 @@ def test_who_hangs_up_leaves_nothing_behind(app, key, database, hub, spec):
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         job = submitted(service, spec)["id"]
         readers = [client_that_never_reads(url, job, key) for _ in range(20)]
-        until(lambda: hub.streams == 20, "not all are open")
+        wait_until(lambda: hub.streams == 20, "not all are open")
         for reader in readers:
             reader.close()
-        until(lambda: hub.streams == 0, "some are still counted")
+        wait_until(lambda: hub.streams == 0, "some are still counted")
         assert hub.kept_bytes == 0
 
 
@@ -270,7 +272,7 @@ def measure_streams(app, key, database, hub, spec, count: int) -> None:
         ids = [submitted(service, spec)["id"] for _ in range(jobs)]
         before = resident_bytes()
         asyncio.run(follow_all(url, ids))
-        until(lambda: hub.streams == 0, "some are still counted")
+        wait_until(lambda: hub.streams == 0, "some are still counted")
     delays = sorted(at - event["data"]["said"] for at, event in heard if event["type"] == "job.warning")
     assert len(delays) == rounds * count
     p99 = delays[int(0.99 * len(delays))]

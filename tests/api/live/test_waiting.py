@@ -12,9 +12,9 @@ import pytest
 
 from api.app import create_app
 from api.live.recent_events import Channel, ChannelKind
-from tests.api.support import assert_problem, bearer, database_away, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, database_away, serving, sqlite_only, submitted, wait_until
 
-SOON_S = 10.0  # half of the wait: a shared machine can stall for seconds; the hub looks five times a second
+SOON_S = 30.0  # half of the wait: a shared machine can stall for seconds; the hub looks five times a second
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def looks(app) -> Looks:
 
 def test_without_a_tag_the_answer_comes_when_the_job_has_ended(service, worker, spec, apart, looks):
     job = submitted(service, spec)["id"]
-    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=60")
     held = worker.claim()
     worker.epoch(held, 1)
     assert looks.still_waits(waiting, job)
     worker.succeed(held)
     answer, _ = waiting.result(SOON_S)
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
-    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20")
+    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=60")
     assert (answer.json()["status"], took < SOON_S) == ("succeeded", True)
 
 
@@ -87,12 +87,12 @@ def test_without_a_tag_the_end_of_the_wait_brings_the_job_as_it_is(service, spec
 
 def test_with_a_tag_the_answer_comes_with_the_next_version(service, worker, spec, apart, looks):
     job = submitted(service, spec)["id"]
-    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=60", headers={"If-None-Match": '"1"'})
     assert looks.still_waits(waiting, job)
     worker.claim()
     answer, _ = waiting.result(SOON_S)
     assert (answer.status_code, answer.headers["etag"], answer.json()["status"]) == (200, '"2"', "running")
-    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
+    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=60", headers={"If-None-Match": '"1"'})
     assert (answer.headers["etag"], took < SOON_S) == ('"2"', True)
 
 
@@ -107,7 +107,7 @@ def test_with_a_tag_the_end_of_the_wait_is_a_304(service, spec):
 def test_a_job_that_is_deleted_meanwhile_is_not_found(service, spec, apart, looks):
     job = submitted(service, spec)["id"]
     service.post(f"/v1/jobs/{job}/cancel")
-    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"2"'})
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=60", headers={"If-None-Match": '"2"'})
     assert looks.still_waits(waiting, job)
     service.delete(f"/v1/jobs/{job}")
     answer, _ = waiting.result(SOON_S)
@@ -122,31 +122,28 @@ def test_waits_are_bounded(service, spec, wait):
 
 @sqlite_only
 def test_what_is_not_there_is_not_waited_for(service):
-    answer, took = _timed(service.get, "/v1/jobs/job_01jd0000000000000000000000?wait=20")
+    answer, took = _timed(service.get, "/v1/jobs/job_01jd0000000000000000000000?wait=60")
     assert_problem(answer, 404, "job_not_found")
     assert took < SOON_S
 
 
 def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, worker, spec, apart):
     # The pool has 20 connections and the server 40 threads.
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as service:
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as service:
         job = submitted(service, spec)["id"]
         waiting = [
-            apart(httpx2.get, f"{url}/v1/jobs/{job}?wait=30", headers=bearer(key), timeout=60) for _ in range(60)
+            apart(httpx2.get, f"{url}/v1/jobs/{job}?wait=60", headers=bearer(key), timeout=90) for _ in range(60)
         ]
-        deadline = time.monotonic() + 20
-        while len(app.state.context.hub._waiters) < 60:
-            assert time.monotonic() < deadline, "not all of them wait"
-            time.sleep(0.05)
+        wait_until(lambda: len(app.state.context.hub._waiters) == 60, "a wait of all of them")
         pool = app.state.context.database.engine.pool
         assert pool.checkedout() <= 1, "at most the hub's own look"
         assert service.get("/v1/jobs").elapsed.total_seconds() < SOON_S
         worker.succeed(worker.claim())
-        assert {request.result(SOON_S + 5)[0].json()["status"] for request in waiting} == {"succeeded"}
+        assert {request.result(SOON_S)[0].json()["status"] for request in waiting} == {"succeeded"}
 
 
 def test_a_service_that_stops_answers_who_waits(app, key, spec, apart, looks):
-    with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key), timeout=60) as service:
+    with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as service:
         job = submitted(service, spec)
         waiting = apart(service.get, f"/v1/jobs/{job['id']}?wait=60")
         assert looks.still_waits(waiting, job["id"])
@@ -161,7 +158,7 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(
     app, settings, key, worker, spec, apart, looks
 ):
     file = settings.home / "heldout.db"
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=60) as service:
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as service:
         job = submitted(service, spec)["id"]
         waiting = apart(service.get, f"/v1/jobs/{job}?wait=2")
         assert looks.still_waits(waiting, job)
@@ -170,7 +167,7 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(
             problem = assert_problem(answer, 503, "database_unavailable")
             assert answer.headers["retry-after"] == "2"
             assert str(file) not in problem["detail"]
-        waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
+        waiting = apart(service.get, f"/v1/jobs/{job}?wait=60")
         worker.succeed(worker.claim())
         assert waiting.result(SOON_S)[0].json()["status"] == "succeeded"
 

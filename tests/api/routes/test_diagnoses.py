@@ -297,7 +297,7 @@ def test_a_file_that_takes_long_holds_up_its_owner_s_next_one_alone(service, key
     def slow(file, *asked) -> DiagnosisView:
         if file.filename == "slow.csv":
             begun.release()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
         return judge(file, *asked)
 
     monkeypatch.setattr(diagnoses, "_diagnose_file", slow)
@@ -305,11 +305,11 @@ def test_a_file_that_takes_long_holds_up_its_owner_s_next_one_alone(service, key
     def ask(name: str, key: str) -> int:
         file = {"file": (name, b"split,label,answer\ntrain,0,0\ntest,1,0\n")}
         url = service.base_url.join("/v1/diagnoses/predictions")
-        return httpx2.post(url, files=file, headers=bearer(key), timeout=30).status_code
+        return httpx2.post(url, files=file, headers=bearer(key), timeout=120).status_code
 
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(ask, name, key) for name in ("slow.csv", "slow.csv")]
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=60)
         assert ask("quick.csv", key_for(database, "eve")) == 200
         assert not begun.acquire(timeout=0.2), "an owner judges one at a time"
         go_on.set()

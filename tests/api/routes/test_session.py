@@ -15,7 +15,7 @@ from tests.api.support import assert_problem, bearer, serving, sqlite_only
 @pytest.fixture
 def browser_at(app):
     """A client without a key, as a browser is: it keeps cookies, and says on whose page it is."""
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers={"Origin": url}, timeout=30) as client:
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers={"Origin": url}, timeout=90) as client:
         yield client
 
 
@@ -85,7 +85,7 @@ def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key
 
     def use() -> None:
         answers.append(
-            httpx2.post(browser_at.base_url.join("/v1/session"), json={"link": link}, timeout=30).status_code
+            httpx2.post(browser_at.base_url.join("/v1/session"), json={"link": link}, timeout=90).status_code
         )
 
     threads = [threading.Thread(target=use) for _ in range(4)]

@@ -49,7 +49,7 @@ def receiving(context=None) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.received.append(Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
             receiver.came.set()
-            receiver.may_answer.wait(30)
+            receiver.may_answer.wait(120)
             self.send_response(receiver.next_status())
             for name, value in receiver.headers.items():
                 self.send_header(name, value)

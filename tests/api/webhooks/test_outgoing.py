@@ -176,7 +176,7 @@ def test_a_host_that_takes_a_large_message_by_and_by_is_left_after_the_time_limi
         over.set()
         thread.join()
     assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
-    assert took < 5
+    assert took < 15
 
 
 def test_an_answer_whose_body_drips_is_an_answer():

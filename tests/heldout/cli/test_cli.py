@@ -5,11 +5,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from functools import partial
 
@@ -33,7 +31,8 @@ from heldout.views.diagnosis import DiagnosisView
 from models.store import artifacts
 from models.store.artifacts import Artifact
 from tests.heldout.relay import Relay
-from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart, until
+from tests.heldout.served import PATIENCE_S, ROOT, SPEC, bare_environment, run_apart, until
+from tests.servers import find_free_port
 
 
 @pytest.fixture
@@ -75,23 +74,21 @@ def answered(service):
     ).json()
 
 
-def only_job(client, timeout_s=20):
+def only_job(client):
     """The one job of this service, as soon as it is there."""
-    deadline = time.monotonic() + timeout_s
-    while not (jobs := list(client.jobs.list())):
-        assert time.monotonic() < deadline
-    [job] = jobs
+    until(lambda: list(client.jobs.list()), "a job")
+    [job] = client.jobs.list()
     return job.id
 
 
-def lines_until(process, text):
-    """The lines of standard output up to the one that holds `text`."""
+def lines_until(process, text, *, errors=False):
+    """The lines of standard output, or of standard error, up to the one that holds `text`."""
     lines = []
-    for line in process.stdout:
+    for line in process.stderr if errors else process.stdout:
         lines.append(line.rstrip("\n"))
         if text in line:
             return lines
-    raise AssertionError(f"{text!r} is not in {lines}; {process.stderr.read()}")
+    raise AssertionError(f"{text!r} is not in {lines}; {process.communicate()}")
 
 
 # --- train and watch -------------------------------------------------------------------------------
@@ -108,7 +105,7 @@ def test_a_training_is_shown_by_a_line_an_epoch_and_ends_with_0(service, client,
     assert line == "small  epoch 1/2  train 97.1%  validation 95.5%  loss 0.091/0.153  2.1 s"
     service.measure(held, 2)
     service.succeed(held)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert out.count("epoch 2/2") == 1
     assert "epoch 1/2" not in out
@@ -120,7 +117,7 @@ def test_a_training_is_shown_by_a_line_an_epoch_and_ends_with_0(service, client,
 def test_a_failed_training_ends_with_1_and_its_reason(service, client, start, spec_file):
     process = start("train", spec_file)
     service.fail(service.begin(only_job(client)))
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "diverged: The loss is not finite." in out
 
@@ -128,7 +125,7 @@ def test_a_failed_training_ends_with_1_and_its_reason(service, client, start, sp
 def test_a_cancelled_training_ends_with_3(client, start, spec_file):
     process = start("train", spec_file)
     client.jobs.cancel(only_job(client))
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3
     assert "cancelled" in out
 
@@ -140,7 +137,7 @@ def test_json_lines_are_the_events_and_then_the_job(service, client, start, spec
     service.measure(held, 1)
     service.measure(held, 2)
     service.succeed(held)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     *events, job = [json.loads(line) for line in out.splitlines()]
     assert (process.returncode, err) == (0, "")
     assert events == [dump_json(event) for event in client.jobs.events(job_id)]
@@ -152,7 +149,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_f
     job_id = only_job(client)
     lines_until(process, "queued")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert err == f"The job continues. `heldout watch {job_id}` shows it again.\n"
     assert client.jobs.get(job_id).status == "queued"
@@ -416,7 +413,7 @@ def test_events_are_followed_from_now_on_until_ctrl_c(service, client, ended, en
     followed = [json.loads(line) for line in lines_until(process, "news")]
     assert followed == [dump_json(event) for event in client.events.list()][-2:]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     relay.close()
 
@@ -467,10 +464,10 @@ def odd_labels(count: int = 3, probability: float | None = 0.91, **changes) -> S
 
 def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout, service, client, tmp_path):
     searching = start("datasets", "suspects", "digits", "--limit", "2", "--csv", "fixes.csv")
+    lines_until(searching, "waiting for a worker: ", errors=True)
     service.suspect(service.claim_when_there_is_one().held, odd_labels(), client.datasets.get("digits").id)
-    out, err = searching.communicate(timeout=20)
+    out, _ = searching.communicate(timeout=PATIENCE_S)
     assert searching.returncode == Exit.SUCCEEDED
-    assert "a worker" in err or "labels" in err
     assert out.startswith("About 90 of 1,797 images (5%) have a wrong label, 60 to 120 with 95% confidence.")
     assert "test: 18 of 360 (12 to 24)" in out
     assert ["7/0.png", "test", "7", "1", "91%"] in [line.split() for line in out.splitlines()]
@@ -485,7 +482,7 @@ def test_no_file_of_labels_is_written_where_the_search_cannot_tell(start, servic
     searching = start("datasets", "suspects", "digits", "--csv", "fixes.csv")
     told = odd_labels(probability=None, verdict="too_hard", wrong=None, splits={}, agreement=0.4)
     service.suspect(service.claim_when_there_is_one().held, told, client.datasets.get("digits").id)
-    out, _ = searching.communicate(timeout=20)
+    out, _ = searching.communicate(timeout=PATIENCE_S)
     assert searching.returncode == Exit.FAILED
     assert "they agree with 40% of the labels" in out
     assert ["7/0.png", "test", "7", "1"] in [line.split() for line in out.splitlines()]
@@ -497,6 +494,8 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     (tmp_path / "Pets!" / "cat").mkdir(parents=True)
     (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")
     pushing = start("datasets", "push", "Pets!", "--description", "cats", "--test", "0.5", "--resize", "16x8")
+    # It looks from time to time, and might miss a wait that is over at once.
+    assert lines_until(pushing, "", errors=True) == ["pets@1 waits for a worker: place 1 in the queue"]
     held = service.claim_when_there_is_one()
     found = client.datasets.get("pets")
     assert (found.status, found.description) == ("checking", "cats")
@@ -505,12 +504,9 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
         assert archive.getnames() == ["cat/1.png"]
     service.reject(held, code="too_few_classes", detail="There is one class.")
-    out, err = pushing.communicate(timeout=20)
+    out, err = pushing.communicate(timeout=PATIENCE_S)
     assert (pushing.returncode, out) == (Exit.FAILED, "")
-    assert err.splitlines() == [
-        "pets@1 waits for a worker: place 1 in the queue",
-        "pets@1 rejected: too_few_classes: There is one class.",
-    ]
+    assert err == "pets@1 rejected: too_few_classes: There is one class.\n"
 
 
 def test_archives_of_one_split_each_go_up_together(heldout, service, client, tmp_path):
@@ -704,8 +700,7 @@ def test_without_a_service_json_says_so_too(tmp_path):
 
 
 def test_an_address_at_which_nothing_listens_ends_with_4(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = find_free_port()
     result = run_bare(tmp_path, "jobs", HELDOUT_URL=f"http://127.0.0.1:{port}", HELDOUT_API_KEY="ho_1_x")
     assert result.returncode == 4
     assert len(result.stderr.splitlines()) == 1
@@ -809,7 +804,7 @@ def test_a_reader_that_goes_away_is_no_failure(start, client):
         client.jobs.create(SPEC)
     process = start("jobs", "--json")
     process.stdout.close()
-    process.wait(20)
+    process.wait(PATIENCE_S)
     assert process.returncode == 141
     assert process.stderr.read() == ""
 

@@ -12,7 +12,7 @@ import pytest
 
 from heldout.cli.outcome import Exit
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
-from tests.heldout.served import GAP, SPEC
+from tests.heldout.served import GAP, PATIENCE_S, SPEC
 
 # The copies in `digits` are not known here, so that no folds can be cut.
 FIXED = ("--splits", "fixed")
@@ -106,7 +106,7 @@ def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment,
         assert process.stdout.readline().startswith("started: ")
         study = only_study(client)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == Exit.INTERRUPTED
     assert f"`heldout studies {study.id} --watch` shows it again" in said
     assert client.studies.get(study.id).status == "running"
@@ -115,7 +115,7 @@ def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment,
         assert json.loads(process.stdout.readline())["type"] == "study.started"
         [study] = client.studies.list(statuses=["running"])
         client.studies.cancel(study.id)
-        told, _ = process.communicate(timeout=20)
+        told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == Exit.CANCELLED
     lines = [json.loads(line) for line in told.splitlines()]
     assert (lines[-1]["object"], lines[-1]["status"]) == ("study", "cancelled")
@@ -165,7 +165,7 @@ def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, 
     ) as process:
         os.close(theirs)
         said = answered(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
-        assert process.wait(20) == 0, said
+        assert process.wait(PATIENCE_S) == 0, said
     assert "Fix the data and continue" in said
     assert "Their pictures: http" in " ".join(said.split())
     assert list(client.studies.list()) == []

@@ -15,7 +15,7 @@ from heldout.stored.audit import StoredAudit, audit_key
 from models.database import db_now
 from models.ids import make_id
 from models.tables import DatasetRow
-from tests.heldout.served import bare_environment, run_apart, until
+from tests.heldout.served import PATIENCE_S, bare_environment, run_apart, until
 from worker.ingest.__main__ import main
 
 LEAK = "critical: leakage: 1 of 17 test images (6%) also appears in the training set."
@@ -70,7 +70,7 @@ def test_one_that_is_ended_leaves_nothing(tmp_path, temporary):
         )
         until(lambda: list(temporary.glob("heldout-audit-*/dataset")), "an audit")
         process.send_signal(ended_by)
-        assert process.wait(20) in {128 + signal.SIGTERM, 130}
+        assert process.wait(PATIENCE_S) in {128 + signal.SIGTERM, 130}
         assert list(temporary.iterdir()) == []
 
 

@@ -139,7 +139,7 @@ def test_several_workers_that_need_it_at_once_fetch_it_once(blobs, s3_url, cache
     s3_server.pause()  # so that all are there before the first has it
     with ExitStack() as stack:
         processes = [stack.enter_context(another_process(s3_url, sha256, cache)) for _ in range(4)]
-        until(lambda: (cache / sha256 / "fetching").exists(), "a fetch", 30)
+        until(lambda: (cache / sha256 / "fetching").exists(), "a fetch")
         threads = ThreadPoolExecutor(3)
         ours = [threads.submit(use, blobs, sha256, cache) for _ in range(3)]
         s3_server.resume()
@@ -231,11 +231,11 @@ def test_different_datasets_that_come_at_once_count_together(blobs, cache, tmp_p
 def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, cache, tmp_path):
     addresses = [stored(blobs, tmp_path, value, count=20) for value in range(4)]
     cap = int(1.5 * size_of(tmp_path / "source-0"))
-    ends_at = time.monotonic() + 4
+    ends_at = time.monotonic() + 2
 
     def work(seed: int) -> int:
         uses, chance = 0, np.random.default_rng(seed)
-        while time.monotonic() < ends_at:
+        while uses < 10 or time.monotonic() < ends_at:
             sha256 = addresses[chance.integers(4)]
             with hold_dataset(blobs, sha256, cache, cap) as folder:
                 time.sleep(chance.uniform(0, 0.01))
@@ -247,7 +247,7 @@ def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, ca
         return uses
 
     with ThreadPoolExecutor(6) as threads:
-        assert all(uses > 5 for uses in threads.map(work, range(6)))
+        assert all(threads.map(work, range(6)))
     evict(cache, 0)
     assert there(cache) == set()
 
@@ -345,14 +345,14 @@ def test_a_fetch_that_nobody_wants_any_more_ends_and_so_does_the_wait_for_it(blo
 
     def first() -> None:
         fetching.set()
-        cancelled.wait(30)
+        cancelled.wait(120)
 
     def second() -> None:
         raise Cancelled
 
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(lambda: hold_dataset(blobs, sha256, cache, ROOMY, first).__enter__())
-        fetching.wait(30)
+        fetching.wait(120)
         with pytest.raises(Cancelled), hold_dataset(blobs, sha256, cache, ROOMY, second):
             pass
         cancelled.set()
@@ -381,7 +381,7 @@ def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
 def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cache, tmp_path, s3_server):
     sha256 = stored(blobs, tmp_path, 7, count=4 * RANGE_BYTES // SIDE**2)
     with another_process(s3_url, sha256, cache) as process:
-        until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", 30, 0.005)
+        until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", longest_pause_s=0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256

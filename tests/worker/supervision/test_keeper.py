@@ -27,7 +27,7 @@ def test_the_keeper_gives_a_sign_of_life_at_each_round_even_if_its_folder_was_aw
     (tmp_path / "scratch").mkdir()
     sign = tmp_path / "scratch" / "alive"
     seen = set()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(seen) < 3 and time.monotonic() < until:
         seen |= {sign.stat().st_mtime_ns} if sign.exists() else set()
     assert len(seen) == 3

@@ -231,7 +231,7 @@ def test_studies_are_ordered_one_at_a_time_by_owners_in_turn(app, database, key,
     def watched(session, blobs, owner, *rest, **more):
         at_once.append(owner)
         order.append((owner, len(at_once)))
-        assert everyone_waits.wait(30)
+        assert everyone_waits.wait(120)
         try:
             return really_order(session, blobs, owner, *rest, **more)
         finally:
@@ -240,7 +240,7 @@ def test_studies_are_ordered_one_at_a_time_by_owners_in_turn(app, database, key,
     monkeypatch.setattr(waiting_studies, "order", watched)
     other = key_for(database, "bob")
     with serving(app) as (url, _), ThreadPoolExecutor(6) as pool:
-        post = partial(httpx2.post, f"{url}/v1/studies", json=asked, timeout=60, trust_env=False)
+        post = partial(httpx2.post, f"{url}/v1/studies", json=asked, timeout=120, trust_env=False)
         answers = [pool.submit(post, headers=bearer(key)) for _ in range(5)]
         turns = app.state.context.study_turns
         wait_until(lambda: sum(map(len, turns._queues.values())) == 4)

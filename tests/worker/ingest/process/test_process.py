@@ -42,7 +42,7 @@ def processes_of(group: int) -> list[int]:
     return found
 
 
-def until(what, within_s: float = 20.0) -> None:
+def until(what, within_s: float = 120.0) -> None:
     """Wait for something that another process does."""
     ends = time.monotonic() + within_s
     while not what():
