@@ -106,6 +106,28 @@ def test_a_study_is_ordered_and_followed(asked, client):
         client.studies.cancel(study)
 
 
+def test_a_job_is_found_by_name_by_the_beginning_of_its_id_and_as_the_last(asked, client):
+    ids = []
+    for name in ("first of two", "second of two"):
+        job = client.train({**SPEC, "name": name, "training": {"epochs": 1, "seed": 7}})
+        job.wait()
+        ids.append(job.id)
+    beginning = next(ids[0][:length] for length in range(5, 30) if not ids[1].startswith(ids[0][:length]))
+    by_id, by_name, by_beginning, last, compared, wrong = asked(
+        call("diagnose_job", job=ids[0]),
+        call("diagnose_job", job="first of two"),
+        call("diagnose_job", job=beginning),
+        call("progress", id="last"),
+        call("compare", jobs=["first of two", "last"]),
+        call("diagnose_job", job="digits"),
+    )
+    assert by_name == by_beginning == by_id
+    assert not by_id[1]
+    assert ids[1] in last[0]
+    assert re.findall(r"job_\w+", compared[0])[:2] == ids
+    assert wrong[1]
+
+
 def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
     losses = zip(OVERFITTED["loss"], OVERFITTED["val_loss"], strict=True)
     lines = [f"{epoch},{loss},{val_loss}\n" for epoch, (loss, val_loss) in enumerate(losses)]
@@ -126,7 +148,7 @@ def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):
     calls += (call("diagnose_history", path=str(tmp_path / "none.csv")), call("compare", jobs=["job_nothing"]))
     (unknown, refused, missing, few), failed = zip(*asked(*calls), strict=True)
     assert all(failed)
-    assert "`heldout jobs`. (job_not_found)" in unknown
+    assert unknown.endswith("`heldout jobs` lists them. (job_not_found)")
     assert "pets" in refused
     assert missing.endswith("none.csv: No such file or directory")
     assert few.startswith("`jobs`: received ['job_nothing']; list should have at least 2 items")

@@ -1,5 +1,6 @@
 """The tools; each makes a few requests to the service that `heldout` uses."""
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -25,9 +26,10 @@ from heldout.cli.mcp_server.words import (
 )
 from heldout.cli.outcome import Refused
 from heldout.cli.presets import Preset, get_spec
+from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_estimate
-from heldout.client.client import AsyncClient
+from heldout.client.client import AsyncClient, Client
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
 from heldout.client.locate import locate
@@ -46,7 +48,9 @@ Begin with a diagnosis: of a training done anywhere (`diagnose_history`) or of a
 change (`try_remedy`, one training) or measure which changes help beyond chance (`cure`, many trainings). Trainings take
 time: `progress` follows them. Faults of the data come first: `dataset_findings`."""
 
-JobId = Annotated[str, Field(description="A job's id, job_….")]
+JobId = Annotated[
+    str, Names(JOB), Field(description="A job's id, job_…, or the beginning of one, the job's name, or last.")
+]
 # Clients give up on a tool after a minute or so.
 WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait for the end.")]
 _READS = ToolAnnotations(read_only_hint=True)
@@ -66,7 +70,9 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.compare: _READS,
         tools.dataset_findings: _READS,
     }
-    strict = [_make_strict(_report_failures(tool), annotations) for tool, annotations in offered.items()]
+    strict = [
+        _make_strict(_report_failures(tools.take_names(tool)), annotations) for tool, annotations in offered.items()
+    ]
     return _Server("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
 
 
@@ -120,6 +126,19 @@ class Tools:
         async with AsyncClient(found.url, found.api_key) as client:
             yield client
 
+    def take_names(self, tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+        """Make the tool take names, prefixes of ids and `last` where it takes ids, as commands do."""
+
+        @wraps(tool)
+        async def take(**given: Any) -> str:
+            return await tool(**await to_thread(find_ids, tool, given, self._open_blocking_client))
+
+        return take
+
+    def _open_blocking_client(self) -> Client:
+        found = locate(self._home)
+        return Client(found.url, found.api_key)
+
     async def diagnose_history(
         self,
         history: Annotated[
@@ -145,7 +164,10 @@ class Tools:
             return capture_output(show_diagnosis, await client.jobs.diagnosis(job))
 
     async def compare(
-        self, jobs: Annotated[list[str], Field(min_length=2, max_length=20, description="Ids of jobs.")]
+        self,
+        jobs: Annotated[
+            list[str], Names(JOB), Field(min_length=2, max_length=20, description="Jobs by id, name or last.")
+        ],
     ) -> str:
         """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
         async with self._client() as client:
@@ -154,14 +176,18 @@ class Tools:
             )
 
     async def dataset_findings(
-        self, dataset: Annotated[str, Field(description="Its name, name@version, or id.")]
+        self, dataset: Annotated[str, Names(DATASET), Field(description="Its name, name@version, id, or last.")]
     ) -> str:
         """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
         async with self._client() as client:
             return capture_output(show_audit, await client.datasets.audit(dataset))
 
     async def progress(
-        self, id: Annotated[str, Field(description="A job's id, job_…, or a study's, std_….")], wait_s: WaitS = 45
+        self,
+        id: Annotated[
+            str, Names(JOB, STUDY), Field(description="A job's or study's id, job_… or std_…, its name, or last.")
+        ],
+        wait_s: WaitS = 45,
     ) -> str:
         """Report the progress of a job or study; once it has ended, its result."""
         async with self._client() as client:
