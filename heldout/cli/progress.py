@@ -6,9 +6,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
 from heldout.cli.figures import format_clock, format_epoch_figures, format_epoch_number, format_seconds
-from heldout.cli.screen import get_console, get_terminal_width, is_terminal, print_json, say
-from heldout.cli.shown_study import SO_FAR, build_table, describe_progress, has_provisional_figures
+from heldout.cli.screen import Cell, get_console, get_terminal_width, is_terminal, print_json, say
+from heldout.cli.shown_study import ACCURACY, SO_FAR, build_table, describe_progress, has_provisional_figures
 from heldout.markup import make_visible
+from heldout.words import NONE
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -143,16 +144,27 @@ class Bars(Display):
 
 
 class StudyLines(Display):
-    """One line for each event, and one whenever another tenth of the trainings is done."""
+    """One line for each event and each changed row of the table, and one for each further tenth of the trainings."""
 
     def __init__(self) -> None:
         self._told = 0
+        self._rows: dict[str, list[Cell]] = {}
 
     def study(self, study: StudyView) -> None:
+        if study.status != "running":
+            return
         tenths = 10 * study.progress.done // max(1, study.progress.jobs)
-        if tenths > self._told and study.status == "running":
+        if tenths > self._told:
             say(describe_progress(study))
         self._told = tenths
+        table = build_table(study)
+        headings, *lines = table.lines
+        for (name, *cells, _picture), line in zip(table.rows, lines, strict=True):
+            if cells[ACCURACY - 1] != NONE and self._rows.get(str(name)) != cells:
+                if not self._rows:
+                    say(headings)
+                say(line)
+                self._rows[str(name)] = cells
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.type != ANSWER:

@@ -1,4 +1,4 @@
-"""What type checkers know of clients. Never run: `make check-types` reads it, and an unused `type: ignore` fails there."""
+"""What type checkers know of clients. Never run: `make check-types` reads it, and complains about unused ignores."""
 
 from heldout import AsyncClient, Client
 

@@ -90,14 +90,34 @@ def test_nothing_is_made_up_before_anything_was_compared(capsys):
 
 def test_lines_tell_events_and_each_tenth_of_the_trainings(capsys):
     lines = progress.StudyLines()
+    early = [arm("base", validation=None)]
     for done in range(25):
-        lines.study(study(status="running", progress={"jobs": 24, "done": done, "eta_s": None}))
+        lines.study(study(status="running", arms=early, progress={"jobs": 24, "done": done, "eta_s": None}))
     lines.event(study(), event("study.arm_dropped"))
     lines.event(study(), event("study.succeeded"))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 of 24 trainings"
     assert len(said) == 11
     assert said[-1] == "arm dropped: Something."
+
+
+def test_in_a_pipe_a_row_of_the_table_is_printed_whenever_its_figures_change(capsys):
+    lines = progress.StudyLines()
+
+    def show(*provisional, **fields):
+        arms = [
+            arm(name, validation=None, provisional=so_far)
+            for name, so_far in zip(("base", "dropout"), provisional, strict=True)
+        ]
+        lines.study(study(status="running", arms=arms, **fields))
+        return [line.split()[:1] + line.split()[2:6] for line in capsys.readouterr().out.splitlines()]
+
+    one, two = ({"seeds": seeds, "accuracy": 0.9 + seeds / 100, "loss": 0.5} for seeds in (1, 2))
+    show(None, None)
+    assert [row[0] for row in show(one, None)] == ["REMEDY", "base"]
+    assert show(one, None) == []
+    assert show(one, two) == [["dropout", "2", "92.0%", "so", "far"]]
+    assert show(two, two) == [["base", "2", "92.0%", "so", "far"]]
 
 
 def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkeypatch):
