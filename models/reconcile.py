@@ -14,6 +14,8 @@ from heldout.service.settings import Settings
 from models import waiting_studies
 from models.blobs import Blobs
 from models.database import Database
+from models.ids import make_id
+from models.job_summary import complete_earlier
 from models.key_uses import KeyUses
 from models.retention import Retention
 from models.store import (
@@ -80,8 +82,9 @@ class Reconciler:
     """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
     It also rejects datasets whose content never arrived, continues studies, and queues the search for copies in
-    datasets of earlier releases. With the blob store, it also deletes unneeded blobs: last states of jobs that ended
-    long ago, and files of deleted or rejected datasets. Then it deletes expired jobs, studies and events, too.
+    datasets of earlier releases. With the blob store, it also completes the summaries of jobs of earlier releases and
+    deletes unneeded blobs: last states of jobs that ended long ago, and files of deleted or rejected datasets. Then it
+    deletes expired jobs, studies and events, too.
 
     Several reconcilers may run at once, because each row is settled by one compare-and-set.
     """
@@ -106,6 +109,8 @@ class Reconciler:
         # While the database is unreachable, no worker can renew its lease, so workers get a whole lease afterwards.
         # It may have been unreachable before this process started, so workers first get time for two heartbeats.
         self._leases_count_after = time.monotonic() + min(settings.lease_s, 2 * settings.heartbeat_s)
+        # Jobs with smaller ids may lack what a summary has since this release; None once all were seen.
+        self._unseen_jobs: str | None = make_id("job")
         self._last_round: datetime | None = None  # by the database's clock
 
     def start(self) -> None:
@@ -162,6 +167,8 @@ class Reconciler:
             log.info("upload_never_sent", dataset_id=dataset_id)
         if self._blobs is not None:
             self._delete_unneeded(self._blobs)
+            if self._unseen_jobs is not None:
+                self._unseen_jobs = complete_earlier(self._database, self._blobs, self._unseen_jobs)
 
     def _take_care_of_studies(self) -> None:
         """Continue studies that stalled, and cancel jobs that studies no longer need."""

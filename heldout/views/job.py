@@ -40,17 +40,18 @@ class BestEpochView(View):
 class SummaryView(View):
     """How the training went, written when it ends. What is unknown is null.
 
-    The job's row stores this model as JSON, so its writer and the API agree on it.
+    The job's row stores this model as JSON, so its writer and the API agree on it. The service completes those that an
+    earlier release wrote.
     """
 
     best: BestEpochView | None = Field(None, description="The epoch with the lowest validation loss.")
     most_accurate: BestEpochView | None = Field(
-        None, description="The epoch with the highest validation accuracy; null for jobs of earlier releases."
+        None, description="The epoch with the highest validation accuracy; null if not completed yet."
     )
     gap: GapsView | None = Field(None, description="Gaps of the kept weights; null unless the job has succeeded.")
     test_accuracy: Figure = Field(None, description="Test accuracy of the kept weights; null if not measured.")
     verdict: str | None = Field(None, description="The verdict of the job's diagnosis when it ended.")
-    headline: str | None = Field(None, description="The verdict in words; null for jobs of earlier releases.")
+    headline: str | None = Field(None, description="The verdict in words; null if not completed yet.")
 
 
 class JobErrorView(View):

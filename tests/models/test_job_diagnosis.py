@@ -23,8 +23,9 @@ from heldout.views.base import dump_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.digests import FileDigest
+from models.ids import make_id
 from models.job_diagnosis import diagnose_job
-from models.job_summary import summarize_job
+from models.job_summary import complete_earlier, summarize_job
 from models.specs import read_training_spec
 from models.store import claims, file_digests
 from models.store.artifacts import Artifact
@@ -536,6 +537,25 @@ def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     assert summary is not None
     assert summary.headline
     assert summary == SummaryView(verdict="cannot_tell", headline=summary.headline)
+
+
+def test_summaries_of_an_earlier_release_are_completed_and_others_left_alone(stored: Stored):
+    """Raw rows without what this release added; the summary that the same job gets today is the reference."""
+    held = stored.trained()
+    result = stored.result(held)
+    summary = stored.summary(held, result)
+    with stored.work.database.write() as session:
+        claims.note_summary(session, held, summary)
+    stored.succeed(held, result)
+    today = stored.work.row(held.job_id).summary
+    assert today["headline"]
+    assert today["test_accuracy"]
+    earlier = {name: today[name] for name in ("best", "gap", "verdict")}
+    stored.work.set(held.job_id, summary=earlier)
+    assert complete_earlier(stored.work.database, stored.blobs, before=held.job_id) is None
+    assert stored.work.row(held.job_id).summary == earlier
+    assert complete_earlier(stored.work.database, stored.blobs, before=make_id("job")) is None
+    assert stored.work.row(held.job_id).summary == today
 
 
 def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
