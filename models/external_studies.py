@@ -1,13 +1,16 @@
-"""Starts studies of trainings that run elsewhere."""
+"""Starts studies of trainings that run elsewhere, or ran before."""
 
 from math import ceil
 
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.planning import LOOK_GROWTH
-from analysis.studies.state import Arm
+from analysis.studies.recording import draw_choosing_units
+from analysis.studies.state import Arm, RecordedRun, Recording
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.quotas import count_bytes
+from heldout.errors import TunerTrials
 from heldout.studies.external import ExternalStudySpec
+from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run
 from models.database import Session
 from models.ids import make_id
 from models.store import quotas, studies
@@ -16,24 +19,17 @@ from models.study_base import make_refusal
 from models.tables import DatasetRow, StudyRow
 
 
-def order(session: Session, owner: str, asked: ExternalStudySpec) -> tuple[StudyRow, DatasetRow | None]:
-    """Start a study whose trainings run elsewhere. Returns its row, and no dataset.
+def order(
+    session: Session, owner: str, asked: ExternalStudySpec | RecordedStudySpec
+) -> tuple[StudyRow, DatasetRow | None]:
+    """Start a study whose trainings run elsewhere, or ran before. Returns its row, and no dataset.
 
     Raises:
         QuotaExceeded, OwnerSuspended, InvalidSpec.
+        TunerTrials: most recorded settings were tried only once.
     """
-    plan = StudyPlan(
-        kind="external",
-        arms=tuple(ArmPlan(Arm(arm.name, dict(arm.parameters)), parameters=0) for arm in asked.arms),
-        seeds=asked.seeds,
-        # Each seed has a fold of its own.
-        folds=ceil(LOOK_GROWTH[-1] * asked.seeds) if asked.splits == "resampled" else None,
-        train_images=0,
-        validation_images=0,
-        has_test=False,
-        max_jobs=asked.budget.jobs,
-        max_seconds=asked.budget.seconds,
-    )
+    plan = _plan_external(asked) if isinstance(asked, ExternalStudySpec) else _plan_recorded(asked)
+    what = "your own trainings" if plan.kind == "external" else "recorded runs"
     first = decide_next_steps(plan.state(), ())
     if first.error is not None:
         raise make_refusal("/budget/jobs", first.error[1])
@@ -44,8 +40,8 @@ def order(session: Session, owner: str, asked: ExternalStudySpec) -> tuple[Study
         session,
         id=study_id,
         owner=owner,
-        name=asked.name or f"Study of your own trainings · {study_id[-6:]}",
-        kind="external",
+        name=asked.name or f"Study of {what} · {study_id[-6:]}",
+        kind=plan.kind,
         dataset_id=None,
         base_job=None,
         user_metadata=dict(asked.metadata),
@@ -58,3 +54,49 @@ def order(session: Session, owner: str, asked: ExternalStudySpec) -> tuple[Study
     )
     begin(session, study_id)
     return studies.find(session, owner, study_id)
+
+
+def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
+    return StudyPlan(
+        kind="external",
+        arms=tuple(ArmPlan(Arm(arm.name, dict(arm.parameters)), parameters=0) for arm in asked.arms),
+        seeds=asked.seeds,
+        # Each seed has a fold of its own.
+        folds=ceil(LOOK_GROWTH[-1] * asked.seeds) if asked.splits == "resampled" else None,
+        train_images=0,
+        validation_images=0,
+        has_test=False,
+        max_jobs=asked.budget.jobs,
+        max_seconds=asked.budget.seconds,
+    )
+
+
+def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
+    counts = [len(arm.runs) for arm in asked.arms]
+    single = [place for place, count in enumerate(counts) if count < FEWEST_RUNS]
+    if len(asked.arms) > 2 and 2 * len(single) > len(asked.arms):
+        raise TunerTrials(len(single), len(asked.arms))
+    if single:
+        name = asked.arms[single[0]].name
+        detail = f"`{name}` has one run; expected at least {FEWEST_RUNS} of each arm, because one shows no spread."
+        raise make_refusal(f"/arms/{single[0]}/runs", detail)
+    if len(asked.arms) > MAX_COMPARED_ARMS:
+        raise make_refusal("/arms", f"Received {len(asked.arms)} arms; expected at most {MAX_COMPARED_ARMS}.")
+    if sum(counts) > MAX_RUNS:
+        raise make_refusal("/arms", f"Received {sum(counts):,} runs; expected at most {MAX_RUNS:,}.")
+    runs = {
+        arm.name: tuple(
+            RecordedRun(describe_run(run, place), run.seed, run.value) for place, run in enumerate(arm.runs)
+        )
+        for arm in asked.arms
+    }
+    return StudyPlan(
+        kind="recorded",
+        arms=tuple(ArmPlan(Arm(arm.name, {}), parameters=0) for arm in asked.arms),
+        seeds=min(counts),
+        folds=None,
+        train_images=0,
+        validation_images=0,
+        has_test=False,
+        recording=Recording(runs, draw_choosing_units(runs), asked.metric, asked.better, asked.images),
+    )

@@ -27,7 +27,7 @@ class StudyRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
-    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve, external
+    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve, external, recorded
     status: Mapped[StudyStatus]
     cancel_requested: Mapped[bool]  # a client asked to cancel it, but some of its jobs are still running
     error: Mapped[dict[str, Any] | None]

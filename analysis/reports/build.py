@@ -48,7 +48,9 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
         idea=None if is_base or study.spec is None else explain_idea(arm, study.spec),
         changes=describe_parameters(arm) if study.spec is None else describe_changes(study.spec, arm.patch),
         effect=None if arm.difference is None else arm.difference.effect,
-        explanation="The unchanged network. Every remedy is compared with it." if is_base else explain_arm(arm),
+        explanation="The unchanged network. Every remedy is compared with it."
+        if is_base
+        else explain_arm(arm, study.metric),
         gap=_build_gaps(study, arm),
         curve=build_curve(arm.jobs, epochs),
     )

@@ -114,6 +114,10 @@ def render_script(command: CommandView) -> str:
 
 def _build_body(study: StudyView) -> dict[str, Any]:
     """The request body that starts the same study, even if its base job was deleted."""
+    if study.recorded is not None:
+        arms = [{"name": arm.name, "runs": dump_json(arm)["runs"]} for arm in study.recorded.arms]
+        about = {name: getattr(study.recorded, name) for name in ("metric", "better", "images")}
+        return {"kind": study.kind, "arms": arms, **about}
     body: dict[str, Any] = {
         "kind": study.kind,
         **_build_base(study),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from analysis.studies.intervals import (
     Spread,
     compute_crossed_spread,
     compute_folded_spread,
+    compute_unpaired_spread,
     estimate_own_noise,
     estimate_shared_noise,
 )
@@ -94,7 +96,19 @@ def compare(
         arms: the trainings of each, by seed: those of the first seeds.
         reference: the reference's, at least as many.
     """
-    names = list(arms)
+    return compare_pairs({name: Pair(runs, reference[: len(runs)]) for name, runs in arms.items()}, unit, folds)
+
+
+class Pair(NamedTuple):
+    """The trainings of two arms. is_paired: whether those at the same place belong together, by their seed."""
+
+    runs: Sequence[Scores]
+    others: Sequence[Scores]
+    is_paired: bool = True
+
+
+def compare_pairs(pairs: Mapping[str, Pair], unit: GainUnit, folds: int | None = None) -> dict[str, Comparison]:
+    """Compare arms, each with trainings of its own. Noise is estimated from all of them together."""
     readings: tuple[tuple[Reading, bool], ...] = (
         (compute_losses, False),
         (score_answers, True),
@@ -102,10 +116,16 @@ def compare(
     )
     estimates = []
     for reading, binary in readings:
-        pairs = [(arms[name], reference[: len(arms[name])]) for name in names]
-        spreads = [compute_difference_spread(*pair, reading, folds, binary=binary) for pair in pairs]
+        spreads = [_compute_pair_spread(pair, reading, folds, binary=binary) for pair in pairs.values()]
         estimates.append([MeanEstimate(*pair) for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)])
-    return {name: Comparison(*of_arm) for name, of_arm in zip(names, zip(*estimates, strict=True), strict=True)}
+    return {name: Comparison(*of_arm) for name, of_arm in zip(pairs, zip(*estimates, strict=True), strict=True)}
+
+
+def _compute_pair_spread(pair: Pair, reading: Reading, folds: int | None, *, binary: bool) -> Spread:
+    if pair.is_paired:
+        return compute_difference_spread(pair.runs, pair.others, reading, folds, binary=binary)
+    values = (np.stack([reading(run) for run in runs]) for runs in (pair.runs, pair.others))
+    return compute_unpaired_spread(*values, binary=binary)
 
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:

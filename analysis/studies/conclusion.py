@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.studies.comparing import Comparison, compare, compute_gain_unit
+from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
 from analysis.studies.figures import build_difference_view, test_figures
 from analysis.studies.needs import estimate_needs
 from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
@@ -84,19 +84,17 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
     return ConclusionView(kind="cannot_tell", remedy=None, explanation=explanation, needs=needs)
 
 
-def test_view(base_jobs: Sequence[str], winner_jobs: Sequence[str], state: StudyState) -> StudyTestView | None:
+def test_view(
+    base_jobs: Sequence[str], winner_jobs: Sequence[str], state: StudyState, *, is_paired: bool
+) -> StudyTestView | None:
     """Compare base and winner on the test split, with all their trainings on the same images; None without figures."""
     if state.tested is None:
         return None
     base, winner = (_test_scores(jobs, state) for jobs in (base_jobs, winner_jobs))
-    comparison = _compare_on_test(base, winner)
+    comparison = compare_pairs({"winner": Pair(winner, base, is_paired)}, compute_gain_unit(base))["winner"]
     return StudyTestView(
         base=test_figures(base), winner=test_figures(winner), difference=build_difference_view(comparison, TEST_ERROR)
     )
-
-
-def _compare_on_test(base: Sequence[Scores], winner: Sequence[Scores]) -> Comparison:
-    return compare({"winner": winner}, base, compute_gain_unit(base), None)["winner"]
 
 
 def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:

@@ -1,8 +1,10 @@
 """Means and differences with their intervals, as views. Pure."""
 
 from collections.abc import Sequence
+from math import inf, isfinite
 
 from analysis.studies.comparing import Comparison, compute_losses, estimate_mean, score_answers
+from analysis.studies.intervals import MeanEstimate
 from analysis.studies.state import Scores
 from heldout.views.base import make_view
 from heldout.views.study import (
@@ -20,11 +22,15 @@ from heldout.words.studies import explain_gap_closed
 def compute_validation_figures(runs: Sequence[Scores], folds: int | None) -> ArmFiguresView:
     """Return means on validation, over the trainings of an arm."""
     loss, accuracy = estimate_mean(runs, compute_losses, folds), estimate_mean(runs, score_answers, folds, binary=True)
-    low, high = accuracy.interval()
-    intervals = None
-    if len(runs) > 1:
-        intervals = IntervalsView(loss=loss.interval(), accuracy=(max(low, 0.0), min(high, 1.0)))
-    return ArmFiguresView(loss=loss.mean, accuracy=accuracy.mean, intervals=intervals or IntervalsView())
+    return make_figures_view(loss, accuracy)
+
+
+def make_figures_view(loss: MeanEstimate, accuracy: MeanEstimate) -> ArmFiguresView:
+    """Return means, with intervals if there are several trainings."""
+    intervals = IntervalsView()
+    if accuracy.spread.trainings > 1:
+        intervals = IntervalsView(loss=_clip(loss.interval()), accuracy=_clip(accuracy.interval(), 0.0, 1.0))
+    return ArmFiguresView(loss=loss.mean, accuracy=accuracy.mean, intervals=intervals)
 
 
 def train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
@@ -42,10 +48,8 @@ def build_difference_view(comparison: Comparison, error: float) -> DifferenceVie
     return DifferenceView(
         loss=comparison.loss.mean,
         accuracy=comparison.accuracy.mean,
-        intervals=IntervalsView(loss=comparison.loss.interval(), accuracy=_clip_to_one(comparison.accuracy.interval())),
-        adjusted_intervals=IntervalsView(
-            loss=comparison.loss.interval(error), accuracy=_clip_to_one(comparison.accuracy.interval(error))
-        ),
+        intervals=_build_intervals(comparison, 0.05),
+        adjusted_intervals=_build_intervals(comparison, error),
     )
 
 
@@ -67,6 +71,13 @@ def compute_gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | Non
     return GapClosedView(to=to, base=before, winner=after, explanation=explanation)
 
 
-def _clip_to_one(interval: tuple[float, float]) -> tuple[float, float]:
+def _build_intervals(comparison: Comparison, error: float) -> IntervalsView:
+    return IntervalsView(
+        loss=_clip(comparison.loss.interval(error)), accuracy=_clip(comparison.accuracy.interval(error), -1.0, 1.0)
+    )
+
+
+def _clip(interval: tuple[float, float], lowest: float = -inf, highest: float = inf) -> tuple[float, float] | None:
+    """Return the interval within bounds; None if it is unknown."""
     low, high = interval
-    return max(low, -1.0), min(high, 1.0)
+    return (max(low, lowest), min(high, highest)) if isfinite(low) else None

@@ -27,6 +27,7 @@ class Spread:
     image_noise: the part of run_variance that comes from the images of one training.
     lasting_image_noise: variance of the mean that comes from the images, which more trainings do not reduce.
     folds: into how many parts train and validation are divided; None if all trainings are measured on the same images.
+    own_degrees: degrees of freedom, if the trainings are not paired.
     """
 
     mean: float
@@ -36,11 +37,12 @@ class Spread:
     image_noise: float
     lasting_image_noise: float
     folds: int | None = None
+    own_degrees: float | None = None
 
     @property
-    def degrees(self) -> int:
+    def degrees(self) -> float:
         """Degrees of freedom of the variance between trainings."""
-        return self.trainings - 1
+        return self.trainings - 1 if self.own_degrees is None else self.own_degrees
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,68 @@ def compute_folded_spread(values: Sequence[NDArray[np.float64]], folds: int, *, 
     )
 
 
+def subtract_spreads(first: Spread, second: Spread, lasting_image_noise: float) -> Spread:
+    """Return the spread of one mean minus another whose trainings are not paired with it.
+
+    Args:
+        lasting_image_noise: of the difference.
+    Source: Welch 1947, Biometrika 34(1-2).
+    """
+    count = min(first.trainings, second.trainings)
+    own, other = (spread.run_variance / spread.trainings for spread in (first, second))
+    degrees: float = first.trainings + second.trainings - 2
+    if own + other > 0:
+        share = own / (own + other)
+        degrees = 1 / (share**2 / max(first.degrees, 1) + (1 - share) ** 2 / max(second.degrees, 1))
+    image_noise = first.image_noise / first.trainings + second.image_noise / second.trainings
+    return Spread(
+        first.mean - second.mean,
+        count,
+        first.images,
+        run_variance=count * (own + other),
+        image_noise=count * image_noise,
+        lasting_image_noise=lasting_image_noise,
+        own_degrees=max(degrees, 1.0),
+    )
+
+
+def compute_unpaired_spread(first: NDArray[np.float64], second: NDArray[np.float64], *, binary: bool = False) -> Spread:
+    """Return the spread of a difference of trainings that are measured on the same images, but are not paired.
+
+    Args:
+        first, second: (trainings, images), as for `compute_crossed_spread`.
+    """
+    own, other = compute_crossed_spread(first), compute_crossed_spread(second)
+    by_image, images = first.mean(axis=0) - second.mean(axis=0), first.shape[1]
+    noise = own.image_noise / own.trainings + other.image_noise / other.trainings
+    lasting = float(by_image.var(ddof=1)) / images - noise + _count_pseudo_images(binary, images)
+    return subtract_spreads(own, other, lasting)
+
+
+def compute_figures_spread(figures: Sequence[float], images: int | None, lasting_image_noise: float) -> Spread:
+    """Return the spread of a mean of final figures, whose answers to single images are unknown."""
+    values = np.asarray(figures, np.float64)
+    return Spread(
+        float(values.mean()),
+        len(values),
+        images or 0,
+        run_variance=float(values.var(ddof=1)) if len(values) > 1 else 0.0,
+        image_noise=0.0,
+        lasting_image_noise=lasting_image_noise,
+    )
+
+
+def compute_share_noise(share: float, images: int | None) -> float:
+    """Return the variance of a share of right answers that comes from the images; 0 if their number is unknown.
+
+    Source: Agresti and Caffo 2000, The American Statistician 54(4): one more image of each kind.
+    """
+    if images is None:
+        return 0.0
+    adjusted = (share * images + 1) / (images + 2)
+    return adjusted * (1 - adjusted) / (images + 2)
+
+
 def _count_pseudo_images(binary: bool, images: int) -> float:
     """Agresti and Min 2005, Statistics in Medicine 24(5).
 
@@ -131,7 +195,7 @@ class MeanEstimate:
 
     def compute_expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
         """Return the same after this many trainings, at least 2, on this many times the images."""
-        degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
+        degrees = self.noise.degrees * (trainings - 1) / max(self.spread.trainings - 1, 1)
         # A negative part is due to chance in these images and trainings, and would not last.
         lasting = max(self.spread.lasting_image_noise, 0.0)
         return self._compute_half(error, degrees, trainings, lasting, image_factor)
@@ -191,6 +255,6 @@ def estimate_shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     return noises
 
 
-def _compute_variance_median(degrees: int) -> float:
+def _compute_variance_median(degrees: float) -> float:
     """The median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
     return (1 - 2 / (9 * degrees)) ** 3

@@ -23,7 +23,7 @@ def estimate_needs(comparison: Comparison, unit: GainUnit, error: float, validat
         only more seeds if they are enough, else only more images, else both; nothing if the difference is too small for
         that.
     """
-    have = comparison.loss.spread.trainings
+    have = comparison.gain.spread.trainings
 
     def tells(seeds: int, images: int) -> bool:
         return would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)

@@ -13,6 +13,7 @@ from analysis.studies.learning_curve import plan_curve_steps
 from analysis.studies.planning import count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
 from analysis.studies.racing import Look, find_winner
+from analysis.studies.recorded import decide_recorded
 from analysis.studies.state import NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.words.labels import quote_remedy
@@ -29,6 +30,8 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     """
     if state.kind == "learning_curve":
         return plan_curve_steps(state, runs)
+    if state.kind == "recorded":
+        return decide_recorded(state, runs)
     by_key = {run.key: run for run in runs}
     progress = follow(state, by_key)
     if progress.error is not None:
@@ -62,7 +65,7 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
             evaluate=(base_jobs, winner_jobs),
             arms=arms,
         )
-    test = test_view(base_jobs, winner_jobs, state)
+    test = test_view(base_jobs, winner_jobs, state, is_paired=True)
     conclusion = conclude_cure(state, race, of_arm, winner, test)
     gap = compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})

@@ -88,7 +88,35 @@ class TestScores:
     right: Mapping[str, NDArray[np.bool_]]
 
 
-StudyKind = Literal["remedies", "learning_curve", "external"]
+@dataclass(frozen=True)
+class RecordedRun:
+    """A training that was done before the study. seed: None if it is unknown. figure: its final figure, if only that
+    is known.
+    """
+
+    name: str
+    seed: int | None
+    figure: float | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Trainings that were done before the study, by arm, the base first.
+
+    metric, better, images: of final figures; how many images they were measured on, if known.
+    chooses: the units of the half that chooses, see analysis/studies/recording.py.
+    """
+
+    runs: Mapping[str, tuple[RecordedRun, ...]]
+    chooses: tuple[str, ...]
+    metric: str | None = None
+    better: Literal["higher", "lower"] = "higher"
+    images: int | None = None
+
+
+StudyKind = Literal["remedies", "learning_curve", "external", "recorded"]
+# Studies of trainings that the service does not run.
+ELSEWHERE = ("external", "recorded")
 
 
 @dataclass(frozen=True)
@@ -113,11 +141,12 @@ class StudyState:
     max_seconds: float | None = None
     tested: TestScores | None = None
     test_failed: str | None = None  # why there will be no `tested`
+    recording: Recording | None = None  # of a study of recorded trainings
 
     @property
     def refits(self) -> int:
         """Trainings of the winner on all images, which the budget includes. Trainings that run elsewhere have none."""
-        return 0 if self.kind == "external" else 1
+        return 0 if self.kind in ELSEWHERE else 1
 
 
 def complete_state(state: StudyState, runs: Sequence[StudyRun], *, has_test: bool) -> StudyState:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.state import Arm, Scores, StudyKind, StudyState, TestScores
+from analysis.studies.state import Arm, RecordedRun, Recording, Scores, StudyKind, StudyState, TestScores
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class StudyPlan:
     sizes: tuple[int, ...] = ()
     max_jobs: int | None = None
     max_seconds: float | None = None
+    recording: Recording | None = None
 
     def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
         """Return the state that decisions use.
@@ -62,6 +63,7 @@ class StudyPlan:
             max_seconds=self.max_seconds,
             tested=None if tested is None else unpack_tested(tested),
             test_failed=test_failed,
+            recording=self.recording,
         )
 
     def arm(self, name: str) -> ArmPlan:
@@ -70,7 +72,10 @@ class StudyPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as stored in the study's row."""
-        return asdict(self)
+        stored = asdict(self)
+        if self.recording is None:  # earlier releases, which may read it, know no such field
+            del stored["recording"]
+        return stored
 
     def to_text(self) -> str:
         """The same as text."""
@@ -95,7 +100,13 @@ class StudyPlan:
             )
             for arm in stored["arms"]
         )
-        return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"])})
+        recording = stored.get("recording")  # studies of earlier releases have none
+        if recording is not None:
+            # In the order of the arms, which PostgreSQL's JSON does not keep.
+            of_arms = {arm.arm.name: recording["runs"][arm.arm.name] for arm in arms}
+            runs = {arm: tuple(RecordedRun(**run) for run in of_arm) for arm, of_arm in of_arms.items()}
+            recording = Recording(**{**recording, "runs": runs, "chooses": tuple(recording["chooses"])})
+        return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"]), "recording": recording})
 
 
 def pack_scores(scores: Scores) -> bytes:

@@ -96,7 +96,16 @@ def build_table(study: StudyView) -> Table:
     """Return a row for each arm; for a learning curve, one for each measured size and for the forecast."""
     if study.kind == "learning_curve":
         return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
-    return Table(HEADINGS, build_arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
+    return Table(_list_headings(study), build_arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
+
+
+def _list_headings(study: StudyView) -> tuple[str, ...]:
+    """HEADINGS, with the name of final figures in place of the measure that stands for it."""
+    if study.recorded is None:
+        return HEADINGS
+    stands_for = "ACCURACY" if study.recorded.better == "higher" else "LOSS"
+    changed = {"REMEDY": "ARM", "SEEDS": "RUNS", stands_for: (study.metric or stands_for).upper()}
+    return tuple(changed.get(heading, heading) for heading in HEADINGS)
 
 
 def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
@@ -183,6 +192,8 @@ def describe_progress(study: StudyView) -> str:
     """`12 of 24 trainings, at most 2:10 left`."""
     if study.waits_for is not None:
         return f"waits: {study.waits_for}"
+    if study.recorded is not None and study.recorded.metric is not None:
+        return f"{sum(len(arm.runs) for arm in study.recorded.arms):,} recorded runs"
     left = (
         ""
         if study.progress.eta_s is None or study.status != "running"

@@ -30,6 +30,19 @@ class RunNotTold(HeldoutError):
         super().__init__(f"{run_id} has no result yet, so it has no diagnosis. Wait for its result.")
 
 
+class TunerTrials(HeldoutError):
+    """The runs of a recording are trials of a tuner: each setting was tried once."""
+
+    code, status, title = "tuner_trials", 422, "These are trials of a tuner, not runs to compare"
+
+    def __init__(self, single: int, arms: int) -> None:
+        super().__init__(
+            f"{single:,} of {arms:,} arms have a single run. A tuner tries each setting once, so nothing shows how "
+            f"much a figure varies by chance, and the best of {arms:,} is partly the luckiest. Train the base and the "
+            "most promising settings with at least 3 seeds each, and compare those."
+        )
+
+
 class RunsDisagree(HeldoutError):
     """A training of a study answers other images or classes than one that it would be compared with."""
 

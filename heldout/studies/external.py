@@ -6,7 +6,8 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from typing_extensions import TypeAliasType
 
 from heldout.spec.job import Metadata, Name, SpecPart
-from heldout.studies.spec import BASE_ARM, RemedyName, StudyBudget, StudySpec
+from heldout.studies.recorded import RecordedStudySpec, check_arm_names
+from heldout.studies.spec import RemedyName, StudyBudget, StudySpec
 
 ParameterName = Annotated[str, Field(min_length=1, max_length=64)]
 ParameterValue = bool | int | float | Annotated[str, Field(max_length=512)] | None
@@ -41,30 +42,26 @@ class ExternalStudySpec(SpecPart):
     @field_validator("arms")
     @classmethod
     def _check_names(cls, arms: list[ExternalArm]) -> list[ExternalArm]:
-        names = [arm.name for arm in arms]
-        if names[0] != BASE_ARM:
-            raise ValueError(
-                f"the first arm is called `{names[0]}`; it is what others are compared with: name it `base`"
-            )
-        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-        if twice is not None:
-            raise ValueError(f"`{twice}` occurs twice; each arm needs a name of its own")
+        check_arm_names([arm.name for arm in arms])
         return arms
 
 
-# Names of the two kinds in the validator's locations; they must not be names of fields (`list_field_errors`).
-_HERE, _ELSEWHERE = "trainings of the service", "trainings elsewhere"
+# Names of the kinds in the validator's locations; they must not be names of fields (`list_field_errors`).
+_HERE, _ELSEWHERE, _BEFORE = "trainings of the service", "trainings elsewhere", "trainings done before"
 
 
 def _get_place(study: Any) -> str:
-    is_external = isinstance(study, ExternalStudySpec) or (isinstance(study, dict) and study.get("kind") == "external")
-    return _ELSEWHERE if is_external else _HERE
+    kind = study.get("kind") if isinstance(study, dict) else getattr(study, "kind", None)
+    return {"external": _ELSEWHERE, "recorded": _BEFORE}.get(kind if isinstance(kind, str) else "", _HERE)
 
 
 # A named alias, because FastAPI drops the discriminator of a plain one.
 AnyStudySpec = TypeAliasType(
     "AnyStudySpec",
     Annotated[
-        Annotated[StudySpec, Tag(_HERE)] | Annotated[ExternalStudySpec, Tag(_ELSEWHERE)], Discriminator(_get_place)
+        Annotated[StudySpec, Tag(_HERE)]
+        | Annotated[ExternalStudySpec, Tag(_ELSEWHERE)]
+        | Annotated[RecordedStudySpec, Tag(_BEFORE)],
+        Discriminator(_get_place),
     ],
 )

@@ -13,7 +13,7 @@ from heldout.views.page import Page
 Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
 ArmStatus = Literal["racing", "dropped", "finished"]
-ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell"]
+ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse"]
 Measure = Literal["accuracy", "loss"]
 Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
@@ -139,8 +139,11 @@ class GapClosedView(View):
 class ConclusionView(View):
     """The answer of a study."""
 
-    kind: ConclusionKind
-    remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure`.")
+    kind: ConclusionKind = Field(
+        description="`better` and `worse` are answers about recorded trainings: beyond chance, but unconfirmed. "
+        "`worse` means that every arm is."
+    )
+    remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure` or `better`.")
     headline: str = Field("", description="The study's headline.")
     explanation: str
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
@@ -219,13 +222,43 @@ class ForecastView(View):
     explanation: str = ""
 
 
+class RecordedRunView(View):
+    """A run that was recorded before the study."""
+
+    run: str
+    seed: int | None
+    value: Figure = Field(description="Its final figure; null if it has answers.")
+
+
+class RecordedArmView(View):
+    """The runs of an arm, and how they are compared with the base's."""
+
+    name: str
+    runs: list[RecordedRunView]
+    paired: bool | None = Field(description="Whether runs are paired with the base's by seed; null for the base.")
+
+
+class RecordedView(View):
+    """What a study of recorded runs compares, and the lot that was drawn before any figure was read."""
+
+    metric: str | None = Field(
+        description="Name of the final figures; null if runs have answers. Arms show it as `accuracy` if higher is "
+        "better, else as `loss`."
+    )
+    better: Literal["higher", "lower"]
+    images: int | None = Field(description="How many images a figure is a share of; null: the intervals cover seeds.")
+    arms: list[RecordedArmView]
+    chooses: list[str] = Field(description="The half of the seeds, or of runs without seeds, that chooses an arm.")
+    confirms: list[str] = Field(description="The half that then has to prove it alone.")
+
+
 class StudyView(View):
     """A study. `version` grows with every change of this body and is its ETag."""
 
     id: str
     object: Literal["study"]
     name: str
-    kind: Literal["remedies", "learning_curve", "external"]
+    kind: Literal["remedies", "learning_curve", "external", "recorded"]
     status: StudyStatus
     spec: JobSpec | None = Field(
         description="The base: the spec of its jobs, except for seed and fold; null for trainings that run elsewhere."
@@ -249,12 +282,18 @@ class StudyView(View):
     )
     forecast: ForecastView | None = None
     no_forecast: str | None = Field(None, description="Why there is no forecast.")
+    recorded: RecordedView | None = Field(None, description="null unless `kind` is `recorded`.")
     ledger: StudyLedgerView
     error: JobErrorView | None
     version: int
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
+
+    @property
+    def metric(self) -> str | None:
+        """The name of the final figures of recorded runs; None for answers to images."""
+        return None if self.recorded is None else self.recorded.metric
 
     @property
     def has_ended(self) -> bool:

@@ -109,6 +109,7 @@ STUDY_KINDS: Mapping[str, str] = {
     "remedies": "Which remedy helps?",
     "learning_curve": "Would more images help?",
     "external": "Which of my own trainings is better?",
+    "recorded": "Which of the recorded trainings is better?",
 }
 EFFECTS: Mapping[str, str] = {
     "better": "clearly better",

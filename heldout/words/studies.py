@@ -48,19 +48,32 @@ def describe_changes(
     return " and ".join(describe_change(difference, measure, base_loss) for measure in measures)
 
 
-def explain_arm(arm: ArmView) -> str:
-    """The result of an arm in both measures, with ranges."""
+def list_measures(arm: ArmView) -> list[Measure]:
+    """The measures in which an arm was compared: both, or that of final figures."""
+    return [
+        measure for measure in MEASURES if arm.difference is not None and getattr(arm.difference, measure) is not None
+    ]
+
+
+def rename_measure(text: str, metric: str | None) -> str:
+    """Put the name of final figures in place of the measure that a text begins with. None leaves it."""
+    return text if metric is None else f"{metric} {text.partition(' ')[2]}"
+
+
+def explain_arm(arm: ArmView, metric: str | None = None) -> str:
+    """The result of an arm in both measures, with ranges. metric: the name of final figures."""
     difference = arm.difference
     if difference is None:
         return "Not compared yet." if arm.why is None else "It could not be compared."
     scale, ranges = arm.base_loss, difference.adjusted_intervals
-    changes = [describe_change(difference, measure, scale) for measure in MEASURES]
+    changes = {measure: describe_change(difference, measure, scale) for measure in MEASURES}
     if ranges.accuracy is not None and any(ranges.accuracy):
-        changes[0] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
+        changes["accuracy"] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
     if ranges.loss is not None and any(ranges.loss) and difference.loss is not None and scale:
         low, high = (bound / scale for bound in ranges.loss)
-        changes[1] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
-    return f"{changes[0][0].upper()}{changes[0][1:]}; {changes[1]}."
+        changes["loss"] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
+    text = "; ".join(rename_measure(changes[m], metric) for m in (MEASURES if metric is None else list_measures(arm)))
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 # --- why an arm is dropped -------------------------------------------------------------------------------
@@ -141,7 +154,7 @@ def explain_cure(
     text = [
         f"{name} helps: on validation images, {by_accuracy} ({from_to}) and {by_loss}, averaged over {winner.seeds} "
         "seeds.",
-        f"Allowing for chance in all comparisons of this study, {' and '.join(_describe_at_least(winner))}.",
+        f"Allowing for chance in all comparisons of this study, {' and '.join(describe_at_least(winner))}.",
         confirmed,
         *(f"It is clearly better than {quote_remedy(part)} alone." for part in beaten_parts),
         *(
@@ -155,7 +168,7 @@ def explain_cure(
     return " ".join([*text, *notes])
 
 
-def _describe_at_least(arm: ArmView) -> list[str]:
+def describe_at_least(arm: ArmView) -> list[str]:
     """The least benefit: `accuracy rises by at least 1.2 points`."""
     assert arm.difference is not None
     bounds, parts = arm.difference.adjusted_intervals, []

@@ -40,6 +40,8 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         return "The study is still running.", f"{say_done(study)}. {_WAIT}"
     if study.kind == "learning_curve":
         return _describe_curve(study)
+    if study.kind == "recorded" and study.conclusion is not None:
+        return _describe_recorded(study, study.conclusion)
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
         return "The study cannot tell what helps.", f"The differences may be chance. {_say_next(study)}"
     if study.conclusion.kind == "cure":
@@ -52,6 +54,21 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if len(remedies) > 1:
         headline, each = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps.", "Each"
     return headline, f"{each} makes the network worse or gains too little to matter. {_say_next(study)}"
+
+
+def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[str, str]:
+    remedies = _list_remedies(study)
+    name = _get_name(conclusion.remedy or remedies[0])
+    verb = "are" if _is_plural(name) else "is"
+    if conclusion.kind in ("cure", "better"):
+        effect = "" if study.winner is None else _describe_effect(study.winner, study.metric)
+        headline = f"{name} {verb} better than the base"
+        headline += ", and confirmed." if conclusion.kind == "cure" else ", but not confirmed."
+        return headline, f"{effect} {_say_next(study)}".strip()
+    if conclusion.kind == "worse":
+        headline = f"{name} {verb} worse than the base." if len(remedies) == 1 else "Every arm is worse than the base."
+        return headline, _say_next(study)
+    return "These runs cannot tell which arm is better.", f"The differences may be chance. {_say_next(study)}"
 
 
 def _describe_curve(study: StudyView) -> tuple[str, str]:
@@ -89,6 +106,10 @@ def _say_next(study: StudyView) -> str:
         return describe_needs(None if study.conclusion is None else study.conclusion.needs)
     if study.conclusion.kind == "nothing_helped":
         return "Keep the network, and measure whether more training images would help."
+    if study.conclusion.kind == "better":
+        return "Train both with fresh seeds to confirm it: `heldout cure --run` does."
+    if study.conclusion.kind == "worse":
+        return "Keep the base."
     return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
 
 
@@ -160,7 +181,9 @@ def _describe_what_helped(study: StudyView) -> str:
 
 
 def _say_test_use(study: StudyView) -> str:
-    if study.kind == "external":
+    if study.kind == "recorded" and study.metric is not None:
+        return "Heldout cannot know: it got final figures only."
+    if study.kind in ("external", "recorded"):
         when = "opened once, after the choice" if study.ledger.test_reads else "not opened"
         return (
             f"Not by Heldout: told answers to test images stay sealed, and were {when}. The script itself could have "
@@ -174,6 +197,9 @@ def _say_test_use(study: StudyView) -> str:
 def say_cost(study: StudyView) -> str:
     """The cost in trainings, time and looks at labels."""
     ledger = study.ledger
+    if study.kind == "recorded" and study.recorded is not None:
+        count = sum(len(arm.runs) for arm in study.recorded.arms)
+        return f"No new training: {pluralize(count, 'recorded run')} were compared."
     return (
         f"{pluralize(ledger.jobs, 'training')}, which took {format_duration(ledger.seconds)} of computing in all. "
         f"Labels of validation images were looked at {_describe_times(ledger.validation_reads)}, labels of test images "
@@ -185,16 +211,19 @@ def _describe_times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
-def _describe_effect(winner: ArmView) -> str:
-    """Describe the effect on validation images: on accuracy if that is clearly better, otherwise on loss."""
+def _describe_effect(winner: ArmView, metric: str | None = None) -> str:
+    """Describe the effect on validation images: on accuracy if that is clearly better, otherwise on loss.
+
+    metric: the name of final figures.
+    """
     difference, now = winner.difference, winner.validation
     if difference is None or now is None:
         return ""
     if now.accuracy is not None and difference.accuracy is not None and difference.side("accuracy") == "better":
         after, before = whole_percents(now.accuracy, now.accuracy - difference.accuracy)
-        return f"Validation accuracy is {after} instead of {before}."
+        return f"{metric or 'Validation accuracy'} is {after} instead of {before}."
     if now.loss is not None and winner.base_loss is not None:
-        return f"Validation loss is {now.loss:.3f} instead of {winner.base_loss:.3f}."
+        return f"{metric or 'Validation loss'} is {now.loss:.3f} instead of {winner.base_loss:.3f}."
     return ""
 
 

@@ -148,9 +148,14 @@ def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldR
     for other in others:
         assert other.told is not None
         shared: tuple[SplitName, ...] = ("validation", "test") if other.fold == own.fold else ("test",)
-        why = explain_disagreement(told.to_json(), other.told, other.job_id, shared)
+        name = _name_run(other)
+        why = explain_disagreement(told.to_json(), other.told, name, shared)
         if why is not None:
-            raise RunsDisagree(run_id, other.job_id, why)
+            raise RunsDisagree(_name_run(own), name, why)
+
+
+def _name_run(run: StudyRunRow) -> str:
+    return f"{run.job_id} ({run.arm}, seed {run.seed})"
 
 
 def _is_open(study_id: str) -> tuple[ColumnElement[bool], ...]:

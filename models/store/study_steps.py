@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
-from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, StudyRun, complete_state
+from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, StudyRun, complete_state
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
@@ -117,13 +117,13 @@ def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Se
 
 def _take_steps(session: Session, study: StudyRow) -> None:
     plan = StudyPlan.from_json(study.plan)
-    base = None if plan.kind == "external" else JobSpec.model_validate(study.spec)
+    base = None if plan.kind in ELSEWHERE else JobSpec.model_validate(study.spec)
     runs, steps = _decide(session, study, plan)
     for _ in range(MAX_ROUNDS):
         if not _submit(session, study, plan, base, steps, runs):
             break
         runs, steps = _decide(session, study, plan)
-    if steps.evaluate is not None and plan.kind == "external":
+    if steps.evaluate is not None and plan.kind in ELSEWHERE:
         studies.open_sealed(session, study, [*steps.evaluate[0], *steps.evaluate[1]])
         runs, steps = _decide(session, study, plan)
     elif steps.evaluate is not None and study.evaluation is None:
@@ -134,7 +134,7 @@ def _take_steps(session: Session, study: StudyRow) -> None:
 def _decide(session: Session, study: StudyRow, plan: StudyPlan) -> tuple[Sequence[StudyRun], NextSteps]:
     runs = studies.list_runs(session, study.id)
     state = plan.state(study.tested, study.test_failed)
-    if plan.kind == "external":
+    if plan.kind in ELSEWHERE:
         state = complete_state(state, runs, has_test=studies.has_sealed(session, study.id))
     return runs, decide_next_steps(state, runs)
 

@@ -2,11 +2,14 @@
 
 from pydantic import ValidationError
 
+from analysis.studies.recording import match_runs, name_unit
+from analysis.studies.stored import StudyPlan
 from analysis.studies.waiting import describe_wait
 from heldout.errors import SpecUnreadable
 from heldout.spec.json_pointer import make_pointer
+from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
-from heldout.views.study import StudyView
+from heldout.views.study import RecordedArmView, RecordedRunView, RecordedView, StudyView
 from heldout.words.study_answers import describe_study, explain_base_ensemble
 from models.tables import DatasetRow, StudyRow
 from models.views.job import build_dataset_reference
@@ -34,6 +37,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             splits="fixed" if plan["folds"] is None else "resampled",
             waits_for=waits_for,
             budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
+            recorded=_build_recorded(study),
             headline="",
             summary="",
         )
@@ -48,3 +52,26 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
         told = {"explanation": explain_base_ensemble(view)}
         return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=told)})
     return view.model_copy(update=words)
+
+
+def _build_recorded(study: StudyRow) -> RecordedView | None:
+    recording = StudyPlan.from_json(study.plan).recording if study.kind == "recorded" else None
+    if recording is None:
+        return None
+    runs = recording.runs
+    units = [name_unit(arm, place, run) for arm, of_arm in runs.items() for place, run in enumerate(of_arm)]
+    return RecordedView(
+        metric=recording.metric,
+        better=recording.better,
+        images=recording.images,
+        arms=[
+            RecordedArmView(
+                name=arm,
+                runs=[RecordedRunView(run=run.name, seed=run.seed, value=run.figure) for run in of_arm],
+                paired=None if arm == BASE_ARM else match_runs(runs, arm).is_paired,
+            )
+            for arm, of_arm in runs.items()
+        ],
+        chooses=list(recording.chooses),
+        confirms=[unit for unit in dict.fromkeys(units) if unit not in recording.chooses],
+    )

@@ -18,8 +18,10 @@ from heldout.errors import (
     IdempotencyKeyReused,
     JobNotFound,
     SpecUnreadable,
+    TunerTrials,
 )
 from heldout.studies.external import AnyStudySpec, ExternalStudySpec
+from heldout.studies.recorded import RecordedStudySpec
 from heldout.views.study import StudyEstimateView, StudyView
 from models import external_studies, waiting_studies
 from models.store import quotas
@@ -52,6 +54,7 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
             IdempotencyKeyReused,
             FileOfLaterRelease,
             SpecUnreadable,
+            TunerTrials,
             *NO_ROOM,
             *JSON_BODY,
             *REFUSED_SPEC,
@@ -90,13 +93,19 @@ def order_study(
     `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is null if the curve does not
     show how it continues, and `no_forecast` says why.
 
+    `external` and `recorded` are studies of trainings that the service does not run: see `POST …/ask` for the former.
+    `recorded` compares runs that were done before, at once if they come with final figures. Otherwise each run of
+    `GET …/runs` waits for its answers, `POST …/runs/{run}/result` with the token `0`, and the last one ends the study.
+    Its answer is `better`, `worse` or `cannot_tell`. It is `cure` only if half of the seeds, drawn by lot (`recorded`),
+    chose an arm and the other half alone proves it. Trials of a tuner are refused (`tuner_trials`).
+
     A study waits without trainings, and `waits_for` says for what, while a fixed version is made or a new dataset is
     still searched for copies. It then begins automatically. It has ended when its answer is there. With a winner,
     `conclusion.gap` says how much of the gap from training to test (or validation) is closed, and what remains. The
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
     max_parameters = app.settings.max_parameters
-    if isinstance(spec, ExternalStudySpec):
+    if isinstance(spec, ExternalStudySpec | RecordedStudySpec):
         asked = spec
         return make_once(
             session,

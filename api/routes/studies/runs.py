@@ -80,7 +80,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
     """
     with app.database.read() as session:
         study, dataset = studies.find(session, caller.owner, study_id)
-        is_open = study.status is StudyStatus.RUNNING and study.dataset_id is None
+        is_open = study.status is StudyStatus.RUNNING and study.kind == "external"
         if not is_open:
             view = build_study_view(study, dataset)
             return build_ask_view(study, None, view, lease_s=asked.lease_s, wait_s=None)
@@ -117,7 +117,7 @@ _RESULT: dict[str, Any] = {
                     "required": ["token"],
                     "additionalProperties": False,
                     "properties": {
-                        "token": {"type": "string", "description": "From `ask`."},
+                        "token": {"type": "string", "description": "From `ask`; `0` for a recorded run."},
                         "file": {
                             "type": "string",
                             "format": "binary",

@@ -96,7 +96,8 @@ export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the d
 export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
   "learning_curve": "Would more images help?",
-  "external": "Which of my own trainings is better?"
+  "external": "Which of my own trainings is better?",
+  "recorded": "Which of the recorded trainings is better?"
 }
 
 export const STUDY_STATUSES: ('running' | 'succeeded' | 'failed' | 'cancelled')[] = [
