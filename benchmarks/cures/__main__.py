@@ -6,6 +6,7 @@ pack FOLDER      keep what is whole: every arm that has all its seeds, where the
 table            what is kept
 score            how well studies do on the conditions that are not sealed
 score sealed     the same on those that are: once, after the rules are committed
+foreign          how often studies of trainings elsewhere name a cure where nothing can help
 """
 
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.cures import archive, curves, replay, score
+from benchmarks.cures import archive, curves, foreign, replay, score
 from benchmarks.cures.conditions import SEALED, SEEDS, Condition, all_conditions
 from benchmarks.cures.record import append_line, read_lines
 
@@ -38,6 +39,9 @@ def main(arguments: list[str]) -> None:
             print("\n".join(score.tables(replay.conditions(sealed=False))))
         case ["score", "sealed"]:
             print("\n".join(score.tables(replay.conditions(sealed=True))))
+        case ["foreign"]:
+            for line in foreign.tables():
+                print(line, flush=True)
         case _:
             raise SystemExit(__doc__)
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
 from benchmarks.cures.record import Training
-from benchmarks.cures.studies import Outcome, follow_grid, orders
+from benchmarks.cures.studies import Grid, Outcome, follow_grid, orders
 from benchmarks.cures.truth import truth_of
 from heldout.studies.spec import BASE_ARM
 
@@ -35,12 +35,19 @@ def null_studies(condition: Condition, kind: str, count: int) -> Iterator[Outcom
         return
     random = np.random.default_rng([condition.draw, 2 + KINDS.index(kind)])
     for order in orders(condition, count):
-        places = {seed: random.permutation(len(arms)) for seed in SEEDS}
-        cells = {(arms[place], seed): (arms[own], seed) for seed in SEEDS for place, own in enumerate(places[seed])}
-        if kind == "other seeds" and condition.folds is None:
-            keys = [*cells]
-            cells = dict(zip(keys, [keys[place] for place in random.permutation(len(keys))], strict=True))
-        yield follow_grid(condition, arms[1:], _Shuffled(condition, order, cells))
+        yield follow_grid(condition, arms[1:], shuffle_trainings(condition, kind, arms, order, random))
+
+
+def shuffle_trainings(
+    condition: Condition, kind: str, arms: list[str], order: tuple[int, ...], random: np.random.Generator
+) -> Grid:
+    """The trainings of exchangeable arms, in other places."""
+    places = {seed: random.permutation(len(arms)) for seed in SEEDS}
+    cells = {(arms[place], seed): (arms[own], seed) for seed in SEEDS for place, own in enumerate(places[seed])}
+    if kind == "other seeds" and condition.folds is None:
+        keys = [*cells]
+        cells = dict(zip(keys, [keys[place] for place in random.permutation(len(keys))], strict=True))
+    return _Shuffled(condition, order, cells)
 
 
 class _Shuffled:

@@ -1,0 +1,155 @@
+"""Studies of trainings that ran elsewhere, in which nothing can help: `python -m benchmarks.cures foreign`.
+
+The recorded trainings of `nulls.py`, given to a study as its user would give them:
+
+- *ask and tell*: told one after the other, at looks of 3, 5 and 8 seeds.
+- *recorded answers*: all at once, each with its answers to the validation images. With folds there is no such study.
+- *recorded figures*: all at once, each with its validation accuracy or loss only.
+
+Each draw takes 1 to 6 arms. Recorded ones have 3 to 8 runs each, in half of the draws with seeds and in half without.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.recording import draw_choosing_units, list_run_keys
+from analysis.studies.state import Arm, NextSteps, RecordedRun, Recording, StudyRun, StudyState
+from benchmarks.cures import replay
+from benchmarks.cures.conditions import SEEDS, Condition
+from benchmarks.cures.nulls import KINDS, exchangeable, shuffle_trainings
+from benchmarks.cures.record import Training
+from benchmarks.cures.studies import FIRST_SEEDS, orders, scores_of
+from benchmarks.studies.simulated import follow
+from heldout.lifecycle.job import JobStatus
+from heldout.statistics.intervals import compute_wilson_interval
+from heldout.studies.spec import BASE_ARM
+
+Way = Literal[
+    "ask and tell", "recorded answers", "recorded accuracies", "recorded accuracies and images", "recorded losses"
+]
+WAYS: tuple[Way, ...] = (
+    "ask and tell",
+    "recorded answers",
+    "recorded accuracies",
+    "recorded accuracies and images",
+    "recorded losses",
+)
+DRAWS = 1000
+MOST_ARMS = 6
+FEWEST_RUNS = 3
+BOOTSTRAPS = 2000
+
+# By arm, the trainings in the order of their seeds.
+Drawn = dict[str, list[Training]]
+
+
+def tables() -> Iterator[str]:
+    """How often each way names a cure, or says `better`, in studies in which nothing can help."""
+    yield "| way | nothing can help | conditions | studies | cure (interval) | better (interval) |"
+    yield "|---|---|---|---|---|---|"
+    for way in WAYS:
+        for kind in KINDS:
+            yield row_of(way, kind)
+
+
+def row_of(way: Way, kind: str) -> str:
+    conditions = [one for one in replay.conditions() if len(exchangeable(one, kind)) > 1]
+    if way == "recorded answers":
+        conditions = [one for one in conditions if one.folds is None]
+    each = -(-DRAWS // len(conditions))
+    found = [[*answer_nulls(condition, kind, way, each)] for condition in conditions]
+    shares = []
+    for answer in ("cure", "better"):
+        shares.append(describe_share([np.array([one == answer for one in of_condition]) for of_condition in found]))
+    return f"| {way} | {kind} | {len(conditions)} | {each * len(conditions):,} | {' | '.join(shares)} |"
+
+
+def answer_nulls(condition: Condition, kind: str, way: Way, count: int) -> Iterator[str]:
+    """The answers of this many studies."""
+    random = np.random.default_rng([condition.draw, 20 + KINDS.index(kind), WAYS.index(way)])
+    for number, order in enumerate(orders(condition, count)):
+        arms = exchangeable(condition, kind)
+        training = shuffle_trainings(condition, kind, arms, order, random)
+        others = random.permutation(arms[1:])[: random.integers(1, MOST_ARMS + 1)]
+        names = [BASE_ARM, *map(str, others)]
+        if way == "ask and tell":
+            steps = ask_and_tell(condition, names, training)
+        else:
+            seeds = int(random.integers(FEWEST_RUNS, len(SEEDS) + 1))
+            drawn = {name: [training(name, seed) for seed in range(seeds)] for name in names}
+            steps = compare_recorded(condition, drawn, way, has_seeds=number % 2 == 0)
+        assert steps.conclusion is not None
+        yield steps.conclusion.kind
+
+
+def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str, int], Training]) -> NextSteps:
+    """Tell a study each training that it asks for."""
+    state = StudyState(
+        "external",
+        tuple(Arm(name, {}) for name in arms),
+        FIRST_SEEDS,
+        condition.folds,
+        condition.train,
+        condition.validation,
+        has_test=False,
+    )
+    return follow(state, lambda key: scores_of(condition, training(key.arm, key.seed)))[0]
+
+
+def compare_recorded(condition: Condition, drawn: Drawn, way: Way, *, has_seeds: bool) -> NextSteps:
+    """Give a study all trainings at once."""
+
+    def figure(training: Training) -> float | None:
+        if way == "recorded answers":
+            return None
+        return float(training.losses.mean(dtype=np.float64) if way == "recorded losses" else training.correct.mean())
+
+    runs = {
+        arm: tuple(
+            RecordedRun(f"{arm}-{seed}", seed if has_seeds else None, figure(training))
+            for seed, training in enumerate(of_arm)
+        )
+        for arm, of_arm in drawn.items()
+    }
+    recording = Recording(
+        runs,
+        draw_choosing_units(runs),
+        None if way == "recorded answers" else "metric",
+        "lower" if way == "recorded losses" else "higher",
+        condition.validation if way.endswith("images") else None,
+    )
+    arms = tuple(Arm(name, {}) for name in drawn)
+    state = StudyState(
+        "recorded",
+        arms,
+        len(drawn[BASE_ARM]),
+        None,
+        condition.train,
+        condition.validation,
+        has_test=False,
+        recording=recording,
+    )
+    told = []
+    if way == "recorded answers":
+        for arm, keys in list_run_keys(recording).items():
+            for key, training in zip(keys, drawn[arm], strict=True):
+                scores = scores_of(condition, training)
+                told.append(StudyRun(key, f"{arm}-{key.seed}", JobStatus.SUCCEEDED, scores))
+    return decide_next_steps(state, told)
+
+
+def describe_share(clusters: list[np.ndarray]) -> str:
+    """The mean of the conditions' shares; its upper bound is the larger one of two.
+
+    One draws whole conditions again, the other takes all studies as independent: the first is 0 where none is wrong.
+    """
+    random = np.random.default_rng(0)
+    shares, count = np.array([cluster.mean() for cluster in clusters]), len(clusters)
+    drawn = shares[random.integers(count, size=(BOOTSTRAPS, count))].mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    total = sum(map(len, clusters))
+    independent = compute_wilson_interval(float(shares.mean() * total), total)
+    return f"{shares.mean():.3f} ({min(low, independent[0]):.3f} to {max(high, independent[1]):.3f})"
