@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from heldout.diagnosis import WITHOUT_TEST
-from heldout.diagnosis.data_first import get_fix, select_first_fixes
+from heldout.diagnosis.causes import get_fix, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import choose_remedies
 from heldout.remedies.change import RemedyBase

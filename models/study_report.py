@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.reports.build import build_report
 from analysis.reports.mean_budgets import compute_mean_budget
-from heldout.diagnosis.gap.budget import Gap, compute_gap
+from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.errors import (
     ArtifactDamaged,
     ArtifactLost,

@@ -5,7 +5,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import get_args
 
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode
+from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.statistics.student_t import compute_t_quantile
 from heldout.stored.final import SplitResult

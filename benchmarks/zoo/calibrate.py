@@ -18,9 +18,9 @@ from benchmarks.diagnosis.confidence import calibration_error
 from benchmarks.zoo.record import read_set
 from benchmarks.zoo.score import Judged, judge
 from benchmarks.zoo.trainings import open_sets
+from heldout.diagnosis.confidence import FIGURES_OF_GAPS
 from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
 from heldout.diagnosis.logistic import Fit, Weight
-from heldout.diagnosis.verdict_confidence import FIGURES
 
 FITTED = Path(heldout.diagnosis.__file__).with_name("verdict_fit.py")
 PRIOR = 4.0  # verdicts of a code that are added at the rate of all
@@ -67,7 +67,7 @@ def _case(judged: Judged) -> Case | None:
     diagnosis = judged.diagnosis
     if judged.is_right is None or diagnosis.gap is None:
         return None
-    figures = tuple(figure(diagnosis.causes, diagnosis.gap) for figure in FIGURES.values())
+    figures = tuple(figure(diagnosis.causes, diagnosis.gap) for figure in FIGURES_OF_GAPS.values())
     if None in figures:
         return None
     return Case(judged.set_name, diagnosis.verdict, tuple(map(float, figures)), judged.is_right)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def fit(cases: Sequence[Case]) -> dict[str, Fit]:
     of_code, *slopes = model.coef_[0] / spread
     weights = tuple(
         Weight(name, round(float(slope), 3), round(float(least), 3), round(float(most), 3))
-        for name, slope, least, most in zip(FIGURES, slopes, low, high, strict=True)
+        for name, slope, least, most in zip(FIGURES_OF_GAPS, slopes, low, high, strict=True)
     )
     return {
         code: Fit(

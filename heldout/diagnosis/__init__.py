@@ -10,11 +10,11 @@ from typing import Any
 
 from heldout.diagnosis.attribution import attribute_terms, drop_explained, weigh_findings
 from heldout.diagnosis.causes import list_causes, list_caveats
-from heldout.diagnosis.confidence import compute_confidences
+from heldout.diagnosis.confidence import compute_confidences, compute_verdict_confidence
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, SuggestedRemedy
-from heldout.diagnosis.gap.budget import compute_levels
+from heldout.diagnosis.gap import compute_levels
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
 from heldout.diagnosis.restrict import (
@@ -26,7 +26,6 @@ from heldout.diagnosis.restrict import (
     remove_test,
 )
 from heldout.diagnosis.unexplained import judge_without_findings
-from heldout.diagnosis.verdict_confidence import compute_verdict_confidence
 from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
 from heldout.stored.audit import AuditFinding

@@ -8,7 +8,7 @@ from typing import Any
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, includes_0
+from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode, includes_0
 from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
 
 # A term belongs to the first of these findings that was made and is not an info.

@@ -6,13 +6,12 @@ the remaining gap, largest first. What only costs loss comes last.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from heldout.diagnosis.after_fixing import compute_figure_after
-from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Cause, Finding, Tier
-from heldout.diagnosis.gap.budget import Gap, Term
+from heldout.diagnosis.facts import Effect, Facts
+from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
+from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.diagnosis.thresholds import (
     MIN_COPIED_SHARE,
@@ -22,6 +21,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SHIFT_OF_IMAGES,
     MIN_SURE_EFFECT,
 )
+from heldout.fixes.bodies import combine_bodies
 from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
@@ -247,3 +247,71 @@ def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:
     label = list(facts.classes).index(finding.evidence["class"])
     row = train.confusion[label] if label < len(train.confusion) else ()
     return bool(sum(row)) and row[label] / sum(row) < MIN_RECALL
+
+
+def compute_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
+    """Return None if that was not measured, or if the figure would read the same."""
+    found = _get_measured(finding, facts, gap)
+    return None if found is None or f"{found.now:.3f}" == f"{found.after:.3f}" else found
+
+
+def _get_measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
+    if finding.code == "leakage" and (copied := facts.most_copied) is not None:
+        split, copies, whole = copied
+        return None if copies.clean is None else _make_figure(split, whole.accuracy, copies.clean.accuracy)
+    if finding.code == "label_order_mismatch":
+        split = finding.evidence.get("split", "test")
+        now, renamed = facts.get_renamed(finding, split)
+        return None if renamed is None else _make_figure(split, now, renamed)
+    needed = facts.preprocessing
+    if finding.code == "preprocessing_mismatch" and needed is not None and "test" in needed.before:
+        return _make_figure("test", needed.before["test"].accuracy, needed.after["test"].accuracy)
+    # Findings of the audit carry no accuracies, so look in the measured gap.
+    term, split = None if gap is None else gap.find_term("pixel_values"), finding.evidence.get("split", "test")
+    pixels = None if facts.gap is None or split == "train" else facts.gap.get_pixels(split)
+    is_its_term = split == "test" and term is not None and term.finding == finding.code
+    if pixels is not None and (is_its_term or f"{split}_accuracy_undone" in finding.evidence):
+        return _make_figure(split, *pixels.accuracies)
+    return None
+
+
+def _make_figure(split: str, now: float, after: float) -> FigureAfter:
+    return FigureAfter("validation_accuracy" if split == "validation" else "test_accuracy", now, after)
+
+
+# With copies across splits, or copies with different labels, validation rewards the wrong thing.
+_COPIES = {"leakage", "label_conflicts"}
+_ORDER_AND_PIXELS = {"label_order_mismatch", "scale_mismatch", "split_shift"}
+
+
+def select_first_fixes(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    """The findings to fix first: copies, labels in another order, other pixel values.
+
+    With a measured gap, these are the findings whose cost is certain; without one, the serious ones. Splits with
+    different images do not count, since no new version is certain to cure that.
+    """
+    return tuple(finding for finding in diagnosis.findings if _must_be_fixed(finding, diagnosis))
+
+
+def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
+    """The body of `POST /v1/datasets/{id}/versions` that fixes all findings, or None if none has a fix."""
+    bodies = [body for finding in findings if (body := _find_body(finding)) is not None]
+    return combine_bodies(bodies) if bodies else None
+
+
+def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
+    code = finding.code
+    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
+        return False
+    if code == "split_shift" and "pixel_values" not in (_find_body(finding) or {}):
+        return False
+    if diagnosis.gap is None:
+        return finding.severity == "critical" or (code in _ORDER_AND_PIXELS and code == diagnosis.verdict)
+    cause = next((known_cause for known_cause in diagnosis.causes if known_cause.code == code), None)
+    if cause is None:
+        return False
+    return cause.tier == "figures_not_true" or (code == "label_conflicts" and cause.points is not None)
+
+
+def _find_body(finding: Finding) -> dict[str, Any] | None:
+    return next((remedy.fix for remedy in finding.remedies if remedy.fix is not None), None)

@@ -1,18 +1,21 @@
 """The probability that a verdict is right: a logistic function of a few figures that the rules already use.
 
-`confidence_fit.py` holds the coefficients and says which trainings they were fitted on.
+`confidence_fit.py` and `verdict_fit.py` hold the coefficients and say which trainings they were fitted on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import Literal
 
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Cause
+from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.history import Curve, take_finite
 from heldout.diagnosis.logistic import compute_probability
-from heldout.diagnosis.thresholds import MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
+from heldout.diagnosis.thresholds import LEAST_HALF_INTERVAL, MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
+from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 Certainty = Literal["sure", "likely", "not sure"]
 
@@ -111,4 +114,35 @@ FIGURES: Mapping[str, Callable[[Facts], float | None]] = {
     "epochs": _count_epochs,
     "training_accuracy": _get_training_accuracy,
     "validation_accuracy": _get_validation_accuracy,
+}
+
+
+def compute_verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
+    """Compute the probability, or return None if a figure is unknown, for example without validation answers."""
+    fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
+    return compute_probability(fit, lambda name: FIGURES_OF_GAPS[name](causes, gap))
+
+
+def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
+    """Number of causes: the more there are, the more often a different cause should come first."""
+    return float(len(causes))
+
+
+def _measure_validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
+    """Logarithm of the number of validation images."""
+    return None if gap.validation is None else log(gap.validation.count)
+
+
+def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
+    """Effect of the first cause in units of half its interval; 0 if it has no interval."""
+    first = causes[0] if causes else None
+    if first is None or first.points is None or first.interval is None:
+        return 0.0
+    return first.points / max(first.points - first.interval[0], LEAST_HALF_INTERVAL)
+
+
+FIGURES_OF_GAPS: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
+    "causes": _count_causes,
+    "validation_images": _measure_validation_images,
+    "sureness": _measure_sureness,
 }

@@ -1,10 +1,57 @@
-"""The course of one loss: its best epoch, how far it fell, how far it rose again, and whether it still falls."""
+"""The course of a curve: its noise, how far a loss fell and rose again, and whether accuracy fell, held or rose."""
 
 from dataclasses import dataclass
-from statistics import median
+from itertools import pairwise
+from math import sqrt
+from statistics import fmean, median
 
-from heldout.diagnosis.noise import estimate_noise
-from heldout.diagnosis.thresholds import MIN_FALL, MIN_FALL_SIGMAS, MIN_RISE, MIN_RISE_SIGMAS
+from heldout.diagnosis.thresholds import (
+    MAX_ACCURACY_FALL,
+    MAX_POSSIBLE_ACCURACY_FALL,
+    MIN_ACCURACY_COST,
+    MIN_ACCURACY_SIGMAS,
+    MIN_FALL,
+    MIN_FALL_SIGMAS,
+    MIN_RISE,
+    MIN_RISE_SIGMAS,
+    MIN_SHARED_DIFFERENCES,
+    NORMAL_DEVIATION_PER_MEDIAN,
+)
+
+
+def estimate_noise(values: list[float], other: list[float] | None = None) -> float:
+    """The standard deviation of one value around its trend, from third differences (a parabola has none).
+
+    The beginning, where the trend bends most, counts only if there is little else. Three values show no noise.
+
+    Args:
+        other: the same weights' loss on other images. Movements that both share come from the weights and are not
+            noise. The noise that is not shared is returned if it is smaller.
+    """
+    differences = _compute_third_differences(values)
+    if not differences:
+        return 0.0
+    noise = _compute_deviation(differences)
+    others = _compute_third_differences(other[: len(values)]) if other else []
+    if len(others) != len(differences) or len(differences) < MIN_SHARED_DIFFERENCES:
+        return noise
+    pairs = list(zip(differences, others, strict=True))
+    squares = sum(difference * difference for difference in others)
+    share = max(0.0, sum(first * second for first, second in pairs) / squares) if squares else 0.0
+    return min(noise, _compute_deviation([first - share * second for first, second in pairs]))
+
+
+def _compute_third_differences(values: list[float]) -> list[float]:
+    """Third differences, without the first quarter if there are more than six."""
+    differences = values
+    for _ in range(3):
+        differences = [after - before for before, after in pairwise(differences)]
+    return differences[len(differences) // 4 :] if len(differences) > 6 else differences
+
+
+def _compute_deviation(third_differences: list[float]) -> float:
+    """Deviation of one value: a third difference weights values by 1, 3, 3 and 1, whose squares sum to 20."""
+    return NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)
 
 
 @dataclass(frozen=True)
@@ -95,3 +142,59 @@ def compute_end_level(values: list[float]) -> float:
 def get_last_values(values: list[float]) -> list[float]:
     """The last three values, or fewer if there are fewer than six."""
     return values[-min(3, max(1, len(values) // 2)) :]
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """The change of accuracy from the epochs around the best one to the last quarter of the epochs.
+
+    values: the accuracy of each epoch. best: position of the epoch with the lowest loss.
+    change: change of the mean; positive if accuracy rose. error: the standard error of `change`.
+    level: the mean of the last quarter.
+    """
+
+    values: list[float]
+    best: int
+    change: float
+    error: float
+    level: float
+
+    @property
+    def rose(self) -> bool:
+        return self.change > max(MIN_ACCURACY_COST, MIN_ACCURACY_SIGMAS * self.error)
+
+    @property
+    def fell(self) -> bool:
+        return self.change < -max(MAX_ACCURACY_FALL, MIN_ACCURACY_SIGMAS * self.error)
+
+    @property
+    def held(self) -> bool:
+        """Whether accuracy rose, or at least did not fall enough to matter."""
+        possible_fall = MIN_ACCURACY_SIGMAS * self.error - self.change
+        return self.change >= -MAX_ACCURACY_FALL and (self.rose or possible_fall <= MAX_POSSIBLE_ACCURACY_FALL)
+
+    @property
+    def best_by_accuracy(self) -> int:
+        """Position of the first epoch with the highest accuracy."""
+        return max(range(len(self.values)), key=self.values.__getitem__)
+
+
+def compute_accuracy_change(
+    accuracy: list[float], training: list[float], best: int, epochs: int
+) -> AccuracyChange | None:
+    """Measure the change, or return None if an epoch has no accuracy or the best epoch is the last.
+
+    Args:
+        accuracy: validation accuracy, one value per epoch.
+        training: training accuracy; movements that both share are not noise of validation.
+        best: position of the epoch with the lowest loss.
+        epochs: number of epochs with a loss.
+    """
+    if len(accuracy) < epochs or best >= epochs - 1:
+        return None
+    values = accuracy[:epochs]
+    around = values[max(0, min(best - 1, epochs - 3)) :][:3]
+    late = values[best + 1 :][-max(1, epochs // 4) :]
+    noise = estimate_noise(values, training)
+    error = noise * sqrt(1 / len(around) + 1 / len(late))
+    return AccuracyChange(values, best, fmean(late) - fmean(around), error, fmean(late))

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import log, sqrt
 
-from heldout.diagnosis.accuracy import AccuracyChange, compute_accuracy_change
-from heldout.diagnosis.course import Course, measure_course
+from heldout.diagnosis.course import AccuracyChange, Course, compute_accuracy_change, estimate_noise, measure_course
 from heldout.diagnosis.evaluation import Evaluation, compute_skill
 from heldout.diagnosis.history import History, take_finite
-from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import (
     MAX_CHANCE_SKILL,
     MAX_CROSS_ENTROPY,

@@ -1,17 +1,25 @@
-"""Everything known about a training, computed once and read by every rule."""
+"""Everything known about a training, computed once and read by every rule, and the size of effects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.curves import Curves, choose_curves
-from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import Gap, compute_gap, compute_levels
+from heldout.diagnosis.gap import Bounds, Gap, compute_gap, compute_levels
 from heldout.diagnosis.history import History
-from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
+from heldout.diagnosis.thresholds import (
+    LIKELY_CONFIDENCE,
+    MIN_BETTER_ON_TRAINING,
+    MIN_CLASS_BALANCE,
+    MIN_KNOWN_SKILL,
+    MIN_LIKELY_EFFECT,
+    MIN_SURE_EFFECT,
+    TERM_CONFIDENCE,
+)
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
 from heldout.remedies.change import RemedyBase, Spec
@@ -21,6 +29,50 @@ from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
 from heldout.stored.measurement import Preprocessing
 from heldout.stored.suspects import SplitLabels
 from heldout.words import percent
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Absolute change in accuracy (a fraction). interval: of 95%; None if unknown."""
+
+    size: float
+    interval: Bounds | None
+
+    @classmethod
+    def of(cls, change: float, interval: Bounds | None) -> "Effect":
+        """The effect of a change in either direction."""
+        if change >= 0 or interval is None:
+            return cls(abs(change), interval)
+        return cls(-change, (-interval[1], -interval[0]))
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is clearly at least one point."""
+        return self.interval is not None and self.interval[0] >= MIN_SURE_EFFECT
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it is three points or more, and probably above zero."""
+        return self.interval is not None and self.size >= MIN_LIKELY_EFFECT and self._compute_likely_bound() > 0
+
+    @property
+    def matters(self) -> bool:
+        return self.is_sure or self.is_likely
+
+    @property
+    def is_negligible(self) -> bool:
+        """Whether it is clearly below one point."""
+        return self.interval is not None and self.interval[1] < MIN_SURE_EFFECT
+
+    def _compute_likely_bound(self) -> float:
+        """The lower bound at the lower confidence, assuming a normal distribution."""
+        assert self.interval is not None
+        below = (self.size - self.interval[0]) / _compute_deviations(TERM_CONFIDENCE)
+        return self.size - below * _compute_deviations(LIKELY_CONFIDENCE)
+
+
+def _compute_deviations(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heldout.diagnosis.gap.budget import Bounds, Gap
+from heldout.diagnosis.gap import Bounds, Gap
 from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration
 from heldout.verdicts import Effort

@@ -8,27 +8,7 @@ from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import (
-    class_imbalance,
-    collapsed_class,
-    diverged,
-    few_test_images,
-    kept_weights,
-    label_conflicts,
-    label_noise,
-    label_order_mismatch,
-    leakage,
-    memorised_noise,
-    metric_artefact,
-    not_converged,
-    other_pixels,
-    overconfidence,
-    overfitting,
-    scale_mismatch,
-    split_shift,
-    too_little_data,
-    underfitting,
-)
+from heldout.diagnosis.rules import classes, data, label_order, labels, learning, rising
 from heldout.verdicts import require_every_kind
 
 
@@ -49,34 +29,34 @@ class Rule:
 
 
 RULES = (
-    Rule(other_pixels.CODE, other_pixels.find),
-    Rule("leakage", leakage.find),
-    Rule("split_shift", split_shift.find_in_images),
-    Rule("split_shift", split_shift.find_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
-    Rule("split_shift", split_shift.find_in_pixels),
-    Rule("split_shift", split_shift.find_in_measured_gap),
-    Rule("scale_mismatch", scale_mismatch.find),
-    Rule("label_order_mismatch", label_order_mismatch.find),
-    Rule("label_conflicts", label_conflicts.find),
-    Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
+    Rule("preprocessing_mismatch", data.find_other_pixels),
+    Rule("leakage", data.find_leakage),
+    Rule("split_shift", data.find_shift_in_images),
+    Rule("split_shift", data.find_shift_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
+    Rule("split_shift", data.find_shift_in_pixels),
+    Rule("split_shift", data.find_shift_in_measured_gap),
+    Rule("scale_mismatch", data.find_scale_mismatch),
+    Rule("label_order_mismatch", label_order.find_label_order),
+    Rule("label_conflicts", data.find_label_conflicts),
+    Rule("label_noise", labels.find_label_noise, silent_beside=("diverged",)),
     # Labels in another order are wrong labels too: one fault, reported once.
-    Rule("label_noise", label_noise.find_beside_others, silent_beside=("label_order_mismatch",), silences=False),
-    Rule("memorised_noise", memorised_noise.find),
-    Rule("class_imbalance", class_imbalance.find),
-    Rule("collapsed_class", collapsed_class.find_in_validation),
-    Rule("collapsed_class", collapsed_class.find_in_test, silent_beside=("split_shift",)),
-    Rule("diverged", diverged.find),
+    Rule("label_noise", labels.find_label_noise_beside_others, silent_beside=("label_order_mismatch",), silences=False),
+    Rule("memorised_noise", labels.find_memorized_noise),
+    Rule("class_imbalance", classes.find_class_imbalance),
+    Rule("collapsed_class", classes.find_collapsed_in_validation),
+    Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift",)),
+    Rule("diverged", learning.find_diverged),
     # Memorizing noise is overfitting too, but it has a different cure.
-    Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
-    Rule("overfitting", kept_weights.find_stopped_in_time, silent_beside=("diverged",)),
-    Rule("overconfidence", overconfidence.find, silent_beside=("diverged", "memorised_noise")),
-    Rule("underfitting", underfitting.find, silent_beside=("diverged", "label_noise", "not_converged")),
-    Rule("not_converged", kept_weights.find_kept_too_early, silent_beside=("diverged",)),
-    Rule("not_converged", not_converged.find_both_losses_falling, silent_beside=("diverged",)),
-    Rule("not_converged", not_converged.find_training_unknown_yet, silent_beside=("diverged", "label_noise")),
-    Rule("too_little_data", too_little_data.find, ("diverged",), explained_by=too_little_data.EXPLAINED_BY),
-    Rule("test_too_small", few_test_images.find),
-    Rule("metric_artefact", metric_artefact.find),
+    Rule("overfitting", rising.find_overfitting, silent_beside=("diverged", "memorised_noise")),
+    Rule("overfitting", rising.find_stopped_in_time, silent_beside=("diverged",)),
+    Rule("overconfidence", rising.find_overconfidence, silent_beside=("diverged", "memorised_noise")),
+    Rule("underfitting", learning.find_underfitting, silent_beside=("diverged", "label_noise", "not_converged")),
+    Rule("not_converged", rising.find_kept_too_early, silent_beside=("diverged",)),
+    Rule("not_converged", learning.find_both_losses_falling, silent_beside=("diverged",)),
+    Rule("not_converged", learning.find_training_unknown_yet, silent_beside=("diverged", "label_noise")),
+    Rule("too_little_data", learning.find_too_little_data, ("diverged",), explained_by=learning.EXPLAINED_BY),
+    Rule("test_too_small", data.find_few_test_images),
+    Rule("metric_artefact", learning.find_metric_artifact),
 )
 require_every_kind({rule.code for rule in RULES}, "rules")
 GRAVITY = ("critical", "warning", "info")

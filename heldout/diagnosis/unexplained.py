@@ -16,7 +16,7 @@ from heldout.diagnosis.knowledge import (
     get_known_accuracies,
     knows,
 )
-from heldout.diagnosis.rules import kept_weights
+from heldout.diagnosis.rules.rising import find_stopped_in_time
 from heldout.diagnosis.thresholds import (
     MIN_BETTER_ON_TRAINING,
     MIN_CONTRADICTION,
@@ -244,7 +244,7 @@ def _explain_uncertain_gap(facts: Facts) -> str | None:
 
 
 def _explain_healthy(facts: Facts) -> str:
-    in_time, heldout = kept_weights.find_stopped_in_time(facts), facts.curves.heldout
+    in_time, heldout = find_stopped_in_time(facts), facts.curves.heldout
     assert heldout is not None
     explanation = in_time[0].explanation if in_time else _describe_course(facts.curves, heldout)
     if facts.budget is not None:

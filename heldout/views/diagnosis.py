@@ -7,7 +7,7 @@ from pydantic import Field
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, FigureAfter, SuggestedRemedy, Tier
-from heldout.diagnosis.gap.budget import Gap, How, TermCode
+from heldout.diagnosis.gap import Gap, How, TermCode
 from heldout.markup import make_table
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import Figure, SplitResult

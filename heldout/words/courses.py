@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from heldout.words import format_figure, percent, pluralize
 
 if TYPE_CHECKING:
-    from heldout.diagnosis.accuracy import AccuracyChange
-    from heldout.diagnosis.course import Course
+    from heldout.diagnosis.course import AccuracyChange, Course
     from heldout.diagnosis.curves import Curves
 
 # As a share of a curve's rise or fall. A last epoch further from its neighbors than this does not represent them.

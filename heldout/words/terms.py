@@ -13,7 +13,7 @@ from heldout.words import describe_part, format_figure, join_with_and, percent, 
 from heldout.words.labels import PIXELS, TERMS
 
 if TYPE_CHECKING:
-    from heldout.diagnosis.gap.budget import Bounds, Gap, Levels, Term, TermCode
+    from heldout.diagnosis.gap import Bounds, Gap, Levels, Term, TermCode
     from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
 
 # A smaller gap is written with one decimal.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from heldout.diagnosis.curves import choose_curves
-from heldout.diagnosis.early_stop import find_reason_to_stop, find_reason_to_warn
 from heldout.diagnosis.history import History
+from heldout.diagnosis.rules.rising import find_reason_to_stop, find_reason_to_warn
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
 

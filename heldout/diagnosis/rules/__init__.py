@@ -1,1 +1,1 @@
-"""One file per finding: when it is reported, and its evidence, explanation and remedies."""
+"""The findings, grouped by what they are about: when each is reported, its evidence, explanation and remedies."""

@@ -8,7 +8,7 @@ import pytest
 from analysis.reports.budgets import build_budget_blocks
 from analysis.reports.document import ReportTable
 from analysis.reports.mean_budgets import compute_mean_budget
-from heldout.diagnosis.gap.budget import Gap, compute_gap
+from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.stored.gap import GapOnTest
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of

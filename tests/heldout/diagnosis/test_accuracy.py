@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.accuracy import compute_accuracy_change
-from heldout.diagnosis.course import choose_patience
+from heldout.diagnosis.course import choose_patience, compute_accuracy_change
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally

@@ -10,11 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.course import measure_course
+from heldout.diagnosis.course import estimate_noise, measure_course
 from heldout.diagnosis.curves import find_onset
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, build_from_final
 from heldout.diagnosis.history import read_history
-from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from heldout.diagnosis.gap.budget import Gap, Term, compute_gap
+from heldout.diagnosis.gap import Gap, Term, compute_gap
 from heldout.stored.gap import UndoneHalf
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers, changed
 

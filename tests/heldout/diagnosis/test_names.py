@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from heldout.diagnosis.gap.budget import TermCode
+from heldout.diagnosis.gap import TermCode
 from heldout.words.labels import TERMS, get_verdict_name
 
 

@@ -13,7 +13,7 @@ from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attribute_terms
 from heldout.diagnosis.causes import CAVEATS, TIERS
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import collect_facts
-from heldout.diagnosis.gap.budget import compute_gap
+from heldout.diagnosis.gap import compute_gap
 from heldout.remedies.change import RemedyBase
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec

@@ -1,4 +1,4 @@
-"""Collapsed class: a network that recognizes most classes does not recognize this one."""
+"""Findings about single classes: with few training images, or with few right answers."""
 
 from statistics import median
 
@@ -6,28 +6,60 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import not_converged
-from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
+from heldout.diagnosis.rules.learning import still_learns
+from heldout.diagnosis.thresholds import (
+    MAX_FALSE_ALARMS,
+    MIN_CLASS_BALANCE,
+    MIN_CLASS_IMAGES,
+    MIN_RECALL,
+    MIN_USUAL_RECALL,
+)
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.words import percent, pluralize
+
+
+def find_class_imbalance(facts: Facts) -> list[Finding]:
+    """Report what the audit found, or else what the confusion matrix shows."""
+    if "class_imbalance" in facts.audited:
+        return list(facts.audited["class_imbalance"])
+    counts = [] if facts.train is None else [sum(row) for row in facts.train.confusion]
+    if len(counts) < 2 or min(counts) >= MIN_CLASS_BALANCE * max(counts):
+        return []
+    names = facts.classes or tuple(map(str, range(len(counts))))
+    fewest, most = min(counts), max(counts)
+    rarest = names[counts.index(fewest)]
+    return [
+        Finding(
+            "class_imbalance",
+            "info" if remedies.weighs_classes(facts.spec) else "warning",
+            f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
+            f"network can ignore {rarest!r} and still be accurate overall.",
+            {
+                "smallest": {"class": rarest, "count": fewest},
+                "largest": {"class": names[counts.index(most)], "count": most},
+            },
+            remedies.suggest_balanced_weights(facts.base),
+        )
+    ]
+
 
 # Audit findings about test that explain bad answers there.
 _TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"}
 
 
-def find_in_validation(facts: Facts) -> list[Finding]:
+def find_collapsed_in_validation(facts: Facts) -> list[Finding]:
     """Report a class in validation, unless the network is still learning and may simply not know it yet."""
-    return [] if not_converged.still_learns(facts) else _find(facts, "validation", facts.validation)
+    return [] if still_learns(facts) else _find_collapsed(facts, "validation", facts.validation)
 
 
-def find_in_test(facts: Facts) -> list[Finding]:
+def find_collapsed_in_test(facts: Facts) -> list[Finding]:
     """Report a class in test if validation shows none, and test is not of a different kind anyway."""
-    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or not_converged.still_learns(facts) or find_in_validation(facts):
+    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or still_learns(facts) or find_collapsed_in_validation(facts):
         return []
-    return _find(facts, "test", facts.test)
+    return _find_collapsed(facts, "test", facts.test)
 
 
-def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:
+def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:
     if figures is None:
         return []
     # (label, right answers, images)

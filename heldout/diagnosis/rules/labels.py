@@ -1,33 +1,37 @@
-"""Label noise: some labels are wrong, according to the network's answers or to the search for wrong labels."""
+"""Findings about wrong labels: some of them, or so many that the network has memorized noise."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.course import smooth
-from heldout.diagnosis.evaluation import compute_chance, compute_skill
+from heldout.diagnosis.evaluation import SplitFigures, compute_chance, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import History, take_finite
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
+    MAX_CHANCE_SKILL,
     MIN_COMPARED_SKILL,
+    MIN_HELD_SKILL,
+    MIN_IMAGES_OF_NOISE,
+    MIN_MEMORIZED_SKILL,
     MIN_PART_OF_TRAINING,
     MIN_WRONG_SHARE,
 )
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
 from heldout.stored.suspects import SplitLabels
 from heldout.words import percent
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def find(facts: Facts) -> list[Finding]:
+def find_label_noise(facts: Facts) -> list[Finding]:
     """Report wrong labels that explain the answers to training images."""
     return [*(_find_in_labels(facts) if _explains_training(facts) else []), *_find_in_answers(facts)]
 
 
-def find_beside_others(facts: Facts) -> list[Finding]:
+def find_label_noise_beside_others(facts: Facts) -> list[Finding]:
     """Report other wrong labels: in held-out splits, or few compared with another fault of the training."""
     return [] if _explains_training(facts) else _find_in_labels(facts)
 
@@ -148,3 +152,44 @@ def _list_levels(history: History) -> list[tuple[int | None, float, float]]:
     train, heldout = take_finite(history.train_accuracy), take_finite(history.validation_accuracy)
     both = zip(smooth(train), smooth(heldout), strict=False)
     return [(epoch, train_level, validation_level) for epoch, (train_level, validation_level) in enumerate(both, 1)]
+
+
+def find_memorized_noise(facts: Facts) -> list[Finding]:
+    train, validation, classes = facts.train, facts.validation, len(facts.classes)
+    if train is None or validation is None or classes < 2 or train.count < MIN_IMAGES_OF_NOISE * classes:
+        return []
+    last = [value for value in facts.curves.history.train_accuracy if value is not None]
+    known = max([train.accuracy, *last[-1:]])
+    low, high = compute_wilson_interval(*validation.counts)
+    chance = compute_chance(validation, classes)
+    # With random labels the network can only guess, so anything better on new images rules them out.
+    if _is_better_than_guessing(validation, classes) or _is_better_than_guessing(facts.test, classes):
+        return []
+    if (
+        compute_skill(known, compute_chance(train, classes)) < MIN_MEMORIZED_SKILL
+        or compute_skill(high, chance) > MAX_CHANCE_SKILL
+    ):
+        return []
+    return [
+        Finding(
+            "memorised_noise",
+            "critical",
+            f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
+            f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
+            "do with the images, and the network has memorized them: check how labels were joined to images.",
+            {
+                "train_accuracy": known,
+                "validation_accuracy": validation.accuracy,
+                "validation_interval": [low, high],
+                "chance": chance,
+            },
+            (remedies.suggest_data_fix("Check how labels were joined to images: they look shuffled."),),
+        )
+    ]
+
+
+def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool:
+    if figures is None:
+        return False
+    low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
+    return compute_skill(low, compute_own_chance(figures, classes)) > MIN_HELD_SKILL

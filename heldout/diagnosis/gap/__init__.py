@@ -1,1 +1,0 @@
-"""The gap between training and test, term by term."""

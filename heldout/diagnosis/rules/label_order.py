@@ -1,0 +1,348 @@
+"""Label order mismatch: a held-out split, or part of it, numbers its classes in another order than training does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance, compute_skill
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.gap import compute_levels
+from heldout.diagnosis.renaming import (
+    RenamedPart,
+    find_best_renaming,
+    has_other_pixels,
+    is_known,
+    list_pairs,
+    list_pairs_by_answers,
+    list_usual_renamings,
+    measure_distance,
+    measure_explained,
+    measure_part,
+)
+from heldout.diagnosis.thresholds import (
+    COMPARISON_CONFIDENCE,
+    FEWEST_CLASSES_OF_PART,
+    MAX_DISTANCE_OF_RENAMED,
+    MAX_SELECTION_EFFECT,
+    MIN_CLASSES_OF_PART,
+    MIN_CRITICAL_SHIFT,
+    MIN_DISTANCE_OF_CLASSES,
+    MIN_EXPLAINED_BY_PART,
+    MIN_EXPLAINED_BY_RENAMING,
+    MIN_EXPLAINED_BY_USUAL,
+    MIN_MISSING_OF_PART,
+    MIN_SKILL_OF_PART,
+    MIN_SURE_EFFECT,
+    MIN_WHOLE_SHARE,
+)
+from heldout.fixes import offers
+from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
+from heldout.stored.gap import StoredGap
+from heldout.words import percent
+
+
+def find_label_order(facts: Facts) -> list[Finding]:
+    """Report what the audit found, or else a renaming of test's classes that clearly makes answers right.
+
+    A usual renaming is recognized with few images, and answers worse than guessing need no renaming as evidence.
+    """
+    split = find_worse_than_guessing(facts)
+    if "label_order_mismatch" in facts.audited:
+        found = list(facts.audited["label_order_mismatch"])
+    else:
+        if facts.budget is None:
+            found = _find_by_confusion(facts)
+        else:
+            found = _find_usually_renamed(facts) or _find_measured(facts) or find_part_renamed(facts)
+        found = found or ([] if split is None else _find_without_renaming(facts, split))
+    worse = {} if split is None else {"worse_than_guessing": True, "by_answers": True}
+    return [replace(finding, evidence=finding.evidence | worse) for finding in found]
+
+
+def find_worse_than_guessing(facts: Facts) -> str | None:
+    """The held-out split that is clearly answered worse than by guessing, if the other one is clearly better.
+
+    None without a measured gap: then different pixel values, which can cause such answers too, were not ruled out.
+    """
+    if facts.budget is None:
+        return None
+    for split, figures, other in list_pairs(facts):
+        if len(facts.classes) > 1:
+            high = compute_wilson_interval(*_count_right(facts, split, figures), COMPARISON_CONFIDENCE)[1]
+            if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
+                return split
+    return None
+
+
+def _count_right(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
+    """Correct answers and images, with pixel values undone, because wrong pixels also cause bad answers."""
+    pixels = None if facts.gap is None else facts.gap.get_pixels(split)
+    if pixels is not None and facts.is_undone(split):
+        return pixels.tally.counts
+    return figures.counts
+
+
+def _find_usually_renamed(facts: Facts) -> list[Finding]:
+    found = find_whole_renamed(facts)
+    if found is None:
+        return []
+    names = facts.classes
+    meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
+    evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
+    after, fix = found.before + found.gain, offers.offer_renaming(found.split, meant)
+    return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, fix)]
+
+
+def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
+    splits = {"test": facts.test, "validation": facts.validation}
+    figures, other = splits.pop(split), next(split_figures for name, split_figures in splits.items() if name != split)
+    assert figures is not None
+    assert other is not None
+    guessing = 1 / len(facts.classes)
+    name = next(name for name in ("test", "validation") if name != split)
+    return [
+        Finding(
+            "label_order_mismatch",
+            "critical",
+            f"The network answers {percent(figures.accuracy)} of the {split} images correctly, which is worse than "
+            f"guessing ({percent(guessing)}), but {percent(other.accuracy)} of the {name} images. Images that are only "
+            f"harder would be answered at least as well as by guessing, so the labels of {split} do not belong to its "
+            "images. No renaming of classes explains it.",
+            {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
+            (remedies.suggest_data_fix(f"Check how the labels of the {split} split were joined to its images."),),
+        )
+    ]
+
+
+def _find_measured(facts: Facts) -> list[Finding]:
+    """Report a renaming that one half of test chose and the other half confirms."""
+    assert facts.gap is not None
+    levels, labels = compute_levels(facts.gap), facts.gap.labels
+    if levels is None or labels is None:
+        return []
+    renaming = next((of_half for of_half in labels.renamings if of_half is not None), None)
+    change = labels.change
+    low, high = compute_paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
+    if renaming is None or low <= MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
+        return []
+    before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
+    evidence = {"difference_interval": [low, high]}
+    severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
+    fix = offers.offer_renamed_test(labels, tuple(facts.classes))
+    return [_make_finding(facts, before, after, renaming, severity, evidence, fix, _describe_aside(facts.gap))]
+
+
+def _describe_aside(gap: StoredGap) -> str:
+    """Say how the figure differs from the plain test accuracy, with a leading space."""
+    return f"{mention_left_out_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
+
+
+def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
+    """If copies of training images are left out, a phrase that says so, with a leading space."""
+    copies = gap.validation_copies if split == "validation" else gap.test_copies
+    return "" if copies is None or copies.clean is None else " without copies of training images"
+
+
+def _find_by_confusion(facts: Facts) -> list[Finding]:
+    """Report a renaming that makes test nearly as good as validation."""
+    validation, test = facts.validation, facts.test
+    if validation is None or test is None or len(test.confusion) < 2:
+        return []
+    if test.accuracy > validation.accuracy - MIN_CRITICAL_SHIFT:
+        return []
+    # Every matrix has a best renaming. It only counts if it explains most of the accuracy missing against validation.
+    explained = test.accuracy + MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
+    renamed = find_best_renaming(test.confusion, more_than=explained * test.count)
+    if renamed is None:
+        return []
+    accuracy = sum(row[answer] for row, answer in zip(test.confusion, renamed, strict=True)) / test.count
+    low, _ = compute_newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
+    if low <= MIN_CRITICAL_SHIFT:
+        return []
+    evidence = {"validation_accuracy": validation.accuracy}
+    # This is too little evidence to offer a renaming that is applied without looking.
+    return [_make_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
+
+
+def _make_finding(
+    facts: Facts,
+    before: float,
+    after: float,
+    renaming: Sequence[int],
+    severity: Severity,
+    evidence: dict[str, Any],
+    fix: dict[str, Any] | None,
+    aside: str = "",
+) -> Finding:
+    """aside: what was left out of the accuracy, such as ` without copies`."""
+    names = facts.classes or tuple(map(str, range(len(renaming))))
+    mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
+    shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
+    shown += ", …" if len(mapping) > 10 else ""
+    split = evidence.get("split", "test")
+    other = "validation" if split == "test" else "test"
+    return Finding(
+        "label_order_mismatch",
+        severity,
+        f"The {split} split numbers its classes in a different order than training and {other} do: {split} accuracy is "
+        f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
+        {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
+        (
+            remedies.suggest_data_fix(
+                f"Number the classes of the {split} split as the training split does.",
+                fix,
+            ),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A split with renamed classes. gain: the accuracy that the right names restore.
+
+    share: share of its labels that are renamed; None if all are.
+    """
+
+    split: str
+    renaming: Sequence[int]
+    before: float
+    gain: float
+    interval: tuple[float, float]
+    share: float | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return "critical" if self.interval[0] > MIN_CRITICAL_SHIFT else "warning"
+
+
+def find_whole_renamed(facts: Facts) -> Renamed | None:
+    """The usual renaming of a whole held-out split that clearly makes answers right.
+
+    It must restore at least half of what this split lacks compared with the other one. Gains by chance, if a frequent
+    answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
+    """
+    for split, figures, other in list_pairs_by_answers(facts):
+        found = _find_best_whole(facts, split, figures, other)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = list_usual_renamings(facts.classes)
+    best, at_least = None, MAX_SELECTION_EFFECT
+    count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
+    trained = () if facts.train is None else facts.train.confusion
+    known = next(
+        (counts for counts in (trained, other.confusion) if len(counts) == len(facts.classes)), figures.confusion
+    )
+    as_they_are = measure_distance(figures.confusion, known)
+    for renaming in renamings:
+        moved = [label for label, means in enumerate(renaming) if means != label]
+        gained = sum(figures.confusion[label][renaming[label]] for label in moved)
+        lost = sum(figures.confusion[label][label] for label in moved)
+        gain, (low, high) = (
+            (gained - lost) / count,
+            compute_paired_interval(gained, lost, count, _compute_confidence(renamings)),
+        )
+        if low <= at_least:
+            continue
+        by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
+        least, distance = at_least, measure_distance(figures.confusion, known, renaming)
+        if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
+            by_chance = 0.0
+        elif distance >= as_they_are + MIN_DISTANCE_OF_CLASSES:
+            least = max(at_least, MIN_CRITICAL_SHIFT)
+        if low - max(0.0, by_chance) > least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
+            best, at_least = Renamed(split, renaming, figures.accuracy, gain, (low, high)), low
+    return best
+
+
+def find_part_renamed(facts: Facts) -> list[Finding]:
+    """A part of a held-out split whose labels are numbered in another order."""
+    found = next(_find_parts(facts), None)
+    return [] if found is None else [_make_part_finding(facts, found)]
+
+
+def find_test_renamed(facts: Facts) -> Renamed | None:
+    """A usual mistake in all labels of test, or in some of them."""
+    found = [find_whole_renamed(facts), *_find_parts(facts)]
+    return next((renamed for renamed in found if renamed is not None and renamed.split == "test"), None)
+
+
+def _find_parts(facts: Facts) -> Iterator[Renamed]:
+    """For each held-out split, the renaming of part of its labels that best explains its answers.
+
+    In most classes, more answers follow the other order than in the other split, and fewer are right. With only two
+    classes a harder split looks the same.
+    """
+    if len(facts.classes) < FEWEST_CLASSES_OF_PART:
+        return
+    for split, figures, other in list_pairs_by_answers(facts):
+        is_known = len(other.confusion) == len(facts.classes) and (
+            compute_skill(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
+        )
+        found = _find_best_part(facts, split, figures, other) if is_known else None
+        if found is not None:
+            yield found
+
+
+def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = list_usual_renamings(facts.classes)
+    best, most = None, MIN_EXPLAINED_BY_PART
+    for renaming in renamings:
+        part = measure_part(figures.confusion, other.confusion, renaming)
+        if part is None or not _can_be(part):
+            continue
+        answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
+        here, there = zip(answered, part.counts, strict=True)
+        low, high = compute_newcombe_interval(here, there, _compute_confidence(renamings))
+        if low <= MIN_SURE_EFFECT:
+            continue
+        explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
+        if explained >= most and classes >= MIN_CLASSES_OF_PART:
+            moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
+            gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
+            best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), explained
+    return best
+
+
+def _can_be(part: RenamedPart) -> bool:
+    """Whether only some labels are renamed, and enough right answers are missing for what correcting them restores."""
+    gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
+    return 0 < part.share < MIN_WHOLE_SHARE and gain > 0 and missing >= MIN_MISSING_OF_PART * gain
+
+
+def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
+    """The confidence for one renaming: all renamings tried share the allowed false alarms."""
+    return 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
+
+
+def _make_part_finding(facts: Facts, found: Renamed) -> Finding:
+    split, names, share = found.split, facts.classes, found.share or 0.0
+    other = "validation" if split == "test" else "test"
+    after = found.before + found.gain
+    label = next(label for label, means in enumerate(found.renaming) if means != label)
+    return Finding(
+        "label_order_mismatch",
+        found.severity,
+        f"About {percent(share)} of the {split} labels appear to number the classes in a different order than training "
+        f"and {other} do. For example, the network answers {names[found.renaming[label]]!r} where the label says "
+        f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected, it "
+        f"would be about {percent(after)}.",
+        {
+            "split": split,
+            "share": share,
+            f"{split}_accuracy": found.before,
+            f"{split}_accuracy_renamed": after,
+            "difference_interval": [*found.interval],
+            "by_answers": True,
+        },
+        (
+            remedies.suggest_data_fix(
+                f"Find the {split} labels that follow a different list of classes, and renumber them as in training."
+            ),
+        ),
+    )

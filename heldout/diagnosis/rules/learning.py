@@ -1,0 +1,303 @@
+"""Findings about how training went: it diverged, has not settled, learned too little, or had too little data."""
+
+from math import log
+from typing import Any
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.course import Course
+from heldout.diagnosis.curves import Curves
+from heldout.diagnosis.evaluation import compute_skill
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.history import Curve
+from heldout.diagnosis.knowledge import compute_lag, has_nothing_left_to_learn, knows
+from heldout.diagnosis.rules.labels import find_label_noise
+from heldout.diagnosis.thresholds import (
+    MAX_LOSS_OVER_GUESSING,
+    MIN_DESCENT_TO_LOSE,
+    MIN_EPOCHS,
+    MIN_EPOCHS_TO_LEARN,
+    MIN_EPOCHS_TO_SETTLE,
+    MIN_FIT_ARTEFACT,
+    MIN_FIT_BELOW_VALIDATION,
+    MIN_LOSS_OF_GUESSING,
+    MIN_LOST_DESCENT,
+    MIN_MUCH_TO_LEARN,
+    MIN_RISE,
+    MIN_RISE_SIGMAS,
+    MIN_SKILL_ON_TRAINING,
+    MIN_SURE_GAP,
+)
+from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.words import format_figure, percent, pluralize
+from heldout.words.courses import describe_bouncing, describe_end
+
+# In the order in which they are checked.
+_NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
+
+
+def find_diverged(facts: Facts) -> list[Finding]:
+    curves, history = facts.curves, facts.curves.history
+    for name in _NAMES:
+        curve = getattr(history, name)
+        if None in curve:
+            epoch = curves.epoch_numbers[curve.index(None)]
+            return [
+                Finding(
+                    "diverged",
+                    "critical",
+                    f"In epoch {epoch}, the {_NAMES[name]} is no longer a finite number: training has diverged.",
+                    {"curve": name, "epoch": epoch},
+                    remedies.suggest_lower_learning_rate(facts.base),
+                )
+            ]
+    training = curves.training
+    what_happened = _describe_what_happened(facts)
+    if training is None or what_happened is None:
+        return []
+    return [
+        Finding(
+            "diverged",
+            "critical",
+            f"The training loss {describe_end(training, is_loss=True)}, {what_happened}. The training steps were too "
+            "large.",
+            {
+                "curve": "training",
+                "first": training.values[0],
+                "lowest": training.values[training.best],
+                "last": training.last,
+            },
+            remedies.suggest_lower_learning_rate(facts.base),
+        )
+    ]
+
+
+def _describe_what_happened(facts: Facts) -> str | None:
+    """Say what is wrong with the end of the training loss, or return None if nothing is."""
+    curves, training = facts.curves, facts.curves.training
+    if training is None or len(training.values) < MIN_EPOCHS or not curves.of_loss:
+        return None
+    first, last = training.values[0], training.last
+    least = MIN_RISE_SIGMAS * training.noise
+    # Only a measured loss is known to be a cross-entropy without penalties.
+    classes = len(facts.classes) if curves.is_measured else 0
+    if classes > 1 and last > MAX_LOSS_OVER_GUESSING * log(classes):
+        return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
+    if classes < 2 and last - first > max(least, MIN_RISE * training.descent):
+        return f"higher than in the first epoch ({first:.4g}): training has diverged"
+    had_learned = training.descent > MIN_DESCENT_TO_LOSE * abs(first)
+    if had_learned and training.rise > max(least, MIN_LOST_DESCENT * training.descent):
+        best_epoch = curves.epoch_numbers[training.best]
+        lowest = training.values[training.best]
+        return f"but was {lowest:.4g} in epoch {best_epoch}: the network has lost what it had learned"
+    return None
+
+
+def find_both_losses_falling(facts: Facts) -> list[Finding]:
+    """Report that both losses are still falling at the end."""
+    curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
+    if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
+        return []
+    if hardly_learns(facts):
+        return []
+    seen = f"{_describe_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
+    return _make_not_converged(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
+
+
+def find_training_unknown_yet(facts: Facts) -> list[Finding]:
+    """Report that not even training images are known, while their loss still falls or there were few epochs."""
+    curves, train, training = facts.curves, facts.train, facts.curves.training
+    still_falls = training is not None and training.still_falls
+    if train is None or curves.heldout is None or hardly_learns(facts):
+        return []
+    # Much better answers to training images than to others only show that the network is large enough.
+    is_learning = still_falls and 1 - train.accuracy >= MIN_MUCH_TO_LEARN
+    if facts.knows_training is not False and not (is_learning and facts.budget is not None):
+        return []
+    if curves.onset_epoch is not None or find_both_losses_falling(facts):
+        return []
+    if not still_falls and curves.epochs >= MIN_EPOCHS_TO_SETTLE:
+        return []
+    fall = 0.0 if training is None else training.fall
+    known = f"raining accuracy is only {percent(train.accuracy)}"
+    seen = f"T{known} after {pluralize(curves.epochs, 'epoch')}"
+    if still_falls and training is not None:
+        seen = f"{_describe_still_falls(curves, training, curves.training_name)}, and t{known}"
+    return _make_not_converged(
+        facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls
+    )
+
+
+def hardly_learns(facts: Facts) -> bool:
+    """Whether the training loss is barely below that of guessing after many epochs, so more would not help."""
+    train, classes = facts.train, len(facts.classes)
+    if train is None or train.loss is None or classes < 2 or facts.curves.epochs < MIN_EPOCHS_TO_LEARN:
+        return False
+    return train.loss > MIN_LOSS_OF_GUESSING * log(classes)
+
+
+def still_learns(facts: Facts) -> bool:
+    """Whether it is too early to judge the network. Keeping an earlier epoch does not count as too early."""
+    if find_diverged(facts) or hardly_learns(facts):
+        return False
+    if has_nothing_left_to_learn(facts):
+        return False
+    return bool(find_both_losses_falling(facts) or (find_training_unknown_yet(facts) and not find_label_noise(facts)))
+
+
+def _describe_still_falls(curves: Curves, course: Course, name: str) -> str:
+    """`The validation loss still fell over the last third of the training, from 0.52 (epoch 8) to 0.41 (epoch 12)`."""
+    before = len(course.values) - len(course.values) // 3 - 1
+    then, now = course.values[before], course.values[-1]
+    if now >= then:
+        return f"The {name} still falls, with ups and downs"
+    then_and_now = " to ".join(
+        f"{format_figure(value, is_loss=curves.of_loss)} (epoch {curves.epoch_numbers[place]})"
+        for place, value in ((before, then), (len(course.values) - 1, now))
+    )
+    return f"The {name} still fell over the last third of the training, from {then_and_now}"
+
+
+def _make_not_converged(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
+    epochs, heldout = facts.curves.epochs, facts.curves.heldout
+    assert heldout is not None
+    is_learned = has_nothing_left_to_learn(facts)
+    advice = (
+        "But the network already answers practically all training images correctly, so more epochs can make it surer "
+        "but will hardly improve its answers to other images."
+        if is_learned
+        else "It is too early to judge the network: train longer."
+    )
+    return [
+        Finding(
+            "not_converged",
+            "info" if is_learned else "warning",
+            f"{seen}. {advice}{describe_bouncing(facts.curves, heldout)}",
+            numbers | {"epochs": epochs, "last": heldout.values[-1]},
+            remedies.suggest_more_epochs(facts.base, epochs, still_falls),
+        )
+    ]
+
+
+def _learns_too_little(facts: Facts) -> bool:
+    """Whether training images are not known. With a measured gap, a low accuracy on them is enough."""
+    if facts.train is None or facts.budget is None or facts.knows_training is False:
+        return facts.knows_training is False
+    return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
+
+
+def find_underfitting(facts: Facts) -> list[Finding]:
+    train, validation, training = facts.train, facts.validation, facts.curves.training
+    still_falls = training is not None and training.still_falls and not hardly_learns(facts)
+    if train is None or validation is None or not _learns_too_little(facts):
+        return []
+    if still_falls and facts.curves.onset_epoch is None:  # once validation has turned up, more epochs do not help
+        return []
+    if facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
+        return []
+    more = (
+        "its curves would show whether more epochs can change that. If training has settled, the network"
+        if facts.has_answers_alone
+        else "and more epochs will hardly change that: it"
+    )
+    low, high = compute_newcombe_interval(train.counts, validation.counts)
+    return [
+        Finding(
+            "underfitting",
+            "warning",
+            f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
+            f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
+            f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger or "
+            "less regularized.",
+            {
+                "train_accuracy": train.accuracy,
+                "validation_accuracy": validation.accuracy,
+                "difference_interval": [low, high],
+                "chance": 1 / len(facts.classes),
+                "loss_of_guessing": log(len(facts.classes)),
+            },
+            remedies.suggest_for_underfitting(facts.base),
+        )
+    ]
+
+
+def find_metric_artifact(facts: Facts) -> list[Finding]:
+    history = facts.curves.history
+    fit, measured = _get_last_value(history.fit_accuracy), _get_last_value(history.train_accuracy)
+    heldout = _get_last_value(history.validation_accuracy)
+    if fit is None or measured is None or heldout is None:
+        return []
+    shown, real = fit - heldout, measured - heldout
+    if real - shown < MIN_FIT_ARTEFACT or shown > -MIN_FIT_BELOW_VALIDATION:
+        return []
+    mixes = facts.spec is not None and any(facts.spec["training"].get(way) for way in ("mixup", "cutmix"))
+    harder = "dropout, augmentation and mixed images" if mixes else "dropout and augmentation"
+    return [
+        Finding(
+            "metric_artefact",
+            "warning",
+            f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
+            f"Nothing is wrong with the training: without {harder}, training accuracy is "
+            f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights are "
+            "still changing. Compare the measured accuracies (`train_accuracy`), not those of `fit`.",
+            {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
+        )
+    ]
+
+
+def _get_last_value(curve: Curve) -> float | None:
+    """The last finite value."""
+    return next((value for value in reversed(curve) if value is not None), None)
+
+
+# Findings that explain worse answers to held-out images if no measured gap says by how much.
+EXPLAINED_BY = (
+    "label_conflicts",
+    "label_noise",
+    "memorised_noise",
+    "collapsed_class",
+    "diverged",
+    "overfitting",
+    "underfitting",
+)
+
+
+def find_too_little_data(facts: Facts) -> list[Finding]:
+    """Judge by the kept weights' counts, or else by the accuracies at the end of the curves.
+
+    Every part of a measured gap that is clearly above chance must belong to a finding: to this one if to no other.
+    """
+    lag = compute_lag(facts)
+    if lag is None or facts.knows_training is False:
+        return []
+    if facts.budget is not None:
+        if lag.interval is None or lag.interval[0] < MIN_SURE_GAP:
+            return []
+    elif not lag.is_surely_large or not knows(lag.trained, lag.chance) or still_learns(facts):
+        return []
+    train, trained, heldout = facts.train, lag.trained, lag.heldout
+    evidence: dict[str, Any] = {} if lag.interval is None else {"difference_interval": [*lag.interval]}
+    images = None if train is None else train.count
+    ruled_out = (
+        "Wrong labels do not explain that; only the training's curves could show whether it was trained too long."
+        if facts.has_answers_alone
+        else "Neither the course of the training nor wrong labels explain that."
+    )
+    few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
+    return [
+        Finding(
+            "too_little_data",
+            "warning",
+            f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
+            f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. More "
+            "images help most, then more varied ones.",
+            {
+                "train_accuracy": trained,
+                "validation_accuracy": heldout,
+                "difference": trained - heldout,
+                "images": images,
+                **evidence,
+            },
+            remedies.suggest_for_little_data(facts.base, images),
+        )
+    ]
