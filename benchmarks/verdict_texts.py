@@ -15,7 +15,7 @@ from benchmarks.zoo.record import read_set
 from benchmarks.zoo.trainings import open_sets
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.stored.measurement import Preprocessing
+from heldout.stored.results import Preprocessing
 from heldout.words.labels import VERDICT_NAMES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/explanation/verdicts.md"

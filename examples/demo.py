@@ -24,7 +24,7 @@ from heldout.cli.shown_study import build_table
 from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
 from heldout.service.parent_process import build_launch_command
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import percent

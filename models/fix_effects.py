@@ -13,7 +13,7 @@ from analysis.arrays.relations import find_superfluous_copies, load_relations, m
 from heldout.errors import DatasetLost
 from heldout.fixes.changes import VersionChanges, parse_index
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.views.fixes import EffectView, ExampleView, SplitImagesView
+from heldout.views.dataset import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

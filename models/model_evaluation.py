@@ -8,7 +8,7 @@ from heldout.diagnosis.history import History
 from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
-from heldout.stored.measurement import Measurement, SplitsResult
+from heldout.stored.results import Measurement, SplitsResult
 from models.backbones import get_usable_model
 from models.blobs import Blobs
 from models.database import Session

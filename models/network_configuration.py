@@ -2,7 +2,7 @@
 
 from heldout.errors import ModelLost, NotSupported
 from heldout.spec.job import OwnNetworkSpec
-from heldout.stored.model_about import NETWORK_FILE
+from heldout.stored.results import NETWORK_FILE
 from models.blob_files import guard_reading, open_zipped
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

@@ -13,10 +13,9 @@ from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
 from heldout.errors.lost import UNUSABLE
 from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import StoredAudit, audit_key
+from heldout.stored.audit import SplitLabels, StoredAudit, SuspectsSummary, audit_key, make_suspects_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
-from heldout.stored.suspects import SplitLabels, SuspectsSummary, make_suspects_key
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

@@ -13,7 +13,7 @@ from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan
-from heldout.views.estimate import EstimateView, InitialView, LayerView
+from heldout.views.job import EstimateView, InitialView, LayerView
 from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
 from models import starts
 from models.backbones import find_backbone

@@ -401,7 +401,7 @@ class EventRow(Base):
 
     # The write order. Not usable as a cursor, because transactions commit in another order.
     position: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
+    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/account.py
     subject_id: Mapped[str] = mapped_column(String(40))
     id: Mapped[int]  # from 1 for each subject
     owner: Mapped[str | None] = mapped_column(String(128))  # null: not in any owner's stream

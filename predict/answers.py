@@ -18,7 +18,7 @@ PROBABILITIES_AT_ONCE = 10_000
 
 
 def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction) -> Pieces[bytes]:
-    """Build the JSON of `heldout.views.prediction.PredictionsView`. Raises what `read_pixels` and the model raise."""
+    """Build the JSON of `heldout.views.results.PredictionsView`. Raises what `read_pixels` and the model raise."""
     stored, names = yield from read_pixels(opened, model)
     probabilities = yield from model.answer(stored, stored)
     temperature = model.facts.temperature if asked.calibrated else None
@@ -53,7 +53,7 @@ def describe(
     names: list[str | None],
     asked: AskedPrediction,
 ) -> list[dict[str, Any]]:
-    """Build each image's `heldout.views.prediction.PredictionView` as plain values."""
+    """Build each image's `heldout.views.results.PredictionView` as plain values."""
     surest = np.argsort(-probabilities, axis=1, kind="stable")[:, : asked.top_k]
     found = []
     for name, places, image_probabilities in zip(names, surest.tolist(), probabilities.tolist(), strict=True):

@@ -11,9 +11,9 @@ from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
-from heldout.stored.final import FinalView
 from heldout.stored.gap import GapOnTest
-from heldout.views.export import ExportReportView
+from heldout.stored.results import FinalView
+from heldout.views.model import ExportReportView
 from heldout.views.study import EnsembleView
 
 

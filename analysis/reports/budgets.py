@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.reports.document import Block, Heading, Paragraph, ReportTable
-from heldout.stored.final import SplitResult
+from heldout.stored.results import SplitResult
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import TermView
 from heldout.views.study import Measure

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from analysis.reports.changes import apply_patch, describe_changes, describe_parameters, explain_idea
 from analysis.reports.commands import build_commands
 from analysis.reports.curves import EpochFigures, build_curve
-from heldout.stored.final import GapsView, GapView
+from heldout.stored.results import GapsView, GapView
 from heldout.views.study import ArmFiguresView, ArmView, StudyView, TestFiguresView
 from heldout.views.study_report import QuestionView, ReportArmView, ReportBudgetView, StudyReportView
 from heldout.words.studies import explain_arm

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.reports.budgets import build_gap_tables
 from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable
 from heldout.stored.audit import StoredAudit
-from heldout.stored.final import FinalView, SplitResult
+from heldout.stored.results import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView

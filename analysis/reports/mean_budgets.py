@@ -8,8 +8,8 @@ from typing import get_args
 from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.statistics.student_t import compute_t_quantile
-from heldout.stored.final import SplitResult
 from heldout.stored.gap import Tally
+from heldout.stored.results import SplitResult
 from heldout.views.diagnosis import GapBudgetView, TermView
 from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import AugmentationSpec, JobSpec, PlateauSchedule
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 
 SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}
 _LINE = 100

@@ -10,13 +10,11 @@ from fastapi import Header, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from api.http.context import get_current_context
+from heldout.views.account import NewKeyView, WebhookWithSecret
 from heldout.views.dataset import DatasetView
-from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
-from heldout.views.key import NewKeyView
-from heldout.views.model import ModelView
+from heldout.views.model import EvaluationView, ModelView
 from heldout.views.study import StudyView
-from heldout.views.webhook import WebhookWithSecret
 from models.database import Session
 from models.store import idempotency
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec
-from heldout.views.problem import Problem
-from heldout.views.webhook import WebhookMessage
+from heldout.views.account import WebhookMessage
+from heldout.views.base import Problem
 
 REF = "#/components/schemas/{model}"
 SERVERS = [

@@ -10,9 +10,8 @@ from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
 from heldout.errors import InvalidCursor, InvalidParameter
-from heldout.views.base import View
+from heldout.views.base import Page, View
 from heldout.views.job import Status
-from heldout.views.page import Page
 from models.ids import is_id
 from models.store.listing import Filters
 

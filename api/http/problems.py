@@ -55,7 +55,7 @@ from heldout.errors import (
     UnsupportedMediaType,
 )
 from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
-from heldout.views.problem import ChoiceView, FieldErrorView, Problem, RequestView
+from heldout.views.base import ChoiceView, FieldErrorView, Problem, RequestView
 
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE = "/v2"

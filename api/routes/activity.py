@@ -10,8 +10,8 @@ from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from heldout.errors import InvalidCursor
+from heldout.views.account import ActivityPage, ActivityView
 from heldout.views.base import make_view
-from heldout.views.key import ActivityPage, ActivityView
 from models.store import activity
 
 router = make_router("/v1/activity", "activity", scope="admin")

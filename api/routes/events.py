@@ -15,7 +15,7 @@ from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
 from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor, QuotaExceeded
-from heldout.views.event import OwnerEventPage
+from heldout.views.account import OwnerEventPage
 from models.store.keys import Caller
 from models.views.event import build_owner_event_view
 

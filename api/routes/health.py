@@ -22,7 +22,7 @@ from api.http.deps import AppContextDep
 from api.http.problems import document_errors
 from api.static_files import build_policy
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
-from heldout.views.usage import HealthView
+from heldout.views.account import HealthView
 from models import migrations
 from models.blobs import Blobs
 from models.database import Database

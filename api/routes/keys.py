@@ -16,8 +16,8 @@ from api.http.routing import make_router
 from heldout.access.quotas import Quota
 from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
+from heldout.views.account import KeyPage, KeyView, NewKeyView
 from heldout.views.base import make_view
-from heldout.views.key import KeyPage, KeyView, NewKeyView
 from models.database import Session
 from models.store import keys, quotas
 from models.store.keys import Caller

@@ -12,8 +12,8 @@ from api.http.deps import AppContextDep
 from api.live.hub import ChannelState, Hub
 from api.live.recent_events import Channel
 from heldout.errors import InvalidParameter
-from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
+from heldout.views.model import EvaluationView
 from heldout.views.study import StudyView
 
 MAX_WAIT_S = 60

@@ -29,7 +29,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.stored.artifacts import ExportFormat
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.model import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
 from models.ordered_exports import Find, OrderedExport, find_or_order
 from models.store import exports

@@ -40,7 +40,7 @@ from heldout.errors import (
     WrongRange,
     WrongSize,
 )
-from heldout.views.prediction import PredictionsView
+from heldout.views.results import PredictionsView
 
 router = make_router("", "predictions", scope="read", is_predicting=True)
 # The protocol has its own documentation. Probes request the server and its health without a key.

@@ -10,7 +10,7 @@ from api.http.deps import ReadSessionDep, SessionDep
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
 from heldout.errors import Unauthenticated
-from heldout.views.key import SessionView
+from heldout.views.account import SessionView
 from models.database import Session
 from models.store import activity, keys, sessions
 from models.store.keys import Caller

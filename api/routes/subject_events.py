@@ -15,7 +15,7 @@ from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
 from api.live.recent_events import Channel
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
-from heldout.views.event import EventPage
+from heldout.views.account import EventPage
 from models.database import Session
 from models.store import events
 from models.store.keys import Caller

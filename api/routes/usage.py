@@ -12,8 +12,8 @@ from api.http.parameters import Moment
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from heldout.errors import InvalidParameter
+from heldout.views.account import Bucket, Group, QuotaView, UsageBucket, UsageView
 from heldout.views.base import make_view
-from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
 from models.store import owners
 from models.usage import QuotaState, Used
 

@@ -25,7 +25,7 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
-from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
+from heldout.views.account import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from models.ids import is_id
 from models.store import outbox, quotas, webhooks
 from models.views.webhook import build_delivery_view, build_webhook_view, build_webhook_with_secret

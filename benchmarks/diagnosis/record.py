@@ -11,8 +11,8 @@ from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, build_from_final
 from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
-from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
+from heldout.stored.results import FinalView
 
 FOLDER = Path(__file__).parent / "collection"
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")

@@ -13,7 +13,7 @@ from heldout.cli.figures import format_moment
 from heldout.cli.screen import print_table
 
 if TYPE_CHECKING:
-    from heldout.views.key import ActivityView
+    from heldout.views.account import ActivityView
 
 
 def activity(

@@ -12,7 +12,7 @@ from heldout.fixes.bodies import LOOK_ALIKES, list_options
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView, AuditView
-    from heldout.views.fixes import EffectView
+    from heldout.views.dataset import EffectView
 
 SHOWN_EXAMPLES = 5
 MAX_COMMAND_CHARACTERS = 150

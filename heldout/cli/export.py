@@ -19,7 +19,7 @@ from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormat
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.views.export import ExportReportView
+    from heldout.views.model import ExportReportView
 
 WAIT_S = 10
 _SUFFIXES_WITHOUT_MODEL = {"python": ".py", "keras_config": ".json"}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from heldout.views.job import JobView
-    from heldout.views.metrics import EpochView
+    from heldout.views.results import EpochView
 
 
 def format_points(value: float | None) -> str:

@@ -17,7 +17,7 @@ from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.views.event import EventView, OwnerEventView
+    from heldout.views.account import EventView, OwnerEventView
     from heldout.views.job import JobView
 
     Events = Iterator[EventView] | Iterator[OwnerEventView]

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.client.client import Client
-    from heldout.views.evaluation import EvaluationView
-    from heldout.views.model import ModelView
+    from heldout.views.model import EvaluationView, ModelView
 
 _WAIT_S = 30
 _WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trained from fresh weights", None: None}

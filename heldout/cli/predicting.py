@@ -15,7 +15,7 @@ from heldout.cli.screen import print_json, print_table, say
 from heldout.words import percent
 
 if TYPE_CHECKING:
-    from heldout.views.prediction import PredictionView
+    from heldout.views.results import PredictionView
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
 # Limits of one request that a service accepts with its default settings, even for large images.

@@ -13,9 +13,9 @@ from heldout.words import NONE
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.views.event import EventView
+    from heldout.views.account import EventView
     from heldout.views.job import JobView
-    from heldout.views.metrics import EpochView
+    from heldout.views.results import EpochView
     from heldout.views.study import StudyView
 
 # From this width on, all figures of an epoch fit next to a bar.

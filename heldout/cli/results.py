@@ -15,7 +15,7 @@ from heldout.stored.artifacts import PredictionsFormat
 from heldout.words import percent
 
 if TYPE_CHECKING:
-    from heldout.views.confusion import ClassScores, ConfusionView, SplitScores
+    from heldout.views.results import ClassScores, ConfusionView, SplitScores
 
 Split = Literal["train", "validation", "test"]
 PAGE = 200  # images per request

@@ -17,15 +17,12 @@ from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 from heldout.words import NONE, format_loss, format_range, percent
 
 if TYPE_CHECKING:
-    from heldout.stored.final import FinalView, SplitResult
-    from heldout.stored.measurement import SplitsResult
-    from heldout.views.dataset import DatasetView
+    from heldout.stored.results import FinalView, SplitResult, SplitsResult
+    from heldout.views.account import EventView, OwnerEventView
+    from heldout.views.dataset import DatasetView, LedgerView
     from heldout.views.diagnosis import DiagnosisView
-    from heldout.views.estimate import EstimateView
-    from heldout.views.event import EventView, OwnerEventView
-    from heldout.views.job import DatasetReference, JobView, QueueView
-    from heldout.views.ledger import LedgerView
-    from heldout.views.metrics import MetricsView
+    from heldout.views.job import DatasetReference, EstimateView, JobView, QueueView
+    from heldout.views.results import MetricsView
 
 
 SHOWN_CLASSES = 20

@@ -16,7 +16,7 @@ from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.views.suspects import SuspectsView, SuspectView
+    from heldout.views.audit import SuspectsView, SuspectView
 
 WAIT_S = 10
 PAGE = 200

@@ -23,7 +23,7 @@ from heldout.words import format_loss, format_range, percent
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.stored.final import FinalView
+    from heldout.stored.results import FinalView
     from heldout.views.job import JobView
 
 COMPARED = ("SPLIT", "BEFORE", "NOW", "POINTS", "LOSS BEFORE", "NOW")

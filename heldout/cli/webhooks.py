@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.client.client import Client
-    from heldout.views.webhook import DeliveryView, WebhookView
+    from heldout.views.account import DeliveryView, WebhookView
 
 # A receiver has 15 seconds to answer, and the sender may be busy.
 PING_TIMEOUT_S = 30.0

@@ -9,11 +9,25 @@ from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
 from heldout.client.resource import OneHandle, Resource, ResourceBase
 from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
+from heldout.views.account import (
+    ActivityPage,
+    ActivityView,
+    Bucket,
+    DeliveryPage,
+    DeliveryView,
+    Group,
+    HealthView,
+    KeyPage,
+    NewKeyView,
+    OwnerEventPage,
+    OwnerEventView,
+    SessionView,
+    UsageView,
+    WebhookPage,
+    WebhookView,
+    WebhookWithSecret,
+)
 from heldout.views.base import format_rfc3339
-from heldout.views.event import OwnerEventPage, OwnerEventView
-from heldout.views.key import ActivityPage, ActivityView, KeyPage, NewKeyView, SessionView
-from heldout.views.usage import Bucket, Group, HealthView, UsageView
-from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 
 
 class KeyResource(Resource[OneHandle]):

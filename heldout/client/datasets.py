@@ -10,11 +10,16 @@ from heldout.client.resource import OneHandle, Resource
 from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
-from heldout.views.audit import AuditView
-from heldout.views.dataset import DatasetImagePage, DatasetPage, DatasetView, IndicesView
-from heldout.views.fixes import DifferentView, EffectView
-from heldout.views.ledger import LedgerView
-from heldout.views.suspects import SuspectsView
+from heldout.views.audit import AuditView, SuspectsView
+from heldout.views.dataset import (
+    DatasetImagePage,
+    DatasetPage,
+    DatasetView,
+    DifferentView,
+    EffectView,
+    IndicesView,
+    LedgerView,
+)
 
 
 class DatasetResource(Resource[OneHandle]):

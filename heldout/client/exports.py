@@ -9,7 +9,7 @@ from heldout.client.resource import OneHandle, Resource
 from heldout.client.typed_answers import quote_segment
 from heldout.errors import JobNotFound
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.model import ExportReportView, ExportView
 
 
 class ModelSourceResource(Resource[OneHandle]):

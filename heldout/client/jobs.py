@@ -16,15 +16,12 @@ from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
 from heldout.stored.evaluation import SplitName
-from heldout.views.confusion import CellView, ConfusionView, MemorizedPage
+from heldout.views.account import EventPage, EventView
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.estimate import EstimateView
-from heldout.views.event import EventPage, EventView
-from heldout.views.export import ExportList, ListedExportView
-from heldout.views.job import CancellationView, JobPage, JobView, QueueView
-from heldout.views.metrics import MetricsView
-from heldout.views.prediction import PredictionsView
+from heldout.views.job import CancellationView, EstimateView, JobPage, JobView, QueueView
+from heldout.views.model import ExportList, ListedExportView
+from heldout.views.results import CellView, ConfusionView, MemorizedPage, MetricsView, PredictionsView
 
 Sort = Literal["created", "name", "best", "gap"]
 Spec = Mapping[str, Any] | JobSpec

@@ -16,10 +16,9 @@ from heldout.client.resource import OneHandle, Resource
 from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
 from heldout.errors import EvaluationNotFound, ModelNotFound
 from heldout.lifecycle.model import ModelStatus
-from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.evaluation import EvaluationPage, EvaluationView
-from heldout.views.model import ModelPage, ModelView
+from heldout.views.model import EvaluationPage, EvaluationView, ModelPage, ModelView
+from heldout.views.results import ConfusionView
 
 MAX_NAME_CHARACTERS = 128
 

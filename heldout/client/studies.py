@@ -21,8 +21,8 @@ from heldout.client.typed_answers import (
 from heldout.errors import RunNotFound, StudyNotFound
 from heldout.histories.reading import read_text
 from heldout.studies.spec import StudySpec
+from heldout.views.account import EventPage, EventView
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.event import EventPage, EventView
 from heldout.views.study import StudyEstimateView, StudyPage, StudyView
 from heldout.views.study_report import MARKDOWN, StudyReportView
 from heldout.views.study_run import AskView, RunList, RunView

@@ -12,8 +12,7 @@ from heldout import __version__
 from heldout.client.connection import TIMEOUT_S, Connection
 from heldout.client.failures import NoService, convert_error
 from heldout.errors import HeldoutError
-from heldout.views.base import View
-from heldout.views.page import NumberedPage, Page
+from heldout.views.base import NumberedPage, Page, View
 
 if TYPE_CHECKING:
     from heldout.views.job import JobView

@@ -28,8 +28,7 @@ from heldout.diagnosis.restrict import (
 from heldout.diagnosis.unexplained import judge_without_findings
 from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
-from heldout.stored.audit import AuditFinding
-from heldout.stored.suspects import SplitLabels
+from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.words.terms import describe_budget, explain_terms, explain_training_first
 from heldout.words.verdicts import describe
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, Matrix, StoredEvaluation
-from heldout.stored.final import FinalView, SplitResult
 from heldout.stored.gap import Calibration, StoredGap
-from heldout.stored.measurement import Preprocessing
+from heldout.stored.results import FinalView, Preprocessing, SplitResult
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,9 @@ from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
 from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
-from heldout.stored.audit import AuditFinding
+from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
-from heldout.stored.measurement import Preprocessing
-from heldout.stored.suspects import SplitLabels
+from heldout.stored.results import Preprocessing
 from heldout.words import percent
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Literal
 
-from heldout.views.metrics import MetricsView
+from heldout.views.results import MetricsView
 
 HistoryFormat = Literal["keras", "csv"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from heldout.integrations.keras_history import build_keras_history
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
-from heldout.views.metrics import MetricsView
+from heldout.views.results import MetricsView
 
 # MLflow's limits for the values of params and tags.
 MAX_PARAM = 6000

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from heldout.integrations.crc32c import compute_masked_crc32c
 from heldout.integrations.keras_history import build_keras_history
 from heldout.views.job import JobView
-from heldout.views.metrics import MetricsView
+from heldout.views.results import MetricsView
 
 
 def make_folder_name(job: JobView) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 from heldout.markup import Markup, tag
 from heldout.pictures.kit import HELD_OUT, INK, WORSE, draw_svg, draw_text
 from heldout.pictures.picture import Picture
-from heldout.views.confusion import ConfusionView
+from heldout.views.results import ConfusionView
 
 Split = Literal["train", "validation", "test"]
 

@@ -19,7 +19,7 @@ from heldout.pictures.kit import (
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import Scale, draw_braille
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.metrics import EpochView
+from heldout.views.results import EpochView
 
 WIDTH, HEIGHT, PANEL_LEFT, PANEL_WIDTH, TOP, BOTTOM = 760, 300, (52, 432), 300, 62, 258
 COLUMNS, ROWS = 60, 12

@@ -1,5 +1,6 @@
-"""`audit.json`: the findings about a dataset. The worker writes it; the API and the diagnosis read it."""
+"""Files about a dataset: `audit.json`, and `suspects.json` with probably wrong labels."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from heldout.stored.file import StoredFile, StoredPart
@@ -62,3 +63,123 @@ def preview_key(dataset_id: str, class_number: int) -> str:
 def audit_key(dataset_id: str) -> str:
     """The key of the audit of an uploaded dataset."""
     return f"datasets/{dataset_id}/{StoredAudit.file_name}"
+
+
+# "can_tell": in trials, the search was right. "too_hard": its networks learn these images too poorly to judge.
+Verdict = Literal["can_tell", "too_hard"]
+# Limit for the names of all suspects, which may have a kilobyte each: audits and diagnoses read the file too.
+MAX_CHARACTERS = 1_000_000
+
+
+class Suspect(StoredPart):
+    """One image. label, suggested: positions in the dataset's classes.
+
+    probability: probability of a wrong label, measured with planted labels; null if the search cannot tell.
+    member: its name in the upload; null if the dataset has none.
+    """
+
+    index: int
+    split: str
+    member: str | None
+    label: int
+    suggested: int
+    probability: float | None
+
+
+class WrongLabels(StoredPart):
+    """How many labels are probably wrong: the best estimate, and a range that should be right for 95% of datasets."""
+
+    count: int
+    low: int
+    high: int
+
+
+class SplitLabels(WrongLabels):
+    """How many labels of one split are probably wrong. images: number of its images."""
+
+    images: int
+
+
+class PlantedLabels(StoredPart):
+    """How well the search finds wrong labels that it planted itself in copies of the labels.
+
+    planted: number of planted labels. found, right_class: shares of them that were suspected, and for which the
+    original label was suggested. accused: share of the unchanged labels that were suspected in the same copies.
+    """
+
+    planted: int
+    found: float
+    right_class: float
+    accused: float
+
+
+class ClassLabels(StoredPart):
+    """How well the search knows one class. label: its position. agreement, found: as for all images."""
+
+    label: int
+    images: int
+    agreement: float
+    found: float
+
+
+class SuspectsSummary(StoredFile):
+    """The results of the search for wrong labels without the suspects: what audits and diagnoses need of a large file.
+
+    images: number of images searched: all of the dataset.
+    agreement: share of the images whose label agrees with networks that were not trained on them.
+    verdict: whether the search can tell; null in files of earlier releases, which did not check themselves.
+    wrong: null if the search cannot tell.
+    splits: the same for each split; empty if the search cannot tell, and in files of earlier releases.
+    """
+
+    file_name: ClassVar[str] = "suspects.json"
+
+    images: int
+    agreement: float
+    verdict: Verdict | None = None
+    wrong: WrongLabels | None
+    splits: Mapping[str, SplitLabels] = {}
+
+    @classmethod
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
+        return {} if "suggested" in part else part
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether counts and probabilities may be shown; false if the search never checked itself.
+
+        If most labels of a split are wrong, networks learn them too, and the counts of all splits are wrong.
+        """
+        return self.verdict == "can_tell" and self.wrong is not None and self.disagreeing_split is None
+
+    @property
+    def disagreeing_split(self) -> str | None:
+        """A split in which clearly more than half of the labels are wrong, as if its classes were in another order."""
+        return next((split for split, found in self.splits.items() if 2 * found.low > found.images), None)
+
+
+class StoredSuspects(SuspectsSummary):
+    """Everything that the search for wrong labels found.
+
+    suspects: a limited number, the most certain first. These are images whose label is more likely wrong than right,
+        and the most unusual others; only unusual ones if the search cannot tell.
+    planted, classes: the evidence for the verdict; null and empty in files of earlier releases.
+    networks, trained_on: number of networks trained, and the largest number of images for one of them.
+    seen_as: height and width of the images given to them.
+    """
+
+    suspects: tuple[Suspect, ...]
+    planted: PlantedLabels | None = None
+    classes: tuple[ClassLabels, ...] = ()
+    networks: int
+    trained_on: int
+    seen_as: tuple[int, int]
+
+    @classmethod
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
+        return part
+
+
+def make_suspects_key(dataset_id: str) -> str:
+    """The key of the suspected labels of a dataset."""
+    return f"datasets/{dataset_id}/{StoredSuspects.file_name}"

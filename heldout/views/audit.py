@@ -1,15 +1,99 @@
-"""The audit of a dataset."""
+"""The audit of a dataset, and its images with probably wrong labels."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
 from heldout.views.base import View
-from heldout.views.dataset import SplitsView
+from heldout.views.dataset import EffectView, ExampleView, SplitsView
 from heldout.views.diagnosis import LeftOutView
-from heldout.views.fixes import EffectView, ExampleView
-from heldout.views.job import DatasetReference
-from heldout.views.suspects import SplitLabelsView
+from heldout.views.job import DatasetReference, JobErrorView
+
+
+class SuspectView(View):
+    """An image whose label is probably wrong."""
+
+    rank: int = Field(description="From 1, the most certain first.")
+    index: int = Field(description="Its position in the dataset.")
+    split: Literal["train", "validation", "test"]
+    member: str | None = Field(description="Its name in the upload; null if it has none.")
+    label: str = Field(description="Its class according to the label.")
+    suggested: str = Field(description="The class that the networks find more likely.")
+    probability: float | None = Field(
+        description="Probability that its label is wrong; null if the search cannot tell."
+    )
+    thumbnail: str
+
+
+class WrongLabelsView(View):
+    """How many labels of the whole dataset are probably wrong."""
+
+    count: int
+    share: float
+    low: int = Field(description="The range from `low` to `high` should be right for 95% of all datasets.")
+    high: int
+
+
+class SplitLabelsView(WrongLabelsView):
+    """How many labels of one split are probably wrong."""
+
+    images: int
+
+
+class PlantedLabelsView(View):
+    """How well the search finds wrong labels that it planted itself in copies of the labels."""
+
+    planted: int = Field(description="Number of planted wrong labels.")
+    found: float = Field(description="Share of them that the search suspected.")
+    right_class: float = Field(description="Share of them for which it suggested the original label.")
+    accused: float = Field(description="Share of the unchanged labels that it suspected in the same copies.")
+
+
+class ClassLabelsView(View):
+    """How well the search knows one class."""
+
+    name: str
+    images: int
+    agreement: float
+    found: float = Field(description="Share of its planted labels that the search suspected.")
+
+
+class SearchView(View):
+    """How the labels were judged."""
+
+    networks: int = Field(description="Number of networks trained.")
+    trained_on: int = Field(description="Largest number of images that one of them was trained on.")
+    seen_as: tuple[int, int] = Field(description="Height and width of the images given to the networks.")
+    agreement: float = Field(
+        description="Share of all images whose label agrees with networks that were not trained on them."
+    )
+    planted: PlantedLabelsView | None = Field(description="Null for a search of an earlier release.")
+    classes: list[ClassLabelsView] = Field(description="The class with the lowest agreement first.")
+
+
+class SuspectsView(View):
+    """A page of the suspects that a search for wrong labels found; empty while it waits or runs.
+
+    If the search cannot tell, `data` contains the most unusual images, without probabilities.
+    """
+
+    object: Literal["suspects"]
+    status: Literal["queued", "running", "ready", "failed"]
+    dataset: DatasetReference
+    explanation: str
+    error: JobErrorView | None = Field(description="Why the search failed.")
+    images: int | None = Field(description="How many images were judged: all images of the dataset.")
+    verdict: Literal["can_tell", "too_hard", "split_disagrees"] | None = Field(
+        description="Whether the search can tell wrong labels from hard images. `split_disagrees`: most labels of a "
+        "split are wrong, so no count is reliable. Null until the search has ended, and for searches of earlier "
+        "releases, which did not check themselves."
+    )
+    wrong: WrongLabelsView | None = Field(description="Null unless `verdict` is `can_tell`.")
+    splits: dict[str, SplitLabelsView] | None = Field(description="`wrong` for each split; null if `wrong` is null.")
+    search: SearchView | None
+    data: list[SuspectView]
+    has_more: bool
+    next: int | None = Field(description="`after` of the next page, null at the end.")
 
 
 class AuditFindingView(View):

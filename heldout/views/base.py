@@ -1,9 +1,9 @@
-"""The base class of all views, and times."""
+"""What all answers share: the base class of views, times, pages and problems."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 
 class View(BaseModel):
@@ -49,3 +49,74 @@ def format_rfc3339(moment: datetime) -> str:
 
 
 Time = Annotated[datetime, PlainSerializer(format_rfc3339, return_type=str, when_used="json-unless-none")]
+
+
+Item = TypeVar("Item", bound=View)
+
+
+class Page(View, Generic[Item]):
+    """A page of a list. `next` is the `after` of the next page, null at the end."""
+
+    object: Literal["list"]
+    data: list[Item]
+    has_more: bool
+    next: str | None
+
+
+class NumberedPage(View, Generic[Item]):
+    """A page of a list whose items are numbered.
+
+    `next` is the number after which the next page starts, null at the end. With `after=latest`, the page is empty and
+    `next` is the number of the list's last item.
+    """
+
+    object: Literal["list"]
+    data: list[Item]
+    has_more: bool
+    next: int | None
+
+
+class RequestView(View):
+    """A request that applies a fix; `body` is JSON."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+
+
+class ChoiceView(View):
+    """One possible next step after a refusal."""
+
+    name: str = Field(description="`show_images`, `fix` or `as_they_are`.")
+    title: str = Field(description="Label for a button.")
+    request: RequestView
+
+
+class FieldErrorView(View):
+    """One refused value of the request body."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; empty for the whole body.")
+    detail: str
+
+
+class Problem(View):
+    """Why a request failed (RFC 9457). `code` is stable; the texts are not."""
+
+    type: str = Field(description="A URI that identifies the code.")
+    title: str
+    status: int
+    detail: str = Field(description="What was received, what was expected, and what to do.")
+    code: str
+    instance: str = Field(description="The path of the request.")
+    errors: list[FieldErrorView]
+    request: RequestView | None = Field(
+        None, description="A request that fixes the reason for the refusal; absent if there is none."
+    )
+    choices: list[ChoiceView] = Field([], description="Possible next steps for a person to choose from, if any.")
+
+
+class SubjectView(View):
+    """What an event, delivery or look at labels is about."""
+
+    object: str = Field(description="`job`, `dataset`, `study`, `model`, `evaluation` or `webhook`.")
+    id: str

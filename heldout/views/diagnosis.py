@@ -10,11 +10,10 @@ from heldout.diagnosis.findings import Cause, FigureAfter, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import Gap, How, TermCode
 from heldout.markup import make_table
 from heldout.statistics.intervals import compute_wilson_interval
-from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
+from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
-from heldout.views.base import Time, View, make_view
-from heldout.views.problem import RequestView
+from heldout.views.base import RequestView, Time, View, make_view
 from heldout.words import whole_percents
 
 # Smaller values would be written as 0.0 points, or as a loss of 0.000.

@@ -1,4 +1,4 @@
-"""A training job, its position in the queue, and the result of cancelling several jobs."""
+"""A job, and what one would cost."""
 
 from typing import Literal
 
@@ -6,9 +6,8 @@ from pydantic import ConfigDict, Field
 
 from heldout.lifecycle.job import TERMINAL, StopReason
 from heldout.spec.job import JobSpec
-from heldout.stored.final import Figure, GapsView
-from heldout.views.base import Time, View
-from heldout.views.page import Page
+from heldout.stored.results import Figure, GapsView
+from heldout.views.base import Page, Time, View
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
@@ -186,4 +185,45 @@ class QueueView(View):
     estimated_start_s: float | None = Field(
         description="Seconds, estimated from running jobs, jobs of all owners that start before it, and the owner's "
         "quotas; null without an estimate."
+    )
+
+
+class LayerView(View):
+    """A layer by its Keras name, its output shape without the batch axis, and its parameters."""
+
+    name: str
+    shape: list[int]
+    parameters: int
+
+
+class InitialView(View):
+    """The layers that would start from the weights of `job` or `model`, and those with new weights."""
+
+    job: str | None = None
+    model: str | None = None
+    taken: list[str]
+    new: list[str]
+
+
+class EstimateView(View):
+    """What a spec would cost. `name` and `training.seed` are null if a job would generate them."""
+
+    object: Literal["estimate"]
+    spec: JobSpec
+    parameters: int
+    trainable_parameters: int | None = Field(
+        None, description="Excludes frozen blocks and the averages of batch normalization, as Keras counts."
+    )
+    layers: list[LayerView]
+    initial: InitialView | None = Field(None, description="null unless the spec has `initial`.")
+    flops_per_image: int = Field(description="FLOPs of one forward pass; a multiply-add counts as two.")
+    memory_bytes: int = Field(
+        description="Peak memory of the training process on a CPU, including images; a worker must have it free. "
+        "Within 25% of measurements on CPUs. On a GPU, a worker reserves 3 GiB (an unmeasured guess) plus what images "
+        "and parameters need."
+    )
+    seconds_per_epoch: float | None = Field(
+        description="For a job that has a worker's machine to itself; null until a worker has measured its speed. "
+        "With a frozen backbone it contains a share of computing its features, which the owner's later jobs find in "
+        "the cache."
     )

@@ -1,13 +1,17 @@
-"""Uploaded models."""
+"""Models: uploaded ones with their evaluations, and exports of a job's model."""
 
 from typing import Literal
 
 from pydantic import Field
 
+from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.model import ModelFormat, ModelStatus
 from heldout.markup import make_table
-from heldout.views.base import Time, View
-from heldout.views.page import Page
+from heldout.stored.artifacts import ExportFormat, ExportStatus
+from heldout.stored.evaluation import SplitName
+from heldout.stored.results import ModelAbout, Preprocessing, SplitsResult
+from heldout.views.base import Page, Time, View
+from heldout.views.job import DatasetReference, JobErrorView
 
 
 class ModelLayerView(View):
@@ -73,3 +77,102 @@ class ModelView(View):
 
 class ModelPage(Page[ModelView]):
     """A page of the caller's and of shared models, newest first; `next` is the `after` of the next page."""
+
+
+class ModelReference(View):
+    """The model that is measured; it may have been deleted since."""
+
+    id: str
+    name: str
+
+
+class EvaluationView(View):
+    """An evaluation. `version` grows with every change of this body and is its ETag."""
+
+    id: str
+    object: Literal["evaluation"]
+    status: Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+    model: ModelReference
+    dataset: DatasetReference
+    headline: str = Field("", description="How often the model is right, in at most 12 words.")
+    summary: str = Field("", description="The other splits and what to do next, in at most two sentences and 40 words.")
+    metrics: SplitsResult | None = Field(
+        description="The model's results on each split, with the pixel values it expects; null until it has succeeded."
+    )
+    preprocessing: Preprocessing | None = Field(
+        description="The change to the dataset's pixels that the model needs; null if it needs none."
+    )
+    as_given: SplitsResult | None = Field(description="The results without that change; null if there was none.")
+    attempt: int
+    error: JobErrorView | None
+    version: int
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the evaluation has ended and no longer changes."""
+        return self.status in TERMINAL
+
+
+class EvaluationPage(Page[EvaluationView]):
+    """A page of the caller's evaluations, newest first; `next` is the `after` of the next page."""
+
+
+class ExportView(View):
+    """A model in one format, and the state of its export."""
+
+    object: Literal["export"] = "export"
+    job_id: str = Field(description="The training, or the study whose ensemble it is.")
+    format: ExportFormat
+    status: ExportStatus
+
+
+class ExportErrorView(View):
+    """Why there is no verified file."""
+
+    code: str
+    detail: str
+
+
+class ExportReportView(View):
+    """How the exported file's answers to the job's own images compare with those of the training."""
+
+    object: Literal["export_report"] = "export_report"
+    job_id: str = Field(description="The training, or the study whose ensemble it is.")
+    format: ExportFormat
+    runtime: str = Field(description="The runtime that loaded the file, with its version.")
+    compared_with: Literal["predictions", "keras"] = Field(
+        description="`predictions`: the job's stored `predictions.npz`, or for an ensemble the mean of its jobs' "
+        "files. `keras`: Keras' own answers to the same images, if a job has no such file."
+    )
+    split: SplitName
+    images: int
+    batch_sizes: list[int] = Field(description="Batch sizes in which the images were given.")
+    differing_answers: int = Field(description="Images whose most probable class differs; 0 in every report.")
+    max_difference: float = Field(description="The largest difference between two probabilities.")
+    tolerance: float
+    size_bytes: int
+    sha256: str = Field(description="Digest of the verified file, hexadecimal.")
+    about: ModelAbout = Field(description="What the file says about itself.")
+
+
+class ListedExportView(View):
+    """What is known about a job's model in one format, whether it was ordered or not."""
+
+    object: Literal["export"] = "export"
+    job_id: str
+    format: ExportFormat
+    status: ExportStatus | Literal["absent"] = Field(
+        description="`absent`: it was not ordered. For `keras`, whose file always exists, the status of its check."
+    )
+    error: ExportErrorView | None = Field(description="Why it failed.")
+    report: ExportReportView | None = Field(description="The report of its check, if stored.")
+
+
+class ExportList(View):
+    """A job's model in every format."""
+
+    object: Literal["list"] = "list"
+    data: list[ListedExportView]

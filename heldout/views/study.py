@@ -5,10 +5,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.spec.job import JobSpec
-from heldout.stored.final import Figure
-from heldout.views.base import Time, View
+from heldout.stored.results import Figure
+from heldout.views.base import Page, Time, View
 from heldout.views.job import DatasetReference, JobErrorView
-from heldout.views.page import Page
 
 Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from heldout.spec.job import JobSpec
-from heldout.stored.final import GapsView, GapView
+from heldout.stored.results import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.stored.final import Figure
+from heldout.stored.results import Figure
 from heldout.views.base import Time, View
 from heldout.views.job import JobErrorView
 from heldout.views.study import ConclusionView, StudyStatus

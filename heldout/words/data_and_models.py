@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from heldout.words import Words, of_100, quote_name
 
 _NAMES = {"train": "training", "validation": "validation", "test": "test"}

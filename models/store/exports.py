@@ -10,7 +10,7 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
-from heldout.views.export import ExportReportView
+from heldout.views.model import ExportReportView
 from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.work.memory import estimate_export_bytes
 from models.specs import read_spec, read_training_spec

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from analysis.reports.curves import EpochFigures
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.base import make_view
 from heldout.views.job import BestEpochView, JobCurveView, SummaryView
 from models.tables import AttemptRow, EpochRow, JobRow, ResultRow

@@ -9,7 +9,7 @@ from analysis.jobs.ledger import HELD_OUT
 from heldout.errors import EvaluationFinished, EvaluationNotFinished, EvaluationNotFound
 from heldout.lifecycle.job import TERMINAL, JobRequest, JobStatus
 from heldout.spec.model_facts import ModelFacts
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from heldout.work.kinds import JobKind, MeasureSpec
 from models.memory import estimate_measuring_bytes
 from models.store import artifacts, events, jobs, label_reads, new_jobs, workers

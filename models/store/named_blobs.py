@@ -12,8 +12,7 @@ from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.model import ModelStatus
-from heldout.stored.audit import audit_key, preview_key
-from heldout.stored.suspects import make_suspects_key
+from heldout.stored.audit import audit_key, make_suspects_key, preview_key
 from models.digests import describe
 from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow

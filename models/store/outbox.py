@@ -14,7 +14,7 @@ from analysis.scheduling.places import has_room
 from heldout.access.event_types import SubjectObject
 from heldout.access.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from heldout.views.base import View
 from models.database import db_now
 from models.ids import make_id

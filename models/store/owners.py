@@ -11,7 +11,7 @@ from analysis.scheduling.fair_share import compute_used
 from heldout.access.quotas import Quota, get_bound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.study import StudyStatus
-from heldout.views.usage import Bucket, Group
+from heldout.views.account import Bucket, Group
 from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import accounts, jobs, studies

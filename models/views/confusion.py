@@ -3,7 +3,7 @@
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.evaluation import StoredSplitScores as StoredSplit
 from heldout.views.base import make_view
-from heldout.views.confusion import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
+from heldout.views.results import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
 from models.views.dataset import get_thumbnail_route
 
 

@@ -2,10 +2,9 @@
 
 from heldout.lifecycle.job import get_shown_status
 from heldout.spec.model_facts import ModelFacts
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from heldout.views.base import make_view
-from heldout.views.evaluation import EvaluationView
-from heldout.views.model import ModelView
+from heldout.views.model import EvaluationView, ModelView
 from heldout.words.data_and_models import describe_evaluation
 from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow

@@ -1,7 +1,7 @@
 """Builds the views of an event, numbered within its subject or within its owner's stream."""
 
+from heldout.views.account import EventView, OwnerEventView
 from heldout.views.base import make_view
-from heldout.views.event import EventView, OwnerEventView
 from models.tables import EventRow
 
 

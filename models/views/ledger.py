@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, SplitReads, explain_fold_reads, explain_reads
 from heldout.views.base import make_view
-from heldout.views.ledger import LabelReadPage, LabelReadView, LedgerSplitsView, LedgerView, SplitReadsView
+from heldout.views.dataset import LabelReadPage, LabelReadView, LedgerSplitsView, LedgerView, SplitReadsView
 from models.tables import DatasetRow, LabelReadRow
 from models.views.job import build_dataset_reference
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from heldout.views.base import make_view
-from heldout.views.confusion import MemorizedImageView, MemorizedPage
+from heldout.views.results import MemorizedImageView, MemorizedPage
 from models.memorized import HardImages
 from models.views.dataset import get_thumbnail_route
 

@@ -2,18 +2,18 @@
 
 from typing import Literal
 
-from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
-from heldout.views.audit import LabelCheckView
-from heldout.views.base import make_view
-from heldout.views.job import JobErrorView
-from heldout.views.suspects import (
+from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
+from heldout.views.audit import (
     ClassLabelsView,
+    LabelCheckView,
     SearchView,
     SplitLabelsView,
     SuspectsView,
     SuspectView,
     WrongLabelsView,
 )
+from heldout.views.base import make_view
+from heldout.views.job import JobErrorView
 from heldout.words import rough_percent
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import get_thumbnail_route

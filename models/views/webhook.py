@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from heldout.views.account import DeliveryView, WebhookView, WebhookWithSecret
 from heldout.views.base import make_view
-from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
 from models.secret_box import SecretBox
 from models.tables import DeliveryRow, WebhookRow
 

@@ -21,8 +21,8 @@ from api.connections.server import Server
 from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
+from heldout.stored.results import FinalView
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Database

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heldout.client.client import Client
-from heldout.views.evaluation import EvaluationView
+from heldout.views.model import EvaluationView
 from models.bundled import BUNDLED
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.test_datasets_pages import drop

@@ -15,8 +15,7 @@ import sklearn.datasets
 
 from heldout.client.client import Client
 from heldout.client.failures import ApiProblem
-from heldout.views.evaluation import EvaluationView
-from heldout.views.model import ModelView
+from heldout.views.model import EvaluationView, ModelView
 from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service, assert_trained_again, ended
 from tests.onnx_files import dense_onnx

@@ -1,11 +1,11 @@
 """Views as a service would answer them, with made figures."""
 
 from heldout.statistics.intervals import compute_wilson_interval
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
+from heldout.views.account import EventView
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.event import EventView
 from heldout.views.job import JobView
-from heldout.views.metrics import EpochView
+from heldout.views.results import EpochView
 from heldout.views.study import StudyView
 from tests.heldout.served import FIGURES, SPEC
 

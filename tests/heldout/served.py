@@ -15,11 +15,10 @@ import numpy as np
 from analysis.arrays.dataset import save_beside
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import SplitCounts, StoredAudit, audit_key
+from heldout.stored.audit import SplitCounts, StoredAudit, audit_key, make_suspects_key
 from heldout.stored.evaluation import SPLIT_NAMES
-from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
-from heldout.stored.suspects import make_suspects_key
+from heldout.stored.results import FinalView
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, suspects

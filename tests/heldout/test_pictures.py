@@ -6,7 +6,7 @@ import pytest
 
 from heldout.pictures.confusion import NotMeasured, draw_confusion
 from heldout.pictures.study import LEGEND, draw_study
-from heldout.views.confusion import ConfusionView
+from heldout.views.results import ConfusionView
 from tests.heldout.made_views import arm, study
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,9 +16,8 @@ from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.remedies.change import RemedyBase
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import audit_key
-from heldout.stored.final import FinalView
-from heldout.stored.suspects import SplitLabels, StoredSuspects, make_suspects_key
+from heldout.stored.audit import SplitLabels, StoredSuspects, audit_key, make_suspects_key
+from heldout.stored.results import FinalView
 from heldout.views.base import dump_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs

@@ -13,7 +13,7 @@ from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.lifecycle.study import StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
+from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
 from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models.database import Database, Session, db_now
 from models.ids import make_id

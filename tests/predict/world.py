@@ -20,7 +20,7 @@ from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ExportFormat
 from heldout.stored.gap import Calibration, StoredGap, Tally
-from heldout.views.export import ExportReportView
+from heldout.views.model import ExportReportView
 from models.database import Database
 from models.store import exports, jobs, label_reads
 from models.submit import submit

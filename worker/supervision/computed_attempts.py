@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.lifecycle.job import FailureCode
-from heldout.stored.suspects import make_suspects_key
+from heldout.stored.audit import make_suspects_key
 from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from models.blobs import BlobMissing
 from models.model_card import collect_model_card

@@ -14,7 +14,7 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from heldout.work.kinds import CheckModelSpec, MeasureSpec
 from heldout.work.memory import MemoryKill
 from models.store import model_evaluations, models

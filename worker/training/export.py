@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
 from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
-from heldout.stored.model_about import NETWORK_FILE, ModelAbout
+from heldout.stored.results import NETWORK_FILE, ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData

@@ -19,9 +19,8 @@ from analysis.studies.state import Scores
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
-from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
-from heldout.stored.model_about import ModelAbout
+from heldout.stored.results import FinalView, ModelAbout
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData

@@ -30,11 +30,9 @@ from heldout.fixes.changes import VersionChanges
 from heldout.fixes.look_alikes import drop_answered
 from heldout.fixes.offers import make_offers
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.stored.audit import preview_key
-from heldout.stored.suspects import SuspectsSummary
+from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
-from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
-from heldout.views.fixes import EffectView
+from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
 from heldout.words.data_and_models import describe_audit
 from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs

@@ -7,7 +7,7 @@ from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.fixes.changes import VersionSpec
-from heldout.views.fixes import EffectView
+from heldout.views.dataset import EffectView
 from models.fix_effects import build_effect_view
 from models.store import datasets, versions
 

@@ -9,7 +9,7 @@ from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor
-from heldout.views.ledger import LedgerView
+from heldout.views.dataset import LedgerView
 from models.store import datasets, label_reads
 from models.views.ledger import build_ledger_view
 

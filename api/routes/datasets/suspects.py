@@ -24,8 +24,8 @@ from heldout.errors import (
 )
 from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
-from heldout.stored.suspects import StoredSuspects, make_suspects_key
-from heldout.views.suspects import SuspectsView
+from heldout.stored.audit import StoredSuspects, make_suspects_key
+from heldout.views.audit import SuspectsView
 from models.blob_files import guard_reading
 from models.database import Session
 from models.store import accounts, datasets, label_reads, suspects

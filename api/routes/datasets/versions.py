@@ -17,8 +17,7 @@ from heldout.errors import (
 )
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.look_alikes import DifferentSpec
-from heldout.views.dataset import DatasetView
-from heldout.views.fixes import DifferentView
+from heldout.views.dataset import DatasetView, DifferentView
 from models.store import versions
 from models.views.dataset import build_dataset_view
 from models.views.job import build_dataset_reference

@@ -19,8 +19,8 @@ from heldout.errors import (
 )
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
-from heldout.views.confusion import CellView, ConfusionView, MemorizedPage, Mistake
 from heldout.views.diagnosis import DiagnosisView
+from heldout.views.results import CellView, ConfusionView, MemorizedPage, Mistake
 from models.answered_images import list_cell_images
 from models.blobs import BlobMissing
 from models.job_diagnosis import diagnose_job

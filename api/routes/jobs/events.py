@@ -9,7 +9,7 @@ from api.live.recent_events import Channel, ChannelKind
 from api.routes import subject_events
 from api.routes.subject_events import AskedEventsDep
 from heldout.errors import JobNotFound
-from heldout.views.event import EventPage
+from heldout.views.account import EventPage
 from models.store import jobs
 
 router = make_router("/v1/jobs/{job_id}", "jobs")

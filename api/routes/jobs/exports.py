@@ -31,7 +31,7 @@ from heldout.errors import (
 )
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
-from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
+from heldout.views.model import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import build_model_card
 from models.network_configuration import read_network_configuration

@@ -28,9 +28,9 @@ from heldout.errors import (
 )
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.dataset import IndicesView
-from heldout.views.metrics import EpochView, MetricsView
+from heldout.views.results import EpochView, MetricsView
 from models.blobs import BlobMissing
 from models.predictions_csv import iterate_csv
 from models.specs import read_training_spec

@@ -20,8 +20,7 @@ from heldout.errors import (
     StateGone,
 )
 from heldout.spec.job import JobSpec
-from heldout.views.estimate import EstimateView
-from heldout.views.job import JobView
+from heldout.views.job import EstimateView, JobView
 from models import retry, submit
 from models.views.job import build_job_view
 

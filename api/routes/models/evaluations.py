@@ -36,10 +36,10 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.stored.artifacts import ArtifactName
-from heldout.stored.measurement import Measurement
-from heldout.views.confusion import ConfusionView
+from heldout.stored.results import Measurement
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.evaluation import EvaluationPage, EvaluationView
+from heldout.views.model import EvaluationPage, EvaluationView
+from heldout.views.results import ConfusionView
 from models import model_evaluation
 from models.database import Session
 from models.store import model_evaluations

@@ -14,7 +14,7 @@ from heldout.cli.shown import show_outcome
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_study
 from heldout.spec.merge_patch import make_patch
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView

@@ -5,8 +5,7 @@ from __future__ import annotations
 from heldout.client.accounts import KeyResource, WebhookResource
 from heldout.client.dual import Awaiting, Blocking
 from heldout.client.resource import Handle, by_id, each_by_id, renew
-from heldout.views.key import KeyView
-from heldout.views.webhook import WebhookView
+from heldout.views.account import KeyView, WebhookView
 
 
 class KeyHandle(Handle[KeyView]):

@@ -15,7 +15,7 @@ from heldout.views.job import JobView
 
 if TYPE_CHECKING:
     from heldout.pictures.picture import Picture
-    from heldout.views.metrics import EpochView
+    from heldout.views.results import EpochView
 
 OneStudy = TypeVar("OneStudy", bound=StudyHandle)
 

@@ -8,8 +8,7 @@ from heldout.client.dual import Awaiting, Blocking, dual_self
 from heldout.client.models import EvaluationResource, ModelResource
 from heldout.client.resource import Handle, by_id, renew
 from heldout.client.typed_answers import LONG_POLL_S
-from heldout.views.evaluation import EvaluationView
-from heldout.views.model import ModelView
+from heldout.views.model import EvaluationView, ModelView
 
 
 class ModelHandle(Handle[ModelView]):

@@ -20,7 +20,7 @@ from heldout.diagnosis.thresholds import (
     MIN_WRONG_SHARE,
 )
 from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
-from heldout.stored.suspects import SplitLabels
+from heldout.stored.audit import SplitLabels
 from heldout.words import percent
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}

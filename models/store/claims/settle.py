@@ -20,7 +20,7 @@ from heldout.lifecycle.job import (
     decide_after_failure,
 )
 from heldout.stored.artifacts import ArtifactName
-from heldout.stored.final import FinalView
+from heldout.stored.results import FinalView
 from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact

@@ -3,7 +3,7 @@
 import hashlib
 
 from heldout.stored.artifacts import ExportFormat
-from heldout.views.export import ExportReportView
+from heldout.views.model import ExportReportView
 from models.store import exports
 
 FILE = b"an ONNX file, as far as the API can tell"

@@ -16,10 +16,20 @@ from analysis.arrays.file_names import make_members_key
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.model_facts import MAX_LAYERS_BYTES, FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
-from heldout.stored.audit import AuditExample, AuditFinding, StoredAudit, audit_key, preview_key
+from heldout.stored.audit import (
+    MAX_CHARACTERS,
+    AuditExample,
+    AuditFinding,
+    StoredAudit,
+    StoredSuspects,
+    Suspect,
+    WrongLabels,
+    audit_key,
+    make_suspects_key,
+    preview_key,
+)
 from heldout.stored.evaluation import StoredClassScores, StoredEvaluation, StoredMistake, StoredSplitScores
-from heldout.stored.measurement import Measurement
-from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect, WrongLabels, make_suspects_key
+from heldout.stored.results import Measurement
 from models.database import db_now
 from models.ids import make_id
 from models.store import datasets, model_evaluations, models

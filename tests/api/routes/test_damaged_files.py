@@ -11,8 +11,8 @@ from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitCounts, StoredAudit
 from heldout.stored.evaluation import SPLIT_NAMES, StoredClassScores, StoredEvaluation, StoredSplitScores
-from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
+from heldout.stored.results import FinalView
 from models.digests import compute_file_digest
 from models.store import claims, ingests, model_evaluations, suspects
 from models.store.artifacts import Artifact

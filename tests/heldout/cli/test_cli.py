@@ -25,7 +25,7 @@ from heldout.diagnosis.causes import CAVEATS
 from heldout.errors import ArtifactLost
 from heldout.spec.dataset import ResizeSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, WrongLabels
+from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from models.store import artifacts

@@ -5,7 +5,7 @@ import json
 
 from heldout.cli.outcome import Exit
 from heldout.stored.artifacts import ExportFormat
-from heldout.views.export import ExportReportView
+from heldout.views.model import ExportReportView
 from models.store import exports
 
 FILE = b"an ONNX file"

@@ -12,8 +12,7 @@ import pytest
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.confidence import get_certainty
 from heldout.diagnosis.facts import Effect
-from heldout.stored.audit import AuditFinding
-from heldout.stored.suspects import SplitLabels
+from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec

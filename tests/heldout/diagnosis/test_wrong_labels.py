@@ -3,8 +3,7 @@
 import pytest
 
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, diagnose
-from heldout.stored.audit import AuditFinding
-from heldout.stored.suspects import SplitLabels
+from heldout.stored.audit import AuditFinding, SplitLabels
 from tests.heldout.diagnosis.made import FINE, figures
 
 CLASSES = tuple(f"class {number}" for number in range(10))

@@ -5,9 +5,8 @@ from typing import get_args
 import pytest
 
 from heldout.stored.audit import AuditFinding, Severity
-from heldout.stored.final import GapsView, SplitResult
-from heldout.stored.measurement import Measurement, SplitsResult
-from heldout.views.evaluation import EvaluationView
+from heldout.stored.results import GapsView, Measurement, SplitResult, SplitsResult
+from heldout.views.model import EvaluationView
 from heldout.words.data_and_models import CODES, describe_audit, describe_evaluation
 from tests.reading import assert_short
 from worker.ingest.audit.run import FINDINGS

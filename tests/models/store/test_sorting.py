@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from heldout.errors import InvalidCursor
-from heldout.stored.final import GapsView, GapView
+from heldout.stored.results import GapsView, GapView
 from heldout.views.job import BestEpochView, SummaryView
 from models.store import jobs
 from models.store.listing import Filters, Sort, get_summary_columns

@@ -8,7 +8,7 @@ from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.model_facts import ModelFacts
-from heldout.stored import artifacts
+from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import (
     KINDS,
     KINDS_OF_WORKERS,
@@ -51,7 +51,7 @@ RUN_BY = [
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
     (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
-    (ExportSpec(job_id="job_1", format=artifacts.ExportFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
+    (ExportSpec(job_id="job_1", format=ExportFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
     (CheckModelSpec(model="mod_1", key="models/mod_1/x", max_runtime_s=60), "CheckModelAttempt"),
     (MEASURE, "MeasureAttempt"),
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
-from heldout.stored.suspects import StoredSuspects
+from heldout.stored.audit import StoredSuspects
 from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate

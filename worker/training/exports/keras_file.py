@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.service.parent_process import build_launch_command
-from heldout.stored.model_about import CARD_FILE, ModelAbout
+from heldout.stored.results import CARD_FILE, ModelAbout
 from worker.training.export import compile_to_evaluate, save_with
 from worker.training.exports.proof import ProofImages, cut_into_parts
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.model_about import ModelAbout
+from heldout.stored.results import ModelAbout
 from worker.training.exports.proof import ProofImages
 
 INPUT, OUTPUT = "pixels", "probabilities"

@@ -18,8 +18,8 @@ from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import ExportFormat
-from heldout.stored.model_about import ModelAbout
-from heldout.views.export import ExportReportView
+from heldout.stored.results import ModelAbout
+from heldout.views.model import ExportReportView
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.training.export import describe_model
 from worker.training.exports.proof import (

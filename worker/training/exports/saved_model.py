@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.stored.model_about import CARD_FILE, ModelAbout
+from heldout.stored.results import CARD_FILE, ModelAbout
 from worker.training.exports.proof import ProofImages
 
 SIGNATURE = "serving_default"

@@ -19,7 +19,7 @@ from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
-from heldout.stored.measurement import Measurement, Preprocessing, SplitsResult
+from heldout.stored.results import Measurement, Preprocessing, SplitsResult
 from worker.training.data import TrainingData, take_images
 from worker.training.evaluate import build_final_figures, measure_predictions
 from worker.training.finish import build_evaluation

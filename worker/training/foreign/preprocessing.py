@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, is_surely_better, split_into_halves
-from heldout.stored.measurement import Preprocessing
+from heldout.stored.results import Preprocessing
 
 # Training images that are used; half of them choose, and the other half confirms.
 MAX_IMAGES = 2000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.suspects import ClassLabels, PlantedLabels, SplitLabels, Verdict, WrongLabels
+from heldout.stored.audit import ClassLabels, PlantedLabels, SplitLabels, Verdict, WrongLabels
 from worker.training.suspects.noise import WrongShare, estimate_shares
 from worker.training.suspects.planting import SUSPECTED, Judged, check, judge, plant
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.relations import load_relations
-from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect
+from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.one_answer import answer_once
 from worker.training.suspects.estimate import estimate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.stored.suspects import (
+from heldout.stored.audit import (
     ClassLabels,
     PlantedLabels,
     SplitLabels,

@@ -6,7 +6,7 @@ import pytest
 
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts
-from heldout.stored.measurement import Measurement
+from heldout.stored.results import Measurement
 from models.blob_check import compare
 from models.store import model_evaluations, models
 from models.store.claims import HeldAttempt
