@@ -19,9 +19,9 @@ TALL_BUTTONS = """
 """
 DESK = 1280  # pixels; on a screen of this width nothing scrolls sideways, not even a table of its own
 FOR_TERMINALS = re.compile(r"--[a-z]|\b(?:GET|POST|PUT|PATCH|DELETE) /|/v1/|\bcurl\b")
-# Blocks to be copied into a terminal or a program, and where the page to log in says how keys are made.
+# Blocks to be copied into a terminal or a program.
 READ_TEXT = """() => {
-  const copied = [...document.querySelectorAll('pre, textarea, #key-help')].map(block => block.innerText)
+  const copied = [...document.querySelectorAll('pre, textarea')].map(block => block.innerText)
   return copied.reduce((text, block) => text.replace(block, ''), document.body.innerText)
 }"""
 FIND_SIDEWAYS = """() => [...document.querySelectorAll('*')]

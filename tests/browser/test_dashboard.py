@@ -265,7 +265,7 @@ def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> Non
     page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
     page.get_by_label("The gap").get_by_role("button", name="Loss").click()
     page.get_by_label("Answers").get_by_role("button", name="Validation").click()
-    page.get_by_text("Spec, and how to run it again").click()
+    page.get_by_text("Spec, and code that runs it").click()
     page.get_by_role("button", name="HTTP").click()
     page.get_by_role("heading", name="Events").click()
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()

@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks'
 
 import { loggedIn, Problem, post } from '../api/client'
+import { Code } from '../parts/code'
 import { owner } from '../parts/layout'
 import { go, path } from '../parts/router'
 
@@ -65,9 +66,15 @@ export function LogIn() {
           {busy ? 'Logging in…' : 'Log in'}
         </button>
         <p id="key-help" class="soft">
-          On the machine that runs the service, <code>heldout up</code> keeps your key in <code>~/.heldout/api-key</code>.
-          Elsewhere, its operator creates a key with <code>heldout keys create --owner NAME</code>.
+          The person who runs this service gives you a key.
         </p>
+        <details>
+          <summary>Do you run it yourself?</summary>
+          <p>If you started it on your own computer, the link that it printed logs you in. Your key is in a file, too:</p>
+          <Code text="cat ~/.heldout/api-key" label="Command that shows your key" />
+          <p>On a server, this command creates a key for somebody whom you name:</p>
+          <Code text="heldout keys create --owner NAME" label="Command that creates a key" />
+        </details>
       </form>
     </main>
   )

@@ -1,4 +1,4 @@
-/** The exact spec, and how to run it again from elsewhere. */
+/** The exact spec, and code that runs it from elsewhere. */
 
 import type { Job } from '../../api/jobs'
 import { Code } from '../../parts/code'
@@ -19,8 +19,11 @@ export function SpecCard({ job }: { job: Job }) {
       onToggle={(event) => event.currentTarget.open !== (asked !== '') && setQuery({ spec: event.currentTarget.open ? way : '' })}
     >
       <summary>
-        <h2>Spec, and how to run it again</h2>
+        <h2>Spec, and code that runs it</h2>
       </summary>
+      <p class="soft">
+        Above, "Clone and edit" opens this spec in a form. The code is for your own scripts, and for other computers.
+      </p>
       <Segments
         label="Form"
         choices={WAY_NAMES.map((one) => [one, WAYS[one]])}
