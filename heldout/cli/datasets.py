@@ -55,7 +55,7 @@ def push(
         typer.Argument(
             metavar="PATH...",
             help="A folder of class/image, an archive, .npz or Parquet. Several, such as train.zip test.zip, go up "
-            "together, each as a folder of its name.",
+            "together: the name of each says its split or class.",
         ),
     ],
     name: Annotated[

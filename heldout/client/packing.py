@@ -85,13 +85,13 @@ def pack_folder(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
 
 
 def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
-    """Yield one tar archive of several folders and archives, each in a folder of its name, or of several Parquet files.
+    """Yield one tar archive of several folders and archives, each in a folder of its name, or of several tables.
 
     It never has to fit on the disk or in memory.
 
     Raises, before anything is yielded, unless a file changes meanwhile or a member is damaged:
         NothingToPack: if two paths have the same name, or an archive is damaged, encrypted, or contains links. Each
-            path must be a folder, a zip or a tar, or all must be Parquet files.
+            path must be a folder, a zip or a tar, or all must be Parquet files, or all `.npz` files.
         OSError: if a path cannot be read.
     """
     stems = [_strip_extensions(path) for path in paths]
@@ -100,9 +100,9 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
         raise NothingToPack(
             f"Two paths have the name {_strip_extensions(twin)}. Rename one: each becomes a folder of its name."
         )
-    are_tables = [path.suffix.lower() == ".parquet" for path in paths]
-    if any(are_tables) and not all(are_tables):
-        raise NothingToPack("Parquet files can be uploaded together only with other Parquet files.")
+    kinds = {path.suffix.lower() if _is_table(path) else "" for path in paths}
+    if len(kinds) > 1:
+        raise NothingToPack("Parquet and .npz files can be uploaded together only with files of the same kind.")
     openers = [_choose_opener(path) for path in paths]
     return _write_tar(
         member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _strip_extensions(path))
@@ -141,7 +141,7 @@ def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
         list_files(path)  # raises now what it would raise later
         return lambda path, stem: _read_folder_members(path, f"{stem}/", list_files(path))
     path.open("rb").close()
-    if path.suffix.lower() == ".parquet":
+    if _is_table(path):
         return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_open_archive, path))])
     reader = _find_reader(path)
     if reader is not None:
@@ -154,8 +154,13 @@ def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     raise NothingToPack(f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is.")
 
 
+def _is_table(path: Path) -> bool:
+    """Return whether the service reads the file as a whole."""
+    return path.suffix.lower() in (".parquet", ".npz") and not path.is_dir()
+
+
 def _find_reader(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
-    if path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
+    if zipfile.is_zipfile(path):
         return _read_zip_members
     return _read_tar_members if tarfile.is_tarfile(path) else None
 

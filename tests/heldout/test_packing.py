@@ -110,11 +110,12 @@ def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tm
     }
 
 
-def test_parquet_files_go_up_as_they_are(tmp_path):
-    for name in ("train.parquet", "test.parquet"):
+@pytest.mark.parametrize("kind", ["parquet", "npz"])
+def test_files_of_one_split_each_go_up_as_they_are(tmp_path, kind):
+    names = (f"train.{kind}", f"test.{kind}")
+    for name in names:
         (tmp_path / name).write_bytes(name.encode())
-    pieces = pack_together([tmp_path / "train.parquet", tmp_path / "test.parquet"])
-    assert unpacked(pieces) == {"train.parquet": b"train.parquet", "test.parquet": b"test.parquet"}
+    assert unpacked(pack_together([tmp_path / name for name in names])) == {name: name.encode() for name in names}
 
 
 @pytest.mark.parametrize("other", ["pets.zip", "x.npz", "x.txt", "x.parquet"])

@@ -70,12 +70,13 @@ test('nothing that was dropped is ignored in silence', () => {
   for (const why of Object.values(refused)) assert.match(why, /^[A-Z].*\.$/)
 })
 
-test('arrays go up one file at a time, and Parquet files together', async () => {
-  assert.deepEqual(Object.values(whys('a.npz', 'b.npz')).map(Boolean), [false, true])
-  assert.deepEqual(await listed(planUpload(dropped('train.parquet', 'test.parquet')).content()), [
-    'train.parquet',
-    'test.parquet',
-  ])
+test('several files of arrays go up together, as Parquet files do', async () => {
+  for (const kind of ['npz', 'parquet']) {
+    const names = [`train.${kind}`, `test.${kind}`]
+    assert.deepEqual(whys(...names), { [names[0]]: '', [names[1]]: '' })
+    assert.deepEqual(await listed(planUpload(dropped(...names)).content()), names)
+  }
+  assert.deepEqual(Object.values(whys('train.npz', 'test.zip')).map(Boolean), [true, false])
 })
 
 test('a file of an unknown name is sent where it is the only one: its first bytes say what it is', () => {

@@ -1,4 +1,4 @@
-"""Archives in an archive, such as `train.zip` and `test.zip`: each is read as a folder with its name."""
+"""Archives in an archive, such as `train.zip` and `test.npz`: each is read as a folder with its name."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from worker.ingest.archives.members import UNCOMPRESSED, Archive, MemberList
 from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection, clean_name
 
-_EXTENSION = re.compile(r"\.(?:zip|tar|tgz|tar\.gz)$", re.IGNORECASE)
+_EXTENSION = re.compile(r"\.(?:zip|npz|tar|tgz|tar\.gz)$", re.IGNORECASE)
 
 
 def holds_archives(archive: Archive) -> bool:

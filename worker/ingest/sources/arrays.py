@@ -20,8 +20,9 @@ from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, clean_name
 from worker.ingest.sources.base import Progress, StoredImages, check_shape
-from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels
+from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
 from worker.ingest.sources.layout import LeftOut
+from worker.ingest.sources.split_folders import split_named
 from worker.ingest.splits import NO_SPLIT
 
 # For each family of keys: the split, and the keys of its images and labels. The first one present is used.
@@ -75,15 +76,15 @@ class RowNames(Sequence[str]):
 
 
 class ArraySource:
-    """An .npz of images and labels."""
-
-    kind = "arrays in npz"
+    """An .npz of images and labels, or several, each in a folder of its name."""
 
     def __init__(self, archive: Archive, limits: IngestLimits) -> None:
         by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
         # Read all headers: objects are refused anywhere.
         stored = {key: read_stored_array(archive, row) for key, row in by_key.items()}
-        pairs = _pair_arrays(stored)
+        by_file = _group_by_file(stored)
+        self.kind = "arrays in npz" if len(by_file) == 1 else f"arrays in {len(by_file)} npz files"
+        pairs = _pair_files(by_file)
         self._images = [images for _, images, _ in pairs]
         for _, images, labels in pairs:
             _check_images(images)
@@ -93,8 +94,10 @@ class ArraySource:
             raise Rejection(
                 RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} images; at most {limits.images:,} are taken."
             )
-        names = next((stored[key] for key in CLASS_NAME_KEYS if key in stored), None)
-        self.labels, self.classes = read_class_labels([labels for _, _, labels in pairs], names, limits)
+        names = _find_class_names(by_file)
+        self.labels, self.classes = read_class_labels(
+            [labels for _, _, labels in pairs], names[0] if names else None, limits
+        )
         given_splits = [
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]
@@ -103,7 +106,7 @@ class ArraySource:
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.left_out: list[LeftOut] = []
         self.notes: Sequence[str] = ()
-        self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
+        self.passed_over = sorted(set(by_key) - used - {array.key for array in names})
 
     def store(
         self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
@@ -149,6 +152,47 @@ class ArraySource:
         if spec.resize is not None:
             height, width = spec.resize.height, spec.resize.width
         return check_shape((len(self.names), height, width, channels), 1, limits, first.key)
+
+
+def _group_by_file(stored: dict[str, StoredArray]) -> dict[str, dict[str, StoredArray]]:
+    """Group arrays by the file that they were in, if any of its arrays has images; all together if there is none."""
+    by_file: dict[str, dict[str, StoredArray]] = {}
+    for key, array in sorted(stored.items()):
+        file, _, own = key.rpartition("/")
+        by_file.setdefault(file, {})[own] = array
+    keys = {images for family in FAMILIES for _, images, _ in family}
+    return {file: arrays for file, arrays in by_file.items() if keys & arrays.keys()} or {"": stored}
+
+
+def _pair_files(by_file: dict[str, dict[str, StoredArray]]) -> list[tuple[str | None, StoredArray, StoredArray]]:
+    """Pair the arrays of all files. If there are several, the name of a file says which split its one pair is."""
+    pairs = []
+    for file, arrays in by_file.items():
+        for split, images, labels in _pair_arrays(arrays):
+            named = split_named(file.rpartition("/")[2]) if split is None and len(by_file) > 1 else (split, None)
+            if named is None:
+                raise Rejection(
+                    RejectionCode.NO_IMAGES,
+                    f"'{clean_name(file)}.npz' has one pair of arrays, and its name does not say which split it is. "
+                    "Call the files train.npz, validation.npz and test.npz, or save all arrays in one file.",
+                    images.key,
+                )
+            pairs.append((named[0], images, labels))
+    return sorted(pairs, key=lambda pair: SPLITS.index(pair[0]) if pair[0] else NO_SPLIT)
+
+
+def _find_class_names(by_file: dict[str, dict[str, StoredArray]]) -> list[StoredArray]:
+    """Return the array of class names of each file that has one. Raises Rejection if they differ."""
+    first = [next((arrays[key] for key in CLASS_NAME_KEYS if key in arrays), None) for arrays in by_file.values()]
+    found = [names for names in first if names is not None]
+    if len(found) > 1 and len({tuple(read_texts(names)) for names in found}) > 1:
+        raise Rejection(
+            RejectionCode.BAD_LABELS,
+            f"`{clean_name(found[0].key)}` and `{clean_name(found[1].key)}` are among arrays that name different "
+            "classes. Save the same class names in each file.",
+            found[0].key,
+        )
+    return found
 
 
 def _pair_arrays(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray, StoredArray]]:

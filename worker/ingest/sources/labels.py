@@ -35,7 +35,7 @@ def read_class_labels(
         )
     together = np.concatenate(values)
     if names is not None:
-        return check_named_labels(together, _read_texts(names), names.key, limits)
+        return check_named_labels(together, read_texts(names), names.key, limits)
     occurring, positions = np.unique(together, return_inverse=True)
     classes = check_classes([str(value) for value in occurring.tolist()], limits)
     return positions.astype(np.int32), classes
@@ -102,7 +102,8 @@ def _is_one_hot(rows: NDArray[Any]) -> bool:
     return bool(np.all((rows == 0) | (rows == 1)) and np.all(rows.sum(axis=1) == 1))
 
 
-def _read_texts(names: StoredArray) -> list[str]:
+def read_texts(names: StoredArray) -> list[str]:
+    """Read class names. Raises Rejection."""
     if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
         raise Rejection(
             RejectionCode.BAD_LABELS,

@@ -1,11 +1,24 @@
 """Archives in one archive, as the dashboard sends `train.zip` with `test.zip`: each is a folder with its name."""
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from analysis.arrays.dataset import compute_content_address, load
-from tests.worker.ingest.uploads import ALONE, encoded, noise, pictures, rejection_of, taken, tarred, zipped
+from tests.worker.ingest.uploads import (
+    ALONE,
+    arrays_of,
+    encoded,
+    noise,
+    npz,
+    pictures,
+    rejection_of,
+    taken,
+    tarred,
+    zipped,
+)
 
 TRAIN, TEST = (
     pictures(10),
@@ -64,6 +77,48 @@ def test_what_lies_beside_the_archives_or_in_them_is_told(tmp_path):
 def test_an_archive_beside_images_is_passed_over_as_it_always_was(tmp_path):
     report, _ = taken(zipped(tmp_path / "outer", TRAIN | {"cat/more.zip": packed(tmp_path, "more.zip", TEST)}))
     assert (report.source["images"], report.source["passed_over"]["names"]) == (20, ["cat/more.zip"])
+
+
+def saved(folder, name, **arrays):
+    path = npz(folder / name, **arrays)
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+def test_arrays_of_one_split_each_are_one_dataset(tmp_path):
+    """One file with all splits is the reference; the order of the files changes nothing."""
+    splits = {"train": arrays_of(30), "test": arrays_of(9, (12, 10))}
+    _, whole = taken(
+        npz(
+            tmp_path / "whole.npz",
+            **{f"{what}_{split}": array for split, arrays in splits.items() for what, array in arrays.items()},
+        )
+    )
+    named = {"class_names": np.array(["cat", "dog"])}
+    for files in (["train", "test"], ["test", "train"]):
+        outer = tarred(
+            tmp_path / "outer", {f"{split}.npz": saved(tmp_path, "a.npz", **splits[split]) for split in files}
+        )
+        report, target = taken(outer)
+        assert compute_content_address(load(target)) == compute_content_address(load(whole))
+        assert report.source["format"] == "arrays in 2 npz files"
+        shutil.rmtree(target)
+    files = {f"pets_{split}.npz": saved(tmp_path, "a.npz", **arrays, **named) for split, arrays in splits.items()}
+    report, _ = taken(tarred(tmp_path / "outer", files | {"weights.npz": saved(tmp_path, "a.npz", w=np.ones(3))}))
+    assert (report.classes, report.source["passed_over"]["names"]) == (("cat", "dog"), ["weights/w"])
+    assert {split: counts["count"] for split, counts in report.splits.items() if split == "test"} == {"test": 9}
+
+
+def test_arrays_that_do_not_fit_together_are_refused_with_what_to_do(tmp_path):
+    def refuse(**files):
+        outer = {f"{name}.npz": saved(tmp_path, "a.npz", **arrays) for name, arrays in files.items()}
+        return rejection_of(tarred(tmp_path / "outer", outer)).detail
+
+    assert "'pets.npz' has one pair of arrays" in refuse(pets=arrays_of(30), test=arrays_of(9))
+    others = [arrays_of(9) | {"class_names": np.array(["cat", name])} for name in ("dog", "cow")]
+    assert "Save the same class names in each file" in refuse(train=others[0], test=others[1])
+    assert "`train/x` has images of 12×10" in refuse(train=arrays_of(30), test=arrays_of(9, (8, 8)))
 
 
 @pytest.mark.parametrize(

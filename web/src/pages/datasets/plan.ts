@@ -95,9 +95,8 @@ function refuse(top: Top, tops: Top[], place: number): string {
     case 'table':
       return hasPacks ? 'A Parquet file is uploaded without folders and archives beside it.' : ''
     case 'arrays':
-      if (hasPacks || tops.some(({ kind }) => kind === 'table')) return 'Arrays are uploaded without other files beside them.'
-      return before.some(({ kind }) => kind === 'arrays')
-        ? 'Only one file of arrays is read. Save all splits in one .npz file.'
+      return hasPacks || tops.some(({ kind }) => kind === 'table')
+        ? 'Arrays are uploaded without folders, archives and Parquet files beside them.'
         : ''
     case 'image':
       return 'An image by itself has no class. Put it into a folder named after its class, and drop that folder.'

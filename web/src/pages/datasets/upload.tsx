@@ -14,7 +14,7 @@ import { planUpload } from './plan'
 export const Upload = ({ datasets, adding }: { datasets: Dataset[]; adding: Dataset | undefined }) => (
   <DropPlace
     label="File with images"
-    hint="Folders named after the classes, or folders train and test with such folders in them. They can be packed as .zip or .tar, all together or each on its own. An .npz file of arrays and Parquet files are read too."
+    hint="Folders named after the classes, or folders train and test with such folders in them. They can be packed as .zip or .tar, all together or each on its own. Arrays in .npz files and Parquet files are read too, one file or one for each split."
     takesMany
   >
     {(dropped, again) => <UploadForm dropped={dropped} datasets={datasets} adding={adding} onAgain={again} />}
