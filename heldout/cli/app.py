@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from heldout import __version__
 from heldout.cli import (
     activity,
+    comparing,
     curing,
     datasets,
     diagnosing,
@@ -56,6 +57,7 @@ COMMANDS = (
     plot.plot,
     curing.cure,
     curing.curve,
+    comparing.compare,
     starting.init,
     results.confusion,
     results.memorized,

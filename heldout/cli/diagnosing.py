@@ -63,7 +63,7 @@ def diagnose(
             show_diagnosis(found)
             say_what_cures(target, found)
             return
-    elif _holds_predictions(file := Path(target)):
+    elif holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:
             raise Refused(
                 f"{target} holds predictions, so --run and --predictions mean nothing. Name a history first, and the "
@@ -104,7 +104,8 @@ def _diagnose_predictions(
     return found.model_copy(update={"verdict": verdict, "explanation": explanation})
 
 
-def _holds_predictions(file: Path) -> bool:
+def holds_predictions(file: Path) -> bool:
+    """Return whether a file has answers to images, and not curves."""
     from heldout.histories.prediction_names import is_table_of_predictions
     from heldout.histories.tables import SEPARATORS
 

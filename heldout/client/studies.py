@@ -10,6 +10,7 @@ from typing import Any, Literal
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.exports import ModelSourceResource
 from heldout.client.foreign_values import pack_predictions, simplify_history
+from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
 from heldout.client.resource import OneHandle
 from heldout.client.typed_answers import (
     LONG_POLL_S,
@@ -79,6 +80,46 @@ class StudyResource(ModelSourceResource[OneHandle]):
             "metadata": dict(metadata or {}),
         }
         return await StudyResource.create(self, order, idempotency_key=idempotency_key)
+
+    @dual
+    async def recorded(
+        self,
+        arms: Arms,
+        *,
+        metric: str | None = None,
+        better: Literal["higher", "lower"] = "higher",
+        images: int | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> OneHandle:
+        """Compare trainings that were done before, and return the study with its answer.
+
+        Args:
+            arms: the runs of each way to train, by name, first `base`. A run is a file of answers, arrays as for
+                `tell`, or its final figure. `{seed: run}` says their seeds; in a list, they are numbers in the names of
+                files, such as `base-seed3.npz`.
+            metric, better: what final figures are; by default `accuracy`. With `higher` they are from 0 to 1.
+            images: how many images a figure is a share of. Without it, the intervals cover seeds only.
+        Raises:
+            TunerTrials: most arms have a single run.
+            RunsDisagree: two runs answer other images or classes. The study is cancelled.
+        """
+        runs = {arm: name_runs(arm, given) for arm, given in arms.items()}
+        order = build_recorded_order(runs, metric=metric, better=better, images=images, name=name, metadata=metadata)
+        study: Any = await StudyResource.create(self, order, idempotency_key=idempotency_key)
+        answers = list_answers(runs)
+        waiting = await StudyResource.runs(self, study.id) if answers else ()
+        for run in waiting:
+            told = answers[run.arm, run.seed]
+            predictions: Any = told.recorded
+            try:
+                await StudyResource.tell(self, study.id, run.id, "0", predictions)
+            except Exception as error:
+                error.add_note(f"{run.id} is {told.name}.")
+                await StudyResource.cancel(self, study.id)
+                raise
+        return await StudyResource.get(self, study.id)
 
     @dual
     async def ask(self, study_id: str, *, runner: str | None = None, lease_s: float = LEASE_S) -> AskView:

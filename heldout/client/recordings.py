@@ -1,0 +1,95 @@
+"""Recorded runs as the body of a study, and which answers belong to which of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, Literal
+
+# A file of answers, `{split: {what: values}}`, or a final figure.
+Recorded = Path | str | Mapping[str, Mapping[str, object]] | float
+
+_SEED = re.compile(r"seed[-_=]?(\d+)", re.IGNORECASE)
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(frozen=True)
+class NamedRun:
+    """A run of an arm. seed: None if it is unknown."""
+
+    name: str
+    seed: int | None
+    recorded: Recorded
+
+
+OfArm = Mapping[int, Recorded] | Sequence[Recorded] | Sequence[NamedRun]
+Arms = Mapping[str, OfArm]
+
+
+def name_runs(arm: str, given: OfArm) -> list[NamedRun]:
+    """Name the runs of an arm that have no names yet, and find their seeds.
+
+    Seeds are the keys of a mapping, or numbers in the names of files. In a list, seeds count only if every run has
+    its own.
+    """
+    if isinstance(given, Mapping):
+        return [NamedRun(_name(arm, seed, run), seed, run) for seed, run in given.items()]
+    named = [run for run in given if isinstance(run, NamedRun)]
+    runs = [run for run in given if not isinstance(run, NamedRun)]
+    seeds = [_find_seed(run) for run in runs]
+    are_known = None not in seeds and len(set(seeds)) == len(seeds)
+    return named + [
+        NamedRun(_name(arm, place, run), seeds[place] if are_known else None, run) for place, run in enumerate(runs)
+    ]
+
+
+def build_recorded_order(
+    runs: Mapping[str, Sequence[NamedRun]],
+    *,
+    metric: str | None,
+    better: Literal["higher", "lower"],
+    images: int | None,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the body that orders the study."""
+    has_figures = any(isinstance(run.recorded, Real) for of_arm in runs.values() for run in of_arm)
+    return {
+        "kind": "recorded",
+        "name": name,
+        "arms": [{"name": arm, "runs": [_describe(run) for run in of_arm]} for arm, of_arm in runs.items()],
+        "metric": metric or "accuracy" if has_figures else None,
+        "better": better,
+        "images": images,
+        "metadata": dict(metadata or {}),
+    }
+
+
+def list_answers(runs: Mapping[str, Sequence[NamedRun]]) -> dict[tuple[str, int], NamedRun]:
+    """Return the runs with answers by arm and by what `GET …/runs` calls their seed."""
+    found: dict[tuple[str, int], NamedRun] = {}
+    for arm, of_arm in runs.items():
+        has_seeds = all(run.seed is not None for run in of_arm)
+        for place, run in enumerate(of_arm):
+            if not isinstance(run.recorded, Real):
+                found[arm, run.seed if has_seeds and run.seed is not None else place] = run
+    return found
+
+
+def _describe(run: NamedRun) -> dict[str, Any]:
+    value = float(run.recorded) if isinstance(run.recorded, Real) else None
+    return {"run": run.name, "seed": run.seed, "value": value}
+
+
+def _name(arm: str, place: int, run: Recorded) -> str:
+    return str(run)[-200:] if isinstance(run, Path | str) else f"{arm} {place}"
+
+
+def _find_seed(run: Recorded) -> int | None:
+    """Find the seed in the name of a file: `seed3`, or else its last number."""
+    if not isinstance(run, Path | str):
+        return None
+    path = Path(run)
+    found = _SEED.search(path.name) or _LAST_NUMBER.search(path.stem if path.suffix in {".npz", ".csv"} else path.name)
+    return None if found is None or len(found[1]) > 9 else int(found[1])
