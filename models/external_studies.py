@@ -1,4 +1,4 @@
-"""Starts studies of trainings that run elsewhere, or ran before."""
+"""Starts studies of trainings that run elsewhere or ran before, and continues them with their results."""
 
 from math import ceil
 
@@ -11,10 +11,10 @@ from heldout.access.quotas import count_bytes
 from heldout.errors import TunerTrials
 from heldout.studies.external import ExternalStudySpec
 from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run
-from models.database import Session
+from models.database import Database, Session
 from models.ids import make_id
-from models.store import quotas, studies
-from models.store.study_steps import begin
+from models.store import quotas, studies, study_jobs
+from models.store.study_steps import advance_after_told, begin
 from models.study_base import make_refusal
 from models.tables import DatasetRow, StudyRow
 
@@ -100,3 +100,15 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
         has_test=False,
         recording=Recording(runs, draw_choosing_units(runs), asked.metric, asked.better, asked.images),
     )
+
+
+def continue_study(database: Database, study_id: str, *, has_failed: bool) -> None:
+    """Take a study's next steps after a result was stored.
+
+    Args:
+        has_failed: whether it was a failure.
+    """
+    advance_after_told(database, study_id, has_failed=has_failed)
+    if has_failed:  # the other trainings of its arm are not needed, and no longer asked for
+        with database.write() as session:
+            study_jobs.cancel_jobs(session, study_id)

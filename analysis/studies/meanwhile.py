@@ -9,18 +9,22 @@ from analysis.studies.state import Purpose, Scores, StudyRun
 def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[StudyRun]) -> list[dict[str, Any]]:
     """Return the arms of a study before its first look, with means over the trainings that have ended so far.
 
+    Arms without trainings among `runs` keep what they have.
+
     The arms keep their order and get neither intervals nor differences: before a look, nothing may be concluded, and
     only looks decide what is dropped.
 
     Args:
         arms: as stored in the study.
-        runs: its trainings.
+        runs: all trainings of some of its arms.
     """
     measured: dict[str, list[Scores]] = {}
     for run in runs:
         if run.scores is not None and run.key.purpose is Purpose.RACE:
             measured.setdefault(run.key.arm, []).append(run.scores)
-    return [{**arm, "provisional": _compute_means(measured.get(arm["name"], []))} for arm in arms]
+    return [
+        {**arm, "provisional": _compute_means(measured.get(arm["name"], [])) or arm.get("provisional")} for arm in arms
+    ]
 
 
 def _compute_means(scores: Sequence[Scores]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import (
-    MAX_DISCARD_S,
-    MAX_DISCARDED_BYTES,
-    discard_body,
-    parse_json,
-    require_length,
-)
-from api.http.places import PacedStream, UploadPlaces
+from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, require_length
+from api.http.places import PATIENCE_S, PacedStream, UploadPlaces
 from api.shared_places import SharedPlaces
 from heldout.access.quotas import Quota
 from heldout.errors import (
@@ -53,6 +47,8 @@ UPLOADS_AT_ONCE = 100
 FORMS_AT_ONCE = 8
 FORMS_AT_ONCE_PER_OWNER = 2
 MAX_FORM_S = 600.0
+# Results of trainings that ran elsewhere are smaller still, and many runners may end at once.
+RESULTS_AT_ONCE = 16
 # This much of an upload without a place is received and dropped.
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
@@ -89,6 +85,7 @@ class Uploads:
         self._places = UploadPlaces(UPLOADS_AT_ONCE, UPLOADS_AT_ONCE)
         self._shared_places = shared_places
         self._form_places = UploadPlaces(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
+        self._result_places = UploadPlaces(RESULTS_AT_ONCE, RESULTS_AT_ONCE)
         self._folders = [blobs.get_local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
@@ -131,12 +128,30 @@ class Uploads:
             StorageUnavailable: if the disk is full.
             QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
         """
+        async with self._form(request, limit_bytes, self._take_place(request, owner, self._form_places)) as form:
+            yield form
+
+    @asynccontextmanager
+    async def result(self, request: Request, owner: str, limit_bytes: int) -> AsyncIterator[FormData]:
+        """Receive the result of a training, like `form`. It waits for its turn, and does not count as an upload.
+
+        Raises:
+            BodyTooLarge, InvalidForm, StorageUnavailable, UploadTooSlow.
+            TooManyUploads: if no turn comes in time.
+        """
+        async with self._form(request, limit_bytes, self._wait_for_place(request, owner)) as form:
+            yield form
+
+    @asynccontextmanager
+    async def _form(
+        self, request: Request, limit_bytes: int, place: AbstractAsyncContextManager[None]
+    ) -> AsyncIterator[FormData]:
         limit_bytes = min(limit_bytes, FORM_BYTES)
         await require_length(request, limit_bytes)
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise InvalidForm("The body is not a form. Send `multipart/form-data`.")
         paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
-        async with self._take_place(request, owner, self._form_places):
+        async with place:
             form = await self._parse_form(request, _limit_stream(paced, limit_bytes))
             try:
                 yield form
@@ -150,6 +165,14 @@ class Uploads:
             async with _notify_in_time(request):
                 taken.enter_context(here.take_for(owner))
                 await taken.enter_async_context(self._shared_places.taken(Quota.UPLOADS, owner))
+            yield
+
+    @asynccontextmanager
+    async def _wait_for_place(self, request: Request, owner: str) -> AsyncIterator[None]:
+        """Hold a place for a result in this process while the block runs."""
+        async with _notify_in_time(request):
+            await self._result_places.wait_for_room(owner, PATIENCE_S)
+        with self._result_places.take_for(owner):
             yield
 
     async def _parse_form(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:

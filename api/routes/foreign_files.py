@@ -1,7 +1,7 @@
 """Files of answers from other programs, with the curves of the same training: read, refused at their place, kept."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
@@ -14,7 +14,7 @@ from analysis.answers.received import ForeignAnswers
 from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.body import parse_json
-from api.routes.foreign_training import ForeignCurves, make_sentence
+from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
 from heldout.errors import FieldError, InvalidSpec
 from heldout.histories.recorded import ReadHistory
 from heldout.spec.field_errors import make_values_refusal
@@ -23,7 +23,8 @@ from models.blobs import Blobs
 
 # Dedicated threads: the allocator keeps the peak memory of every thread that has ever read such a file.
 FOREIGN_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
-ANSWERS, TRAINING = "answers", "training.json"
+# What is stored of a result: the file of answers and the text of curves that came with it, or a JSON body with both.
+ANSWERS, TRAINING, WHOLE = "answers", "training.json", "whole.json"
 Read = TypeVar("Read")
 
 
@@ -47,10 +48,22 @@ class ForeignFile:
             raise _make_refusal(error) from None
 
     @classmethod
-    def load(cls, blobs: Blobs, key: str, max_bytes: int, *, has_training: bool) -> "ForeignFile":
-        """Read what was stored below a key. Raises StorageUnavailable."""
-        training = blobs.read(f"{key}/{TRAINING}").decode("utf-8", "surrogatepass") if has_training else None
-        return _read(io.BytesIO(blobs.read(f"{key}/{ANSWERS}")), training, max_bytes)
+    def load(cls, blobs: Blobs, key: str, parts: Collection[str], max_bytes: int) -> "ForeignFile":
+        """Read what was stored below a key. Raises StorageUnavailable.
+
+        Args:
+            parts: the names of what was stored: `WHOLE`, or `ANSWERS` and perhaps `TRAINING`.
+        """
+        content = {name: blobs.read(f"{key}/{name}") for name in parts}
+        if WHOLE in content:
+            return cls.of(ForeignTraining.model_validate_json(content[WHOLE]))
+        training = content[TRAINING].decode("utf-8", "surrogatepass") if TRAINING in content else None
+        return _read(io.BytesIO(content[ANSWERS]), training, max_bytes)
+
+    @classmethod
+    def of(cls, training: ForeignTraining) -> "ForeignFile":
+        """Take the answers and the curves of a JSON body."""
+        return cls(training.answers() or ForeignAnswers((), {}, {}), training.curves())
 
 
 def read_foreign_file(file: UploadFile, training: str | None, limit_bytes: int) -> ForeignFile:

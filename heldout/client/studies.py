@@ -143,6 +143,16 @@ class StudyResource(ModelSourceResource[OneHandle]):
         await self._connection.send("POST", path, body={"token": token, "lease_s": lease_s}, repeatable=True)
 
     @dual
+    async def give_back(self, study_id: str, run_id: str, token: str) -> None:
+        """Give a training back that will not be finished here. It is asked for again at once.
+
+        Raises:
+            RunReplaced: another runner has it, or its result is there.
+        """
+        path = _build_run_path(study_id, run_id, "lease")
+        await self._connection.send("DELETE", path, params={"token": token})
+
+    @dual
     async def tell(
         self,
         study_id: str,

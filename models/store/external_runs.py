@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.stored import pack_scores
 from analysis.studies.told import ToldRun, explain_disagreement
-from heldout.errors import RunNotFound, RunReplaced, RunsDisagree
+from heldout.errors import LeaseLost, RunNotFound, RunReplaced, RunsDisagree
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
 from heldout.stored.evaluation import SplitName
 from heldout.studies.spec import BASE_ARM
 from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store.claims.claiming import take
-from models.store.claims.lease import HeldAttempt, is_held_by
+from models.store.claims.lease import HeldAttempt, is_held_by, require_held
 from models.store.studies import lock
 from models.store.transitions import get_now, move
 from models.tables import JobRow, StudyRunRow
@@ -61,8 +61,8 @@ def find_seconds_until_next(session: Session, study_id: str, most_s: float) -> f
         .order_by(JobRow.lease_expires_at)
         .limit(1)
     )
-    if first is None:
-        return most_s
+    if first is None:  # the study's next step is being decided
+        return 1.0
     return min(most_s, max(1.0, (first - get_now(session)).total_seconds()))
 
 
@@ -78,6 +78,21 @@ def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: flo
     renewed = update(JobRow).where(*is_held_by(held)).values(lease_expires_at=db_now(lease_s)).returning(JobRow.id)
     if session.scalar(renewed) is None:
         raise RunReplaced(run_id)
+
+
+def give_back(session: Session, study_id: str, run_id: str, token: str) -> None:
+    """End a lease, so that the training is asked for again at once.
+
+    Raises:
+        RunNotFound.
+        RunReplaced: another runner holds the training, or its result is there.
+    """
+    _require_run(session, study_id, run_id)
+    held = HeldAttempt(run_id, _parse_token(run_id, token))
+    try:
+        move(session, require_held(session, held), JobEvent.RELEASE)
+    except LeaseLost:
+        raise RunReplaced(run_id) from None
 
 
 def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun | str, about: dict[str, Any]) -> bool:
@@ -138,14 +153,15 @@ def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRun
 
 
 def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:
-    """Refuse a training that cannot be compared with those that are there."""
-    own = session.get_one(StudyRunRow, run_id)
-    others = session.scalars(
-        select(StudyRunRow)
-        .where(StudyRunRow.study_id == study_id, StudyRunRow.told.is_not(None))
-        .order_by(StudyRunRow.job_id)
-    ).all()
-    for other in others:
+    """Refuse a training that cannot be compared with those that are there. They agree, so it meets one of each kind."""
+    own = session.get_one(StudyRunRow, run_id, options=[defer(StudyRunRow.scores), defer(StudyRunRow.sealed)])
+    is_told = (StudyRunRow.study_id == study_id, StudyRunRow.told.is_not(None))
+    columns = load_only(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.fold, StudyRunRow.told)
+    for of_fold in (StudyRunRow.fold == own.fold, StudyRunRow.fold != own.fold):
+        query = select(StudyRunRow).where(*is_told, of_fold).order_by(StudyRunRow.job_id).limit(1).options(columns)
+        other = session.scalars(query).one_or_none()
+        if other is None:
+            continue
         assert other.told is not None
         shared: tuple[SplitName, ...] = ("validation", "test") if other.fold == own.fold else ("test",)
         name = _name_run(other)

@@ -182,12 +182,12 @@ def add_scores(session: Session, job_id: str, scores: Scores) -> None:
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == job_id).values(scores=pack_scores(scores)))
 
 
-def list_runs(session: Session, study_id: str) -> list[StudyRun]:
-    """List all trainings of a study in the order of their keys, with the scores of successful ones."""
+def list_runs(session: Session, study_id: str, arm: str | None = None) -> list[StudyRun]:
+    """List the trainings of a study, or of one of its arms, by key, with the scores of successful ones."""
     query = (
         select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
         .join(JobRow, JobRow.id == StudyRunRow.job_id)
-        .where(StudyRunRow.study_id == study_id)
+        .where(StudyRunRow.study_id == study_id, *([] if arm is None else [StudyRunRow.arm == arm]))
     )
     runs = [_make_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))

@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
 from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, StudyRun, complete_state
@@ -22,14 +21,13 @@ from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.studies.refit import make_refit_spec
-from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
-from heldout.words.labels import describe_remedy, join_remedies
+from heldout.words.labels import join_remedies
 from heldout.work.kinds import EvaluateSpec, ExternalRunSpec
-from models.database import db_now
+from models.database import Database
 from models.memory import add_uploaded_weights, compute_reserved_bytes
 from models.specs import make_plan
-from models.store import artifacts, events, new_jobs, outbox, studies, workers
+from models.store import artifacts, events, new_jobs, studies, study_found, workers
 from models.store.artifacts import Artifact
 from models.store.new_jobs import NewJob, Origin
 from models.store.studies import RunOfJob
@@ -39,6 +37,8 @@ log = structlog.get_logger()
 
 # The number of rounds in which new trainings can lead to new steps, such as a search followed by a comparison.
 MAX_ROUNDS = 3
+# How often a decision is made anew because the study has changed meanwhile, before it is made in a transaction.
+MAX_DECISIONS = 4
 # The seed that identifies the refit among its arm's trainings.
 REFIT_SEED = 0
 
@@ -55,14 +55,16 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     waiting = studies.list_open_jobs(session, study_id)
     if study.cancel_requested:
         if waiting:
-            _note_progress(session, study, study.found)
+            study_found.note_progress(session, study, study.found)
         else:
-            _end_study(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
+            study_found.end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
     if studies.is_waiting(study):
         return
-    if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, study, ended.id, waiting):
-        _note_progress(session, study, study.found)
+    run = None if ended is None else studies.find_run(session, ended.id)
+    has_more = run is not None and status is JobStatus.SUCCEEDED and _has_others_like(study, run, waiting)
+    if has_more or (study.kind in ELSEWHERE and status in (JobStatus.SUCCEEDED, JobStatus.FAILED)):
+        study_found.note_progress(session, study, study.found, None if run is None else run.arm)
         return
     try:
         with session.begin_nested():
@@ -72,7 +74,44 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     except Exception:
         # The jobs that this transaction ends must end regardless.
         log.exception("study_failed", study_id=study_id)
-        _keep(session, study, _give_up(study))
+        study_found.keep(session, study, _give_up(study))
+
+
+def advance_after_told(database: Database, study_id: str, *, has_failed: bool) -> None:
+    """Take the next steps of a study after the result of a training that ran elsewhere was stored.
+
+    Looks at many arms take seconds, in which a transaction would keep other runners from writing. So this decides
+    without one, and begins again if the study has changed meanwhile.
+
+    Args:
+        has_failed: whether the result was a failure, which changes the next steps even while other trainings run.
+    """
+    for _ in range(MAX_DECISIONS):
+        with database.read() as session:
+            study = session.get(StudyRow, study_id)
+            if study is None or study.status is not StudyStatus.RUNNING or study.cancel_requested:
+                return
+            if not has_failed and studies.list_open_jobs(session, study_id):
+                return
+            plan = StudyPlan.from_json(study.plan)
+            version = study.version
+            try:
+                runs, steps = _decide(session, study, plan)
+            except (SQLAlchemyError, HeldoutError):
+                raise
+            except Exception:
+                log.exception("study_failed", study_id=study_id)
+                runs, steps = [], _give_up(study)
+        with database.write() as session:
+            study = studies.lock(session, study_id)
+            if study is None or study.version != version:
+                continue
+            goes_on = _apply(session, study, plan, runs, steps)
+            study_found.keep(session, study, steps)
+        if not goes_on:
+            return
+    with database.write() as session:
+        advance(session, study_id)
 
 
 def _give_up(study: StudyRow) -> NextSteps:
@@ -96,17 +135,14 @@ def fail(session: Session, study_id: str, code: str, detail: str) -> None:
     """Fail a study that waits for data that will not arrive. Does nothing if it no longer waits."""
     study = studies.lock(session, study_id)
     if study is not None and studies.is_waiting(study):
-        _end_study(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
+        study_found.end(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
 
 
-def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Sequence[RunOfJob]) -> bool:
+def _has_others_like(study: StudyRow, ended: RunOfJob, waiting: Sequence[RunOfJob]) -> bool:
     """Whether trainings for the same purpose are still running, so that this success decides nothing yet.
 
     Each size of a learning curve is shown once all its trainings have ended.
     """
-    ended = studies.find_run(session, job_id)
-    if ended is None:
-        return False
     if study.kind == "learning_curve":
         return any(other.variant == ended.variant for other in waiting)
     return any(
@@ -117,18 +153,27 @@ def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Se
 
 def _take_steps(session: Session, study: StudyRow) -> None:
     plan = StudyPlan.from_json(study.plan)
-    base = None if plan.kind in ELSEWHERE else JobSpec.model_validate(study.spec)
     runs, steps = _decide(session, study, plan)
     for _ in range(MAX_ROUNDS):
-        if not _submit(session, study, plan, base, steps, runs):
+        if not _apply(session, study, plan, runs, steps):
             break
         runs, steps = _decide(session, study, plan)
-    if steps.evaluate is not None and plan.kind in ELSEWHERE:
+    study_found.keep(session, study, steps)
+
+
+def _apply(session: Session, study: StudyRow, plan: StudyPlan, runs: Sequence[StudyRun], steps: NextSteps) -> bool:
+    """Queue missing trainings, or have base and winner measured on test images. Returns whether to decide again."""
+    base = None if plan.kind in ELSEWHERE else JobSpec.model_validate(study.spec)
+    if _submit(session, study, plan, base, steps, runs):
+        return True
+    if steps.evaluate is None:
+        return False
+    if base is None:
         studies.open_sealed(session, study, [*steps.evaluate[0], *steps.evaluate[1]])
-        runs, steps = _decide(session, study, plan)
-    elif steps.evaluate is not None and study.evaluation is None:
+        return True
+    if study.evaluation is None:
         _queue_evaluation(session, study, *steps.evaluate)
-    _keep(session, study, steps)
+    return False
 
 
 def _decide(session: Session, study: StudyRow, plan: StudyPlan) -> tuple[Sequence[StudyRun], NextSteps]:
@@ -228,106 +273,3 @@ def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], wi
         key_id=studies.get_ordering_key(session, study.id),
     )
     studies.write(session, study.id, evaluation=new_jobs.add_evaluation(session, new_job).id)
-
-
-# --- what clients see ------------------------------------------------------------------------------------
-
-
-def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
-    """Write the study's state, and end it once nothing but the refit of its winner is running."""
-    waiting = [run for run in studies.list_open_jobs(session, study.id) if run.purpose != Purpose.REFIT]
-    dropped = {arm.name for arm in steps.arms if arm.status == "dropped"}
-    is_over = steps.status != "running"
-    found = {
-        **study.found,
-        "arms": [arm.model_dump(mode="json") for arm in steps.arms],
-        "conclusion": None if steps.conclusion is None else steps.conclusion.model_dump(mode="json"),
-        "sizes": [size.model_dump(mode="json") for size in steps.sizes] or None,
-        "forecast": None if steps.forecast is None else steps.forecast.model_dump(mode="json"),
-        "no_forecast": steps.no_forecast,
-        "planned": steps.planned,
-        "most": steps.most,
-        "reads": studies.count_reads(session, study),
-        # Jobs that can no longer change the result. The reconciler cancels them.
-        "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
-    }
-    _add_dropped_events(session, study, steps.arms)
-    if not is_over or waiting:
-        _note_progress(session, study, {**found, "conclusion": None})
-    elif steps.status == "failed":
-        code, detail = steps.error or ("internal", "The reason is unknown.")
-        _end_study(session, study, StudyStatus.FAILED, found, detail, {"code": code, "detail": detail})
-    else:
-        _end_study(session, study, StudyStatus.SUCCEEDED, found, _get_answer(steps))
-
-
-def _get_answer(steps: NextSteps) -> str:
-    if steps.conclusion is not None:
-        return steps.conclusion.explanation
-    if steps.forecast is not None:
-        return steps.forecast.explanation
-    return f"There is no forecast. {steps.no_forecast}"
-
-
-def _add_dropped_events(session: Session, study: StudyRow, arms: Sequence[ArmView]) -> None:
-    before = {arm["name"] for arm in study.found.get("arms") or () if arm["status"] == "dropped"}
-    for arm in arms:
-        if arm.status == "dropped" and arm.name not in before:
-            name = describe_remedy(arm.name)
-            text = f"{name}: {arm.why}" if arm.why else f"{name} was dropped."
-            data = {"arm": arm.name, "why": arm.why}
-            level: events.Level = "warning" if arm.name == BASE_ARM else "info"
-            events.add(session, study.id, "study.arm_dropped", text, level=level, data=data)
-
-
-def _note_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> None:
-    studies.write(session, study.id, found=_add_progress(session, study, found))
-
-
-def _add_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the figures that are counted again at the end of each job."""
-    totals, reads = studies.compute_totals(session, study.id), found.get("reads") or {}
-    planned = max(found.get("planned") or 0, totals["jobs"])
-    eta_s = estimate_left_s(
-        most=max(found.get("most") or 0, planned),
-        done=totals["done"],
-        elapsed_s=totals["elapsed_s"],
-        before_s=(found.get("progress") or {}).get("eta_s"),
-    )
-    arms = found.get("arms") or []
-    if study.kind != "learning_curve" and totals["done"] and not any(arm["validation"] for arm in arms):
-        arms = add_provisional_means(arms, studies.list_runs(session, study.id))
-    return {
-        **found,
-        "arms": arms,
-        "progress": {"jobs": planned, "done": totals["done"], "eta_s": eta_s},
-        "ledger": {
-            "validation_reads": reads.get("validation", 0),
-            "test_reads": reads.get("test", 0),
-            "jobs": totals["jobs"],
-            "seconds": round(totals["seconds"], 3),
-        },
-    }
-
-
-def _end_study(
-    session: Session,
-    study: StudyRow,
-    status: StudyStatus,
-    found: Mapping[str, Any],
-    message: str,
-    error: dict[str, Any] | None = None,
-) -> None:
-    found = _add_progress(session, study, {**found, "unneeded": []})
-    progress = found["progress"]
-    if status is not StudyStatus.CANCELLED:  # planned but unneeded trainings do not count
-        progress = {**progress, "jobs": progress["done"]}
-    found["progress"] = {**progress, "eta_s": None}
-    changes: dict[str, Any] = {"status": status, "found": found, "finished_at": db_now(), "cancel_requested": False}
-    studies.write(session, study.id, **changes, **({} if error is None else {"error": error}))
-    level: events.Level = "error" if status is StudyStatus.FAILED else "info"
-    conclusion = found.get("conclusion")
-    data = {"conclusion": None if conclusion is None else conclusion["kind"], "error": error}
-    events.add(session, study.id, f"study.{status.value}", message, level=level, data=data)
-    # Sent for every outcome, so that clients can subscribe to a single event.
-    outbox.add(session, study.owner, events.get_object("study.finished"), study.id, "study.finished")

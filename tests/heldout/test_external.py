@@ -126,7 +126,7 @@ def test_an_interrupted_training_has_not_failed(client, stop):
     run = next(iter(study))
     with pytest.raises(stop), run:
         raise stop
-    assert study.run(run.id).status == "running"
+    assert study.run(run.id).status == "queued"
     study.cancel()
 
 
@@ -135,7 +135,7 @@ def test_refused_answers_are_raised_and_the_training_has_not_failed(client):
     run = next(iter(study))
     with pytest.raises(InvalidSpec, match="robabilities"), run:
         run.tell(validation=(LABELS, 5 * np.random.default_rng(0).normal(size=(len(LABELS), 3))))
-    assert study.run(run.id).status == "running"
+    assert study.run(run.id).status == "queued"
     with pytest.raises(ApiProblem, match="history"), run:
         run.tell(validation=(LABELS, answer(0)), history={"loss": [1.0]})
     study.cancel()

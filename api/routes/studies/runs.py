@@ -2,29 +2,26 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import Path, Request
+from fastapi import Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from analysis.answers.diagnosis import diagnose_answers
-from analysis.studies.told import ToldRun, drop_test, read_told
+from analysis.studies.told import drop_test
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
-from api.routes.foreign_files import ANSWERS, FOREIGN_THREADS, TRAINING, ForeignFile, read_foreign_file
+from api.routes.datasets.upload import COMPONENT
+from api.routes.foreign_files import FOREIGN_THREADS, ForeignFile
+from api.routes.studies.told import Result, ToldSpec, read_told_body, read_told_file, read_told_form
 from heldout.errors import (
-    BodyTooLarge,
-    FieldError,
     InvalidForm,
-    InvalidJson,
-    InvalidSpec,
     RunNotFound,
     RunNotTold,
     RunReplaced,
@@ -32,12 +29,12 @@ from heldout.errors import (
     SpecUnreadable,
     StorageUnavailable,
     StudyNotFound,
-    TooManyUploads,
     UploadTooSlow,
 )
 from heldout.lifecycle.study import StudyStatus
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study_run import AskView, RunList, RunView
+from models import external_studies
 from models.store import external_runs, studies
 from models.views.study import build_study_view
 from models.views.study_run import build_ask_view, build_run_view, has_opened_test
@@ -46,7 +43,6 @@ router = make_router("/v1/studies", "studies")
 
 RunId = Annotated[str, Path(max_length=40, description="A run's id, `run_…`.")]
 LEASE_S, MOST_WAIT_S = 60.0, 10.0
-_FIELDS = ("token", "seconds", "failed", "training")
 
 
 class AskSpec(BaseModel):
@@ -107,10 +103,33 @@ def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: C
         external_runs.renew(session, study_id, run_id, spec.token, spec.lease_s)
 
 
+@router.delete(
+    "/{study_id}/runs/{run_id}/lease",
+    status_code=204,
+    responses=document_errors(StudyNotFound, RunNotFound, RunReplaced),
+)
+def give_back_lease(
+    study_id: StudyId,
+    run_id: RunId,
+    token: Annotated[str, Query(max_length=20, description="From `ask`.")],
+    caller: CallerDep,
+    app: AppContextDep,
+) -> None:
+    """Give a training back that will not be finished here. It is asked for again at once."""
+    with app.database.write() as session:
+        studies.find(session, caller.owner, study_id)
+        external_runs.give_back(session, study_id, run_id, token)
+
+
+# Its parts are among the components, as parts of `ForeignTraining`.
+_TOLD = {name: part for name, part in ToldSpec.model_json_schema(ref_template=COMPONENT).items() if name != "$defs"}
 _RESULT: dict[str, Any] = {
+    # As for new datasets, because of two kinds of body.
+    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
     "requestBody": {
         "required": True,
         "content": {
+            "application/json": {"schema": _TOLD},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -134,9 +153,9 @@ _RESULT: dict[str, Any] = {
                         "failed": {"type": "string", "description": "Instead of a file: why there is no result."},
                     },
                 }
-            }
+            },
         },
-    }
+    },
 }
 
 
@@ -146,9 +165,9 @@ _RESULT: dict[str, Any] = {
     response_model=RunView,
     response_description="The training as told. `accepted` is false if another result was there first.",
     responses=document_errors(
-        *(StudyNotFound, RunNotFound, RunReplaced, RunsDisagree, InvalidForm, InvalidJson, InvalidSpec),
-        *(BodyTooLarge, StorageUnavailable, TooManyUploads, UploadTooSlow),
-        *NO_ROOM,
+        *(StudyNotFound, RunNotFound, RunReplaced, RunsDisagree, InvalidForm),
+        *(StorageUnavailable, UploadTooSlow),
+        *JSON_BODY,
     ),
 )
 async def tell_result(
@@ -156,33 +175,28 @@ async def tell_result(
 ) -> RunView:
     """Tell the result of a training, or that it failed. The first result for an arm and seed counts.
 
-    Answers to test images are sealed: nothing shows or uses them until the base and the winner are compared on them,
-    once, at the end. The author of the script could still have looked at them.
+    Answers in a JSON body must be small. Send larger ones as a file, in a form. Answers to test images are sealed:
+    nothing shows or uses them until the base and the winner are compared on them, once, at the end. The author of the
+    script could still have looked at them.
     """
     await run_sync(_require_run, app, caller.owner, study_id, run_id)
-    async with app.uploads.form(request, caller.owner, app.settings.max_predictions_bytes) as form:
-        asked = _read_form(form)
-        told: ToldRun | str | None = asked.failed
-        foreign: ForeignFile | None = None
-        if asked.file is not None:
-            async with app.diagnosing.taken(caller.owner):
-                foreign = await asyncio.get_running_loop().run_in_executor(
-                    FOREIGN_THREADS, read_foreign_file, asked.file, asked.training, app.settings.max_predictions_bytes
-                )
-            told = foreign.read(read_told)
-        assert told is not None
-        # A name of its own, so that no later result replaces the file of the one that counts.
-        key = None if foreign is None else f"jobs/{run_id}/told/{secrets.token_hex(8)}"
-        if key is not None:
-            await run_sync(_store, app, key, asked)
-        counts = False
-        try:
-            view = await run_sync(_tell, app, caller.owner, study_id, run_id, asked, told, key)
-            counts = bool(view.accepted)
-            return view
-        finally:
-            if key is not None and not counts:
-                await run_sync(app.blobs.delete_all, key)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async with app.uploads.result(request, caller.owner, app.settings.max_predictions_bytes) as form:
+            result = await _read_form(app, caller.owner, form)
+            return await run_sync(_tell, app, caller.owner, study_id, run_id, result)
+    async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
+        result = await run_sync(read_told_body, raw, limiter=app.large_bodies.get_parser(raw))
+    return await run_sync(_tell, app, caller.owner, study_id, run_id, result)
+
+
+async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
+    fields = read_told_form(form)
+    if fields.file is None:
+        return Result(fields.token, fields.seconds, fields.failed or "")
+    async with app.diagnosing.taken(owner):
+        return await asyncio.get_running_loop().run_in_executor(
+            FOREIGN_THREADS, read_told_file, fields, app.settings.max_predictions_bytes
+        )
 
 
 @router.get("/{study_id}/runs", responses=document_errors(StudyNotFound))
@@ -211,53 +225,10 @@ def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppCo
         _, run = external_runs.find(session, study_id, run_id)
     if run.told is None:
         raise RunNotTold(run_id)
-    limit_bytes, has_training = app.settings.max_predictions_bytes, run.told["has_training"]
-    foreign = ForeignFile.load(app.blobs, run.told["file"], limit_bytes, has_training=has_training)
+    limit_bytes = app.settings.max_predictions_bytes
+    foreign = ForeignFile.load(app.blobs, run.told["file"], run.told["parts"], limit_bytes)
     answers = foreign.answers if has_opened_test(study, run) else drop_test(foreign.answers)
     return DiagnosisView.of(diagnose_answers(answers, foreign.curves))
-
-
-@dataclass(frozen=True)
-class _Told:
-    """The fields of a result's form."""
-
-    token: str
-    file: UploadFile | None
-    training: str | None
-    seconds: float | None
-    failed: str | None
-
-
-def _read_form(form: FormData) -> _Told:
-    texts: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if name == "file" and isinstance(value, UploadFile):
-            continue
-        if name not in _FIELDS:
-            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file`, {', '.join(_FIELDS)}.")
-        if not isinstance(value, str) or name in texts:
-            raise InvalidForm(f"The field {name!r} was sent as a file, or twice. Send it once, as text.")
-        texts[name] = value
-    file = form.get("file")
-    if "token" not in texts:
-        raise InvalidForm("The field `token` is missing. `POST …/ask` returned it with the run.")
-    if (file is None) == ("failed" not in texts):
-        raise InvalidForm("Send either `file`, with the answers, or `failed`, with the reason.")
-    try:
-        seconds = None if "seconds" not in texts else float(texts["seconds"])
-    except ValueError:
-        seconds = -1.0
-    if seconds is not None and not 0 <= seconds < 1e9:
-        detail = f"Received {texts['seconds'][:40]!r}; expected a number of seconds."
-        raise InvalidSpec(f"/seconds: {detail}", errors=[FieldError("/seconds", detail)])
-    failed = texts.get("failed")
-    return _Told(
-        texts["token"][:20],
-        file if isinstance(file, UploadFile) else None,
-        texts.get("training"),
-        seconds,
-        None if failed is None else failed[:2000] or "The script gave no reason.",
-    )
 
 
 def _require_run(app: AppContext, owner: str, study_id: str, run_id: str) -> None:
@@ -266,22 +237,23 @@ def _require_run(app: AppContext, owner: str, study_id: str, run_id: str) -> Non
         external_runs.find(session, study_id, run_id)
 
 
-def _store(app: AppContext, key: str, asked: _Told) -> None:
-    assert asked.file is not None
-    asked.file.file.seek(0)
-    app.blobs.put(f"{key}/{ANSWERS}", asked.file.file.read())
-    if asked.training is not None:
-        app.blobs.put(f"{key}/{TRAINING}", asked.training.encode("utf-8", "surrogatepass"))
-
-
-def _tell(
-    app: AppContext, owner: str, study_id: str, run_id: str, asked: _Told, told: ToldRun | str, key: str | None
-) -> RunView:
-    about = {"seconds": asked.seconds, "file": key, "has_training": asked.training is not None}
-    with app.database.write() as session:
-        accepted = external_runs.tell(session, study_id, run_id, asked.token, told, about)
-        if accepted:
-            get_current_context().note_change(session, None)
+def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Result) -> RunView:
+    # A name of its own, so that no later result replaces the content of the one that counts.
+    key = f"jobs/{run_id}/told/{secrets.token_hex(8)}" if result.parts else None
+    about = {"seconds": result.seconds, "file": key, "parts": list(result.parts)}
+    counts = False
+    try:
+        for name, content in result.parts.items():
+            app.blobs.put(f"{key}/{name}", content)
+        with app.database.write() as session:
+            counts = external_runs.tell(session, study_id, run_id, result.token, result.told, about)
+            if counts:
+                get_current_context().note_change(session, None)
+    finally:
+        if key is not None and not counts:
+            app.blobs.delete_all(key)
+    # Also after a result that does not count: the request that it repeats may have ended here.
+    external_studies.continue_study(app.database, study_id, has_failed=isinstance(result.told, str))
     with app.database.read() as session:
         study, _ = studies.find(session, owner, study_id)
-        return build_run_view(study, *external_runs.find(session, study_id, run_id), accepted=accepted)
+        return build_run_view(study, *external_runs.find(session, study_id, run_id), accepted=counts)

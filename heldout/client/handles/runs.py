@@ -34,7 +34,8 @@ class RunHandle(Handle[AssignedRunView]):
     Train inside `with run:`, which tells the service that the training continues, and tell the answers with `tell`.
     An exception counts as the training's failure, and drops its arm. Errors of a training that its parameters may
     explain (out of memory, FloatingPointError) end there; all others are raised again. `KeyboardInterrupt`, an answer
-    that the service refuses, and a lost connection do not count as failures: the training is asked for again.
+    that the service refuses, and a lost connection do not count as failures: the training is given back, and asked for
+    again.
 
     Attributes:
         is_replaced: whether another runner has the training by now. Its result may still count, if it comes first.
@@ -120,7 +121,11 @@ class RunHandle(Handle[AssignedRunView]):
                 "This training has no result. Call run.tell(validation=(labels, probabilities)) before the "
                 "`with` block ends, or run.fail(reason)."
             )
-        if self._is_told or not isinstance(error, Exception) or isinstance(error, ApiProblem | NoService):
+        if self._is_told:
+            return False
+        if not isinstance(error, Exception) or isinstance(error, ApiProblem | NoService):
+            with suppress(ApiProblem, NoService):  # without it, the lease ends by itself
+                await StudyResource.give_back(self._resource, self.study_id, self.id, self.view.token)
             return False
         reason = f"{type(error).__name__}: {error}"
         with suppress(ApiProblem, NoService):  # they must not hide the error

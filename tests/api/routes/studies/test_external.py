@@ -1,6 +1,7 @@
 """Studies of trainings that run elsewhere: runners ask and tell, and the study concludes as for its own trainings."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -146,11 +147,63 @@ def test_a_training_whose_lease_has_ended_is_asked_for_again_and_a_late_result_i
     assert tell(client, study, again).json()["accepted"] is False
 
 
-def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
+def test_a_training_that_is_given_back_is_asked_for_again_at_once(client):
     study = ordered(client)
+    run = ask(client, study, lease_s=3600)["run"]
+    lease = f"/v1/studies/{study}/runs/{run['run']}/lease"
+    assert_problem(client.delete(lease, params={"token": "7"}), 409, "run_replaced")
+    assert client.delete(lease, params={"token": run["token"]}).status_code == 204
+    assert_problem(client.delete(lease, params={"token": run["token"]}), 409, "run_replaced")
+    again = ask(client, study, runner="another")["run"]
+    assert (again["run"], again["token"]) == (run["run"], "2")
+
+
+def test_results_in_a_json_body_are_those_of_a_file(client):
+    def tell_json(run: dict[str, Any], **changes: Any):
+        splits = {
+            split: {"labels": LABELS.tolist(), "probabilities": answers_of(run["arm"], run["seed"], split).tolist()}
+            for split in ("train", "validation", "test")
+        }
+        body = {"token": run["token"], "predictions": splits, "seconds": 2.5, **changes}
+        return client.post(f"/v1/studies/{study}/runs/{run['run']}/result", json=body)
+
+    study = ordered(client)
+    first, second = ask(client, study)["run"], ask(client, study)["run"]
+    assert_problem(tell_json(first, predictions=None), 422, "invalid_spec")
+    assert_problem(tell_json(first, failed="and answers"), 422, "invalid_spec")
+    assert_problem(tell_json(first, seconds=-1), 422, "invalid_spec", "/seconds")
+    history = {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6]}
+    told = tell_json(first, history=history)
+    assert told.status_code == 200, told.text
+    assert (told.json()["accepted"], told.json()["seconds"]) == (True, 2.5)
+    where = f"/v1/studies/{study}/runs/{first['run']}/diagnosis"
+    assert "test" not in str(client.get(where).json()["gap"])
+    # By file, the answers are compared with those in JSON.
+    assert tell(client, study, second).json()["splits"].keys() == told.json()["splits"].keys()
+    assert tell_json(third := ask(client, study)["run"], predictions=None, failed="no room").json()["error"] == {
+        "code": "script_failed",
+        "detail": "no room",
+    }
+    assert third["arm"] == "same"
+    told_to_the_end(client, study)
+    assert client.get(f"/v1/studies/{study}").json()["conclusion"]["remedy"] == "better"
+
+
+def test_many_results_at_once_wait_for_each_other_and_are_no_uploads(client, database):
+    study = ordered(client, seeds=10)
+    runs = [ask(client, study)["run"] for _ in range(24)]
+    with ThreadPoolExecutor(len(runs)) as threads:
+        told = list(threads.map(lambda run: tell(client, study, run), runs))
+    assert {(answer.status_code, answer.json().get("accepted")) for answer in told} == {(200, True)}
+
+
+def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
+    study, asked = ordered(client), []
     while (run := ask(client, study)["run"]) is not None:
         failed = {"failed": "CUDA out of memory"} if run["arm"] == "better" else {}
         assert tell(client, study, run, **failed).status_code == 200
+        asked.append(run["arm"])
+    assert asked.count("better") == 1  # its other seeds were not asked for
     view = client.get(f"/v1/studies/{study}").json()
     assert view["conclusion"]["kind"] in ("nothing_helped", "cannot_tell")
     assert next(arm for arm in view["arms"] if arm["name"] == "better")["status"] == "dropped"

@@ -1,0 +1,132 @@
+"""Results of trainings that ran elsewhere, as their runners send them: a form with a file of answers, or JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from starlette.datastructures import FormData, UploadFile
+
+from analysis.studies.told import ToldRun, read_told
+from api.http.body import parse_json
+from api.routes.foreign_files import ANSWERS, TRAINING, WHOLE, ForeignFile, read_foreign_file
+from api.routes.foreign_training import ForeignTraining
+from heldout.errors import FieldError, InvalidForm, InvalidSpec
+from heldout.spec.field_errors import make_values_refusal
+
+MAX_TOKEN, MAX_REASON = 20, 2000
+_FIELDS = ("token", "seconds", "failed", "training")
+
+
+class ToldSpec(ForeignTraining):
+    """The result of a training: its answers and curves, as for `POST /v1/diagnoses`, or why there are none."""
+
+    token: str = Field(max_length=MAX_TOKEN, description="From `ask`; `0` for a recorded run.")
+    seconds: float | None = Field(None, ge=0, lt=1e9, description="How long the training took.")
+    failed: str | None = Field(
+        None, max_length=MAX_REASON, description="Instead of `predictions`: why there is no result."
+    )
+
+    @model_validator(mode="after")
+    def _require_one_result(self) -> "ToldSpec":
+        if (self.predictions is None) == (self.failed is None):
+            raise ValueError("expected either `predictions`, or `failed` with the reason")
+        return self
+
+    @property
+    def _may_have_no_curves(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a training, or why it failed. parts: what is stored of it, by name."""
+
+    token: str
+    seconds: float | None
+    told: ToldRun | str
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToldForm:
+    """The fields of a result's form."""
+
+    token: str
+    file: UploadFile | None
+    training: str | None
+    seconds: float | None
+    failed: str | None
+
+
+def read_told_form(form: FormData) -> ToldForm:
+    """Read the fields of a form.
+
+    Raises:
+        InvalidForm, InvalidSpec.
+    """
+    texts: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if name == "file" and isinstance(value, UploadFile):
+            continue
+        if name not in _FIELDS:
+            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file`, {', '.join(_FIELDS)}.")
+        if not isinstance(value, str) or name in texts:
+            raise InvalidForm(f"The field {name!r} was sent as a file, or twice. Send it once, as text.")
+        texts[name] = value
+    file = form.get("file")
+    if "token" not in texts:
+        raise InvalidForm("The field `token` is missing. `POST …/ask` returned it with the run.")
+    if (file is None) == ("failed" not in texts):
+        raise InvalidForm("Send either `file`, with the answers, or `failed`, with the reason.")
+    try:
+        seconds = None if "seconds" not in texts else float(texts["seconds"])
+    except ValueError:
+        seconds = -1.0
+    if seconds is not None and not 0 <= seconds < 1e9:
+        detail = f"Received {texts['seconds'][:40]!r}; expected a number of seconds."
+        raise InvalidSpec(f"/seconds: {detail}", errors=[FieldError("/seconds", detail)])
+    failed = texts.get("failed")
+    return ToldForm(
+        texts["token"][:MAX_TOKEN],
+        file if isinstance(file, UploadFile) else None,
+        texts.get("training"),
+        seconds,
+        None if failed is None else _shorten_reason(failed),
+    )
+
+
+def read_told_file(form: ToldForm, limit_bytes: int) -> Result:
+    """Read the file of a form, with its curves. Raises InvalidSpec."""
+    assert form.file is not None
+    told = read_foreign_file(form.file, form.training, limit_bytes).read(read_told)
+    form.file.file.seek(0)
+    parts = {ANSWERS: form.file.file.read()}
+    if form.training is not None:
+        parts[TRAINING] = form.training.encode("utf-8", "surrogatepass")
+    return Result(form.token, form.seconds, told, parts)
+
+
+def read_told_body(raw: bytes) -> Result:
+    """Read a JSON body.
+
+    Raises:
+        InvalidJson, InvalidSpec.
+    """
+    content: Any = parse_json(raw)
+    try:
+        spec = ToldSpec.model_validate(content)
+    except ValidationError as error:
+        raise make_values_refusal(error.errors(include_url=False), content, ToldSpec) from None
+    if spec.failed is not None:
+        return Result(spec.token, spec.seconds, _shorten_reason(spec.failed))
+    told = ForeignFile.of(spec).read(read_told)
+    return Result(spec.token, spec.seconds, told, {WHOLE: spec.model_dump_json(include=_STORED).encode()})
+
+
+# Of a JSON body, what `ForeignFile.load` reads.
+_STORED = set(ForeignTraining.model_fields)
+
+
+def _shorten_reason(reason: str) -> str:
+    return reason[:MAX_REASON] or "The script gave no reason."
