@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import naive
 from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.spec.merge_patch import merge
+from heldout.spec.documents import merge
 from heldout.views.study import StudyView
 
 ROOT = Path(__file__).resolve().parent.parent

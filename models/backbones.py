@@ -3,11 +3,9 @@
 from dataclasses import dataclass, replace
 
 from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
-from heldout.spec.backbone import POINTER, Backbone, make_backbone
+from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone, make_backbone, make_own_network
 from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
 from heldout.spec.model_facts import MapLayer, ModelFacts, NetworkFacts
-from heldout.spec.own_network import POINTER as OWN_POINTER
-from heldout.spec.own_network import make_own_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
 from models.specs import read_training_spec

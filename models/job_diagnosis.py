@@ -11,7 +11,7 @@ from heldout.diagnosis.findings import NOT_STARTED
 from heldout.diagnosis.history import History, measures_training_at_end, read_history
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
-from heldout.spec.validation import trains_on_all
+from heldout.spec.job import trains_on_all
 from heldout.stored.artifacts import ArtifactName
 from models.backbones import find_network_facts
 from models.blobs import Blobs

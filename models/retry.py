@@ -9,9 +9,9 @@ from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
+from heldout.spec.documents import merge
 from heldout.spec.field_errors import make_patch_refusal
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job

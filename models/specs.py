@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from heldout.errors import SpecUnreadable
 from heldout.spec.backbone import Backbone
+from heldout.spec.documents import make_pointer
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import make_pointer
 from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.work.kinds import KINDS, WorkSpec
 from models.tables import DatasetRow, JobRow

@@ -11,8 +11,7 @@ from sqlalchemy import insert
 
 from analysis.jobs.initial import Initial
 from heldout.errors import FieldError, HeldoutError, InvalidSpec, StateGone
-from heldout.spec.backbone import POINTER, Backbone
-from heldout.spec.own_network import POINTER as OWN_POINTER
+from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone
 from heldout.stored.artifacts import ArtifactName
 from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs

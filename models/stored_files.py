@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
-from heldout.errors.lost import UNUSABLE
+from heldout.errors.missing import UNUSABLE
 from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitLabels, StoredAudit, SuspectsSummary, audit_key, make_suspects_key

@@ -7,7 +7,7 @@ from typing import Literal
 from heldout.diagnosis import WITHOUT_TEST
 from heldout.diagnosis.causes import get_fix, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
-from heldout.remedies.automatic import choose_remedies
+from heldout.remedies.arms import choose_remedies
 from heldout.remedies.change import RemedyBase
 from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec

@@ -19,9 +19,8 @@ from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.quotas import count_bytes
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
-from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
-from heldout.spec.json_pointer import make_pointer
-from heldout.spec.validation import TrainOnAllSpec, ValidationSpec
+from heldout.spec.documents import make_pointer
+from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec, TrainOnAllSpec, ValidationSpec
 from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView

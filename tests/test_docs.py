@@ -18,7 +18,7 @@ from heldout.access.webhooks import PING, WEBHOOK_EVENTS
 from heldout.lifecycle import job as lifecycle
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.study import StudyStatus
-from heldout.remedies.automatic import BY_VERDICT, USUAL
+from heldout.remedies.arms import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.spec.job import MAX_SEED, JobSpec, NetworkSpec, OwnNetworkSpec
 from heldout.spec.layers import plan_network

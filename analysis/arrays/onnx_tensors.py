@@ -5,7 +5,7 @@ onnxruntime opens any file that a tensor names. Source: onnx.proto of ONNX.
 
 from collections.abc import Iterator
 
-from heldout.histories.protobuf import iterate_fields
+from heldout.histories.event_files import iterate_fields
 
 # The fields of its messages that hold messages leading to tensors.
 _MESSAGES: dict[str, dict[int, str]] = {

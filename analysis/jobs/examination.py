@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from heldout.errors import FieldError, InvalidSpec, TooManyParameters
 from heldout.spec.backbone import Backbone
+from heldout.spec.documents import make_pointer
 from heldout.spec.job import JobSpec, OwnNetworkSpec
-from heldout.spec.json_pointer import make_pointer
 from heldout.spec.layers import Image, NetworkPlan, plan_network
 
 SHOWN_CLASSES = 20

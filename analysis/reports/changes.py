@@ -10,8 +10,8 @@ from heldout.errors import InvalidSpec
 from heldout.remedies.arms import JOINT, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 from heldout.views.study import ArmView
 
 

@@ -6,9 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.studies.state import Purpose, RunKey
-from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
-from heldout.spec.merge_patch import merge
-from heldout.spec.validation import ValidationSpec
+from heldout.spec.documents import merge
+from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec, ValidationSpec
 
 # Below this many validation images, each seed gets its own fold unless the client requests otherwise.
 FEW_VALIDATION_IMAGES = 1000

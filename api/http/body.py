@@ -18,7 +18,7 @@ from heldout.errors import (
     InvalidSpec,
     UnsupportedMediaType,
 )
-from heldout.spec.json_pointer import make_pointer
+from heldout.spec.documents import make_pointer
 
 MAX_DEPTH = 64
 # This much of a too-large body is received and dropped, so that clients that send before they read get their answer.

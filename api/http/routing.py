@@ -26,8 +26,7 @@ from api.http.problems import OPEN_INFERENCE
 from api.http.request_id import HAS_VALID_KEY
 from heldout.access.scopes import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
-from heldout.spec.field_errors import make_values_refusal
-from heldout.spec.suggestions import ask_whether_meant, suggest_names
+from heldout.spec.field_errors import ask_whether_meant, make_values_refusal, suggest_names
 
 
 def make_router(

@@ -17,8 +17,8 @@ from api.http.body import parse_json
 from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
 from heldout.errors import FieldError, InvalidSpec
 from heldout.histories.recorded import ReadHistory
+from heldout.spec.documents import make_pointer
 from heldout.spec.field_errors import make_values_refusal
-from heldout.spec.json_pointer import make_pointer
 from models.blobs import Blobs
 
 # Dedicated threads: the allocator keeps the peak memory of every thread that has ever read such a file.

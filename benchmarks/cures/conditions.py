@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.cures.remedies import Patch, patches
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 
 SEEDS = range(8)
 NETWORKS: dict[str, dict[str, Any]] = {

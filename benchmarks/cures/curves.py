@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.cures.conditions import ADAM, MILD, SLOW, Condition
 from benchmarks.cures.record import Training
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 
 FILE = Path(__file__).parent / "curves.jsonl"
 SEEDS = range(3)

@@ -21,8 +21,8 @@ from benchmarks.cures.record import Training
 from benchmarks.cures.remedies import Patch
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.change import Change, RemedyBase
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 from models.bundled import SourceMissing
 
 REMEDIES = ("random_crop", "trivial_augment", "one_cycle", "step_decay", "nesterov", "clip_norm", "focal_loss")

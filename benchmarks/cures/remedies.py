@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.spec.merge_patch import merge
+from heldout.spec.documents import merge
 
 Patch = dict[str, Any]
 

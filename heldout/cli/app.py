@@ -99,7 +99,10 @@ class _SuggestsOptions(TyperGroup):
             return super().invoke(ctx)
         except UsageError as error:
             if name := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
-                from heldout.spec.suggestions import ask_whether_meant, suggest_names  # load longer than `--help` takes
+                from heldout.spec.field_errors import (  # load longer than `--help` takes
+                    ask_whether_meant,
+                    suggest_names,
+                )
 
                 error.possibilities = None
                 known = (option for parameter in error.ctx.command.params for option in parameter.opts)

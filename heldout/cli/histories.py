@@ -11,10 +11,9 @@ from typing import Any
 from heldout.cli.outcome import Refused
 from heldout.histories.event_files import iterate_scalars
 from heldout.histories.joining import SeveralRunsError, join_run
-from heldout.histories.mlflow import Metric, group_metrics_into_runs, read_run_files
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
-from heldout.histories.wandb import read_offline_runs
+from heldout.histories.trackers import Metric, group_metrics_into_runs, read_offline_runs, read_run_files
 
 EXPECTED = (
     "expected a history that a training tool wrote. Files: Keras' history as JSON, a logger's CSV, JSON or JSON Lines, "

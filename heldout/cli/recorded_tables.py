@@ -13,8 +13,7 @@ from typing import Literal
 
 from heldout.cli.outcome import Refused
 from heldout.client.recordings import NamedRun
-from heldout.histories.names import split_words
-from heldout.histories.numbers import parse_number
+from heldout.histories.names import parse_number, split_words
 from heldout.studies.spec import BASE_ARM
 from heldout.words import pluralize
 

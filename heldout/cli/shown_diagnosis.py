@@ -59,7 +59,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
 
 def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
     """Print commands that try one remedy, and that measure several, if a change of the spec can cure the verdict."""
-    from heldout.remedies.automatic import CURABLE
+    from heldout.remedies.arms import CURABLE
 
     offered = [remedy.name for finding in diagnosis.findings for remedy in finding.remedies if remedy.patch]
     if diagnosis.verdict in CURABLE or offered:

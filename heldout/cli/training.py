@@ -18,7 +18,7 @@ from heldout.cli.references import DATASET, JOB, MODEL, Names, may_be_path
 from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import apply_settings, parse, read_spec
 from heldout.client.failures import ApiProblem, ModelRejected
-from heldout.spec.merge_patch import make_patch, merge
+from heldout.spec.documents import make_patch, merge
 from heldout.words import format_loss, format_range, percent
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from heldout.spec.optimization import OPTIMIZERS
-from heldout.spec.schedules import MAX_MILESTONES
+from heldout.spec.optimization import MAX_MILESTONES, OPTIMIZERS
 
 # Arguments of optimizers that a spec has, by the name of the spec's field.
 _TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay", "global_clipnorm": "clip_norm"}

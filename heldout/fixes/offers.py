@@ -1,11 +1,17 @@
-"""The change of a dataset that fixes a finding, as a body for `POST /v1/datasets/{id}/versions`."""
+"""The change of a dataset that fixes a finding, as a body for `POST /v1/datasets/{id}/versions`; and look-alikes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from heldout.fixes.bodies import LOOK_ALIKES, Body, combine_bodies
-from heldout.stored.audit import AuditFinding
+from heldout.fixes.changes import Index
+from heldout.spec.job import SpecPart
+from heldout.stored.audit import AuditExample, AuditFinding
+from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
+from heldout.words import pluralize
 
 DROP_COPIES: Mapping[str, Any] = {"drop_copies": True}
 RESPLIT: Mapping[str, Any] = {"resplit": True}
@@ -89,3 +95,63 @@ def offer_undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
     ends = {name: (first[name] + second[name]) / 2 for name in ("bottom", "top") if name in first and name in second}
     changes = {name: value for name, value in means.items() if value != {"factor": 1.0, "offset": 0.0}[name]} | ends
     return {"pixel_values": {split: changes}} if changes else None
+
+
+QUESTION = "Can you tell these apart?"
+MAX_PAIRS = 200  # pairs in the finding; once these are answered, the next search shows others
+MAX_DIFFERENT = 1000  # pairs that a dataset version remembers
+MAX_EXAMPLES = 12
+
+Pair = tuple[AuditExample, AuditExample]
+Positions = Annotated[tuple[Index, Index], Field(strict=False)]
+
+
+class DifferentSpec(SpecPart):
+    """Pairs of images that look alike, and whether they are different."""
+
+    pairs: tuple[Positions, ...] = Field(
+        min_length=1, max_length=MAX_DIFFERENT, strict=False, description="Positions of two images each."
+    )
+    different: bool = Field(True, description="`false` removes an earlier mark as different.")
+
+
+def make_finding(pairs: Sequence[Pair], count: int) -> AuditFinding:
+    """Make the finding about pairs that look alike.
+
+    Args:
+        pairs: the pairs to show, at most MAX_PAIRS.
+        count: how many pairs there are.
+    """
+    images = {example.index: example for pair in pairs for example in pair}
+    of_splits = {split: sum(image.split == split for image in images.values()) for split in SPLIT_NAMES}
+    listed = " and ".join(f"{number:,} of {split}" for split, number in of_splits.items() if number)
+    more = f" The first {len(pairs):,} are shown." if count > len(pairs) else ""
+    return AuditFinding(
+        code=LOOK_ALIKES,
+        severity="info",
+        numbers={"pairs": count, "images": len(images), **of_splits},
+        explanation=f"{pluralize(count, 'pair')} of images with different labels look alike.{more} They may be "
+        "different things that differ in a detail, or one picture with two labels.",
+        what_to_do=f'{QUESTION} If so, answer "They are different", and they are not reported again. If not, leave '
+        f"them out: {pluralize(len(images), 'image')} ({listed}).",
+        examples=tuple(images[index] for index in sorted(images)[:MAX_EXAMPLES]),
+        pairs=tuple(pairs),
+    )
+
+
+def drop_answered(findings: Iterable[AuditFinding], different: Iterable[Sequence[int]]) -> list[AuditFinding]:
+    """Drop the pairs of look-alikes that were marked as different since the audit."""
+    answered = {tuple(sorted(pair)) for pair in different}
+    found = []
+    for finding in findings:
+        if finding.code == LOOK_ALIKES and answered:
+            left = [pair for pair in finding.pairs if _list_positions(pair) not in answered]
+            if not left:
+                continue
+            finding = make_finding(left, finding.numbers["pairs"] - len(finding.pairs) + len(left))
+        found.append(finding)
+    return found
+
+
+def _list_positions(pair: Pair) -> tuple[int, ...]:
+    return tuple(sorted(example.index for example in pair))

@@ -1,4 +1,4 @@
-"""Recognizes curves by the words in their names."""
+"""Recognizes curves by the words in their names, and numbers as programs write them in cells."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,3 +151,33 @@ def list_first(names: Iterable[str]) -> str:
 
 def _count_extra_words(name: str) -> int:
     return sum(word not in _WORDS_WITHOUT_MEANING for word in split_words(name))
+
+
+_DECIMAL_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][-+]?\d+)?")
+_GROUPS = re.compile(r"\.(?=\d{3})")
+
+
+def parse_number(cell: object) -> float | None:
+    """Parse a cell's number, which may be NaN or infinite; None if it is not a number.
+
+    Decimal commas (`0,35`, `1.234,5`) and percent signs are understood. `null` in a record means NaN, because JSON
+    cannot represent NaN.
+    """
+    if cell is None:
+        return float("nan")
+    if isinstance(cell, bool):
+        return None
+    if isinstance(cell, int | float):
+        try:
+            return float(cell)
+        except OverflowError:
+            return float("inf")
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip().removesuffix("%").strip()
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = _GROUPS.sub("", text.partition(",")[0]) + "." + text.partition(",")[2]
+    try:
+        return float(text)
+    except ValueError:
+        return None

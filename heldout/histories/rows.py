@@ -5,8 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, assign_roles, list_first, split_words
-from heldout.histories.numbers import parse_number
+from heldout.histories.names import (
+    WORDS_OF_TRAINING,
+    WORDS_OF_VALIDATION,
+    assign_roles,
+    list_first,
+    parse_number,
+    split_words,
+)
 from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, RecordedRun
 
 Row = Mapping[str, object]

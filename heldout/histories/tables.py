@@ -4,11 +4,10 @@ import csv
 from collections.abc import Sequence
 from reprlib import repr as short
 
-from heldout.histories.names import EXPECTED, assign_roles, list_first
-from heldout.histories.numbers import parse_number
+from heldout.histories.names import EXPECTED, assign_roles, list_first, parse_number
 from heldout.histories.recorded import RecordedRun
 from heldout.histories.rows import NAME_COLUMNS, VALUE_COLUMNS, read_row_runs
-from heldout.histories.wandb import read_chart_runs
+from heldout.histories.trackers import read_chart_runs
 
 SEPARATORS = ",;\t|"
 

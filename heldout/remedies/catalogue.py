@@ -3,8 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from heldout.remedies import images, network, training
+from heldout.remedies import images, training
 from heldout.remedies.change import Outcome, RemedyBase
+from heldout.remedies.network import (
+    add_batch_norm,
+    add_dropout,
+    add_l2,
+    enlarge_network,
+    reduce_regularization,
+    shrink_network,
+)
 
 
 @dataclass(frozen=True)
@@ -51,24 +59,20 @@ REMEDIES: Mapping[str, Remedy] = {
     "mixup": Remedy(images.add_mixup, "Blended images and labels make the network change its answers gradually."),
     "cutmix": Remedy(images.add_cutmix, "Images with a part of another image make the network look at all parts."),
     "dropout": Remedy(
-        network.add_dropout,
+        add_dropout,
         "Randomly switching units off during training stops them from relying on each other.",
     ),
     "l2": Remedy(
-        network.add_l2, "A penalty on large weights stops the network from fitting single training images too closely."
+        add_l2, "A penalty on large weights stops the network from fitting single training images too closely."
     ),
     "weight_decay": Remedy(
         training.use_weight_decay, "Weights that shrink in each step only stay large where many images need them."
     ),
-    "smaller_network": Remedy(
-        network.shrink_network, "Half the filters leave less room for memorizing the training images."
-    ),
-    "larger_network": Remedy(network.enlarge_network, "Twice the filters let the network learn more patterns."),
-    "batch_norm": Remedy(
-        network.add_batch_norm, "Normalized activations speed up training and add a little helpful noise."
-    ),
+    "smaller_network": Remedy(shrink_network, "Half the filters leave less room for memorizing the training images."),
+    "larger_network": Remedy(enlarge_network, "Twice the filters let the network learn more patterns."),
+    "batch_norm": Remedy(add_batch_norm, "Normalized activations speed up training and add a little helpful noise."),
     "less_regularisation": Remedy(
-        network.reduce_regularization,
+        reduce_regularization,
         "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned "
         "enough yet.",
     ),

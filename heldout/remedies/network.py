@@ -1,9 +1,8 @@
-"""Remedies that change the network itself."""
+"""Remedies that change the network, the user's own included."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.remedies import own_network
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
 from heldout.remedies.values import (
     DROPOUT,
@@ -23,7 +22,7 @@ def shrink_network(base: RemedyBase) -> Outcome:
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
     if base.own is not None:
-        return own_network.shrink(base, base.own)
+        return shrink(base, base.own)
     has_units = any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense)
     if not base.blocks and not has_units:
         return NoChange(f"The network has no block, and no dense layer of {MIN_UNITS_TO_HALVE} units or more.")
@@ -44,7 +43,7 @@ def enlarge_network(base: RemedyBase) -> Outcome:
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
     if base.own is not None:
-        return own_network.enlarge(base.own)
+        return enlarge(base.own)
     changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
     if base.dense:
         changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
@@ -59,7 +58,7 @@ def enlarge_network(base: RemedyBase) -> Outcome:
 def add_dropout(base: RemedyBase) -> Outcome:
     """Add dropout after each block that shrinks the image, and in dense layers."""
     if base.own is not None:
-        return own_network.add_dropout(base, base.own)
+        return _add_own_dropout(base, base.own)
     if any(layer.get("dropout") for layer in base.layers):
         return NoChange("The network already has dropout.")
     if not base.layers:
@@ -85,7 +84,7 @@ def add_dropout(base: RemedyBase) -> Outcome:
 def add_l2(base: RemedyBase) -> Outcome:
     """Add a penalty on the kernels of convolutions."""
     if base.own is not None:
-        return own_network.add_l2(base, base.own)
+        return _add_own_l2(base, base.own)
     if base.spec["network"].get("l2") or any(layer.get("l2") for layer in base.layers):
         return NoChange("The network already has an L2 penalty.")
     if all(block.get("l2") is not None for block in base.blocks):
@@ -96,7 +95,7 @@ def add_l2(base: RemedyBase) -> Outcome:
 def add_batch_norm(base: RemedyBase) -> Outcome:
     """Add batch normalization after each convolution."""
     if base.own is not None:
-        return NoChange(own_network.FIXED_BATCH_NORM)
+        return NoChange(FIXED_BATCH_NORM)
     is_plain = [not block.get("batch_norm") and block.get("norm") is None for block in base.blocks]
     if not any(is_plain):
         has_none = "The network has no block to add batch normalization to."
@@ -148,3 +147,65 @@ def _describe_sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping
     if len(filters) > MAX_LISTED_BLOCKS:
         return f"{len(filters)} blocks of {min(filters)} to {max(filters)} filters"
     return "-".join(map(str, filters)) + " filters"
+
+
+Own = Mapping[str, Any]
+
+FIXED_BATCH_NORM = "Where an uploaded model normalizes is up to its layers. Upload one with batch normalization."
+
+
+def shrink(base: RemedyBase, own: Own) -> Outcome:
+    """Halve all filters and units except those of the last layer."""
+    if own.get("width", 1) != 1:
+        return NoChange("The network already has half the width of the uploaded model.")
+    if own.get("weights") == "uploaded":
+        return NoChange("Layers of another size cannot start from the uploaded weights.")
+    if base.facts is not None and base.facts.half is None:
+        return NoChange(f"The uploaded model cannot be halved. {base.facts.half_refusal}")
+    return Change(
+        {"network": {"width": 0.5}}, "Halves the network: all filters and units except those of the last layer."
+    )
+
+
+def enlarge(own: Own) -> Outcome:
+    """Use the whole width of the model again, if the spec halves it."""
+    if own.get("width", 1) == 1:
+        return NoChange("An uploaded model cannot be made larger. Upload one with more filters or units.")
+    return Change({"network": {"width": 1}}, "Uses the whole width of the uploaded model instead of half.")
+
+
+def _add_own_dropout(base: RemedyBase, own: Own) -> Outcome:
+    """Add dropout after pooling layers and before the output."""
+    if own.get("dropout"):
+        return NoChange("The network already has dropout.")
+    if base.facts is not None and base.facts.drops_out:
+        return NoChange("The uploaded model has dropout layers of its own.")
+    did = f"Adds dropout of {DROPOUT} after pooling layers and before the output."
+    return Change({"network": {"dropout": DROPOUT}}, did)
+
+
+def _add_own_l2(base: RemedyBase, own: Own) -> Outcome:
+    """Add a penalty on the kernels of convolutions and dense layers."""
+    if own.get("l2"):
+        return NoChange("The network already has an L2 penalty.")
+    if base.facts is not None and base.facts.penalizes:
+        return NoChange("Layers of the uploaded model have penalties of their own.")
+    did = f"Adds an L2 penalty of {L2} on the kernels of convolutions and dense layers."
+    return Change({"network": {"l2": L2}}, did)
+
+
+def freeze_own(base: RemedyBase, own: Own) -> Outcome:
+    """Leave layers as uploaded: all before a new output, or else the first half."""
+    if own.get("weights") != "uploaded":
+        return NoChange("Fresh weights have learned nothing yet. With `weights` `uploaded`, layers can be frozen.")
+    if not own.get("trainable", True) or own.get("freeze") is not None:
+        return NoChange("The spec already freezes layers of the uploaded model.")
+    if own.get("head") == "replace":
+        return Change({"network": {"trainable": False}}, "Leaves all layers as uploaded, and trains the new output.")
+    layers = 0 if base.facts is None else len(base.facts.layers)
+    if layers < 2:
+        return NoChange("The uploaded model has no second layer that would still be trained.")
+    return Change(
+        {"network": {"freeze": layers // 2}},
+        f"Leaves the first {layers // 2:,} of {layers:,} layers as uploaded, and trains the rest.",
+    )

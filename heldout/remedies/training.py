@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from heldout.remedies import own_network
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, round_to_two_digits
+from heldout.remedies.network import freeze_own
 from heldout.remedies.values import (
     CLIP_NORM,
     EMA_SHARE,
@@ -21,7 +21,7 @@ from heldout.remedies.values import (
     USUAL_EMA_DECAY,
     WEIGHT_DECAY,
 )
-from heldout.spec.validation import trains_on_all
+from heldout.spec.job import trains_on_all
 from heldout.words import percent
 
 Monitor = Literal["validation_loss", "validation_accuracy"]
@@ -208,7 +208,7 @@ def add_ema(base: RemedyBase) -> Outcome:
 def transfer(base: RemedyBase) -> Outcome:
     """Freeze what starts from other weights: layers of an uploaded model, or all blocks except the last."""
     if base.own is not None:
-        return own_network.freeze(base, base.own)
+        return freeze_own(base, base.own)
     initial, backbone = base.spec.get("initial"), base.spec["network"].get("backbone")
     if backbone is not None:
         if not backbone.get("trainable"):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 
 # Without validation images, these cannot choose anything.
 _CHOOSES_BY_VALIDATION = {"early_stopping": None, "on_overfit": "none"}

@@ -8,12 +8,11 @@ from sqlalchemy.orm import Session
 from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
-from heldout.fixes.changes import ResplitSpec, VersionChanges, VersionSpec
-from heldout.fixes.look_alikes import MAX_DIFFERENT, DifferentSpec
-from heldout.fixes.refusals import list_refusals
+from heldout.fixes.changes import ResplitSpec, VersionChanges, VersionSpec, list_refusals
+from heldout.fixes.offers import MAX_DIFFERENT, DifferentSpec
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.spec.dataset import DatasetSpec, SplitSpec
-from heldout.spec.json_pointer import make_pointer
+from heldout.spec.documents import make_pointer
 from heldout.work.kinds import DeriveSpec
 from models.store import datasets, new_jobs, quotas
 from models.store.new_jobs import NewJob

@@ -6,7 +6,7 @@ from analysis.studies.recording import match_runs, name_unit
 from analysis.studies.stored import StudyPlan
 from analysis.studies.waiting import describe_wait
 from heldout.errors import SpecUnreadable
-from heldout.spec.json_pointer import make_pointer
+from heldout.spec.documents import make_pointer
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
 from heldout.views.study import RecordedArmView, RecordedRunView, RecordedView, StudyView

@@ -14,8 +14,8 @@ from benchmarks.cures.conditions import NETWORKS, SEALED, SEEDS, all_conditions
 from benchmarks.cures.record import summed
 from benchmarks.cures.sets import study_set
 from benchmarks.cures.trained import Arm
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merge
 
 GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000

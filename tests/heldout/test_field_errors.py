@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from heldout.spec.documents import make_pointer
 from heldout.spec.field_errors import SHOWN_ERRORS, list_field_errors
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import make_pointer
 
 
 def found_in(body):

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
-from heldout.errors.lost import Damaged
+from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec

@@ -11,7 +11,7 @@ from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import MEMBERS_FILE, make_members_key
 from analysis.arrays.relations import FILE_NAME, make_relations_key
 from heldout.errors import DatasetDamaged, StorageUnavailable
-from heldout.errors.lost import Damaged
+from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from models.blobs import BlobMissing

@@ -14,7 +14,7 @@ from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
 from analysis.arrays.relations import make_relations_key
 from heldout.errors import QuotaExceeded
-from heldout.errors.lost import Damaged
+from heldout.errors.missing import Damaged
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.lifecycle.job import JobStatus
 from heldout.stored.audit import StoredAudit

@@ -27,8 +27,7 @@ from heldout.errors import (
 )
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
-from heldout.fixes.look_alikes import drop_answered
-from heldout.fixes.offers import make_offers
+from heldout.fixes.offers import drop_answered, make_offers
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView

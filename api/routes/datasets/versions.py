@@ -16,7 +16,7 @@ from heldout.errors import (
     NoAudit,
 )
 from heldout.fixes.changes import VersionSpec
-from heldout.fixes.look_alikes import DifferentSpec
+from heldout.fixes.offers import DifferentSpec
 from heldout.views.dataset import DatasetView, DifferentView
 from models.store import versions
 from models.views.dataset import build_dataset_view

@@ -36,7 +36,7 @@ from heldout.client.locate import locate
 from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
-from heldout.spec.merge_patch import merge
+from heldout.spec.documents import merge
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView

@@ -13,7 +13,7 @@ from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_study
-from heldout.spec.merge_patch import make_patch
+from heldout.spec.documents import make_patch
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView

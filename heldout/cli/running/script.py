@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heldout.cli.outcome import Refused
-from heldout.spec.suggestions import ask_whether_meant, suggest_names
+from heldout.spec.field_errors import ask_whether_meant, suggest_names
 
 # What every training gets; all others are parameters of the arms.
 ANSWERS, SEED, FOLD = "out", "seed", "fold"

@@ -37,7 +37,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SURE_EFFECT,
     MIN_WHOLE_SHARE,
 )
-from heldout.fixes import offers
+from heldout.fixes.offers import offer_renamed_test, offer_renaming
 from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
@@ -91,7 +91,7 @@ def _find_usually_renamed(facts: Facts) -> list[Finding]:
     names = facts.classes
     meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
     evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
-    after, fix = found.before + found.gain, offers.offer_renaming(found.split, meant)
+    after, fix = found.before + found.gain, offer_renaming(found.split, meant)
     return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, fix)]
 
 
@@ -130,7 +130,7 @@ def _find_measured(facts: Facts) -> list[Finding]:
     before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
     evidence = {"difference_interval": [low, high]}
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    fix = offers.offer_renamed_test(labels, tuple(facts.classes))
+    fix = offer_renamed_test(labels, tuple(facts.classes))
     return [_make_finding(facts, before, after, renaming, severity, evidence, fix, _describe_aside(facts.gap))]
 
 

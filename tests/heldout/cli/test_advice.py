@@ -7,7 +7,7 @@ import pytest
 
 from heldout import errors
 from heldout.cli.advice import format_setting, rewrite_as_commands
-from heldout.errors import conflicts, not_found, refused, service, unreadable
+from heldout.errors import conflicts, missing, refused, service
 
 JOB = "job_01m8"
 RETRY = 'To train anew, retry with {"patch": {"training": {"epochs": 20}}}.'
@@ -46,7 +46,7 @@ def test_no_error_of_the_service_names_a_route_that_has_a_command():
 
 
 def _texts():
-    for module in (conflicts, not_found, refused, service, unreadable):
+    for module in (conflicts, missing, refused, service):
         for text in re.findall(r'f?"([^"\n]*[A-Z] /v1/[^"\n]*)"', inspect.getsource(module)):
             yield re.sub(r"\{\w+\}", "x1", text)
 

@@ -13,7 +13,7 @@ from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import suggest_data_fix
-from heldout.fixes.look_alikes import make_finding
+from heldout.fixes.offers import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.views.audit import AuditFindingView
 from heldout.views.diagnosis import DiagnosisView

@@ -3,9 +3,8 @@
 import pytest
 
 from heldout.fixes.bodies import combine_bodies, list_options
-from heldout.fixes.changes import LinearChange, VersionChanges, VersionSpec, parse_index
+from heldout.fixes.changes import LinearChange, VersionChanges, VersionSpec, list_refusals, parse_index
 from heldout.fixes.offers import make_offer, make_offers, offer_renamed_test, offer_undone_pixels
-from heldout.fixes.refusals import list_refusals
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from heldout.diagnosis import diagnose
-from heldout.remedies.arms import resolve_remedy
-from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, choose_remedies
+from heldout.remedies.arms import BY_VERDICT, MAX_ARMS, MIN_ARMS, choose_remedies, resolve_remedy
 from heldout.remedies.change import Change, NoChange, RemedyBase
 from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import NetworkFacts, NetworkLayer

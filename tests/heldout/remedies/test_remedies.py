@@ -10,13 +10,12 @@ import pytest
 
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
-from heldout.remedies.arms import resolve_remedy
-from heldout.remedies.automatic import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_remedies
+from heldout.remedies.arms import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_remedies, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
+from heldout.spec.documents import make_patch
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from heldout.spec.merge_patch import make_patch
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
 

@@ -17,8 +17,8 @@ import tensorflow as tf
 import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.model import ModelRejectionCode
+from heldout.spec.backbone import make_own_network
 from heldout.spec.job import OwnNetworkSpec
-from heldout.spec.own_network import make_own_network
 from tests.worker.training.hostile_models import layer_of
 from worker.training.foreign.check import read_facts
 from worker.training.keras_config import read_network

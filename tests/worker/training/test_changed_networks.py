@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from heldout.spec.backbone import make_own_network
 from heldout.spec.job import OwnNetworkSpec
 from heldout.spec.layers import plan_network
-from heldout.spec.own_network import make_own_network
 from tests.worker.training.backbones import read_again
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
 from worker.training.foreign.check import read_facts

@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.fixes import look_alikes
+from heldout.fixes.offers import MAX_PAIRS, make_finding
 from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, describe_part
 
-MAX_PAIRS = 200  # of a finding
 CRITICAL_SHARE = 0.01  # of the images of a split
 
 
@@ -180,10 +179,8 @@ def _find_duplicates(
 def _look_alikes(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> AuditFinding | None:
     if not len(pairs):
         return None
-    shown = [
-        (dataset.example(first), dataset.example(second)) for first, second in pairs[: look_alikes.MAX_PAIRS].tolist()
-    ]
-    return look_alikes.make_finding(shown, len(pairs))
+    shown = [(dataset.example(first), dataset.example(second)) for first, second in pairs[:MAX_PAIRS].tolist()]
+    return make_finding(shown, len(pairs))
 
 
 def _list_examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:

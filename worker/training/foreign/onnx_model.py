@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, iterate_tensors
-from heldout.histories.protobuf import NotThisFormatError, iterate_fields
+from heldout.histories.event_files import NotThisFormatError, iterate_fields
 from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.ingest.rejection import clean_name

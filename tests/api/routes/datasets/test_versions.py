@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import save_beside
-from heldout.fixes.look_alikes import make_finding
+from heldout.fixes.offers import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
 from models.blobs import Blobs
 from models.store import claims, ingests, versions

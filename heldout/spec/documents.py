@@ -1,7 +1,16 @@
-"""Merge patches of JSON documents (RFC 7396). Pure."""
+"""JSON documents: pointers (RFC 6901), which name the field of a refusal, and merge patches (RFC 7396). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def make_pointer(path: Sequence[str | int]) -> str:
+    """Make a JSON pointer such as `/network/blocks/0`; characters that UTF-8 cannot encode are escaped."""
+    return (
+        "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        .encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+    )
 
 
 def merge(document: Any, patch: Any) -> Any:
