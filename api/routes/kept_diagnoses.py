@@ -8,10 +8,11 @@ from pydantic import ConfigDict, ValidationError, model_validator
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, SessionDep
+from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
-from heldout.errors import DiagnosisNotFound
-from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
+from heldout.errors import DiagnosisNotFound, InvalidCursor
+from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 from models.ids import is_id
 from models.store import diagnoses
 
@@ -54,6 +55,15 @@ def keep_diagnosis(diagnosis: GivenDiagnosis, caller: CallerDep, session: Sessio
     The newest 200 of each owner are kept.
     """
     return diagnoses.keep(session, caller.owner, diagnosis)
+
+
+@router.get("", responses=document_errors(InvalidCursor))
+def list_kept_diagnoses(
+    caller: CallerDep, session: ReadSessionDep, asked: Annotated[AskedPage, make_page_dependency("dgn")]
+) -> DiagnosisPage:
+    """List the diagnoses that you keep, newest first."""
+    ids = diagnoses.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
+    return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(session, block))
 
 
 @router.get("/{diagnosis_id}", responses=document_errors(DiagnosisNotFound))

@@ -54,6 +54,7 @@ COMMANDS = (
     jobs.events,
     jobs.queue,
     diagnosing.diagnose,
+    diagnosing.diagnoses,
     plot.plot,
     curing.cure,
     curing.curve,

@@ -1,19 +1,20 @@
-"""The command `diagnose`, for a job, and for curves and predictions from any tool."""
+"""The commands `diagnose`, for a job, curves and predictions from any tool, and `diagnoses`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, complete_job_ids, open_service
+from heldout.cli.command import AsJson, Home, complete_job_ids, open_service, print_list
+from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
-from heldout.cli.screen import print_json
+from heldout.cli.screen import print_json, print_table
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
 
 if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
-    from heldout.views.diagnosis import DiagnosisView
+    from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
 
 # First bytes of an .npz, and of an array that numpy.save writes.
 _ARRAYS = (b"PK", b"\x93NUMPY")
@@ -73,6 +74,17 @@ def diagnose(
     else:
         found = _diagnose_history(file, run, predictions, _parse_classes(classes), home)
     print_json(found) if as_json else show_diagnosis(found)
+
+
+def diagnoses(as_json: AsJson = False, home: Home = None) -> None:
+    """List the diagnoses of other trainings that you keep; the page `/diagnoses/ID` of the service shows one."""
+    with open_service(home) as client:
+        print_list(list(client.diagnoses.list()), as_json, _show_kept)
+
+
+def _show_kept(kept: "list[KeptDiagnosisView]") -> None:
+    rows = [(diagnosis.id, format_moment(diagnosis.created_at), diagnosis.headline) for diagnosis in kept]
+    print_table(("ID", "KEPT", "HEADLINE"), rows)
 
 
 def _diagnose_history(

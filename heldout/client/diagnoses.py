@@ -1,16 +1,16 @@
 """The client's methods for judging trainings of other programs by their curves and answers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from heldout.client.dual import Awaiting, Blocking, dual
+from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
 from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
 from heldout.client.resource import ResourceBase
-from heldout.client.typed_answers import PREDICTIONS_TIMEOUT_S, quote_segment
+from heldout.client.typed_answers import PAGE, PREDICTIONS_TIMEOUT_S, quote_segment
 from heldout.errors import DiagnosisNotFound
 from heldout.views.base import dump_json
-from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
+from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 
 
 class DiagnosisResource(ResourceBase):
@@ -72,6 +72,11 @@ class DiagnosisResource(ResourceBase):
     async def keep(self, diagnosis: DiagnosisView) -> KeptDiagnosisView:
         """Store a diagnosis, so that the page `/diagnoses/{id}` of the service shows it. The newest 200 are kept."""
         return await self._answers.read(KeptDiagnosisView, "POST", "/v1/diagnoses/kept", body=dump_json(diagnosis))
+
+    @dual_iterator
+    def list(self, *, page_size: int = PAGE) -> AsyncIterator[KeptDiagnosisView]:
+        """Yield the diagnoses that you keep, newest first."""
+        return self._answers.pages(DiagnosisPage, "/v1/diagnoses", page_size=page_size)
 
     @dual
     async def get(self, diagnosis_id: str) -> KeptDiagnosisView:

@@ -13,7 +13,7 @@ from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
-from heldout.views.base import RequestView, Time, View, make_view
+from heldout.views.base import Page, RequestView, Time, View, make_view
 from heldout.words import whole_percents
 
 # Smaller values would be written as 0.0 points, or as a loss of 0.000.
@@ -230,6 +230,10 @@ class KeptDiagnosisView(DiagnosisView):
 
     id: str
     created_at: Time
+
+
+class DiagnosisPage(Page[KeptDiagnosisView]):
+    """A page of the diagnoses that their owner keeps, newest first; `next` is the `after` of the next page."""
 
 
 def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:

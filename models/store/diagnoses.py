@@ -1,4 +1,6 @@
-"""Diagnoses that owners keep: stored, found and deleted. Only the newest of each owner stay."""
+"""Diagnoses that owners keep: stored, found, listed and deleted. Only the newest of each owner stay."""
+
+from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
@@ -29,6 +31,20 @@ def find(session: Session, owner: str, diagnosis_id: str) -> KeptDiagnosisView:
     if row is None:
         raise DiagnosisNotFound(diagnosis_id)
     return _build_view(row)
+
+
+def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
+    """List the ids of the owner's diagnoses after the id `after`, newest first: `limit`, plus one if there are more."""
+    query = select(DiagnosisRow.id).where(DiagnosisRow.owner == owner)
+    if after is not None:
+        query = query.where(DiagnosisRow.id < after)
+    return session.scalars(query.order_by(DiagnosisRow.id.desc()).limit(limit + 1)).all()
+
+
+def get_listed(session: Session, ids: Sequence[str]) -> list[KeptDiagnosisView]:
+    """Get the diagnoses with these ids, newest first."""
+    rows = session.scalars(select(DiagnosisRow).where(DiagnosisRow.id.in_(ids)).order_by(DiagnosisRow.id.desc()))
+    return [_build_view(row) for row in rows]
 
 
 def remove(session: Session, owner: str, diagnosis_id: str) -> None:

@@ -221,6 +221,7 @@ def test_a_diagnosis_prints_its_headline_and_summary(client):
     assert str(found) == f"{found.headline}\n{found.summary}"
     kept = client.diagnoses.keep(found)
     assert str(client.diagnoses.get(kept.id)) == str(found)
+    assert kept in list(client.diagnoses.list())
 
 
 def test_what_is_neither_a_spec_nor_a_model_is_refused_with_what_to_do(client):

@@ -79,6 +79,7 @@ BOUNDED = {
     "/v1/jobs/{job_id}/exports": "",
     "/v1/jobs/{job_id}/card": "",
     "/v1/jobs/{job_id}/diagnosis": "",
+    "/v1/diagnoses": "?limit=200",
     "/v1/diagnoses/{diagnosis_id}": "",
     "/v1/jobs/{job_id}/confusion": "",
     "/v1/jobs/{job_id}/confusion/images": "?split=test&label={class}&answer={class}&limit=200",

@@ -29,6 +29,16 @@ def test_a_diagnosis_of_another_owner_is_not_found(client, stranger):
     assert client.get(f"/v1/diagnoses/{kept}").status_code == 200
 
 
+def test_an_owner_lists_those_that_are_kept_newest_first(client, stranger):
+    kept = [client.post("/v1/diagnoses/kept", json=judged(client)).json() for _ in range(3)]
+    stranger.post("/v1/diagnoses/kept", json=judged(stranger))
+    first = client.get("/v1/diagnoses", params={"limit": 2}).json()
+    assert (first["data"], first["has_more"]) == (kept[:0:-1], True)
+    second = client.get("/v1/diagnoses", params={"limit": 2, "after": first["next"]}).json()
+    assert (second["data"], second["has_more"]) == (kept[:1], False)
+    assert client.get("/v1/diagnoses", params={"after": "job_1"}).json()["code"] == "invalid_cursor"
+
+
 def test_the_newest_stay(client, monkeypatch):
     monkeypatch.setattr(diagnoses, "MAX_KEPT", 2)
     made = judged(client)

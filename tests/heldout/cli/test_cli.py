@@ -312,6 +312,15 @@ def test_the_activity_log_lists_who_changed_what(heldout, client):
     assert json.loads(heldout("activity", "--limit", "1", "--json").stdout)["data"][0]["object"] == "activity_entry"
 
 
+def test_kept_diagnoses_are_listed_with_their_headlines(heldout, client):
+    found = client.diagnoses.create({"loss": [1, 0.5, 0.2, 0.1, 0.05], "val_loss": [1, 0.6, 0.7, 0.9, 1.2]})
+    kept = client.diagnoses.keep(found)
+    heading, row = heldout("diagnoses").stdout.splitlines()
+    assert heading.split() == ["ID", "KEPT", "HEADLINE"]
+    assert row.startswith(kept.id)
+    assert row.endswith(found.headline)
+
+
 def test_an_empty_list_is_its_heading_alone(heldout):
     assert len(heldout("jobs").stdout.splitlines()) == 1
     assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}
