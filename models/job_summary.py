@@ -69,8 +69,8 @@ def complete_earlier(database: Database, blobs: Blobs, before: str) -> str | Non
         with database.write() as session:
             session.execute(update(JobRow).where(JobRow.id == job_id).values(**get_summary_columns(summary)))
     if len(incomplete) == COMPLETED_PER_LOOK:
-        return incomplete[-1]
-    return found[-1].id if len(found) == JOBS_PER_LOOK else None
+        return str(incomplete[-1])
+    return str(found[-1].id) if len(found) == JOBS_PER_LOOK else None
 
 
 def _diagnose(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> Diagnosis | None:
