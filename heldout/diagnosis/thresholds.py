@@ -107,6 +107,9 @@ MAX_CHANCE_SKILL = 0.25
 # Skill on new images that is clearly exceeded. Beyond this, something learned holds for them; random labels can agree
 # with a few images by chance. (zoo, open sets, and draws 1-8)
 MIN_HELD_SKILL = 0.03
+# Share of the loss of guessing. A validation loss that was once this much lower shows that something learned holds for
+# new images. (both lots of the zoo, and draws 1-8)
+MIN_LOSS_BELOW_GUESSING = 0.007
 # Training images per class. With fewer, wrong labels look the same as a hard problem. (zoo, open sets)
 MIN_IMAGES_OF_NOISE = 10
 # Skill on training images. Below this, an epoch says nothing about labels: a network that always names one class is

@@ -1,5 +1,6 @@
 """Findings about wrong labels: some of them, or so many that the network has memorized noise."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from heldout.diagnosis.thresholds import (
     MIN_COMPARED_SKILL,
     MIN_HELD_SKILL,
     MIN_IMAGES_OF_NOISE,
+    MIN_LOSS_BELOW_GUESSING,
     MIN_MEMORIZED_SKILL,
     MIN_PART_OF_TRAINING,
     MIN_WRONG_SHARE,
@@ -162,8 +164,10 @@ def find_memorized_noise(facts: Facts) -> list[Finding]:
     known = max([train.accuracy, *last[-1:]])
     low, high = compute_wilson_interval(*validation.counts)
     chance = compute_chance(validation, classes)
-    # With random labels the network can only guess, so anything better on new images rules them out.
+    # With random labels the network can only guess, so anything better on new images rules them out, in any epoch.
     if _is_better_than_guessing(validation, classes) or _is_better_than_guessing(facts.test, classes):
+        return []
+    if _had_learned(facts.curves.history, validation, classes):
         return []
     if (
         compute_skill(known, compute_chance(train, classes)) < MIN_MEMORIZED_SKILL
@@ -193,3 +197,14 @@ def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool
         return False
     low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
     return compute_skill(low, compute_own_chance(figures, classes)) > MIN_HELD_SKILL
+
+
+def _had_learned(history: History, validation: SplitFigures, classes: int) -> bool:
+    """Whether the validation loss was once below that of answering every image with the class frequencies.
+
+    Random labels do not let it get there. Real labels do, even where the network soon memorizes too few images.
+    """
+    counts = [sum(row) for row in validation.confusion if sum(row)] or [1] * classes
+    guessing = -sum(count / sum(counts) * math.log(count / sum(counts)) for count in counts)
+    lowest = min((value for value in history.validation_loss if value is not None), default=math.inf)
+    return lowest < (1 - MIN_LOSS_BELOW_GUESSING) * guessing

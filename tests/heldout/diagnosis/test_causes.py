@@ -15,7 +15,7 @@ from heldout.diagnosis.facts import Effect
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.views.diagnosis import DiagnosisView
-from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, RANDOM_LABELS, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
 CLASSES = 10
@@ -194,13 +194,13 @@ def test_a_large_gap_does_not_hide_that_training_images_are_still_being_learned(
 @pytest.mark.parametrize(("validation", "test", "is_noise"), [(0.1, 0.1, True), (0.17, 0.1, False), (0.1, 0.2, False)])
 def test_labels_are_not_called_noise_where_something_holds_for_new_images(validation, test, is_noise):
     made = Made(answers(1.0, 1000), answers(validation, 1000, 1), answers(test, 1000, 2))
-    assert ("memorised_noise" in codes(judged(made, OVERFIT))) is is_noise
+    assert ("memorised_noise" in codes(judged(made, RANDOM_LABELS))) is is_noise
 
 
 def test_labels_are_not_called_noise_by_a_few_images_of_each_class():
     made = Made(answers(1.0, 99), answers(0.1, 1000, 1), answers(0.1, 1000, 2))
-    assert "memorised_noise" not in codes(judged(made, OVERFIT))
-    assert "memorised_noise" in codes(judged(replace(made, train=answers(1.0, 100)), OVERFIT))
+    assert "memorised_noise" not in codes(judged(made, RANDOM_LABELS))
+    assert "memorised_noise" in codes(judged(replace(made, train=answers(1.0, 100)), RANDOM_LABELS))
 
 
 # --- what the figures would be ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from statsmodels.stats.proportion import proportion_confint
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
 from heldout.stored.audit import AuditFinding, Severity
-from tests.heldout.diagnosis.made import FINE, OVERFIT, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, RANDOM_LABELS, figures, history, spec
 
 
 def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classes: int = 10) -> dict[str, str]:
@@ -108,11 +108,24 @@ def found_in(
 
 
 def test_a_training_known_by_heart_and_validation_at_chance_is_memorised_noise():
-    [finding] = found_in(
-        OVERFIT, {"train": figures(0.99, 500), "validation": figures(0.11, 500)}, "memorised_noise", 10
-    )
+    counts = {"train": figures(0.99, 500), "validation": figures(0.11, 500)}
+    [finding] = found_in(RANDOM_LABELS, counts, "memorised_noise", 10)
     assert finding.severity == "critical"
     assert finding.evidence["chance"] == 0.1
+
+
+def test_a_network_that_once_answered_new_images_better_than_guessing_has_real_labels():
+    """Guessing among ten classes has a loss of 2.303. Images that are too few or too hard are soon memorized, too."""
+    counts = {"train": figures(0.99, 500), "validation": figures(0.11, 500)}
+    lower = list(RANDOM_LABELS.validation_loss)
+    lower[2] = 2.28
+    learned = history(list(RANDOM_LABELS.train_loss), lower)
+    assert found_in(learned, counts, "memorised_noise", 10) == []
+    # Where one class has most images, guessing has a lower loss (0.33 with nine of ten), which says nothing.
+    unequal = figures(0.9, 2000, ((1795, 5), (195, 5)))
+    counts = {"train": figures(0.999, 1000, ((900, 0), (1, 99))), "validation": unequal}
+    curve = history(list(RANDOM_LABELS.train_loss), [0.33 + 0.01 * epoch for epoch in range(40)])
+    assert len(found_in(curve, counts, "memorised_noise")) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from heldout.diagnosis import diagnose, precedence, rules
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.precedence import RULES
-from tests.heldout.diagnosis.made import FINE, OVERFIT, figures
+from tests.heldout.diagnosis.made import FINE, RANDOM_LABELS, figures
 
 PACKAGE = Path(str(resources.files("heldout.diagnosis")))
 # Coefficients that were fitted decide nothing; they are written by a program.
@@ -66,8 +66,8 @@ def test_the_documentation_lists_the_findings_in_the_order_of_the_rules():
 def test_a_rule_is_silent_only_beside_findings_that_are_reported_themselves(monkeypatch):
     """Memorized noise replaces overfitting; without that rule the same training is overfit."""
     evaluation = Evaluation({"train": figures(0.99, 500), "validation": figures(0.11, 500)}, tuple("abcdefghij"))
-    assert {finding.code for finding in diagnose(OVERFIT, None, evaluation).findings} == {"memorised_noise"}
+    assert {finding.code for finding in diagnose(RANDOM_LABELS, None, evaluation).findings} == {"memorised_noise"}
     others = tuple(rule for rule in RULES if rule.code != "memorised_noise")
     monkeypatch.setattr(precedence, "RULES", others)
-    assert {finding.code for finding in diagnose(OVERFIT, None, evaluation).findings} == {"overfitting"}
+    assert {finding.code for finding in diagnose(RANDOM_LABELS, None, evaluation).findings} == {"overfitting"}
     assert diagnose(FINE).findings == ()
