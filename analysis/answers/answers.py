@@ -129,23 +129,30 @@ def tally_pairs(before: Answers, after: Answers) -> PairedTally | None:
     )
 
 
+def compute_chance(count: int, of: int, share: float = 0.5) -> float:
+    """Return the probability of at least `count` successes: the p-value of an exact one-sided binomial test."""
+    # Imported here, and not from `scipy.stats`: that takes half a second to import, and few jobs need it.
+    from scipy.special import bdtrc
+
+    return float(bdtrc(count - 1, of, share))
+
+
 def is_surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
     """Return whether the same images are certainly answered better after than before.
 
     The criterion is more right answers (exact one-sided McNemar test), or a lower loss if no right answers seem lost.
     """
-    # Imported here because SciPy takes half a second to import, and few jobs need it.
-    from scipy.stats import binomtest, norm
+    from scipy.special import ndtri
 
     gained, lost = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
-    if gained > lost and binomtest(gained, gained + lost, alternative="greater").pvalue < max_p:
+    if gained > lost and compute_chance(gained, gained + lost) < max_p:
         return True
-    if lost > gained and binomtest(lost, gained + lost, alternative="greater").pvalue < SEEMING_LOSS_P:
+    if lost > gained and compute_chance(lost, gained + lost) < SEEMING_LOSS_P:
         return False
     falls = before.losses - after.losses
     if len(falls) < 2 or not np.isfinite(falls).all():
         return False
-    return bool(falls.mean() > norm.isf(max_p) * falls.std(ddof=1) / len(falls) ** 0.5)
+    return bool(falls.mean() > -ndtri(max_p) * falls.std(ddof=1) / len(falls) ** 0.5)
 
 
 def split_into_halves(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

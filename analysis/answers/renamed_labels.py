@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, split_into_halves
+from analysis.answers.answers import Answers, compute_chance, split_into_halves
 
 # Share of the images that a renaming must make right. Less does not matter.
 MIN_GAIN = 0.01
@@ -67,15 +67,13 @@ def choose_renaming(
 
 def _is_made(mistake: NDArray[np.int64], confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> bool:
     """Return whether the mistake certainly makes more answers right, enough of them, and more than on validation."""
-    from scipy.stats import binomtest
-
     moved = np.flatnonzero(np.arange(len(mistake)) != mistake)
     meant, images = mistake[moved], confusion[moved].sum(axis=1)
     gained, expected = int(confusion[moved, meant].sum()), float(images @ _compute_recalls(validation)[meant])
     if gained < MIN_SHARE_OF_RECALL * expected or not _is_surely_gained(gained, int(confusion[moved, moved].sum())):
         return False
     usual = int(validation[moved, meant].sum()) / max(1, int(validation[moved].sum()))
-    return bool(binomtest(gained, int(images.sum()), usual, alternative="greater").pvalue < MAX_CHANCE)
+    return compute_chance(gained, int(images.sum()), usual) < MAX_CHANCE
 
 
 def _count_right(confusion: NDArray[np.int64], renaming: Sequence[int]) -> int:
@@ -94,7 +92,6 @@ def _compute_likelihood(confusion: NDArray[np.int64], validation: NDArray[np.int
     The class's validation images show how it is answered: Dirichlet-multinomial, with one additional image spread over
     all answers.
     """
-    # Imported here: SciPy takes half a second to import, and few jobs need it.
     from scipy.special import gammaln
 
     known = validation + 1 / len(validation)
@@ -139,9 +136,9 @@ def _keep_sure_parts(
 
 def _is_any_surely_less(gained: NDArray[np.int64], images: NDArray[np.int64], recalls: NDArray[np.float64]) -> bool:
     """Return whether any label of a renaming is certainly answered as its new class too rarely."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    chance = binom.cdf(gained, images, MIN_SHARE_OF_RECALL * recalls)
+    chance = bdtr(gained, images, MIN_SHARE_OF_RECALL * recalls)
     return bool(chance.min() < MAX_CHANCE_OF_LESS / len(gained))
 
 
@@ -182,6 +179,4 @@ def _holds_on_other_images(answers: Answers, validation: NDArray[np.int64]) -> b
 
 def _is_surely_gained(gained: int, lost: int) -> bool:
     """Return whether more answers are gained than by chance, with an exact one-sided binomial test."""
-    from scipy.stats import binomtest
-
-    return gained > lost and bool(binomtest(gained, gained + lost, alternative="greater").pvalue < MAX_CHANCE)
+    return gained > lost and compute_chance(gained, gained + lost) < MAX_CHANCE

@@ -1,8 +1,11 @@
 """The uploaded network before the blocks, rebuilt from layers and weights that a sandboxed process has written."""
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec.job import Pixels
+from heldout.spec.job import BackboneSpec, Pixels
 from heldout.spec.layers import BACKBONE
 from worker.messages import AssignedBackbone
+from worker.training.frozen import NOISE
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
@@ -48,15 +52,33 @@ class UploadedBackbone:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
         return cls(config, weights, assigned.pixels, bool(found[GIVES_MAP]))
 
-    def make_maps(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
+    def make_maps(self, images: keras.KerasTensor, spec: BackboneSpec, seeds: Iterator[int]) -> keras.KerasTensor:
         """Return the feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
 
         The layers are those of `heldout.spec.layers.plan_network`; random layers take the next of `seeds`.
         """
-        network = self._build_model(seeds)
-        set_trainable(network, trainable)
-        network.set_weights(self.weights)
+        if spec.trainable or spec.unfreeze_at is not None or self._is_noisy:
+            network = self._build_model(seeds)
+            set_trainable(network, spec.trainable)
+        else:
+            # The other layers draw the same numbers, whether these are built or not.
+            deque(islice(seeds, self._count_seeds()), maxlen=0)
+            network = self._fixed
         return network(prepare_images(images, network.input_shape[1:], self.pixels))
+
+    @cached_property
+    def _fixed(self) -> keras.Model:
+        """The layers, built once for all networks of a process, because neither steps nor seeds change them."""
+        network = self._build_model(iter(lambda: 0, None))
+        set_trainable(network, False)
+        return network
+
+    @property
+    def _is_noisy(self) -> bool:
+        return any(part["class_name"].startswith(NOISE) for part in iterate_parts(self.config))
+
+    def _count_seeds(self) -> int:
+        return sum("seed" in part["config"] for part in iterate_parts(self.config) if isinstance(part["config"], dict))
 
     def _build_model(self, seeds: Iterator[int]) -> keras.Model:
         config = json.loads(json.dumps(self.config))
@@ -73,7 +95,9 @@ class UploadedBackbone:
                     settings["seed"] = next(seeds)
                 # The spec has all penalties; `evaluate` of the exported model returns only the cross-entropy.
                 settings |= {name: None for name in settings if name.endswith("_regularizer")}
-        return build_model(config)
+        network = build_model(config)
+        network.set_weights(self.weights)
+        return network
 
 
 def set_trainable(model: keras.Model, trainable: bool) -> None:

@@ -199,6 +199,7 @@ class Predictor:
         self._head = None if split is None else split.head
         self._frozen_weights: Weights = [] if split is None else split.frozen.get_weights()
         self._by_head = features is not None
+        self._has_other_frozen = False
         rows = tf.TensorSpec([None], tf.int32)
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
@@ -209,7 +210,13 @@ class Predictor:
         """Answer with other weights of the same network, or of its head, from now on."""
         is_whole = len(weights) == len(self.model.weights)
         self._by_head = self._features is not None and not is_whole
-        self.model.set_weights(weights if is_whole else [*self._frozen_weights, *weights])
+        if is_whole:
+            self.model.set_weights(weights)
+        elif self._has_other_frozen or self._head is None:
+            self.model.set_weights([*self._frozen_weights, *weights])
+        else:
+            self._head.set_weights(weights)
+        self._has_other_frozen = is_whole
 
     def prepare(self) -> None:
         """Prepare the first answer: trace the graph, and have TensorFlow optimize it."""

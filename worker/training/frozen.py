@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 # Layers that change images at random. They end a frozen part; dropout in it is switched off instead.
-_NOISE = ("Random", "GaussianNoise")
+NOISE = ("Random", "GaussianNoise")
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ def _is_fixed(operation: Any) -> bool:
     if not isinstance(operation, keras.Layer):
         return True
     parts = [operation, *operation._flatten_layers(include_self=False)]
-    return not operation.trainable_variables and not any(type(part).__name__.startswith(_NOISE) for part in parts)
+    return not operation.trainable_variables and not any(type(part).__name__.startswith(NOISE) for part in parts)

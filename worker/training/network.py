@@ -64,7 +64,7 @@ def apply_layers(
         return build_own_network(network, backbone, shape, classes, seeds, policy, penalties=False)(images)
     if network.backbone is not None:
         assert backbone is not None, "the caller reads the backbone"
-        maps = backbone.make_maps(images, trainable=network.backbone.trainable, seeds=seeds)
+        maps = backbone.make_maps(images, network.backbone, seeds)
     for index, block in enumerate(network.blocks):
         maps = _apply_block(
             maps, f"block{index + 1}", block, network.get_penalty(block), seeds, policy, relu_after_pool

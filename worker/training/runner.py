@@ -191,7 +191,8 @@ def _train(
         beside,
         job_id=assignment.job_id,
         dataset_sha256=assignment.dataset.sha256,
-        backbone=backbone,
+        # On several GPUs, the variables of the trained network are mirrored.
+        backbone=replace(backbone) if backbone is not None and len(devices) > 1 else backbone,
         features=measured if inputs.are_kept else None,
     )
 

@@ -4,6 +4,7 @@ Labels are not used.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -54,6 +55,17 @@ class PixelSample:
     def channels(self) -> int:
         return int(self.values.shape[-1])
 
+    @cached_property
+    def statistics(self) -> NDArray[np.float64]:
+        """(images, statistics): each channel's mean, spread, some quantiles, and the color balance."""
+        values = self.values.astype(np.float64)
+        flat = values.reshape(len(values), -1)
+        means = values.mean(axis=1)
+        parts = [means, flat.std(axis=1)[:, None], np.quantile(flat, [0.1, 0.5, 0.9], axis=1).T]
+        if self.channels == 3:
+            parts.append(means[:, :1] - means[:, 2:])
+        return np.concatenate(parts, axis=1)
+
     def add_images_of(self, other: "PixelSample") -> "PixelSample":
         return PixelSample(np.concatenate([self.values, other.values]))
 
@@ -89,7 +101,7 @@ def list_changes_to_try(
 
     Empty if they do not certainly differ, or by too little to matter.
     """
-    before, now = _compute_statistics(train), _compute_statistics(held_out)
+    before, now = train.statistics, held_out.statistics
     if not _differ(before, now, value_range):
         return []
     kinds: list[ChangeKind] = []
@@ -101,7 +113,7 @@ def list_changes_to_try(
         if kind == "brightness" and any(_fit_brightness(train, sample, value_range) is None for sample in undone):
             continue  # a simpler change has left nothing to improve
         changed = held_out.under(change, value_range)
-        left = _measure_distance(before, _compute_statistics(changed)) / _measure_distance(before, now)
+        left = _measure_distance(before, changed.statistics) / _measure_distance(before, now)
         if kind != "brightness":
             is_worth_trying = left < MAX_DISTANCE_LEFT
         elif change.is_cut_off or _measure_roughness(changed) > MAX_ROUGHNESS * _measure_roughness(train):
@@ -122,15 +134,13 @@ def differ(
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
     """Return whether the images differ by more than chance, and by enough to matter."""
-    return _differ(_compute_statistics(train), _compute_statistics(held_out), value_range, sigmas)
+    return _differ(train.statistics, held_out.statistics, value_range, sigmas)
 
 
 def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
     """Return the share of the distance from the training images that remains after undoing a change."""
-    before = _compute_statistics(train)
-    return _measure_distance(before, _compute_statistics(undone)) / _measure_distance(
-        before, _compute_statistics(held_out)
-    )
+    before = train.statistics
+    return _measure_distance(before, undone.statistics) / _measure_distance(before, held_out.statistics)
 
 
 def find_change(
@@ -245,17 +255,6 @@ def _fit_by_quantiles(
         if lost - low > matters:
             bottom = float(train.values[train.values <= lost].mean(dtype=np.float64))
     return PixelChange("brightness", factor=float(factor), offset=float(offset), bottom=bottom, top=top)
-
-
-def _compute_statistics(sample: PixelSample) -> NDArray[np.float64]:
-    """Return (images, statistics): each channel's mean, spread, some quantiles, and the color balance."""
-    values = sample.values.astype(np.float64)
-    flat = values.reshape(len(values), -1)
-    means = values.mean(axis=1)
-    parts = [means, flat.std(axis=1)[:, None], np.quantile(flat, [0.1, 0.5, 0.9], axis=1).T]
-    if sample.channels == 3:
-        parts.append(means[:, :1] - means[:, 2:])
-    return np.concatenate(parts, axis=1)
 
 
 def _differ(
