@@ -149,7 +149,7 @@ KINDS: Mapping[str, Kind] = {
     "colors": Kind(
         lambda spec: spec.colors,
         lambda setting, **epoch: make_colors(draw_amounts(setting.spec, setting.image, **epoch)),
-        lambda images, rows, setting: color(images, rows),
+        lambda images, rows, setting: color(images, rows, setting.spec),
     ),
     "operations": Kind(
         lambda spec: spec.trivial_augment,
@@ -276,27 +276,31 @@ def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Te
     return tf.clip_by_value(images, 0.0, 1.0) if spec.contrast or spec.brightness else images
 
 
-def color(images: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
+def color(images: tf.Tensor, colors: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
     """Multiply saturation and turn hue in HSV, whose value stays.
 
     It computes what `keras.layers.RandomSaturation` and `RandomHue` compute for given amounts, in a third of the time:
-    TensorFlow's conversion to HSV is slow.
+    TensorFlow's conversion to HSV is slow, and so is its `where`.
     """
     saturation, turn = colors[:, 0, None, None], 6 * colors[:, 1, None, None]
-    red, green, blue = tf.unstack(tf.transpose(images, [3, 0, 1, 2]))
+    red, green, blue = channels = tf.unstack(images, axis=-1)
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
     scale = 1 / tf.maximum(chroma, 1e-8)
-    of_others = tf.where(value == green, (blue - red) * scale + 2, (red - green) * scale + 4)
-    hue = tf.where(value == red, (green - blue) * scale, of_others) + turn  # in sixths of the circle
-    chroma = tf.minimum(chroma * saturation, value)
-
-    def compute_channel(own_hue: float) -> tf.Tensor:
-        distance = hue - own_hue
-        distance = tf.abs(distance - 6 * tf.round(distance / 6))
-        return value - chroma * tf.clip_by_value(distance - 1, 0.0, 1.0)
-
-    return tf.transpose(tf.stack([compute_channel(own_hue) for own_hue in (0.0, 2.0, 4.0)]), [1, 2, 3, 0])
+    if spec.hue:
+        is_red, is_green = (tf.cast(value == channel, tf.float32) for channel in (red, green))
+        is_green *= 1 - is_red
+        is_blue = 1 - is_red - is_green
+        difference = is_red * (green - blue) + is_green * (blue - red) + is_blue * (red - green)
+        hue = difference * scale + (2 * is_green + (4 * is_blue + turn))  # in sixths of the circle
+        hue -= 6 * tf.floor(hue / 6)
+        chroma = tf.minimum(chroma * saturation, value)
+        missing = (2 - tf.abs(hue - 3), tf.abs(hue - 2) - 1, tf.abs(hue - 4) - 1)
+        channels = [value - chroma * tf.clip_by_value(share, 0.0, 1.0) for share in missing]
+    else:
+        factor = tf.minimum(saturation, value * scale)
+        channels = [value - (value - channel) * factor for channel in channels]
+    return tf.transpose(tf.stack(channels), [1, 2, 3, 0])
 
 
 def _compute_sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:

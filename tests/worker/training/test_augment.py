@@ -191,8 +191,11 @@ def test_hue_and_saturation_are_those_of_keras_layers():
     expected = keras.layers.RandomHue(1.0, value_range=(0, 1)).transform_images(
         saturated, {"factor": amounts.hue.astype(np.float32)}
     )
-    result = tf.function(color)(images, make_colors(amounts)).numpy()
+    result = tf.function(color)(images, make_colors(amounts), spec).numpy()
     np.testing.assert_allclose(result, expected, atol=2e-5)
+    without_hue = AugmentationSpec(saturation=0.5)
+    only_saturated = color(images, make_colors(drawn(without_hue, (9, 7, 3))), without_hue)
+    np.testing.assert_allclose(only_saturated, saturated, atol=2e-5)
     assert np.abs(result - images)[16:].max() > 0.5
     np.testing.assert_allclose(result[:8], images[:8], atol=1e-6)
     assert (np.abs(amounts.hue).max(), amounts.saturation.min(), amounts.saturation.max()) == pytest.approx(
