@@ -1,11 +1,17 @@
-"""The API's routes, read once a run: each app of the tests would otherwise read the signatures of all of them again."""
+"""The API's routes, read once a run: each app of the tests would otherwise read the signatures of all of them again.
 
-from collections.abc import Iterator
+So with the files of the dashboard and the manual, which take longer than all the rest of an app.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
+
+from api import dashboard, manual
 
 
 @contextmanager
@@ -25,4 +31,28 @@ def routes_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FastAPI, "include_router", include_once)
+        for module in (dashboard, manual):
+            patch.setattr(module, "install", _install_once(module.install))
         yield
+
+
+def _install_once(install: Callable[..., None]) -> Callable[..., None]:
+    """`install` with the first one's routes and handlers for each later app that has the same files."""
+    routes: list[BaseRoute] = []
+    handlers: dict[Any, Any] = {}
+
+    def install_once(app: FastAPI, *other_files: Any, **options: Any) -> None:
+        if other_files or options:
+            install(app, *other_files, **options)
+        elif routes:
+            app.router.routes += routes
+            app.exception_handlers |= handlers
+        else:
+            routes_before, handlers_before = len(app.router.routes), dict(app.exception_handlers)
+            install(app)
+            routes.extend(app.router.routes[routes_before:])
+            handlers.update(
+                {kind: handle for kind, handle in app.exception_handlers.items() if handlers_before.get(kind) != handle}
+            )
+
+    return install_once
