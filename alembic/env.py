@@ -8,7 +8,9 @@ from alembic import context
 from sqlalchemy import Connection
 
 from heldout.service.settings import Settings
-from models import tables_models, tables_owners  # noqa: F401  (their tables belong to the metadata)
+from models import (
+    tables,  # noqa: F401  (their tables belong to the metadata)
+)
 from models.database import Database, UtcTime
 from models.migrations import migrating
 from models.tables import Base

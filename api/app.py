@@ -19,8 +19,7 @@ from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http import openapi
 from api.http.app_context import AppContext
-from api.http.request_id import Outcome, log_request
-from api.http.request_metrics import RequestMetrics
+from api.http.request_id import Outcome, RequestMetrics, log_request
 from api.predictions import PredictProxy
 from api.routes import activity, diagnoses, events, health, kept_diagnoses, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions

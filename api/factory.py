@@ -16,14 +16,14 @@ from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
 from api.routes import health
-from api.shared_places import SharedPlaces
+from api.turns import SharedPlaces
 from heldout import __version__
 from heldout.errors import DatabaseUnavailable
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
-from models.key_uses import KeyUses
 from models.secret_box import SecretBox
+from models.store.keys import KeyUses
 
 # Waiting clients learn of a change within this time, however long workers wait between polls.
 MAX_POLL_S = 0.2

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from structlog.contextvars import get_contextvars
 
 from api.disconnects import DisconnectWatcher
-from api.http.browser import SESSION_COOKIE
+from api.http.auth import SESSION_COOKIE
 from api.http.context import get_current_context
 from api.turns import Turns
 from heldout.errors import PredictionsUnavailable

@@ -113,7 +113,7 @@ def _processor_s() -> float:
 
 
 def _pixels(spec: dict[str, Any]) -> Any:
-    from analysis.arrays.job_splits import choose_stratified
+    from analysis.arrays.folds import choose_stratified
     from models.bundled import BUNDLED
 
     images = BUNDLED[spec["dataset"]].read(Path())

@@ -29,9 +29,8 @@ from host.homes import require_file
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session
-from models.migrations import get_current, get_newest
+from models.migrations import copy_sqlite, get_current, get_newest, open_postgresql_snapshot
 from models.secret_box import KEY_FILE
-from models.snapshot import copy_sqlite, open_postgresql_snapshot
 from models.store import named_blobs
 
 COPIES_AT_ONCE = 4

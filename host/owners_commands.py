@@ -19,8 +19,7 @@ from host.command_parts import (
 )
 from models.database import Database, Session
 from models.store import activity, owners, study_jobs
-from models.store.owners import Owner
-from models.usage import QuotaState
+from models.store.owners import Owner, QuotaState
 
 owners_commands = typer.Typer(
     no_args_is_help=True, help="Show what owners use, limit, suspend and resume them, or cancel all their work."

@@ -12,8 +12,7 @@ from models.specs import read_training_spec
 from models.store import artifacts, models
 from models.store.artifacts import Artifact
 from models.store.datasets import ReadyDataset
-from models.tables import JobRow
-from models.tables_models import ModelRow
+from models.tables import JobRow, ModelRow
 
 
 @dataclass(frozen=True)

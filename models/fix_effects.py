@@ -17,8 +17,7 @@ from heldout.views.dataset import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.dataset_images import find_positions, read_names_at
-from models.stored_files import read_file, read_labels, read_splits
+from models.stored_files import find_positions, read_file, read_labels, read_names_at, read_splits
 from models.tables import DatasetRow
 from models.views.dataset import get_thumbnail_route
 

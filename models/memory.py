@@ -13,7 +13,7 @@ from heldout.work.memory import (
     estimate_gpu_training_bytes,
     estimate_training_bytes,
 )
-from models.split_counts import count_splits
+from models.specs import count_splits
 from models.tables import DatasetRow
 
 PIXEL_BYTES = {"uint8": 1, "float32": 4}

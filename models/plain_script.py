@@ -1,4 +1,4 @@
-"""Builds the script that trains a job again in plain Keras, from the job's stored data."""
+"""Builds what a job's model can be made from again: a script in plain Keras, and its network's Keras configuration."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,16 @@ from analysis.scripts.script import (
     make_table_reader,
     render_script,
 )
-from heldout.errors import DatasetLost, NotSupported
+from heldout.errors import DatasetLost, ModelLost, NotSupported
 from heldout.lifecycle.job import StopReason
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.job import JobSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.stored.results import NETWORK_FILE
+from models.blob_files import guard_reading, open_zipped
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.specs import read_training_spec
-from models.store import metrics
+from models.store import artifacts, metrics
 from models.stored_files import read_audit, read_file, read_labels
 from models.stored_splits import read_stored_splits
 from models.tables import DatasetRow, JobRow
@@ -135,3 +137,25 @@ def _read_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray
         return read_labels(session, blobs, dataset.sha256 or "")
     except BlobMissing as error:
         raise DatasetLost(dataset.name) from error
+
+
+def read_network_configuration(session: Session, blobs: Blobs, job: JobRow) -> bytes:
+    """Read the JSON that `keras.models.model_from_json` takes from the `.keras` file of a job with a model.
+
+    Raises:
+        NotSupported: if the job's network is not an uploaded model.
+        SpecUnreadable, ModelLost, ArtifactDamaged, StorageUnavailable.
+    """
+    if not isinstance(read_training_spec(job).network, OwnNetworkSpec):
+        raise NotSupported(
+            "/network",
+            "Only a network that is an uploaded model has a Keras configuration of its own. The network of this job is "
+            "described by its spec. With `keras`, its layers are in the file.",
+        )
+    model = artifacts.find_model(session, job)
+    assert model is not None, "the caller has found a model"
+    try:
+        with open_zipped(blobs, model.key) as archive, guard_reading(model.key):
+            return archive.read(NETWORK_FILE)
+    except BlobMissing as error:
+        raise ModelLost(job.id) from error

@@ -15,8 +15,7 @@ from heldout.spec.job import JobSpec
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
-from models.specs import read_training_spec
-from models.split_counts import count_splits
+from models.specs import count_splits, read_training_spec
 from models.starts import Continuation
 from models.store import claims, jobs
 from models.study_base import make_base

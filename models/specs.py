@@ -1,4 +1,4 @@
-"""Reads the spec in a row of `jobs`, according to the job's kind."""
+"""Reads the spec in a row of `jobs`, according to the job's kind, and what follows from it for its dataset."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -47,3 +47,18 @@ def make_plan(dataset: DatasetRow, spec: JobSpec, backbone: Mapping[str, Any] | 
     height, width, channels = dataset.shape
     known = None if backbone is None else Backbone.from_json(backbone)
     return plan_network(spec.network, (height, width, channels), len(dataset.classes), known)
+
+
+def count_splits(dataset: DatasetRow, spec: JobSpec) -> dict[str, int] | None:
+    """Count the images of each split before `train_limit`. None if the dataset has no splits yet.
+
+    Approximate for folds, which balance classes and keep copies together.
+    """
+    if dataset.splits is None:
+        return None
+    counts: dict[str, int] = {name: split["count"] for name, split in dataset.splits.items()}
+    if spec.validation is not None:
+        pool = counts["train"] + counts["validation"]
+        counts["validation"] = 0 if spec.folds is None else pool // spec.folds.folds
+        counts["train"] = pool - counts["validation"]
+    return counts

@@ -5,8 +5,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.folds import find_class_lacking_fold
-from analysis.arrays.job_splits import Positions, assign_job_folds, compute_job_splits
+from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
 from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
 from heldout.lifecycle.dataset import RelationsStatus

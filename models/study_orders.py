@@ -27,8 +27,7 @@ from heldout.views.study import StudyEstimateView
 from models.blobs import Blobs
 from models.database import Session
 from models.ids import make_id
-from models.specs import read_training_spec
-from models.split_counts import count_splits
+from models.specs import count_splits, read_training_spec
 from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin

@@ -21,9 +21,8 @@ from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import make_id
-from models.initial import find_source
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
-from models.starts import Continuation, Start, copy_files, get_folder_of_start
+from models.starts import Continuation, Start, copy_files, find_source, get_folder_of_start
 from models.store import calibrations, datasets, events, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
 from models.store.new_jobs import NewJob

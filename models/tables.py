@@ -1,4 +1,4 @@
-"""The tables of jobs and datasets. Tables of other files can be imported from here, too."""
+"""The tables of jobs, datasets and models, of events, of owners with their keys and webhooks, and of workers."""
 
 from datetime import datetime
 from typing import Any
@@ -18,15 +18,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from analysis.jobs.ledger import ReadKind
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import JobRequest, JobStatus
+from heldout.lifecycle.model import ModelStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
 from models.digests import FileDigest
 from models.table_base import Base as Base
-from models.tables_access import ActivityRow as ActivityRow
-from models.tables_access import DeliveryRow as DeliveryRow
-from models.tables_access import KeyRow as KeyRow
-from models.tables_access import SessionRow as SessionRow
-from models.tables_access import WebhookRow as WebhookRow
+from models.table_base import make_named_text
 from models.tables_studies import StudyRow as StudyRow
 from models.tables_studies import StudyRunRow as StudyRunRow
 
@@ -458,3 +455,194 @@ class IdempotencyRow(Base):
     body: Mapped[dict[str, Any]]
     headers: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+ALL_SCOPES = '["read", "write", "admin"]'
+
+
+class KeyRow(Base):
+    """An API key. Only a hash of its secret is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[Any]] = mapped_column(server_default=text(f"'{ALL_SCOPES}'"))
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key that created it; null: the operator
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # written some seconds later
+    revoked_at: Mapped[datetime | None]
+
+
+class ActivityRow(Base):
+    """Who did what to what, from where. Triggers prevent changes, and deletions within a day."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_list", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))  # the owner of the changed thing
+    key_id: Mapped[str | None] = mapped_column(String(32))  # null: the operator, with a command
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(160))
+    address: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SessionRow(Base):
+    """A browser's session, or a link to log in with. Only a hash of its secret is stored."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    is_link: Mapped[bool]  # valid for one log-in, which creates a separate session
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WebhookRow(Base):
+    """An address that an owner's events are sent to. Secrets are encrypted by `models/secret_box.py`."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[str | None] = mapped_column(String(128))
+    secret: Mapped[str] = mapped_column(Text)
+    previous_secret: Mapped[str | None] = mapped_column(Text)
+    previous_until: Mapped[datetime | None]  # until then, the previous secret also signs
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key that created it
+    failures: Mapped[int] = mapped_column(server_default="0")  # failed attempts since the last success
+    failing_since: Mapped[datetime | None]  # time of the first of them
+    last_event: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime]
+
+
+class DeliveryRow(Base):
+    """One event for one webhook: part of the outbox while it is pending, and of the log afterwards."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index(
+            "ix_webhook_deliveries_due",
+            "due_at",
+            sqlite_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("ix_webhook_deliveries_list", "webhook_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    type: Mapped[str] = mapped_column(String(32))
+    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
+    subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
+    payload: Mapped[dict[str, Any]]  # the subject's view at the time of the event
+    status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed
+    attempts: Mapped[int]  # since it was last requested
+    fence: Mapped[int]  # grows with each claim
+    log: Mapped[list[Any]]
+    due_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class OwnerRow(Base):
+    """One owner of keys, jobs and datasets. Transactions lock its row last, and so only briefly."""
+
+    __tablename__ = "owners"
+    # The order of owners' turns.
+    __table_args__ = (Index("ix_owners_turn", "turn", "owner"),)
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    weight: Mapped[float] = mapped_column(server_default="1")
+    used_slot_s: Mapped[float] = mapped_column(
+        server_default="0"
+    )  # recent usage, see analysis/scheduling/fair_share.py
+    used_at_s: Mapped[float] = mapped_column(server_default="0")  # when used_slot_s was computed, in seconds since 1970
+    turn: Mapped[float] = mapped_column(server_default="0")
+    quotas: Mapped[dict[str, Any] | None]  # those that differ from the settings'; a null value means no bound
+    suspended_at: Mapped[datetime | None]
+    held_until: Mapped[datetime | None]  # no job is claimed before then: its slot-seconds of the day are used up
+
+
+class UsageRow(Base):
+    """The usage in one hour by jobs of one kind that were created with one key."""
+
+    __tablename__ = "usage"
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)  # the start of the hour
+    kind: Mapped[JobKind] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)  # empty: not created by a request
+    jobs: Mapped[int] = mapped_column(server_default="0")  # jobs run
+    slot_s: Mapped[float] = mapped_column(server_default="0")
+
+
+class _Place:
+    """The columns of a place. It counts until `expires_at`, which its API process extends."""
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    expires_at: Mapped[datetime]
+
+
+class UploadPlaceRow(_Place, Base):
+    """An upload that an API process is receiving."""
+
+    __tablename__ = "upload_places"
+
+
+class StreamPlaceRow(_Place, Base):
+    """A stream of events that an API process has open."""
+
+    __tablename__ = "stream_places"
+
+
+class ModelRow(Base):
+    """An uploaded model and the facts from its file. A deleted model has no row.
+
+    `owner` is null for models that the operator shares with all owners; these have a license and a source.
+    """
+
+    __tablename__ = "models"
+    __table_args__ = (Index("ix_models_list", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    license: Mapped[str | None] = mapped_column(String(200))
+    source: Mapped[str | None] = mapped_column(String(500))
+    status: Mapped[ModelStatus] = mapped_column(make_named_text(ModelStatus))
+    key: Mapped[str] = mapped_column(String(256))  # its file's key, until it is rejected
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    check_job: Mapped[str] = mapped_column(String(40))  # the job that checks it; its row may be gone
+    facts: Mapped[dict[str, Any] | None]  # see heldout/spec/model_facts.py
+    layers: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True
+    )  # see heldout/spec/model_facts.py; not loaded in lists
+    error: Mapped[dict[str, Any] | None]
+    last_event: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime]
+
+
+class DiagnosisRow(Base):
+    """A diagnosis of a training that this service did not run, kept for a page that shows it."""
+
+    __tablename__ = "diagnoses"
+    __table_args__ = (Index("ix_diagnoses_owner", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    diagnosis: Mapped[dict[str, Any]]  # as in heldout/views/diagnosis.py
+    created_at: Mapped[datetime]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile as OpenedImage
 
-from analysis.arrays.npy_header import read_npy_header
+from analysis.arrays.npy_rows import read_npy_header
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from predict.model import ServedModel
 from predict.work import Pieces

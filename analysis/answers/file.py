@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import read_table
-from analysis.arrays.npy_header import read_npy_header
+from analysis.arrays.npy_rows import read_npy_header
 from heldout.histories.prediction_names import list_first, split_and_what, split_of
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 

@@ -1,6 +1,7 @@
-"""The inputs of a diagnosis from any network's answers: counts, the terms of the gap, and calibration."""
+"""The diagnosis of answers from any network, and what it takes: counts, the terms of the gap, and calibration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,12 @@ from analysis.answers.received import ForeignAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.undone import compare_renamed_labels, divide_by_copies
-from heldout.diagnosis import Evaluation
+from heldout.diagnosis import Diagnosis, Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.history import Curve, History
 from heldout.diagnosis.renaming import list_usual_renamings
+from heldout.histories.recorded import ReadHistory
+from heldout.histories.verdict import diagnose_read
 from heldout.stored.evaluation import SplitName
 from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
 
@@ -100,3 +104,50 @@ def _compute_calibration(answers: ForeignAnswers) -> Calibration | None:
     if len(said) > most:
         said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
     return measure_calibration(said.log_probabilities(), said.labels, split_into_halves(said.labels), name)
+
+
+# Tolerance as a share of a loss, and as accuracy. Programs write four digits, and average over unequal batches.
+_MAX_LOSS_DIFFERENCE = 0.001
+_MAX_ACCURACY_DIFFERENCE = 0.0005
+
+
+def diagnose_answers(answers: ForeignAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
+    """Diagnose what is known: curves, answers, or both.
+
+    Args:
+        classes: how many there are, if only the curves are known; 0 if that is unknown, too.
+    """
+    read = read or ReadHistory(History())
+    if answers is None:
+        return diagnose_read(read, Evaluation({}, tuple(map(str, range(classes)))) if classes else None)
+    evaluation, numbers, notes = build_evaluation(answers), read.history.epoch_numbers, list(answers.notes)
+    if (epoch := find_epoch(read.history, evaluation.get("validation"))) is not None:
+        gap = evaluation.gap
+        if gap is not None:
+            kept = gap.model_copy(update={"kept_epoch": epoch, "epochs": numbers[-1]})
+            evaluation = replace(evaluation, gap=kept)
+        notes.append(f"The answers are those of epoch {epoch}: its validation figures are the same.")
+    return diagnose_read(read, evaluation, notes)
+
+
+def find_epoch(history: History, validation: SplitFigures | None) -> int | None:
+    """Return the epoch whose validation accuracy and loss match those of the answers.
+
+    None if none or several match.
+    """
+    if validation is None or not history.validation_accuracy:
+        return None
+    losses = history.validation_loss if validation.loss is not None else ()
+    near = max(_MAX_ACCURACY_DIFFERENCE, 0.5 / validation.count)
+    matching = [
+        number
+        for place, number in enumerate(history.epoch_numbers)
+        if _is_near(history.validation_accuracy, place, validation.accuracy, near)
+        and (not losses or _is_near(losses, place, validation.loss or 0.0, _MAX_LOSS_DIFFERENCE))
+    ]
+    return matching[0] if len(matching) == 1 else None
+
+
+def _is_near(curve: Curve, place: int, value: float, least: float) -> bool:
+    there = curve[place] if place < len(curve) else None
+    return there is not None and abs(there - value) <= max(least, _MAX_LOSS_DIFFERENCE * abs(value))

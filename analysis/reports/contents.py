@@ -1,7 +1,7 @@
 """The contents of a report, block by block: first the answer, then the evidence, then how to repeat the study."""
 
 from analysis.reports.budgets import build_budget_blocks
-from analysis.reports.commands import WINNER_FILE, render_script
+from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
 from analysis.reports.courses import build_course_blocks, build_size_blocks
 from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable

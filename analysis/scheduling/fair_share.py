@@ -1,4 +1,4 @@
-"""Decides whose job is claimed next: owners share the slots by their weights and their recent use. Pure.
+"""Decides whose job is claimed next, and how places and room for large jobs are shared among owners. Pure.
 
 An owner's use is counted in slot-seconds, which decay by half in each half-life. The owner with the least use for its
 weight comes first; among one owner's jobs the priority decides. All kinds of work in slots count equally.
@@ -75,3 +75,52 @@ def charge_at_end(charged_s: float, elapsed_s: float) -> float:
 def count_checks_at_once(slots: int) -> int:
     """Return how many checks a worker with this many slots runs at once."""
     return max(1, int(slots * MAX_SHARE_OF_CHECKS))
+
+
+def has_room(own: int, free: int, limit_per_owner: int) -> bool:
+    """Return whether an owner with `own` places may take one of the `free` ones.
+
+    The fewer places are free, the fewer an owner may have. So it takes many greedy owners to fill the last ones, and an
+    owner without a place gets one while there is one.
+    """
+    return own < min(limit_per_owner, free)
+
+
+# How long a job that is next waits before smaller ones behind it are held back for it.
+PATIENCE_S = 300.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The resources of a job or a worker: bytes of memory, and whole GPUs."""
+
+    memory_bytes: int = 0
+    gpus: int = 0
+
+    def holds(self, other: "Resources") -> bool:
+        """Return whether the other fits into this."""
+        return other.memory_bytes <= self.memory_bytes and other.gpus <= self.gpus
+
+
+def is_held_up(needed: Resources, free: Resources, waited_s: float) -> bool:
+    """Return whether a worker should make room for the next job."""
+    return waited_s >= PATIENCE_S and not free.holds(needed)
+
+
+def compute_left_beside(
+    needed: Resources, total: Resources, free: Resources, begun_since: Resources
+) -> Resources | None:
+    """Return what a smaller job may take now without delaying the large one; None if none may begin.
+
+    Jobs that ran before will end. All jobs that begin while room is made must fit together with the large job.
+
+    Args:
+        needed: by the large job. Because estimates have a margin, it may be more memory than the worker has; the job
+        then runs alone.
+        begun_since: the resources of jobs that began on the worker since it started making room.
+    """
+    memory_bytes = total.memory_bytes - needed.memory_bytes - begun_since.memory_bytes
+    gpus = total.gpus - needed.gpus - begun_since.gpus
+    if memory_bytes < 0 or gpus < 0:
+        return None
+    return Resources(min(memory_bytes, free.memory_bytes), min(gpus, free.gpus))

@@ -16,15 +16,13 @@ from api.http.places import LargeAnswers, LargeBodies
 from api.http.rates import Rates
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
-from api.shared_places import SharedPlaces
-from api.turns import Turns
+from api.turns import SharedPlaces, Turns
 from heldout.errors import HeldoutError
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
-from models.key_uses import KeyUses
 from models.secret_box import SecretBox
-from models.store.keys import Caller
+from models.store.keys import Caller, KeyUses
 
 # A revoked key may still be accepted for this long.
 CACHED_S = 1.0

@@ -4,13 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from fastapi.sse import format_sse_event
 
-from api.live.hub import ChannelState
-from api.live.recent_events import Channel, ChannelKind, EncodedEvent
+from api.live.hub import Channel, ChannelKind, ChannelState, EncodedEvent
 from heldout.views.base import View
 from models.database import Database
 from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
-from models.views.event import build_event_view, build_owner_event_view
+from models.views.webhook import build_event_view, build_owner_event_view
 
 # How many events a stream reads at a time, at its start and when its client is slow.
 PAGE = 50

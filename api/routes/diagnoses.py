@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from analysis.answers.diagnosis import diagnose_answers
+from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors

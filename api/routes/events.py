@@ -12,12 +12,12 @@ from api.http.parameters import cut_to_page
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live import source, streams
-from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
+from api.live.streams import Accept, After, LastEventId, Limit, parse_cursor
 from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.account import OwnerEventPage
 from models.store.keys import Caller
-from models.views.event import build_owner_event_view
+from models.views.webhook import build_owner_event_view
 
 router = make_router("/v1/events", "events")
 

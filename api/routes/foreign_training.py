@@ -1,5 +1,6 @@
 """The body of `POST /v1/diagnoses`: a recorded training's curves in one of four formats, and its predictions."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Annotated, Any
 
@@ -16,15 +17,60 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from analysis.answers.received import ForeignAnswers
+from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
-from api.routes.foreign_predictions import Classes, ForeignPredictions
 from heldout.diagnosis.history import parse_figure
 from heldout.histories.documents import is_keras, read_curves, read_document
 from heldout.histories.joining import SeveralRunsError
 from heldout.histories.names import choose_curves
 from heldout.histories.reading import read_scalars, read_table, read_text
 from heldout.histories.recorded import ReadHistory
+from heldout.stored.evaluation import SPLIT_NAMES
+
+ClassName = Annotated[str, Field(min_length=1, max_length=256)]
+# A position, counted from 0, or a name.
+ClassLabel = Annotated[int, Field(ge=0, lt=MAX_CLASSES)] | ClassName
+Classes = (
+    Annotated[int, Field(ge=2, le=MAX_CLASSES)]
+    | Annotated[list[ClassName], Field(min_length=2, max_length=MAX_CLASSES)]
+)
+
+
+class SplitPredictions(BaseModel):
+    """A network's predictions for the labeled images of one split. All lists have the images in the same order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    labels: list[ClassLabel] = Field(min_length=1, description="Classes as numbers from 0, or as names.")
+    probabilities: list[list[float]] | None = Field(
+        None,
+        description="For each image, the probability of each class, after the softmax. A row with one number is the "
+        "probability of the second of two classes.",
+    )
+    answers: list[ClassLabel] | None = Field(
+        None, description="If probabilities are unknown: the predicted class of each image."
+    )
+    hashes: list[Annotated[str, Field(max_length=256)]] | None = Field(
+        None,
+        description="For each image, a text that is equal for equal pixels, such as their SHA-256. Together with the "
+        "hashes of the training images, it shows which held-out images were trained on.",
+    )
+
+
+class ForeignPredictions(BaseModel):
+    """Predictions of the same weights for the images of each split. The gap needs `train` and `test`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    train: SplitPredictions | None = None
+    validation: SplitPredictions | None = None
+    test: SplitPredictions | None = None
+
+    def answers(self, classes: int | Sequence[str] | None) -> ForeignAnswers:
+        """Raises PredictionsRefused."""
+        splits = {name: split for name in SPLIT_NAMES if (split := getattr(self, name)) is not None}
+        return receive_answers({name: GivenSplit(**vars(split)) for name, split in splits.items()}, classes)
+
 
 MAX_EPOCHS = 10_000
 _FORMS = ("history", "csv", "scalars", "log")

@@ -9,8 +9,7 @@ from fastapi import Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.http.deps import AppContextDep
-from api.live.hub import ChannelState, Hub
-from api.live.recent_events import Channel
+from api.live.hub import Channel, ChannelState, Hub
 from heldout.errors import InvalidParameter
 from heldout.views.job import JobView
 from heldout.views.model import EvaluationView

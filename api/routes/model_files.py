@@ -11,8 +11,7 @@ from starlette.responses import StreamingResponse
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, document_errors
-from api.live.hub import ChannelState
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind, ChannelState
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.access.routes import get_model_route

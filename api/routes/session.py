@@ -4,7 +4,7 @@ import structlog
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.http import browser
+from api.http import auth
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, SessionDep
 from api.http.problems import JSON_BODY, document_errors
@@ -45,13 +45,13 @@ class LogIn(BaseModel):
 )
 def log_in(wanted: LogIn, request: Request, response: Response, session: SessionDep) -> SessionView:
     """Log a browser in. Programs send their key with each request instead."""
-    browser.require_own_page(request)
+    auth.require_own_page(request)
     caller = _find_caller(session, wanted)
     begun = sessions.begin(session, caller.key_id)
     address = None if request.client is None else request.client.host
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     activity.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
-    browser.keep_session(request, response, begun.token, begun.expires_at)
+    auth.keep_session(request, response, begun.token, begun.expires_at)
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
 
 
@@ -59,7 +59,7 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
 def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) -> SessionView:
     """Get the owner of the session or key of this request."""
     expires_at = (
-        None if "authorization" in request.headers else sessions.get_end(session, browser.get_session_token(request))
+        None if "authorization" in request.headers else sessions.get_end(session, auth.get_session_token(request))
     )
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
 
@@ -67,8 +67,8 @@ def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) ->
 @router.delete("", status_code=204, responses=document_errors())
 def log_out(caller: CallerDep, request: Request, response: Response, session: SessionDep) -> None:
     """Log the browser out. Its cookie is no longer valid."""
-    sessions.end(session, browser.get_session_token(request))
-    browser.forget_session(request, response)
+    sessions.end(session, auth.get_session_token(request))
+    auth.forget_session(request, response)
 
 
 def _find_caller(session: Session, wanted: LogIn) -> Caller:

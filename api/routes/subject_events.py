@@ -12,15 +12,15 @@ from api.http.deps import AppContextDep
 from api.http.parameters import cut_to_page
 from api.http.problems import document_errors
 from api.live import source, streams
-from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
-from api.live.recent_events import Channel
+from api.live.hub import Channel
+from api.live.streams import Accept, After, LastEventId, Limit, parse_cursor
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
 from heldout.views.account import EventPage
 from models.database import Session
 from models.store import events
 from models.store.keys import Caller
 from models.tables import JobRow, StudyRow
-from models.views.event import build_event_view
+from models.views.webhook import build_event_view
 
 # An event's number within its subject is a 32-bit column.
 MAX_NUMBER = 2**31 - 1

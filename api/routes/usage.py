@@ -15,7 +15,7 @@ from heldout.errors import InvalidParameter
 from heldout.views.account import Bucket, Group, QuotaView, UsageBucket, UsageView
 from heldout.views.base import make_view
 from models.store import owners
-from models.usage import QuotaState, Used
+from models.store.owners import QuotaState, Used
 
 router = make_router("/v1/usage", "usage")
 

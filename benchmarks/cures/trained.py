@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import compute_job_splits
 from benchmarks.cures.record import Training
 from benchmarks.cures.sets import StudySet
 from benchmarks.diagnosis.trained import Judge

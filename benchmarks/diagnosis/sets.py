@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import choose_stratified
+from analysis.arrays.folds import choose_stratified
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition
 from heldout.service.settings import Settings

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.answers.scores import compute_scores
+from analysis.answers.temperature import compute_scores
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import choose_stratified
+from analysis.arrays.folds import choose_stratified
 from benchmarks.zoo.cuts import Cut, Splits, cut_of
 from benchmarks.zoo.draw import open_set
 from benchmarks.zoo.manifest import read_manifest

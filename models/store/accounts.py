@@ -25,8 +25,7 @@ from analysis.scheduling.fair_share import (
 from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store.statements import upsert
-from models.tables import JobRow
-from models.tables_owners import OwnerRow, UsageRow
+from models.tables import JobRow, OwnerRow, UsageRow
 
 _NOTES = "charges"
 _KEY = "key_id"

@@ -1,19 +1,36 @@
-"""The training speed of machines, as measured by their workers, and estimates of job durations."""
+"""The training speed of machines, as measured by their workers, and when a queued job should start."""
 
-from collections.abc import Mapping
-from statistics import median
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from statistics import mean, median
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.cost import Speed, choose_auto_towers, estimate_epoch_seconds
+from analysis.scheduling.queueing import (
+    EndedJob,
+    OwnersQueue,
+    RunningJob,
+    TrainingPace,
+    compute_pace,
+    count_most_at_once,
+    estimate_remaining_s,
+    estimate_seconds_until_start,
+)
+from heldout.access.quotas import Quota, get_bound
+from heldout.errors import SpecUnreadable
+from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan
-from models.specs import make_plan
-from models.split_counts import count_splits
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
+from models.specs import count_splits, make_plan, read_spec
+from models.store import accounts, jobs, quotas
 from models.store.transitions import get_now
-from models.tables import CalibrationRow, DatasetRow, JobRow
+from models.tables import CalibrationRow, DatasetRow, EpochRow, JobRow, OwnerRow
 
 
 def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
@@ -80,3 +97,171 @@ def estimate_planned_epoch_s(
     """Call `estimate_epoch_s` for a job with a known network. `backbone` is from the job's row."""
     plan = make_plan(dataset, spec, backbone) if known else None
     return None if plan is None else estimate_epoch_s(known, spec, plan, dataset, alone=alone)
+
+
+# How many of the owner's jobs ahead, and of each other owner's jobs, are estimated individually. The others are assumed
+# to take their average time.
+OWN_JOBS_ESTIMATED = 200
+OTHERS_JOBS_ESTIMATED = 4
+# How many other owners are considered, in the order of their turns.
+OWNERS_ESTIMATED = 25
+# How many of the owner's last trainings are used to estimate durations.
+ENDED_JOBS = 20
+# Workers whose last training ended within this time are assumed to be alive.
+SLOT_SEEN_S = 30.0
+
+Datasets = Mapping[str | None, DatasetRow]
+# Jobs for GPUs wait for other workers.
+_IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
+
+
+def estimate_start_s(session: Session, row: JobRow) -> float | None:
+    """Estimate the seconds until a queued job starts. None if no worker or no speed is known."""
+    if row.status is not JobStatus.QUEUED or row.gpus > 0:
+        return None
+    known, ended = list_speeds(session), _list_ended(session, row.owner)
+    if not known and not ended:
+        return None
+    owners = {waiting_owner.owner: waiting_owner for waiting_owner in _list_waiting_owners(session)}
+    if row.owner not in owners:
+        return None  # it is suspended
+    running = session.scalars(
+        select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
+    ).all()
+    own = jobs.select_jobs_ahead(row).where(*_IN_SLOTS)
+    others = [owner for owner in owners if owner != row.owner][:OWNERS_ESTIMATED]
+    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_list_first_jobs(session, others)]
+    sources = jobs.get_datasets(session, [*running, *waiting, *ended])
+    pace = compute_pace(
+        [_build_ended_job(known, sources, ended_job, epochs_s) for ended_job, epochs_s in ended.items()]
+    )
+    durations_s = defaultdict(list)
+    for job in waiting:
+        durations_s[job.owner].append(pace.duration_s(_estimate_epochs_s(known, sources, job, job.epochs - job.epoch)))
+    usual_s = (
+        [mean(duration_s for of_owner in durations_s.values() for duration_s in of_owner)]
+        if waiting
+        else [pace.runtime_s]
+    )
+    at = get_now(session)
+    queues = {
+        name: OwnersQueue(
+            accounts.get_standing(waiting_owner.row),
+            waiting_owner.jobs,
+            durations_s.get(name, usual_s),
+            most_running=get_bound(Quota.RUNNING_JOBS, quotas.get_bounds(session), waiting_owner.row.quotas),
+            held_s=max(0.0, _count_seconds(at, waiting_owner.row.held_until)),
+        )
+        for name, waiting_owner in owners.items()
+    }
+    ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
+    queues[row.owner] = replace(queues[row.owner], jobs=ahead)
+    start_s = estimate_seconds_until_start(
+        [_build_running_job(pace, known, sources, job, at) for job in running],
+        row.owner,
+        queues,
+        slots=_count_slots(running, ended, at),
+        now_s=at.timestamp(),
+    )
+    backoff_s = 0.0 if row.available_at is None else max(0.0, _count_seconds(at, row.available_at))
+    return None if start_s is None else round(max(start_s, backoff_s), 1)
+
+
+@dataclass(frozen=True)
+class _WaitingOwner:
+    owner: str
+    row: OwnerRow
+    jobs: int
+
+
+def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
+    """List owners with jobs that wait for a slot, with the number of such jobs, in the order of their turns."""
+    counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
+    rows = session.execute(
+        select(OwnerRow, counts.c.jobs)
+        .join(counts, counts.c.owner == OwnerRow.owner)
+        .where(OwnerRow.suspended_at.is_(None))
+        .order_by(OwnerRow.turn, OwnerRow.owner)
+    )
+    return [_WaitingOwner(row.owner, row, count) for row, count in rows]
+
+
+def _list_first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
+    """List the next jobs of each of these owners."""
+    if not owners:
+        return ()
+    firsts = [
+        select(
+            jobs.sort_as_claimed(select(JobRow.id).where(JobRow.owner == owner, *_IN_SLOTS))
+            .limit(OTHERS_JOBS_ESTIMATED)
+            .subquery()
+            .c.id
+        )
+        for owner in owners
+    ]
+    ids = union_all(*firsts).subquery()
+    return session.scalars(jobs.sort_as_claimed(select(JobRow).join(ids, ids.c.id == JobRow.id))).all()
+
+
+def _build_running_job(
+    pace: TrainingPace, known: list[Speed], sources: Datasets, row: JobRow, at: datetime
+) -> RunningJob:
+    elapsed_s = _count_seconds(row.attempt_started_at, at)
+    epochs_s = _estimate_epochs_s(known, sources, row, row.epochs - row.epoch)
+    left_s = estimate_remaining_s(pace, epochs_s, elapsed_s, row.eta_s if row.epoch else None)
+    return RunningJob(left_s, -elapsed_s, row.owner, row.charged_s)
+
+
+def _list_ended(session: Session, owner: str) -> dict[JobRow, float]:
+    """List the owner's last trainings that succeeded in one attempt, with the total seconds of their epochs."""
+    rows = session.scalars(
+        select(JobRow)
+        .where(JobRow.owner == owner, JobRow.kind == JobKind.TRAIN, JobRow.status == JobStatus.SUCCEEDED)
+        .order_by(JobRow.id.desc())
+        .limit(ENDED_JOBS)
+    ).all()
+    whole = [row for row in rows if row.attempt == 1]
+    seconds = func.coalesce(EpochRow.seconds, 0.0) + func.coalesce(EpochRow.evaluation_seconds, 0.0)
+    sums = session.execute(
+        select(EpochRow.job_id, func.sum(seconds))
+        .where(EpochRow.job_id.in_([row.id for row in whole]))
+        .group_by(EpochRow.job_id)
+    )
+    of_job = {job_id: total for job_id, total in sums}  # noqa: C416  (typed so)
+    return {row: of_job[row.id] for row in whole if row.id in of_job}
+
+
+def _build_ended_job(known: list[Speed], sources: Datasets, row: JobRow, epochs_s: float) -> EndedJob:
+    return EndedJob(
+        taken_s=_count_seconds(row.attempt_started_at, row.finished_at),
+        epochs_s=epochs_s,
+        expected_s=_estimate_epochs_s(known, sources, row, row.epoch),
+    )
+
+
+def _count_slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: datetime) -> int:
+    """Count the jobs that ran at once recently, because a slot is briefly empty between two jobs."""
+    recent = [row for row in ended if _count_seconds(row.finished_at, at) < SLOT_SEEN_S]
+    spans = [
+        (row.attempt_started_at.timestamp(), (row.finished_at or at).timestamp())
+        for row in (*running, *recent)
+        if row.attempt_started_at is not None
+    ]
+    return max(len(running), count_most_at_once(spans))
+
+
+def _estimate_epochs_s(known: list[Speed], sources: Datasets, row: JobRow, epochs: int) -> float | None:
+    """Estimate the seconds of some epochs of a job by the cost model. None if unknown."""
+    dataset = sources.get(row.dataset_id)
+    try:
+        spec = read_spec(row)
+    except SpecUnreadable:  # the job will fail as soon as a worker claims it
+        return 0.0
+    if not isinstance(spec, JobSpec) or dataset is None:
+        return None
+    epoch_s = estimate_planned_epoch_s(known, spec, dataset, row.backbone, alone=False)
+    return None if epoch_s is None else epochs * epoch_s
+
+
+def _count_seconds(since: datetime | None, until: datetime | None) -> float:
+    return 0.0 if since is None or until is None else (until - since).total_seconds()

@@ -10,7 +10,7 @@ from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
 from models.database import db_now
 from models.ids import make_id
-from models.tables_models import DiagnosisRow
+from models.tables import DiagnosisRow
 
 MAX_KEPT = 200
 

@@ -14,8 +14,7 @@ from heldout.access.event_types import SubjectObject
 from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store import outbox, owner_events
-from models.tables import DatasetRow, EventRow, JobRow, StudyRow, WebhookRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow, WebhookRow
 
 Level = Literal["info", "warning", "error"]
 

@@ -7,8 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.digests import FileDigest
 from models.store.statements import upsert
-from models.tables import ArtifactRow, DatasetRow, ExportRow, FileDigestRow
-from models.tables_models import ModelRow
+from models.tables import ArtifactRow, DatasetRow, ExportRow, FileDigestRow, ModelRow
 
 
 def find(session: Session, key: str) -> FileDigest | None:

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, insert, or_, select, update
@@ -14,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
-from models.database import db_now
+from models.database import Database, db_now
 from models.store import webhooks
 from models.tables import KeyRow
 
@@ -251,3 +253,24 @@ def _list_with_made(session: Session, key_id: str) -> list[str]:
 def _hash(secret: str) -> str:
     # 256 random bits cannot be guessed, so they need no slow hash.
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class KeyUses:
+    """The key uses of one process. Requests must not wait for a write, and seconds do not matter."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def note(self, key_id: str) -> None:
+        """Note that a request uses this key now."""
+        self._used[key_id] = monotonic()
+
+    def write(self, database: Database) -> None:
+        """Write the uses since the last call. They are lost if this fails. Raises DatabaseUnavailable."""
+        with self._lock:
+            used, self._used = self._used, {}
+        if used:
+            now = monotonic()
+            with database.write() as session:
+                note_uses(session, {key_id: now - at for key_id, at in used.items()})

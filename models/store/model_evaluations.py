@@ -16,8 +16,7 @@ from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
-from models.tables import DatasetRow, JobRow, ResultRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, JobRow, ModelRow, ResultRow
 
 
 def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, dataset: DatasetRow) -> JobRow:

@@ -20,8 +20,7 @@ from models.store.claims import HeldAttempt, complete, has_succeeded, require_he
 from models.store.new_jobs import NewJob
 from models.store.relations import NO_OWNER
 from models.store.transitions import move
-from models.tables import JobRow
-from models.tables_models import ModelRow
+from models.tables import JobRow, ModelRow
 
 SHOWN_EVALUATIONS = 5
 

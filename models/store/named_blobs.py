@@ -15,8 +15,7 @@ from heldout.lifecycle.model import ModelStatus
 from heldout.stored.audit import audit_key, make_suspects_key, preview_key
 from models.digests import describe
 from models.store import file_digests
-from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow
-from models.tables_models import ModelRow
+from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, ModelRow, StudyRow
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import ColumnElement, Table, delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session, defer
 
-from analysis.scheduling.places import has_room
+from analysis.scheduling.fair_share import has_room
 from heldout.access.event_types import SubjectObject
 from heldout.access.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
@@ -18,8 +18,7 @@ from heldout.stored.results import Measurement
 from heldout.views.base import View
 from models.database import db_now
 from models.ids import make_id
-from models.tables import DatasetRow, DeliveryRow, JobRow, ResultRow, StudyRow, WebhookRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, DeliveryRow, JobRow, ModelRow, ResultRow, StudyRow, WebhookRow
 from models.views.dataset import build_dataset_view
 from models.views.evaluation import build_evaluation_view, build_model_view
 from models.views.job import build_job_view

@@ -16,9 +16,28 @@ from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import accounts, jobs, studies
 from models.store.quotas import get_bounds, get_used
-from models.tables import JobRow, KeyRow, StudyRow
-from models.tables_owners import OwnerRow, UsageRow
-from models.usage import QuotaState, Used
+from models.tables import JobRow, KeyRow, OwnerRow, StudyRow, UsageRow
+
+
+@dataclass
+class Used:
+    """The usage of one bucket and group. key_id, kind: None unless grouped by them."""
+
+    start: datetime
+    key_id: str | None
+    kind: JobKind | None
+    jobs: int
+    slot_s: float
+
+
+@dataclass(frozen=True)
+class QuotaState:
+    """The state of one quota. allowed: None if unlimited."""
+
+    quota: Quota
+    used: float
+    allowed: int | None
+
 
 # How many jobs one transaction cancels.
 CANCELLED_AT_ONCE = 200

@@ -11,7 +11,7 @@ from models.database import db_now
 from models.ids import make_id
 from models.store import quotas
 from models.store.statements import upsert
-from models.tables_owners import StreamPlaceRow, UploadPlaceRow
+from models.tables import StreamPlaceRow, UploadPlaceRow
 
 # The places of a dead process expire after this time.
 LEASE_S = 60.0

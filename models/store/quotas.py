@@ -22,9 +22,18 @@ from heldout.lifecycle.model import ModelStatus
 from heldout.work.kinds import KINDS_IN_SLOTS
 from models.database import BOUNDS, UtcTime, db_now
 from models.store import accounts, keys, statements
-from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow
-from models.tables_models import ModelRow
-from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
+from models.tables import (
+    DatasetRow,
+    JobRow,
+    KeyRow,
+    ModelRow,
+    OwnerRow,
+    StreamPlaceRow,
+    StudyRow,
+    UploadPlaceRow,
+    UsageRow,
+    WebhookRow,
+)
 
 # The quotas that each action uses.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)

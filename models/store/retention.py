@@ -15,8 +15,7 @@ from heldout.lifecycle.model import ModelStatus
 from heldout.lifecycle.study import StudyStatus
 from models.database import db_now
 from models.store import events, owner_events
-from models.tables import DatasetRow, EventRow, JobRow, StudyRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow
 
 ROWS_PER_LOOK = 1000
 

@@ -18,8 +18,7 @@ from models.store import accounts, events, metrics, studies
 from models.store.datasets import reject_ingested
 from models.store.listing import get_summary_columns
 from models.store.study_steps import advance
-from models.tables import DatasetRow, ExportRow, JobRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, ExportRow, JobRow, ModelRow
 
 
 def move(

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from analysis.arrays.folds import assign_folds, find_class_lacking_fold
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import assign_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.relations import Relations
 from tests.models.work import spec
 

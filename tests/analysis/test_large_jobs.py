@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from analysis.scheduling.large_jobs import PATIENCE_S, Resources, compute_left_beside, is_held_up
+from analysis.scheduling.fair_share import PATIENCE_S, Resources, compute_left_beside, is_held_up
 
 LASTS_S = 60.0  # each small job; one of them ends every twelve seconds
 HOUR_S = 3600.0

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from api import shared_places
+from api import turns
 from api.app import create_app
-from api.shared_places import SharedPlaces
+from api.turns import SharedPlaces
 from heldout.access.quotas import Quota
 from heldout.service.settings import Settings
 from models.database import db_now
@@ -32,7 +32,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def processes(settings, database, key, monkeypatch):
     """Clients of two API processes on one database. Both renew their places often."""
-    monkeypatch.setattr(shared_places, "RENEW_EVERY_S", 0.1)
+    monkeypatch.setattr(turns, "RENEW_EVERY_S", 0.1)
     with ExitStack() as stack:
         urls = [stack.enter_context(serving(create_app(settings)))[0] for _ in range(2)]
         yield [stack.enter_context(httpx2.Client(base_url=url, headers=bearer(key), timeout=60)) for url in urls]
@@ -132,7 +132,7 @@ def test_a_place_given_back_during_a_renewal_is_not_restored_by_it(settings, key
         assert may_renew.wait(60)
         renew(self, held)
 
-    monkeypatch.setattr(shared_places, "RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(turns, "RENEW_EVERY_S", 0.01)
     monkeypatch.setattr(SharedPlaces, "_renew", renew_late)
 
     async def give_back_while_renewing() -> None:

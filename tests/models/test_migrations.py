@@ -24,8 +24,7 @@ from models.store import claims, events, models, new_jobs, owner_events, quotas,
 from models.store.claims import Capacity, Result
 from models.store.listing import Filters
 from models.store.new_jobs import NewJob
-from models.tables import Base, DatasetRow, DeliveryRow, JobRow, WebhookRow
-from models.tables_models import ModelRow
+from models.tables import Base, DatasetRow, DeliveryRow, JobRow, ModelRow, WebhookRow
 from models.views.dataset import build_dataset_view
 from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 

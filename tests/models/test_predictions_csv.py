@@ -8,7 +8,7 @@ import pytest
 
 from heldout.errors import ArtifactDamaged
 from models.blobs import Blobs
-from models.predictions_csv import VALUES_AT_ONCE, iterate_csv
+from models.predictions import VALUES_AT_ONCE, iterate_csv
 
 CLASSES = ["cat", "=dog", "-1", 'a "b", c']
 FILES = ["cat/1.png", "=cmd|'/c calc'!A1", "+x.png", "@y.png", 'ä,"ö".png']

@@ -9,7 +9,7 @@ from heldout.lifecycle.study import StudyStatus
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
-from models.retention import Retention
+from models.reconcile import Retention
 from models.store import owner_events, retention
 from models.tables import EventRow, JobRow, StudyRow
 from tests.models.work import ALICE, BOB, Work

@@ -3,7 +3,7 @@
 import random
 from types import SimpleNamespace
 
-from models.thinning import thin_out
+from models.store.metrics import thin_out
 
 
 def history(length: int) -> list[SimpleNamespace]:

@@ -10,10 +10,10 @@ from heldout.lifecycle.job import FailureCode
 from heldout.stored.audit import make_suspects_key
 from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from models.blobs import BlobMissing
-from models.model_card import collect_model_card
 from models.store import claims, evaluations, exports, suspects
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
+from models.study_report import collect_model_card
 from worker.messages import (
     AssignedModel,
     EvaluateAssignment,

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import structlog
 
-from analysis.scheduling.large_jobs import Resources, compute_left_beside, is_held_up
+from analysis.scheduling.fair_share import Resources, compute_left_beside, is_held_up
 from heldout.work.kinds import JobKind
 from models.database import Database
 from models.store import claims

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from analysis.scheduling.large_jobs import Resources
+from analysis.scheduling.fair_share import Resources
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.service.parent_process import build_launch_command

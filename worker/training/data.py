@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet, compute_digest, load
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.job import JobSpec

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from analysis.answers.scores import compute_scores
+from analysis.answers.temperature import compute_scores
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations
 from analysis.studies.state import Scores

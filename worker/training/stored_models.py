@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers
 from analysis.answers.ensembles import Ensemble
 from analysis.arrays.dataset import SPLITS, ImageSet, load
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations, load_relations
 from analysis.studies.state import TestScores
 from heldout.spec.job import JobSpec

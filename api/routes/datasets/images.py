@@ -14,8 +14,8 @@ from heldout.stored.evaluation import SplitName
 from heldout.views.base import make_view
 from heldout.views.dataset import DatasetImagePage, DatasetImageView
 from models.blobs import BlobMissing
-from models.dataset_images import list_split_images
 from models.store import datasets, label_reads
+from models.stored_files import list_split_images
 from models.views.dataset import get_thumbnail_route
 
 router = make_router("/v1/datasets", "datasets")

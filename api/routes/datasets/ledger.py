@@ -11,7 +11,7 @@ from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor
 from heldout.views.dataset import LedgerView
 from models.store import datasets, label_reads
-from models.views.ledger import build_ledger_view
+from models.views.dataset import build_ledger_view
 
 router = make_router("/v1/datasets", "datasets")
 

@@ -10,8 +10,7 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
 from api.http.problems import NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.live.hub import ChannelState
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind, ChannelState
 from api.routes.datasets.dataset import Reference, find_dataset
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (

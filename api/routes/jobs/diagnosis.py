@@ -21,16 +21,14 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.results import CellView, ConfusionView, MemorizedPage, Mistake
-from models.answered_images import list_cell_images
 from models.blobs import BlobMissing
 from models.job_diagnosis import diagnose_job
-from models.memorized import list_hardest_images
+from models.predictions import build_memorized_page, list_cell_images, list_hardest_images
 from models.store import artifacts, jobs, label_reads
 from models.stored_files import find_json_artifact, read_evaluation
 from models.tables import DatasetRow
-from models.views.confusion import build_confusion_view
 from models.views.dataset import get_thumbnail_route
-from models.views.memorized import build_memorized_page
+from models.views.evaluation import build_confusion_view
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 

@@ -5,7 +5,7 @@ from fastapi import Response
 from api.http.auth import CallerDep
 from api.http.deps import JobId
 from api.http.routing import make_router
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from api.routes import subject_events
 from api.routes.subject_events import AskedEventsDep
 from heldout.errors import JobNotFound

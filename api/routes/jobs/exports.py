@@ -33,11 +33,10 @@ from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
 from heldout.views.model import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
-from models.model_card import build_model_card
-from models.network_configuration import read_network_configuration
 from models.ordered_exports import explain_failure, find_training_with_model
-from models.plain_script import build_plain_script
+from models.plain_script import build_plain_script, read_network_configuration
 from models.store import artifacts, exports
+from models.study_report import build_model_card
 from models.tables import ExportRow
 
 router = make_router("/v1/jobs/{job_id}", "jobs")

@@ -13,7 +13,7 @@ from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, 
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, allows_change, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     ChangedMeanwhile,

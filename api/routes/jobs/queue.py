@@ -8,7 +8,7 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle.job import JobStatus
 from heldout.views.job import QueueView, WaitsFor
 from models.database import Session
-from models.store import jobs, start_estimates, workers
+from models.store import calibrations, jobs, workers
 from models.tables import JobRow
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
@@ -28,7 +28,7 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: Ap
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
         waiting_for=_find_waits_for(session, job),
-        estimated_start_s=start_estimates.estimate_start_s(session, job),
+        estimated_start_s=calibrations.estimate_start_s(session, job),
     )
 
 

@@ -32,12 +32,12 @@ from heldout.stored.results import FinalView
 from heldout.views.dataset import IndicesView
 from heldout.views.results import EpochView, MetricsView
 from models.blobs import BlobMissing
-from models.predictions_csv import iterate_csv
+from models.predictions import iterate_csv
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
+from models.store.metrics import MIN_POINTS, thin_out
 from models.stored_splits import read_stored_splits
 from models.tables import EpochRow
-from models.thinning import MIN_POINTS, thin_out
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 

@@ -17,7 +17,7 @@ from api.http.idempotency import IdempotencyKey, make_once
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     DatasetUnavailable,
@@ -45,8 +45,7 @@ from models.database import Session
 from models.store import model_evaluations
 from models.stored_files import find_json_artifact, read_evaluation
 from models.tables import DatasetRow, JobRow
-from models.views.confusion import build_confusion_view
-from models.views.evaluation import build_evaluation_view
+from models.views.evaluation import build_confusion_view, build_evaluation_view
 
 router = make_router("/v1/evaluations", "models")
 

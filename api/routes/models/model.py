@@ -11,7 +11,7 @@ from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import InvalidCursor, ModelInUse, ModelIsShared, ModelNotFound
 from heldout.views.model import ModelPage, ModelView

@@ -12,7 +12,7 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.live.parameters import Accept
+from api.live.streams import Accept
 from heldout.errors import SpecUnreadable, StudyNotFound
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
 from models.store import studies

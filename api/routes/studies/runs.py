@@ -9,7 +9,7 @@ from fastapi import Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 
-from analysis.answers.diagnosis import diagnose_answers
+from analysis.answers.foreign import diagnose_answers
 from analysis.studies.told import drop_test
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep

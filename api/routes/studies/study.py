@@ -11,7 +11,7 @@ from api.http.deps import AppContextDep, DeleteFilesDep, ReadSessionDep, Session
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     InvalidCursor,

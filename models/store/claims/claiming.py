@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, or_, update
 from sqlalchemy.orm import Session
 
-from analysis.scheduling.large_jobs import Resources
+from analysis.scheduling.fair_share import Resources
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, get_next_status
@@ -20,8 +20,7 @@ from models.specs import read_spec
 from models.store import accounts, artifacts, events, outbox
 from models.store.claims.finding import Capacity, FoundJob, NextOwner, Search
 from models.store.claims.lease import HeldAttempt
-from models.store.claims.progress import Checkpoint, get_checkpoints
-from models.store.claims.settle import fail
+from models.store.claims.settle import Checkpoint, fail, get_checkpoints
 from models.store.quotas import has_free_slot, may_begin
 from models.tables import AttemptRow, JobRow
 

@@ -33,8 +33,7 @@ from heldout.lifecycle.job import JobStatus
 from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.database import db_now
 from models.store.jobs import sort_as_claimed
-from models.tables import DatasetRow, JobRow
-from models.tables_owners import OwnerRow
+from models.tables import DatasetRow, JobRow, OwnerRow
 
 # The status is a parameter, so that PostgreSQL plans each execution for the actual free memory. A generic plan would
 # read all jobs of owners without a fitting job.

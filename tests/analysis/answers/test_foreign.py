@@ -8,8 +8,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from analysis.answers import foreign
-from analysis.answers.diagnosis import diagnose_answers
-from analysis.answers.foreign import build_evaluation
+from analysis.answers.foreign import build_evaluation, diagnose_answers
 from analysis.answers.received import GivenSplit, receive_answers
 from tests.analysis.answers.made import CLASSES, predicted
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from analysis.answers.scores import compute_scores
-from analysis.answers.temperature import apply_temperature, fit_temperature
+from analysis.answers.temperature import apply_temperature, compute_scores, fit_temperature
 from heldout.stored.evaluation import StoredClassScores
 
 CLASSES = 5

@@ -2,7 +2,7 @@
 
 from math import exp
 
-from analysis.reports.curves import EpochFigures
+from analysis.reports.courses import EpochFigures
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
 from heldout.views.diagnosis import GapBudgetView

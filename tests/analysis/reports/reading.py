@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
-from analysis.reports.build import build_report
+from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
 from analysis.reports.markdown import render_markdown
 from analysis.reports.page import render_page

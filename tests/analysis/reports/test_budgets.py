@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.reports.budgets import build_budget_blocks
+from analysis.reports.budgets import build_budget_blocks, compute_mean_budget
 from analysis.reports.document import ReportTable
-from analysis.reports.mean_budgets import compute_mean_budget
 from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.stored.gap import GapOnTest
 from tests.analysis.reports import made_studies as made

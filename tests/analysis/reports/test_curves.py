@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.reports.curves import MAX_POINTS, EpochFigures, build_curve
+from analysis.reports.courses import MAX_POINTS, EpochFigures, build_curve
 
 
 def test_a_band_is_that_of_the_trainings_that_had_the_epoch():

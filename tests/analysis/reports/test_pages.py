@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from analysis.reports.commands import render_script
+from analysis.reports.changes import render_script
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import StudySpec

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.live import source
-from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
+from api.live.hub import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
 from heldout.service.settings import Settings
 from models.store import keys

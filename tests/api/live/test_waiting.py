@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.live.recent_events import Channel, ChannelKind
+from api.live.hub import Channel, ChannelKind
 from tests.api.support import assert_problem, bearer, database_away, serving, sqlite_only, submitted, wait_until
 
 SOON_S = 30.0  # half of the wait: a shared machine can stall for seconds; the hub looks five times a second

@@ -43,10 +43,10 @@ from models.tables import (
     JobRow,
     KeyRow,
     LabelReadRow,
+    ModelRow,
     StudyRow,
+    UsageRow,
 )
-from models.tables_models import ModelRow
-from models.tables_owners import UsageRow
 from tests.api.routes.exported import store
 from tests.api.support import EPOCH, FINAL, sqlite_only, submitted, with_field
 

@@ -17,9 +17,8 @@ from models.database import Database, Session, db_now
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions
 from models.store.claims import Capacity, Claimed
 from models.store.new_jobs import NewJob
-from models.tables import AttemptRow, JobRow
-from models.tables_owners import OwnerRow
-from models.usage import Used
+from models.store.owners import Used
+from models.tables import AttemptRow, JobRow, OwnerRow
 from tests.models.work import ALICE, BOB, CPU, Work, result, spec
 
 DAY = timedelta(days=1)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from analysis.reports.curves import EpochFigures
+from analysis.reports.courses import EpochFigures
 from heldout.errors import LeaseLost
 from models.store import metrics
 from models.tables import EpochRow

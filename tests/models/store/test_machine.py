@@ -20,7 +20,7 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
 from heldout.lifecycle.job import JobEvent, JobStatus
 from models.database import Database, db_now
 from models.store import claims, jobs, transitions
-from models.store.claims import HeldAttempt, finding, lease, recover, settle
+from models.store.claims import HeldAttempt, finding, lease, settle
 from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
@@ -361,7 +361,7 @@ def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_
 def test_the_machine_catches_failures_that_are_not_counted(monkeypatch, sqlite_url):
     real = transitions.move
     forgetful = lambda *args, **kwargs: real(*args, **{**kwargs, "failures": None})  # noqa: E731
-    for module in (settle, recover):
+    for module in (settle, lease):
         monkeypatch.setattr(module, "move", forgetful)
     assert_caught(sqlite_url)
 

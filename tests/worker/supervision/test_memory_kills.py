@@ -23,8 +23,7 @@ from models.digests import compute_file_digest
 from models.store import model_evaluations, models, relations
 from models.store.claims import Claimed, HeldAttempt, StartingPoint
 from models.store.claims.claiming import InitialWeights
-from models.tables import DatasetRow, JobRow
-from models.tables_models import ModelRow
+from models.tables import DatasetRow, JobRow, ModelRow
 from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch

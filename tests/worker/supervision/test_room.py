@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from analysis.scheduling.large_jobs import PATIENCE_S
+from analysis.scheduling.fair_share import PATIENCE_S
 from heldout.service.settings import Settings
 from models.database import db_now
 from models.migrations import upgrade

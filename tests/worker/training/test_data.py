@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
 from analysis.arrays.dataset import save
-from analysis.arrays.job_splits import choose_stratified
+from analysis.arrays.folds import choose_stratified
 from heldout.errors import InvalidSpec
 from tests.worker.training.trainings import small_spec
 from worker.training.data import compute_class_weights, load_training_data, scale_to_unit, select

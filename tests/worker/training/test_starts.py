@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import ImageSet, compute_digest, load
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName

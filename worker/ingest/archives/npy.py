@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.npy_header import read_npy_header
+from analysis.arrays.npy_rows import read_npy_header
 from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import compute_job_splits
+from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.evaluation import SplitName

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import choose_stratified
+from analysis.arrays.folds import choose_stratified
 from heldout.spec.job import NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.network import build_network

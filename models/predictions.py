@@ -1,0 +1,266 @@
+"""Reads a job's `predictions.npz`: images behind a confusion, images that were hard to learn, and the whole as CSV."""
+
+import csv
+import heapq
+import io
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.arrays.dataset import SPLITS
+from analysis.arrays.npy_rows import NpyRows
+from heldout.stored.evaluation import SplitName
+from heldout.views.base import make_view
+from heldout.views.results import MemorizedImageView, MemorizedPage
+from models.blob_files import guard_reading, open_zipped
+from models.blobs import Blobs
+from models.digests import FileDigest
+from models.views.dataset import get_thumbnail_route
+
+ROWS_AT_ONCE = 2000
+Block = NDArray[Any]
+
+
+def _iterate_blocks(stack: ExitStack, blobs: Blobs, key: str, name: str, rows: int = ROWS_AT_ONCE) -> Iterator[Block]:
+    # Each array opens the archive separately, so that each has its own read-ahead.
+    archive = stack.enter_context(open_zipped(blobs, key))
+    return NpyRows(stack.enter_context(archive.open(f"{name}.npy"))).blocks(rows)
+
+
+def _iterate_split(
+    blobs: Blobs, key: str, members: Set[str], split: str, rows: int = ROWS_AT_ONCE
+) -> Iterator[tuple[Block, Block, Block, Block | None]]:
+    """Yield positions, labels, probabilities and file names, if any, of the images of a split, block by block."""
+    if f"{split}_indices.npy" not in members:
+        return
+    with ExitStack() as stack:
+        arrays = (
+            _iterate_blocks(stack, blobs, key, f"{split}_{what}", rows)
+            for what in ("indices", "labels", "probabilities")
+        )
+        files = _iterate_blocks(stack, blobs, key, f"{split}_files", rows) if f"{split}_files.npy" in members else None
+        for indices, labels, probabilities in zip(*arrays, strict=True):
+            yield indices, labels, probabilities, None if files is None else next(files)
+
+
+@dataclass(frozen=True, order=True)
+class AnsweredImage:
+    """An image with the probability of its prediction. index: position in the dataset; member: its file name."""
+
+    probability: float
+    index: int
+    member: str | None
+
+
+def list_cell_images(
+    blobs: Blobs,
+    key: str,
+    split: SplitName,
+    label: int,
+    answer: int,
+    limit: int,
+    expected: FileDigest | None = None,
+) -> tuple[list[AnsweredImage], int]:
+    """List the `limit` most confident images of a split with this label and this answer, and count all of them.
+
+    Args:
+        key: the predictions' key in the blob store.
+        label, answer: positions of classes.
+        expected: the digest of the stored file, if known.
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    most_confident: list[AnsweredImage] = []
+    total = 0
+    with guard_reading(key), open_zipped(blobs, key, expected) as archive:
+        for indices, labels, probabilities, names in _iterate_split(blobs, key, set(archive.namelist()), split):
+            for row in ((labels == label) & (probabilities.argmax(axis=1) == answer)).nonzero()[0].tolist():
+                total += 1
+                member = None if names is None else str(names[row]) or None
+                image = AnsweredImage(float(probabilities[row, answer]), int(indices[row]), member)
+                if len(most_confident) < limit:
+                    heapq.heappush(most_confident, image)
+                else:
+                    heapq.heappushpop(most_confident, image)
+    return sorted(most_confident, reverse=True), total
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """An image. index: position in the dataset; label, answer: positions of classes; loss_sum: in nats, all epochs."""
+
+    index: int
+    member: str | None
+    label: int
+    answer: int
+    loss_sum: float
+
+
+@dataclass(frozen=True)
+class HardImages:
+    """Training images with the largest sums of losses first. count: the number of images to choose from."""
+
+    images: list[HardImage]
+    count: int
+    epochs: int
+
+
+def list_hardest_images(
+    blobs: Blobs, key: str, label: int | None, after: int, limit: int, expected: FileDigest | None = None
+) -> HardImages | None:
+    """List `limit` training images after the first `after`, with the largest sums of losses first.
+
+    Args:
+        key: the predictions' key in the blob store.
+        label: position of the wanted class. None for all classes.
+        expected: the digest of the stored file, if known.
+    Returns:
+        None if the job recorded no sums.
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    with guard_reading(key), ExitStack() as stack:
+        members = set(stack.enter_context(open_zipped(blobs, key, expected)).namelist())
+        if "train_loss_sums.npy" not in members:
+            return None
+
+        def iterate_blocks(what: str) -> Iterator[Block]:
+            return _iterate_blocks(stack, blobs, key, f"train_{what}")
+
+        with open_zipped(blobs, key) as archive, archive.open("train_loss_epochs.npy") as file:
+            epochs = int(np.lib.format.read_array(file, allow_pickle=False))
+        sums, labels, indices = (
+            np.concatenate(list(iterate_blocks(what))) for what in ("loss_sums", "labels", "indices")
+        )
+        rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
+        wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
+        answers = _read_values_at(wanted, (block.argmax(axis=1) for block in iterate_blocks("probabilities")))
+        names = _read_values_at(wanted, iterate_blocks("files")) if "train_files.npy" in members else {}
+        images = [
+            HardImage(int(indices[row]), names.get(row) or None, int(labels[row]), answers[row], float(sums[row]))
+            for row in wanted.tolist()
+        ]
+        return HardImages(images, len(rows), epochs)
+
+
+def _read_values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
+    """Read the values of some rows from an array that arrives in blocks. Stops after the last wanted row."""
+    found: dict[int, Any] = {}
+    first = 0
+    while len(found) < len(rows):
+        block = next(blocks)
+        for row in rows[(rows >= first) & (rows < first + len(block))].tolist():
+            found[row] = block[row - first].item()
+        first += len(block)
+    return found
+
+
+EXPLANATION = (
+    "The images that were hardest to learn. A high sum of losses means that an image is hard, unlike others of its "
+    "class, or wrongly labeled: look at the first ones."
+)
+NOT_KEPT = (
+    "This job did not record the losses of its training images, because it measured them only at the end "
+    "(evaluation.train: final) or was started by an earlier release. Train it again to see the hardest images."
+)
+
+
+def build_memorized_page(
+    found: HardImages | None, classes: Sequence[str], dataset_id: str, after: int
+) -> MemorizedPage:
+    """Build one page of a job's training images.
+
+    Args:
+        found: None if the job recorded no sums.
+        classes: class names by position.
+        dataset_id: the dataset that the job trained on.
+    """
+    if found is None:
+        return MemorizedPage(
+            object="list", data=[], has_more=False, next=None, explanation=NOT_KEPT, epochs=None, count=None
+        )
+    end = after + len(found.images)
+    has_more = bool(found.images) and end < found.count
+    return MemorizedPage(
+        object="list",
+        data=[
+            make_view(
+                MemorizedImageView,
+                image,
+                thumbnail=get_thumbnail_route(dataset_id, image.index),
+                label=classes[image.label],
+                answer=classes[image.answer],
+                loss_mean=image.loss_sum / max(1, found.epochs),
+            )
+            for image in found.images
+        ],
+        has_more=has_more,
+        next=end if has_more else None,
+        explanation=EXPLANATION,
+        epochs=found.epochs,
+        count=found.count,
+    )
+
+
+# Values per piece. Writing one takes a few milliseconds, for which other requests wait.
+VALUES_AT_ONCE = 5000
+# Spreadsheets treat texts with these beginnings as formulas.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def iterate_csv(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDigest | None = None) -> Iterator[bytes]:
+    """Yield the table in UTF-8 pieces: `split,index,file,label,answer,correct,probability,p_<class>…`.
+
+    `file` is empty if the images have no names.
+
+    Args:
+        classes: the dataset's classes, for files of earlier releases, which do not contain them.
+        expected: the digest of the stored file, if known.
+    Raises:
+        BlobMissing: before the first piece.
+        ArtifactDamaged, StorageUnavailable: at any piece. With `expected`, ArtifactDamaged only before the first one.
+    """
+    with guard_reading(key):
+        with open_zipped(blobs, key, expected) as archive:
+            members = set(archive.namelist())
+            if "classes.npy" in members:
+                with archive.open("classes.npy") as member:
+                    classes = [name for block in NpyRows(member).blocks(VALUES_AT_ONCE) for name in block.tolist()]
+        heads = ("split", "index", "file", "label", "answer", "correct", "probability")
+        yield _write_lines([[*heads, *(f"p_{name}" for name in classes)]])
+        shown = [_make_harmless(name) for name in classes]
+        rows_at_once = max(1, VALUES_AT_ONCE // max(1, len(classes)))
+        for split in SPLITS:
+            for indices, labels, probabilities, files in _iterate_split(blobs, key, members, split, rows_at_once):
+                names = [""] * len(indices) if files is None else [_make_harmless(name) for name in files.tolist()]
+                answers = probabilities.argmax(axis=1)
+                texts = probabilities.astype(str)  # the shortest text that parses to the same float32
+                rows = zip(indices.tolist(), names, labels.tolist(), answers.tolist(), texts.tolist(), strict=True)
+                yield _write_lines(
+                    [split, index, name, shown[label], shown[answer], _WORDS[label == answer], row[answer], *row]
+                    for index, name, label, answer, row in rows
+                )
+
+
+_WORDS = {True: "true", False: "false"}
+
+
+def _write_lines(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _make_harmless(text: str) -> str:
+    """Prefix a text with an apostrophe if a spreadsheet would treat it as a formula. Numbers are harmless."""
+    if not text.startswith(FORMULA_STARTS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
