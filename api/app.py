@@ -21,12 +21,11 @@ from api.http import openapi
 from api.http.app_context import AppContext
 from api.http.request_id import Outcome, RequestMetrics, log_request
 from api.predictions import PredictProxy
-from api.routes import activity, diagnoses, events, health, kept_diagnoses, keys, predictions, session, usage, webhooks
-from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
-from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
-from api.routes.jobs import events as job_events
+from api.routes import diagnoses, events, health, keys, predictions, session, usage, webhooks
+from api.routes.datasets import dataset, images, suspects, upload, versions
+from api.routes.jobs import control, diagnosis, job, results, submit
 from api.routes.jobs import exports as job_exports
-from api.routes.models import evaluations, model
+from api.routes.models import evaluations
 from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
 from api.routes.studies import exports as study_exports
@@ -60,15 +59,14 @@ def create_app(settings: Settings) -> FastAPI:
         client_wheel.install(app)
 
     # The busiest routes come first, because a request is compared with the routes in this order.
-    of_jobs = (predictions, submit, job, control, bulk_cancel, results, job_exports, diagnosis, job_events, queue)
-    of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
+    of_jobs = (predictions, submit, job, control, results, job_exports, diagnosis)
+    of_datasets = (dataset, images, suspects, upload, versions)
     of_studies = (order, study, runs, report, study_exports, study_events)
-    of_models = (model_upload, model, evaluations)
-    of_owners = (keys, usage, activity, webhooks)
-    of_no_job = (events, diagnoses, kept_diagnoses)
-    parts = (*of_jobs, *of_datasets, *of_studies, *of_models, *of_no_job, *of_owners, session, health)
+    others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)
+    of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]
+    with_other_scopes = (versions.effect_router, diagnoses.kept_router, usage.activity_router, session.log_in_router)
     passed_on = (predictions.models_router, predictions.server_router)
-    routers = [*(part.router for part in parts), activity.old_router, session.log_in_router, *passed_on]
+    routers = [*of_modules, *with_other_scopes, usage.old_router, *passed_on]
     app = make_app(context, routers, _lifespan, add_more=add_more, note=note)
     openapi.install(app)
     return app

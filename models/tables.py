@@ -543,7 +543,7 @@ class DeliveryRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(32))
-    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
+    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/account.py
     subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
     payload: Mapped[dict[str, Any]]  # the subject's view at the time of the event
     status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed

@@ -151,7 +151,9 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
         idea=None if is_base or study.spec is None else explain_idea(arm, study.spec),
         changes=describe_parameters(arm) if study.spec is None else describe_changes(study.spec, arm.patch),
         effect=None if arm.difference is None else arm.difference.effect,
-        explanation="The unchanged network. Every remedy is compared with it." if is_base else explain_arm(arm),
+        explanation="The unchanged network. Every remedy is compared with it."
+        if is_base
+        else explain_arm(arm, study.metric),
         gap=_build_gaps(study, arm),
         curve=build_curve(arm.jobs, epochs),
     )
@@ -280,6 +282,10 @@ def render_script(command: CommandView) -> str:
 
 def _build_body(study: StudyView) -> dict[str, Any]:
     """The request body that starts the same study, even if its base job was deleted."""
+    if study.recorded is not None:
+        arms = [{"name": arm.name, "runs": dump_json(arm)["runs"]} for arm in study.recorded.arms]
+        about = {name: getattr(study.recorded, name) for name in ("metric", "better", "images")}
+        return {"kind": study.kind, "arms": arms, **about}
     body: dict[str, Any] = {
         "kind": study.kind,
         **_build_base(study),

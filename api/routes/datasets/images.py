@@ -1,4 +1,4 @@
-"""The images of a dataset, by split and class."""
+"""The images of a dataset, by split and class, and the ledger: how often its held-out labels were used."""
 
 from typing import Annotated
 
@@ -6,17 +6,25 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
-from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
+from heldout.errors import (
+    DatasetLost,
+    DatasetNotFound,
+    DatasetNotReady,
+    InvalidCursor,
+    InvalidParameter,
+    StorageUnavailable,
+)
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import make_view
-from heldout.views.dataset import DatasetImagePage, DatasetImageView
+from heldout.views.dataset import DatasetImagePage, DatasetImageView, LedgerView
 from models.blobs import BlobMissing
 from models.store import datasets, label_reads
 from models.stored_files import list_split_images
-from models.views.dataset import get_thumbnail_route
+from models.views.dataset import build_ledger_view, get_thumbnail_route
 
 router = make_router("/v1/datasets", "datasets")
 
@@ -68,3 +76,20 @@ def list_images(
         next=after + len(shown) if has_more else None,
         count=count,
     )
+
+
+@router.get("/{dataset}/ledger", responses=document_errors(InvalidCursor, DatasetNotFound, DatasetNotReady))
+def get_ledger(
+    dataset: Reference,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    asked: Annotated[AskedPage, make_page_dependency("read")],
+) -> LedgerView:
+    """List each time you looked at a dataset's validation or test labels, newest first, with totals."""
+    row = find_dataset(session, caller.owner, dataset)
+    datasets.require_content(row, "a ledger")
+    totals = label_reads.count_totals(session, caller.owner, row)
+    entries, more = label_reads.list_page(session, caller.owner, row, after=asked.after, limit=asked.limit)
+    folds = label_reads.count_fold_reads(session, caller.owner, row)
+    earlier = label_reads.count_earlier_reads(session, caller.owner, row)
+    return build_ledger_view(row, totals, entries, earlier=earlier, fold_reads=folds, has_more=more)

@@ -1,24 +1,28 @@
-"""Derives new versions of datasets without a second upload, and notes that similar images are different."""
+"""Derives new versions of datasets without a second upload, previews what changes do, and notes different images."""
 
 from fastapi import Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, SessionDep
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.routes.datasets.dataset import Reference
+from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import (
+    DatasetLost,
     DatasetNotFound,
     DatasetNotReady,
+    FileOfLaterRelease,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
     NoAudit,
+    StorageUnavailable,
 )
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.offers import DifferentSpec
-from heldout.views.dataset import DatasetView, DifferentView
-from models.store import versions
+from heldout.views.dataset import DatasetView, DifferentView, EffectView
+from models.fix_effects import build_effect_view
+from models.store import datasets, versions
 from models.views.dataset import build_dataset_view
 from models.views.job import build_dataset_reference
 
@@ -63,3 +67,29 @@ def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, s
     """Mark images that look alike as different. Versions derived from this one keep the marks."""
     noted = versions.note_different(session, caller.owner, dataset, spec)
     return DifferentView(object="different", dataset=build_dataset_reference(noted), pairs=list(noted.different or ()))
+
+
+effect_router = make_router("/v1/datasets", "datasets", scope="read")
+
+MAX_SHOWN = 60  # removed images, and as many changed images
+
+
+@effect_router.post(
+    "/{dataset}/versions/effect",
+    response_description="The effect. No version is made, and no label is shown.",
+    responses=document_errors(
+        *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
+    ),
+)
+def get_effect(
+    dataset: Reference, spec: VersionSpec, caller: CallerDep, app: AppContextDep, session: ReadSessionDep
+) -> EffectView:
+    """Say how many images of which split changes would remove or change, with pictures of the first; make nothing.
+
+    `is_complete` is false while the dataset's copies are not known yet.
+    """
+    row = find_dataset(session, caller.owner, dataset)
+    datasets.require_content(row, "images that can be changed")
+    changes = spec.changes()
+    versions.require_fit(row, changes)
+    return build_effect_view(session, app.blobs, row, changes, MAX_SHOWN)

@@ -1,9 +1,10 @@
-"""Jobs: list, get and wait, change, delete."""
+"""Jobs: list, get and wait, change, delete, and cancel many at once."""
 
 from collections.abc import Sequence
 from typing import Annotated
+from urllib.parse import unquote_plus
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.app_context import AppContext
@@ -17,7 +18,9 @@ from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, allows_change, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     ChangedMeanwhile,
+    HeldoutError,
     InvalidCursor,
+    InvalidParameter,
     JobNotFinished,
     JobNotFound,
     JobNotQueued,
@@ -26,7 +29,15 @@ from heldout.errors import (
     Unauthenticated,
 )
 from heldout.spec.job import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
-from heldout.views.job import JobPage, JobView, ListedJobView
+from heldout.views.job import (
+    MAX_CANCELLED_AT_ONCE,
+    MAX_NAMED_AT_ONCE,
+    CancellationView,
+    JobPage,
+    JobView,
+    ListedJobView,
+    NamedCancellationView,
+)
 from models.database import Session
 from models.store import callers, jobs, metrics
 from models.store.listing import Sort
@@ -153,3 +164,64 @@ def _find(app: AppContext, key: str, job_id: str) -> JobView:
         if found is None:
             raise JobNotFound(job_id)
         return build_job_view(*found)
+
+
+class NamedJobs(BaseModel):
+    """The ids of the jobs to cancel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    ids: list[Annotated[str, Field(max_length=40)]] = Field([], max_length=MAX_NAMED_AT_ONCE)
+
+
+@router.post(
+    "/cancel",
+    status_code=202,
+    response_model_exclude_unset=True,
+    openapi_extra=METADATA_PARAMETER,
+    responses=document_errors(*JSON_BODY),
+)
+def cancel_jobs(
+    request: Request,
+    caller: CallerDep,
+    session: SessionDep,
+    filters: FiltersDep,
+    named: NamedJobs = NamedJobs(),  # noqa: B008 - frozen
+) -> CancellationView:
+    """Cancel every job of the caller that the filters match, or the jobs whose `ids` the body lists.
+
+    Filters cancel at most 1,000 jobs in one request, and `has_more` says whether others match. For `ids`, `jobs` in the
+    answer says what became of each one: its `status`, or a `code` that says why it was not cancelled.
+    """
+    if bool(filters) == bool(named.ids):
+        raise InvalidParameter(
+            f"Received {'both filters and ids' if filters else 'no filter'}. Send either a body with `ids`, or at "
+            "least one of `status`, `dataset` and `metadata[key]`. "
+            "`?status=queued&status=running&status=paused` matches all unfinished jobs."
+        )
+    if named.ids:
+        return _cancel_named(session, caller.owner, named.ids)
+    get_current_context().note_changes(session, [unquote_plus(request.url.query)])
+    cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
+    return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
+
+
+def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
+    ends = jobs.cancel_named(session, owner, ids)
+    changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
+    get_current_context().note_changes(session, changed)
+    results = [
+        NamedCancellationView(
+            id=job_id,
+            status=None if isinstance(end, HeldoutError) else end,
+            code=end.code if isinstance(end, HeldoutError) else None,
+        )
+        for job_id, end in ends.items()
+    ]
+    return CancellationView(
+        object="cancellation",
+        cancelled=sum(result.status == "cancelled" for result in results),
+        cancelling=sum(result.status == "cancelling" for result in results),
+        has_more=False,
+        jobs=results,
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.routes.jobs import bulk_cancel as cancellations
+from api.routes.jobs import job as cancellations
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
 # Their SQL is proven on both databases by tests/models/store.
