@@ -1,4 +1,4 @@
-"""Starts studies of trainings that run elsewhere or ran before, and continues them with their results."""
+"""Starts studies of external trainings and of recorded ones, and continues them with their results."""
 
 from math import ceil
 
@@ -22,7 +22,7 @@ from models.tables import DatasetRow, StudyRow
 def order(
     session: Session, owner: str, asked: ExternalStudySpec | RecordedStudySpec
 ) -> tuple[StudyRow, DatasetRow | None]:
-    """Start a study whose trainings run elsewhere, or ran before. Returns its row, and no dataset.
+    """Start a study of external or recorded trainings. Returns its row, and no dataset.
 
     Raises:
         QuotaExceeded, OwnerSuspended, InvalidSpec.
@@ -106,9 +106,9 @@ def continue_study(database: Database, study_id: str, *, has_failed: bool) -> No
     """Take a study's next steps after a result was stored.
 
     Args:
-        has_failed: whether it was a failure.
+        has_failed: whether the result is a failure.
     """
     advance_after_told(database, study_id, has_failed=has_failed)
-    if has_failed:  # the other trainings of its arm are not needed, and no longer asked for
+    if has_failed:  # its arm is dropped, so the arm's other trainings are no longer needed
         with database.write() as session:
             study_jobs.cancel_jobs(session, study_id)

@@ -215,7 +215,7 @@ def _require_possible(plan: StudyPlan) -> None:
 def _find_base(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
 ) -> _Base:
-    """Find the base. on: the id of the dataset, if it is not the one that the job or spec names."""
+    """Find the base. on: the id of another dataset than the job's or the spec's."""
     job = None
     if asked.job is not None:
         job, dataset = jobs.find_with_dataset(session, owner, asked.job)

@@ -51,7 +51,7 @@ def submit(
     """Queue a job.
 
     Args:
-        dataset: the version to train on, if it is not the one that the spec names now.
+        dataset: the version to train on, if it differs from the spec's.
         retry_of: the job that is run again.
         continued: the state that the job continues from.
     Raises:
@@ -160,7 +160,7 @@ def examine_spec(
     max_parameters: int,
     ended: JobRow | None,
 ) -> ExaminedSpec:
-    """Examine a spec on the given dataset, or on the one that it names. Raises the same errors as `submit`.
+    """Examine a spec on the given dataset, or on its own. Raises the same errors as `submit`.
 
     Args:
         ended: the job that is run again, whose copy of first weights may be used.

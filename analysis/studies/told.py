@@ -1,4 +1,4 @@
-"""What a runner tells about a training that ran elsewhere: scores to compare, sealed test answers, and facts. Pure."""
+"""What a runner reports about an external training: scores to compare, sealed test answers, and facts. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from analysis.studies.state import Scores
 from analysis.studies.stored import pack_arrays, unpack_arrays
 from heldout.stored.evaluation import SplitName
 
-# Shown of two lists of classes that differ.
+# How many classes are shown of two lists that differ.
 SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """The images of a split that a training answered: how many, and a digest of their labels and ids."""
+    """The images of one split: their number, the accuracy on them, and a digest of their labels and ids."""
 
     count: int
     accuracy: float
@@ -30,9 +30,10 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class ToldRun:
-    """A training as told. sealed: its answers to test images, packed; None if there are none.
+    """What was reported about one training.
 
-    facts: of each split, by name.
+    sealed: its packed answers to test images; None without such answers.
+    facts: about each split, by name.
     """
 
     scores: Scores
@@ -52,13 +53,13 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
     """Turn received answers into what a study compares.
 
     Args:
-        train_accuracy, train_loss: of the curves' last epoch, for runs without answers to training images.
+        train_accuracy, train_loss: those of the last epoch, for runs without answers to training images.
     Raises:
         PredictionsRefused: there are no validation answers with probabilities.
     """
     validation = answers.splits.get("validation")
     if validation is None:
-        raise PredictionsRefused("there are no answers to validation images, by which a study compares", ())
+        raise PredictionsRefused("received no answers to validation images, on which studies compare", ())
     for name in ("validation", "test"):
         if name in answers.splits and answers.splits[name].probabilities is None:
             raise PredictionsRefused(
@@ -97,11 +98,11 @@ def drop_test(answers: ForeignAnswers) -> ForeignAnswers:
 def explain_disagreement(
     told: Mapping[str, Any], other: Mapping[str, Any], other_run: str, splits: Sequence[SplitName]
 ) -> str | None:
-    """Say in what two runs disagree that are to be compared; None if they agree.
+    """Explain why two runs cannot be compared; None if they can.
 
     Args:
         told, other: results of `to_json`.
-        splits: in which they must have answered the same images.
+        splits: those whose images must be the same.
     """
     if told["classes"] != other["classes"]:
         ours, theirs = (", ".join(run["classes"][:SHOWN_CLASSES]) for run in (told, other))
@@ -115,7 +116,7 @@ def explain_disagreement(
             assert mine is not None
             assert its is not None
             if mine["count"] != its["count"]:
-                return f"It answers {mine['count']:,} {split} images, but {other_run} answers {its['count']:,}."
+                return f"It has answers to {mine['count']:,} {split} images, but {other_run} to {its['count']:,}."
             if mine["digest"] != its["digest"]:
                 return (
                     f"Its {split} images differ from those of {other_run}, or come in another order. Answer the same "
@@ -128,7 +129,7 @@ def explain_disagreement(
 
 
 def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return ascending numbers of the images, and the order in which they stand; equal ids give equal numbers."""
+    """Return the images' numbers in ascending order, and the order itself. Equal ids give equal numbers."""
     if hashes is None:
         return np.arange(count, dtype=np.int32), np.arange(count)
     digests = [hashlib.sha256(_to_text(value)).digest() for value in _to_list(hashes)]

@@ -93,7 +93,7 @@ To get started:
 
 
 class _SuggestsOptions(TyperGroup):
-    """After a misspelled option of any command, suggest the one that was meant."""
+    """Suggest the option that was meant if one is misspelled."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

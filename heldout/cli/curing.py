@@ -70,7 +70,7 @@ def cure(
         float | None, typer.Option(min=0.01, help="With --run: the most gigabytes of data of one training.")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="With --run: order a new study, not the one that it ordered here before.")
+        bool, typer.Option("--again", help="With --run: start a new study, even if this command has one here already.")
     ] = False,
     remedies: Annotated[
         str | None,

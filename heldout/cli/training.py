@@ -49,7 +49,7 @@ def train(
     dataset: Annotated[
         str | None,
         Names(DATASET),
-        typer.Option(metavar="DATASET", help="Train on this dataset, in place of the one that the spec names."),
+        typer.Option(metavar="DATASET", help="Train on this dataset instead of the spec's."),
     ] = None,
     source: Annotated[
         str | None,

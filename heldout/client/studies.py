@@ -123,7 +123,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def ask(self, study_id: str, *, runner: str | None = None, lease_s: float = LEASE_S) -> AskView:
-        """Lease the next training of a study that runs elsewhere; `wait_s` says when to ask again if there is none.
+        """Lease the next external training of a study. Without one, `wait_s` says when to ask again.
 
         Args:
             runner: a name that lists show; by default that of this machine and process.

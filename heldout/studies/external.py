@@ -21,7 +21,7 @@ class ExternalArm(SpecPart):
 
 
 class ExternalStudySpec(SpecPart):
-    """A study whose trainings run elsewhere. Runners ask for one after the other, and tell their answers."""
+    """A study of trainings that run outside the service. Runners ask for one at a time and report its answers."""
 
     kind: Literal["external"]
     name: Name | None = Field(None, description="Generated if absent.")

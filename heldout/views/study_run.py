@@ -1,4 +1,4 @@
-"""The trainings of a study that run elsewhere: what a runner is asked to do, and what it has told."""
+"""A study's external trainings: what a runner is asked to do, and what it has reported."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ class AssignedRunView(View):
     """A training that a runner holds until its lease ends."""
 
     run: str = Field(description="`run_…`")
-    token: str = Field(description="To renew the lease, and to tell the result.")
+    token: str = Field(description="To renew the lease and report the result.")
     arm: str
     parameters: dict[str, Any]
     seed: int = Field(description="From 0. The same for every arm, so that trainings are compared in pairs.")
@@ -36,14 +36,14 @@ class AskView(View):
 
 
 class ToldSplitView(View):
-    """What a training answered on one split."""
+    """A training's results on one split."""
 
     count: int
     accuracy: Figure
 
 
 class RunView(View):
-    """A training of a study that runs elsewhere. Test figures are sealed until base and winner are compared on them."""
+    """An external training of a study. Test figures are sealed until the base and the winner are compared on them."""
 
     id: str
     object: Literal["run"]
@@ -53,7 +53,7 @@ class RunView(View):
     fold: int | None
     status: Literal["queued", "running", "succeeded", "failed", "cancelled", "paused"]
     runner: str | None = Field(description="The name that its runner gave.")
-    attempts: int = Field(description="How often it was leased.")
+    attempts: int = Field(description="How many times it was leased.")
     splits: dict[str, ToldSplitView]
     seconds: Figure
     error: JobErrorView | None
@@ -65,7 +65,7 @@ class RunView(View):
 
 
 class RunList(View):
-    """The trainings of a study that run elsewhere, by seed."""
+    """The external trainings of a study, by seed."""
 
     object: Literal["list"]
     data: list[RunView]

@@ -1,4 +1,4 @@
-"""The trainings of a study that run elsewhere: leased to a runner who asks, renewed, and ended by what it tells."""
+"""A study's external trainings: leased to runners, renewed, and ended by the results that runners report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +49,7 @@ def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[J
 
 
 def has_open(session: Session, study_id: str) -> bool:
-    """Whether `ask` would find a training."""
+    """Return whether `ask` would find a training."""
     return session.scalar(select(JobRow.id).where(*_is_open(study_id)).limit(1)) is not None
 
 
@@ -67,7 +67,7 @@ def find_seconds_until_next(session: Session, study_id: str, most_s: float) -> f
 
 
 def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: float) -> None:
-    """Renew a lease, also one that has ended while no one else took the training.
+    """Renew a lease, even one that has ended, unless another runner has taken the training.
 
     Raises:
         RunNotFound.
@@ -81,7 +81,7 @@ def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: flo
 
 
 def give_back(session: Session, study_id: str, run_id: str, token: str) -> None:
-    """End a lease, so that the training is asked for again at once.
+    """End a lease, so that the next runner that asks gets the training.
 
     Raises:
         RunNotFound.
@@ -100,12 +100,12 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
 
     Args:
         told: the result, or why the training failed.
-        about: what else to keep, such as the key of its file.
+        about: further facts to store, such as the key of its file.
     Returns:
         Whether this call ended the training; False if it had ended before.
     Raises:
         RunNotFound, RunReplaced.
-        RunsDisagree: it answers other images than a training that it is compared with.
+        RunsDisagree: its images are not those of a training that it is compared with.
     """
     job = session.scalars(_select_run(study_id, run_id).with_for_update()).one_or_none()
     if job is None:
@@ -130,7 +130,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
 
 
 def find(session: Session, study_id: str, run_id: str) -> tuple[JobRow, StudyRunRow]:
-    """Find a training of a study that runs elsewhere. Raises RunNotFound."""
+    """Find an external training. Raises RunNotFound."""
     found = session.execute(
         select(JobRow, StudyRunRow)
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
@@ -142,7 +142,7 @@ def find(session: Session, study_id: str, run_id: str) -> tuple[JobRow, StudyRun
 
 
 def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRunRow]]:
-    """List a study's trainings that run elsewhere, by arm and seed."""
+    """List a study's external trainings by seed."""
     rows = session.execute(
         select(JobRow, StudyRunRow)
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
@@ -153,7 +153,7 @@ def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRun
 
 
 def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:
-    """Refuse a training that cannot be compared with those that are there. They agree, so it meets one of each kind."""
+    """Refuse a training that cannot be compared with earlier ones. These agree, so one of each kind is checked."""
     own = session.get_one(StudyRunRow, run_id, options=[defer(StudyRunRow.scores), defer(StudyRunRow.sealed)])
     is_told = (StudyRunRow.study_id == study_id, StudyRunRow.told.is_not(None))
     columns = load_only(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.fold, StudyRunRow.told)

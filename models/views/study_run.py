@@ -1,4 +1,4 @@
-"""Builds the views of a study's trainings that run elsewhere."""
+"""Builds the views of a study's external trainings."""
 
 from analysis.studies.stored import StudyPlan
 from heldout.studies.spec import BASE_ARM
@@ -18,7 +18,7 @@ def build_ask_view(
     """Build the answer to a runner.
 
     Args:
-        view: of a study that has ended.
+        view: the study's view, if it has ended.
     """
     run = None
     if leased is not None:
@@ -45,7 +45,7 @@ def build_ask_view(
 
 
 def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: bool | None = None) -> RunView:
-    """Build the view of a training. Its test figures are shown only once they were compared."""
+    """Build the view of a training. Its test figures stay hidden until they are compared."""
     told = run.told or {"splits": {}, "seconds": None}
     is_open = has_opened_test(study, run)
     return RunView(
@@ -72,7 +72,7 @@ def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: 
 
 
 def has_opened_test(study: StudyRow, run: StudyRunRow) -> bool:
-    """Whether a training's answers to test images were opened: those of the base and the winner, at the end."""
+    """Return whether its answers to test images were opened: at the end, those of the base and the winner are."""
     conclusion = study.found.get("conclusion") or {}
     return bool(conclusion.get("test")) and run.arm in (BASE_ARM, conclusion["remedy"])
 

@@ -1,4 +1,4 @@
-"""The trainings of a study that run elsewhere: asked for, renewed, and told."""
+"""A study's external trainings: runners ask for them, renew their leases, and report their results."""
 
 import asyncio
 import secrets
@@ -46,7 +46,7 @@ LEASE_S, MOST_WAIT_S = 60.0, 10.0
 
 
 class AskSpec(BaseModel):
-    """Who asks for a training, and how long it may be silent."""
+    """The runner that asks for a training, and how long it may be silent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -55,7 +55,7 @@ class AskSpec(BaseModel):
 
 
 class HeartbeatSpec(BaseModel):
-    """Who renews a lease."""
+    """The lease to renew, and for how long."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -72,7 +72,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
     """Ask which training to run next. Writes only if it leases one; any number of runners may ask at once.
 
     Run the training with its `parameters`, `seed` and `fold`, renew the lease with `POST …/runs/{run}/heartbeat`, and
-    tell the answers with `POST …/runs/{run}/result`. A training whose lease has ended is given to the next who asks.
+    report the answers with `POST …/runs/{run}/result`. The next runner that asks gets a training whose lease has ended.
     """
     with app.database.read() as session:
         study, dataset = studies.find(session, caller.owner, study_id)
@@ -97,7 +97,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
     responses=document_errors(StudyNotFound, RunNotFound, RunReplaced, *JSON_BODY),
 )
 def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: CallerDep, app: AppContextDep) -> None:
-    """Renew a runner's lease. `run_replaced` means: stop, another runner has it or has told its result."""
+    """Renew a runner's lease. `run_replaced` means: stop, because another runner has it or has reported its result."""
     with app.database.write() as session:
         studies.find(session, caller.owner, study_id)
         external_runs.renew(session, study_id, run_id, spec.token, spec.lease_s)
@@ -115,7 +115,7 @@ def give_back_lease(
     caller: CallerDep,
     app: AppContextDep,
 ) -> None:
-    """Give a training back that will not be finished here. It is asked for again at once."""
+    """Give back a training that will not be finished. The next runner that asks gets it."""
     with app.database.write() as session:
         studies.find(session, caller.owner, study_id)
         external_runs.give_back(session, study_id, run_id, token)
@@ -141,9 +141,9 @@ _RESULT: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "description": "The answers: an `.npz` with `validation_labels` and "
-                            "`validation_probabilities`, and those of `train` and `test` if there are any; or a "
+                            "`validation_probabilities`, and optionally those of `train` and `test`; or a "
                             "CSV, as for `POST /v1/diagnoses/predictions`. `<split>_hashes` (any ids) pair images "
-                            "that come in another order.",
+                            "that are in a different order.",
                         },
                         "training": {
                             "type": "string",
@@ -163,7 +163,7 @@ _RESULT: dict[str, Any] = {
     "/{study_id}/runs/{run_id}/result",
     openapi_extra=_RESULT,
     response_model=RunView,
-    response_description="The training as told. `accepted` is false if another result was there first.",
+    response_description="The training with its result. `accepted` is false if another result came first.",
     responses=document_errors(
         *(StudyNotFound, RunNotFound, RunReplaced, RunsDisagree, InvalidForm),
         *(StorageUnavailable, UploadTooSlow),
@@ -173,11 +173,11 @@ _RESULT: dict[str, Any] = {
 async def tell_result(
     study_id: StudyId, run_id: RunId, request: Request, caller: CallerDep, app: AppContextDep
 ) -> RunView:
-    """Tell the result of a training, or that it failed. The first result for an arm and seed counts.
+    """Report the result of a training, or that it failed. The first result for an arm and seed counts.
 
     Answers in a JSON body must be small. Send larger ones as a file, in a form. Answers to test images are sealed:
-    nothing shows or uses them until the base and the winner are compared on them, once, at the end. The author of the
-    script could still have looked at them.
+    nothing shows or uses them until the base and the winner are compared on them, once, at the end. This cannot keep
+    the author of the script from looking at them.
     """
     await run_sync(_require_run, app, caller.owner, study_id, run_id)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -201,7 +201,7 @@ async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
 
 @router.get("/{study_id}/runs", responses=document_errors(StudyNotFound))
 def list_runs(study_id: StudyId, caller: CallerDep, session: ReadSessionDep) -> RunList:
-    """List the trainings of a study that run elsewhere, by seed."""
+    """List the external trainings of a study, by seed."""
     study, _ = studies.find(session, caller.owner, study_id)
     rows = external_runs.list_all(session, study_id)
     return RunList(object="list", data=[build_run_view(study, *row) for row in rows])
@@ -209,7 +209,7 @@ def list_runs(study_id: StudyId, caller: CallerDep, session: ReadSessionDep) -> 
 
 @router.get("/{study_id}/runs/{run_id}", responses=document_errors(StudyNotFound, RunNotFound))
 def get_run(study_id: StudyId, run_id: RunId, caller: CallerDep, session: ReadSessionDep) -> RunView:
-    """Get a training of a study that runs elsewhere."""
+    """Get an external training of a study."""
     study, _ = studies.find(session, caller.owner, study_id)
     return build_run_view(study, *external_runs.find(session, study_id, run_id))
 
@@ -238,7 +238,7 @@ def _require_run(app: AppContext, owner: str, study_id: str, run_id: str) -> Non
 
 
 def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Result) -> RunView:
-    # A name of its own, so that no later result replaces the content of the one that counts.
+    # Each result has its own name, so that a later one cannot replace the content of the first, which counts.
     key = f"jobs/{run_id}/told/{secrets.token_hex(8)}" if result.parts else None
     about = {"seconds": result.seconds, "file": key, "parts": list(result.parts)}
     counts = False
@@ -252,7 +252,7 @@ def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Resul
     finally:
         if key is not None and not counts:
             app.blobs.delete_all(key)
-    # Also after a result that does not count: the request that it repeats may have ended here.
+    # Also after a repeated result, because the first request may have been interrupted at this point.
     external_studies.continue_study(app.database, study_id, has_failed=isinstance(result.told, str))
     with app.database.read() as session:
         study, _ = studies.find(session, owner, study_id)

@@ -1,4 +1,4 @@
-"""Results of trainings that ran elsewhere, as their runners send them: a form with a file of answers, or JSON."""
+"""Results of external trainings as their runners send them: a form with a file of answers, or JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""Runs the trainings of a study here, by a command of the user: `heldout cure --run`."""
+"""Runs a study's trainings on this machine with the user's own command: `heldout cure --run`."""

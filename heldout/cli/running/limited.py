@@ -1,4 +1,4 @@
-"""Becomes the command that it is given: one that ends with its parent, and has limited memory.
+"""Replaces itself with a command that ends with its parent and has limited memory.
 
 Run by its path (`python -I limited.py BYTES COMMAND …`), so it does not import Heldout.
 """
@@ -16,7 +16,7 @@ def main(memory_bytes: int, parent: int, command: list[str]) -> None:
 
     Args:
         memory_bytes: of data; 0 means no limit.
-        parent: the process with which the command ends, on Linux.
+        parent: the process whose end also ends the command, on Linux.
     """
     if sys.platform == "linux":
         import ctypes

@@ -1,4 +1,4 @@
-"""Runs a study's trainings here until it has ended: asks, starts, renews and tells, in one loop."""
+"""Runs a study's trainings here until it has ended: asks, starts, renews and reports, in one loop."""
 
 import sys
 import time

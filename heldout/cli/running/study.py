@@ -1,4 +1,4 @@
-"""`heldout cure --run`: orders a study of trainings that run here, or continues the one that it ordered before."""
+"""`heldout cure --run`: orders a study of trainings that run here, or continues an earlier one."""
 
 import hashlib
 import json
@@ -83,7 +83,7 @@ _EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.
 def _find_or_order(
     client: "Client", order: Mapping[str, Any], command: str, folder: Path, *, again: bool
 ) -> "StudyView":
-    """Return the study that the same command ordered here before, unless it failed or was cancelled; or order one."""
+    """Return the study that this command ordered earlier in this folder, or order one if it failed or was cancelled."""
     remembered = StudiesOfFolder(folder)
     text = json.dumps([client.url, command, order], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
@@ -92,8 +92,8 @@ def _find_or_order(
         with suppress(StudyNotFound):
             study = client.studies.get(known[1]).view
             if study.status in ("running", "succeeded"):
-                how = "goes on" if study.status == "running" else "has ended; --again orders a new one"
-                say(f"{study.id}, which this command ordered here, {how}.")
+                how = "continues" if study.status == "running" else "has ended; --again orders a new one"
+                say(f"{study.id}, which this command ordered earlier in this folder, {how}.")
                 return study
         known = None
     key = remembered.begin(digest) if known is None else known[0]

@@ -1,4 +1,4 @@
-"""A training of a study that runs in your own script."""
+"""A study's training that runs in your own script."""
 
 import asyncio
 import logging
@@ -31,11 +31,11 @@ logger = logging.getLogger("heldout")
 class RunHandle(Handle[AssignedRunView]):
     """A training to run here, with its `arm`, `parameters`, `seed`, and `fold` of `folds`.
 
-    Train inside `with run:`, which tells the service that the training continues, and tell the answers with `tell`.
-    An exception counts as the training's failure, and drops its arm. Errors of a training that its parameters may
+    Train inside `with run:`, which keeps the lease, and report the answers with `tell`.
+    An exception counts as a failed training, and drops its arm. Errors of a training that its parameters may
     explain (out of memory, FloatingPointError) end there; all others are raised again. `KeyboardInterrupt`, an answer
-    that the service refuses, and a lost connection do not count as failures: the training is given back, and asked for
-    again.
+    that the service refuses, and a lost connection do not count as failures: the training is given back, and can be
+    asked for again.
 
     Attributes:
         is_replaced: whether another runner has the training by now. Its result may still count, if it comes first.
@@ -66,7 +66,7 @@ class RunHandle(Handle[AssignedRunView]):
         ids: Mapping[str, Any] | None = None,
         seconds: float | None = None,
     ) -> RunView:
-        """Tell the answers of the trained network.
+        """Report the answers of the trained network.
 
         Args:
             validation, test, train: `(labels, probabilities)`: classes (n,) and probabilities (n, classes) as lists,
@@ -95,7 +95,7 @@ class RunHandle(Handle[AssignedRunView]):
 
     @dual
     async def fail(self, reason: str) -> RunView:
-        """Tell that the training failed, and why. Its arm is dropped; without the base, the study fails."""
+        """Report that the training failed, and why. Its arm is dropped; without the base, the study fails."""
         resource, study, token = self._resource, self.study_id, self.view.token
         told = await StudyResource.tell_failed(resource, study, self.id, token, reason, seconds=self._measure_s())
         self._is_told = True
@@ -115,7 +115,7 @@ class RunHandle(Handle[AssignedRunView]):
             logger.warning("The lease of %s could not be renewed: %s", self.id, error)
 
     async def _end(self, error: BaseException | None) -> bool:
-        """Tell a failure. Returns whether the study continues without raising the error."""
+        """Report a failure. Returns whether the study continues without raising the error."""
         if error is None and not self._is_told:
             raise RuntimeError(
                 "This training has no result. Call run.tell(validation=(labels, probabilities)) before the "

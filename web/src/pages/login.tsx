@@ -72,7 +72,7 @@ export function LogIn() {
           <summary>Do you run it yourself?</summary>
           <p>If you started it on your own computer, the link that it printed logs you in. Your key is in a file, too:</p>
           <Code text="cat ~/.heldout/api-key" label="Command that shows your key" />
-          <p>On a server, this command creates a key for somebody whom you name:</p>
+          <p>On a server, this command creates a key for the person that you name:</p>
           <Code text="heldout keys create --owner NAME" label="Command that creates a key" />
         </details>
       </form>
