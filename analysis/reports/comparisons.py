@@ -26,7 +26,8 @@ def build_comparison_blocks(report: StudyReportView) -> list[Block]:
     if not compared:
         return [*blocks, Paragraph("Nothing has been compared yet.")]
     blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ))
-    return blocks + [_build_table(report, compared, measure) for measure in MEASURES]
+    measured = [measure for measure in MEASURES if any(_get_figures(arm, measure)[0] is not None for arm in compared)]
+    return blocks + [_build_table(report, compared, measure) for measure in measured]
 
 
 def sort_arms(report: StudyReportView) -> list[ArmView]:
@@ -107,6 +108,8 @@ def build_gap_blocks(report: StudyReportView) -> list[Block]:
 
 def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Measure) -> ReportTable:
     caption, column, unit = MEASURES[measure]
+    if report.study.metric is not None:
+        caption = f"{report.study.metric} of recorded runs, compared with the base"
     scale = _choose_scale(arms, measure)
     rows = []
     for arm in arms:

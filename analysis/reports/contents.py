@@ -84,7 +84,7 @@ def _describe_study(study: StudyView) -> str:
     base = "" if study.job is None else f", started from `{study.job}`"
     when = study.finished_at or study.created_at
     did = "finished" if study.finished_at else "ordered"
-    on = " of trainings that run elsewhere"
+    on = " of trainings that run elsewhere" if study.recorded is None else " of trainings that were done before"
     if study.dataset is not None:
         on = f" on {_strip_code(study.dataset.name)}, version {study.dataset.version}"
     return f'Study "{_strip_code(study.name)}" (`{study.id}`){on}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC.'
@@ -167,6 +167,8 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         f"Training stopped early for remedies that clearly could not win: {join_remedies(dropped)}."
         if dropped
         else "All remedies were trained to the end."
+        if report.study.recorded is None
+        else "The runs were recorded before the study."
     )
     return [
         Heading("What did each remedy change, and what was the result?"),
@@ -187,6 +189,8 @@ def _build_cost_blocks(study: StudyView) -> list[Block]:
         Heading("What did it cost, and how was it measured?"),
         Paragraph(
             f"{say_cost(study)} The study had {f'a limit of {join_with_and(limits)}' if limits else 'no limit'}."
+            if study.recorded is None
+            else say_cost(study)
         ),
         Paragraph(_say_how(study)),
         Paragraph(
@@ -207,6 +211,12 @@ def _say_how(study: StudyView) -> str:
         return (
             f"Each number of images was trained {study.seeds} times, each time with a different seed. A larger set "
             f"contains all images of the smaller ones, and each class keeps its share. {folds}"
+        )
+    if study.recorded is not None:
+        confirms = len(study.recorded.confirms)
+        return (
+            f"Before any figure was read, a lot drew {len(study.recorded.chooses)} of the seeds to choose an arm, and "
+            f"{confirms} to confirm it. A cure has to be proven by all runs together, and by the {confirms} alone."
         )
     return (
         f"It started with {pluralize(study.seeds, 'training')} of each network, each with a different seed. {folds} "

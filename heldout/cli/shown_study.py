@@ -96,16 +96,14 @@ def build_table(study: StudyView) -> Table:
     """Return a row for each arm; for a learning curve, one for each measured size and for the forecast."""
     if study.kind == "learning_curve":
         return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
-    return Table(_list_headings(study), build_arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
-
-
-def _list_headings(study: StudyView) -> tuple[str, ...]:
-    """HEADINGS, with the name of final figures in place of the measure that stands for it."""
-    if study.recorded is None:
-        return HEADINGS
-    stands_for = "ACCURACY" if study.recorded.better == "higher" else "LOSS"
-    changed = {"REMEDY": "ARM", "SEEDS": "RUNS", stands_for: (study.metric or stands_for).upper()}
-    return tuple(changed.get(heading, heading) for heading in HEADINGS)
+    rows, right = build_arm_rows(study), (2, 3, 4, 6)
+    if study.recorded is None or study.metric is None:
+        return Table(HEADINGS, rows, right, FEWEST_COLUMNS)
+    # Final figures are one measure, which has the columns of accuracy or those of loss.
+    shown = (0, 1, 2, 3, 4, 5, 8) if study.recorded.better == "higher" else (0, 1, 2, 6, 7)
+    names = {"ACCURACY": study.metric.upper(), "LOSS": study.metric.upper()}
+    headings = tuple(names.get(HEADINGS[place], HEADINGS[place]) for place in shown)
+    return Table(headings, [tuple(row[place] for place in shown) for row in rows], right[:3], FEWEST_COLUMNS)
 
 
 def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:

@@ -46,8 +46,8 @@ def explain_scope(metric: str | None, images: int | None) -> list[str]:
         return []
     if images is None:
         return [
-            "This holds on these images: final figures show the luck of the seeds, not the luck of the images. Send "
-            "`images` to include it."
+            "This holds on these images: final figures show the luck of the seeds, not the luck of the images. Give "
+            "the number of images to include it."
         ]
     return [f"The luck of the {images:,} images is included, as if each arm had images of its own."]
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.stored import pack_scores
 from analysis.studies.told import ToldRun, explain_disagreement
-from heldout.errors import LeaseLost, RunNotFound, RunReplaced, RunsDisagree
+from heldout.errors import FieldError, InvalidSpec, LeaseLost, RunNotFound, RunReplaced, RunsDisagree
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
 from heldout.stored.evaluation import SplitName
 from heldout.studies.spec import BASE_ARM
@@ -19,6 +19,9 @@ from models.store.claims.lease import HeldAttempt, is_held_by, require_held
 from models.store.studies import lock
 from models.store.transitions import get_now, move
 from models.tables import JobRow, StudyRunRow
+
+# Validation images times trainings of a study. They are compared in memory, in one transaction.
+MAX_ANSWERS = 20_000_000
 
 
 def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[JobRow, StudyRunRow, str] | None:
@@ -106,6 +109,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     Raises:
         RunNotFound, RunReplaced.
         RunsDisagree: its images are not those of a training that it is compared with.
+        InvalidSpec: all trainings of the study together would have too many answers.
     """
     job = session.scalars(_select_run(study_id, run_id).with_for_update()).one_or_none()
     if job is None:
@@ -116,6 +120,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
         return False
     lock(session, study_id)
     if isinstance(told, ToldRun):
+        _require_few_answers(session, study_id, told)
         _require_agreement(session, study_id, run_id, told)
     if job.status is JobStatus.QUEUED:
         take(session, job, job.worker or "late", 60.0)
@@ -150,6 +155,18 @@ def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRun
         .order_by(StudyRunRow.seed, JobRow.id)
     )
     return [(job, run) for job, run in rows]
+
+
+def _require_few_answers(session: Session, study_id: str, told: ToldRun) -> None:
+    """Refuse answers that could not be compared in bounded memory, before the others are read."""
+    runs = session.scalar(select(func.count()).where(StudyRunRow.study_id == study_id)) or 0
+    images = len(told.scores.images)
+    if runs * images > MAX_ANSWERS:
+        detail = (
+            f"Received {images:,} validation images for each of {runs:,} runs; expected at most "
+            f"{MAX_ANSWERS // runs:,}. Send a random part of the images, the same for all runs."
+        )
+        raise InvalidSpec(f"/file/validation: {detail}", errors=[FieldError("/file/validation", detail)])
 
 
 def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:

@@ -216,3 +216,13 @@ def test_a_report_repeats_the_study_and_names_the_figures(client):
     assert "16 recorded runs" in str(report["in_short"])
     again = client.post("/v1/studies", json=report["commands"][-1]["body"])
     assert again.json()["arms"] == study["arms"]
+
+
+def test_more_answers_than_can_be_compared_at_once_are_refused_before_they_are_read(client):
+    study = order_answers(client, seeds=300)
+    count = 25_000
+    labels, said = np.zeros(count, np.int8), np.full((count, 2), 0.5, np.float32)
+    file = io.BytesIO()
+    np.savez_compressed(file, validation_labels=labels, validation_probabilities=said)
+    problem = assert_problem(send(client, study, list_runs(client, study)[0], file.getvalue()), 422, "invalid_spec")
+    assert "25,000 validation images for each of 900 runs; expected at most 22,222" in problem["detail"]

@@ -13,24 +13,31 @@ import { armWord, EFFECT_TONES } from '../../words/verdicts'
 type Measure = 'accuracy' | 'loss'
 
 export function ArmsCard({ study, report }: { study: Study; report: StudyReport | undefined }) {
-  const measure: Measure = inQuery('by') === 'loss' ? 'loss' : 'accuracy'
+  // Final figures of recorded trainings are one measure, shown as an accuracy or as a loss.
+  const metric = study.recorded?.metric
+  const only: Measure = study.recorded?.better === 'lower' ? 'loss' : 'accuracy'
+  const measure: Measure = metric ? only : inQuery('by') === 'loss' ? 'loss' : 'accuracy'
   const told = new Map(report?.arms.map((one) => [one.name, one]))
   const [base, ...others] = study.arms
-  const sorted = [...others].sort((a, b) => orderOf(b) - orderOf(a))
+  const sorted = [...others].sort((a, b) => orderOf(b, measure) - orderOf(a, measure))
   const rows = sorted.map((arm) => rowOf(arm, told.get(arm.name), measure))
   return (
     <section class="card" aria-label="Arms">
       <header>
         <h2>{study.status === 'running' ? 'The race so far' : 'How the remedies compare'}</h2>
-        <Segments
-          label="What is shown"
-          choices={[
-            ['accuracy', 'Accuracy'],
-            ['loss', 'Loss'],
-          ]}
-          chosen={measure}
-          onChoose={(one) => setQuery({ by: one === 'loss' ? one : '' })}
-        />
+        {metric ? (
+          <span class="soft">{metric}</span>
+        ) : (
+          <Segments
+            label="What is shown"
+            choices={[
+              ['accuracy', 'Accuracy'],
+              ['loss', 'Loss'],
+            ]}
+            chosen={measure}
+            onChoose={(one) => setQuery({ by: one === 'loss' ? one : '' })}
+          />
+        )}
       </header>
       {base && <Base arm={base} study={study} />}
       <Scroll label="Remedies">
@@ -38,7 +45,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
           rows={rows}
           columns={['Remedy', 'Is that sure?']}
           isRiseBetter={measure === 'accuracy'}
-          measure={measure === 'accuracy' ? 'points' : 'nats'}
+          measure={measure === 'accuracy' ? 'points' : (metric ?? 'nats')}
           format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
         />
       </Scroll>
@@ -47,12 +54,19 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
   )
 }
 
-const orderOf = (arm: Arm) => (arm.status === 'dropped' ? -10 : 0) + (arm.difference?.accuracy ?? -5)
+function orderOf(arm: Arm, measure: Measure): number {
+  const gain = arm.difference?.accuracy ?? (measure === 'loss' ? -(arm.difference?.loss ?? 5) : -5)
+  return (arm.status === 'dropped' ? -10 : 0) + gain
+}
 
 const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
   <p>
-    <strong>Unchanged network:</strong>{' '}
-    {arm.validation ? (
+    <strong>{study.recorded ? 'Base' : 'Unchanged network'}:</strong>{' '}
+    {arm.validation && study.recorded?.metric ? (
+      <>
+        {study.recorded.metric} {reached(arm)}; mean of {count(arm.seeds)} runs.
+      </>
+    ) : arm.validation ? (
       <>
         {percent(arm.validation.accuracy)} of validation images right
         {arm.train && <>, {percent(arm.train.accuracy)} of training images</>}; mean of {count(arm.seeds)}{' '}
@@ -65,6 +79,9 @@ const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
     )}
   </p>
 )
+
+const reached = ({ validation }: Arm) =>
+  validation?.accuracy == null ? figure(validation?.loss ?? null) : percent(validation.accuracy)
 
 function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compared {
   const { difference } = arm
@@ -132,9 +149,9 @@ function Sure({ arm, effect, measure }: SureProps) {
         </p>
       )}
       <p class="soft">
-        {arm.validation && <>{percent(arm.validation.accuracy)} · </>}
-        {count(arm.validation ? arm.seeds : (arm.provisional?.seeds ?? arm.seeds))} of {count(arm.jobs.length)}{' '}
-        {arm.jobs.length === 1 ? 'training' : 'trainings'}
+        {arm.validation && <>{reached(arm)} · </>}
+        {count(arm.validation ? arm.seeds : (arm.provisional?.seeds ?? arm.seeds))}
+        {arm.jobs.length > 0 && <> of {count(arm.jobs.length)}</>} {arm.jobs.length === 1 ? 'training' : 'trainings'}
       </p>
     </>
   )

@@ -83,16 +83,16 @@ const StudyFacts = ({ study }: { study: Study }) => (
         </a>
       </Fact>
     ) : (
-      <Fact name="Trainings">run elsewhere</Fact>
+      <Fact name="Trainings">{study.recorded ? 'done before' : 'run elsewhere'}</Fact>
     )}
     {study.job && (
       <Fact name="Job">
         <BaseJob id={study.job} />
       </Fact>
     )}
-    <Fact name="First look">{count(study.seeds)} seeds</Fact>
+    {!study.recorded && <Fact name="First look">{count(study.seeds)} seeds</Fact>}
     <Fact name="Validation">{study.splits === 'fixed' ? 'the same images for all' : 'different images for each seed'}</Fact>
-    <Fact name="Budget">{budgetWord(study)}</Fact>
+    {!study.recorded && <Fact name="Budget">{budgetWord(study)}</Fact>}
     <Fact name="Created">{moment(study.created_at)}</Fact>
   </Facts>
 )
