@@ -56,7 +56,7 @@ def find_backbone(
 
 
 def find_network_facts(session: Session, owner: str, model_id: str | None) -> NetworkFacts | None:
-    """Find what is known about an uploaded model that is a job's network. None if there is none, or it was deleted."""
+    """Find what is known about the uploaded model that a job trains. None for other networks, and if it was deleted."""
     try:
         return None if model_id is None else get_usable_model(session, owner, model_id)[1].network
     except (SpecModelNotFound, ModelUnavailable):

@@ -45,7 +45,7 @@ class ServedFacts:
     owner: the job's owner, and the only one who may use the model. dtype: the type of the dataset's stored pixels,
     `uint8` or `float32`. resize: how its images were resized. any_grey: whether its owner had colours turned into grey.
     epoch: the epoch of the kept weights. values_per_image: the outputs of the two largest layers. None if unknown.
-    temperature: fitted on validation images. None if there is none. temperature_lost: why it can no longer be read.
+    temperature: fitted on validation images; None if not fitted. temperature_lost: why it can no longer be read.
     """
 
     job_id: str

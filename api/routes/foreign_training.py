@@ -196,7 +196,7 @@ class ForeignCurves(BaseModel):
         return ""
 
     def curves(self) -> ReadHistory | None:
-        """The history, with notes on how its figures were read. None if there is none."""
+        """The history, with notes on how its figures were read. None if no history was sent."""
         return self._read
 
     @property

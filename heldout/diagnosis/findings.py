@@ -79,7 +79,7 @@ class Cause:
 
     points: how much it changes a served figure, or how much of the gap it explains. Accuracy as a fraction, never
         negative; None if unknown.
-    interval: of 95%; None if there is none.
+    interval: of 95%; None if unknown.
     loss: how much of the loss it explains, in nats.
     effort: the least effort that fixes it.
     figure_after: the accuracy to expect once it is fixed; None if not measured.

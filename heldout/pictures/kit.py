@@ -135,7 +135,7 @@ def scale_epochs(courses: Iterable[Course], start: float, end: float) -> Scale:
 
 
 def scale_figures(courses: Iterable[Course], start: float, end: float) -> Scale | None:
-    """Make a scale for the figures after the first epochs of each course; None if there are none."""
+    """Make a scale for the figures after the first epochs of each course; None without such figures."""
     late = [point for course in courses for point in course if point.epoch > START_SHARE * course[-1].epoch]
     values = [value for point in late for value in (point.low, point.high)]
     return choose_scale(values, start, end) if values else None

@@ -15,7 +15,7 @@ class RemedyBase:
     """The spec to change.
 
     spec: complete, as JSON. train_images: how many images the job trains on; None if unknown.
-    facts: about the uploaded model that is its network; None if there is none, or nothing is known about it.
+    facts: about the uploaded model that is its network; None for other networks, and if nothing is known about it.
     """
 
     spec: Spec

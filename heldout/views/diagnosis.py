@@ -54,7 +54,7 @@ class TermView(View):
     )
     loss_interval: tuple[float, float] | None
     how: How
-    finding: str | None = Field(description="The code of the finding that it belongs to; null if there is none.")
+    finding: str | None = Field(description="The code of the finding that it belongs to; null if it belongs to none.")
     explanation: str
 
     @property
@@ -149,7 +149,7 @@ class CauseView(View):
         description="How much it changes a served figure, or how much of the gap it explains: accuracy as a fraction, "
         "never negative. Null if unknown."
     )
-    interval: tuple[float, float] | None = Field(description="95% interval of `points`; null if there is none.")
+    interval: tuple[float, float] | None = Field(description="95% interval of `points`; null if unknown.")
     loss: Figure | None = Field(description="How much of the loss it explains, in nats; null if unknown.")
     loss_interval: tuple[float, float] | None
     what_to_do: str

@@ -72,7 +72,7 @@ class TrainedWeights:
     """The weights of a training that has ended.
 
     epochs: how many complete epochs were trained.
-    kept, best_by_loss, best_by_accuracy: epochs from 1; 0 if there is none.
+    kept, best_by_loss, best_by_accuracy: epochs from 1; 0 if unknown.
     of_epoch: the weights of these epochs, and of the last one unless the training ended during the next.
     """
 

@@ -38,7 +38,7 @@ class SecondPhase:
 
     @property
     def epoch(self) -> int | None:
-        """The first epoch of the second phase; None if there is none."""
+        """The first epoch of the second phase; None without a second phase."""
         unfreezing = self.spec.network.unfreezing
         return None if unfreezing is None else unfreezing.epoch
 

@@ -146,7 +146,7 @@ def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: Pix
 def find_change(
     kind: ChangeKind, train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
 ) -> PixelChange | None:
-    """Return the change of this kind that brings held-out images nearest to training; None if there is none."""
+    """Return the change of this kind that brings held-out images nearest to training; None if no change does."""
     low, high = value_range
     match kind:
         case "scale":

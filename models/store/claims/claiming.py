@@ -131,7 +131,7 @@ def make_room(session: Session, job_id: str, worker: str, seconds: float) -> boo
 
 
 def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Claimed | None:
-    """Claim a job of the owner whose turn it is: highest priority first, then oldest first. None if there is none.
+    """Claim a job of the owner whose turn it is: highest priority first, then oldest first. None if no job fits.
 
     Jobs that need more GPUs or memory than are free are skipped, and left for later or for other workers. So are jobs
     whose spec only a newer release can read. A job whose spec should be readable but is not fails, and the next job is

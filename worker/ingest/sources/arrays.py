@@ -155,7 +155,7 @@ class ArraySource:
 
 
 def _group_by_file(stored: dict[str, StoredArray]) -> dict[str, dict[str, StoredArray]]:
-    """Group arrays by the file that they were in, if any of its arrays has images; all together if there is none."""
+    """Group arrays by file, without files that have no images. If none has images, keep all arrays together."""
     by_file: dict[str, dict[str, StoredArray]] = {}
     for key, array in sorted(stored.items()):
         file, _, own = key.rpartition("/")
