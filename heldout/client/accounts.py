@@ -1,12 +1,14 @@
 """The client's methods for keys, webhooks, events, the account and the service itself."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from heldout.access.scopes import Scope
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
-from heldout.client.resource import OneHandle, Resource, ResourceBase
+from heldout.client.resource import Handle, OneHandle, Resource, ResourceBase, by_id, each_by_id, renew
 from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.views.account import (
@@ -18,6 +20,7 @@ from heldout.views.account import (
     Group,
     HealthView,
     KeyPage,
+    KeyView,
     NewKeyView,
     OwnerEventPage,
     OwnerEventView,
@@ -32,6 +35,8 @@ from heldout.views.base import format_rfc3339
 
 class KeyResource(Resource[OneHandle]):
     """API keys."""
+
+    _route, _missing = "/v1/keys", KeyNotFound
 
     @dual_iterator
     async def list(self) -> AsyncIterator[OneHandle]:
@@ -54,9 +59,7 @@ class KeyResource(Resource[OneHandle]):
     @dual
     async def roll(self, key_id: str, *, overlap_s: float | None = None) -> OneHandle:
         """Replace a key. The old one works for another `overlap_s` seconds, by default a day."""
-        return await self._make(
-            f"{_build_key_path(key_id)}/roll", {} if overlap_s is None else {"overlap_s": overlap_s}
-        )
+        return await self._make(self._path(key_id, "roll"), {} if overlap_s is None else {"overlap_s": overlap_s})
 
     async def _make(self, route: str, body: dict[str, Any]) -> OneHandle:
         headers = make_idempotency_header(None)
@@ -70,13 +73,13 @@ class KeyResource(Resource[OneHandle]):
             with_made: also revoke the keys created with it, and the keys created with those. Their webhooks are
                 disabled.
         """
-        await self._connection.send(
-            "DELETE", _build_key_path(key_id), params=[("with_made", "true")] if with_made else []
-        )
+        await self._connection.send("DELETE", self._path(key_id), params=[("with_made", "true")] if with_made else [])
 
 
 class WebhookResource(Resource[OneHandle]):
     """Addresses to which the service sends events."""
+
+    _route, _missing = "/v1/webhooks", WebhookNotFound
 
     @dual_iterator
     async def list(self) -> AsyncIterator[OneHandle]:
@@ -86,7 +89,7 @@ class WebhookResource(Resource[OneHandle]):
 
     @dual
     async def get(self, webhook_id: str) -> OneHandle:
-        return await self._receive(WebhookView, "GET", _build_webhook_path(webhook_id))
+        return await self._receive(WebhookView, "GET", self._path(webhook_id))
 
     @dual
     async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> OneHandle:
@@ -112,34 +115,34 @@ class WebhookResource(Resource[OneHandle]):
         """Change a webhook. None keeps a value."""
         wanted: dict[str, Any] = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
         body = {name: value for name, value in wanted.items() if value is not None}
-        return await self._receive(WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True)
+        return await self._receive(WebhookView, "PATCH", self._path(webhook_id), body=body, repeatable=True)
 
     @dual
     async def delete(self, webhook_id: str) -> None:
         """Delete a webhook and its log."""
-        await self._connection.send("DELETE", _build_webhook_path(webhook_id))
+        await self._connection.send("DELETE", self._path(webhook_id))
 
     @dual
     async def rotate(self, webhook_id: str) -> OneHandle:
         """Replace the secret. For 24 hours the old one signs each message too."""
-        route = f"{_build_webhook_path(webhook_id)}/rotate"
+        route = self._path(webhook_id, "rotate")
         return await self._receive(WebhookWithSecret, "POST", route)
 
     @dual
     async def ping(self, webhook_id: str) -> DeliveryView:
         """Send a test message; `deliveries` lists the attempts."""
-        return await self._answers.read(DeliveryView, "POST", f"{_build_webhook_path(webhook_id)}/ping")
+        return await self._answers.read(DeliveryView, "POST", self._path(webhook_id, "ping"))
 
     @dual_iterator
     def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
         """Yield the messages of the last seven days and those still to be sent, newest first."""
-        return self._answers.pages(DeliveryPage, f"{_build_webhook_path(webhook_id)}/deliveries", page_size=page_size)
+        return self._answers.pages(DeliveryPage, self._path(webhook_id, "deliveries"), page_size=page_size)
 
     @dual
     async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
         """Send a message again."""
         delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
-        route = f"{_build_webhook_path(webhook_id)}/deliveries/{delivery}/redeliver"
+        route = self._path(webhook_id, f"deliveries/{delivery}/redeliver")
         return await self._answers.read(DeliveryView, "POST", route)
 
 
@@ -243,9 +246,48 @@ class Service(ServiceResource, Blocking): ...
 class AsyncService(ServiceResource, Awaiting): ...
 
 
-def _build_key_path(key_id: str) -> str:
-    return f"/v1/keys/{quote_segment(key_id, KeyNotFound(key_id))}"
+class KeyHandle(Handle[KeyView]):
+    """An API key. `key`, its secret, is there only after `create` and `roll`."""
+
+    roll = renew(KeyResource.roll)
+    delete = by_id(KeyResource.delete)
 
 
-def _build_webhook_path(webhook_id: str) -> str:
-    return f"/v1/webhooks/{quote_segment(webhook_id, WebhookNotFound(webhook_id))}"
+class WebhookHandle(Handle[WebhookView]):
+    """A webhook. Its `secret` is there only after `create` and `rotate`."""
+
+    refresh = renew(WebhookResource.get)
+    update = renew(WebhookResource.update)
+    rotate = renew(WebhookResource.rotate)
+    ping = by_id(WebhookResource.ping)
+    deliveries = each_by_id(WebhookResource.deliveries)
+    redeliver = by_id(WebhookResource.redeliver)
+    delete = by_id(WebhookResource.delete)
+
+
+class Key(KeyHandle, Blocking): ...
+
+
+class AsyncKey(KeyHandle, Awaiting): ...
+
+
+class Webhook(WebhookHandle, Blocking): ...
+
+
+class AsyncWebhook(WebhookHandle, Awaiting): ...
+
+
+class Keys(KeyResource[Key], Blocking):
+    _handle = Key
+
+
+class AsyncKeys(KeyResource[AsyncKey], Awaiting):
+    _handle = AsyncKey
+
+
+class Webhooks(WebhookResource[Webhook], Blocking):
+    _handle = Webhook
+
+
+class AsyncWebhooks(WebhookResource[AsyncWebhook], Awaiting):
+    _handle = AsyncWebhook

@@ -22,14 +22,24 @@ from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import ServiceAddress, locate
 
 if TYPE_CHECKING:
-    from heldout.client.accounts import Account, AsyncAccount, AsyncEvents, AsyncService, Events, Service
+    from heldout.client.accounts import (
+        Account,
+        AsyncAccount,
+        AsyncEvents,
+        AsyncKeys,
+        AsyncService,
+        AsyncWebhooks,
+        Events,
+        Keys,
+        Service,
+        Webhooks,
+    )
     from heldout.client.diagnoses import AsyncDiagnoses, Diagnoses
-    from heldout.client.handles.accounts import AsyncKeys, AsyncWebhooks, Keys, Webhooks
     from heldout.client.handles.datasets import AsyncDatasets, Datasets
     from heldout.client.handles.jobs import AsyncJob, AsyncJobs, Job, Jobs
-    from heldout.client.handles.models import AsyncEvaluations, AsyncModels, Evaluations, Models
     from heldout.client.handles.studies import AsyncStudies, Studies
     from heldout.client.jobs import Spec
+    from heldout.client.models import AsyncEvaluations, AsyncModels, Evaluations, Models
     from heldout.client.own_networks import KerasModel
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
@@ -40,11 +50,11 @@ RESOURCES = {
     "jobs": "handles.jobs",
     "studies": "handles.studies",
     "datasets": "handles.datasets",
-    "models": "handles.models",
-    "evaluations": "handles.models",
+    "models": "models",
+    "evaluations": "models",
     "diagnoses": "diagnoses",
-    "keys": "handles.accounts",
-    "webhooks": "handles.accounts",
+    "keys": "accounts",
+    "webhooks": "accounts",
     "events": "accounts",
     "account": "accounts",
     "service": "accounts",

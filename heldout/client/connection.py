@@ -20,8 +20,7 @@ import httpx2
 from heldout import __version__
 from heldout.client.failures import ApiProblem, NoService, make_problem
 from heldout.client.locate import is_loopback
-from heldout.client.server_sent_events import read_events
-from heldout.client.wires import AwaitingWire, BlockingWire, Wire
+from heldout.client.wires import AwaitingWire, BlockingWire, Wire, read_events
 from heldout.errors import FieldError
 
 TIMEOUT_S = 30.0

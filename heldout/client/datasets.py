@@ -7,7 +7,7 @@ from typing import Any
 from heldout.client.connection import TIMEOUT_S
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.resource import OneHandle, Resource
-from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
+from heldout.client.typed_answers import PAGE, make_idempotency_header
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
 from heldout.views.audit import AuditView, SuspectsView
@@ -25,6 +25,8 @@ from heldout.views.dataset import (
 class DatasetResource(Resource[OneHandle]):
     """Datasets. `dataset_id` may be an id, a name, or name@version everywhere."""
 
+    _route, _missing = "/v1/datasets", DatasetNotFound
+
     @dual_iterator
     def list(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
         """Yield the datasets that you can use, including the bundled ones, newest first.
@@ -37,17 +39,17 @@ class DatasetResource(Resource[OneHandle]):
 
     @dual
     async def get(self, dataset_id: str) -> OneHandle:
-        return await self._receive(DatasetView, "GET", _build_dataset_path(dataset_id))
+        return await self._receive(DatasetView, "GET", self._path(dataset_id))
 
     @dual
     async def split_indices(self, dataset_id: str) -> IndicesView:
         """List the positions of the images in each split."""
-        return await self._answers.read(IndicesView, "GET", _build_dataset_path(dataset_id) + "/splits")
+        return await self._get(IndicesView, dataset_id, "splits")
 
     @dual
     async def audit(self, dataset_id: str) -> AuditView:
         """Get what the audit found in the data."""
-        return await self._answers.read(AuditView, "GET", _build_dataset_path(dataset_id) + "/audit")
+        return await self._get(AuditView, dataset_id, "audit")
 
     @dual
     async def ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
@@ -57,7 +59,7 @@ class DatasetResource(Resource[OneHandle]):
             after: `entries.next` of the previous page.
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return await self._answers.read(LedgerView, "GET", _build_dataset_path(dataset_id) + "/ledger", params=page)
+        return await self._get(LedgerView, dataset_id, "ledger", params=page)
 
     @dual
     async def suspects(
@@ -73,7 +75,7 @@ class DatasetResource(Resource[OneHandle]):
         params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
         if again:
             params.append(("again", "true"))
-        route = _build_dataset_path(dataset_id) + "/suspects"
+        route = self._path(dataset_id, "suspects")
         return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
@@ -89,21 +91,17 @@ class DatasetResource(Resource[OneHandle]):
         params = [("split", split), ("limit", str(limit)), ("after", str(after))]
         if class_ is not None:
             params.append(("class", class_))
-        return await self._answers.read(
-            DatasetImagePage, "GET", _build_dataset_path(dataset_id) + "/images", params=params
-        )
+        return await self._get(DatasetImagePage, dataset_id, "images", params=params)
 
     @dual
     async def contact_sheet(self, dataset_id: str, class_: str) -> bytes:
         """Get the contact sheet of a class as PNG."""
-        return (
-            await self._connection.send("GET", _build_dataset_path(dataset_id) + "/preview", params={"class": class_})
-        ).content
+        return (await self._connection.send("GET", self._path(dataset_id, "preview"), params={"class": class_})).content
 
     @dual
     async def image(self, dataset_id: str, index: int) -> bytes:
         """Get the image at a position as PNG."""
-        return (await self._connection.send("GET", f"{_build_dataset_path(dataset_id)}/preview/{int(index)}")).content
+        return (await self._connection.send("GET", self._path(dataset_id, f"preview/{int(index)}"))).content
 
     @dual
     async def picture(self, route: str) -> bytes:
@@ -136,7 +134,7 @@ class DatasetResource(Resource[OneHandle]):
         Raises:
             OSError: if the file cannot be read.
         """
-        route = _build_dataset_path(dataset_id) + "/content"
+        route = self._path(dataset_id, "content")
         if isinstance(content, Path | str):
             sent = await self._connection.upload_file(route, Path(content), wrap_chunks)
         else:
@@ -153,7 +151,7 @@ class DatasetResource(Resource[OneHandle]):
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        route = _build_dataset_path(dataset_id) + "/versions"
+        route = self._path(dataset_id, "versions")
         headers = make_idempotency_header(idempotency_key)
         return await self._receive(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
@@ -161,7 +159,7 @@ class DatasetResource(Resource[OneHandle]):
     async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
         """Count the images of each split that the changes would remove or change; nothing is created."""
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        route = _build_dataset_path(dataset_id) + "/versions/effect"
+        route = self._path(dataset_id, "versions/effect")
         return await self._answers.read(EffectView, "POST", route, body=body, repeatable=True)
 
     @dual
@@ -176,13 +174,9 @@ class DatasetResource(Resource[OneHandle]):
         """
         body = {"pairs": [list(pair) for pair in pairs], "different": different}
         return await self._answers.read(
-            DifferentView, "POST", _build_dataset_path(dataset_id) + "/different", body=body, repeatable=True
+            DifferentView, "POST", self._path(dataset_id, "different"), body=body, repeatable=True
         )
 
     @dual
     async def delete(self, dataset_id: str) -> None:
-        await self._connection.send("DELETE", _build_dataset_path(dataset_id))
-
-
-def _build_dataset_path(dataset_id: str) -> str:
-    return f"/v1/datasets/{quote_segment(dataset_id, DatasetNotFound(dataset_id))}"
+        await self._connection.send("DELETE", self._path(dataset_id))

@@ -7,7 +7,7 @@ from pathlib import Path
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
 from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
 from heldout.client.resource import ResourceBase
-from heldout.client.typed_answers import PAGE, PREDICTIONS_TIMEOUT_S, quote_segment
+from heldout.client.typed_answers import PAGE, PREDICTIONS_TIMEOUT_S
 from heldout.errors import DiagnosisNotFound
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
@@ -15,6 +15,8 @@ from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisV
 
 class DiagnosisResource(ResourceBase):
     """Diagnoses of trainings that this service did not run. Only those that `keep` is called for are stored."""
+
+    _route, _missing = "/v1/diagnoses", DiagnosisNotFound
 
     @dual
     async def create(
@@ -81,20 +83,16 @@ class DiagnosisResource(ResourceBase):
     @dual
     async def get(self, diagnosis_id: str) -> KeptDiagnosisView:
         """Get a diagnosis that was kept."""
-        return await self._answers.read(KeptDiagnosisView, "GET", _build_diagnosis_path(diagnosis_id))
+        return await self._get(KeptDiagnosisView, diagnosis_id)
 
     @dual
     async def delete(self, diagnosis_id: str) -> None:
         """Delete a diagnosis that was kept."""
-        await self._connection.send("DELETE", _build_diagnosis_path(diagnosis_id))
+        await self._connection.send("DELETE", self._path(diagnosis_id))
 
 
 def _list_classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
     return classes if classes is None or isinstance(classes, int) else list(classes)
-
-
-def _build_diagnosis_path(diagnosis_id: str) -> str:
-    return f"/v1/diagnoses/{quote_segment(diagnosis_id, DiagnosisNotFound(diagnosis_id))}"
 
 
 class Diagnoses(DiagnosisResource, Blocking): ...

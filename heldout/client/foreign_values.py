@@ -4,7 +4,7 @@ It imports none of these libraries to recognize a value: a program that has such
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,3 +83,24 @@ def _simplify(value: Any) -> Any:
     if isinstance(value, float) and not isfinite(value):
         return None  # JSON has no such numbers; the service reads null as one
     return value
+
+
+def list_image_files(images: Any) -> list[tuple[str, bytes]]:
+    """List names and contents of the files. Images without a name of their own get a general one."""
+    if isinstance(images, str | Path | bytes) or hasattr(images, "__array__"):
+        return [_read_image(images)]
+    if isinstance(images, Sequence):
+        return [_read_image(image) for image in images]
+    raise TypeError(f"Received {type(images).__name__}; expected a path, bytes, an array, or a sequence of these.")
+
+
+def _read_image(image: Any) -> tuple[str, bytes]:
+    if isinstance(image, bytes):
+        return ("image", image)
+    if hasattr(image, "__array__"):
+        import numpy as np
+
+        written = io.BytesIO()
+        np.save(written, np.ascontiguousarray(image), allow_pickle=False)
+        return ("array.npy", written.getvalue())
+    return (Path(image).name, Path(image).read_bytes())

@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 from heldout.client.connection import TIMEOUT_S
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.exports import ModelSourceResource
-from heldout.client.images import list_files
-from heldout.client.models import ModelResource
+from heldout.client.foreign_values import list_image_files
+from heldout.client.models import ModelResource, ModelSourceResource
 from heldout.client.own_networks import KerasModel, dump_spec, is_model
 from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
@@ -31,6 +30,8 @@ EXPORT_S = 60
 
 class JobResource(ModelSourceResource[OneHandle]):
     """Training jobs."""
+
+    _route, _missing = "/v1/jobs", JobNotFound
 
     @dual
     async def create(
@@ -73,7 +74,7 @@ class JobResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def get(self, job_id: str) -> OneHandle:
-        return await self._receive(JobView, "GET", _build_job_path(job_id))
+        return await self._receive(JobView, "GET", self._path(job_id))
 
     @dual
     async def poll(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
@@ -81,12 +82,12 @@ class JobResource(ModelSourceResource[OneHandle]):
 
         Without a version: wait until the job has ended, at most `wait_s` (0–60), and return it as it is then.
         """
-        return await self._answers.once_changed(JobView, _build_job_path(job_id), version, wait_s)
+        return await self._answers.once_changed(JobView, self._path(job_id), version, wait_s)
 
     @dual_iterator
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
         """Yield the job now and after each change, until it has ended."""
-        return self._answers.each_change(JobView, _build_job_path(job_id), wait_s)
+        return self._answers.each_change(JobView, self._path(job_id), wait_s)
 
     @dual_iterator
     def list(
@@ -157,7 +158,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         return await self._control(job_id, "resume")
 
     async def _control(self, job_id: str, action: str) -> OneHandle:
-        return await self._receive(JobView, "POST", _build_job_path(job_id, action))
+        return await self._receive(JobView, "POST", self._path(job_id, action))
 
     @dual
     async def retry(
@@ -181,17 +182,17 @@ class JobResource(ModelSourceResource[OneHandle]):
         body = {name: value for name, value in changes.items() if value is not None}
         headers = make_idempotency_header(idempotency_key)
         return await self._receive(
-            JobView, "POST", _build_job_path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
+            JobView, "POST", self._path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
         )
 
     @dual
     async def split_indices(self, job_id: str) -> IndicesView:
         """List which images of the dataset the job trains on and is measured on."""
-        return await self._answers.read(IndicesView, "GET", _build_job_path(job_id, "splits"))
+        return await self._get(IndicesView, job_id, "splits")
 
     @dual
     async def delete(self, job_id: str) -> None:
-        await self._connection.send("DELETE", _build_job_path(job_id))
+        await self._connection.send("DELETE", self._path(job_id))
 
     @dual
     async def update(
@@ -215,7 +216,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         # With a version, repeating the request would be refused because the first attempt has succeeded.
         is_repeatable = version is None
         return await self._receive(
-            JobView, "PATCH", _build_job_path(job_id), body=body, headers=headers, repeatable=is_repeatable
+            JobView, "PATCH", self._path(job_id), body=body, headers=headers, repeatable=is_repeatable
         )
 
     @dual
@@ -226,31 +227,31 @@ class JobResource(ModelSourceResource[OneHandle]):
             points: thin out a long history to this many epochs, keeping its peaks and dips.
         """
         params = {} if points is None else {"points": points}
-        return await self._answers.read(MetricsView, "GET", _build_job_path(job_id, "metrics"), params=params)
+        return await self._get(MetricsView, job_id, "metrics", params=params)
 
     @dual_iterator
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """Yield the job's events, oldest first, starting after the event with the number `after`."""
-        return self._answers.pages(EventPage, _build_job_path(job_id, "events"), after=after)
+        return self._answers.pages(EventPage, self._path(job_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, job_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """Yield events as they happen, until the job has ended; without `after`, only new ones."""
-        return self._answers.follow(EventView, _build_job_path(job_id, "events"), after)
+        return self._answers.follow(EventView, self._path(job_id, "events"), after)
 
     @dual
     async def queue(self, job_id: str) -> QueueView:
-        return await self._answers.read(QueueView, "GET", _build_job_path(job_id, "queue"))
+        return await self._get(QueueView, job_id, "queue")
 
     @dual
     async def exports(self, job_id: str) -> Sequence[ListedExportView]:
         """List the model's state in each export format, with its report. Orders no export."""
-        return (await self._answers.read(ExportList, "GET", _build_job_path(job_id, "exports"))).data
+        return (await self._get(ExportList, job_id, "exports")).data
 
     @dual
     async def model_card(self, job_id: str) -> str:
         """Get the model card in Markdown: purpose, quality, data, and how to reproduce the model."""
-        return (await self._connection.send("GET", _build_job_path(job_id, "card"))).text
+        return (await self._connection.send("GET", self._path(job_id, "card"))).text
 
     @dual
     async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:
@@ -259,17 +260,17 @@ class JobResource(ModelSourceResource[OneHandle]):
         Raises:
             OSError: if the file cannot be written.
         """
-        return await self._connection.download(f"{_build_job_path(job_id, 'predictions')}?format={format}", Path(to))
+        return await self._connection.download(f"{self._path(job_id, 'predictions')}?format={format}", Path(to))
 
     @dual
     async def diagnosis(self, job_id: str) -> DiagnosisView:
         """Explain why test results are worse than training results, with what is known so far."""
-        return await self._answers.read(DiagnosisView, "GET", _build_job_path(job_id, "diagnosis"))
+        return await self._get(DiagnosisView, job_id, "diagnosis")
 
     @dual
     async def confusion(self, job_id: str) -> ConfusionView:
         """Get confusion matrices, scores by class, calibration and the most confident mistakes of each split."""
-        return await self._answers.read(ConfusionView, "GET", _build_job_path(job_id, "confusion"))
+        return await self._get(ConfusionView, job_id, "confusion")
 
     @dual
     async def confused_images(
@@ -277,7 +278,7 @@ class JobResource(ModelSourceResource[OneHandle]):
     ) -> CellView:
         """List the images behind a cell of a confusion matrix, most confident answers first."""
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
-        return await self._answers.read(CellView, "GET", _build_job_path(job_id, "confusion/images"), params=params)
+        return await self._get(CellView, job_id, "confusion/images", params=params)
 
     @dual
     async def memorized(
@@ -285,7 +286,7 @@ class JobResource(ModelSourceResource[OneHandle]):
     ) -> MemorizedPage:
         """List training images by the sum of their losses over all epochs, hardest first, starting at `after`."""
         params = {"limit": limit, "after": after} | ({} if class_ is None else {"class": class_})
-        return await self._answers.read(MemorizedPage, "GET", _build_job_path(job_id, "memorized"), params=params)
+        return await self._get(MemorizedPage, job_id, "memorized", params=params)
 
     @dual
     async def predict(
@@ -314,9 +315,9 @@ class JobResource(ModelSourceResource[OneHandle]):
         return await self._answers.read(
             PredictionsView,
             "POST",
-            _build_job_path(job_id, "predict"),
+            self._path(job_id, "predict"),
             params=params,
-            form={"images": list_files(images)},
+            form={"images": list_image_files(images)},
             timeout_s=TIMEOUT_S + EXPORT_S,
             repeatable=True,
         )
@@ -335,7 +336,3 @@ def _build_filters(
         *((name, value) for name, value in named.items() if value is not None),
         *((f"metadata[{key}]", value) for key, value in (metadata or {}).items()),
     ]
-
-
-def _build_job_path(job_id: str, part: str = "") -> str:
-    return f"/v1/jobs/{quote_segment(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")

@@ -1,4 +1,6 @@
-"""The client's methods for uploaded models and their evaluations."""
+"""The client's methods for uploaded models and their evaluations, and for the models of jobs and studies."""
+
+from __future__ import annotations
 
 import hashlib
 import tempfile
@@ -7,24 +9,74 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from heldout.access.routes import get_model_route
 from heldout.client.connection import TIMEOUT_S
 from heldout.client.datasets import DatasetResource
-from heldout.client.dual import dual, dual_iterator
+from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import KerasModel, Weights, build_spec, write_model
-from heldout.client.resource import OneHandle, Resource
+from heldout.client.resource import Handle, OneHandle, Resource, by_id, renew
 from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
-from heldout.errors import EvaluationNotFound, ModelNotFound
+from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound
 from heldout.lifecycle.model import ModelStatus
+from heldout.stored.artifacts import ExportFormatName, ModelFormatName
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.model import EvaluationPage, EvaluationView, ModelPage, ModelView
+from heldout.views.model import EvaluationPage, EvaluationView, ExportReportView, ExportView, ModelPage, ModelView
 from heldout.views.results import ConfusionView
+
+
+class ModelSourceResource(Resource[OneHandle]):
+    """Methods for the model that a job or a study has made."""
+
+    @dual
+    async def download_model(self, source_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
+        """Write the model to a file, whole or not at all; returns its size in bytes.
+
+        The first request for a format other than `keras` orders an export, as does any request for a study's
+        ensemble. The client then waits for the file as long as its patience lasts.
+
+        Args:
+            source_id: the id of a job, or of a study with an ensemble.
+            format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or for jobs `python`: a
+                script that repeats the training, and `keras_config`: the layers of an uploaded model with the changes
+                that it was trained with, as JSON.
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        return await self._connection.download(f"{_build_source_path(source_id)}?format={format}", Path(to))
+
+    @dual
+    async def export(self, source_id: str, format: ExportFormatName) -> ExportView:
+        """Order an export of the model before it is needed, or again after a failed export."""
+        return await self._answers.read(
+            ExportView, "POST", _build_source_path(source_id), params={"format": format}, repeatable=True
+        )
+
+    @dual
+    async def export_report(
+        self, source_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
+    ) -> ExportReportView:
+        """Compare the exported model's answers with the original's. The first request orders the export.
+
+        Args:
+            wait_s: how long the service may wait for the export to end (0–60).
+        """
+        params = {"format": format, "wait": wait_s}
+        route = f"{_build_source_path(source_id)}/report"
+        return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+
+
+def _build_source_path(source_id: str) -> str:
+    return get_model_route(quote_segment(source_id, JobNotFound(source_id)))
+
 
 MAX_NAME_CHARACTERS = 128
 
 
 class ModelResource(Resource[OneHandle]):
-    """Uploaded models. `heldout.client.exports` has those that jobs have made."""
+    """Uploaded models. `ModelSourceResource` is about those that jobs have made."""
+
+    _route, _missing = "/v1/models", ModelNotFound
 
     @dual
     async def create(
@@ -131,17 +183,17 @@ class ModelResource(Resource[OneHandle]):
             wait_s: how long the service may wait for the file to be read (0–60).
         """
         params = {"wait": str(wait_s)}
-        return await self._receive(
-            ModelView, "GET", _build_model_path(model_id), params=params, timeout_s=wait_s + TIMEOUT_S
-        )
+        return await self._receive(ModelView, "GET", self._path(model_id), params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
     async def delete(self, model_id: str) -> None:
-        await self._connection.send("DELETE", _build_model_path(model_id))
+        await self._connection.send("DELETE", self._path(model_id))
 
 
 class EvaluationResource(Resource[OneHandle]):
     """Measurements of uploaded models on datasets."""
+
+    _route, _missing = "/v1/evaluations", EvaluationNotFound
 
     @dual
     async def create(self, model: str, dataset: str, *, idempotency_key: str | None = None) -> OneHandle:
@@ -170,31 +222,80 @@ class EvaluationResource(Resource[OneHandle]):
         """
         params = {"wait": str(wait_s)}
         return await self._receive(
-            EvaluationView, "GET", _build_evaluation_path(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
+            EvaluationView, "GET", self._path(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
         )
 
     @dual
     async def confusion(self, evaluation_id: str) -> ConfusionView:
-        return await self._answers.read(ConfusionView, "GET", _build_evaluation_path(evaluation_id) + "/confusion")
+        return await self._get(ConfusionView, evaluation_id, "confusion")
 
     @dual
     async def diagnosis(self, evaluation_id: str) -> DiagnosisView:
-        return await self._answers.read(DiagnosisView, "GET", _build_evaluation_path(evaluation_id) + "/diagnosis")
+        return await self._get(DiagnosisView, evaluation_id, "diagnosis")
 
     @dual
     async def cancel(self, evaluation_id: str) -> OneHandle:
-        return await self._receive(
-            EvaluationView, "POST", _build_evaluation_path(evaluation_id) + "/cancel", repeatable=True
-        )
+        return await self._receive(EvaluationView, "POST", self._path(evaluation_id, "cancel"), repeatable=True)
 
     @dual
     async def delete(self, evaluation_id: str) -> None:
-        await self._connection.send("DELETE", _build_evaluation_path(evaluation_id))
+        await self._connection.send("DELETE", self._path(evaluation_id))
 
 
-def _build_model_path(model_id: str) -> str:
-    return f"/v1/models/{quote_segment(model_id, ModelNotFound(model_id))}"
+class ModelHandle(Handle[ModelView]):
+    """An uploaded model."""
+
+    refresh = renew(ModelResource.get)
+    delete = by_id(ModelResource.delete)
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the service has read the file: then it is `ready` or `rejected`."""
+        while not self.view.has_ended:
+            await ModelHandle.refresh(self, wait_s=LONG_POLL_S)
+        return self
 
 
-def _build_evaluation_path(evaluation_id: str) -> str:
-    return f"/v1/evaluations/{quote_segment(evaluation_id, EvaluationNotFound(evaluation_id))}"
+class EvaluationHandle(Handle[EvaluationView]):
+    """The measurement of a model on a dataset."""
+
+    refresh = renew(EvaluationResource.get)
+    cancel = renew(EvaluationResource.cancel)
+    delete = by_id(EvaluationResource.delete)
+    confusion = by_id(EvaluationResource.confusion)
+    diagnosis = by_id(EvaluationResource.diagnosis)
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the evaluation has ended."""
+        while not self.view.has_ended:
+            await EvaluationHandle.refresh(self, wait_s=LONG_POLL_S)
+        return self
+
+
+class Model(ModelHandle, Blocking): ...
+
+
+class AsyncModel(ModelHandle, Awaiting): ...
+
+
+class Evaluation(EvaluationHandle, Blocking): ...
+
+
+class AsyncEvaluation(EvaluationHandle, Awaiting): ...
+
+
+class Models(ModelResource[Model], Blocking):
+    _handle = Model
+
+
+class AsyncModels(ModelResource[AsyncModel], Awaiting):
+    _handle = AsyncModel
+
+
+class Evaluations(EvaluationResource[Evaluation], Blocking):
+    _handle = Evaluation
+
+
+class AsyncEvaluations(EvaluationResource[AsyncEvaluation], Awaiting):
+    _handle = AsyncEvaluation

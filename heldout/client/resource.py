@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from heldout.client.deprecated import call_flat, deprecated
 from heldout.client.dual import dual, dual_iterator, dual_self
+from heldout.client.typed_answers import quote_segment
 
 if TYPE_CHECKING:
     from heldout.client.connection import Connection
     from heldout.client.typed_answers import TypedAnswers
+    from heldout.errors import HeldoutError
     from heldout.views.base import View
 
 P = ParamSpec("P")
@@ -22,6 +24,7 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 OneHandle = TypeVar("OneHandle")
 Seen = TypeVar("Seen", bound="View")
+Given = TypeVar("Given", bound="View")
 
 
 class ResourceBase:
@@ -31,6 +34,9 @@ class ResourceBase:
         name: the attribute of the client, such as `jobs`.
     """
 
+    _route: str
+    _missing: type[HeldoutError]
+
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
@@ -39,6 +45,15 @@ class ResourceBase:
 
     def __repr__(self) -> str:
         return f"{self._client!r}.{self._name}"
+
+    def _path(self, id_: str, part: str = "") -> str:
+        """The path of one thing, or of a part of it."""
+        path = f"{self._route}/{quote_segment(id_, self._missing(id_))}"
+        return f"{path}/{part}" if part else path
+
+    async def _get(self, view: type[Given], id_: str, part: str = "", **options: Any) -> Given:
+        """Get one thing, or a part of it; the options are those of `Connection.send`."""
+        return await self._answers.read(view, "GET", self._path(id_, part), **options)
 
     @deprecated("use its method list; client.events(job) is client.jobs.events(job)")
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -89,6 +104,19 @@ class Handle(Generic[Seen]):
     def __repr__(self) -> str:
         details = [str(getattr(self.view, name, "")) for name in ("id", "name", "status")]
         return f"<{type(self).__name__.removeprefix('Async')} {' '.join(filter(None, details))}>"
+
+
+class NamedHandle(Handle[Seen]):
+    """A stored thing with a name and a status."""
+
+    @property
+    def name(self) -> str:
+        return self.view.name  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def status(self) -> str:
+        """The status when it was last received."""
+        return self.view.status  # type: ignore[attr-defined,no-any-return]
 
 
 def by_id(method: dual[Any, Concatenate[str, P], Answer]) -> dual[Any, P, Answer]:

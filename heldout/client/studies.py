@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.exports import ModelSourceResource
 from heldout.client.foreign_values import pack_predictions, simplify_history
+from heldout.client.models import ModelSourceResource
 from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
 from heldout.client.resource import OneHandle
 from heldout.client.typed_answers import (
@@ -36,6 +36,8 @@ Study = Mapping[str, Any] | StudySpec
 
 class StudyResource(ModelSourceResource[OneHandle]):
     """Studies, which measure what cures a job or a spec."""
+
+    _route, _missing = "/v1/studies", StudyNotFound
 
     @dual
     async def create(self, study: Study, *, idempotency_key: str | None = None) -> OneHandle:
@@ -121,6 +123,10 @@ class StudyResource(ModelSourceResource[OneHandle]):
                 raise
         return await StudyResource.get(self, study.id)
 
+    def _run_path(self, study_id: str, run_id: str, part: str = "") -> str:
+        run = quote_segment(run_id, RunNotFound(run_id))
+        return self._path(study_id, f"runs/{run}/{part}" if part else f"runs/{run}")
+
     @dual
     async def ask(self, study_id: str, *, runner: str | None = None, lease_s: float = LEASE_S) -> AskView:
         """Lease the next external training of a study. Without one, `wait_s` says when to ask again.
@@ -130,7 +136,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
             lease_s: after this time without a heartbeat, others get the training.
         """
         body = {"runner": runner or _name_runner(), "lease_s": lease_s}
-        return await self._answers.read(AskView, "POST", _build_study_path(study_id, "ask"), body=body, repeatable=True)
+        return await self._answers.read(AskView, "POST", self._path(study_id, "ask"), body=body, repeatable=True)
 
     @dual
     async def heartbeat(self, study_id: str, run_id: str, token: str, *, lease_s: float = LEASE_S) -> None:
@@ -139,7 +145,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
         Raises:
             RunReplaced: another runner has it, or its result is there. Stop the training.
         """
-        path = _build_run_path(study_id, run_id, "heartbeat")
+        path = self._run_path(study_id, run_id, "heartbeat")
         await self._connection.send("POST", path, body={"token": token, "lease_s": lease_s}, repeatable=True)
 
     @dual
@@ -149,7 +155,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
         Raises:
             RunReplaced: another runner has it, or its result is there.
         """
-        path = _build_run_path(study_id, run_id, "lease")
+        path = self._run_path(study_id, run_id, "lease")
         await self._connection.send("DELETE", path, params={"token": token})
 
     @dual
@@ -187,7 +193,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
     async def _tell(self, study_id: str, run_id: str, form: dict[str, Any], seconds: float | None) -> RunView:
         if seconds is not None:
             form["seconds"] = str(seconds)
-        path = _build_run_path(study_id, run_id, "result")
+        path = self._run_path(study_id, run_id, "result")
         return await self._answers.read(
             RunView, "POST", path, form=form, timeout_s=PREDICTIONS_TIMEOUT_S, repeatable=True
         )
@@ -195,17 +201,17 @@ class StudyResource(ModelSourceResource[OneHandle]):
     @dual
     async def runs(self, study_id: str) -> Sequence[RunView]:
         """List the trainings of a study that run elsewhere, by seed."""
-        return (await self._answers.read(RunList, "GET", _build_study_path(study_id, "runs"))).data
+        return (await self._get(RunList, study_id, "runs")).data
 
     @dual
     async def run(self, study_id: str, run_id: str) -> RunView:
         """Get a training that runs elsewhere."""
-        return await self._answers.read(RunView, "GET", _build_run_path(study_id, run_id))
+        return await self._answers.read(RunView, "GET", self._run_path(study_id, run_id))
 
     @dual
     async def diagnose_run(self, study_id: str, run_id: str) -> DiagnosisView:
         """Diagnose a training that ran elsewhere: without test images, unless the study compared it on them."""
-        return await self._answers.read(DiagnosisView, "GET", _build_run_path(study_id, run_id, "diagnosis"))
+        return await self._answers.read(DiagnosisView, "GET", self._run_path(study_id, run_id, "diagnosis"))
 
     @dual
     async def estimate(self, study: Study) -> StudyEstimateView:
@@ -227,7 +233,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
 
     @dual
     async def get(self, study_id: str) -> OneHandle:
-        return await self._receive(StudyView, "GET", _build_study_path(study_id))
+        return await self._receive(StudyView, "GET", self._path(study_id))
 
     @dual
     async def poll(self, study_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> StudyView | None:
@@ -235,57 +241,46 @@ class StudyResource(ModelSourceResource[OneHandle]):
 
         Without a version: wait until the study has ended, at most `wait_s` (0–60), and return it as it is then.
         """
-        return await self._answers.once_changed(StudyView, _build_study_path(study_id), version, wait_s)
+        return await self._answers.once_changed(StudyView, self._path(study_id), version, wait_s)
 
     @dual_iterator
     def watch(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
         """Yield the study now and after each change, until it has ended."""
-        return self._answers.each_change(StudyView, _build_study_path(study_id), wait_s)
+        return self._answers.each_change(StudyView, self._path(study_id), wait_s)
 
     @dual
     async def cancel(self, study_id: str) -> OneHandle:
         """Cancel a study with all of its jobs."""
-        return await self._receive(StudyView, "POST", _build_study_path(study_id, "cancel"))
+        return await self._receive(StudyView, "POST", self._path(study_id, "cancel"))
 
     @dual
     async def delete(self, study_id: str) -> None:
         """Delete a study that has ended, with all of its jobs."""
-        await self._connection.send("DELETE", _build_study_path(study_id))
+        await self._connection.send("DELETE", self._path(study_id))
 
     @dual
     async def report(self, study_id: str) -> StudyReportView:
         """Report a study in plain words, finished or not, with curves, gaps and the requests that repeat it."""
-        return await self._answers.read(StudyReportView, "GET", _build_study_path(study_id, "report"))
+        return await self._get(StudyReportView, study_id, "report")
 
     @dual
     async def report_text(self, study_id: str, media_type: Literal["text/markdown", "text/html"] = MARKDOWN) -> str:
         """Get the report as Markdown, or as a single self-contained page of HTML."""
-        return (
-            await self._connection.send("GET", _build_study_path(study_id, "report"), headers={"Accept": media_type})
-        ).text
+        return (await self._connection.send("GET", self._path(study_id, "report"), headers={"Accept": media_type})).text
 
     @dual_iterator
     def events(self, study_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """Yield the study's events, oldest first, starting after the event with the number `after`."""
-        return self._answers.pages(EventPage, _build_study_path(study_id, "events"), after=after)
+        return self._answers.pages(EventPage, self._path(study_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, study_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """Yield events as they happen, until the study has ended; without `after`, only new ones."""
-        return self._answers.follow(EventView, _build_study_path(study_id, "events"), after)
+        return self._answers.follow(EventView, self._path(study_id, "events"), after)
 
 
 def _build_body(study: Study) -> Mapping[str, Any]:
     return study.model_dump(mode="json") if isinstance(study, StudySpec) else study
-
-
-def _build_study_path(study_id: str, part: str = "") -> str:
-    return f"/v1/studies/{quote_segment(study_id, StudyNotFound(study_id))}" + (f"/{part}" if part else "")
-
-
-def _build_run_path(study_id: str, run_id: str, part: str = "") -> str:
-    path = _build_study_path(study_id, f"runs/{quote_segment(run_id, RunNotFound(run_id))}")
-    return f"{path}/{part}" if part else path
 
 
 def _name_runner() -> str:

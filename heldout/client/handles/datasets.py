@@ -9,7 +9,7 @@ from typing import Any
 from heldout.client.datasets import DatasetResource
 from heldout.client.dual import Awaiting, Blocking, dual, dual_self
 from heldout.client.handles.progress import show_bytes_bar
-from heldout.client.resource import Handle, OneHandle, by_id, renew
+from heldout.client.resource import NamedHandle, OneHandle, by_id, renew
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.views.dataset import DatasetView
 
@@ -26,7 +26,7 @@ class DatasetRejected(Exception):
         self.dataset = dataset
 
 
-class DatasetHandle(Handle[DatasetView]):
+class DatasetHandle(NamedHandle[DatasetView]):
     """A version of a dataset."""
 
     upload = renew(DatasetResource.upload)
@@ -41,15 +41,6 @@ class DatasetHandle(Handle[DatasetView]):
     image = by_id(DatasetResource.image)
     contact_sheet = by_id(DatasetResource.contact_sheet)
     delete = by_id(DatasetResource.delete)
-
-    @property
-    def name(self) -> str:
-        return self.view.name
-
-    @property
-    def status(self) -> str:
-        """The status when the dataset was last received."""
-        return self.view.status
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}@{self.view.version} {self.status}>"

@@ -9,7 +9,7 @@ from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_se
 from heldout.client.handles.progress import show_bar
 from heldout.client.handles.studies import AsyncStudy, Study, StudyHandle, build_study_body
 from heldout.client.jobs import JobResource
-from heldout.client.resource import Handle, by_id, each_by_id, renew
+from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
 from heldout.client.studies import StudyResource
 from heldout.views.job import JobView
 
@@ -29,7 +29,7 @@ class JobFailed(Exception):
         self.job = job
 
 
-class JobHandle(Handle[JobView], Generic[OneStudy]):
+class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
     """A training job: follow it, wait for it, then ask for its diagnosis."""
 
     refresh = renew(JobResource.get)
@@ -55,15 +55,6 @@ class JobHandle(Handle[JobView], Generic[OneStudy]):
     export = by_id(JobResource.export)
     exports = by_id(JobResource.exports)
     export_report = by_id(JobResource.export_report)
-
-    @property
-    def name(self) -> str:
-        return self.view.name
-
-    @property
-    def status(self) -> str:
-        """The status when the job was last received."""
-        return self.view.status
 
     def __repr__(self) -> str:
         done = self.view.progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
 from heldout.client.handles.progress import show_bar
 from heldout.client.handles.runs import AsyncRun, Run, RunHandle
-from heldout.client.resource import Handle, by_id, each_by_id, renew
+from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
 from heldout.client.studies import LEASE_S, StudyResource
 from heldout.views.study import StudyView
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from heldout.views.study import ConclusionView
 
 
-class StudyHandle(Handle[StudyView]):
+class StudyHandle(NamedHandle[StudyView]):
     """A study: wait for it, then read `conclusion`. Iterate over one of your own trainings to run them."""
 
     _run: Callable[..., RunHandle]
@@ -35,15 +35,6 @@ class StudyHandle(Handle[StudyView]):
     runs = by_id(StudyResource.runs)
     run = by_id(StudyResource.run)
     diagnose_run = by_id(StudyResource.diagnose_run)
-
-    @property
-    def name(self) -> str:
-        return self.view.name
-
-    @property
-    def status(self) -> str:
-        """The status when the study was last received."""
-        return self.view.status
 
     @property
     def conclusion(self) -> ConclusionView | None:
