@@ -9,7 +9,7 @@ import typer
 
 from heldout.errors import OperatorError
 from heldout.service.settings import DEFAULT_HOME, Settings, make_embedded_settings
-from heldout.service.variables import list_unknown_settings
+from heldout.service.start import list_unknown_settings
 from host.commands import commands, main
 from host.models_commands import models_commands
 from host.owners_commands import owners_commands

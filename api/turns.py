@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import DatabaseUnavailable, QuotaExceeded
 from models.database import Database
 from models.store import places

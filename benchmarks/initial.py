@@ -21,7 +21,7 @@ from analysis.jobs.initial import Initial, Weights, match
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, plan_network
-from heldout.statistics.student_t import compute_t_quantile
+from heldout.statistics import compute_t_quantile
 from models.bundled import BUNDLED
 from worker.training.data import select
 from worker.training.engine import Engine

@@ -15,9 +15,9 @@ from typing import Any
 import redis
 
 from heldout.errors import HeldoutError, OperatorError
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
-from heldout.service.variables import list_unknown_settings
+from heldout.service.start import list_unknown_settings
 from host.children import ROOT
 from host.homes import require_file
 from models.blob_check import YOUNG, Fault, compare

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from heldout.access.scopes import SCOPES, Scope
+from heldout.access.rights import SCOPES, Scope
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from host.backup import back_up
 from host.check import report

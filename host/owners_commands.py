@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
-from heldout.access.quotas import COUNTED, Quota
+from heldout.access.rights import COUNTED, Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
 from host.command_parts import (
     AsJson,

@@ -14,7 +14,7 @@ import structlog
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet, compute_content_address, save
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import FileDigest, compute_file_digest

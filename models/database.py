@@ -22,7 +22,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from heldout.access.quotas import NO_BOUNDS, Bounds
+from heldout.access.rights import NO_BOUNDS, Bounds
 from heldout.errors import DatabaseUnavailable
 from models.wake import WakeUp, get_noted
 

@@ -7,7 +7,7 @@ from analysis.studies.planning import LOOK_GROWTH
 from analysis.studies.recording import draw_choosing_units
 from analysis.studies.state import Arm, RecordedRun, Recording
 from analysis.studies.stored import ArmPlan, StudyPlan
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import TunerTrials
 from heldout.studies.external import ExternalStudySpec
 from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run

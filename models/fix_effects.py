@@ -12,7 +12,7 @@ from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import find_superfluous_copies, load_relations, make_relations_key
 from heldout.errors import DatasetLost
 from heldout.fixes.changes import VersionChanges, parse_index
-from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.views.dataset import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs

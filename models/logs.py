@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from heldout.service.variables import list_unknown_settings
+from heldout.service.start import list_unknown_settings
 
 log = structlog.get_logger()
 

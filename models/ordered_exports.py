@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from heldout.access.routes import get_model_route
+from heldout.access.rights import get_model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetDamaged,

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from analysis.jobs.initial import Initial, Weights
 from heldout.errors import FieldError, HeldoutError, InvalidSpec, JobNotFound, SpecUnreadable, StateGone
 from heldout.lifecycle.job import TERMINAL, get_shown_status
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.backbone import POINTER, Backbone
 from heldout.spec.backbone import POINTER as OWN_POINTER
 from heldout.spec.job import InitialSpec

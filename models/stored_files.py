@@ -13,7 +13,7 @@ from analysis.arrays.dataset import SPLITS
 from analysis.arrays.file_names import FileNames, make_members_key, read_names
 from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
 from heldout.errors.missing import UNUSABLE
-from heldout.lifecycle.dataset import SuspectsStatus
+from heldout.lifecycle.resources import SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitLabels, StoredAudit, SuspectsSummary, audit_key, make_suspects_key
 from heldout.stored.evaluation import StoredEvaluation

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
 from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
-from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.spec.job import JobSpec
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs

@@ -16,7 +16,7 @@ from analysis.studies.planning import count_most_jobs
 from analysis.studies.runs import apply_patch, choose_folds, choose_sizes, choose_splits, make_spec, pin_spec
 from analysis.studies.state import Arm
 from analysis.studies.stored import ArmPlan, StudyPlan
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.documents import make_pointer

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from analysis.jobs.examination import examine
 from analysis.jobs.initial import match
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan

@@ -9,9 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 from analysis.jobs.ledger import ReadKind
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import JobRequest, JobStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import DatasetStatus, RelationsStatus, StudyStatus, SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
 from models.database import UtcTime

@@ -16,9 +16,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from analysis.jobs.ledger import ReadKind
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import JobRequest, JobStatus
-from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
 from models.digests import FileDigest
@@ -156,7 +155,7 @@ class JobRow(Base):
     version: Mapped[int]
 
     spec: Mapped[dict[str, Any]]  # a spec of its kind, as JSON
-    spec_bytes: Mapped[int | None]  # size of `spec`, if the owner's quota counts it, see heldout/access/quotas.py
+    spec_bytes: Mapped[int | None]  # size of `spec`, if the owner's quota counts it, see heldout/access/rights.py
     spec_version: Mapped[int] = mapped_column(
         server_default="1"
     )  # which releases can read it, see heldout/work/kinds.py

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from models.table_base import Base
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from analysis.studies.runs import choose_splits
 from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
 from heldout.fixes.changes import VersionSpec
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
+from heldout.lifecycle.resources import DatasetStatus, RelationsStatus
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM, StudySpec
 from heldout.views.study import ArmView, StudyEstimateView

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from heldout.service.settings import PREFIX, Settings
-from heldout.service.variables import COMPOSE_VARIABLES, OF_THE_IMAGE
+from heldout.service.start import COMPOSE_VARIABLES, OF_THE_IMAGE
 
 COMPOSE = Path(__file__).resolve().parents[1] / "docker-compose.yml"
 # Variables in docker-compose.yml: `${NAME}` with its default, or `:?` if there is none.
@@ -38,7 +38,7 @@ def write_env_example() -> str:
     required = {name for name, mark, _ in FILLED_IN.findall(COMPOSE.read_text("utf-8")) if mark == "?"}
     named = {name for names in COMPOSE_VARIABLES.values() for name in names}
     if lacking := filled_in.keys() - named:
-        sys.exit(f"docker-compose.yml uses {sorted(lacking)}, which heldout/service/variables.py does not describe")
+        sys.exit(f"docker-compose.yml uses {sorted(lacking)}, which heldout/service/start.py does not describe")
     parts = [HEAD]
     for heading, names in COMPOSE_VARIABLES.items():
         parts.append(f"\n# --- {heading}\n\n")

@@ -19,8 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from api.app import create_app
 from heldout import errors
-from heldout.access.event_types import EVENT_TYPES
-from heldout.access.webhooks import WEBHOOK_EVENTS
+from heldout.access.webhooks import EVENT_TYPES, WEBHOOK_EVENTS
 from heldout.service.settings import PREFIX, Settings, make_embedded_settings
 from scripts.client import write_client
 from scripts.commands import write_commands

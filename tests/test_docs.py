@@ -13,11 +13,9 @@ from pydantic_core import PydanticUndefined, to_json
 from typer.core import TyperGroup
 
 from heldout import errors
-from heldout.access.event_types import EVENT_TYPES
-from heldout.access.webhooks import PING, WEBHOOK_EVENTS
+from heldout.access.webhooks import EVENT_TYPES, PING, WEBHOOK_EVENTS
 from heldout.lifecycle import job as lifecycle
-from heldout.lifecycle.dataset import DatasetStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import DatasetStatus, StudyStatus
 from heldout.remedies.arms import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.spec.job import MAX_SEED, JobSpec, NetworkSpec, OwnNetworkSpec

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from heldout.statistics.intervals import compute_mean_interval, compute_wilson_interval
+from heldout.statistics import compute_mean_interval, compute_wilson_interval
 from heldout.views.study import IntervalsView, TestFiguresView
 
 

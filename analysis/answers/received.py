@@ -14,7 +14,7 @@ from analysis.answers.probabilities import check_probabilities, replace_zeros
 from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
-from heldout.words.scope import SEVERAL_LABELS
+from heldout.words.labels import SEVERAL_LABELS
 
 MAX_CLASSES = 1000
 # Images times classes over all splits. Limits the memory (about 200 megabytes) and the time (a few seconds).

@@ -7,8 +7,7 @@ from typing import get_args
 
 from analysis.reports.document import Block, Heading, Paragraph, ReportTable
 from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
-from heldout.statistics.intervals import compute_wilson_interval
-from heldout.statistics.student_t import compute_t_quantile
+from heldout.statistics import compute_t_quantile, compute_wilson_interval
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult
 from heldout.studies.spec import BASE_ARM

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.statistics.student_t import compute_t_quantile
+from heldout.statistics import compute_t_quantile
 
 Method = Literal["power_law", "local"]
 

@@ -9,7 +9,7 @@ from statistics import NormalDist, median
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.statistics.student_t import compute_t_quantile
+from heldout.statistics import compute_t_quantile
 
 # The weight of the noise of all arms relative to an arm's own: degrees of freedom in its variance, and additional
 # degrees of freedom in total. Found by simulation (docs/measurements/coverage.md).

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from api.http.app_context import AppContext
 from api.http.request_id import HAS_VALID_KEY
-from heldout.access.scopes import NeededScope
+from heldout.access.rights import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.database import Session
 from models.store import accounts, activity, callers

@@ -24,7 +24,7 @@ from api.http.deps import NEEDS_A_THREAD
 from api.http.places import PlacedResponse, sends_much
 from api.http.problems import OPEN_INFERENCE
 from api.http.request_id import HAS_VALID_KEY
-from heldout.access.scopes import SAFE_METHODS, NeededScope, get_method_scope
+from heldout.access.rights import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
 from heldout.spec.field_errors import ask_whether_meant, make_values_refusal, suggest_names
 

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, require_length
 from api.http.places import PATIENCE_S, PacedStream, UploadPlaces
 from api.turns import SharedPlaces
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.live.hub import Channel, EncodedEvent, Hub, RecentEvents
 from api.turns import SharedPlaces
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import InvalidCursor
 from models.store.keys import Caller
 

@@ -13,8 +13,7 @@ from api.http.idempotency import IdempotencyKey, Memory, make_once
 from api.http.parameters import MomentWithZone
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
-from heldout.access.quotas import Quota
-from heldout.access.scopes import SCOPES, Scope
+from heldout.access.rights import SCOPES, Quota, Scope
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
 from heldout.views.account import KeyPage, KeyView, NewKeyView
 from heldout.views.base import make_view

@@ -14,7 +14,7 @@ from api.http.problems import NO_ROOM, document_errors
 from api.live.hub import Channel, ChannelKind, ChannelState
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.access.routes import get_model_route
+from heldout.access.rights import get_model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetNotFound,

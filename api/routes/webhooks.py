@@ -13,7 +13,7 @@ from api.http.idempotency import IdempotencyKey, Memory, make_once
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, explain_refused_url
 from heldout.errors import (
     DeliveryNotFound,

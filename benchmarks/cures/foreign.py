@@ -24,7 +24,7 @@ from benchmarks.cures.record import Training
 from benchmarks.cures.studies import FIRST_SEEDS, orders, scores_of
 from benchmarks.studies.simulated import follow
 from heldout.lifecycle.job import JobStatus
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.studies.spec import BASE_ARM
 
 Way = Literal[

@@ -12,7 +12,7 @@ from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.score import codes_of
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis.confidence import compute_confidences
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 
 BINS = 10  # of equally many verdicts
 SURE = 0.9

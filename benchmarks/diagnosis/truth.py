@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import Record
-from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
+from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 
 Z = 1.96
 # The share by which the referee's loss ends above its lowest. Below the first it does not rise, from the second on it

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.zoo.faults import FAULTS
 from benchmarks.zoo.record import ZooRecord
 from heldout.diagnosis.findings import HEALTHY
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 
 Z, Z_80 = 1.96, 1.2816
 # Points below which a cause is of no account, and from which on it must be named, if it probably is there at all.

@@ -22,7 +22,7 @@ from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_f
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.handles.progress import show_bytes_bar
 from heldout.client.packing import NothingToPack, derive_name, list_hidden, prepare_upload
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 
 if TYPE_CHECKING:
     from heldout.client.client import Client

@@ -26,7 +26,7 @@ from heldout.cli.references import MODEL, Names, may_be_path
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
 from heldout.cli.shown_diagnosis import show_diagnosis
-from heldout.lifecycle.model import ModelFormat, ModelStatus
+from heldout.lifecycle.resources import ModelFormat, ModelStatus
 from heldout.words import NONE
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from heldout.cli.audits import show_audit
 from heldout.cli.command import goes_on
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say, show_waiting
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from heldout.access.scopes import Scope
+from heldout.access.rights import Scope
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
 from heldout.client.resource import Handle, OneHandle, Resource, ResourceBase, by_id, each_by_id, renew
 from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from heldout.access.routes import get_model_route
+from heldout.access.rights import get_model_route
 from heldout.client.connection import TIMEOUT_S
 from heldout.client.datasets import DatasetResource
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
@@ -18,7 +18,7 @@ from heldout.client.own_networks import KerasModel, Weights, build_spec, write_m
 from heldout.client.resource import Handle, OneHandle, Resource, by_id, renew
 from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
 from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound
-from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.resources import ModelStatus
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.model import EvaluationPage, EvaluationView, ExportReportView, ExportView, ModelPage, ModelView

@@ -23,7 +23,7 @@ from heldout.diagnosis.thresholds import (
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
 from heldout.remedies.change import RemedyBase, Spec
-from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
+from heldout.statistics import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
 from heldout.stored.results import Preprocessing

@@ -10,7 +10,7 @@ from math import isnan
 from typing import Literal
 
 from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
-from heldout.statistics.intervals import (
+from heldout.statistics import (
     compute_mean_interval,
     compute_newcombe_interval,
     compute_paired_interval,

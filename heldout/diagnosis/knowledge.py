@@ -17,7 +17,7 @@ from heldout.diagnosis.thresholds import (
     MIN_KNOWN_SKILL,
     MIN_LARGE_GAP,
 )
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval
 
 
 @dataclass(frozen=True)

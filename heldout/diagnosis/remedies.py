@@ -8,9 +8,8 @@ from typing import Any
 
 from heldout.diagnosis.findings import SuggestedRemedy
 from heldout.remedies.catalogue import REMEDIES
-from heldout.remedies.change import NoChange, Outcome, RemedyBase, Spec
+from heldout.remedies.change import MAX_EPOCHS, NoChange, Outcome, RemedyBase, Spec
 from heldout.remedies.training import Monitor, add_early_stopping
-from heldout.remedies.values import MAX_EPOCHS
 from heldout.stored.gap import Calibration
 from heldout.words import pluralize
 

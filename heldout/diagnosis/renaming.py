@@ -7,7 +7,7 @@ from math import log
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_DIGITS, PRIOR_ANSWERS
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 
 Counts = Sequence[Sequence[int]]  # (classes, classes), rows the labels and columns the answers
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

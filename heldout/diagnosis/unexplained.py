@@ -26,7 +26,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SKILL_BY_LOSS,
 )
 from heldout.spec.job import trains_on_all
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
 from heldout.words.courses import describe_best_and_end, describe_bouncing, describe_end, explain_too_little_matters
 from heldout.words.verdicts import describe_healthy

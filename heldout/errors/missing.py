@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Self
 
-from heldout.access.routes import get_model_route
+from heldout.access.rights import get_model_route
 from heldout.errors.base import HeldoutError
 
 

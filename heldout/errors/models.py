@@ -1,6 +1,6 @@
 """Why a model is not available in a format, and why it did not answer images."""
 
-from heldout.access.routes import get_model_route
+from heldout.access.rights import get_model_route
 from heldout.errors.base import FieldError, HeldoutError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from heldout.words.scope import MEASURED_VALUES, SEVERAL_LABELS
+from heldout.words.labels import MEASURED_VALUES, SEVERAL_LABELS
 
 BATCH = 256
 EXPECTED = "expected (images, labels), or batches of them such as a tf.data.Dataset"

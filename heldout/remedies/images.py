@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
-from heldout.remedies.values import (
+from heldout.remedies.change import (
     CROP_PADDING,
     CUTMIX,
     ERASING,
@@ -15,6 +14,10 @@ from heldout.remedies.values import (
     SATURATION,
     SHIFT,
     ZOOM,
+    Change,
+    NoChange,
+    Outcome,
+    RemedyBase,
 )
 from heldout.words import percent
 

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
-from heldout.remedies.values import (
+from heldout.remedies.change import (
     DROPOUT,
     L2,
     MAX_FILTERS,
     MAX_UNITS,
     MIN_FILTERS_TO_HALVE,
     MIN_UNITS_TO_HALVE,
+    Change,
+    NoChange,
+    Outcome,
+    RemedyBase,
 )
 from heldout.spec.network import MAX_LISTED_BLOCKS
 

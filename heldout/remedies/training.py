@@ -2,9 +2,7 @@
 
 from typing import Any, Literal
 
-from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, round_to_two_digits
-from heldout.remedies.network import freeze_own
-from heldout.remedies.values import (
+from heldout.remedies.change import (
     CLIP_NORM,
     EMA_SHARE,
     FOCAL_GAMMA,
@@ -20,7 +18,13 @@ from heldout.remedies.values import (
     TUNED_LEARNING_RATES_ALONE,
     USUAL_EMA_DECAY,
     WEIGHT_DECAY,
+    Change,
+    NoChange,
+    Outcome,
+    RemedyBase,
+    round_to_two_digits,
 )
+from heldout.remedies.network import freeze_own
 from heldout.spec.job import trains_on_all
 from heldout.words import percent
 

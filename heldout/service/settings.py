@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from heldout.access.quotas import Bounds, Quota
+from heldout.access.rights import Bounds, Quota
 from heldout.access.webhooks import Allowed
 from heldout.service.database_urls import add_password, is_of_a_database, make_driver_url
 

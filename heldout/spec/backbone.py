@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, get_args
 
 from heldout.errors import FieldError, InvalidSpec
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import BackboneSpec, OwnNetworkSpec, Pixels
 from heldout.spec.model_facts import WITHOUT_WEIGHTS, ModelFacts, NetworkFacts, NetworkLayer
 

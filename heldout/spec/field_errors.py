@@ -10,7 +10,7 @@ from pydantic import BaseModel, Tag
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.documents import make_pointer
-from heldout.words.scope import BEYOND_SPECS
+from heldout.words.labels import BEYOND_SPECS
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.part import SpecPart
 
 # Limit for each list of layers as JSON. A thousand layers take half of it.

@@ -4,8 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.access.quotas import Quota
-from heldout.access.scopes import Scope
+from heldout.access.rights import Quota, Scope
 from heldout.access.webhooks import WebhookEvent
 from heldout.views.base import NumberedPage, Page, SubjectView, Time, View
 from heldout.views.dataset import DatasetView

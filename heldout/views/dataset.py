@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.markup import make_table
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import NumberedPage, Page, SubjectView, Time, View

@@ -9,7 +9,7 @@ from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, FigureAfter, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import Gap, How, TermCode
 from heldout.markup import make_table
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.model import ModelFormat, ModelStatus
+from heldout.lifecycle.resources import ModelFormat, ModelStatus
 from heldout.markup import make_table
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from heldout.stored.evaluation import SplitName

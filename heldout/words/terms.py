@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
 from heldout.words.labels import PIXELS, TERMS

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from heldout.access.event_types import SubjectObject
+from heldout.access.webhooks import SubjectObject
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import MAX_SEED, JobSpec, SpecPart

@@ -21,7 +21,7 @@ from analysis.scheduling.queueing import (
     estimate_remaining_s,
     estimate_seconds_until_start,
 )
-from heldout.access.quotas import Quota, get_bound
+from heldout.access.rights import Quota, get_bound
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from analysis.arrays.dataset import SPLITS, ImageSet, split_digests
 from heldout.errors import DatasetNotReady, DatasetUnavailable
-from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
+from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements

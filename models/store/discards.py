@@ -7,8 +7,8 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetInUse, DatasetNotFound
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import TERMINAL
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
 from models.store import events, jobs, statements, studies

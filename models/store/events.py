@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
 from sqlalchemy.orm import Session
 
-from heldout.access.event_types import SubjectObject
+from heldout.access.webhooks import SubjectObject
 from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store import outbox, owner_events

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
+from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.work.kinds import LISTED_KINDS
 from models.digests import FileDigest
 from models.store import file_digests, jobs, quotas, statements

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, get_shown_status
 from heldout.work.kinds import KINDS, LISTED_KINDS

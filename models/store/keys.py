@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.scopes import SCOPES, Scope
+from heldout.access.rights import SCOPES, Scope
 from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
 from models.database import Database, db_now
 from models.store import webhooks

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Select, and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import ModelInUse, ModelIsShared, ModelNotFound
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
-from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
+from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import estimate_foreign_bytes

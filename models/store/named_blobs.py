@@ -9,9 +9,8 @@ from sqlalchemy.orm import Session
 from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import make_members_key
 from analysis.arrays.relations import make_relations_key
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, SuspectsStatus
 from heldout.stored.audit import audit_key, make_suspects_key, preview_key
 from models.digests import describe
 from models.store import file_digests

@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.work.kinds import KINDS, SPEC_VERSION, EvaluateSpec, WorkSpec, get_kind

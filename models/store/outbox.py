@@ -11,8 +11,7 @@ from sqlalchemy import ColumnElement, Table, delete, insert, inspect, or_, selec
 from sqlalchemy.orm import Session, defer
 
 from analysis.scheduling.fair_share import has_room
-from heldout.access.event_types import SubjectObject
-from heldout.access.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
+from heldout.access.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS, SubjectObject
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
 from heldout.stored.results import Measurement
 from heldout.views.base import View

@@ -8,9 +8,9 @@ from sqlalchemy import func, literal, select, union, update
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import compute_used
-from heldout.access.quotas import Quota, get_bound
+from heldout.access.rights import Quota, get_bound
 from heldout.lifecycle.job import TERMINAL, JobStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.views.account import Bucket, Group
 from heldout.work.kinds import JobKind
 from models.database import db_now

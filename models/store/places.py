@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from models.database import db_now
 from models.ids import make_id
 from models.store import quotas

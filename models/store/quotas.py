@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import COUNTED, Bounds, Quota, get_bound
+from heldout.access.rights import COUNTED, Bounds, Quota, get_bound
 from heldout.errors import OwnerSuspended, QuotaExceeded
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.resources import DatasetStatus, ModelStatus
 from heldout.work.kinds import KINDS_IN_SLOTS
 from models.database import BOUNDS, UtcTime, db_now
 from models.store import accounts, keys, statements

@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from analysis.arrays.relations import make_relations_key
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.lifecycle.resources import DatasetStatus, RelationsStatus
 from heldout.work.kinds import JobKind, RelateSpec
 from models.digests import FileDigest
 from models.store import file_digests, label_reads, new_jobs

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.model import ModelStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import DatasetStatus, ModelStatus, StudyStatus
 from models.database import db_now
 from models.store import events, owner_events
 from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow

@@ -12,7 +12,7 @@ from analysis.studies.told import open_sealed as open_sealed_answers
 from analysis.studies.waiting import has_begun
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle.job import TERMINAL, JobStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.database import db_now

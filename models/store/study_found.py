@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
 from analysis.studies.state import NextSteps, Purpose
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
 from heldout.words.labels import describe_remedy

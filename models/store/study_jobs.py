@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import StudyFinished, StudyNotFound
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from models.store import events, jobs, studies
 from models.store.study_steps import advance
 from models.tables import JobRow, StudyRow

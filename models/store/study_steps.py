@@ -18,7 +18,7 @@ from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, S
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.studies.refit import make_refit_spec
 from heldout.views.study import ArmView

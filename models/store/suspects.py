@@ -6,8 +6,8 @@ from types import MappingProxyType
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle.dataset import DatasetStatus, SuspectsStatus
 from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.resources import DatasetStatus, SuspectsStatus
 from heldout.work.kinds import JobKind, SuspectSpec
 from models.digests import FileDigest
 from models.store import file_digests, new_jobs, quotas

@@ -8,9 +8,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.lifecycle.dataset import RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, get_event_after_request, get_next_status
-from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
+from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus, RelationsStatus, SuspectsStatus
 from heldout.stored.artifacts import ExportStatus
 from heldout.work.kinds import KINDS, JobKind, require_all_kinds
 from models.database import db_now

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished
 from heldout.errors.base import FieldError
-from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
+from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import LISTED_KINDS, IngestSpec
 from models.database import db_now

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import count_bytes
+from heldout.access.rights import count_bytes
 from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
 from heldout.fixes.changes import ResplitSpec, VersionChanges, VersionSpec, list_refusals
 from heldout.fixes.offers import MAX_DIFFERENT, DifferentSpec
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.spec.dataset import DatasetSpec, SplitSpec
 from heldout.spec.documents import make_pointer
 from heldout.work.kinds import DeriveSpec

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, SplitReads, explain_fold_reads, explain_reads
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.views.base import make_view
 from heldout.views.dataset import (
     DatasetView,

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.jobs.initial import Initial, Weights, match
 from heldout.errors import InvalidSpec
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.model_facts import ModelFacts, ModelLayer

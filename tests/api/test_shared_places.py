@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from api import turns
 from api.app import create_app
 from api.turns import SharedPlaces
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.service.settings import Settings
 from models.database import db_now
 from models.store import owners

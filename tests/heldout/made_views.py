@@ -1,6 +1,6 @@
 """Views as a service would answer them, with made figures."""
 
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView
 from heldout.views.account import EventView
 from heldout.views.diagnosis import DiagnosisView

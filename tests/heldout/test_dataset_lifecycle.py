@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from heldout.lifecycle.dataset import (
+from heldout.lifecycle.job import DETERMINISTIC_FAILURES
+from heldout.lifecycle.resources import (
     RETRIED_REJECTIONS,
     DatasetEvent,
     DatasetStatus,
@@ -14,7 +15,6 @@ from heldout.lifecycle.dataset import (
     RejectionCode,
     get_next_dataset_status,
 )
-from heldout.lifecycle.job import DETERMINISTIC_FAILURES
 
 # Written out apart from the table: what each event does, by the contract's `uploading → checking → ready | rejected`.
 ALLOWED = {

@@ -8,15 +8,15 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from heldout.statistics.intervals import (
+from heldout.statistics import (
     compute_mean_interval,
     compute_newcombe_interval,
     compute_paired_interval,
+    compute_t_quantile,
     compute_welch_interval,
     compute_wilson_interval,
     count_images_needed,
 )
-from heldout.statistics.student_t import compute_t_quantile
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])

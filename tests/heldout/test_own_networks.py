@@ -15,7 +15,7 @@ from heldout.client.client import AsyncClient
 from heldout.client.compiled import Untranslatable
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import build_spec, write_model
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import JobSpec, OwnNetworkSpec, TrainingSpec
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from heldout.views.dataset import DatasetView, SplitsView

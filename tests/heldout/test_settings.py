@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from heldout.service.database_urls import add_password
 from heldout.service.settings import Settings
-from heldout.service.variables import list_unknown_settings
+from heldout.service.start import list_unknown_settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, update
 from analysis.arrays.dataset import FILES
 from analysis.arrays.relations import make_relations_key
 from heldout.errors import OperatorError
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings, make_embedded_settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host.backup import back_up

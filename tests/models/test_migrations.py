@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.dataset import DatasetSpec

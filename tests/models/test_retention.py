@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now

@@ -8,9 +8,8 @@ import numpy as np
 from sqlalchemy import insert, select, update
 
 from analysis.arrays.dataset import ImageSet
-from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import RelationsStatus, StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.arrays.dataset import FILES
 from heldout.fixes.changes import VersionChanges
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.limits import IngestLimits, empty_folder
 from worker.ingest.pipeline import Progress, ingest

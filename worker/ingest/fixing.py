@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.fixes.changes import LinearChange, PixelChange, parse_index
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, clean_name
 
 

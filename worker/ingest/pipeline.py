@@ -15,7 +15,7 @@ from analysis.arrays.dataset import FILES, compute_address, load, save_beside, s
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.pictures import compute_tile_size, draw_tile
 from analysis.arrays.relations import FILE_NAME, find_units, save_relations
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from worker.ingest.audit import Audit, audit

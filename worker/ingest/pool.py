@@ -13,7 +13,7 @@ from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.service.parent_process import end_with_parent
 from worker.ingest.rejection import Rejection, clean_name
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.lifecycle.dataset import RETRIED_REJECTIONS, RejectionCode
+from heldout.lifecycle.resources import RETRIED_REJECTIONS, RejectionCode
 
 # Faults that affect a single file, and the words for them in a list of files.
 BROKEN_FILES = {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import load, split_digests
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import SplitSpec
 from worker.ingest.rejection import Rejection, clean_name
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from heldout.lifecycle.job import FailureCode
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation

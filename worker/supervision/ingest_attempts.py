@@ -15,8 +15,8 @@ from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
 from analysis.arrays.relations import make_relations_key
 from heldout.errors import QuotaExceeded
 from heldout.errors.missing import Damaged
-from heldout.lifecycle.dataset import RejectionCode
 from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.resources import RejectionCode
 from heldout.stored.audit import StoredAudit
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill

@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 import structlog
 
 from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
-from heldout.lifecycle.dataset import RejectionCode
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobRequest, JobStatus
+from heldout.lifecycle.resources import RejectionCode
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_summary import summarize_job

@@ -14,7 +14,7 @@ import structlog
 
 from analysis.scheduling.fair_share import Resources
 from heldout.errors import DatabaseUnavailable
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
 from heldout.spec.job import JobSpec
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
 from worker.machine.processor import Policy
 from worker.training.best_weights import Weights

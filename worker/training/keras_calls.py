@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name
 from worker.training.keras_graph import iterate_tensors, list_ends
 from worker.training.keras_parts import MODELS, iterate_parts

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name
 from worker.training.keras_calls import require_calls
 from worker.training.keras_parts import (

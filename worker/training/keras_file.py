@@ -13,7 +13,7 @@ import h5py
 import keras
 import tensorflow as tf
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.keras_config import read_network
 from worker.training.keras_json import NotPlainJson, is_architecture, parse_json, read_architecture, require_keras_3

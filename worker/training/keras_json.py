@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.refusal import ModelRefused
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import keras
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.job import OwnNetworkSpec, Pixels
 from worker.training.backbone import UploadedBackbone, prepare_images
 from worker.training.keras_file import build_model

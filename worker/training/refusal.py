@@ -1,6 +1,6 @@
 """The reason why a model's file is refused: a stable code, and what to do."""
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 
 
 class ModelRefused(Exception):

@@ -28,7 +28,7 @@ from heldout.errors import (
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
 from heldout.fixes.offers import drop_answered, make_offers
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView

@@ -21,8 +21,8 @@ from heldout.errors import (
     FileOfLaterRelease,
     StorageUnavailable,
 )
-from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
+from heldout.lifecycle.resources import SuspectsStatus
 from heldout.stored.audit import StoredSuspects, make_suspects_key
 from heldout.views.audit import SuspectsView
 from models.blob_files import guard_reading

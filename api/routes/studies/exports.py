@@ -11,7 +11,7 @@ from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.model_files import Asked, Format, Wait
 from heldout.errors import EnsembleNotReady, NoEnsemble, StudyNotFound
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.artifacts import ExportFormat
 from models.database import Session
 from models.ordered_exports import ModelSource

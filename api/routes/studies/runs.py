@@ -31,7 +31,7 @@ from heldout.errors import (
     StudyNotFound,
     UploadTooSlow,
 )
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study_run import AskView, RunList, RunView
 from models import external_studies

@@ -20,7 +20,7 @@ from heldout.errors import (
     StudyNotFinished,
     StudyNotFound,
 )
-from heldout.lifecycle.study import StudyStatus
+from heldout.lifecycle.resources import StudyStatus
 from heldout.views.study import StudyPage, StudyView
 from models.store import studies, study_jobs
 from models.views.study import build_study_view

@@ -10,7 +10,7 @@ from heldout.client.datasets import DatasetResource
 from heldout.client.dual import Awaiting, Blocking, dual, dual_self
 from heldout.client.handles.progress import show_bytes_bar
 from heldout.client.resource import NamedHandle, OneHandle, by_id, renew
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.views.dataset import DatasetView
 
 INGEST_POLL_S = 0.3

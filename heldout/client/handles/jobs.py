@@ -61,7 +61,7 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
         return f"<Job {self.id} {self.name!r} {self.status}, epoch {done.epoch} of {done.epochs}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.tables import build_job_table
+        from heldout.pictures.picture import build_job_table
 
         return build_job_table(self.view)
 

@@ -47,7 +47,7 @@ class StudyHandle(NamedHandle[StudyView]):
         return f"<Study {self.id} {self.name!r} {self.status}, {done.done} of {done.jobs} trainings{answer}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.tables import build_study_table
+        from heldout.pictures.picture import build_study_table
 
         return build_study_table(self.view)
 

@@ -14,7 +14,7 @@ from heldout.diagnosis.thresholds import (
     MIN_RECALL,
     MIN_USUAL_RECALL,
 )
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.words import percent, pluralize
 
 

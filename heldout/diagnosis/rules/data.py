@@ -22,7 +22,7 @@ from heldout.diagnosis.thresholds import (
 )
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, offer_undone_pixels
 from heldout.remedies.change import Spec
-from heldout.statistics.intervals import (
+from heldout.statistics import (
     compute_newcombe_interval,
     compute_paired_interval,
     compute_wilson_interval,

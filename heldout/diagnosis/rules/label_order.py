@@ -38,7 +38,7 @@ from heldout.diagnosis.thresholds import (
     MIN_WHOLE_SHARE,
 )
 from heldout.fixes.offers import offer_renamed_test, offer_renaming
-from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
+from heldout.statistics import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
 

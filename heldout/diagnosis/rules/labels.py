@@ -21,7 +21,7 @@ from heldout.diagnosis.thresholds import (
     MIN_PART_OF_TRAINING,
     MIN_WRONG_SHARE,
 )
-from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
+from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 from heldout.stored.audit import SplitLabels
 from heldout.words import percent
 

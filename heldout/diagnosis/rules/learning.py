@@ -28,7 +28,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SKILL_ON_TRAINING,
     MIN_SURE_GAP,
 )
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
 from heldout.words.courses import describe_bouncing, describe_end
 

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import Resources
 from heldout.errors import SpecUnreadable
-from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, get_next_status
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.spec.backbone import Backbone
 from heldout.spec.job import Device
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName

@@ -28,8 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, load_only
 
 from analysis.scheduling.fair_share import OwnerStanding
-from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.database import db_now
 from models.store.jobs import sort_as_claimed

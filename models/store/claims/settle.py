@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from analysis.jobs.ledger import HELD_OUT, get_validation_read
 from analysis.studies.state import Scores
 from heldout.errors import LeaseLost
-from heldout.lifecycle.dataset import RejectionCode
 from heldout.lifecycle.job import (
     FIRST_BACKOFF_S,
     TERMINAL,
@@ -21,6 +20,7 @@ from heldout.lifecycle.job import (
     StopReason,
     decide_after_failure,
 )
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.results import FinalView

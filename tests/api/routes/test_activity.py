@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.http.deps import _write_session
 from api.http.routing import ResourceRoute
-from heldout.access.scopes import SAFE_METHODS
+from heldout.access.rights import SAFE_METHODS
 from models.store import activity
 from models.tables import ActivityRow
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted

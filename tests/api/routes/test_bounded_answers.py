@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, literal, select, update
 
 from analysis.arrays.file_names import make_members_key
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.model_facts import MAX_LAYERS_BYTES, FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
 from heldout.stored.audit import (

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.routes import diagnoses
-from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap, Tally
 from heldout.views.diagnosis import DiagnosisView
 from tests.api.support import FINAL, assert_problem, bearer, key_for, sqlite_only, submitted, with_field

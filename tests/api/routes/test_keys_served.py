@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from models.ids import make_id
 from models.store import keys, owners
 from models.tables import KeyRow

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from api.app import create_app
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from models.database import db_now
 from models.store import keys, owners
 from models.tables import JobRow

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
+from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
 from models.store.datasets import make_rejection, move_datasets, reject_ingested
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, add_dataset

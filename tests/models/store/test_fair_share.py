@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from analysis.scheduling.fair_share import CLAIM_CHARGE_S, compute_used
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.work.kinds import JobKind

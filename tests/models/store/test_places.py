@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.errors import QuotaExceeded
 from models.database import Database, db_now
 from models.store import places, quotas

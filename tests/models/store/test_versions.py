@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
 from heldout.fixes.changes import VersionChanges, VersionSpec
-from heldout.lifecycle.dataset import DatasetStatus, RejectionCode
+from heldout.lifecycle.resources import DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec, IngestSpec, JobKind
 from models.database import db_now

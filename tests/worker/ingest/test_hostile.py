@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from tests.worker.ingest.uploads import (
     ALONE,
     MIB,

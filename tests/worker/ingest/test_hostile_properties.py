@@ -14,7 +14,7 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
 from worker.ingest.archives.names import make_safe

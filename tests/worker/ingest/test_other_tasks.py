@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from heldout.words.scope import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
+from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from tests.worker.ingest.uploads import npz, rejection_of
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (12, 8, 8), np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.pool import ProcessPool, mark
 from worker.ingest.rejection import Rejection
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from heldout.lifecycle.dataset import RETRIED_REJECTIONS, RejectionCode
 from heldout.lifecycle.job import FailureCode
+from heldout.lifecycle.resources import RETRIED_REJECTIONS, RejectionCode
 from heldout.spec.dataset import ResizeSpec, SplitSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from tests.worker.ingest.uploads import arrays_of, npz, taken

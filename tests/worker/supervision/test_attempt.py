@@ -16,8 +16,8 @@ from analysis.arrays.dataset import save
 from analysis.arrays.relations import Relations, load_relations, make_relations_key, save_relations
 from analysis.studies.state import Scores
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
-from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.service.settings import Settings
 from heldout.spec.backbone import Backbone
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName

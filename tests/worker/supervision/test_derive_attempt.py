@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import SPLITS, ImageSet, compute_content_address, save
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from heldout.fixes.changes import VersionSpec
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.work.kinds import JobKind

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from analysis.arrays.dataset import save
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.model import ModelFormat, ModelStatus
+from heldout.lifecycle.resources import ModelFormat, ModelStatus
 from heldout.service.settings import GIB, Settings
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.memory import MemoryKill

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from heldout.fixes.changes import VersionChanges
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ExportFormat

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from heldout.errors import InvalidSpec
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.backbone import make_own_network
 from heldout.spec.job import OwnNetworkSpec
 from tests.worker.training.hostile_models import layer_of

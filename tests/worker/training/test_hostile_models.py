@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.onnx_tensors import TensorElsewhere
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from predict.runtime import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models

@@ -26,7 +26,7 @@ from analysis.scripts.script import (
 )
 from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import JobSpec, OptimizerSpec
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, SplitResult
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.names import is_junk, make_safe
 from worker.ingest.limits import MIB, IngestLimits
 from worker.ingest.rejection import BROKEN_FILES, Rejection, clean_name, format_size

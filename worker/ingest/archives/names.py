@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.rejection import Rejection, clean_name
 
 MAX_NAME_BYTES = 1024

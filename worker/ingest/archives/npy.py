@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.npy_rows import read_npy_header
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, clean_name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import (
     LOCAL_HEADER_BYTES,
     ZIP_DEFLATED,

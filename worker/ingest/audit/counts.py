@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.audit import AuditFinding
 from heldout.words import percent_range, rough_percent
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset

@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.images.decoding_cost import describe_excess, describe_opened_excess
 from worker.ingest.images.deep import convert_channels, is_deep, read_8_bit_planes, read_deep_planes
 from worker.ingest.images.formats import detect_other_format, read_format

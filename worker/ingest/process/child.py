@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.fixes.changes import VersionChanges
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.derive import derive
 from worker.ingest.limits import GIB, IngestLimits, empty_folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGXCPU
 from typing import Any, Literal, NoReturn
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec
 from worker.ingest.limits import MIB, IngestLimits, empty_folder

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import IngestLimits

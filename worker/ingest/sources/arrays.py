@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, read_stored_array

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
 from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_all
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties

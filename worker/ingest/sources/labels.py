@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.lifecycle.dataset import RejectionCode
-from heldout.words.scope import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
+from heldout.lifecycle.resources import RejectionCode
+from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from worker.ingest.archives.npy import StoredArray, multiply
 from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection, clean_name, format_size

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec, FolderUse
 from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.archives.nested import holds_archives, open_nested

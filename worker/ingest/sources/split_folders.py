@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.arrays.dataset import SPLITS
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import FolderUse
 from worker.ingest.rejection import Rejection, clean_name
 from worker.ingest.splits import NO_SPLIT

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import PixelChange, VersionChanges
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies

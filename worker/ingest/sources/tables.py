@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from worker.training.foreign import onnx_model
 from worker.training.keras_json import is_architecture

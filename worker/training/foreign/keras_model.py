@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.training.foreign.description import describe_feature_map, describe_network
 from worker.training.foreign.half_width import add_what_changes_need

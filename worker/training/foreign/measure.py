@@ -15,7 +15,7 @@ from analysis.answers.undone import divide_by_copies
 from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations, load_relations
-from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, iterate_tensors
 from heldout.histories.event_files import NotThisFormatError, iterate_fields
-from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.ingest.rejection import clean_name
 from worker.training.refusal import ModelRefused, make_failure_on

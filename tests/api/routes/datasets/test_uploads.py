@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text, update
 
 from analysis.arrays.relations import make_relations_key
-from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.scheduling.cost import Speed
 from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from models.store import calibrations, claims, owners
 from models.store.claims import Capacity
 from tests.api.support import sqlite_only, submitted, with_field

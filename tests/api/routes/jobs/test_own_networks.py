@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from models.store import claims
 from models.store.claims import Capacity

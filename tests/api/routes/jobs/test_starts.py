@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.relations import Relations, make_relations_key, save_relations
-from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.resources import RelationsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.store import artifacts, claims
 from models.store.claims import Capacity

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from heldout.lifecycle.model import ModelFormat
+from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts
 from heldout.stored.results import Measurement
 from models.blob_check import compare

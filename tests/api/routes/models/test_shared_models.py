@@ -2,8 +2,8 @@
 
 import pytest
 
-from heldout.access.quotas import Quota
-from heldout.lifecycle.model import ModelRejectionCode
+from heldout.access.rights import Quota
+from heldout.lifecycle.resources import ModelRejectionCode
 from models.ids import make_id
 from models.store import models, quotas
 from models.store.models import SharedModel

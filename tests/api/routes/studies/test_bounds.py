@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from heldout.access.quotas import Quota
+from heldout.access.rights import Quota
 from models import study_orders
 from models.store import owners
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field

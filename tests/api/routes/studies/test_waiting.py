@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
+from heldout.lifecycle.resources import DatasetStatus, RelationsStatus
 from heldout.service.settings import Settings
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
 from models.reconcile import Reconciler

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped

@@ -1,8 +1,20 @@
-"""How much of the service one owner may use, at once or per day."""
+"""What a key may do, how much of the service its owner may use, and paths that several parts use."""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+# The scopes that a route can require; `any` accepts every key.
+NeededScope = Scope | Literal["any"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def get_method_scope(method: str) -> Scope:
+    """The scope that a request needs unless its route says otherwise."""
+    return "read" if method in SAFE_METHODS else "write"
 
 
 class Quota(StrEnum):
@@ -54,3 +66,8 @@ def get_bound(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> 
     """The limit of an owner: its own if it has one (which may be None), otherwise the service's."""
     bound: int | None = (own or {}).get(quota, defaults.get(quota))
     return bound
+
+
+def get_model_route(source_id: str) -> str:
+    """The path of a job's model or a study's ensemble."""
+    return f"/v1/{'studies' if source_id.startswith('std_') else 'jobs'}/{source_id}/model"

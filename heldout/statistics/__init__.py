@@ -1,1 +1,0 @@
-"""Confidence intervals and the quantiles that they need."""
