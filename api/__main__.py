@@ -23,6 +23,7 @@ def up(
     home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder that keeps all data.")] = DEFAULT_HOME,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free port. Default: 8000.")] = None,
     stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
+    no_worker: Annotated[bool, typer.Option("--no-worker", hidden=True)] = False,  # for `heldout cure --embedded`
 ) -> None:
     """Run the service until you stop it: API and worker on SQLite, all in one folder."""
     from api.app import EmbeddedServer
@@ -44,7 +45,8 @@ def up(
         freeze_what_stays()
         return server
 
-    raise typer.Exit(run(make_embedded_settings(home, port), make_server, has_dashboard=is_built()))
+    settings = make_embedded_settings(home, port)
+    raise typer.Exit(run(settings, make_server, has_dashboard=is_built(), has_worker=not no_worker))
 
 
 @commands.command(hidden=True)

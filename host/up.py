@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -43,11 +43,12 @@ class HttpServer(Protocol):
 MakeServer = Callable[[Settings, Callable[[], None]], HttpServer]
 
 
-def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False) -> int:
+def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False, has_worker: bool = True) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit status.
 
     Args:
         has_dashboard: print a link that logs this machine's owner in to the dashboard.
+        has_worker: False for a service of trainings that run elsewhere; it has no bundled datasets either.
     """
     home = settings.home_path
     refuse_stack(settings)
@@ -63,17 +64,22 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
                 listener = servers.enter_context(_listen(settings))
                 predictions = servers.enter_context(PredictionsOnDemand(settings))
                 settings = settings.model_copy(update={"predict_url": predictions.url})
-                return _serve(settings, make_server, listener, stop, has_dashboard)
+                return _serve(settings, make_server, listener, stop, has_dashboard, has_worker)
         finally:
             (home / "service.json").unlink(missing_ok=True)
 
 
 def _serve(
-    settings: Settings, make_server: MakeServer, listener: socket.socket, stop: "_StopSignals", has_dashboard: bool
+    settings: Settings,
+    make_server: MakeServer,
+    listener: socket.socket,
+    stop: "_StopSignals",
+    has_dashboard: bool,
+    has_worker: bool,
 ) -> int:
     database = Database(settings.database)
     workers_name = _name_workers(settings.home_path)
-    key_id = _prepare(settings, database, workers_name)
+    key_id = _prepare(settings, database, workers_name, has_worker)
 
     worker_name = f"{workers_name}-1"
 
@@ -98,17 +104,18 @@ def _serve(
     stop.call(server.ask_to_exit)
     try:
         if not stop.asked:
-            with keep_worker(worker_name, settings, requeue):
+            with keep_worker(worker_name, settings, requeue) if has_worker else nullcontext():
                 server.run(sockets=[listener])
     finally:
         database.dispose()
     return 130 if stop.number == signal.SIGINT else 0
 
 
-def _prepare(settings: Settings, database: Database, workers_name: str) -> str:
+def _prepare(settings: Settings, database: Database, workers_name: str, has_worker: bool) -> str:
     """Create tables, bundled datasets and this machine's key, and requeue dead workers' jobs. Returns the key's id."""
     upgrade(database)
-    register(database, Blobs(settings.blobs_url), settings.datasets)
+    if has_worker:
+        register(database, Blobs(settings.blobs_url), settings.datasets)
     key_id = _write_key(database, settings.home_path / "api-key")
     with database.write() as session:
         claims.recover_from_dead_workers(session, f"{workers_name}-")

@@ -69,6 +69,10 @@ def cure(
     memory: Annotated[
         float | None, typer.Option(min=0.01, help="With --run: the most gigabytes of data of one training.")
     ] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="With --run: no service runs; this command keeps the study in ./heldout-runs."),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="With --run: start a new study, even if this command has one here already.")
     ] = False,
@@ -109,6 +113,8 @@ def cure(
         from heldout.cli.running.training import Limits
 
         _refuse({"--remedies": remedies, "--show": show, "--fix": fix, "--anyway": anyway, "--detach": detach}, "with")
+        if embedded and home is not None:
+            raise Refused("--embedded and --home exclude each other. Give only one.")
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
         order_ = {"seeds": seeds or DEFAULT_SEEDS, "splits": splits or "fixed", "budget": budget}
@@ -121,8 +127,16 @@ def cure(
             dry_run=dry_run,
             as_json=as_json,
             home=home,
+            embedded=embedded,
         )
-    own = {"--arm": arms, "--jobs": at_once, "--timeout": timeout, "--memory": memory, "--again": again}
+    own = {
+        "--arm": arms,
+        "--jobs": at_once,
+        "--timeout": timeout,
+        "--memory": memory,
+        "--again": again,
+        "--embedded": embedded,
+    }
     _refuse(own, "without")
     if job_id is None or job_id.startswith(STUDY.prefix):
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")

@@ -41,21 +41,33 @@ def become(module: str, arguments: Sequence[str], needed: Sequence[str], command
         needed: packages that it needs to start.
         command: the user's command, for the message.
     """
+    try:
+        program = find_program(module, needed, command)
+    except ServerMissing as missing:
+        print(f"heldout: {missing}", file=sys.stderr)
+        return 2
+    sys.stdout.flush()
+    os.execv(sys.executable, [*program, *arguments])
+
+
+class ServerMissing(Exception):
+    """The server is not installed here. The text says what to do."""
+
+
+def find_program(module: str, needed: Sequence[str] = _NEEDED, command: str = "heldout up") -> list[str]:
+    """Return the command of a program of the server, and let Python find its modules. Raises ServerMissing."""
     room = _find_room()
     lacking = [name for name in needed if find_spec(name) is None]
     if room is None or lacking:
         what = "the server" if room is None else ", ".join(lacking)
-        print(
-            f"heldout: `{command}` needs {what}, which is not installed here. In a checkout of the "
-            "repository run `make setup`, or `pip install -e . --group cpu` (`--group gpu` with an NVIDIA GPU).",
-            file=sys.stderr,
+        raise ServerMissing(
+            f"`{command}` needs {what}, which is not installed here. In a checkout of the "
+            "repository run `make setup`, or `pip install -e . --group cpu` (`--group gpu` with an NVIDIA GPU)."
         )
-        return 2
-    # -P, because a folder named `api` in the current directory is not ours.
     search = [str(room), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(search)
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+    # -P, because a folder named `api` in the current directory is not ours.
+    return [sys.executable, "-P", "-m", module]
 
 
 def _find_room() -> Path | None:

@@ -60,8 +60,8 @@ def show_estimate(estimate: StudyEstimateView) -> None:
         say(f"It would wait first: {estimate.waits_for}.")
 
 
-def show_study(study: StudyView) -> None:
-    """Print a study's progress, its arms or sizes, and its answer."""
+def show_study(study: StudyView, *, says_more: bool = True) -> None:
+    """Print a study's progress, its arms or sizes, and its answer. says_more: name commands that show more."""
     say(f"{study.name} {study.status} ({study.id}): {describe_progress(study)}")
     if study.job is not None:
         say(f"It starts from the spec of {study.job}.")
@@ -71,7 +71,7 @@ def show_study(study: StudyView) -> None:
         say_prose(study.summary)
         say("")
     show_arms(study)
-    show_answer(study)
+    show_answer(study, says_more=says_more)
 
 
 def show_arms(study: StudyView) -> None:
@@ -151,7 +151,7 @@ def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
     )
 
 
-def show_answer(study: StudyView) -> None:
+def show_answer(study: StudyView, *, says_more: bool = True) -> None:
     """Print the conclusion or forecast in words, and what to do next; nothing while there is none."""
     if study.error is not None:
         say(f"{study.error.code}: {study.error.detail}")
@@ -174,8 +174,9 @@ def show_answer(study: StudyView) -> None:
         say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")
     if (command := build_winner_command(study)) is not None:
         say(f"To train it again: {command}")
-    say(f"As a picture: heldout plot {study.id}")
-    say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
+    if says_more:
+        say(f"As a picture: heldout plot {study.id}")
+        say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
 def build_winner_command(study: StudyView) -> str | None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from heldout.client.client import Client
-from tests.e2e.running import ROOT, Service, lives, until
+from heldout.client.locate import read_service_file
+from tests.e2e.running import ROOT, Service, lives, processes_of, until
 
 # Trains by itself, in no framework: nearest means of noisy points. Noise is what its parameter changes.
 SCRIPT = """
@@ -60,9 +61,10 @@ def command(pause_s: float = 0.0) -> str:
     return f"{python} train.py --seed {{seed}} --noise {{noise}} --out {{out}} --pause {pause_s}"
 
 
-def begin(service: Service, folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def begin(service: Service | None, folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    where = ["--embedded"] if service is None else ["--home", str(service.home)]
     return subprocess.Popen(
-        [sys.executable, "-m", "heldout", "cure", *arguments, "--home", str(service.home)],
+        [sys.executable, "-m", "heldout", "cure", *arguments, *where],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -71,7 +73,7 @@ def begin(service: Service, folder: Path, *arguments: str) -> "subprocess.Popen[
     )
 
 
-def run(service: Service, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(service: Service | None, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     process = begin(service, folder, *arguments)
     out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -136,6 +138,38 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
     [study] = client.studies.list(statuses=["running"])
     study.cancel()
+
+
+def test_a_study_without_a_service_goes_on_in_its_folder(folder):
+    arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
+    first = begin(None, folder, *arguments)
+    until(lambda: len(read_journal(folder, "end")) >= 2, "the first pair of trainings")
+    server = read_service_file(folder / "heldout-runs" / "service")
+    assert server is not None
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    until(lambda: not lives(server[1]), "the end of its service")
+    second = run(None, folder, *arguments)
+    assert second.returncode == 0, second.stderr
+    study = json.loads(second.stdout.splitlines()[-1])
+    assert (study["status"], study["conclusion"]["remedy"]) == ("succeeded", "calm")
+    pairs = [pair[:2] for pair in read_journal(folder, "end")]
+    assert len(set(pairs)) == study["progress"]["done"] >= len(pairs) - 2
+    report = folder / "heldout-runs" / study["id"] / "report.html"
+    assert study["conclusion"]["headline"] in report.read_text()
+    assert not processes_of(folder)
+
+
+def test_a_folder_has_one_service_which_ends_with_ctrl_c(folder):
+    arguments = ("--run", command(pause_s=120), *ARMS)
+    first = begin(None, folder, *arguments)
+    until(lambda: read_journal(folder, "begin"), "a training")
+    second = run(None, folder, *arguments)
+    assert (second.returncode, "did not start" in second.stderr) == (2, True)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert (first.returncode, "The same command continues where it was" in said) == (130, True)
+    assert not processes_of(folder)
 
 
 def test_a_training_over_its_limit_has_failed_and_the_study_says_why(service, client, folder):

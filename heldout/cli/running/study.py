@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from heldout.cli.command import goes_on, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, make_study_display
+from heldout.cli.running.embedded import run_service
 from heldout.cli.running.memory import FOLDER, StudiesOfFolder
 from heldout.cli.running.runner import Plan, Runner
 from heldout.cli.running.script import check, parse_arms, parse_script
@@ -18,12 +20,15 @@ from heldout.cli.running.training import Limits
 from heldout.cli.screen import print_json, say
 from heldout.cli.shown_study import show_study
 from heldout.errors import StudyNotFound
+from heldout.views.study_report import HTML
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
     from heldout.views.study import StudyView
 
 FEWEST_ARMS = 2
+# The folder of an embedded service, in that of the trainings.
+SERVICE = "service"
 
 
 def run_study(
@@ -38,6 +43,7 @@ def run_study(
     dry_run: bool,
     as_json: bool,
     home: Path | None,
+    embedded: bool = False,
 ) -> Exit | None:
     """Run a study's trainings here, and show its answer.
 
@@ -45,6 +51,7 @@ def run_study(
         command: of `--run`. arms: of `--arm`. study_id: a study that runs already, perhaps on other machines.
         order: the other fields of the order, such as `seeds`.
         again: order a new study even if this command has ordered one here before.
+        embedded: run the service here, too, while this runs; its data stay in the folder.
     """
     script = parse_script(command)
     given = parse_arms(arms)
@@ -62,18 +69,25 @@ def run_study(
         return None
     folder = Path(FOLDER)
     folder.mkdir(exist_ok=True)
-    with open_service(home) as client:
+    with run_service(folder / SERVICE) if embedded else open_service(home) as client:
+        where = SERVICE if embedded else client.url
         if study_id is None:
-            study = _find_or_order(client, {"kind": "external", "arms": given, **order}, command, folder, again=again)
+            ordered = {"kind": "external", "arms": given, **order}
+            study = _find_or_order(client, where, ordered, command, folder, again=again)
         else:
             study = client.studies.get(study_id).view
         _check_study(study, parameters)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if as_json else make_study_display()
-        later = f"The same command continues where it was; `heldout studies cancel {study.id}` ends it."
+        ends = "--again begins anew." if embedded else f"`heldout studies cancel {study.id}` ends it."
+        later = f"The same command continues where it was; {ends}"
         with goes_on("The study", later):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
-    print_json(study, one_line=True) if as_json else show_study(study)
+        if embedded:  # no page shows it later
+            report = folder / study.id / "report.html"
+            report.write_text(client.studies.report_text(study.id, HTML), encoding="utf-8")
+            say(f"The report: {report}", file=sys.stderr)
+    print_json(study, one_line=True) if as_json else show_study(study, says_more=not embedded)
     return exit_of_job(study.status)
 
 
@@ -81,11 +95,11 @@ _EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.
 
 
 def _find_or_order(
-    client: "Client", order: Mapping[str, Any], command: str, folder: Path, *, again: bool
+    client: "Client", where: str, order: Mapping[str, Any], command: str, folder: Path, *, again: bool
 ) -> "StudyView":
     """Return the study that this command ordered earlier in this folder, or order one if it failed or was cancelled."""
     remembered = StudiesOfFolder(folder)
-    text = json.dumps([client.url, command, order], sort_keys=True)
+    text = json.dumps([where, command, order], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
     known = None if again else remembered.get(digest)
     if known is not None and known[1] is not None:
