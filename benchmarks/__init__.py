@@ -1,1 +1,1 @@
-"""Measurements, each side by side with what it is compared with, in one run."""
+"""Measurements. Each runs side by side with its reference, in one run."""

@@ -1,4 +1,4 @@
-"""`make bench`: run the benchmarks that are named (ARGS="service …"), or all of them."""
+"""`make bench`: run the named benchmarks (ARGS="service …"), or all of them."""
 
 import sys
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""How long `ask` takes: 50 runners of one study, a thousand asks a minute. `python -m benchmarks.asks [SECONDS]`.
+"""Times `ask` with 50 runners of one study and a thousand requests a minute. `python -m benchmarks.asks [SECONDS]`.
 
-It needs a service that HELDOUT_URL or its home names. A runner that gets a training tells it at once.
+It uses the service of HELDOUT_URL or of its home. A runner that gets a training reports its result at once.
 """
 
 import sys
@@ -17,7 +17,7 @@ RUNNERS, ASKS_A_MINUTE, SEEDS = 50, 1000, 20
 
 
 def run(url: str, headers: dict[str, str], study: str, number: int, ends_at: float, found: list[float]) -> None:
-    """Ask every few seconds, in a rhythm of its own."""
+    """Ask every few seconds, at this runner's own pace."""
     every_s = 60 * RUNNERS / ASKS_A_MINUTE
     pause = threading.Event()
     with httpx2.Client(base_url=url, headers=headers, timeout=60) as client:

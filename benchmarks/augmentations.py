@@ -1,9 +1,9 @@
-"""An epoch with each augmentation as a share of one without, on the three reference networks.
+"""The time of an epoch with each augmentation as a share of an epoch without, on the three reference networks.
 
 `python -m benchmarks.augmentations [--rounds N]`. An epoch draws its changes, takes its steps, and measures the
-training and the validation split, as jobs do by default. All ways take turns in one process with one tower, and a
-figure is the smallest of all rounds, in processor time, so other work on the machine matters little. Changes of color
-are measured on the same networks with three channels.
+training and validation splits, as jobs do by default. All variants take turns in one process with one tower. A figure
+is the minimum over all rounds in processor time, so other work on the machine matters little. Changes of color are
+measured on the same networks with three channels.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _seconds(task: tuple[str, int, list[dict[str, Any] | None], int]) -> list[float]:
-    """Processor time of an epoch with each augmentation."""
+    """Measure the processor time of an epoch with each augmentation."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -1,9 +1,9 @@
-"""What a pretrained backbone is worth: few images a class of classes that it never saw.
+"""What a pretrained backbone is worth if there are few images of each class, of classes that it never saw.
 
-A network of `keras.applications` learns one half of a set's classes and is cut off before its head. Then the other half
-is learned behind it and without it, from 5 images a class. Each draw chooses again which classes are known and which
-images are the few. `python -m benchmarks.backbone [SET] [DRAW…]`: the sets are `mnist5k`, which is always there,
-and `fashion_mnist`, whose files are read from the folder that HELDOUT_DATASETS names.
+A network of `keras.applications` learns one half of a set's classes and loses its head. Then the other half is learned
+with it and without it, from 5 images of each class or more. Each draw chooses the known classes and the few images
+again. `python -m benchmarks.backbone [SET] [DRAW…]`: the sets are `mnist5k`, which is always available, and
+`fashion_mnist`, whose files are read from the folder that HELDOUT_DATASETS names.
 """
 
 import sys
@@ -49,7 +49,7 @@ DENSE = ({"units": 64},)
 
 @dataclass(frozen=True)
 class Arm:
-    """Which backbone a network has, if any, and how it is trained. file: `pretrained` or `untrained`."""
+    """A network's backbone, if it has one, and how it is trained. file: `pretrained` or `untrained`."""
 
     file: str | None = None
     trainable: bool = False
@@ -57,7 +57,7 @@ class Arm:
     augmented: bool = False
 
     def spec(self, epochs: int, seed: int) -> JobSpec:
-        """The job that a user would submit."""
+        """The spec of the job that a user would submit."""
         network: dict[str, Any] = {"blocks": BLOCKS, "dense": DENSE}
         if self.file is not None:
             network = {"backbone": {"model": self.file, "trainable": self.trainable}, "blocks": (), "dense": DENSE}
@@ -87,7 +87,7 @@ def main(name: str = "mnist5k", *draws: str) -> None:
 
 
 def measure_draw(whole: ImageSet, number: int, found: Found) -> None:
-    """Train a backbone on half of the classes, then every arm on the other half; adds to each list an accuracy."""
+    """Train a backbone on half of the classes and every arm on the other half. Appends each arm's accuracy."""
     draw = np.random.default_rng(number)
     known, others = np.split(draw.permutation(len(whole.classes)), 2)
     print(f"draw {number}: the backbone learns {', '.join(whole.classes[label] for label in known)}", flush=True)
@@ -102,7 +102,7 @@ def measure_draw(whole: ImageSet, number: int, found: Found) -> None:
 
 
 def images_of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.random.Generator) -> ImageSet:
-    """The images of some classes: `count` of each to train on, a few to validate, and all of the test split."""
+    """Select images of some classes: `count` of each for training, a few for validation, and the whole test split."""
     counts = {"train": count, "validation": VALIDATION, "test": None}
     parts: dict[str, list[NDArray[np.int64]]] = {split: [] for split in counts}
     for split, rows in whole.splits.items():
@@ -122,7 +122,7 @@ def images_of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.r
 
 
 def turned(images: ImageSet) -> ImageSet:
-    """Each image in four quarter turns, each of them a class of its own: to tell 20 apart takes more than telling 5."""
+    """Turn each image by four quarter turns, and make each turn a class of its own, because 20 classes are harder."""
     count, classes = len(images.labels), len(images.classes)
     return replace(
         images,
@@ -137,7 +137,7 @@ def turned(images: ImageSet) -> ImageSet:
 
 
 def untrained() -> keras.Model:
-    """The first layers of a MobileNet behind the scaling of pixels: 56×56 pixels in, maps of 7×7×128 out."""
+    """Build the first layers of a MobileNet behind the scaling of pixels, from 56×56 pixels to maps of 7×7×128."""
     pixels = keras.Input((SIZE, SIZE, 3))
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     whole = keras.applications.MobileNet(alpha=ALPHA, include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
@@ -148,7 +148,7 @@ def untrained() -> keras.Model:
 
 
 def saved_backbones(images: ImageSet, seed: int, folder: Path) -> dict[str, UploadedBackbone]:
-    """The same network before and after it has learned these images, each as it comes out of an uploaded file."""
+    """Return the network before and after it has learned these images, as read from an uploaded file."""
     keras.utils.set_random_seed(seed)
     before = taken_apart(untrained(), folder / "untrained")
     network = {"backbone": {"model": "untrained", "trainable": True}, "blocks": (), "head": "global_average"}
@@ -166,7 +166,7 @@ def saved_backbones(images: ImageSet, seed: int, folder: Path) -> dict[str, Uplo
 
 
 def taken_apart(model: keras.Model, folder: Path) -> UploadedBackbone:
-    """A model as a worker reads it from an uploaded file."""
+    """Return a model as a worker reads it from an uploaded file."""
     folder.mkdir()
     model.save(folder / "model.keras")
     save_backbone(folder / "model.keras", folder)
@@ -174,7 +174,7 @@ def taken_apart(model: keras.Model, folder: Path) -> UploadedBackbone:
 
 
 def trained(spec: JobSpec, images: ImageSet, backbone: UploadedBackbone | None) -> tuple[keras.Model, float]:
-    """Train as a worker does; gives the network and its accuracy on test."""
+    """Train as a worker does, and return the network and its test accuracy."""
     keras.backend.clear_session()
     assert spec.training.seed is not None
     data = select(images, spec)
@@ -188,7 +188,7 @@ def trained(spec: JobSpec, images: ImageSet, backbone: UploadedBackbone | None) 
 
 
 def show(found: Found) -> None:
-    """Test accuracies: medians and ranges over the draws, and in how many draws an arm is above the blocks."""
+    """Print medians and ranges of test accuracies over the draws, and how often an arm beats the blocks."""
     for few, of_arm in found.items():
         print(f"\n| {few} images a class | median | range | above blocks | above blocks, augmentation |")
         print("|---|---|---|---|---|")

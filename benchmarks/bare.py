@@ -1,4 +1,4 @@
-"""A bare FastAPI app to compare the API with: one INSERT or one SELECT, and nothing else."""
+"""A bare FastAPI app as a reference for the API: one INSERT or one SELECT, and nothing else."""
 
 import json
 import os
@@ -14,7 +14,7 @@ app = FastAPI()
 
 @app.post("/jobs", status_code=201)
 def insert(body: dict[str, Any]) -> dict[str, Any]:
-    """One row in one transaction."""
+    """Insert one row in one transaction."""
     job_id = secrets.token_hex(12)
     with engine.begin() as connection:
         connection.execute(
@@ -26,7 +26,7 @@ def insert(body: dict[str, Any]) -> dict[str, Any]:
 
 @app.get("/jobs/{job_id}")
 def select(job_id: str) -> dict[str, Any]:
-    """One row by its key."""
+    """Select one row by its key."""
     with engine.connect() as connection:
         row = connection.execute(text("SELECT id, spec FROM bare WHERE id = :id"), {"id": job_id}).one()
     return {"id": row.id, "spec": row.spec}

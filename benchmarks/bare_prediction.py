@@ -1,4 +1,4 @@
-"""A bare FastAPI app to compare predictions with: it takes the same body, looks at nothing, and returns a constant."""
+"""A bare FastAPI app as a reference for predictions: it accepts the same body, ignores it, and returns a constant."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ app = FastAPI()
 
 @app.post("/predict")
 async def constant(request: Request) -> dict[str, Any]:
-    """As large an answer as one image has."""
+    """Return an answer as large as that for one image."""
     await request.body()
     return {
         "object": "predictions",

@@ -1,10 +1,9 @@
-"""Short jobs through `heldout up`, compared with the model of waiting jobs.
+"""Short jobs through `heldout up`, compared with the model of waiting times.
 
 `python -m benchmarks.capacity [FILE]` appends to FILE (JSON Lines; `build/capacity.jsonl` by default) and continues
-where it was stopped. First a burst shows how many jobs a worker does per minute. Then batches of jobs arrive
-independently of each other, at a share of that rate. Each batch begins with an empty queue. It takes some eight minutes
-on
-two quiet cores; `--burst 8 --batches 2 --jobs 10` (with a FILE of its own) shows in one that it works.
+an interrupted run. First, a burst shows how many jobs a worker does per minute. Then batches of jobs arrive
+independently, at a share of that rate. Each batch begins with an empty queue. This takes about eight minutes on two
+quiet cores. `--burst 8 --batches 2 --jobs 10` (with another FILE) takes one minute, to see that it works.
 """
 
 import argparse
@@ -36,7 +35,7 @@ USE = 0.7
 
 @dataclass(frozen=True)
 class Batch:
-    """Jobs of one run: moments since its beginning, and seconds in a slot."""
+    """The jobs of one run: times since its beginning, and seconds in a slot."""
 
     kind: str
     slots: int
@@ -47,7 +46,7 @@ class Batch:
 
 
 def main() -> None:
-    """Run what the file lacks, then print what it says."""
+    """Run what the file lacks, then print its results."""
     options = _options()
     path: Path = options.file
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ def read(path: Path) -> list[Batch]:
 
 
 def per_minute(done: list[Batch]) -> float:
-    """Jobs a minute while more wait than there are slots."""
+    """Measure how many jobs finish per minute while more are waiting than there are slots."""
     bursts = [one for one in done if one.kind == "burst"]
     return 60 * sum(len(one.lengths_s) for one in bursts) / sum(one.span_s for one in bursts)
 
@@ -109,7 +108,7 @@ def _seconds(begin: Any, end: Any) -> float:
 
 
 def _run_all(client: Client, specs: list[dict[str, Any]], arrivals: list[float]) -> tuple[list[JobView], int]:
-    """Submit each spec at its moment; the jobs once all have succeeded, and how many ran at once at most."""
+    """Submit each spec at its time. Return the jobs once all have succeeded, and the most that ran at once."""
     began, ids = time.monotonic(), []
     for spec, moment in zip(specs, arrivals, strict=True):
         time.sleep(max(0.0, began + moment - time.monotonic()))
@@ -130,7 +129,7 @@ def _run_all(client: Client, specs: list[dict[str, Any]], arrivals: list[float])
 
 
 def report(done: list[Batch]) -> None:
-    """Print what was measured, and what the model says of the same arrivals and lengths."""
+    """Print the measurements, and what the model predicts for the same arrivals and lengths."""
     print(f"{per_minute(done):.0f} jobs a minute while more wait than there are slots")
     batches = [one for one in done if one.kind == "batch"]
     if not batches:
@@ -164,7 +163,7 @@ def _row(name: str, waits_s: list[float], mean: str) -> str:
 
 
 def _mean_of(batches: list[Batch]) -> str:
-    """The mean wait, ± how far it would differ in other runs: from how far those of batches differ."""
+    """The mean wait, and its standard error over batches."""
     means = [statistics.mean(batch.waits_s) for batch in batches]
     mean = f"{statistics.mean(means):.2f}"
     return f"{mean} ± {statistics.stdev(means) / len(means) ** 0.5:.2f}" if len(means) > 1 else mean

@@ -1,4 +1,4 @@
-"""Claims: how many a second several workers make on PostgreSQL, and how long one takes in a long queue on both."""
+"""Claims: how many several workers make per second on PostgreSQL, and how long one takes with a long queue on both."""
 
 import tempfile
 import threading
@@ -32,7 +32,9 @@ CPU = ("auto", "cpu")
 
 
 def main() -> None:
-    """Print claims a second for each number of workers; each claims until nothing waits. Then times in a long queue."""
+    """Print claims per second for each number of workers, each claiming until the queue is empty; then times in a long
+    queue.
+    """
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         postgres, sqlite = (
             _database(url, Path(folder)) for url in (make_driver_url(server.url), f"sqlite:///{folder}/heldout.db")
@@ -82,7 +84,7 @@ def _fill_long_queue(database: Database) -> None:
 
 
 def _measure_long_queue(database: Database) -> None:
-    """Print how long it takes to find, and to make, single claims among many jobs of many owners."""
+    """Print how long it takes to find and to make single claims among many jobs of many owners."""
     took_ms: dict[str, list[float]] = {"is there one": [], "is there one, none fits": [], "claim, commit included": []}
 
     def timed(what: str, do: Callable[[Session], object], *, writes: bool = False) -> None:

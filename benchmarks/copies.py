@@ -1,8 +1,8 @@
-"""How many copies an audit finds, by what was done to them; and what it takes for copies though nothing was done.
+"""How many copies an audit finds, by how they were changed, and what it mistakes for copies.
 
     python -m benchmarks.copies --photographs FOLDER --drawings FOLDER --sheet FILE
 
-Digits come along. Photographs are cut into tiles that do not overlap; drawings are taken as they are.
+Digits are always included. Photographs are cut into tiles that do not overlap; drawings are used as they are.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def score(images: Images, change: Callable[[Images, np.random.Generator], Images], alone: Copies) -> tuple[float, list]:
-    """The share of changed images that are found among the unchanged ones, and the pairs of two pictures."""
+    """Return the share of changed images that are matched to their originals, and the number of false pairs."""
     count, random = len(images), np.random.default_rng(0)
     changed = np.stack([change(image, random) for image in images])
     found = found_in(np.concatenate([images, changed]))
@@ -97,7 +97,7 @@ def sheet_of(images: Images, pair: tuple[int, int]) -> Images:
 
 
 def photographs(folder: Path | None) -> Images:
-    """Tiles that do not overlap, without those of hardly any contrast; (count, SIDE, SIDE, 3)."""
+    """Cut tiles that do not overlap, leaving out those with hardly any contrast: (count, SIDE, SIDE, 3)."""
     sources = [Image.fromarray(image) for image in load_sample_images().images]
     sources += [Image.open(path).convert("RGB") for path in files_in(folder)]
     tiles = []
@@ -113,7 +113,7 @@ def photographs(folder: Path | None) -> Images:
 
 
 def drawings(folder: Path) -> Images:
-    """The images of a folder on white; (count, SIDE, SIDE, 3)."""
+    """Put the images of a folder on white: (count, SIDE, SIDE, 3)."""
     paths = files_in(folder)
     found = []
     for number in np.random.default_rng(0).permutation(len(paths))[:MOST].tolist():
@@ -164,7 +164,7 @@ def scaled(values: Images, factor: float) -> Images:
 
 
 def cropped(values: Images, random: np.random.Generator, share: float) -> Images:
-    """Without rows and columns on one side or both, and brought to the old size."""
+    """Cut rows and columns off one side or both, and restore the size."""
     height, width, _ = values.shape
     lost = max(1, round(share * height))
     left, top = random.integers(0, lost + 1, 2).tolist()

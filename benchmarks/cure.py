@@ -1,7 +1,7 @@
 """How long a study takes, compared with a script that trains the same networks in sequence with Keras' `fit`.
 
-The base and six remedies, three seeds of each, are what both train. Then the study races on: a script that does not
-look at results in between has to train every network with as many seeds as the study's last look has.
+Both train the base and six remedies with three seeds each. Then the study continues with its race. A script that does
+not look at results in between has to train every network with as many seeds as the study's last look.
 """
 
 import json
@@ -23,7 +23,7 @@ FIRST_LOOK_TARGET, RACE_TARGET = 0.35, 0.2
 
 
 def main() -> None:
-    """Print seconds of both sides, and their ratios before racing and with it."""
+    """Print the seconds of both sides, and their ratios before and with the race."""
     with TemporaryService() as service, Client(service.url, service.api_key) as client:
         first_look_s, study = _study(client)
     if study.status != "succeeded" or study.conclusion is None:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _study(client: Client) -> tuple[float, StudyView]:
-    """Seconds from the order until the last training of the first look has ended, and the study as it has ended."""
+    """Return the seconds from the order to the last training of the first look, and the study at its end."""
     # An idle worker measures its machine once, and would do so during the first trainings.
     while client.jobs.estimate(_base()).seconds_per_epoch is None:
         time.sleep(1)
@@ -64,7 +64,7 @@ def _base() -> dict[str, Any]:
 
 
 def _specs(study: StudyView) -> list[dict[str, Any]]:
-    """The first look's trainings, as a script would have them."""
+    """The specs of the first look's trainings, as a script would have them."""
     base = study.spec.model_dump(mode="json") | {"dataset": _base()["dataset"]}  # without the pinned version
     seeds = [{"training": {"seed": seed}} for seed in range(SEEDS)]
     return [merge(merge(base, arm.patch), seed) for arm in study.arms for seed in seeds]

@@ -1,8 +1,8 @@
 """The dashboard in a real Chromium: bytes and time to a useful page, frames while jobs train, memory after an hour.
 
-The service has 10,000 jobs that have ended, one with 1,000 epochs, and 20 that a program trains in place of a worker.
-It writes what a worker writes, an epoch of each job per round. `python -m benchmarks.dashboard` needs Chromium and a
-built dashboard (`make web`); `python -m benchmarks.dashboard memory` plays the hours alone.
+The service has 10,000 ended jobs, one with 1,000 epochs, and 20 that a program trains in place of a worker. It writes
+what a worker writes, one epoch of each job per round. `python -m benchmarks.dashboard` needs Chromium and a built
+dashboard (`make web`); `python -m benchmarks.dashboard memory` only measures memory.
 """
 
 import shutil
@@ -47,14 +47,14 @@ COUNT_FRAMES = """() => {
 
 
 class Trainings:
-    """Jobs that are claimed and get epochs as a worker writes them."""
+    """Jobs that are claimed and get epochs as if from a worker."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._epoch: dict[claims.HeldAttempt, int] = {}
 
     def begin(self) -> str:
-        """Claim the next job that waits; gives its id."""
+        """Claim the next waiting job, and return its id."""
         with self._database.write() as session:
             claimed = claims.claim(session, "bench", Capacity(["auto", "cpu"]), 3600)
             assert claimed is not None
@@ -79,7 +79,7 @@ class Trainings:
 
 
 def _figures(epoch: int) -> dict[str, float]:
-    """Curves that fall, rise again and shake."""
+    """Curves that fall, rise again and are noisy."""
     train, shake = 2.3 / (1 + 0.05 * epoch), 0.02 * (epoch * 7919 % 13 - 6) / 6
     return {
         "train_loss": train,
@@ -96,7 +96,7 @@ def _figures(epoch: int) -> dict[str, float]:
 
 
 def main(*, of_memory_alone: bool = False) -> None:
-    """Print each figure as soon as it is known."""
+    """Print each figure as soon as it is measured."""
     program = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
     if program is None:
         raise SystemExit("This needs Chromium: apt-get install chromium")
@@ -205,7 +205,7 @@ def _long_history(visitor: _Visitor, job_id: str) -> None:
 
 
 def _live(visitor: _Visitor, step: Callable[[], None], name: str, path: str, ready: str) -> None:
-    """Frames while each live job ends an epoch a second."""
+    """Count frames while each live job finishes an epoch per second."""
     context = visitor.context()
     page = context.new_page()
     page.goto(path)
@@ -242,7 +242,7 @@ def _frames(page: Page) -> str:
 def _hour(
     visitor: _Visitor, step: Callable[[], None], name: str, path: str, ready: str, asked: str, *, jobs: int = LIVE
 ) -> None:
-    """The page's memory before and after an hour of updates; its clock is turned on, so that it does not take one."""
+    """Measure the page's memory before and after an hour of updates. Its clock is set forward, so it takes less."""
     context = visitor.context()
     page = context.new_page()
     page.clock.install()
@@ -262,7 +262,7 @@ def _hour(
 
 
 def _turn(page: Page, step: Callable[[], None], asked: str, rounds: int) -> None:
-    """Repeat: an epoch of each live job, and the page asks for news."""
+    """Repeat: add an epoch to each live job, and let the page ask for news."""
     answers: list[str] = []
     page.on("response", lambda answer: answers.append(answer.url) if asked in answer.url else None)
     for _ in range(rounds):

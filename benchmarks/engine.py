@@ -1,6 +1,6 @@
-"""Whole trainings through the service, compared with what a user would write for the same result, in turn, in one run.
+"""Whole trainings through the service and what a user would write for the same result, alternating in one run.
 
-`BENCH_QUICK=1` makes one short round and leaves the page as it is; `BENCH_ROUNDS` sets the number of rounds.
+`BENCH_QUICK=1` runs one short round and leaves the page unchanged; `BENCH_ROUNDS` sets the number of rounds.
 """
 
 import json
@@ -56,7 +56,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 
 def main() -> None:
-    """Print the tables; a whole run writes them into the page, too."""
+    """Print the tables; a complete run also writes them into the page."""
     rows = {name: Row() for name in TARGETS}
     with TemporaryService() as service, Client(service.url, service.api_key) as client:
         text = "\n".join(_measure(client, service, rows))
@@ -110,7 +110,7 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
 def _estimate_lines(
     client: Client, folder: Path, rows: dict[str, Row], estimates: dict[str, float | None]
 ) -> Iterator[str]:
-    """How far `dry_run` was off: named networks alone, and some that the calibration cannot have seen."""
+    """How far `dry_run` was off: for single networks, and for some that the calibration cannot have seen."""
     pairs = [
         (estimates[name], epoch_s(one.metrics[0]))
         for name, row in zip(WORK, rows.values(), strict=False)
@@ -146,7 +146,7 @@ def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Se
 
 
 def _until_first_step(client: Client, log: Path) -> float:
-    """Seconds from the answer to the POST until the worker's log has the first step."""
+    """Measure the seconds from the response to the POST until the worker logs the first step."""
     job = client.jobs.create(_spec("A", 1) | {"resources": {"towers": 1}})
     answered = time.time()
     _ended(client, job.id)
@@ -157,7 +157,7 @@ def _until_first_step(client: Client, log: Path) -> float:
 
 
 def _until_calibrated(client: Client) -> None:
-    """Wait for the worker to have measured itself, which it does while it is idle."""
+    """Wait until the worker has measured its machine, which it does while idle."""
     deadline = time.monotonic() + CALIBRATED_WITHIN_S
     while client.jobs.estimate(_spec("A")).seconds_per_epoch is None:
         if time.monotonic() > deadline:
@@ -198,7 +198,7 @@ def _threads_of_new(folder: Path, known: set[int]) -> Iterator[list[int]]:
 
 
 def _processor_s(folder: Path) -> float:
-    """Processor time of the whole service, and of what it has started and waited for."""
+    """Return the processor time of the whole service, with everything that it has started and waited for."""
     ticks = 0
     for pid in processes_of(folder):
         try:

@@ -1,4 +1,4 @@
-"""Tables of `make bench ARGS=engine`: what was measured of both sides, and how it is written into the page."""
+"""Tables of `make bench ARGS=engine`: the measurements of both sides, and how they get into the page."""
 
 import os
 import platform
@@ -35,7 +35,7 @@ TARGETS = {
 
 @dataclass
 class Service:
-    """A job, or several at once, from the claim of the first to the end of the last."""
+    """One job, or several at once, from the first claim to the last end."""
 
     wall_s: float
     cpu_s: float
@@ -150,7 +150,7 @@ def _cpu_share(sides: Sequence[Service] | Sequence[Naive]) -> str:
 
 
 def _version_of(package: str) -> str:
-    """The build for processors alone is a package of another name."""
+    """Return the version; the build for processors alone is a package with another name."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What it saves to compute the features of a frozen backbone once: one job, and a study of heads and seeds.
+"""What computing the features of a frozen backbone once saves: for one job, and for a study of heads and seeds.
 
 MobileNetV2 at 96×96 with random weights, 3,000 images. Without a cache, jobs train fewer epochs, and the rest is
 extrapolated: `python -m benchmarks.features`.
@@ -47,7 +47,7 @@ class Service(TemporaryService):
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of all cores. Only the latter mean anything if other programs are running."""
+    """Seconds of the clock and of all cores. Only the latter mean anything if other programs are running."""
 
     wall_s: float
     cpu_s: float
@@ -57,7 +57,7 @@ class Cost:
 
 
 def main() -> None:
-    """Print what the jobs and the study take, and their ratios."""
+    """Print the cost of the job and of the study, and their ratios."""
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder))
         with Service(2**30) as service, Client(service.url, service.api_key) as client:
@@ -82,14 +82,14 @@ def main() -> None:
 
 
 def measure(service: Service, work: Callable[[], None]) -> Cost:
-    """Do some work, and return what it takes."""
+    """Do some work, and return its cost."""
     began, used = perf_counter(), sum_cpu_s(service)
     work()
     return Cost(perf_counter() - began, sum_cpu_s(service) - used)
 
 
 def sum_cpu_s(service: Service) -> float:
-    """Sum what all processes of a service have taken of all cores so far, those that have ended included."""
+    """Sum the processor time of all processes of a service, including those that have ended."""
     assert service._process is not None
     children, ticks = defaultdict[int, list[int]](list), dict[int, int]()
     for stat in Path("/proc").glob("[0-9]*/stat"):

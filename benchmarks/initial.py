@@ -1,4 +1,4 @@
-"""What starting from known weights is worth: twenty images a class of classes that the first network never saw.
+"""What known weights are worth as a start: twenty images of each class, of classes that the first network never saw.
 
 A network is trained on 10,000 images of five classes of fashion_mnist. Then one learns the other five classes from 20
 images of each: from scratch, from those weights, and with their first blocks frozen. The files are read from the
@@ -76,7 +76,7 @@ def show(found: dict[str, list[float]]) -> None:
 def trained(
     spec: JobSpec, images: ImageSet, scratch: Path, model: Path | None = None, initial: Initial | None = None
 ) -> float:
-    """Train as a worker does, leave the model in `scratch`, and give its accuracy on test."""
+    """Train as a worker does, leave the model in `scratch`, and return its test accuracy."""
     keras.backend.clear_session()
     assert spec.training.seed is not None
     data = select(images, spec)
@@ -104,7 +104,7 @@ def _plan(spec: JobSpec, images: ImageSet) -> NetworkPlan:
 
 
 def images_of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.random.Generator) -> ImageSet:
-    """The images of some classes: `count` of each train, some validate, and all of test are measured."""
+    """Select images of some classes: `count` of each for training, a few for validation, and the whole test split."""
     rows: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
     for label in labels:
         of_class = draw.permutation(np.flatnonzero(whole.labels[:60_000] == label))

@@ -1,6 +1,6 @@
 """What a job costs besides its epochs: each part of its process, over several runs. `python -m benchmarks.job_parts`.
 
-Each run is forked from a process that has imported TensorFlow and never used it, as a worker's training processes are.
+Each run is forked from a process that has imported TensorFlow but never used it, like a worker's training processes.
 `BENCH_ROUNDS` sets the runs of each network.
 """
 
@@ -69,14 +69,14 @@ def main() -> None:
 
 
 def _run(spec: Any, data: Path) -> dict[str, float]:
-    """Train in this process; the seconds of each part."""
+    """Train in this process, and return the seconds of each part."""
     from worker.messages import Assignment, EpochDone, Finished
     from worker.training import evaluate, export, finish, runner
 
     took: dict[str, list[float]] = defaultdict(list)
 
     def watch(owner: Any, name: str) -> None:
-        """Note how long each call takes."""
+        """Record how long each call takes."""
         called = getattr(owner, name)
 
         def timed(*args: Any, **options: Any) -> Any:

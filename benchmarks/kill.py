@@ -1,4 +1,4 @@
-"""How long a job stands still whose worker is killed with SIGKILL: from there to the next epoch, in leases."""
+"""How long a job stands still if its worker is killed with SIGKILL, until its next epoch, in leases."""
 
 import os
 import random
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    """Print the multiple of the lease, and its parts: until the loss is noticed, and from there to the next epoch."""
+    """Print the multiple of the lease, and its parts: until the loss is noticed, and from then to the next epoch."""
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         if chosen("SQLite"):
             _on_sqlite(folder)

@@ -1,4 +1,4 @@
-"""Looking up one job and lists of jobs with a million jobs in the table, over the same with a thousand."""
+"""Finding one job, and lists of jobs, with a million jobs in the table, relative to a thousand."""
 
 import os
 import tempfile
@@ -98,7 +98,7 @@ def _paths():  # type: ignore[no-untyped-def]
 
 
 def fill(database: Database, count: int) -> None:
-    """Add this many jobs that have ended, copies of one, and five that wait."""
+    """Add this many ended jobs, copies of one, and five that wait."""
     template = add_job(database)
     columns = [column.name for column in JobRow.__table__.columns]
     postgres = database.engine.dialect.name == "postgresql"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """Requests a second, and the times of single requests in milliseconds."""
+    """Requests per second, and the times of single requests in milliseconds."""
 
     per_second: float
     p50_ms: float
@@ -30,7 +30,9 @@ def load(port: int, message: bytes, *, clients: int, seconds: float, status: int
 
 
 def load_in_turn(port: int, messages: list[tuple[bytes, int]], *, clients: int, seconds: float) -> list[Measured]:
-    """Send the messages in turn on each connection; figures for each. With a message goes the status of its answers."""
+    """Send the messages in turn on each connection, and return figures for each. A message comes with its expected
+    status.
+    """
     times = asyncio.run(_all(port, messages, clients, seconds))
     return [_measured(sorted(of_one), seconds) for of_one in times]
 

@@ -43,7 +43,7 @@ class Distance:
 
 
 def conditions() -> Iterator[tuple[str, Condition, NetworkSpec]]:
-    """For each able network of the collection and each dataset one condition; the larger networks on mnist5k."""
+    """One condition for each able network of the collection and each dataset, and the larger networks on mnist5k."""
     known = [one for one in all_conditions() if one.epochs >= EPOCHS]
     for dataset in DATASETS:
         for network in ABLE:

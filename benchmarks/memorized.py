@@ -1,9 +1,8 @@
-"""What the sum of a training image's losses says: `python -m benchmarks.memorized`.
+"""What the sum of a training image's losses tells: `python -m benchmarks.memorized`.
 
-It is measured as a detector of planted wrong labels, and against leave-out memorization (Feldman 2020). That is how
-much more often networks get an image right with it in training than without. Work is kept in `.cache`, so that a run
-may be short
-(`--minutes`) and the next one continues; figures are in `benchmarks/memorized.json`.
+It is measured as a detector of planted wrong labels, and against leave-out memorization (Feldman 2020): how much more
+often networks get an image right that was in their training. Results are kept in `.cache`, so a run may be short
+(`--minutes`) and the next one continues. Figures are in `benchmarks/memorized.json`.
 """
 
 import argparse
@@ -84,7 +83,7 @@ class Networks:
         self._answers = tf.function(lambda pixels: tf.argmax(self._network(pixels, training=False), axis=-1))
 
     def begin(self, seed: int, rows: NDArray[np.int32]) -> None:
-        """A network with new weights, which will be trained on `rows`."""
+        """Make a network with new weights, which will be trained on `rows`."""
         own = [variable.numpy() for variable in self._built(seed).variables]
         self._engine.restore([*own, *self._fresh[len(own) :]])
         self._engine._data = replace(self._data, rows={"train": rows})
@@ -96,7 +95,7 @@ class Networks:
         self._engine.run(0, steps, FitSums())
 
     def right(self) -> NDArray[np.bool_]:
-        """(images,) which of all images it gets right."""
+        """Return (images,) which of all images it gets right."""
         pixels, _ = self._source.batch(tf.range(len(self.labels)))
         found: NDArray[np.bool_] = self._answers(pixels).numpy() == self.labels
         return found

@@ -1,8 +1,8 @@
 """The peak memory of trainings, compared with what `heldout/work/memory.py` expects. `python -m benchmarks.memory`.
 
-Each training is forked from a process that has imported TensorFlow and never used it, as a worker's are, and runs to
-its end: steps, measuring, checkpoints, export, predictions. `--fit` prints the constants that fit best. All of them
-take some minutes on two cores.
+Each training is forked from a process that has imported TensorFlow but never used it, like a worker's, and runs to its
+end: steps, measuring, checkpoints, export, predictions. `--fit` prints the constants that fit best. All of them take
+some minutes on two cores.
 """
 
 import argparse
@@ -64,7 +64,7 @@ ALL = NETWORKS | LARGER | RESIDUAL
 
 @dataclass(frozen=True)
 class Peak:
-    """One training: expected bytes, measured bytes, and the amounts that the former consist of."""
+    """One training: expected bytes, measured bytes, and the parts of the former."""
 
     expected: int
     measured: int
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _print_fit(peaks: list[Peak]) -> None:
-    """Weighted by the measured peaks: what counts is by how many percent an estimate is off."""
+    """Print the best constants, weighted by the measured peaks, because estimates count by their percentage."""
     from scipy.optimize import nnls
 
     amounts = np.array([peak.amounts for peak in peaks])
@@ -137,7 +137,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
 
 
 def _image_set(network: Network) -> Any:
-    """Noise: what is in the images takes no memory."""
+    """Noise images: their content takes no memory."""
     from analysis.arrays.dataset import ImageSet
 
     held_out = min(1000, max(10, network.count // 6))
@@ -158,7 +158,7 @@ def _image_set(network: Network) -> Any:
 
 
 def _run(spec: JobSpec, data: Path) -> int:
-    """The peak of a training in this process, in bytes."""
+    """Return the peak of a training in this process, in bytes."""
     from worker.machine.memory import read_peak_bytes
     from worker.messages import AssignedDataset, AssignedMachine, Assignment, Finished
     from worker.training import runner

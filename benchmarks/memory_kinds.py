@@ -1,7 +1,7 @@
 """The peak memory of work other than training, and what is reserved for it. `python -m benchmarks.memory_kinds`.
 
-A service does one thing at a time; the memory of all processes that its worker starts for it is added up ten
-times a second. It takes some ten minutes on two cores.
+A service does one thing at a time. The memory of all processes that its worker starts for it is added up ten times a
+second. It takes about ten minutes on two cores.
 """
 
 import argparse
@@ -50,7 +50,7 @@ keras.applications.MobileNetV2((128, 128, 3), weights=None, classes=2).save(sys.
 
 
 class Sampler:
-    """The memory of all processes below one, and the most that those had together which began in a phase."""
+    """The memory of all processes below one, and the peak of those that began in a phase."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -62,7 +62,7 @@ class Sampler:
 
     @contextmanager
     def phase(self, what: str, reserved: int) -> Iterator[None]:
-        """Print what a phase took at most."""
+        """Print the peak of a phase."""
         self._known = {child.pid for child in self._root.children(recursive=True)}
         self._peak = 0
         yield
@@ -181,7 +181,7 @@ def _worker_of(home: Path) -> int:
 
 
 def _wait_for_rest(client: Client) -> None:
-    """Until the machine is calibrated, and the copies of the bundled datasets are found."""
+    """Wait until the machine is calibrated and the copies in bundled datasets are found."""
     spec = {"dataset": "digits", "network": {"blocks": [{"filters": 8}]}}
     _until(lambda: client.jobs.estimate(spec).seconds_per_epoch is not None)
     time.sleep(30)
@@ -206,7 +206,7 @@ def _zipped_photos(folder: Path) -> Path:
 
 
 def _saved(script: str, folder: Path, *widths: int) -> Path:
-    """A model's file, made by a process that has ended: its memory is not this one's."""
+    """The file of a model, made by a process that has ended, so that its memory does not count."""
     file = folder / f"{len(list(folder.iterdir()))}.keras"
     subprocess.run([sys.executable, "-c", script, str(file), *map(str, widths)], check=True, capture_output=True)
     return file

@@ -1,6 +1,6 @@
-"""The training that a user would write without the service: Keras' own loop, measured in a process of its own.
+"""The training that a user would write without the service: Keras' own loop, measured in its own process.
 
-For each epoch it gives what the service gives: figures of the training and the validation split in inference mode,
+It provides what the service provides for each epoch: figures of the training and validation splits in inference mode,
 and a file with all of the state.
 """
 
@@ -24,7 +24,7 @@ PEAK_ROUNDS = 30
 
 @dataclass(frozen=True)
 class Naive:
-    """One training: seconds of wall clock and of processors, the most threads it had, seconds of a `fit` epoch."""
+    """One training: seconds of wall clock and of processors, the most threads, and seconds of a `fit` epoch."""
 
     wall_s: float
     cpu_s: float
@@ -33,27 +33,27 @@ class Naive:
 
 
 def train(spec: dict[str, Any]) -> Naive:
-    """Train the network of `spec` with `fit`; what a process needs before its first line of training is not counted."""
+    """Train the network of `spec` with `fit`. The time before the first line of training does not count."""
     return in_process(_train, spec)
 
 
 def train_in_turn(specs: list[dict[str, Any]]) -> list[Naive]:
-    """The same for several specs in one process, as a script with a loop has them."""
+    """Train several specs in one process, as a script with a loop does."""
     return list(in_process(_train_in_turn, specs))
 
 
 def train_with_torch(spec: dict[str, Any]) -> Naive | None:
-    """The same with a plain PyTorch loop; None where PyTorch is not installed."""
+    """Do the same with a plain PyTorch loop. None if PyTorch is not installed."""
     return in_process(_train_with_torch, spec) if find_spec("torch") else None
 
 
 def peak_flops(cores: int, dtype: str = "float32") -> float:
-    """Floating-point operations per second of large matrix products on this many cores: the machine's useful peak."""
+    """Measure the floating-point operations per second of large matrix products on this many cores, the useful peak."""
     return in_process(_peak_flops, (cores, dtype))
 
 
 def in_process(work: Any, argument: Any) -> Any:
-    """What `work(argument)` gives in a fresh process."""
+    """Return `work(argument)` of a fresh process."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(work, argument, theirs))
@@ -66,7 +66,7 @@ def in_process(work: Any, argument: Any) -> Any:
 
 
 def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work(*arguments)` gives in a fork of this process, as a worker's training processes are forks of one."""
+    """Return `work(*arguments)` of a fork of this process; a worker's training processes are forks, too."""
     context = get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=lambda: theirs.send(work(*arguments)))
@@ -86,7 +86,7 @@ def _run(work: Any, argument: Any, pipe: Connection) -> None:
 
 
 class _Watch:
-    """Wall clock, processor time and threads of this process while the block runs."""
+    """Wall clock, processor time and threads of this process during the block."""
 
     def __enter__(self) -> "_Watch":
         self.threads = 0

@@ -1,4 +1,4 @@
-"""Networks of kinds that people use, images for them, and the Keras model that a user would write for each."""
+"""Networks of common kinds, images for them, and the Keras model that a user would write for each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ HELD_OUT_SHARE = 6  # validation and test have a sixth of the training images ea
 
 @dataclass(frozen=True)
 class Network:
-    """A network as the spec names it.
+    """A network as a spec describes it.
 
     image: (height, width, channels).
     count: training images.
-    epochs: of a whole job, so many that Keras' `fit` takes some seven seconds on two cores.
+    epochs: of a whole job, chosen so that Keras' `fit` takes about seven seconds on two cores.
     """
 
     network: dict[str, Any]

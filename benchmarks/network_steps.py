@@ -1,7 +1,7 @@
-"""Gradient steps of networks of many kinds: the engine and Keras' `fit`, in 32 bits and in 16, in turn in one run.
+"""Gradient steps of networks of many kinds: the engine and Keras' `fit`, in 32 bits and in 16, alternating in one run.
 
-Only steps are timed, no measuring and no checkpoints, on images that are in memory. Each way has a process of its own
-and the cores that a lone job has.
+Only steps are timed, without measuring or checkpoints, on images in memory. Each variant has its own process and the
+cores that a single job gets.
 """
 
 import statistics
@@ -44,7 +44,7 @@ def print_steps(chosen: Mapping[str, Network], rounds: int) -> None:
 
 
 def _flops(network: Network) -> int:
-    """Operations of an epoch of gradient steps."""
+    """The operations of an epoch of gradient steps."""
     plan = plan_network(NetworkSpec.model_validate(network.network), network.image, CLASSES)
     return PASSES * plan.flops_per_image * network.count
 
@@ -68,7 +68,7 @@ def _naive(network: Network, pixels: Any, labels: Any, mixed: bool) -> float:
 
 @dataclass(frozen=True)
 class Made:
-    """An engine with what it is made of, and the learning rate of each step."""
+    """An engine with its parts, and the learning rate of each step."""
 
     spec: JobSpec
     model: Any
@@ -80,7 +80,7 @@ class Made:
 
 
 def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
-    """The engine that trains a network on its images; without `towers` with as many as a job would have."""
+    """Build the engine that trains a network on its images, by default with as many towers as a job would have."""
     import numpy as np
     import tensorflow as tf
 

@@ -46,7 +46,7 @@ HEADINGS = (
 
 @dataclass
 class Times:
-    """Seconds of each way, round by round, and what the service chose."""
+    """Seconds of each variant by round, and what the service chose."""
 
     naive: list[float] = field(default_factory=list)
     naive_mixed: list[float] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Times:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the table, a row as soon as its network is done."""
+    """Print the table, each row as soon as its network is done."""
     given = _parsed(arguments)
     chosen = {name: one for name, one in NETWORKS.items() if not given.networks or _is_named(name, given.networks)}
     if given.steps:
@@ -119,7 +119,7 @@ def _row(name: str, times: Times) -> str:
 
 
 def _share(seconds: list[float], of: list[float]) -> str:
-    """The median over rounds, and its extremes."""
+    """The median over rounds, and the extremes."""
     shares = [second / other for second, other in zip(seconds, of, strict=True)]
     return f"{statistics.median(shares):.2f} ({min(shares):.2f}–{max(shares):.2f})"
 

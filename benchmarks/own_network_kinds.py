@@ -1,4 +1,4 @@
-"""The ten networks of `benchmarks.own_networks`: of `keras.applications`, and small ones of the literature."""
+"""The ten networks of `benchmarks.own_networks`: some of `keras.applications`, and small ones from the literature."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Side = int
 
 @dataclass(frozen=True)
 class Kind:
-    """How a network is built, the side of its square images, and how many of them an epoch has."""
+    """A network's builder, the side of its square images, and its number of images per epoch."""
 
     make: Callable[[int], Any]
     side: Side
@@ -21,7 +21,7 @@ class Kind:
         return self.make(self.side)
 
     def draw_images(self) -> tuple[Any, Any]:
-        """Return bytes of random pixels and labels: what they show does not change the time."""
+        """Return bytes of random pixels and labels: their content does not change the time."""
         import numpy as np
 
         draws = np.random.default_rng(0)

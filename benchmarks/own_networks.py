@@ -1,7 +1,7 @@
-"""Gradient steps of ten networks that users bring: the engine next to Keras' own `fit`, in turn in one run.
+"""Gradient steps of ten networks that users bring: the engine and Keras' own `fit`, alternating in one run.
 
-Both sides get the same images in memory and all cores, and each lives in a process of its own. An epoch of one follows
-an epoch of the other, so that a busy machine slows both. `python -m benchmarks.own_networks [NETWORK…]`
+Both sides get the same images in memory and all cores, and each has its own process. Their epochs alternate, so a busy
+machine slows both. `python -m benchmarks.own_networks [NETWORK…]`
 """
 
 import os
@@ -190,7 +190,7 @@ def describe(name: str) -> Backbone:
 
 
 def make_engine(name: str, known: Backbone) -> Made:
-    """Return the engine that trains a network as a job that is alone on this machine."""
+    """Return the engine that trains a network as a single job on this machine does."""
     import keras
     import numpy as np
     import tensorflow as tf

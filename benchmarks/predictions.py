@@ -1,7 +1,7 @@
-"""Predictions compared with raw onnxruntime, and with a bare FastAPI route that returns a constant to the same body.
+"""Predictions compared with raw onnxruntime, and with a bare FastAPI route that returns a constant for the same body.
 
-One job of examples/overfit.json (93,962 parameters, 28×28) answers. Sides take turns; figures are medians of rounds.
-`python -m benchmarks.predictions`; BENCH_SECONDS and BENCH_ROUNDS say how long.
+One job of examples/overfit.json (93,962 parameters, 28×28) answers. The sides alternate; figures are medians of rounds.
+`python -m benchmarks.predictions`; BENCH_SECONDS and BENCH_ROUNDS set the duration.
 """
 
 import io
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _trained(client: Client) -> tuple[str, bytes]:
-    """A job that has ended, and its ONNX file."""
+    """Return a job that has ended, and its ONNX file."""
     spec = json.loads((ROOT / "examples" / "overfit.json").read_text())
     spec["training"]["epochs"] = 1
     job = client.jobs.poll(client.jobs.create(spec).id)
@@ -97,7 +97,7 @@ def _environment(home: Path, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def _running(command: list[str], port: int, **options: Any) -> Iterator[int]:
-    """A program, from when it answers on the port on; gives the port."""
+    """Run a program, from its first response on the port on. Yields the port."""
     process = subprocess.Popen(command, cwd=ROOT, **options)
     try:
         _until_answers(port)
@@ -108,14 +108,14 @@ def _running(command: list[str], port: int, **options: Any) -> Iterator[int]:
 
 
 def _predicting(home: Path, processes: int = 1) -> AbstractContextManager[int]:
-    """Processes for predictions on the home's database; gives their port."""
+    """Run processes for predictions on the home's database. Yields their port."""
     port = _free_port()
     where = {"HELDOUT_HOST": "127.0.0.1", "HELDOUT_PORT": str(port), "HELDOUT_PREDICT_PROCESSES": str(processes)}
     return _running([sys.executable, "-m", "predict"], port, env=_environment(home, LOG_LEVEL="WARNING", **where))
 
 
 def _api_before(home: Path, predict_port: int) -> AbstractContextManager[int]:
-    """An API that passes requests on to that port, with its line in the log for each; gives its own port."""
+    """Run an API that passes requests on to that port and logs each one. Yields its own port."""
     port = _free_port()
     url = f"http://127.0.0.1:{predict_port}"
     environment = _environment(home, HELDOUT_HOST="127.0.0.1", HELDOUT_PORT=str(port), HELDOUT_PREDICT_URL=url)
@@ -125,7 +125,7 @@ def _api_before(home: Path, predict_port: int) -> AbstractContextManager[int]:
 
 @contextmanager
 def _nginx_before(folder: Path, predict_port: int, api_port: int) -> Iterator[int | None]:
-    """nginx with proxy/nginx.conf, but without TLS, which the load does not speak; None where it is not installed."""
+    """Run nginx with proxy/nginx.conf, but without TLS, which the load does not speak. None if it is not installed."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if program is None:
         print("nginx is not installed, so nothing goes through it: apt-get install nginx-light")
@@ -169,7 +169,7 @@ def _free_port() -> int:
 
 
 def _cold_starts(home: Path, job_id: str, key: str, images: NDArray[np.uint8]) -> None:
-    """The first answer of a model that the process has not loaded, and how long the process takes to start."""
+    """Time the first answer of a model that is not loaded yet, and the start of the process."""
     starts, firsts = [], []
     for _ in range(COLD_STARTS):
         began = time.perf_counter()
@@ -250,7 +250,7 @@ def _single_images(ports: dict[str, int], bare: int, job_id: str, key: str, imag
 
 
 def _others_while_busy(home: Path, api: int, job_id: str, key: str, image: NDArray[np.uint8]) -> None:
-    """How long another owner waits for a list of jobs while one owner's predictions take all that there is."""
+    """Time another owner's list of jobs while one owner's predictions take everything."""
     database = Database(make_embedded_settings(home).database)
     with database.write() as session:
         listing = request("GET", "/v1/jobs", key=keys.make(session, "other"))

@@ -1,6 +1,7 @@
-"""How long jobs wait for one of several slots: Erlang's formula, its correction for other spreads, the queue itself.
+"""How long jobs wait for one of several slots: Erlang's formula, its correction for other spreads, and the queue
+itself.
 
-Rates are per second, times in seconds. Arrivals are independent of each other (Poisson) unless said otherwise.
+Rates are per second, times in seconds. Arrivals are independent (Poisson) unless stated otherwise.
 """
 
 import heapq
@@ -40,7 +41,7 @@ def mean_wait_s(
 
 
 def slots_for(arrivals_per_s: float, job_s: float, wait_s: float, *, spread: float = 1.0) -> int:
-    """The fewest slots with which the mean wait is at most `wait_s`."""
+    """The fewest slots for which the mean wait is at most `wait_s`."""
     slots = math.floor(arrivals_per_s * job_s) + 1
     while mean_wait_s(arrivals_per_s, job_s, slots, spread=spread) > wait_s:
         slots += 1
@@ -48,9 +49,9 @@ def slots_for(arrivals_per_s: float, job_s: float, wait_s: float, *, spread: flo
 
 
 def waits_of(arrivals_s: Sequence[float], lengths_s: Sequence[float], slots: int) -> list[float]:
-    """What each job waits, first come, first served: the queue itself, with no assumption about anything.
+    """What each job waits, first come, first served: the queue itself, without assumptions.
 
-    Args: arrivals_s are moments, in their order; lengths_s belong to them.
+    Args: arrivals_s are times in ascending order; lengths_s belong to them.
     """
     free_at = [0.0] * slots
     waits = []

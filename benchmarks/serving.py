@@ -23,7 +23,7 @@ MAX_PARAMETERS = 10_000_000
 
 
 def chosen(name: str) -> bool:
-    """Whether BENCH_DATABASE (`SQLite`, `PostgreSQL`) names this database, or none."""
+    """Return whether BENCH_DATABASE (`SQLite`, `PostgreSQL`) names this database, or none."""
     return os.environ.get("BENCH_DATABASE", name) == name
 
 
@@ -63,7 +63,7 @@ def served(app: str, options: list[str], environment: Mapping[str, str]) -> Iter
 
 @contextmanager
 def service(url: str, folder: str) -> Iterator[Served]:
-    """Our API on a database that `prepare` has made."""
+    """Run our API on a database that `prepare` has made."""
     blobs = Path(folder, "blobs").as_uri()
     environment = {"DATABASE_URL": url, "HELDOUT_BLOBS": blobs, "HELDOUT_HOME": folder, "LOG_LEVEL": "WARNING"}
     with served("api.app:from_environment", ["--factory"], environment) as running:
@@ -71,7 +71,7 @@ def service(url: str, folder: str) -> Iterator[Served]:
 
 
 def prepare(database: Database, folder: str) -> str:
-    """Make tables, the dataset `digits` and a key, which is given back."""
+    """Make tables, the dataset `digits` and a key, and return the key."""
     upgrade(database)
     bundled.register(database, Blobs(Path(folder, "blobs").as_uri()), Path(folder))
     with database.write() as session:
@@ -79,7 +79,7 @@ def prepare(database: Database, folder: str) -> str:
 
 
 def add_job(database: Database) -> str:
-    """A queued job of the key's owner; gives its id."""
+    """Add a queued job of the key's owner, and return its id."""
     example = json.loads((ROOT / "examples" / "overfit.json").read_text())
     # The example's network would shrink the smaller images of `digits` below one pixel.
     blocks = [{**block, "padding": "same"} for block in example["network"]["blocks"]]

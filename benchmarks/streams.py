@@ -1,4 +1,6 @@
-"""A thousand open streams on one API process: memory and database connections they take, and how late events come."""
+"""A thousand open streams on one API process: the memory and database connections they take, and the delay of
+events.
+"""
 
 import asyncio
 import json
@@ -60,7 +62,7 @@ async def _measure(name: str, running: Served, database: Database, key: str, ids
 async def _open(
     running: Served, key: str, ids: list[str], count: int, delays: list[float], wanted: int
 ) -> list[asyncio.Task[None]]:
-    """This many streams, each of which has received its first event; their tasks end after `wanted` events."""
+    """Open this many streams, each with its first event received. Their tasks end after `wanted` events."""
     tasks = []
     for start in range(0, count, 50):
         opened = [asyncio.Event() for _ in range(min(50, count - start))]
@@ -97,7 +99,7 @@ def _say(database: Database, ids: list[str]) -> None:
 
 
 def _sessions(database: Database) -> tuple[int, int]:
-    """Sessions that the service has on PostgreSQL, and how many of them are at work; SQLite knows none."""
+    """The service's sessions on PostgreSQL, and how many are busy; SQLite has none."""
     if database.engine.dialect.name == "sqlite":
         return 0, 0
     query = "SELECT count(*), count(*) FILTER (WHERE state <> 'idle') FROM pg_stat_activity"

@@ -1,7 +1,7 @@
-"""What people read first of a diagnosis, 80 times: `python -m benchmarks.verdict_texts` writes the page with all of it.
+"""The first text that people read of a diagnosis, 80 times: `python -m benchmarks.verdict_texts` writes the page.
 
-The texts are those of real trainings: of the open sets of the zoo, and where these lack a verdict, of the collection
-that the first rules were made with. Trainings do not show what a model expects of its pixels; these four are made.
+The texts are those of real trainings: of the zoo's open sets and, for verdicts that these lack, of the collection that
+the first rules were made with. No training shows which pixels a model expects; those four are constructed.
 """
 
 import re

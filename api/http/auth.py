@@ -1,7 +1,7 @@
 """Finds who sends a request, by the API key of its Authorization header or the session of its cookie.
 
-A browser attaches cookies to requests of any page, but never a key in a header, so only cookies need the check that the
-request comes from this service's own pages.
+A browser attaches cookies to requests of any page, but never a key in a header. So only requests with cookies must come
+from this service's own pages.
 """
 
 from datetime import datetime

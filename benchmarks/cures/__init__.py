@@ -1,1 +1,1 @@
-"""Recorded trainings of bases and remedies, from which studies are replayed and judged."""
+"""Recorded trainings of bases and remedies, on which studies are replayed and judged."""

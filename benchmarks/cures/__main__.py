@@ -1,12 +1,12 @@
 """The recorded trainings of studies: `python -m benchmarks.cures COMMAND`.
 
-record FOLDER    train what has no line in FOLDER yet: grids, null arms, learning curves, and the rest
-progress FOLDER  how much of it is there
-pack FOLDER      keep what is whole: every arm that has all its seeds, where there are ten remedies, and whole curves
-table            what is kept
-score            how well studies do on the conditions that are not sealed
-score sealed     the same on those that are: once, after the rules are committed
-foreign          how often studies of trainings elsewhere name a cure where nothing can help
+record FOLDER    run the trainings that FOLDER lacks: grids, null arms, learning curves, and the rest
+progress FOLDER  show how much is recorded
+pack FOLDER      keep complete parts: arms with all seeds, in conditions with ten remedies, and complete curves
+table            show what is kept
+score            show how well studies do on the conditions that are not sealed
+score sealed     the same on the sealed ones: once, after the rules are committed
+foreign          show how often studies of external trainings name a cure although nothing can help
 """
 
 import sys
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
 
 
 def record(folder: Path) -> None:
-    """Train all that is missing. What takes longest comes after the learning curves."""
+    """Run all missing trainings. The ones that take longest come after the learning curves."""
     # Here, since nothing else of this program needs TensorFlow.
     from benchmarks.cures.trained import one_thread
 
@@ -71,7 +71,7 @@ def is_first(arm: str) -> bool:
 
 
 def record_arms(folder: Path, conditions: Iterable[Condition], is_wanted: Callable[[str], bool]) -> None:
-    """Train all seeds of the arms that are wanted."""
+    """Train all seeds of the requested arms."""
     for condition in conditions:
         began = time.monotonic()
         count = record_condition(_file(folder, condition), condition, filter(is_wanted, condition.arms))
@@ -79,7 +79,7 @@ def record_arms(folder: Path, conditions: Iterable[Condition], is_wanted: Callab
 
 
 def record_condition(file: Path, condition: Condition, arms: Iterable[str]) -> int:
-    """Train what `file` has no line of; returns how many trainings."""
+    """Run the trainings that `file` lacks. Returns their number."""
     from benchmarks.cures.sets import study_set
     from benchmarks.cures.trained import Arm
     from worker.training.stops import Diverged
@@ -126,7 +126,7 @@ def record_curves(file: Path) -> None:
 
 
 def progress(folder: Path) -> None:
-    """Print what is there, the grids first."""
+    """Print what is recorded, the grids first."""
     for condition in all_conditions():
         done = [*read_lines(_file(folder, condition))]
         wanted = len(condition.arms) * len(SEEDS)
@@ -140,7 +140,7 @@ def pack(folder: Path) -> None:
     """Write the archives of conditions and the file of curves, and read them again.
 
     Raises:
-        SystemExit: an archive is not what was recorded.
+        SystemExit: an archive differs from what was recorded.
     """
     for condition in all_conditions():
         lines = {training.key: training for training in read_lines(_file(folder, condition))}
@@ -167,7 +167,9 @@ def pack(folder: Path) -> None:
 
 
 def tables() -> Iterator[str]:
-    """Each condition that is kept: its images, its trainings, and how often its base was right, unless it is sealed."""
+    """Describe each kept condition: its images, its trainings, and how often its base was right, unless it is
+    sealed.
+    """
     yield "| condition | train · validation · referee | folds | epochs | trainings | the base is right: of each |"
     yield "|---|---|---|---|---|---|"
     for condition in replay.conditions():

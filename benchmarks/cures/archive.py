@@ -1,4 +1,4 @@
-"""The committed form of the trainings of a condition: a compressed archive of arrays, the same bytes each time."""
+"""The committed form of a condition's trainings: a compressed archive of arrays with the same bytes each time."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ DIGITS = 6  # that are kept of a figure
 
 @dataclass(frozen=True)
 class Recorded:
-    """All trainings of a condition, arm by arm, with what each arm changed in the base's spec when it was recorded."""
+    """All trainings of a condition by arm, with the change of the base's spec that each arm made when it was
+    recorded.
+    """
 
     condition: dict[str, Any]
     base: dict[str, Any]
@@ -30,7 +32,7 @@ class Recorded:
 
     @classmethod
     def of(cls, condition: Condition, trainings: Sequence[Training], arms: Sequence[str]) -> "Recorded":
-        """The trainings of some arms, in the order of the condition's arms, seed by seed."""
+        """The trainings of some arms, in the condition's order of arms, then by seed."""
         order = list(condition.arms)
         kept = sorted(
             (training for training in trainings if training.arm in arms),

@@ -30,11 +30,12 @@ NULL_SEEDS = 1000  # the first training seed of null arm 1, of arm 2 twice as mu
 
 @dataclass(frozen=True)
 class Condition:
-    """One base, and all that is tried on it.
+    """One base, and everything that is tried on it.
 
-    side: of an image, in pixels. train, validation: images. folds: into how many parts train and validation together
-    are cut where each seed has a fold of its own; None where all seeds have the same splits. nulls: how many times
-    the base is trained again with 8 other seeds.
+    side: of an image, in pixels. train, validation: numbers of images. folds: how many parts train and validation are
+    cut
+    into if each seed has its own fold; None if all seeds share the splits. nulls: how many times the base is trained
+    again with 8 other seeds.
     """
 
     dataset: str
@@ -55,7 +56,7 @@ class Condition:
 
     @property
     def draw(self) -> int:
-        """Number by which its images are drawn."""
+        """The number that its images are drawn by."""
         return zlib.crc32(self.key.encode())
 
     @property
@@ -79,12 +80,12 @@ class Condition:
 
     @property
     def arms(self) -> dict[str, Patch]:
-        """What is trained, by name: the base, each remedy, and the base again."""
+        """The trained arms by name: the base, each remedy, and the base again."""
         nulls: dict[str, Patch] = {f"null_{number}": {} for number in range(1, self.nulls + 1)}
         return {"base": {}, **patches(self.base), **nulls}
 
     def validation_of(self, seed: int) -> dict[str, int] | None:
-        """The fold of a seed. Where there are more seeds than folds, the next ones have folds of another cut."""
+        """The fold of a seed. If there are more seeds than folds, the next seeds have folds of another cut."""
         if self.folds is None:
             return None
         return {"folds": self.folds, "fold": seed % self.folds, "seed": seed // self.folds}
@@ -94,13 +95,13 @@ class Condition:
         return NULL_SEEDS * number + seed
 
     def spec(self, arm: str, seed: int) -> JobSpec:
-        """What is trained for one seed of the study."""
+        """The spec of one training for a seed of the study."""
         own = {"training": {"seed": self.training_seed(arm, seed)}, "validation": self.validation_of(seed)}
         return JobSpec.model_validate(merge(merge(self.base, self.arms[arm]), own))
 
     @property
     def cost(self) -> int:
-        """What a training costs, roughly: pixels that are seen, more for several convolutions in a block."""
+        """The rough cost of a training: the pixels seen, with more for several convolutions in a block."""
         return self.side**2 * self.train * self.epochs * (2 if self.network == "double" else 1)
 
     def as_json(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class Condition:
 
 
 def all_conditions() -> list[Condition]:
-    """Cheapest first."""
+    """List all conditions, cheapest first."""
     return sorted(_conditions(), key=lambda condition: condition.cost)
 
 

@@ -1,6 +1,6 @@
-"""Recorded learning curves: how wrong a network is with more and more training images.
+"""Recorded learning curves: the errors of a network with more and more training images.
 
-The sizes of a curve double. A forecast is made from all but the largest, and judged by that one.
+Each size of a curve is twice the one before. A forecast uses all sizes but the largest, and is judged by that.
 """
 
 import json
@@ -27,9 +27,9 @@ SIDES = {"digits": 8, "textures": 10}
 
 @dataclass(frozen=True)
 class Point:
-    """One training: images of train that it had, and the figures of its last weights.
+    """One training: its number of training images, and the figures of its last weights.
 
-    validation, referee: loss and accuracy. The referee's images are those that no study sees.
+    validation, referee: loss and accuracy. No study sees the referee's images.
     """
 
     curve: str
@@ -47,7 +47,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """variant: tells apart curves of one network on one dataset."""
+    """One learning curve. variant: tells curves of the same network and dataset apart."""
 
     dataset: str
     variant: str
@@ -59,7 +59,7 @@ class Curve:
 
     @property
     def sizes(self) -> list[int]:
-        """Numbers of training images, ascending; each is half of the next one, rounded down."""
+        """Numbers of training images in ascending order; each is half of the next one, rounded down."""
         return [self.condition.train >> doubling for doubling in range(DOUBLINGS, -1, -1)]
 
     def spec(self, images: int, seed: int) -> JobSpec:
@@ -68,12 +68,12 @@ class Curve:
 
 
 def all_curves() -> list[Curve]:
-    """Cheapest first."""
+    """List all curves, cheapest first."""
     return sorted(_curves(), key=lambda curve: curve.condition.cost)
 
 
 def read_points(file: Path = FILE) -> Iterator[Point]:
-    """Every whole line of a file."""
+    """Read every complete line of a file."""
     for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else ():
         told: dict[str, Any] = json.loads(line)
         pairs = {name: tuple(told[name]) for name in ("train", "validation", "referee")}

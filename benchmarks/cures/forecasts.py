@@ -1,10 +1,10 @@
 """How good forecasts of learning curves are, on recorded ones: `python -m benchmarks.cures.forecasts COMMAND [FILE]`.
 
-open    on two thirds of the curves, by which the rules were found
-sealed  on the third that was drawn before, once the rules are committed
+open    on two thirds of the curves, on which the rules were found
+sealed  on the third that was drawn beforehand, once the rules are committed
 
-Each forecast is made from five sizes, and judged by the sixth, which has twice as many images as the largest of them.
-It is made again from the first four, and judged by the fifth.
+A forecast uses five sizes and is judged by the sixth, which has twice as many images as the largest of them. Another
+one uses the first four and is judged by the fifth.
 """
 
 import sys
@@ -28,9 +28,9 @@ SPOILED_STEPS = 2
 
 @dataclass(frozen=True)
 class Real:
-    """A recorded curve, as it looks to someone with this many images for measuring.
+    """A recorded curve as seen by someone with this many images to measure on.
 
-    sizes: those that are known. images, error: of the next one, which judges; by `validation` on other images.
+    sizes: the known ones. images, error: of the next size, which judges; `validation` judges on other images.
     """
 
     name: str
@@ -40,19 +40,19 @@ class Real:
 
 
 def sealed() -> set[str]:
-    """Names of the third by which nothing was chosen. Drawn, not chosen."""
+    """The names of the third that chose nothing. They were drawn, not picked."""
     names = sorted(curve.key for curve in curves.all_curves())
     order = np.random.default_rng(DRAW).permutation(len(names))
     return {names[place] for place in order[: round(len(names) / 3)]}
 
 
 def real_curves(file: Path, *, of_sealed: bool, by: str, known: int = 5) -> Iterator[Real]:
-    """Whole curves.
+    """List complete curves.
 
     Args:
         known: how many sizes are known; the next one judges.
-        by: `validation` as a study has it, judged by the referee's images; or `referee`, where these 1,000 or 2,000
-            images measure and judge.
+        by: `validation` as in a study, judged by the referee's images; or `referee`, whose 1,000 or 2,000 images both
+            measure and judge.
     """
     points: dict[str, dict[int, list[curves.Point]]] = {}
     for point in curves.read_points(file):
@@ -85,12 +85,12 @@ def referees(dataset: str) -> int:
 
 
 def last_value(sizes: Sequence[Size], images: int) -> float:
-    """The error of the largest size."""
+    """Forecast the error of the largest size."""
     return float(np.mean(sizes[-1].errors))
 
 
 def plain_power_law(sizes: Sequence[Size], images: int) -> float:
-    """a·N^−b by least squares in logarithms, with half an image more where there are no errors."""
+    """Fit a·N^−b by least squares in logarithms, adding half an image if there are no errors."""
     logs = [log(max(float(np.mean(size.errors)), 0.5 / (size.asked + 1))) for size in sizes]
     slope, start = np.polyfit(np.log([size.images for size in sizes]), logs, 1)
     return exp(start + slope * log(images))
@@ -107,7 +107,7 @@ RIVALS: Mapping[str, Callable[[Sequence[Size], int], float]] = {
 
 @dataclass(frozen=True)
 class Score:
-    """Of forecasts: by how many points of error they miss, and how often the truth lies in the interval."""
+    """How good forecasts are: by how many points they miss, and how often the truth lies in the interval."""
 
     curves: int
     refused: Mapping[str, str]
@@ -140,9 +140,9 @@ def score(reals: Sequence[Real]) -> Score:
 
 
 def planted(reals: Sequence[Real]) -> Iterator[tuple[str, Sequence[Size]]]:
-    """Curves that are not monotone: two sizes changed places, or a size is spoiled as by wrong labels.
+    """Make curves that are not monotone: two sizes are swapped, or one is spoiled as if by wrong labels.
 
-    They are made of those that have a forecast as they are.
+    They are made of curves that have a forecast unchanged.
     """
     for real in reals:
         if isinstance(forecast(real.sizes, real.images), NoForecast):
@@ -165,7 +165,7 @@ def planted(reals: Sequence[Real]) -> Iterator[tuple[str, Sequence[Size]]]:
 
 
 def refusals(reals: Sequence[Real]) -> dict[str, tuple[int, int]]:
-    """For each kind of planted curves: how many were refused, of how many."""
+    """Count the refused ones among each kind of planted curves."""
     found: dict[str, list[bool]] = {}
     for kind, sizes in planted(reals):
         found.setdefault(kind, []).append(isinstance(forecast(sizes, 2 * sizes[-1].images), NoForecast))

@@ -1,12 +1,12 @@
-"""Studies of trainings that ran elsewhere, in which nothing can help: `python -m benchmarks.cures foreign`.
+"""Studies of external trainings in which nothing can help: `python -m benchmarks.cures foreign`.
 
-The recorded trainings of `nulls.py`, given to a study as its user would give them:
+The recorded trainings of `nulls.py` are given to a study as its user would give them:
 
-- *ask and tell*: told one after the other, at looks of 3, 5 and 8 seeds.
+- *ask and tell*: reported one at a time, at looks of 3, 5 and 8 seeds.
 - *recorded answers*: all at once, each with its answers to the validation images. With folds there is no such study.
 - *recorded figures*: all at once, each with its validation accuracy or loss only.
 
-Each draw takes 1 to 6 arms. Recorded ones have 3 to 8 runs each, in half of the draws with seeds and in half without.
+Each draw takes 1 to 6 arms. Recorded arms have 3 to 8 runs each; half of the draws have seeds, and half do not.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,12 +42,12 @@ MOST_ARMS = 6
 FEWEST_RUNS = 3
 BOOTSTRAPS = 2000
 
-# By arm, the trainings in the order of their seeds.
+# The trainings of each arm in the order of their seeds.
 Drawn = dict[str, list[Training]]
 
 
 def tables() -> Iterator[str]:
-    """How often each way names a cure, or says `better`, in studies in which nothing can help."""
+    """How often each way names a cure, or says `better`, although nothing can help."""
     yield "| way | nothing can help | conditions | studies | cure (interval) | better (interval) |"
     yield "|---|---|---|---|---|---|"
     for way in WAYS:
@@ -86,7 +86,7 @@ def answer_nulls(condition: Condition, kind: str, way: Way, count: int) -> Itera
 
 
 def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str, int], Training]) -> NextSteps:
-    """Tell a study each training that it asks for."""
+    """Report to a study each training that it asks for."""
     state = StudyState(
         "external",
         tuple(Arm(name, {}) for name in arms),
@@ -142,9 +142,9 @@ def compare_recorded(condition: Condition, drawn: Drawn, way: Way, *, has_seeds:
 
 
 def describe_share(clusters: list[np.ndarray]) -> str:
-    """The mean of the conditions' shares; its upper bound is the larger one of two.
+    """The mean of the conditions' shares, with the larger one of two upper bounds.
 
-    One draws whole conditions again, the other takes all studies as independent: the first is 0 where none is wrong.
+    One resamples whole conditions; it is 0 if no study was wrong. The other treats all studies as independent.
     """
     random = np.random.default_rng(0)
     shares, count = np.array([cluster.mean() for cluster in clusters]), len(clusters)

@@ -1,4 +1,4 @@
-"""What people do today to choose a remedy, on the same trainings that a study would have taken."""
+"""How people choose a remedy today, on the same trainings that a study would have used."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,25 +15,25 @@ Score = Callable[[Training], tuple[float, float]]
 
 
 def on_test(training: Training) -> tuple[float, float]:
-    """Its score on the referee images that do not judge."""
+    """A training's score on the referee images that do not judge."""
     accuracy, loss = (float(blocks(training, measure, FOR_TEST).mean()) for measure in ("accuracy", "loss"))
     return accuracy, -loss
 
 
 def on_validation(training: Training) -> tuple[float, float]:
-    """Its score on its validation images, by the kept weights."""
+    """A training's score on its validation images, with the kept weights."""
     return float(training.correct.mean()), -float(training.losses.mean(dtype=np.float64))
 
 
 def best_run(condition: Condition, seeds: Sequence[int], score: Score) -> str:
-    """The arm, perhaps the base, that has the best of all trainings with these seeds."""
+    """The arm, perhaps the base, with the best single training among these seeds."""
     grid = replay.grid(condition)
     arms = (BASE_ARM, *replay.remedies(condition))
     return max(arms, key=lambda arm: max(score(grid[arm, seed]) for seed in seeds))
 
 
 def best_mean(condition: Condition, seeds: Sequence[int], score: Score) -> str:
-    """The arm, perhaps the base, that has the best mean over these seeds."""
+    """The arm, perhaps the base, with the best mean over these seeds."""
     grid = replay.grid(condition)
     arms = (BASE_ARM, *replay.remedies(condition))
     return max(arms, key=lambda arm: tuple(np.mean([score(grid[arm, seed]) for seed in seeds], axis=0)))

@@ -1,9 +1,9 @@
-"""Studies in which nothing can help, from recorded trainings: how often they name a cure all the same.
+"""Studies in which nothing can help, from recorded trainings: how often they still name a cure.
 
-- *other seeds*: arms that train the base with other seeds. With fixed splits all their trainings change places at
-  random; with folds, those of the same seed do.
+- *other seeds*: arms that train the base with other seeds. With fixed splits, all their trainings are permuted at
+  random; with folds, only those of the same seed.
 - *shuffled labels*: the base and the remedies that the referee cannot tell from it. For each seed their names are
-  shuffled, so that what a name stands for is chance.
+  shuffled, so that each name stands for a random arm.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ KINDS = ("other seeds", "shuffled labels")
 
 
 def exchangeable(condition: Condition, kind: str) -> list[str]:
-    """The arms whose trainings may change places, the base first."""
+    """The arms whose trainings may be permuted, the base first."""
     if kind == "other seeds":
         return replay.null_arms(condition)
     truth = truth_of(condition)
@@ -29,7 +29,7 @@ def exchangeable(condition: Condition, kind: str) -> list[str]:
 
 
 def null_studies(condition: Condition, kind: str, count: int) -> Iterator[Outcome]:
-    """This many studies; none if there is only the base."""
+    """Make this many studies; none if there is only the base."""
     arms = exchangeable(condition, kind)
     if len(arms) < 2:
         return
@@ -41,7 +41,7 @@ def null_studies(condition: Condition, kind: str, count: int) -> Iterator[Outcom
 def shuffle_trainings(
     condition: Condition, kind: str, arms: list[str], order: tuple[int, ...], random: np.random.Generator
 ) -> Grid:
-    """The trainings of exchangeable arms, in other places."""
+    """Permute the trainings of exchangeable arms."""
     places = {seed: random.permutation(len(arms)) for seed in SEEDS}
     cells = {(arms[place], seed): (arms[own], seed) for seed in SEEDS for place, own in enumerate(places[seed])}
     if kind == "other seeds" and condition.folds is None:
@@ -51,7 +51,7 @@ def shuffle_trainings(
 
 
 class _Shuffled:
-    """The trainings of a condition, permuted."""
+    """A condition's trainings, permuted."""
 
     def __init__(
         self, condition: Condition, order: tuple[int, ...], cells: dict[tuple[str, int], tuple[str, int]]

@@ -1,8 +1,8 @@
-"""What the remedies of published recipes do on the recorded conditions: `python -m benchmarks.cures.recipes [KEY …]`.
+"""The effect of published recipes on the recorded conditions: `python -m benchmarks.cures.recipes [KEY …]`.
 
-They are newer than the recorded trainings, so the base is trained again with them, on the same images with the same
-seeds. Sealed conditions are left out, and those whose images are not there. As these are gray, hue and saturation are
-measured on squares of two color photographs that come with scikit-learn.
+They are newer than the recorded trainings, so the base is trained again with them, on the same images and with the
+same seeds. Sealed conditions are left out, and so are those whose images are missing. The images are gray, so hue and
+saturation are measured on squares of two color photographs that come with scikit-learn.
 """
 
 import sys
@@ -32,7 +32,7 @@ PHOTOGRAPHS = Condition("photographs", SIDE, "small", 100, 100, 20, batch=16, op
 
 
 def read_photographs(_: Path) -> ImageSet:
-    """Squares of the photographs that do not overlap; the class is the photograph."""
+    """Cut squares that do not overlap from the photographs; the class is the photograph."""
     squares: list[NDArray[np.uint8]] = []
     for photograph in load_sample_images().images:
         rows, columns = (length // SIDE for length in photograph.shape[:2])
@@ -43,7 +43,7 @@ def read_photographs(_: Path) -> ImageSet:
 
 
 def make_arms(condition: Condition) -> Mapping[str, Patch]:
-    """The base, and every remedy that changes it, with the patch of the catalogue."""
+    """Return the base and every remedy that changes it, with its patch from the catalogue."""
     base = RemedyBase(condition.spec("base", 0).model_dump(mode="json"), condition.train)
     names = REMEDIES if condition != PHOTOGRAPHS else (*OF_COLORS, *REMEDIES)
     outcomes = {name: resolve_remedy(name, base) for name in names}
@@ -51,7 +51,7 @@ def make_arms(condition: Condition) -> Mapping[str, Patch]:
 
 
 def train_arms(condition: Condition) -> Mapping[str, Sequence[Training]]:
-    """All seeds of each arm."""
+    """Train all seeds of each arm."""
     from benchmarks.cures.trained import Arm
 
     studied = sets.study_set(condition.dataset, condition.side, condition.train, condition.validation, condition.draw)
@@ -66,7 +66,7 @@ def train_arms(condition: Condition) -> Mapping[str, Sequence[Training]]:
 
 
 def describe_effects(trainings: Mapping[str, Sequence[Training]]) -> Iterator[str]:
-    """Each remedy's mean difference from the base on the referee's images, with its 95% interval over the seeds."""
+    """Describe each remedy's mean difference from the base on the referee's images, with a 95% interval over seeds."""
     base = trainings["base"]
     for name, of_arm in trainings.items():
         if name == "base":

@@ -1,7 +1,7 @@
-"""Trainings as they are kept: lines of JSON while they are recorded, then one archive of arrays for each condition.
+"""The recorded form of trainings: lines of JSON while recording, then one archive of arrays for each condition.
 
-What is rounded: losses of single images and curves to float16, the referee's losses to sums of float32 over BLOCK
-images. Right answers are bits.
+Rounding: losses of single images and curves to float16, the referee's losses to sums of float32 over BLOCK images.
+Right answers are bits.
 """
 
 import base64
@@ -19,17 +19,17 @@ BLOCK = 50  # referee images whose losses are added
 
 @dataclass(frozen=True)
 class Training:
-    """One training and how its kept weights did.
+    """One training and the results of its kept weights.
 
     arm: `base`, the name of a remedy, or `null_…`, which is the base with another seed. seed: of the study.
-    fold: the spec's `validation`; None where the splits are fixed.
+    fold: the spec's `validation`; None for fixed splits.
     rows: (validation,) positions of the validation images in the condition's images. losses, correct: of these, the
-        cross-entropy of each and whether it was answered rightly.
-    referee_losses: of each image as trained, and summed over BLOCK images where they were read from an archive.
-    referee_correct: (referee,) whether each image that no study sees was answered rightly.
+        cross-entropy of each and whether the answer was right.
+    referee_losses: of each image as trained, or summed over BLOCK images if read from an archive.
+    referee_correct: (referee,) whether the answer was right for each image that no study sees.
     epoch: whose weights are kept, of `epochs` in total. train_loss, train_accuracy: of the kept epoch.
     validation_curve: (epochs, 2) loss and accuracy after each.
-    seconds: of a processor that training took, with no measuring of training images.
+    seconds: processor time of training, without measuring the training images.
     """
 
     arm: str
@@ -53,7 +53,7 @@ class Training:
         return self.arm, self.seed
 
     def is_like(self, other: "Training") -> bool:
-        """Whether both have the same figures, among those that are kept."""
+        """Return whether both have the same kept figures."""
         same = all(getattr(self, name) == getattr(other, name) for name in ("arm", "seed", "training_seed", "fold"))
         return (
             same
@@ -63,7 +63,7 @@ class Training:
 
     @property
     def referee_loss(self) -> float:
-        """The mean cross-entropy of the referee's images."""
+        """The mean cross-entropy on the referee's images."""
         return float(self.referee_losses.sum(dtype=np.float64) / len(self.referee_correct))
 
     @property
@@ -83,7 +83,7 @@ FIGURES = ("arm", "seed", "training_seed", "fold", "epoch", "epochs", "train_los
 
 
 def append_line(training: Training, file: Path) -> None:
-    """Add one training at once, so that nothing is lost when the recording is stopped."""
+    """Append one training at once, so that nothing is lost if the recording is stopped."""
     told: dict[str, Any] = {name: getattr(training, name) for name in FIGURES}
     for name, kind in ARRAYS.items():
         array = np.asarray(getattr(training, name))
@@ -97,14 +97,14 @@ def append_line(training: Training, file: Path) -> None:
 
 
 def read_lines(file: Path) -> Iterator[Training]:
-    """Every whole line. The last one may lack its end where the recording was killed."""
+    """Read every complete line. The last one may be cut off if the recording was killed."""
     for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else ():
         told = json.loads(line)
         yield Training(**told | {name: _array(*told[name], kind) for name, kind in ARRAYS.items()})
 
 
 def summed(losses: NDArray[Any]) -> NDArray[np.float32]:
-    """(blocks,) sums of losses over BLOCK images; of the last block over what is left."""
+    """Return (blocks,) sums of losses over BLOCK images; the last block may be smaller."""
     return np.add.reduceat(losses.astype(np.float64), np.arange(0, len(losses), BLOCK)).astype(np.float32)
 
 

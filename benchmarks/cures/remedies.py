@@ -1,4 +1,4 @@
-"""The remedies as they were recorded. Each is a merge patch of the spec, kept with its trainings."""
+"""The remedies at the time of recording. Each is a merge patch of the spec, stored with its trainings."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Patch = dict[str, Any]
 
 
 def patches(spec: dict[str, Any]) -> dict[str, Patch]:
-    """Every remedy that changes `spec`, by its name."""
+    """Return every remedy that changes `spec`, by name."""
     blocks = spec["network"]["blocks"]
     every: dict[str, Patch] = {
         "smaller_network": _blocks([block | {"filters": max(1, block["filters"] // 2)} for block in blocks]),

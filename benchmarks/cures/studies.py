@@ -1,4 +1,4 @@
-"""Studies as the product decides them, on recorded trainings instead of new ones."""
+"""Studies decided as the product does, on recorded trainings instead of new ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ Grid = Callable[[str, int], Training]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one study has answered.
+    """The answer of one study.
 
-    winner: None where it has named no cure. looks_best: the winner, or else the remedy that the answer calls the most
-    promising one; None where it says of none that it looks better than the base.
+    winner: None if it named no cure. looks_best: the winner, or else the remedy that the answer calls most promising;
+    None if it says that none looks better than the base.
     """
 
     winner: str | None
@@ -36,9 +36,9 @@ class Outcome:
 
 
 def orders(condition: Condition, count: int) -> list[tuple[int, ...]]:
-    """In which orders studies meet the recorded seeds: drawn by the condition's number, so always the same ones.
+    """The orders in which studies meet the recorded seeds, drawn by the condition's number and so always the same.
 
-    With folds, seeds of one cut stay together, as in a study, and those of a cut that is not whole come last.
+    With folds, seeds of one cut stay together, as in a study, and those of an incomplete cut come last.
     """
     random = np.random.default_rng([condition.draw, 1])
     size = condition.folds or len(SEEDS)
@@ -52,13 +52,13 @@ def orders(condition: Condition, count: int) -> list[tuple[int, ...]]:
 
 
 def study(condition: Condition, order: Sequence[int]) -> Outcome:
-    """All recorded remedies, with the seeds in this order."""
+    """Run a study of all recorded remedies, with the seeds in this order."""
     grid = replay.grid(condition)
     return follow_grid(condition, [*replay.remedies(condition)], lambda arm, seed: grid[arm, order[seed]])
 
 
 def follow_grid(condition: Condition, remedies: Sequence[str], grid: Grid) -> Outcome:
-    """Let a study take the trainings that it asks for.
+    """Give a study the trainings that it asks for.
 
     Args:
         remedies: names of its arms besides the base.
@@ -84,7 +84,7 @@ def follow_grid(condition: Condition, remedies: Sequence[str], grid: Grid) -> Ou
 
 
 def state_of(condition: Condition, remedies: Sequence[str]) -> StudyState:
-    """A study without a test split."""
+    """Build the state of a study without a test split."""
     arms = tuple(Arm(name, {}) for name in (BASE_ARM, *remedies))
     return StudyState(
         "remedies", arms, FIRST_SEEDS, condition.folds, condition.train, condition.validation, has_test=False
@@ -92,7 +92,7 @@ def state_of(condition: Condition, remedies: Sequence[str]) -> StudyState:
 
 
 def scores_of(condition: Condition, training: Training) -> Scores:
-    """What a study may see of a training."""
+    """Return what a study may see of a training."""
     return Scores(
         images=training.rows.astype(np.int32),
         losses=training.losses.astype(np.float32),
@@ -106,7 +106,7 @@ def scores_of(condition: Condition, training: Training) -> Scores:
 
 @cache
 def look_at_all(condition: Condition) -> Look:
-    """The last look of a study that drops nothing: every remedy with every seed."""
+    """Take the last look of a study that drops nothing: every remedy with every seed."""
     remedies = [*replay.remedies(condition)]
     state = state_of(condition, remedies)
     grid = replay.grid(condition)
@@ -123,11 +123,11 @@ def winner_of_grid(look: Look) -> str | None:
 
 
 def best_of_grid(look: Look) -> str | None:
-    """The remedy of the greatest gain that makes nothing worse, whether it is a cure or not; None is the base."""
+    """The remedy with the greatest gain that makes nothing worse, whether or not it is a cure; None is the base."""
     first = find_leader(look, look.ranked)
     return first if first is not None and look.comparisons[first].gain.mean > 0 else None
 
 
 def is_as_good(look: Look, found: str | None, best: str | None) -> bool:
-    """Whether a remedy is the best one or not surely worse than it. None is the base."""
+    """Return whether a remedy is the best, or not surely worse than the best. None is the base."""
     return best in (found, None) or not list_clearly_beaten(look, best, [found or BASE_ARM])

@@ -1,4 +1,4 @@
-"""Trainings as the worker does them, judged by validation images and by referee images that they never see."""
+"""Trainings as the worker runs them, judged on validation images and on referee images that they never see."""
 
 import gc
 import tempfile
@@ -28,21 +28,21 @@ from worker.training.trainer import Trainer
 
 
 def one_thread() -> None:
-    """Before the first training: the same bits each time, on one core."""
+    """Use one core, so that results are the same bits each time. Call it before the first training."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     gc.freeze()  # what is imported by now is not searched for garbage before each training
 
 
 class _Trainer(Trainer):
-    """Trains, and writes no checkpoints: no training here is worth one."""
+    """A trainer without checkpoints, because trainings here are short."""
 
     def _write_or_warn(self, when: str, epoch: int) -> str | None:
         return None
 
 
 class _Evaluator(Evaluator):
-    """Leaves the training images to the end: nothing that is trained here decides by them."""
+    """An evaluator that measures the training images at the end only: nothing here decides by them."""
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         if rows is self.left_out:
@@ -89,11 +89,11 @@ class Arm:
         self._first_state = [variable.numpy() for variable in self._engine.optimizer.variables]
 
     def can_train(self, spec: JobSpec) -> bool:
-        """Whether `spec`, of the same arm, has all that is fixed in the graph."""
+        """Return whether `spec`, of the same arm, has everything that the graph fixes."""
         return self._fold == spec.validation or not (spec.augmentation and spec.augmentation.erasing)
 
     def train(self, name: str, seed: int, spec: JobSpec) -> Training:
-        """Train one seed and say how the kept weights did.
+        """Train one seed, and return how well the kept weights do.
 
         Args:
             name, seed: of the training in its study.
@@ -152,7 +152,7 @@ class Arm:
         return build_network(spec.network, images.shape, len(images.classes), spec.training.seed)
 
     def _data_of(self, spec: JobSpec) -> TrainingData:
-        """The same images, with the rows that are the job's own."""
+        """The same images, with this job's own rows."""
         images = self._studied.images
         source = compute_job_splits(images.labels, images.splits, spec, None)
         taken = {split: source[split] for split in ("train", "validation")}
@@ -161,5 +161,5 @@ class Arm:
 
 
 def _memory() -> str | None:
-    """Where files lie in memory, if there is such a place."""
+    """A folder in memory, if there is one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

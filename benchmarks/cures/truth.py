@@ -1,4 +1,4 @@
-"""What is true of the remedies of a condition, as the referee's images say it, which no study has seen.
+"""The truth about a condition's remedies, measured on the referee's images, which no study has seen.
 
 The images come in blocks. Every second block is the test split of people who choose by one; the others judge.
 """
@@ -30,10 +30,10 @@ Blocks = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gap:
-    """What could be gained in one measure.
+    """The possible gain in one measure.
 
-    size: by how much the remedy that is best on half of the seeds is better than the base on the other half.
-    closable: whether it is surely so, in more than half of all ways to halve the seeds.
+    size: how much better than the base, on one half of the seeds, the remedy is that is best on the other half.
+    closable: whether this is sure in more than half of all ways to halve the seeds.
     """
 
     size: float
@@ -42,14 +42,16 @@ class Gap:
 
 @dataclass(frozen=True)
 class Truth:
-    """Of one condition. benefits: (seeds, blocks) by how much each remedy is better than the base, by measure."""
+    """The truth about one condition. benefits: (seeds, blocks) how much better than the base each remedy is, by
+    measure.
+    """
 
     condition: Condition
     benefits: dict[str, dict[Measure, Blocks]]
     base: dict[Measure, float]
 
     def benefit(self, remedy: str | None, measure: Measure) -> float:
-        """Over all seeds; 0 for the base itself, and where no remedy was chosen."""
+        """A remedy's benefit over all seeds; 0 for the base itself, and if no remedy was chosen."""
         return float(self.benefits[remedy][measure].mean()) if remedy in self.benefits else 0.0
 
     def gain(self, remedy: str, seeds: Sequence[int] = SEEDS) -> float:
@@ -58,7 +60,7 @@ class Truth:
         return (own["loss"] / self.base["loss"] + own["accuracy"] / (1 - self.base["accuracy"])) / 2
 
     def bounds(self, remedy: str, measure: Measure, seeds: Sequence[int] = SEEDS) -> tuple[float, float]:
-        """Between which the benefit surely is."""
+        """The interval in which the benefit surely lies."""
         spread = compute_crossed_spread(self.benefits[remedy][measure][list(seeds)])
         return MeanEstimate(spread, estimate_own_noise(spread)).interval(ERROR)
 
@@ -73,18 +75,18 @@ class Truth:
         return Gap(float(np.mean(sizes)), 2 * sum(sure) > len(sure))
 
     def is_wrong(self, remedy: str) -> bool:
-        """Whether it is better in neither measure, or surely worse in one."""
+        """Return whether it is better in neither measure, or surely worse in one."""
         better = any(self.benefit(remedy, measure) > 0 for measure in MEASURES)
         return not better or any(self.bounds(remedy, measure)[1] < 0 for measure in MEASURES)
 
     def is_like_base(self, remedy: str) -> bool:
-        """Whether it cannot be distinguished from the base in either measure."""
+        """Return whether neither measure tells it from the base."""
         return all(low <= 0 <= high for low, high in (self.bounds(remedy, measure) for measure in MEASURES))
 
 
 @cache
 def truth_of(condition: Condition) -> Truth:
-    """The truth about all recorded remedies."""
+    """Measure the truth about all recorded remedies."""
     grid = replay.grid(condition)
 
     def table(arm: str, measure: Measure) -> Blocks:
@@ -102,7 +104,7 @@ def truth_of(condition: Condition) -> Truth:
 
 
 def blocks(training: Training, measure: Measure, half: int) -> Blocks:
-    """(blocks,) means over the images of each block of one half."""
+    """Return (blocks,) means over the images of each block of one half."""
     if measure == "loss":
         means = training.referee_losses.astype(np.float64) / BLOCK
     else:

@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> None:
 
 
 def run(conditions: list[Condition]) -> None:
-    """Keep what tuners choose on these conditions, one after the other; those that are kept as they are now stay."""
+    """Record what tuners choose on these conditions, one condition at a time. Conditions that are recorded already
+    stay.
+    """
     try:
         import optuna
 
@@ -68,7 +70,7 @@ def run(conditions: list[Condition]) -> None:
 
 
 def choices(condition: Condition, budgets: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """How often each tuner chooses which arm, with as many trainings as each of the studies took."""
+    """How often each tuner chooses each arm, with as many trainings as each of the studies used."""
     from benchmarks.cures import tuning
 
     searches = [*enumerate(zip(orders(condition, len(budgets)), budgets, strict=True))]
@@ -93,7 +95,7 @@ def _told(made: Iterable["tuning.Choice"]) -> dict[str, Any]:
 
 
 def table(conditions: list[Condition]) -> Iterator[str]:
-    """Studies and tuners on the conditions on which tuners have chosen among the same remedies."""
+    """Compare studies and tuners on the conditions in which tuners chose among the same remedies."""
     kept = _kept()
     found = []
     for condition in conditions:

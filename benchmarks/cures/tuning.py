@@ -1,7 +1,7 @@
-"""What Optuna and KerasTuner choose when their trials are looked up among the recorded trainings.
+"""What Optuna and KerasTuner choose if their trials are looked up among the recorded trainings.
 
-Both are the packages themselves with their default settings; only the trainings are looked up. Both packages must be
-installed; they are not dependencies of Heldout: `benchmarks.cures.tuners` says what to install.
+Both packages run unchanged with their default settings; only trainings are looked up. They must be installed, and are
+not dependencies of Heldout: `benchmarks.cures.tuners` says what to install.
 """
 
 import random
@@ -28,14 +28,14 @@ OBJECTIVES: dict[Measure, str] = {"loss": "val_loss", "accuracy": "val_accuracy"
 
 @dataclass(frozen=True)
 class Choice:
-    """The arm of a tuner's best trial, and of the budget the share that its trials have used."""
+    """The arm of a tuner's best trial, and the share of the budget that its trials used."""
 
     arm: str
     used: float
 
 
 def arms_of(condition: Condition) -> list[str]:
-    """Between which a tuner chooses."""
+    """The arms that a tuner chooses from."""
     return [BASE_ARM, *replay.remedies(condition)]
 
 
@@ -76,10 +76,10 @@ def optuna_choice(condition: Condition, seeds: Sequence[int], measure: Measure, 
 
 
 def hyperband_choice(condition: Condition, measure: Measure, budget: int, draw: int) -> Choice:
-    """The arm of the best trial of KerasTuner's Hyperband.
+    """Return the arm of the best trial of KerasTuner's Hyperband.
 
     The seed of training is a second parameter. With the remedy alone, there are fewer different trials than the first
-    bracket wants, and Hyperband ends after one or two epochs of each.
+    bracket needs, and Hyperband ends after one or two epochs of each.
 
     Args:
         budget: epochs.
@@ -104,11 +104,11 @@ def hyperband_choice(condition: Condition, measure: Measure, budget: int, draw: 
 
 
 class _BudgetSpent(keras_tuner.errors.FatalError):
-    """The next trial would take more epochs than there are."""
+    """The next trial would take more epochs than are left."""
 
 
 class _Replayed(keras_tuner.Hyperband):
-    """Hyperband on recorded curves. A trial that continues an earlier one has only the epochs that follow."""
+    """Hyperband on recorded curves. A trial that continues an earlier one only runs the epochs that follow."""
 
     def __init__(self, condition: Condition, budget: int, measure: Measure, **settings: object) -> None:
         super().__init__(objective=OBJECTIVES[measure], max_epochs=condition.epochs, **settings)
@@ -130,5 +130,5 @@ class _Replayed(keras_tuner.Hyperband):
 
 
 def validation_figure(training: Training, measure: Measure) -> float:
-    """Its mean loss on validation, or its share of wrong answers, by the kept weights."""
+    """A training's mean loss on validation, or its share of wrong answers, with the kept weights."""
     return float(training.losses.mean(dtype=np.float64) if measure == "loss" else 1 - training.correct.mean())

@@ -1,10 +1,10 @@
-"""The labelled trainings and what the diagnosis says of them: `python -m benchmarks.diagnosis COMMAND`.
+"""The labeled trainings, and what the diagnosis says about them: `python -m benchmarks.diagnosis COMMAND`.
 
 generate [SECONDS]              train the conditions of the collection that have no record yet
 score DRAW… | guard DRAW…       tables of verdicts, and of the live guard
-false-alarms                    how often flat curves are taken for overfitting
+false-alarms                    how often flat curves are mistaken for overfitting
 calibrate                       fit the confidence again, on all draws but the last, which is sealed
-confidence DRAW…                how true the confidence is
+confidence DRAW…                how accurate the confidence is
 """
 
 import sys
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
 
 
 def generate(seconds: float = float("inf")) -> None:
-    """Train conditions that have no record yet until `seconds` have passed."""
+    """Train conditions that have no record yet, for at most `seconds`."""
     # Here, since nothing else of this program needs TensorFlow.
     import tensorflow as tf
 

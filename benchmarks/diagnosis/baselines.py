@@ -15,14 +15,14 @@ Judged = Sequence[tuple[Record, bool]]
 
 @dataclass(frozen=True)
 class Baseline:
-    """Calls overfit what scores more than a threshold. fixed: the threshold that the rule itself names."""
+    """A rule that reports overfitting above a threshold. fixed: the threshold that the rule itself names."""
 
     name: str
     score: Callable[[Record], float]
     fixed: float | None = None
 
     def fitted(self, design: Judged) -> float:
-        """The threshold with the highest F1."""
+        """Return the threshold with the highest F1."""
         if self.fixed is not None:
             return self.fixed
         scored = [(self.score(record), is_overfit) for record, is_overfit in design]
@@ -45,7 +45,7 @@ def _loss_gap(record: Record) -> float:
 
 
 def _ratio(patience: int) -> Callable[[Record], float]:
-    """The highest ratio of the gap to the training loss that some epochs in a row all exceed."""
+    """The highest ratio of gap to training loss that several epochs in a row exceed."""
 
     def score(record: Record) -> float:
         pairs = zip(record.history["train_loss"], record.history["validation_loss"], strict=True)
@@ -57,7 +57,7 @@ def _ratio(patience: int) -> Callable[[Record], float]:
 
 
 def _correlation(record: Record) -> float:
-    """Minus the rank correlation of both losses: above -1 where one falls while the other rises."""
+    """Minus the rank correlation of both losses: above -1 if one falls while the other rises."""
     found = spearmanr(record.history["train_loss"], record.history["validation_loss"]).statistic
     return -found if found == found else -1.0
 

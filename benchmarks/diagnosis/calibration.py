@@ -1,4 +1,4 @@
-"""Fits the confidence of the diagnosis on trainings of which the truth is known, and writes it as a table in code."""
+"""Fits the confidence of the diagnosis on trainings whose truth is known, and writes it as a table in code."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sample:
-    """A finding, or `healthy`, of a training in which its truth is known. group: trainings of one condition."""
+    """A finding, or `healthy`, of a training whose truth about it is known. group: trainings of one condition."""
 
     code: str
     figures: Mapping[str, float | None]
@@ -52,7 +52,7 @@ class Sample:
 
 
 def calibrate(records: Sequence[Record], file: Path = FITTED) -> Iterator[str]:
-    """Fit on all draws but the last, which is sealed, and write it; tells the fit as a table."""
+    """Fit on all draws but the last, which is sealed. Write the fit, and return it as a table."""
     design = [record for record in records if record.drawn.draw < max(DRAWS)]
     known = truths(records)
     shown = {key: of_history(truth) for key, truth in known.items()}
@@ -75,25 +75,25 @@ Seen = tuple[Diagnosis, Facts]
 
 
 def as_job(record: Record) -> Seen:
-    """A training as a job of the service, with counts and audit."""
+    """Return a training as a job of the service, with counts and audit."""
     audit = [AuditFinding.model_validate(one) for one in record.audit]
     return record.diagnosis(), collect_facts(record.curves, audit, record.evaluation, None)
 
 
 def as_history(record: Record) -> Seen:
-    """The same training as another program would have recorded it."""
+    """Return the same training as another program would have recorded it."""
     history = foreign_history(record)
     return diagnose(history), collect_facts(history, None, None, None)
 
 
 def of_history(truth: Truth) -> Truth:
-    """A history is healthy that shows no fault of training; of the data it says nothing."""
+    """Return the truth about a history: it is healthy without a fault of training, whatever the data are."""
     faults = [truth[code] for code in SHOWN_BY_CURVES]
     return {**truth, "healthy": False if any(faults) else None if None in faults else True}
 
 
 def samples_of(records: Sequence[Record], known: Mapping[str, Truth], seen: Callable[[Record], Seen]) -> list[Sample]:
-    """Every finding that is more than an info, `healthy` where there is none; and `NO_RISE`."""
+    """Return every finding above info, `healthy` without findings, and `NO_RISE`."""
     groups: dict[Condition, int] = {}
     found = []
     for record in records:
@@ -115,7 +115,7 @@ def said_codes(diagnosis: Diagnosis) -> set[str]:
 
 
 def fits_of(samples: Sequence[Sample]) -> dict[str, Fit]:
-    """By code; a code of which too few are known has none."""
+    """Return the fits by code. Codes with too few samples have none."""
     by_code = defaultdict(list)
     for sample in samples:
         by_code[sample.code].append(sample)
@@ -142,7 +142,9 @@ def _fit(samples: Sequence[Sample]) -> Fit:
 
 
 def _chosen_figures(samples: Sequence[Sample], right: Bools) -> tuple[str, ...]:
-    """The few figures that tell best in cross-validation which verdicts are right; none where no figure does."""
+    """Choose the few figures that best tell right verdicts from wrong ones in cross-validation; none if no figure
+    does.
+    """
     groups = [sample.group for sample in samples]
     known = [name for name in FIGURES if all(sample.figures[name] is not None for sample in samples)]
     folds = [*StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(groups, right, groups)]
@@ -165,7 +167,7 @@ def _values(samples: Sequence[Sample], names: Sequence[str]) -> Floats:
 
 
 def _logistic(values: Floats, right: Bools) -> tuple[float, Floats]:
-    """Intercept and slopes; the penalty counts each figure in its standard deviations."""
+    """Fit intercept and slopes; the penalty counts each figure in its standard deviations."""
     if right.all() or not right.any():
         return float(np.log((right.sum() + PRIOR) / ((~right).sum() + PRIOR))), np.zeros(values.shape[1])
     spread = np.maximum(values.std(axis=0), 1e-9)
@@ -180,7 +182,7 @@ def _loss(chances: Floats, right: Bools) -> float:
 
 
 def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_draw: int) -> str:
-    """The fits as a module."""
+    """Return the fits as the code of a module."""
     lines = [
         '"""How often each verdict was right. Written by `python -m benchmarks.diagnosis calibrate`.',
         "",

@@ -1,4 +1,4 @@
-"""Under which conditions the collection's trainings are made: drawn once, by fixed rules, from lists of choices."""
+"""The conditions of the collection's trainings: drawn once, by fixed rules, from lists of choices."""
 
 import hashlib
 import json
@@ -54,12 +54,12 @@ class Condition:
 
     @property
     def trained(self) -> "Condition":
-        """What is trained on what, whatever the seed and the test split: no two draws have the same."""
+        """What is trained on what data, whatever the seed and the test split. No two draws share it."""
         return replace(self, seed=0, test="plain", draw=1)
 
     @property
     def spec(self) -> JobSpec:
-        """The job that this training is, complete."""
+        """The complete job of this training."""
         blocks = [dict(block) for block in _network(self)["blocks"]]
         if self.dropout:
             blocks = [block | {"dropout": self.dropout} for block in blocks]
@@ -120,7 +120,7 @@ AUGMENTATIONS: Mapping[str, dict[str, Any] | None] = {
 
 @dataclass(frozen=True)
 class Draw:
-    """seed: what its random numbers begin with. divisor: of each regime's count."""
+    """seed: of its random numbers. divisor: of each regime's count."""
 
     seed: str
     divisor: int
@@ -142,7 +142,7 @@ DRAWS: Mapping[int, Draw] = {
 
 @dataclass(frozen=True)
 class Regime:
-    """Choices of each field, and how many trainings a dataset gets; every draw takes one of each."""
+    """Choices for each field, and the number of trainings for each dataset; every draw takes one choice of each."""
 
     count: int
     choices: Mapping[str, tuple[Any, ...]]
@@ -343,7 +343,7 @@ def all_conditions() -> list[Condition]:
 
 
 def _of_draw(draw: int) -> list[Condition]:
-    """One condition of each turn and dataset, or of as many turns as are left after the draw's division."""
+    """One condition for each turn and dataset, or for as many turns as the draw's divisor leaves."""
     turns = [
         ((turn + 0.5) / count, name, turn)
         for name, count in ((name, regime.count // DRAWS[draw].divisor) for name, regime in REGIMES.items())

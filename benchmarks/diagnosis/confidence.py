@@ -1,4 +1,4 @@
-"""How true the confidence of the verdicts is on some draws; as Markdown."""
+"""How accurate the confidence of the verdicts is on some draws; as Markdown."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -88,12 +88,12 @@ def _verdict(seen: Seen, truth: Truth) -> Verdict:
 
 
 def bins_of(chances: Floats) -> list[NDArray[np.int64]]:
-    """Places of the verdicts in each bin, the least sure ones first."""
+    """The places of the verdicts in each bin, the least certain first."""
     return np.array_split(np.argsort(chances, kind="stable"), BINS)
 
 
 def calibration_error(chances: Floats, right: Floats) -> float:
-    """The mean over verdicts of how far their bin's confidence is from the share of it that is right."""
+    """The mean over verdicts of the difference between their bin's confidence and its share of right verdicts."""
     bins = bins_of(chances)
     return float(sum(abs(chances[places].mean() - right[places].mean()) * len(places) for places in bins) / len(right))
 
@@ -109,7 +109,7 @@ def _sure(chances: Floats, right: Floats) -> str:
 
 
 def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Overfitting and overconfidence; if neither is found, the last row has the probability that no loss rises."""
+    """Overfitting and overconfidence. Without either, the last row has the probability that no loss rises."""
     known: list[tuple[Verdict, bool]] = [
         (verdict, truth) for verdict in verdicts if (truth := verdict.of_overfitting[1]) is not None
     ]

@@ -1,4 +1,4 @@
-"""How often validation curves that get neither better nor worse are taken for overfitting."""
+"""How often validation curves that neither improve nor worsen are mistaken for overfitting."""
 
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -18,7 +18,7 @@ MEMORY = 0.5  # what is left of an epoch's noise in the next one
 
 
 def tables() -> Iterator[str]:
-    """Where validation stays flat while training falls, all that is called overfitting is a false alarm."""
+    """Count false alarms: every overfitting that is reported although validation stays flat while training falls."""
     yield f"Of {CURVES} flat validation curves each, whose noise training does not share, taken for overfitting:"
     yield ""
     yield f"| epochs | noise | training loss halves in | independent noise | autocorrelated noise ({MEMORY}) |"
@@ -36,7 +36,7 @@ def _percent(shares: Iterable[float]) -> str:
 
 
 def _alarms(length: int, noise: float, halving: int, memory: float) -> float:
-    """The share of flat curves that are taken for overfitting."""
+    """The share of flat curves that are mistaken for overfitting."""
     training = tuple((UNTRAINED * 0.5 ** (np.arange(length) / halving)).tolist())
     draw = np.random.default_rng([length, round(1000 * noise), halving]).normal(size=(CURVES, length))
     for epoch in range(1, length):

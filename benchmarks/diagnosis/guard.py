@@ -1,4 +1,4 @@
-"""The live guard against early stopping, replayed on the stored curves: what is kept, and what it costs."""
+"""The live guard compared with early stopping, replayed on the stored curves: what is kept, and what it costs."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ Replay = Callable[[Record], tuple[int, int]]  # epochs spent, epoch kept
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of each training. spent: share of its epochs; lost: the referee's loss of the kept epoch over its lowest."""
+    """The outcomes of trainings. spent: share of the epochs; lost: the referee's loss of the kept epoch over its
+    lowest.
+    """
 
     spent: NDArray[np.float64]
     lost: NDArray[np.float64]
@@ -60,7 +62,7 @@ def outcome(records: Sequence[Record], replay: Replay) -> Outcome:
 
 
 def _from_the_line(guarded: Outcome, patient: Sequence[Outcome]) -> str:
-    """How much more the guard loses than early stopping would that spends as many epochs, between two patiences."""
+    """How much more the guard loses than early stopping with as many epochs, interpolated between patiences."""
     # (rules, trainings), the guard last
     spent, lost = (np.stack([getattr(one, name) for one in (*patient, guarded)]) for name in ("spent", "lost"))
     mean = _excess(spent.mean(axis=1), lost.mean(axis=1))
@@ -75,7 +77,7 @@ def _from_the_line(guarded: Outcome, patient: Sequence[Outcome]) -> str:
 
 
 def _excess(spent: NDArray[np.float64], lost: NDArray[np.float64]) -> float:
-    """What the last rule loses beyond the line through the others, which spend more and more epochs."""
+    """What the last rule loses beyond the line through the others, which spend increasing numbers of epochs."""
     return float(lost[-1] - np.interp(spent[-1], spent[:-1], lost[:-1]))
 
 

@@ -1,4 +1,4 @@
-"""How right a rule is: precision, recall and F1, with intervals over trainings that are drawn with replacement."""
+"""How right a rule is: precision, recall and F1, with intervals from resampled trainings."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Pairs = Sequence[tuple[bool, bool]]  # verdicts and the truth
 
 
 def f1(pairs: Pairs) -> float:
-    """1 if there was nothing to find and nothing was found."""
+    """F1; 1 if there was nothing to find and nothing was found."""
     right = sum(said and true for said, true in pairs)
     wrong = sum(said != true for said, true in pairs)
     return 2 * right / (2 * right + wrong) if right + wrong else 1.0
@@ -34,13 +34,13 @@ def cells(pairs: Pairs) -> str:
 
 
 def lead(ours: Pairs, others: Pairs) -> str:
-    """By how much our F1 is above another rule's on the same trainings, in the same order: a paired bootstrap."""
+    """How much our F1 exceeds another rule's on the same trainings, in the same order: a paired bootstrap."""
     low, high = bounds(resampled(ours) - resampled(others))
     return f"{f1(ours) - f1(others):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def resampled(pairs: Pairs) -> NDArray[np.float64]:
-    """(RESAMPLES,) F1 of trainings that are drawn with replacement."""
+    """Return (RESAMPLES,) F1 of resampled trainings."""
     both = np.asarray(pairs, bool)
     draws = draws_of(len(both))
     said, true = both[draws, 0], both[draws, 1]
@@ -49,11 +49,11 @@ def resampled(pairs: Pairs) -> NDArray[np.float64]:
 
 
 def draws_of(count: int) -> NDArray[np.int64]:
-    """(RESAMPLES, count) places; seeded, so that of as many trainings the same are drawn for every rule."""
+    """Return (RESAMPLES, count) places, seeded so that every rule meets the same draws."""
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def bounds(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The interval of 95 % that resamples give."""
+    """The 95% interval of resamples."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

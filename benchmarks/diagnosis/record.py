@@ -1,4 +1,4 @@
-"""One training of the collection as it is kept, from which `diagnose` can be asked as the service asks it."""
+"""One recorded training of the collection, on which `diagnose` can be run as the service runs it."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ class Record:
         return replace(evaluation, splits=splits, gap=gap)
 
     def diagnosis(self, with_audit: bool = True) -> Diagnosis:
-        """What the service would say of this job."""
+        """What the service would say about this job."""
         audit = [AuditFinding.model_validate(found) for found in self.audit] if with_audit else None
         return diagnose(self.curves, audit, self.evaluation, self.spec.model_dump(mode="json"))
 
@@ -77,7 +77,7 @@ R = TypeVar("R", bound="Record")
 
 
 def read_all(folder: Path = FOLDER) -> list[Record]:
-    """Every record that is kept."""
+    """Read every record."""
     return [record for file in sorted(folder.glob("*.jsonl")) for record in read(file, Record)]
 
 

@@ -1,6 +1,6 @@
-"""Which regularisation goes with better held-out results (`python -m benchmarks.diagnosis.regularisation`).
+"""Which regularization goes along with better held-out results (`python -m benchmarks.diagnosis.regularisation`).
 
-The remedies of a diagnosis have this order. The conditions were drawn: no training was tried with and without one.
+The remedies of a diagnosis have this order. Conditions were drawn: no training was run both with and without one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
-"""Other programs that judge training curves, used as their documentation says; from their released wheels.
+"""Other programs that judge training curves, from their released wheels, used as their documentation says.
 
-The extra `bench` installs them. Each reads the curves of a training's losses, an epoch a step.
+The group `bench` installs them. Each reads the losses of a training, one step per epoch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +24,9 @@ NOWHERE = "history"  # they name the file that was read
 
 @dataclass(frozen=True)
 class Rival:
-    """findings: names of what it reports of curves of training and validation losses.
+    """findings: names of what it reports for curves of training and validation losses.
 
-    names: what it calls the faults that the collection knows; several names of one fault where it has several.
+    names: its names for the faults of the collection; a fault may have several.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Rival:
     names: Mapping[str, frozenset[str]]
 
     def codes(self, record: Record, training: str = "train_loss") -> set[str]:
-        """The faults that it finds in a training; none where it refuses to judge the curves."""
+        """The faults that it finds in a training; empty if it refuses to judge the curves."""
         curves = record.history[training], record.history["validation_loss"]
         found = self.findings(*([float("nan") if value is None else value for value in curve] for curve in curves))
         return {code for code, names in self.names.items() if names & found}

@@ -1,6 +1,5 @@
-"""How well the diagnosis finds the truth about trainings of some draws, compared with simple rules.
-
-as Markdown tables.
+"""How well the diagnosis finds the truth about trainings of some draws, compared with simple rules; as Markdown
+tables.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -44,7 +43,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
 
 
 def predicted_codes(record: Record, with_audit: bool = True) -> set[str]:
-    """The codes that the diagnosis warns of, or `healthy`."""
+    """The codes that the diagnosis warns about, or `healthy`."""
     return codes_of(record.diagnosis(with_audit))
 
 
@@ -54,13 +53,13 @@ def codes_of(diagnosis: Diagnosis) -> set[str]:
 
 
 def pairs_of(said: Mapping[str, set[str]], known: Mapping[str, Truth], code: str) -> Pairs:
-    """Count all trainings in which it is known whether `code` is true."""
+    """Count all trainings for which it is known whether `code` is true."""
     truth = {key: known[key][code] for key in said}
     return [(code in said[key], true) for key, true in truth.items() if true is not None]
 
 
 def judged(records: Sequence[Record], known: Mapping[str, Truth]) -> list[tuple[Record, bool]]:
-    """The trainings of which it is known whether their loss rises, and whether it does."""
+    """Return the trainings for which it is known whether their loss rises, and whether it does."""
     found = [(record, known[record.drawn.key]["loss_rises"]) for record in records]
     return [(record, truth) for record, truth in found if truth is not None]
 
@@ -133,7 +132,7 @@ def _predicted_from_foreign(record: Record) -> set[str]:
 
 
 def foreign_history(record: Record) -> History:
-    """The curves as another program would have recorded them."""
+    """Return the curves as another program would have recorded them."""
     known = record.curves
     return History(
         fit_loss=known.fit_loss,
@@ -144,7 +143,7 @@ def foreign_history(record: Record) -> History:
 
 
 def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
-    """Of overfit trainings that were found: how far the referee's loss is above its lowest at the onset."""
+    """For overfitting that was found: how far the referee's loss is above its lowest at the onset."""
     at_onset, at_best, at_next, ends = [], [], [], []  # excess in standard errors; the last in shares of the lowest
     for record in records:
         diagnosis = record.diagnosis()
@@ -168,7 +167,7 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
 
 
 def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
-    """How many overfit trainings are found, by how far the referee's loss ends above its lowest."""
+    """Count the overfit trainings that are found, by how far the referee's loss ends above its lowest."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     for record in records:
         if known[record.drawn.key]["loss_rises"]:
@@ -182,7 +181,7 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
 
 
 def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:
-    """Bundled datasets have none: what the counts of the splits tell by themselves."""
+    """Bundled datasets have no audit: what the counts of the splits alone tell."""
     said = {record.drawn.key: predicted_codes(record, with_audit=False) for record in records}
     told = []
     for code in ("leakage", "split_shift", "label_order_mismatch", "class_imbalance"):

@@ -1,4 +1,4 @@
-"""The data of a condition: a cut of its dataset, with a referee split that no training sees, and what is planted."""
+"""The data of a condition: a cut of its dataset, with a referee split that no training sees, and the planted faults."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,7 +36,7 @@ class PlantedSet:
 
 
 def planted_set(condition: Condition) -> PlantedSet:
-    """The data of a training, and what it plants."""
+    """Build the data of a training, with what is planted."""
     plain = cut(condition.dataset, CUTS[condition.dataset])
     copy_of = np.arange(len(plain.labels), dtype=np.int32)
     draw = np.random.default_rng([condition.seed, 1])

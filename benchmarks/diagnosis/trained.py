@@ -1,4 +1,4 @@
-"""One training of the collection, as the worker does it, with a referee that looks on after each epoch."""
+"""One training of the collection, run as the worker runs it, with a referee that measures after each epoch."""
 
 import tempfile
 from collections.abc import Callable
@@ -42,7 +42,7 @@ BATCH = 100
 
 
 class Enough(Exception):
-    """What comes after the last epoch of the history is known already."""
+    """Raised when everything after the last epoch of the history is known."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Watched:
     weights: dict[int, Weights] = field(default_factory=dict)
 
     def keep_weights(self, epoch: int, network: keras.Model) -> None:
-        """Those of the epoch that has just ended, instead of those that are no longer among the best ones."""
+        """Keep the weights of the epoch that has just ended, and drop those that are no longer among the best."""
         loss, accuracy = (self.history[-1][f"validation_{name}"] for name in ("loss", "accuracy"))
         assert loss is not None
         assert accuracy is not None
@@ -144,7 +144,7 @@ class Parts:
         self.judge = Judge(self.network, images)
 
     def run(self, tell: Callable[[FromTraining], None]) -> None:
-        """Train to the end, to a divergence, or until `tell` has heard enough."""
+        """Train to the end, to a divergence, or until `tell` has seen enough."""
         engine = Engine(self.network, self.data, self.source, self.spec, 1)
         with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as scratch:
             trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), send=tell)
@@ -153,7 +153,7 @@ class Parts:
 
 
 class Judge:
-    """Losses and answers of single images under the weights of the moment."""
+    """Losses and answers of single images with the current weights."""
 
     def __init__(self, network: keras.Model, images: ImageSet) -> None:
         self._network = network
@@ -200,7 +200,7 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
 
 
 def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int) -> dict[str, Any] | None:
-    """What the worker measures for a training of this many epochs, whose last weights are kept and are in the network.
+    """Return what the worker measures for a training of this many epochs, whose last weights are in the network.
 
     Args:
         relations: which images are copies.
@@ -216,14 +216,14 @@ def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int)
 
 
 def has_turned(losses: list[NDArray[np.float32]]) -> bool:
-    """Whether the referee's loss is so far above its lowest that training was certainly long enough."""
+    """Return whether the referee's loss is so far above its lowest that training was certainly long enough."""
     best = int(np.argmin([loss.mean() for loss in losses]))
     excess, error = compared_means(losses[-1], losses[best])
     return excess > 4 * error and excess > 0.1 * float(losses[best].mean())
 
 
 def compared_means(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
-    """Mean of one less other over the same images, and its standard error."""
+    """Return the mean difference of two figures over the same images, and its standard error."""
     difference = one.astype(np.float64) - other.astype(np.float64)
     return float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
 

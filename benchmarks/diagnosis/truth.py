@@ -1,7 +1,7 @@
-"""What is true of each training of the collection: from its condition and from the referee, never from `diagnose`.
+"""The truth about each training of the collection: from its condition and the referee, never from `diagnose`.
 
-Every code is true, false, or apart (None): where the referee's interval leaves it open, or where it does not matter.
-The definitions were fixed on the first draw.
+Every code is true, false, or None if the referee's interval leaves it open or it does not matter. The definitions were
+fixed on the first draw.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ Truth = Mapping[str, bool | None]
 
 @dataclass(frozen=True)
 class Best:
-    """How well any network of the collection answers unseen images after training on some data."""
+    """How well any network of the collection does on unseen images after training on some data."""
 
     dataset: str
     images: int
@@ -55,7 +55,7 @@ class Best:
 
 
 def truths(records: Iterable[Record]) -> dict[str, Truth]:
-    """The truth of each record by its key; underfitting is found by comparison with the others."""
+    """Return the truth about each record by key. Underfitting is found by comparison with the others."""
     records = list(records)
     known = [
         Best(record.drawn.dataset, record.drawn.images, record.drawn.wrong, max(record.referee["accuracy"]))
@@ -117,7 +117,9 @@ def _diverged(record: Record) -> bool | None:
 
 
 def _loss_rises(record: Record) -> bool | None:
-    """The referee's loss ends above its lowest, in the last epoch and in the last three, while training's fell."""
+    """Whether the referee's loss ends above its lowest, in the last epoch and in the last three, while training's
+    fell.
+    """
     losses, error = _within(record)
     best = losses.index(min(losses))
     training = [value for value in record.history["train_loss"] if value is not None]
@@ -133,7 +135,7 @@ def _loss_rises(record: Record) -> bool | None:
 
 
 def _by_accuracy(record: Record, loss_rises: bool | None) -> dict[str, bool | None]:
-    """Overfitting where the referee's accuracy fell since the lowest loss, overconfidence where it held or rose."""
+    """Overfitting if the referee's accuracy fell since the lowest loss, overconfidence if it held or rose."""
     if not loss_rises:
         return dict.fromkeys(("overfitting", "overconfidence"), loss_rises)
     losses, accuracy = record.referee["loss"], record.referee["accuracy"][: len(record.history["train_loss"])]
@@ -145,7 +147,7 @@ def _by_accuracy(record: Record, loss_rises: bool | None) -> dict[str, bool | No
 
 
 def _not_converged(record: Record) -> bool | None:
-    """Half as many epochs again make the referee's loss clearly smaller."""
+    """Whether half as many epochs again make the referee's loss clearly smaller."""
     if _loss_rises(record):
         return False
     low, high = _gain(record)
@@ -156,7 +158,7 @@ def _not_converged(record: Record) -> bool | None:
 
 
 def _gain(record: Record) -> tuple[float, float]:
-    """What half as many epochs again bring, as a share of the referee's loss or of the way so far, whatever is less."""
+    """What half as many epochs again bring: the smaller of the shares of the referee's loss and of its fall so far."""
     if "gained" not in record.referee:
         return -inf, inf
     gain, error = record.referee["gained"]
@@ -166,7 +168,7 @@ def _gain(record: Record) -> tuple[float, float]:
 
 
 def _underfitting(record: Record, found: Truth, known: Iterable[Best]) -> bool | None:
-    """It has settled, and answers its own training images worse than another network answers unseen ones."""
+    """Whether it has settled, and does worse on its own training images than another network on unseen ones."""
     condition = record.drawn
     if found["loss_rises"] or found["not_converged"]:
         return False
@@ -196,7 +198,7 @@ def _label_noise(record: Record) -> bool | None:
 
 
 def _memorised(record: Record) -> bool | None:
-    """All training labels are noise, and the network knows them."""
+    """Whether all training labels are noise, and the network knows them."""
     if record.drawn.wrong < 1:
         return False
     train = record.kept["final"]["train"] if record.kept else None
@@ -207,7 +209,7 @@ def _memorised(record: Record) -> bool | None:
 
 
 def _artefact(record: Record) -> bool | None:
-    """`fit` shows training accuracy below that of unseen images; measured with the same weights it is not."""
+    """Whether `fit` shows training accuracy below that of unseen images, and the same weights do not."""
     assert record.kept is not None
     train = record.kept["final"]["train"]
     count, referee = train["count"], record.referee["count"]
@@ -221,7 +223,7 @@ def _artefact(record: Record) -> bool | None:
 
 
 def _collapsed(record: Record) -> bool | None:
-    """Hardly any of the referee's images of some class are right; of most classes most are."""
+    """Whether the referee's images of some class are hardly ever right, while those of most classes mostly are."""
     recalls = record.referee["recalls"]
     each = record.referee["count"] // len(recalls)
     bounds = [compute_wilson_interval(round(recall * each), each) for recall in recalls]
@@ -232,7 +234,7 @@ def _collapsed(record: Record) -> bool | None:
 
 
 def _too_small(record: Record) -> bool | None:
-    """Derived from the accuracy that the referee has measured; for a test of another kind it is unknown."""
+    """Whether the test is too small for the accuracy that the referee measured; None for a test of another kind."""
     assert record.kept is not None
     if record.drawn.test not in {"plain", "few", "leaked"}:
         return None
@@ -242,9 +244,10 @@ def _too_small(record: Record) -> bool | None:
 
 
 def _too_little(record: Record, found: Truth) -> bool | None:
-    """Training images are answered better than the referee's, and nothing that was planted or is true explains it.
+    """Whether training images do better than the referee's, and no planted or true fault explains it.
 
-    Where the gap was measured three sure points are enough, and it may be one cause among others; else it takes ten.
+    Where the gap was measured, three sure points are enough, and it may be one cause among others; otherwise it takes
+    ten.
     """
     assert record.kept is not None
     train, count = record.kept["final"]["train"], record.referee["count"]
@@ -265,6 +268,6 @@ def _too_little(record: Record, found: Truth) -> bool | None:
 
 
 def _within(record: Record) -> tuple[list[float], list[float]]:
-    """The referee's losses of the history's epochs, and the standard errors of each above the lowest."""
+    """The referee's losses of the history's epochs, and the standard error of each one above the lowest."""
     epochs = len(record.history["train_loss"])
     return record.referee["loss"][:epochs], record.referee["error"][:epochs]

@@ -1,1 +1,1 @@
-"""Simulated studies: do the intervals cover, and how often is a cure named where there is none?"""
+"""Simulated studies: whether intervals cover, and how often a false cure is named."""

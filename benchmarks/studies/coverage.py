@@ -20,7 +20,9 @@ from heldout.studies.spec import BASE_ARM
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: how many remedies, seeds and images; the noise of seeds in points; whether all arms have the same."""
+    """One row: the number of remedies, seeds and images, the noise of seeds in points, and whether all arms share
+    it.
+    """
 
     remedies: int
     seeds: int
@@ -32,7 +34,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Shares of studies: single intervals, those of the worst remedy, and all adjusted ones of a study at once."""
+    """Shares of studies: single intervals, those of the worst remedy, and all adjusted intervals of a study at once."""
 
     single: float
     worst: float
@@ -64,7 +66,7 @@ def world_of(setting: Setting) -> World:
 
 
 def true_difference(world: World, arm: str, measure: str) -> float:
-    """The arm's mean minus the base's, over all images and trainings that there could be."""
+    """The arm's mean minus the base's, over all possible images and trainings."""
     if measure == "accuracy":
         return world.accuracy.get(arm, 0.0)
     own, base = world.tails.get(arm, 1.0), world.tails.get(BASE_ARM, 1.0)

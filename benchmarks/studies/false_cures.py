@@ -1,6 +1,6 @@
-"""How often a study names a cure where there is none, and what it costs: `python -m benchmarks.studies.false_cures`.
+"""How often a study names a false cure, and what it costs: `python -m benchmarks.studies.false_cures`.
 
-Whole studies on simulated trainings, with looks, drops and confirmation. Prints a Markdown table of
+These are whole studies on simulated trainings, with looks, drops and confirmation. Prints a Markdown table of
 docs/measurements/coverage.md.
 """
 
@@ -28,7 +28,7 @@ def null_world(setting: Setting) -> World:
 
 
 def conclusions(world: World, seeds: int, studies: int) -> tuple[Counter[str], float]:
-    """How many studies have concluded what, and the share of all possible trainings that they took."""
+    """Count the studies by conclusion, with the share of all possible trainings that they used."""
     state, seed = state_of(world, seeds), 10_000 * hash_of(world)
     found: Counter[str] = Counter()
     jobs = 0

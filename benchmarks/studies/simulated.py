@@ -36,7 +36,7 @@ class World:
 
 
 class Trainings:
-    """Draws the scores of any training, the same ones whenever it is asked."""
+    """Draws the scores of any training, the same ones whenever they are requested."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
@@ -57,7 +57,7 @@ class Trainings:
         return np.sort(order[key.fold :: self.world.folds]).astype(np.int32)
 
     def scores(self, key: RunKey) -> Scores:
-        """What a training says of its images."""
+        """What a training reports about its images."""
         world = self.world
         images = self.images_of(key)
         random = self._draw(key.arm, key.seed, key.purpose.value, key.variant)

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 # The number of rounds in which new trainings can lead to new steps, such as a search followed by a comparison.
 MAX_ROUNDS = 3
-# How often a decision is made anew because the study has changed meanwhile, before it is made in a transaction.
+# How often a decision is repeated because the study has changed meanwhile, before it is made in a transaction.
 MAX_DECISIONS = 4
 # The seed that identifies the refit among its arm's trainings.
 REFIT_SEED = 0

@@ -124,7 +124,7 @@ def read_told_body(raw: bytes) -> Result:
     return Result(spec.token, spec.seconds, told, {WHOLE: spec.model_dump_json(include=_STORED).encode()})
 
 
-# Of a JSON body, what `ForeignFile.load` reads.
+# The parts of a JSON body that `ForeignFile.load` reads.
 _STORED = set(ForeignTraining.model_fields)
 
 
