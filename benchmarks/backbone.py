@@ -26,12 +26,12 @@ from heldout.spec.layers import BACKBONE
 from models.bundled import BUNDLED
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone
+from worker.training.batch_sources import ResidentData
 from worker.training.data import select
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
-from worker.training.foreign.backbone import save_backbone
+from worker.training.foreign.keras_model import save_backbone
 from worker.training.network import build_network
-from worker.training.resident import ResidentData
 from worker.training.trainer import Trainer
 
 DRAWS = range(5)  # the design was chosen on draws from 100 on

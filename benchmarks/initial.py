@@ -23,13 +23,13 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.statistics import compute_t_quantile
 from models.bundled import BUNDLED
+from worker.training.batch_sources import ResidentData
 from worker.training.data import select
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
 from worker.training.export import PreparedExport
 from worker.training.finish import export_kept
 from worker.training.network import build_network, freeze_blocks
-from worker.training.resident import ResidentData
 from worker.training.runner import start_from
 from worker.training.trainer import Trainer
 

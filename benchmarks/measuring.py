@@ -57,13 +57,13 @@ def conditions() -> Iterator[tuple[str, Condition, NetworkSpec]]:
 
 def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) -> list[Distance]:
     """Train in bfloat16, and measure train and validation after each epoch as a job does and in float32."""
+    from worker.training.batch_sources import ResidentData
     from worker.training.data import select
     from worker.training.engine import Engine
     from worker.training.evaluate import make_evaluator, measure_predictions
     from worker.training.export import Predictor, build_exported
     from worker.training.network import build_network
     from worker.training.position import FitSums
-    from worker.training.resident import ResidentData
 
     images = planted_set(condition).images
     spec: JobSpec = condition.spec.model_copy(update={"network": network})

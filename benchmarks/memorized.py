@@ -23,12 +23,12 @@ import worker.training.preload  # noqa: F401 - chooses the backend of Keras
 from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.manifest import load_built
 from heldout.spec.job import JobSpec
+from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
 from worker.training.network import build_network
 from worker.training.position import FitSums
-from worker.training.resident import ResidentData
 from worker.training.suspects.planting import score_labels
 from worker.training.suspects.search import find_suspects
 

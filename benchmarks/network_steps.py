@@ -86,12 +86,12 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
 
     from analysis.arrays.dataset import ImageSet
     from worker.machine.cores import find_usable_cores
-    from worker.machine.processor import get_policy
+    from worker.machine.devices import get_policy
+    from worker.training.batch_sources import ResidentData
     from worker.training.choices import choose_towers
     from worker.training.data import select
     from worker.training.engine import Engine
     from worker.training.network import build_network
-    from worker.training.resident import ResidentData
 
     pixels, labels = network.images()["train"]
     rows = np.arange(network.count)

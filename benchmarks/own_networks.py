@@ -197,12 +197,12 @@ def make_engine(name: str, known: Backbone) -> Made:
 
     from analysis.arrays.dataset import ImageSet
     from worker.messages import AssignedMachine
+    from worker.training.batch_sources import ResidentData
     from worker.training.choices import choose_threads, choose_towers
     from worker.training.data import select
     from worker.training.engine import Engine
     from worker.training.evaluate import Evaluator
     from worker.training.position import FitSums
-    from worker.training.resident import ResidentData
 
     kind, machine = KINDS[name], AssignedMachine(cores=CORES)
     training = {"seed": 1, "batch_size": BATCH}

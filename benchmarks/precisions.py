@@ -16,7 +16,7 @@ from benchmarks.network_kinds import CLASSES, Network
 from benchmarks.network_steps import engine_of
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from worker.machine.processor import get_processor
+from worker.machine.devices import get_processor
 
 HEADINGS = ("network", "operations of the convolutions, million", "step", "measuring", "`auto` with units")
 UNITS = {"amx_bf16", "avx512_bf16", "bf16"}
@@ -101,7 +101,7 @@ def _facts(network: Network, towers: int) -> tuple[int, str]:
 
 
 def _seconds(task: tuple[Network, bool, int]) -> Seconds:
-    from worker.machine.processor import get_policy
+    from worker.machine.devices import get_policy
     from worker.training.evaluate import make_evaluator
     from worker.training.position import FitSums
 

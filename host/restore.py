@@ -9,7 +9,7 @@ from pathlib import Path
 from heldout.errors import OperatorError
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
-from host.backup_files import (
+from host.backup import (
     BLOBS,
     DATABASE_FILES,
     About,

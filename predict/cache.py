@@ -17,8 +17,7 @@ from models.store.keys import Caller
 from models.tables import ExportRow
 from predict import metrics
 from predict.held_out import HeldOutImages
-from predict.model import ServedModel, get_facts
-from predict.runtime import OnnxNetwork
+from predict.model import OnnxNetwork, ServedModel, get_facts
 from predict.work import WorkThreads
 
 POLL_S = 0.2

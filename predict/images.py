@@ -18,11 +18,10 @@ from analysis.arrays.npy_rows import read_npy_header
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from predict.model import ServedModel
 from predict.work import Pieces
-from worker.ingest.images.blocks import USUAL_RANGES, convert_block_channels, resize_block
 from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode, open_image
 from worker.ingest.images.deep import WHITE, is_deep
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection
+from worker.ingest.images.pixels import USUAL_RANGES, convert_block_channels, resize_block
+from worker.ingest.rejection import IngestLimits, Rejection
 
 NPY_MAGIC = b"\x93NUMPY"
 LIMITS = IngestLimits()

@@ -17,7 +17,7 @@ from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
-from predict.runtime import load_runtime
+from predict.model import load_runtime
 from worker.machine.parent import call_when_input_ends
 
 log = structlog.get_logger("heldout.predict")

@@ -1,9 +1,15 @@
-"""Answers requests for predictions in one process: finds the model, waits for memory, and runs the model."""
+"""Answers requests for predictions in one process: finds the model, waits for memory, runs it, and names classes."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from analysis.answers.temperature import apply_temperature
 from api.disconnects import DisconnectWatcher
 from api.http.app_context import AppContext, AskedPrediction, TtlCache
 from api.http.context import get_current_context
@@ -15,15 +21,66 @@ from models.database import Database
 from models.ids import is_id
 from models.store import jobs, owners
 from predict import metrics
-from predict.answers import answer_files
 from predict.bodies import HeldBodies, read_files
 from predict.cache import ModelCache
-from predict.images import is_small, open_files
+from predict.images import OpenedFiles, is_small, open_files, read_pixels
 from predict.model import ServedModel
-from predict.room import Room
-from predict.work import Pieces, Result, WorkThreads, finish_pieces
+from predict.work import Pieces, Result, Room, WorkThreads, finish_pieces
 from worker.machine.cores import count_cores
 from worker.machine.memory import get_memory_bytes
+
+UNCERTAIN = "uncertain"
+# How many probabilities are turned into JSON in one piece of work.
+PROBABILITIES_AT_ONCE = 10_000
+
+
+def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction) -> Pieces[bytes]:
+    """Build the JSON of `heldout.views.results.PredictionsView`. Raises what `read_pixels` and the model raise."""
+    stored, names = yield from read_pixels(opened, model)
+    probabilities = yield from model.answer(stored, stored)
+    temperature = model.facts.temperature if asked.calibrated else None
+    facts = {
+        "object": "predictions",
+        "job_id": model.facts.job_id,
+        "weights_sha256": model.weights_sha256,
+        "temperature": temperature,
+        "threshold": asked.threshold,
+    }
+    written: list[bytes] = []
+    images = max(1, PROBABILITIES_AT_ONCE // len(model.classes))
+    for first in range(0, len(probabilities), images):
+        yield
+        some: Any = probabilities[first : first + images]
+        if temperature is not None:
+            some = soften(some, temperature)
+        answers = describe(some, model.classes, names[first : first + images], asked)
+        written.append(to_json(answers)[1:-1])
+    return b'%s,"predictions":[%s]}' % (to_json(facts)[:-1], b",".join(written))
+
+
+def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Compute the (images, classes) probabilities of the same logits divided by `temperature`."""
+    smallest = np.finfo(np.float32).tiny
+    return np.exp(apply_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))
+
+
+def describe(
+    probabilities: NDArray[np.float32] | NDArray[np.float64],
+    classes: tuple[str, ...],
+    names: list[str | None],
+    asked: AskedPrediction,
+) -> list[dict[str, Any]]:
+    """Build each image's `heldout.views.results.PredictionView` as plain values."""
+    surest = np.argsort(-probabilities, axis=1, kind="stable")[:, : asked.top_k]
+    found = []
+    for name, places, image_probabilities in zip(names, surest.tolist(), probabilities.tolist(), strict=True):
+        top = [{"label": classes[place], "index": place, "probability": image_probabilities[place]} for place in places]
+        highest = image_probabilities[places[0]]
+        uncertain = asked.threshold is not None and highest < asked.threshold
+        answer = UNCERTAIN if uncertain else classes[places[0]]
+        found.append({"name": name, "answer": answer, "uncertain": uncertain, "probability": highest, "top": top})
+    return found
+
 
 # A quarter of a process's memory is for bodies, but at most this much. A third is for answers.
 MAX_BODIES_BYTES = 512 * 1024**2

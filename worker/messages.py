@@ -19,7 +19,7 @@ from heldout.views.study import EnsembleView
 
 @dataclass(frozen=True)
 class AssignedBackbone:
-    """The uploaded network of a job: a folder filled by `worker/training/foreign/backbone.py`.
+    """The uploaded network of a job: a folder filled by `worker/training/foreign/keras_model.py`.
 
     known: what its facts say about it; without them it gets one tower.
     """

@@ -26,15 +26,14 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.relations import build_relations
 from worker.messages import EpochDone, FromTraining
-from worker.training.best_weights import BestEpochs, TrainedWeights, Weights
+from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData, scale_to_unit, select
+from worker.training.decisions import BestEpochs, Diverged, TrainedWeights, Weights
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, build_final_figures, measure_predictions
 from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
-from worker.training.resident import ResidentData
-from worker.training.stops import Diverged
 from worker.training.trainer import Trainer
 
 LEVEL = 3  # epochs whose mean is a level

@@ -1,6 +1,6 @@
 """The registry of kinds of background work: the spec and the properties of each kind.
 
-`worker/supervision/runners.py` runs the jobs of each kind, and `models/store/transitions.py` handles their end.
+`worker/supervision/worker.py` runs the jobs of each kind, and `models/store/transitions.py` handles their end.
 """
 
 from collections.abc import Collection, Mapping

@@ -40,12 +40,12 @@ AVERAGE_COPIES = 2.0
 GPU_BASE_BYTES = 3 * 2**30
 # If a job's images take more than this share of a slot's memory, the worker reads them from their file.
 RESIDENT_SHARE = 0.5
-# What processes that check an upload or dataset need; the limit of each is in worker/ingest/limits.py.
+# What processes that check an upload or dataset need; the limit of each is in worker/ingest/rejection.py.
 CHECK_BYTES = 2**30
 # What the networks of a search for wrong labels need: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
 # What a process that reads an uploaded model needs besides the file's content. Its limit is set in
-# worker/supervision/foreign_process.py. `python -m benchmarks.memory_kinds` measures it.
+# worker/supervision/foreign_attempts.py. `python -m benchmarks.memory_kinds` measures it.
 FOREIGN_BASE_BYTES = 650 * 2**20
 # Copies of the file (as read, and as the model's weights), and of its largest layer while that gets its weights.
 FILE_COPIES = 2.0

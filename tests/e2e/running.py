@@ -170,7 +170,7 @@ class Service:
         return self._pids_of(b"relate")
 
     def _pids_of(self, work: bytes) -> list[int]:
-        started_by = b"worker.ingest.process.child\0" + work
+        started_by = b"worker.ingest.child\0" + work
         return [child for child in children_of(self.worker_pid()) if started_by in command_of(child)]
 
     def kill(self) -> None:

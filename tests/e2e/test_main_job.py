@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from heldout.client.client import ApiProblem, Client
 from heldout.views.job import JobView, Progress
 from tests.e2e.running import Service, ended, event_types, history, spec
-from worker.machine.processor import get_processor, has_bfloat16_units
+from worker.machine.devices import get_processor, has_bfloat16_units
 
 Jobs = dict[str, JobView]
 

@@ -94,5 +94,5 @@ def _processes(stack: Stack) -> dict[int, Program]:
         for worker in stack.workers
         if worker.lives()
         for pid in children_of(worker.pid)
-        if b"worker.ingest.process.child\0derive" in command_of(pid)
+        if b"worker.ingest.child\0derive" in command_of(pid)
     }

@@ -10,7 +10,7 @@ from heldout.spec.dataset import DatasetSpec
 from models.fix_effects import compute_effect, describe
 from tests.worker.ingest.test_derive import with_copies
 from tests.worker.ingest.uploads import ALONE, npz, taken
-from worker.ingest.derive import derive
+from worker.ingest.pipeline import derive
 
 BODIES = [
     {"drop_copies": True},

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heldout.errors import WrongRange
-from predict.model import ServedFacts, ServedModel
-from predict.runtime import OnnxNetwork
+from predict.model import OnnxNetwork, ServedFacts, ServedModel
 from predict.work import finish_pieces
 from tests.predict.world import World, network_file, npy
 from tests.worker.ingest.uploads import encoded, noise, with_scans

@@ -13,8 +13,7 @@ from heldout.errors import ImageRefused, WrongChannels, WrongDtype, WrongRange
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from predict.images import OpenedFiles, SentFile, open_files
 from predict.images import read_pixels as pixels_of_opened
-from predict.model import ServedFacts, ServedModel
-from predict.runtime import OnnxNetwork
+from predict.model import OnnxNetwork, ServedFacts, ServedModel
 from predict.work import finish_pieces
 from tests.predict.world import network_file, npy
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped

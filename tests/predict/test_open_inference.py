@@ -16,7 +16,7 @@ from tritonclient import http as triton
 
 from heldout import __version__
 from heldout.errors import InvalidTensor
-from predict.tensors import MAX_JSON_BYTES, count_json_bytes
+from predict.open_inference import MAX_JSON_BYTES, count_json_bytes
 from tests.predict.world import World
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -15,15 +15,12 @@ from api.turns import Turns
 from heldout.errors import InvalidForm, PredictionsUnavailable, RequestTimeout
 from models.store.keys import Caller
 from predict import bodies
-from predict import room as room_of_answers
 from predict import work as work_of_answers
 from predict.bodies import HeldBodies, read_files
 from predict.cache import ModelCache
 from predict.held_out import HeldOutImages
-from predict.model import ServedModel
-from predict.room import Room
-from predict.runtime import OnnxNetwork
-from predict.work import WorkThreads, finish_pieces
+from predict.model import OnnxNetwork, ServedModel
+from predict.work import Room, WorkThreads, finish_pieces
 from tests.predict.world import network_file
 from worker.machine import cores
 
@@ -79,7 +76,7 @@ def test_half_of_the_room_is_left_to_other_owners_who_take_turns():
 
 
 def test_who_finds_no_room_in_time_hears_that_and_those_behind_go_on(monkeypatch):
-    monkeypatch.setattr(room_of_answers, "MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(work_of_answers, "MAX_WAIT_S", 0.05)
 
     async def answers() -> None:
         room = Room(200)

@@ -20,9 +20,9 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
 from heldout.words.data_and_models import describe_audit
-from worker.ingest.process.parent import ingest
+from worker.ingest.messages import IngestReport
+from worker.ingest.parent import ingest
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import IngestReport
 
 
 def main(arguments: Sequence[str] | None = None) -> Exit:

@@ -1,8 +1,8 @@
-"""The steps of an ingest: open the upload, cut splits, decode, audit, write previews and the report."""
+"""The steps of an ingest, or of a version derived from another: open, cut splits, decode, audit, preview, report."""
 
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from analysis.arrays.dataset import FILES, compute_address, load, save_beside, s
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.pictures import compute_tile_size, draw_tile
 from analysis.arrays.relations import FILE_NAME, find_units, save_relations
+from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
@@ -22,16 +23,14 @@ from worker.ingest.audit import Audit, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import replace_splits, scan
-from worker.ingest.limits import IngestLimits, empty_folder
+from worker.ingest.messages import IngestReport
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, clean_name, format_size, group_by_fault
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, empty_folder, format_size, group_by_fault
 from worker.ingest.relations import build_relations
-from worker.ingest.report import IngestReport
-from worker.ingest.sources.added import AddedSource
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut
-from worker.ingest.sources.opening import open_source
-from worker.ingest.sources.stored import BaseVersion
+from worker.ingest.sources.opening import AddedSource, open_source
+from worker.ingest.sources.stored import BaseVersion, DerivedSource, read_base
 from worker.ingest.splits import Splits, find_groups, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, images done, images in total
@@ -268,3 +267,43 @@ def draw_contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -
         at = GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP)
         sheet.paste(draw_tile(image, value_range), at)
     return sheet
+
+
+def derive(
+    content: Path,
+    names: Path | None,
+    called: str,
+    sha256: str,
+    spec: DatasetSpec,
+    changes: VersionChanges,
+    target: Path,
+    limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
+    progress: Progress = lambda stage, done, of: None,
+    pool: ProcessPool | None = None,
+    different: Sequence[Sequence[int]] = (),
+) -> IngestReport:
+    """Write a version with changes into the folder `target`, as `run` writes an upload.
+
+    Args:
+        content, names, called, sha256, different: the version to change, as for `read_base`. If images have no names,
+            the group rule does not apply. Pairs that stay keep their mark as different.
+    Raises:
+        Rejection: also if the changes would change nothing.
+    """
+    base = read_base(content, names, called, sha256, different)
+    if not base.is_named:
+        spec = spec.model_copy(update={"group_by": None})
+
+    def open_source(scratch: Path) -> UploadSource:
+        return DerivedSource(base, changes, limits)
+
+    size_bytes = sum((content / name).stat().st_size for name in FILES)
+    report = ingest(open_source, size_bytes, spec, target, limits, progress, pool)
+    if report.sha256 == sha256:
+        empty_folder(target)
+        other = " Cut with another `seed`." if changes.resplit else ""
+        raise Rejection(
+            RejectionCode.NOTHING_CHANGED,
+            f"With these changes {called} stays as it is: there is nothing for them to change.{other}",
+        )
+    return report

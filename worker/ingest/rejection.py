@@ -1,9 +1,42 @@
-"""Why an upload was rejected: a stable code, the member at fault, and what to do."""
+"""The limits of an ingest; and why an upload was rejected: a stable code, the member at fault, and what to do."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from heldout.lifecycle.resources import RETRIED_REJECTIONS, RejectionCode
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class IngestLimits:
+    """Limits of one ingest, set by the operator and not by clients."""
+
+    upload_bytes: int = 2 * GIB
+    unpacked_bytes: int = 16 * GIB  # all members of an archive together
+    normalised_bytes: int = 8 * GIB  # images.npy
+    members: int = 500_000  # entries of an archive, whatever they are
+    images: int = 1_000_000  # rows of arrays and tables
+    member_bytes: int = 256 * MIB  # one image file
+    pixels: int = 50_000_000  # one image, before it is resized
+    classes: int = 1_000
+    memory_bytes: int = GIB  # of each process: private memory, not what is mapped from files
+    wall_s: int = 3_600
+    processes: int = 2  # that decode; 1 decodes in the ingest's own process
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove everything in a folder."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
 
 # Faults that affect a single file, and the words for them in a list of files.
 BROKEN_FILES = {

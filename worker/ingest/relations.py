@@ -13,9 +13,8 @@ from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, format_size
+from worker.ingest.rejection import IngestLimits, Rejection, format_size
 from worker.ingest.splits import find_groups
 
 

@@ -14,16 +14,7 @@ from models.store import claims, evaluations, exports, suspects
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
 from models.study_report import collect_model_card
-from worker.messages import (
-    AssignedModel,
-    EvaluateAssignment,
-    Evaluated,
-    ExportAssignment,
-    Exported,
-    FromTraining,
-    SuspectAssignment,
-    SuspectsFound,
-)
+from worker import messages
 from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import CannotBegin
 
@@ -45,14 +36,14 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
     threads = 1
     _models: Mapping[str, TrainedModel]  # by job, known once it has its assignment
 
-    def assignment(self, in_use: ExitStack) -> EvaluateAssignment:
+    def assignment(self, in_use: ExitStack) -> messages.EvaluateAssignment:
         spec = self.spec
         try:
             self._models = self.lease.read(lambda session: evaluations.find_models(session, [*spec.base, *spec.winner]))
         except SpecUnreadable as error:
             raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
         has_folds = any(model.spec.folds is not None for model in self._models.values())
-        return EvaluateAssignment(
+        return messages.EvaluateAssignment(
             dataset=self.dataset(in_use, needs_relations=has_folds),
             base=self._fetch(spec.base),
             winner=self._fetch(spec.winner),
@@ -62,7 +53,7 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
             resident_bytes=self.memory.resident_bytes(),
         )
 
-    def _fetch(self, jobs: Sequence[str]) -> tuple[AssignedModel, ...]:
+    def _fetch(self, jobs: Sequence[str]) -> tuple[messages.AssignedModel, ...]:
         found = []
         for job_id in jobs:
             if job_id not in self._models:
@@ -72,11 +63,11 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
                 self.files.fetch(self._models[job_id].key, file)
             except BlobMissing as missing:
                 raise ModelGone(job_id) from missing
-            found.append(AssignedModel(job_id, str(file), self._models[job_id].spec))
+            found.append(messages.AssignedModel(job_id, str(file), self._models[job_id].spec))
         return tuple(found)
 
-    def end(self, said: FromTraining) -> bool:
-        if not isinstance(said, Evaluated):
+    def end(self, said: messages.FromTraining) -> bool:
+        if not isinstance(said, messages.Evaluated):
             return False
         self.lease.settle(
             lambda session: evaluations.end(
@@ -97,7 +88,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
     what = "The export"
     threads = 1
 
-    def assignment(self, in_use: ExitStack) -> ExportAssignment:
+    def assignment(self, in_use: ExitStack) -> messages.ExportAssignment:
         job_id = self.spec.job_id
         try:
             source = self.lease.read(lambda session: exports.find_export_source(session, job_id))
@@ -109,7 +100,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
         if source is None:
             raise ModelGone(job_id)
         needs_relations = not source.predictions and source.spec.folds is not None
-        return ExportAssignment(
+        return messages.ExportAssignment(
             source_id=source.id,
             format=self.spec.format,
             spec=source.spec,
@@ -134,8 +125,8 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
             raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
 
-    def end(self, said: FromTraining) -> bool:
-        if not isinstance(said, Exported):
+    def end(self, said: messages.FromTraining) -> bool:
+        if not isinstance(said, messages.Exported):
             return False
         held, job_id = self.lease.held, self.spec.job_id
         self.lease.require()
@@ -162,13 +153,13 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         self._looked_at = time.monotonic()
         return self.lease.read(claims.is_training_waiting)
 
-    def assignment(self, in_use: ExitStack) -> SuspectAssignment:
+    def assignment(self, in_use: ExitStack) -> messages.SuspectAssignment:
         # The search also works without relations and names.
         dataset = self.dataset(in_use, with_names=True)
-        return SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
+        return messages.SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
 
-    def end(self, said: FromTraining) -> bool:
-        if not isinstance(said, SuspectsFound):
+    def end(self, said: messages.FromTraining) -> bool:
+        if not isinstance(said, messages.SuspectsFound):
             return False
         dataset_id = self.claimed.dataset.id
         self.lease.require()

@@ -23,11 +23,9 @@ from heldout.work.memory import MemoryKill
 from models.database import Session
 from models.store import file_digests, ingests, relations, suspects, versions
 from models.store.ingests import IngestedContent
-from worker.ingest.limits import IngestLimits
-from worker.ingest.process.messages import Related
-from worker.ingest.process.parent import BoundedProcess, DeriveProcess, IngestProcess, RelateProcess
-from worker.ingest.rejection import Rejection
-from worker.ingest.report import IngestReport
+from worker.ingest.messages import IngestReport, Related
+from worker.ingest.parent import BoundedProcess, DeriveProcess, IngestProcess, RelateProcess
+from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt, Child
 
 log = structlog.get_logger()

@@ -20,7 +20,7 @@ from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from worker.messages import Failed, StopCause
 from worker.supervision import metrics as worker_metrics
-from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.threads import LeaseKeeper
 
 log = structlog.get_logger()
 

@@ -16,44 +16,29 @@ from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Result
 from models.stored_files import store_artifact
+from worker import messages
 from worker.machine.cores import limit_towers
-from worker.machine.devices import Device
-from worker.machine.processor import limit_precision
-from worker.messages import (
-    AssignedDataset,
-    AssignedFeatures,
-    AssignedMachine,
-    AssignedStart,
-    Assignment,
-    CheckpointWritten,
-    EpochDone,
-    Failed,
-    Finished,
-    FirstStep,
-    FromTraining,
-    Overfits,
-    Started,
-    Stop,
-    StopCause,
-    Stopped,
-    TrainedFile,
-    Warned,
-)
+from worker.machine.devices import Device, limit_precision
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt import Child, ComputedAttempt
 from worker.supervision.attempt_files import Interrupted
 from worker.supervision.processes import ProcessDied, TrainingProcess, hide_folders
-from worker.supervision.starting_files import fetch_backbone, fetch_initial
-from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
+from worker.supervision.training_files import (
+    fetch_backbone,
+    fetch_initial,
+    record_epoch,
+    record_overfitting,
+    store_checkpoint,
+)
 
 log = structlog.get_logger()
 
 # How long the process may take to stop before it is killed. Past a deadline it still measures and exports.
 STOP_TIMEOUT_S = {
-    StopCause.RELEASE: 8.0,
-    StopCause.CANCEL: 20.0,
-    StopCause.PAUSE: 60.0,
-    StopCause.DEADLINE: 300.0,
+    messages.StopCause.RELEASE: 8.0,
+    messages.StopCause.CANCEL: 20.0,
+    messages.StopCause.PAUSE: 60.0,
+    messages.StopCause.DEADLINE: 300.0,
 }
 
 
@@ -66,10 +51,10 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     what = "The training"
     remedy = "Use a smaller batch_size or fewer filters."
-    _dataset: AssignedDataset
+    _dataset: messages.AssignedDataset
     _process: TrainingProcess
     _checkpoint: Checkpoint | None = None  # from which this process continues
-    _requested: StopCause | None = None
+    _requested: messages.StopCause | None = None
     _requested_at = 0.0
     _whole_epochs = 0
 
@@ -91,17 +76,17 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         self._process = super().start(in_use)
         return self._process
 
-    def assignment(self, in_use: ExitStack) -> Assignment:
+    def assignment(self, in_use: ExitStack) -> messages.Assignment:
         spec, means, initial = self.spec, self.means, self.claimed.begins.initial
         device: Device = "gpu" if means.gpus else "cpu"
         capability = min((gpu.capability for gpu in means.gpus), default=None)
         checkpoint, initial_file = self._fetch_checkpoint(), fetch_initial(self)
-        return Assignment(
+        return messages.Assignment(
             job_id=self.lease.held.job_id,
             spec=spec,
             dataset=self._dataset,
             scratch=str(self.folder),
-            machine=AssignedMachine(
+            machine=messages.AssignedMachine(
                 device=device,
                 gpus=tuple(gpu.id for gpu in means.gpus),
                 precision=limit_precision(spec.training.precision, device, capability, has_bfloat16=means.has_bfloat16),
@@ -109,13 +94,13 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 cores=means.cores.count,
                 resident_bytes=self.memory.resident_bytes([gpu.memory_bytes for gpu in means.gpus]),
             ),
-            start=AssignedStart(
+            start=messages.AssignedStart(
                 checkpoint=checkpoint,
                 initial=None if initial_file is None else str(initial_file),
                 initial_layers=() if initial is None else initial.layers,
                 backbone=fetch_backbone(self, in_use),
             ),
-            features=AssignedFeatures(
+            features=messages.AssignedFeatures(
                 str(self.settings.home_path / "features"), self.settings.feature_cache_bytes, self.claimed.owner
             ),
             for_study=self.claimed.study_id is not None,
@@ -145,48 +130,48 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         """Ask the process to stop if it should; one that does not, or has nothing to keep, is killed."""
         self.lease.require()
         new_request = self.lease.requested_stop(out_of_time=self.is_out_of_time)
-        if new_request is StopCause.CANCEL and not self._whole_epochs:
+        if new_request is messages.StopCause.CANCEL and not self._whole_epochs:
             raise Interrupted(new_request)
-        if new_request is not None and self._requested not in {new_request, StopCause.CANCEL}:
-            self._process.stop(Stop(new_request))
+        if new_request is not None and self._requested not in {new_request, messages.StopCause.CANCEL}:
+            self._process.stop(messages.Stop(new_request))
             self._requested, self._requested_at = new_request, time.monotonic()
         requested = self._requested
         if requested is not None and time.monotonic() - self._requested_at > STOP_TIMEOUT_S[requested]:
             raise Interrupted(requested)
         self.watch.look(process.pid)
 
-    def end(self, said: FromTraining) -> bool:
+    def end(self, said: messages.FromTraining) -> bool:
         match said:
-            case Started():
+            case messages.Started():
                 self._record_start(said)
-            case FirstStep():
+            case messages.FirstStep():
                 worker_metrics.FIRST_STEP.observe(self._elapsed_s)
                 log.info("first_step", after_s=round(self._elapsed_s, 3))
-            case EpochDone():
+            case messages.EpochDone():
                 self._write_epoch(said)
-            case CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
+            case messages.CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
                 store_checkpoint(self.lease, Path(file), epoch, step)
-            case Overfits():
+            case messages.Overfits():
                 record_overfitting(self.lease, said)
-            case Warned(message=text, data=data):
+            case messages.Warned(message=text, data=data):
                 self.lease.warn(text, **data)
-            case Finished():
+            case messages.Finished():
                 self._finish(said)
                 return True
-            case Stopped():
+            case messages.Stopped():
                 self._settle_stopped(said)
                 return True
         return False
 
-    def settle(self, said: FromTraining, process: Child) -> bool:
-        if isinstance(said, Failed) and said.code == FailureCode.CHECKPOINT_DAMAGED:
+    def settle(self, said: messages.FromTraining, process: Child) -> bool:
+        if isinstance(said, messages.Failed) and said.code == FailureCode.CHECKPOINT_DAMAGED:
             raise CheckpointUnusable(said.detail)
-        if isinstance(said, Failed) and said.code == FailureCode.INTERNAL:
+        if isinstance(said, messages.Failed) and said.code == FailureCode.INTERNAL:
             what = "The training failed. The last lines of its output are attached."
             self.lease.warn(what, log=hide_folders(process.last_lines()))
         return super().settle(said, process)
 
-    def _record_start(self, started: Started) -> None:
+    def _record_start(self, started: messages.Started) -> None:
         engine = started.engine
         self.means.cores.pin_process(self._process.pid, engine["towers"] * engine["threads"])
         spec = self.spec.replace_choices(
@@ -218,7 +203,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 precision="mixed",
             )
 
-    def _write_epoch(self, done: EpochDone) -> None:
+    def _write_epoch(self, done: messages.EpochDone) -> None:
         epochs = self.spec.training.epochs
         self._whole_epochs = done.epoch
         self._epoch_seconds.append(done.usual_s)
@@ -230,7 +215,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     # --- settle --------------------------------------------------------------------------------------
 
-    def _finish(self, done: Finished) -> None:
+    def _finish(self, done: messages.Finished) -> None:
         try:
             stored = self.files.retry_while_away(lambda: tuple(self._store(file) for file in done.files))
         except StorageUnavailable:
@@ -250,20 +235,20 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         if status is not JobStatus.SUCCEEDED:
             self.lease.forget(keys - {artifact.key for artifact in claims.select_kept_when_cancelled(stored)})
 
-    def _store(self, file: TrainedFile) -> Artifact:
+    def _store(self, file: messages.TrainedFile) -> Artifact:
         return store_artifact(self.lease.blobs, self.lease.key(file.path.name), file.path, file.name, file.format)
 
-    def _settle_stopped(self, stopped: Stopped) -> None:
+    def _settle_stopped(self, stopped: messages.Stopped) -> None:
         if stopped.checkpoint is not None:
             store_checkpoint(self.lease, Path(stopped.checkpoint), stopped.epoch, stopped.step)
-        if self._requested is StopCause.DEADLINE:
+        if self._requested is messages.StopCause.DEADLINE:
             self.settle_late()
-        elif self._requested in {StopCause.CANCEL, StopCause.PAUSE}:
+        elif self._requested in {messages.StopCause.CANCEL, messages.StopCause.PAUSE}:
             self.lease.stop_as_requested(self._store_if_possible(stopped.model))
         else:
             self.lease.release()
 
-    def _store_if_possible(self, model: TrainedFile | None) -> list[Artifact]:
+    def _store_if_possible(self, model: messages.TrainedFile | None) -> list[Artifact]:
         try:
             return [] if model is None else [self._store(model)]
         except StorageUnavailable:

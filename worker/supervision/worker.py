@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,7 +18,7 @@ from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
-from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
+from heldout.work.kinds import KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
 from heldout.work.memory import WorkerMemory
 from models.blobs import Blobs
 from models.database import Database
@@ -27,19 +28,48 @@ from models.reconcile import Announce, Reconciler
 from models.store import claims, datasets, workers
 from models.store.claims import Capacity, Claimed
 from worker.machine.cores import Cores, JobCores
-from worker.machine.devices import choose_gpus, choose_slots, find_gpus, get_host_name, list_claimable_devices
+from worker.machine.devices import (
+    choose_gpus,
+    choose_slots,
+    find_gpus,
+    get_host_name,
+    get_processor,
+    has_bfloat16_units,
+    list_claimable_devices,
+)
 from worker.machine.enclosure import keep_capabilities_to_itself
 from worker.machine.memory import get_memory_bytes
-from worker.machine.processor import get_processor, has_bfloat16_units
 from worker.machine.scratch import Scratch
-from worker.machine.shares import ChecksInSlots, Gpus, MemoryBudget
+from worker.machine.shares import ChecksInSlots, Gpus, MemoryBudget, RoomForLargeJob
 from worker.supervision import metrics, processes
-from worker.supervision.attempt import Means
-from worker.supervision.calibration import Calibrator
+from worker.supervision.attempt import Attempt, Means
+from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
+from worker.supervision.foreign_attempts import CheckModelAttempt, MeasureAttempt
+from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import GpuPresence, LeaseKeeper
-from worker.supervision.room import RoomForLargeJob
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import Calibrator, GpuPresence, LeaseKeeper
+from worker.supervision.training_attempt import TrainingAttempt
+
+ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
+    {
+        JobKind.TRAIN: TrainingAttempt,
+        JobKind.INGEST: IngestAttempt,
+        JobKind.DERIVE: IngestAttempt,
+        JobKind.RELATE: RelateAttempt,
+        JobKind.SUSPECT: SuspectAttempt,
+        JobKind.EVALUATE: EvaluateAttempt,
+        JobKind.EXPORT: ExportAttempt,
+        JobKind.CHECK_MODEL: CheckModelAttempt,
+        JobKind.MEASURE: MeasureAttempt,
+    },
+    KINDS_OF_WORKERS,
+)
+
+
+def run_claimed(claimed: Claimed, lease: AttemptLease, means: Means) -> None:
+    """Run one attempt to its end, in this thread. On return the job is settled, or belongs to another attempt."""
+    ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means).run()
+
 
 log = structlog.get_logger()
 

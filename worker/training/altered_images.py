@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.pixel_change import ChangeKind, PixelChange, change_pixels
-from worker.training.resident import BatchSource
+from worker.training.batch_sources import BatchSource
+from worker.training.pixel_changes import ChangeKind, PixelChange, change_pixels
 
 # Changes that can be recognized in a single image. Each undoes itself.
 KINDS: tuple[ChangeKind, ...] = ("inversion", "channel_order")

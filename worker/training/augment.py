@@ -10,10 +10,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import AugmentationSpec
+from worker.training.batch_sources import BatchSource
 from worker.training.crops import draw_crops
 from worker.training.data import TrainingData
 from worker.training.erasing import compute_mean_pixel, draw_rectangles, find_within
-from worker.training.resident import BatchSource
 from worker.training.trivial import apply_operations, draw_operations
 
 Augment = Callable[..., tf.Tensor]

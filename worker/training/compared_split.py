@@ -12,12 +12,13 @@ from analysis.answers.undone import compare_renamed_labels, compare_undone_half,
 from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.stored.gap import HeldOutName, LabelsRenamed, PixelsUndone
 from worker.training.altered_images import KINDS, MIN_SHARE, find_altered
+from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData
-from worker.training.pixel_change import ChangeKind, PixelChange
-from worker.training.resident import BatchSource
-from worker.training.undone_pixels import (
+from worker.training.pixel_changes import (
     MAX_IMAGES,
     MIN_SUSPECT_SIGMAS,
+    ChangeKind,
+    PixelChange,
     PixelSample,
     differ,
     find_change,

@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 
 from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec, OwnNetworkSpec
 from worker.training.augment import draw_epoch_changes, make_augment
-from worker.training.averaging import WeightAverage
-from worker.training.batches import Batch, Examples
-from worker.training.best_weights import Weights
+from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData
-from worker.training.descent import Descent
+from worker.training.decisions import Weights
+from worker.training.descent import Descent, WeightAverage
 from worker.training.mixing import draw_mixing, mix
 from worker.training.network import computes_in_float16
 from worker.training.own_network import list_steps
 from worker.training.position import FitSums
-from worker.training.replicas import ReplicaPart, Replicas
-from worker.training.resident import BatchSource
+from worker.training.replicas import Batch, Examples, ReplicaPart, Replicas
 from worker.training.towers import Towers
 
 _ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation

@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import AugmentationSpec
-from worker.training.resident import BatchSource
+from worker.training.batch_sources import BatchSource
 
 _ERASING_STREAM = 3  # keeps these draws apart from the other changes of images
 # Height divided by width of a rectangle; drawn so that tall and wide rectangles are equally likely.

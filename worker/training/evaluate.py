@@ -16,11 +16,10 @@ from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
 from heldout.spec.job import JobSpec
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
-from worker.machine.processor import Policy
-from worker.training.best_weights import Weights
+from worker.machine.devices import Policy
+from worker.training.batch_sources import BatchSource
+from worker.training.decisions import StepPace, Weights
 from worker.training.network import build_network
-from worker.training.pace import StepPace
-from worker.training.resident import BatchSource
 
 # An answer in bfloat16 is certain if its logit leads the next one by this share of the logits' range, averaged over its
 # batch. No answer with a larger lead was seen to differ in float32 (benchmarks.measuring).

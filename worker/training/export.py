@@ -17,14 +17,14 @@ from analysis.answers.answers import Predictions
 from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE, ModelAbout
 from worker.training.backbone import UploadedBackbone
-from worker.training.best_weights import Weights
+from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData
+from worker.training.decisions import Weights
 from worker.training.frozen import split_at_frozen
 from worker.training.inputs import Input
 from worker.training.network import apply_layers, drop_penalties
 from worker.training.own_network import describe_own_network
-from worker.training.pixel_change import PixelChange, change_pixels
-from worker.training.resident import BatchSource
+from worker.training.pixel_changes import PixelChange, change_pixels
 
 # Small batches keep a layer's maps in the cache of a core. Several of them are computed in parallel in one call.
 _BATCH_SIZE = 64

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from worker.machine.held_folders import fill_alone, hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedFeatures
-from worker.training.checkpoint import describe_fault
+from worker.training.position import describe_fault
 
 FEATURES_FILE, DONE_FILE = "features.npy", "done"
 # How much work may be lost with its process.

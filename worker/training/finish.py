@@ -22,8 +22,8 @@ from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluati
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import FinalView, ModelAbout
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
-from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
+from worker.training.decisions import TrainedWeights
 from worker.training.evaluate import build_final_figures, measure_predictions
 from worker.training.export import Predictor, PreparedExport
 from worker.training.gap import measure_gap

@@ -15,9 +15,9 @@ from analysis.answers.temperature import measure_calibration
 from analysis.answers.undone import divide_by_copies
 from analysis.arrays.relations import Relations
 from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
-from worker.training.best_weights import TrainedWeights
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
+from worker.training.decisions import TrainedWeights
 from worker.training.export import Predictor
 
 

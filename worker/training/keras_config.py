@@ -9,7 +9,8 @@ from typing import Any
 
 from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name
-from worker.training.keras_calls import require_calls
+from worker.training.keras_graph import require_calls
+from worker.training.keras_json import MAX_DEPTH, MAX_NAME, ConfigValues, capital, is_whole, too_much, unfit, unsafe
 from worker.training.keras_parts import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
@@ -24,7 +25,6 @@ from worker.training.keras_parts import (
     Classes,
     split,
 )
-from worker.training.keras_values import MAX_DEPTH, MAX_NAME, ConfigValues, capital, is_whole, too_much, unfit, unsafe
 from worker.training.refusal import ModelRefused
 
 MAX_PARTS = 20_000

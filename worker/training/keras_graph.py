@@ -1,11 +1,14 @@
-"""Which layer feeds which, in a Keras configuration: what changes of a network need to know. Pure JSON."""
+"""Which layer feeds which, in a Keras configuration: checked once, and then used by changes of a network. Pure JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from worker.training.keras_parts import MODELS
+from heldout.lifecycle.resources import ModelRejectionCode
+from worker.ingest.rejection import clean_name
+from worker.training.keras_parts import MODELS, iterate_parts
+from worker.training.refusal import ModelRefused
 
 # A layer's name and the number of its call. In a chain, the layer's place stands for its name.
 Key = tuple[str | int, int]
@@ -141,3 +144,57 @@ def list_ends(settings: Mapping[str, Any], which: str) -> list[Key]:
 
 def _list_sources(node: Any) -> list[Key]:
     return [(tensor["keras_history"][0], tensor["keras_history"][1]) for tensor in iterate_tensors(node)]
+
+
+_FUNCTIONAL = MODELS["keras.src.models.functional"]
+
+
+def require_calls(config: dict[str, Any]) -> None:
+    """Check every network in the result of `read_network`.
+
+    Raises:
+        ModelRefused: two layers have one name, or a layer takes an output that does not exist, or its own.
+    """
+    for part in iterate_parts(config):
+        if part["class_name"] in _FUNCTIONAL:
+            _require_calls_of(part["config"])
+
+
+def _require_calls_of(network: dict[str, Any]) -> None:
+    calls = dict[str, range]()
+    for layer in network["layers"]:
+        name = layer.get("name")
+        if not isinstance(name, str) or name in calls:
+            raise _make_refusal(f"Two layers are named `{_clean(name)}`, or one has no name.")
+        # An input has no call, and its output is that of call 0.
+        calls[name] = range(max(1, len(layer.get("inbound_nodes", []))))
+    waits_for = dict[tuple[str, int], set[tuple[str, int]]]()
+    for layer in network["layers"]:
+        name = layer["name"]
+        for call, node in zip(calls[name], layer.get("inbound_nodes", []), strict=False):
+            sources = [tensor["keras_history"] for tensor in iterate_tensors(node)]
+            # The calls of one layer are made in order.
+            waits_for[name, call] = {(name, call - 1)} if call - 1 in calls[name] else set()
+            waits_for[name, call] |= {_find(source, calls, f"Layer `{_clean(name)}`") for source in sources}
+    for end in (*list_ends(network, "input_layers"), *list_ends(network, "output_layers")):
+        _find(end, calls, "The network")
+    try:
+        TopologicalSorter(waits_for).prepare()
+    except CycleError as error:
+        name = error.args[1][0][0]
+        raise _make_refusal(f"Layer `{_clean(name)}` takes an output that depends on its own.") from error
+
+
+def _find(source: Sequence[Any], calls: dict[str, range], taker: str) -> tuple[str, int]:
+    name, call = source[0], source[1]
+    if call not in calls.get(name, ()):
+        raise _make_refusal(f"{taker} takes the output of call {call} of `{_clean(name)}`, which does not exist.")
+    return name, call
+
+
+def _clean(name: Any) -> str:
+    return clean_name(str(name), 60)
+
+
+def _make_refusal(what: str) -> ModelRefused:
+    return ModelRefused(ModelRejectionCode.MODEL_DAMAGED, f"{what} Build the model again, and save it.")

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE, Precision
 from heldout.spec.job import JobSpec
-from worker.machine.processor import Policy, get_policy
+from worker.machine.devices import Policy, get_policy
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
+from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
 from worker.training.position import FitSums
-from worker.training.resident import ResidentData
 
 _IMAGES = 256
 # Long enough to average over clock ticks and other processes, short enough for a worker's start.

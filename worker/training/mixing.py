@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import TrainingSpec
-from worker.training.batches import Examples
 from worker.training.erasing import find_within, place_rectangles
+from worker.training.replicas import Examples
 
 _MIXING_STREAM = 4  # keeps these draws apart from the order and the changes of images
 _LEAST_ALPHA = 1e-6  # the shares are 0 and 1 by then; float64 cannot draw from much less

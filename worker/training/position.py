@@ -1,14 +1,21 @@
-"""The progress of a training: the content of a checkpoint besides the weights."""
+"""The progress of a training, and checkpoints: all of its state in one file that is either whole or refused."""
 
+import errno
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.best_weights import BestEpochs, StoppingState
-from worker.training.guard import ALL_CURVES, GuardState
-from worker.training.schedule import PlateauState
+from heldout.errors import HeldoutError
+from heldout.lifecycle.job import FailureCode
+from worker.training.decisions import ALL_CURVES, BestEpochs, GuardState, PlateauState, StoppingState
 
 
 @dataclass(frozen=True)
@@ -77,3 +84,76 @@ class LossSums:
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:
     """Restore the state: JSON turned its tuples into lists."""
     return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})
+
+
+_MAGIC = b"heldout checkpoint 1\n"
+_ABOUT = "about"
+
+
+class CheckpointDamaged(HeldoutError):
+    """A checkpoint is cut short, altered, or none at all; the one before it may be whole."""
+
+    code, title = FailureCode.CHECKPOINT_DAMAGED, "A checkpoint cannot be read"
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"The checkpoint {path.name} {why}. Continue from the one before it, or start over.")
+
+
+def describe_fault(error: OSError) -> str:
+    """What is wrong with the disk, in our words: the system's may differ from worker to worker, and name its files."""
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the file cannot be read or written"
+
+
+def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Write `arrays` and the JSON object `about`; `path` is replaced as a whole or not at all.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; nothing is left behind then.
+    """
+    buffer = io.BytesIO()
+    buffer.write(_MAGIC + bytes(hashlib.sha256().digest_size))
+    start = buffer.tell()
+    np.savez(buffer, **arrays, **{_ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)})  # type: ignore[arg-type]
+    content = buffer.getbuffer()
+    content[len(_MAGIC) : start] = hashlib.sha256(content[start:]).digest()
+    unfinished = path.with_name(f"{path.name}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the file of `write_checkpoint`.
+
+    Raises:
+        CheckpointDamaged: if the file is missing, or differs from what was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointDamaged(path, f"cannot be opened: {describe_fault(error)}") from error
+    start = len(_MAGIC) + hashlib.sha256().digest_size
+    if not content.startswith(_MAGIC) or len(content) < start:
+        raise CheckpointDamaged(path, "is not a checkpoint of this release")
+    payload = memoryview(content)[start:]
+    if hashlib.sha256(payload).digest() != content[len(_MAGIC) : start]:
+        raise CheckpointDamaged(path, "does not match its checksum")
+    with np.load(io.BytesIO(payload)) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return arrays, json.loads(arrays.pop(_ABOUT).tobytes())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

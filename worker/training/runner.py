@@ -1,8 +1,6 @@
 """The process that trains one job: from its assignment to its last message."""
 
-import platform
 import signal
-import socket
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,22 +8,27 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from analysis.arrays.relations import load_relations
-from analysis.scheduling.cost import Precision
-from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode, StopReason
-from worker.machine.processor import Policy, get_policy, get_processor
-from worker.messages import AssignedMachine, Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
+from worker.machine.devices import Policy, get_policy
+from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
-from worker.training.checkpoint import CheckpointDamaged, describe_fault
-from worker.training.choices import choose_precision, choose_threads, choose_towers
+from worker.training.choices import (
+    GpuUnavailable,
+    choose_precision,
+    choose_threads,
+    choose_towers,
+    collect_bit_facts,
+    collect_engine_facts,
+    configure,
+)
 from worker.training.data import compute_own_digests, load_training_data
+from worker.training.decisions import Diverged, StopRequested
 from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.export import PreparedExport
@@ -35,23 +38,11 @@ from worker.training.frozen import split_at_frozen
 from worker.training.inputs import FeatureMaker, Input, Inputs, make_source
 from worker.training.keras_file import load_model
 from worker.training.network import build_network, freeze_blocks
+from worker.training.position import CheckpointDamaged, describe_fault
 from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
 from worker.training.second_phase import SecondPhase
-from worker.training.stops import Diverged, StopRequested
 from worker.training.trainer import Trainer
-
-
-class GpuUnavailable(HeldoutError):
-    """The driver shows GPUs that TensorFlow cannot use."""
-
-    code, title = FailureCode.GPU_UNAVAILABLE, "TensorFlow does not find the job's GPUs"
-
-    def __init__(self, found: int, given: int) -> None:
-        super().__init__(
-            f"The job was given {given} of its worker's GPUs, of which TensorFlow finds {found}. The worker's CUDA "
-            "libraries may not fit its driver; with resources.device: cpu the job needs none."
-        )
 
 
 class SupervisorGone(Exception):
@@ -129,7 +120,7 @@ def _train(
     towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)
     machine = replace(machine, threads=choose_threads(spec, machine, towers))
     # The features of a frozen part are computed on all cores.
-    devices = _configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
+    devices = configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
     precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
     policy = get_policy(precision, machine.device)
     if spec.network.unfreezing is not None and policy == "mixed_float16":
@@ -151,7 +142,7 @@ def _train(
             return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
     images = make_source(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
-    facts = _collect_engine_facts(machine, towers, precision)
+    facts = collect_engine_facts(machine, towers, precision)
     split = split_at_frozen(network) if spec.network.has_frozen_part else None
     inputs = Inputs(Input(data, images), Input(data, images))
     if spec.network.has_frozen_part:
@@ -164,7 +155,7 @@ def _train(
             data,
             images,
             devices=devices,
-            facts=_collect_bit_facts(facts),
+            facts=collect_bit_facts(facts),
             watch=lambda: _stop_waiting(requested_stop()),
             in_use=in_use,
         )
@@ -208,7 +199,7 @@ def _train(
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
-        facts=_collect_bit_facts(facts),
+        facts=collect_bit_facts(facts),
         after_tracing=prepare_beside,
         second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, build, beside),
     )
@@ -263,49 +254,6 @@ def _stop_waiting(why: StopCause | None) -> None:
         raise StopRequested(why)
 
 
-def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:
-    """Set threads and devices before TensorFlow runs anything; return the names of the job's GPUs.
-
-    Raises:
-        GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(machine.threads)
-    # Towers run in parallel; with several threads, so do the two gradients of a convolution. Replicas wait for each
-    # other's gradients, so none may wait for another's thread.
-    side_by_side = max(towers, 2 if machine.threads > 1 or machine.gpus else 1)
-    tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(machine.gpus)))
-    if machine.device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-        return ()
-    found = tf.config.list_physical_devices("GPU")
-    if len(found) != len(machine.gpus):
-        raise GpuUnavailable(len(found), len(machine.gpus))
-    for gpu in found:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    # Newer GPUs would round float32 to 10 bits, and the model's figures elsewhere would differ from those served.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    return tuple(f"GPU:{number}" for number in range(len(found)))
-
-
-def _collect_engine_facts(machine: AssignedMachine, towers: int, precision: Precision) -> dict[str, Any]:
-    return {
-        "device": machine.device,
-        "threads": machine.threads,
-        "towers": towers,
-        "precision": precision,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "host": socket.gethostname(),
-    }
-
-
-def _collect_bit_facts(engine: dict[str, Any]) -> dict[str, Any]:
-    """Return what decides the last digits of a training, besides its spec, seed and dataset."""
-    shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
-    return shared | {"numpy": np.__version__, "processor": get_processor().model}
-
-
 def begin_process() -> None:
     """Set up a process that works for a supervisor: only the supervisor ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles the terminal's interrupt
@@ -335,3 +283,32 @@ def _start_by_position(network: keras.Model, weights: Path, layers: Sequence[str
         for number, layer in enumerate(built_layer for built_layer in network.layers if built_layer.weights):
             if layer.name in layers:
                 layer.set_weights([arrays[f"{number}/{place}"] for place in range(len(layer.weights))])
+
+
+def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large: str, side_by_side: int = 1) -> None:
+    """Do the task in this process, which does nothing else and ends afterwards. To stop it, kill it.
+
+    Args:
+        too_large: the subject of the message when memory runs out, such as `The images do`.
+        side_by_side: how many operations run in parallel. Each has one thread, so that its bits do not depend on the
+        number of cores.
+    """
+    begin_process()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(side_by_side)
+    tf.config.set_visible_devices([], "GPU")
+    with suppress(SupervisorGone):
+        SupervisorPipe(pipe).send(_make_outcome(work, too_large))
+
+
+def _make_outcome(work: Callable[[], FromTraining], too_large: str) -> FromTraining:
+    try:
+        return work()
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        traceback.print_exc()
+        return Failed(FailureCode.OUT_OF_MEMORY, f"{too_large} not fit into memory.")
+    except ModelRefused as refused:
+        return Failed(FailureCode.MODEL_UNAVAILABLE, refused.detail)
+    except Exception as error:  # noqa: BLE001 - any error must reach the supervisor
+        traceback.print_exc()
+        return Failed.of_a_fault(error)

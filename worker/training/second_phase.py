@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import keras
 
 from heldout.spec.job import JobSpec
-from worker.machine.processor import Policy
+from worker.machine.devices import Policy
 from worker.training.backbone import set_trainable
+from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, make_evaluator
 from worker.training.position import Position
 from worker.training.replicas import Replicas
-from worker.training.resident import BatchSource
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,12 @@ from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
 from worker.messages import AssignedModel, EvaluateAssignment, Evaluated
+from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
 from worker.training.data import TrainingData, take_images
 from worker.training.export import Predictor
 from worker.training.gap import find_related_images, measure_test
 from worker.training.keras_file import load_model
-from worker.training.one_answer import answer_once
-from worker.training.resident import BatchSource, ResidentData
-from worker.training.streamed import StreamedData
+from worker.training.runner import answer_once
 
 
 def run(assignment: EvaluateAssignment, pipe: Connection) -> None:

@@ -11,35 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.spec.job import JobSpec
-from worker.messages import (
-    CheckpointWritten,
-    EpochDone,
-    FirstStep,
-    FromTraining,
-    Overfits,
-    StepsDone,
-    StopCause,
-    Warned,
-)
-from worker.training.best_weights import (
-    TrainedWeights,
-    Weights,
-    convert_from_arrays,
-    convert_from_older_release,
-    convert_to_arrays,
-    get_kept_epoch,
-    judge_epoch,
-)
-from worker.training.checkpoint import CheckpointDamaged, describe_fault, read_checkpoint, write_checkpoint
+from worker import messages
+from worker.training import decisions
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, drop_not_finite
-from worker.training.guard import GuardState, find_explanation, watch_epoch
-from worker.training.pace import SteadySteps, StepPace
-from worker.training.position import LossSums, Position
-from worker.training.schedule import PlateauState, compute_epoch_rates, compute_reported_rate, lower_on_plateau
+from worker.training.position import (
+    CheckpointDamaged,
+    LossSums,
+    Position,
+    describe_fault,
+    read_checkpoint,
+    write_checkpoint,
+)
 from worker.training.second_phase import SecondPhase
-from worker.training.stops import Diverged, StopRequested
 
 # The longest part of an epoch that can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
@@ -66,14 +51,14 @@ class Trainer:
         evaluator: Evaluator,
         *,
         scratch: Path,
-        send: Callable[[FromTraining], None],
-        requested_stop: Callable[[], StopCause | None] = lambda: None,
+        send: Callable[[messages.FromTraining], None],
+        requested_stop: Callable[[], messages.StopCause | None] = lambda: None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
         after_tracing: Callable[[], None] = lambda: None,
         second_phase: SecondPhase | None = None,
     ) -> None:
-        self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
+        self.position = Position(plateau=decisions.PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
         self._data = data
         self._engine = engine
@@ -85,15 +70,15 @@ class Trainer:
         self._after_tracing = after_tracing
         self._second_phase = second_phase
         self._traced = False
-        self._steady = SteadySteps()
+        self._steady = decisions.SteadySteps()
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
-        self._weights: dict[int, Weights] = {}  # of the needed epochs
+        self._weights: dict[int, decisions.Weights] = {}  # of the needed epochs
         # None if training images are not measured, or were not from the first epoch.
         self.loss_sums: LossSums | None = None
         if spec.evaluation.train == "every_epoch":
             self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
-        self._pace = StepPace()
+        self._pace = decisions.StepPace()
         self._first_step_sent = False
         self._written: list[Path] = []
 
@@ -129,11 +114,11 @@ class Trainer:
             self._engine.network.set_weights(self._weights[self.position.kept])
         return self.position.kept
 
-    def get_trained_weights(self) -> TrainedWeights:
+    def get_trained_weights(self) -> decisions.TrainedWeights:
         """Return the weights of this training; called at its end, before `restore_kept` changes the network."""
         last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
-        return TrainedWeights(
+        return decisions.TrainedWeights(
             epochs=self.position.epoch - 1,
             kept=self.position.kept,
             best_by_loss=best.by_loss,
@@ -146,7 +131,7 @@ class Trainer:
         assert self._second_phase is not None
         self._engine, self._evaluator, self._data = self._second_phase.begin(self._engine)
         self._second_phase = None
-        self._traced, self._pace = False, StepPace()
+        self._traced, self._pace = False, decisions.StepPace()
         self._after_tracing = lambda: None
 
     def write(self) -> Path:
@@ -158,7 +143,9 @@ class Trainer:
         position = self.position
         arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
         # The weights of the last epoch are in the engine's state.
-        arrays |= convert_to_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
+        arrays |= decisions.convert_to_arrays(
+            {e: weights for e, weights in self._weights.items() if e != self.last_epoch}
+        )
         if self.loss_sums is not None:
             arrays["loss_sums"] = self.loss_sums.sums
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
@@ -185,7 +172,7 @@ class Trainer:
         except (KeyError, ValueError) as error:
             raise CheckpointDamaged(path, "belongs to another network") from error
         if "best" not in about["position"]:
-            best, arrays = convert_from_older_release(
+            best, arrays = decisions.convert_from_older_release(
                 self._spec.training, position.stopping, position.guard, position.kept, arrays
             )
             position = replace(position, best=best)
@@ -195,7 +182,9 @@ class Trainer:
             self.loss_sums = None if sums is None else LossSums(sums, position.epoch - 1)
         try:
             self._weights = {
-                epoch: self._engine.weights() if epoch == self.last_epoch else convert_from_arrays(arrays, epoch)
+                epoch: self._engine.weights()
+                if epoch == self.last_epoch
+                else decisions.convert_from_arrays(arrays, epoch)
                 for epoch in position.needed_epochs
             }
         except KeyError as missing:
@@ -203,7 +192,7 @@ class Trainer:
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
             self._send(
-                Warned(
+                messages.Warned(
                     f"Resumed under another {', '.join(changed)}: the rest may differ in its last digits from what an "
                     "uninterrupted training would have given.",
                     {name: {"before": about["facts"].get(name), "now": self._facts[name]} for name in changed},
@@ -212,7 +201,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
-        rates = compute_epoch_rates(training, self.position.plateau, epoch, steps)
+        rates = decisions.compute_epoch_rates(training, self.position.plateau, epoch, steps)
         if self._second_phase is not None and self._second_phase.epoch == epoch:
             self._begin_second_phase()
         if self.position.step < steps:
@@ -228,9 +217,9 @@ class Trainer:
             self._pace = self._pace.after(last - first, seconds)
             self.position = replace(self.position, step=last, sums=sums, seconds=self.position.seconds + seconds)
             if not self._first_step_sent:
-                self._send(FirstStep())
+                self._send(messages.FirstStep())
                 self._first_step_sent = True
-            self._send(StepsDone(epoch, last, steps))
+            self._send(messages.StepsDone(epoch, last, steps))
             self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
                 self._write_within_epoch(epoch)
@@ -247,20 +236,20 @@ class Trainer:
         epoch, training = self.position.epoch, self._spec.training
         values, train_losses = self._measure()
         usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
-        self._steady = SteadySteps()
+        self._steady = decisions.SteadySteps()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
-            self._send(EpochDone(epoch, _report_figures(values), None))
-            raise Diverged(epoch, broken)
+            self._send(messages.EpochDone(epoch, _report_figures(values), None))
+            raise decisions.Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
-        stopped = judge_epoch(early, self.position.stopping, epoch, monitored)
-        kept = get_kept_epoch(early, stopped, epoch)
+        stopped = decisions.judge_epoch(early, self.position.stopping, epoch, monitored)
+        kept = decisions.get_kept_epoch(early, stopped, epoch)
         guard = self._watch(values)
         best, plateau = self.position.best, self.position.plateau
         if self._spec.has_validation:
             best = best.after(epoch, values["validation_loss"], values["validation_accuracy"])
-            plateau = lower_on_plateau(training, plateau, values["validation_loss"])
+            plateau = decisions.lower_on_plateau(training, plateau, values["validation_loss"])
         if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
             kept = best.by_loss
         self.position = Position(
@@ -277,17 +266,19 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        told = EpochDone(epoch, _report_figures(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s)
+        told = messages.EpochDone(
+            epoch, _report_figures(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s
+        )
         self._send(told)
 
-    def _watch(self, values: dict[str, float]) -> GuardState:
+    def _watch(self, values: dict[str, float]) -> decisions.GuardState:
         """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
         if self._spec.training.loss.name == "focal":  # not comparable with the measured cross-entropy
             values = {name: value for name, value in values.items() if name != "fit_loss"}
-        guard = watch_epoch(mode, before, values)
+        guard = decisions.watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
-            self._send(Overfits(guard.seen, guard.best_epoch, find_explanation(mode, guard) or ""))
+            self._send(messages.Overfits(guard.seen, guard.best_epoch, decisions.find_explanation(mode, guard) or ""))
         return guard
 
     def _measure(self) -> tuple[dict[str, float], NDArray[np.float32]]:
@@ -309,7 +300,7 @@ class Trainer:
         values |= {
             "fit_loss": position.sums.loss,
             "fit_accuracy": position.sums.accuracy,
-            "learning_rate": compute_reported_rate(training, position.plateau, position.epoch, steps),
+            "learning_rate": decisions.compute_reported_rate(training, position.plateau, position.epoch, steps),
             "seconds": position.seconds,
             "evaluation_seconds": perf_counter() - started,
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
@@ -319,7 +310,7 @@ class Trainer:
     def _write_within_epoch(self, epoch: int) -> None:
         file = self._write_or_warn(f"in epoch {epoch}", epoch)
         if file is not None:
-            self._send(CheckpointWritten(file, epoch - 1, self.position.step))
+            self._send(messages.CheckpointWritten(file, epoch - 1, self.position.step))
 
     def _write_or_warn(self, when: str, epoch: int) -> str | None:
         self._written_at = perf_counter()  # a full disk is not retried at each call
@@ -327,7 +318,7 @@ class Trainer:
             return str(self.write())
         except OSError as error:
             self._send(
-                Warned(
+                messages.Warned(
                     f"No checkpoint could be written {when} ({describe_fault(error)}); training continues.",
                     {"epoch": epoch},
                 )
@@ -337,7 +328,7 @@ class Trainer:
     def _check_stop(self) -> None:
         why = self._requested_stop()
         if why is not None:
-            raise StopRequested(why)
+            raise decisions.StopRequested(why)
 
 
 def _report_figures(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from analysis.arrays.dataset import load
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, tarred, zipped
-from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import IngestLimits
 
 SKIPPING = DatasetSpec(name="pets", skip_broken=True)
 PNG = encoded(noise((40, 40)))

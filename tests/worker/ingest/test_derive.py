@@ -12,9 +12,9 @@ from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
-from worker.ingest.derive import derive
+from worker.ingest.messages import IngestReport
+from worker.ingest.pipeline import derive
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import IngestReport
 
 CLASSES = ("cat", "dog", "owl")
 KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}

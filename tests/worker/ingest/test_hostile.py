@@ -28,9 +28,8 @@ from tests.worker.ingest.uploads import (
     with_scans,
     zipped,
 )
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pipeline import run
-from worker.ingest.rejection import Rejection
+from worker.ingest.rejection import IngestLimits, Rejection
 
 GOOD = pictures(4)
 

@@ -17,11 +17,10 @@ from PIL import Image
 from heldout.lifecycle.resources import RejectionCode
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
-from worker.ingest.archives.names import make_safe
+from worker.ingest.archives.members import make_safe
 from worker.ingest.images.decode import DepthFound, OtherSize, TargetShape, decode
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pipeline import run
-from worker.ingest.rejection import Rejection
+from worker.ingest.rejection import IngestLimits, Rejection
 
 BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
 bounded = settings(max_examples=25)

@@ -12,7 +12,7 @@ from heldout.spec.dataset import ResizeSpec, SplitSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from tests.worker.ingest.uploads import arrays_of, npz, taken
 from worker.ingest.audit.run import FINDINGS
-from worker.ingest.images.decoding_cost import (
+from worker.ingest.images.formats import (
     BYTES_A_PART,
     FREE_PARTS,
     MAX_EXIF_BYTES,
@@ -20,7 +20,7 @@ from worker.ingest.images.decoding_cost import (
     MAX_RUN_LENGTH,
     MAX_SCANS,
 )
-from worker.ingest.limits import GIB, MIB, IngestLimits
+from worker.ingest.rejection import GIB, MIB, IngestLimits
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")

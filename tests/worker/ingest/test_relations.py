@@ -18,10 +18,9 @@ from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
 from worker.ingest.audit.copies import Copies, are_copies_in_place
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import IngestLimits
-from worker.ingest.process.messages import Related
-from worker.ingest.process.parent import RelateProcess
-from worker.ingest.rejection import Rejection
+from worker.ingest.messages import Related
+from worker.ingest.parent import RelateProcess
+from worker.ingest.rejection import IngestLimits, Rejection
 from worker.ingest.relations import build_relations, relate
 
 NO_PAIRS = np.empty((0, 2), np.int64)

@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.limits import IngestLimits
+from worker.ingest.messages import IngestReport
 from worker.ingest.pipeline import run
-from worker.ingest.rejection import Rejection
-from worker.ingest.report import IngestReport
+from worker.ingest.rejection import IngestLimits, Rejection
 
 MIB = 1024**2
 # Everything in this process: no forks, and hypothesis can follow.

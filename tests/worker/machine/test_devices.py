@@ -20,8 +20,18 @@ from models.store.claims import HeldAttempt
 from tests.models.work import Work
 from tests.worker.training.trainings import small_spec
 from worker.machine import devices
-from worker.machine.devices import Gpu, choose_gpus, choose_slots, find_gpus, list_claimable_devices, select_visible
-from worker.machine.processor import get_policy, has_bfloat16_units, limit_precision, parse_processor
+from worker.machine.devices import (
+    Gpu,
+    choose_gpus,
+    choose_slots,
+    find_gpus,
+    get_policy,
+    has_bfloat16_units,
+    limit_precision,
+    list_claimable_devices,
+    parse_processor,
+    select_visible,
+)
 from worker.machine.shares import Gpus, MemoryBudget
 from worker.messages import Alive, AssignedDataset, AssignedMachine, Assignment, Failed
 from worker.supervision import processes

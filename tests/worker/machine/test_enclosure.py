@@ -20,7 +20,7 @@ from tests.worker.machine.probe import ALLOWED
 from worker.machine import enclosed_process
 from worker.machine.enclosed_process import EnclosedProcess, take_back
 from worker.machine.enclosure import FIRST_USER, USERS, Doors, find_doors
-from worker.supervision.foreign_process import ForeignProcess
+from worker.supervision.foreign_attempts import ForeignProcess
 
 HERE = find_doors()
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")

@@ -12,8 +12,8 @@ from models.migrations import upgrade
 from models.store import calibrations
 from worker.machine.cores import Cores
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS, fit_speed
-from worker.supervision import calibration, processes
-from worker.supervision.calibration import Calibrator, collect_calibration_facts
+from worker.supervision import processes, threads
+from worker.supervision.threads import Calibrator, collect_calibration_facts
 
 TRUE = Speed(
     training={
@@ -99,8 +99,8 @@ class Measuring:
 @pytest.fixture
 def measuring(monkeypatch):
     Measuring.started, Measuring.finished = [], threading.Event()
-    monkeypatch.setattr(calibration, "MeasuringProcess", Measuring)
-    monkeypatch.setattr(calibration, "IDLE_BEFORE_START_S", 0.01)
+    monkeypatch.setattr(threads, "MeasuringProcess", Measuring)
+    monkeypatch.setattr(threads, "IDLE_BEFORE_START_S", 0.01)
     monkeypatch.setattr("worker.machine.cores.find_usable_cores", lambda: (0,))
     return Measuring
 
@@ -133,7 +133,7 @@ def test_sixteen_bits_are_measured_where_the_processor_has_units_for_them(databa
 def test_what_was_measured_under_other_facts_is_measured_again(database, measuring):
     with database.write() as session:
         old = asdict(TRUE)
-        calibrations.keep(session, host=calibration.get_host_name(), device="cpu", facts={"measured": 0}, speed=old)
+        calibrations.keep(session, host=threads.get_host_name(), device="cpu", facts={"measured": 0}, speed=old)
     measuring.finished.set()
     calibrator = Calibrator(database, Cores(), threading.Event())
     calibrator.start()
@@ -141,7 +141,7 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
     assert known(database) == [fit_speed(exact_times(), None)]
     facts = collect_calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
-        assert calibrations.get_facts(session, calibration.get_host_name(), "cpu") == facts
+        assert calibrations.get_facts(session, threads.get_host_name(), "cpu") == facts
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):

@@ -50,9 +50,9 @@ from worker.supervision import attempt as attempts
 from worker.supervision import lease as holds
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import LeaseKeeper
+from worker.supervision.worker import run_claimed
 
 GIB = 2**30
 
@@ -622,8 +622,8 @@ class Killed:
     ) -> None:
         self._kills = 0
         self._at_death = at_death
-        monkeypatch.setattr("worker.supervision.memory_watch.count_memory_kills", lambda: self._kills)
-        monkeypatch.setattr("worker.supervision.memory_watch.read_peak_bytes", lambda pid: peak_bytes)
+        monkeypatch.setattr("worker.supervision.attempt.count_memory_kills", lambda: self._kills)
+        monkeypatch.setattr("worker.supervision.attempt.read_peak_bytes", lambda pid: peak_bytes)
 
     def __call__(self, assignment: Assignment) -> Iterator[FromTraining]:
         yield Started(dict(ENGINE, towers=1))

@@ -23,17 +23,16 @@ from models.reconcile import discard_files
 from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE, Work
-from worker.ingest.process.messages import IngestProgress, Related
-from worker.ingest.process.parent import DeriveProcess
-from worker.ingest.report import IngestReport
+from worker.ingest.messages import IngestProgress, IngestReport, Related
+from worker.ingest.parent import DeriveProcess
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.machine.shares import MemoryBudget
 from worker.supervision import ingest_attempts
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import LeaseKeeper
+from worker.supervision.worker import run_claimed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -34,9 +34,9 @@ from worker.messages import EvaluateAssignment, Evaluated, FromTraining
 from worker.supervision import attempt
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import LeaseKeeper
+from worker.supervision.worker import run_claimed
 from worker.training.data import select as taken_by
 from worker.training.export import build_exported
 from worker.training.network import build_network

@@ -44,8 +44,9 @@ from worker.messages import AssignedDataset, ExportAssignment, Exported, Failed,
 from worker.supervision import attempt
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import LeaseKeeper
+from worker.supervision.worker import run_claimed
+from worker.training.batch_sources import ResidentData
 from worker.training.data import select
 from worker.training.export import Predictor, build_exported, describe_model
 from worker.training.exports import run
@@ -53,7 +54,6 @@ from worker.training.exports.proof import AnswersDiffer, cut_into_parts
 from worker.training.exports.run import export_model
 from worker.training.finish import save_predictions
 from worker.training.network import build_network
-from worker.training.resident import ResidentData
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

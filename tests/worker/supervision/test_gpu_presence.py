@@ -9,7 +9,7 @@ from models.store import calibrations, workers
 from models.store.transitions import get_now
 from models.tables import CalibrationRow
 from tests.heldout.served import until
-from worker.supervision.lease_keeper import GpuPresence
+from worker.supervision.threads import GpuPresence
 
 
 def most(database):

@@ -9,13 +9,13 @@ from heldout.service.settings import Settings
 from models.database import Database
 from tests.e2e.running import until
 from tests.models.work import Work
-from worker.supervision import lease_keeper
-from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision import threads
+from worker.supervision.threads import LeaseKeeper
 
 
 @pytest.fixture
 def keeper(tmp_path, monkeypatch):
-    monkeypatch.setattr(lease_keeper, "IDLE_ROUND_S", 0.01)
+    monkeypatch.setattr(threads, "IDLE_ROUND_S", 0.01)
     database = Database(f"sqlite:///{tmp_path / 'never-asked.db'}")
     keeper = LeaseKeeper(database, Settings(poll_s=0.01), "worker", tmp_path / "scratch" / "alive")
     keeper.start()
@@ -35,7 +35,7 @@ def test_the_keeper_gives_a_sign_of_life_at_each_round_even_if_its_folder_was_aw
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_keeper_that_rested_looks_after_a_new_job_at_once(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(lease_keeper, "IDLE_ROUND_S", 3600.0)
+    monkeypatch.setattr(threads, "IDLE_ROUND_S", 3600.0)
     work = Work(database)
     keeper = LeaseKeeper(database, Settings(poll_s=0.01), "worker", tmp_path / "alive")
     keeper.start()

@@ -30,11 +30,11 @@ from worker.machine.scratch import Scratch
 from worker.machine.shares import MemoryBudget
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
-from worker.supervision.runners import run_claimed
-from worker.supervision.starting_files import fetch_initial
+from worker.supervision.threads import LeaseKeeper
 from worker.supervision.training_attempt import TrainingAttempt
+from worker.supervision.training_files import fetch_initial
+from worker.supervision.worker import run_claimed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -108,8 +108,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             kills.append(pid)
             return peak_bytes
 
-        monkeypatch.setattr("worker.supervision.memory_watch.read_peak_bytes", seen)
-        monkeypatch.setattr("worker.supervision.memory_watch.count_memory_kills", lambda: len(kills))
+        monkeypatch.setattr("worker.supervision.attempt.read_peak_bytes", seen)
+        monkeypatch.setattr("worker.supervision.attempt.count_memory_kills", lambda: len(kills))
 
     return kill_at
 

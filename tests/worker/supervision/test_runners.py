@@ -29,7 +29,7 @@ from models.store import new_jobs
 from models.store.new_jobs import NewJob
 from models.wake import WakeUp
 from tests.models.work import ALICE, Work, spec
-from worker.supervision.runners import ATTEMPTS
+from worker.supervision.worker import ATTEMPTS
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
 DERIVE = DeriveSpec(

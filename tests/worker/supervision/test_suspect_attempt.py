@@ -25,9 +25,9 @@ from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFou
 from worker.supervision import attempt as attempts
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
-from worker.supervision.runners import run_claimed
+from worker.supervision.threads import LeaseKeeper
+from worker.supervision.worker import run_claimed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from worker.training.altered_images import Altered, find_altered
-from worker.training.pixel_change import PixelChange
+from worker.training.pixel_changes import PixelChange
 
 RANGE = (0.0, 255.0)
 INVERSION = PixelChange("inversion", factor=-1.0, offset=255.0)

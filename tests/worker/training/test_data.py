@@ -14,8 +14,8 @@ from analysis.arrays.dataset import save
 from analysis.arrays.folds import choose_stratified
 from heldout.errors import InvalidSpec
 from tests.worker.training.trainings import small_spec
+from worker.training.batch_sources import ResidentData
 from worker.training.data import compute_class_weights, load_training_data, scale_to_unit, select
-from worker.training.resident import ResidentData
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 

@@ -11,12 +11,12 @@ import pytest
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
-from worker.machine.processor import Policy
+from worker.machine.devices import Policy
 from worker.training.data import scale_to_unit
+from worker.training.decisions import PlateauState, compute_epoch_rates
 from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
 from worker.training.network import build_network
 from worker.training.position import FitSums
-from worker.training.schedule import PlateauState, compute_epoch_rates
 
 EPOCHS = 2
 # 11 whole batches of 32 and one of 20

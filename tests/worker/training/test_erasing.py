@@ -11,10 +11,9 @@ from analysis.arrays.dataset import load, save
 from heldout.spec.job import AugmentationSpec
 from tests.worker.training.trainings import fewer, small_spec
 from worker.training.augment import build_augmentation, draw_changes
+from worker.training.batch_sources import ResidentData, StreamedData
 from worker.training.data import scale_to_unit, select
 from worker.training.erasing import compute_mean_pixel, draw_rectangles
-from worker.training.resident import ResidentData
-from worker.training.streamed import StreamedData
 
 
 def test_pixels_are_those_of_a_plain_loop_after_all_other_changes():

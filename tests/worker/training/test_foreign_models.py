@@ -13,10 +13,9 @@ import pytest
 from analysis.answers.answers import Answers, Predictions
 from tests.onnx_files import dense_onnx
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.foreign import preprocessing
 from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.foreign.measure import ForeignModel
+from worker.training.foreign.measure import ForeignModel, choose_preprocessing, list_candidates, prepare_images
 from worker.training.refusal import ModelRefused
 
 
@@ -160,11 +159,11 @@ def test_the_pixels_that_a_model_was_trained_on_are_found(kind, is_reversed, of_
     spread = seen.std()
 
     def answers_under(change):
-        found = preprocessing.prepare_images(images, change).mean(axis=(1, 2))
+        found = prepare_images(images, change).mean(axis=(1, 2))
         logits = -(((found[:, None] - means) / spread) ** 2).sum(axis=2)
         logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         losses = -logs[np.arange(len(labels)), labels].astype(np.float32)
         return Answers.to(labels, Predictions(np.exp(logs).astype(np.float32), losses))
 
-    found = preprocessing.choose_preprocessing(labels, answers_under, preprocessing.list_candidates((0, 255), images))
+    found = choose_preprocessing(labels, answers_under, list_candidates((0, 255), images))
     assert (found and found.kind, bool(found and found.reversed_channels)) == (kind, is_reversed)

@@ -21,12 +21,12 @@ from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import StoredGap, Tally
 from tests.worker.training.trainings import Training, small_spec
-from worker.training.best_weights import TrainedWeights
+from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData, select
+from worker.training.decisions import TrainedWeights
 from worker.training.export import Predictor, build_exported
 from worker.training.finish import save_predictions
 from worker.training.gap import measure_gap
-from worker.training.resident import ResidentData
 
 
 @dataclass

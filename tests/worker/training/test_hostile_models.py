@@ -18,10 +18,10 @@ import pytest
 
 from analysis.arrays.onnx_tensors import TensorElsewhere
 from heldout.lifecycle.resources import ModelRejectionCode
-from predict.runtime import OnnxNetwork
+from predict.model import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
-from worker.supervision.foreign_process import ForeignProcess, get_model_memory_bytes
+from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
 from worker.supervision.processes import ProcessDied
 from worker.training import keras_config
 from worker.training.exports.run import load_models

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.training.pace import CALL_S, SteadySteps, StepPace
+from worker.training.decisions import CALL_S, SteadySteps, StepPace
 
 
 def calls(step_s: float, trace_s: float = 3.0, count: int = 12) -> list[int]:

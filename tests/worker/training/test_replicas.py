@@ -39,7 +39,7 @@ def _on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, lo
 
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    worker.training.runner._configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
+    worker.training.runner.configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
     child.main(pipe, assignment, log)
 
 

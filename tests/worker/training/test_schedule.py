@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import small_spec
-from worker.training.best_weights import StoppingState, get_kept_epoch, judge_epoch
-from worker.training.schedule import (
+from worker.training.decisions import (
     PlateauState,
+    StoppingState,
     compute_epoch_rates,
     compute_reported_rate,
+    get_kept_epoch,
+    judge_epoch,
     lower_on_plateau,
 )
 

@@ -32,11 +32,11 @@ from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
 from worker.training.augment import build_augmentation, draw_changes
 from worker.training.data import select
+from worker.training.decisions import StopRequested
 from worker.training.evaluate import Evaluator
 from worker.training.export import build_exported
 from worker.training.network import build_network, freeze_blocks
 from worker.training.runner import start_from
-from worker.training.stops import StopRequested
 
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 

@@ -16,9 +16,8 @@ from tests.worker.training.test_trainer import history
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.machine.memory import get_memory_bytes
 from worker.machine.shares import MemoryBudget
-from worker.training.data import load_training_data
+from worker.training.data import MappedImageFile, load_training_data
 from worker.training.engine import draw_epoch_order
-from worker.training.image_file import MappedImageFile
 from worker.training.position import FitSums
 
 MIB = 1024**2

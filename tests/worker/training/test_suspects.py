@@ -14,9 +14,8 @@ from heldout.stored.audit import StoredSuspects
 from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate
-from worker.training.suspects.pixels import choose_seen_size, make_small_images
 from worker.training.suspects.planting import plant
-from worker.training.suspects.search import choose_training_rows, make_folds
+from worker.training.suspects.search import choose_seen_size, choose_training_rows, make_folds, make_small_images
 
 # --- folds ---------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, StepsDone, StopCause, Warned
-from worker.training.checkpoint import CheckpointDamaged
-from worker.training.stops import Diverged, StopRequested
+from worker.training.decisions import Diverged, StopRequested
+from worker.training.position import CheckpointDamaged
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, rotate
 from sklearn.datasets import load_digits
 
-from worker.training.undone_pixels import PixelSample, find_change, list_changes_to_try
+from worker.training.pixel_changes import PixelSample, find_change, list_changes_to_try
 
 RANGE = (0.0, 255.0)
 

@@ -11,15 +11,14 @@ import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from worker.machine.processor import Policy
+from worker.machine.devices import Policy
 from worker.messages import FromTraining
+from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
 from worker.training.data import TrainingData, select
 from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
 from worker.training.replicas import Replicas
-from worker.training.resident import BatchSource, ResidentData
-from worker.training.streamed import StreamedData
 from worker.training.trainer import Trainer
 
 # As in a training process; bits are compared, and they depend on it.

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from analysis.arrays.npy_rows import read_npy_header
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import Archive
-from worker.ingest.limits import MIB
-from worker.ingest.rejection import Rejection, clean_name
+from worker.ingest.rejection import MIB, Rejection, clean_name
 
 BLOCK_BYTES = 4 * MIB
 

@@ -13,9 +13,8 @@ from threadpoolctl import threadpool_limits
 from worker.ingest.audit.alignment import Alignment, align
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.look_alikes import PIXELS_AT_ONCE, are_one_picture
-from worker.ingest.audit.neighbours import find_near_pairs
 from worker.ingest.audit.scan import Scan
-from worker.ingest.audit.signatures import Floats, Signatures, convert_to_gray, shrink
+from worker.ingest.audit.signatures import Floats, Signatures, convert_to_gray, find_near_pairs, shrink
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 

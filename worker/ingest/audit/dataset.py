@@ -1,4 +1,4 @@
-"""The dataset that is audited, and how findings name its images."""
+"""The dataset that is audited, and how findings name and count its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditExample, AuditFinding
+from heldout.words import rough_percent
 from worker.ingest.images.pixels import Pixels
 
 MAX_EXAMPLES = 12  # examples of a finding
@@ -67,3 +68,18 @@ class _NoNames(Sequence[str]):
 
     def __getitem__(self, row: object) -> str:
         return ""
+
+
+ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def describe_part(count: int, total: int, split: str | None = None) -> str:
+    """Say `45 of 416 validation images (11%)`; without a split, of all splits together."""
+    kind = f"{ADJECTIVES[split]} " if split else ""
+    return f"{count:,} of {total:,} {kind}images ({rough_percent(count / total)})"
+
+
+def join_words(words: Sequence[str], longest: int = 3) -> str:
+    """`a, b, c and 2 more`."""
+    more = f" and {len(words) - longest:,} more" if len(words) > longest else ""
+    return ", ".join(words[:longest]) + more

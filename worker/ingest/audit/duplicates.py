@@ -10,8 +10,7 @@ from analysis.arrays.dataset import SPLITS
 from heldout.fixes.offers import MAX_PAIRS, make_finding
 from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.copies import HOWS, Copies
-from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
-from worker.ingest.audit.wording import ADJECTIVES, describe_part
+from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset, describe_part
 
 CRITICAL_SHARE = 0.01  # of the images of a split
 

@@ -10,13 +10,12 @@ from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
 from heldout.words import rough_percent
 from worker.ingest.audit.copies import Copies
-from worker.ingest.audit.counts import count_findings, count_per_class
+from worker.ingest.audit.counts import compute_statistics, count_findings, count_per_class, find_value_faults
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
-from worker.ingest.audit.label_order import find_label_order
+from worker.ingest.audit.samples import find_label_order
 from worker.ingest.audit.scan import SAMPLED_SIDE, Scan
 from worker.ingest.audit.shift import find_shift
-from worker.ingest.audit.values import compute_statistics, find_value_faults
 from worker.ingest.pool import ProcessPool
 
 SEVERITIES = ("critical", "warning", "info")

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.words import rough_percent
-from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
+from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
-from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20

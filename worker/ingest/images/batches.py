@@ -14,9 +14,8 @@ from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.images.decode import OtherSize, TargetShape, decode
 from worker.ingest.images.deep import is_deep
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import MIB, IngestLimits
 from worker.ingest.pool import ProcessPool, mark
-from worker.ingest.rejection import BROKEN_FILES, Rejection
+from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection
 
 BATCH_IMAGES = 256
 BATCH_BYTES = 4 * MIB  # as packed, and as pixels

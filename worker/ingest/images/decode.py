@@ -17,11 +17,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.lifecycle.resources import RejectionCode
-from worker.ingest.images.decoding_cost import describe_excess, describe_opened_excess
 from worker.ingest.images.deep import convert_channels, is_deep, read_8_bit_planes, read_deep_planes
-from worker.ingest.images.formats import detect_other_format, read_format
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection, clean_name, format_size
+from worker.ingest.images.formats import describe_excess, describe_opened_excess, detect_other_format, read_format
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
 
 Rule = Literal["pad", "crop", "stretch"]
 

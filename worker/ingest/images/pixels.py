@@ -1,4 +1,4 @@
-"""The file `images.npy`: rows on disk that are written and read in blocks, so that memory use stays constant."""
+"""The file `images.npy`, written and read in blocks so that memory use stays constant; and conversions of blocks."""
 
 import math
 import os
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
-from worker.ingest.limits import MIB
+from heldout.spec.dataset import ResizeSpec
+from worker.ingest.rejection import MIB
 
 BLOCK_BYTES = 4 * MIB
 BLOCK_ROWS = 8192  # at most: the data about a small image take more memory than its pixels
@@ -100,3 +102,38 @@ class Pixels:
 
     def _find_place(self, row: int) -> int:
         return self.offset + row * self.row_bytes
+
+
+# The usual ranges of pixels: the first that holds all values is assumed.
+USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+
+
+def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Convert images to one or three channels: gray is repeated, color becomes luma."""
+    if block.shape[3] == channels:
+        return block
+    if channels == 3:
+        return np.repeat(block, 3, axis=3)
+    if block.dtype == np.uint8:
+        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in block])[..., np.newaxis]
+    grey: NDArray[Any] = block @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    return grey
+
+
+def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
+    """Resize images to the wanted size, channel by channel, bilinear; bars of `pad` have the value `black`."""
+    if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
+        return block
+    size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR
+
+    def resize_channel(channel: NDArray[Any]) -> NDArray[Any]:
+        image = Image.fromarray(channel)
+        if wanted.rule == "stretch":
+            return np.asarray(image.resize(size, bilinear))
+        if wanted.rule == "crop":
+            return np.asarray(ImageOps.fit(image, size, bilinear))
+        return np.asarray(ImageOps.pad(image, size, bilinear, color=int(black) if channel.dtype == np.uint8 else black))  # type: ignore[arg-type]
+
+    return np.stack(
+        [np.stack([resize_channel(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block]
+    )

@@ -14,11 +14,9 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, read_stored_array
-from worker.ingest.images.blocks import USUAL_RANGES, convert_block_channels, resize_block
-from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import IngestLimits
+from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_channels, resize_block
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, clean_name
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name
 from worker.ingest.sources.base import Progress, StoredImages, check_shape
 from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
 from worker.ingest.sources.layout import LeftOut

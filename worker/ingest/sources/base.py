@@ -15,9 +15,8 @@ from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_al
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
 from worker.ingest.images.deep import WHITE, choose_range, whiten
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import BROKEN_FILES, Rejection, clean_name, format_size, make_broken_files
+from worker.ingest.rejection import BROKEN_FILES, IngestLimits, Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.layout import LeftOut
 
 Progress = Callable[[int], None]

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from heldout.lifecycle.resources import RejectionCode
 from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from worker.ingest.archives.npy import StoredArray, multiply
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection, clean_name, format_size
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
 from worker.ingest.sources.layout import check_classes
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")

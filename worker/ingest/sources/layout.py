@@ -12,8 +12,7 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import FolderUse
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.formats import is_image, is_refused_image
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection, clean_name, make_broken_files
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_broken_files
 from worker.ingest.sources.split_folders import place_images
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})

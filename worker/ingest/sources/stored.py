@@ -1,7 +1,7 @@
-"""A version that is stored already, with changes: the source of a derived version."""
+"""A version that is stored already, with changes to labels, pixels and images: the source of a derived version."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
-from heldout.fixes.changes import PixelChange, VersionChanges
+from heldout.fixes.changes import LinearChange, PixelChange, VersionChanges, parse_index
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
-from worker.ingest.fixing import change_pixels, find_rows, keep_pairs, map_rows_to_labels, rename_classes
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection
+from worker.ingest.rejection import MAX_LISTED_FILES, IngestLimits, Rejection, clean_name
 from worker.ingest.relations import build_relations
 from worker.ingest.sources.arrays import RowNames, find_usual_range
 from worker.ingest.sources.base import Progress, StoredImages
@@ -215,3 +213,99 @@ def _choose_range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, f
     extremes = [(float(block.min()), float(block.max())) for block in pixels.blocks()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
     return find_usual_range(lowest, highest) or before
+
+
+def find_rows(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """The positions of images, each named by its position or its file name.
+
+    Raises:
+        Rejection: `unknown_image`, with all that are not there.
+    """
+    by_name = (
+        {name: row for row, name in enumerate(names)} if any(parse_index(image) is None for image in images) else {}
+    )
+    rows, unknown = [], []
+    for image in images:
+        index = parse_index(image)
+        row = by_name.get(str(image)) if index is None else index
+        if row is None or row >= len(names):
+            unknown.append(str(image))
+        else:
+            rows.append(row)
+    if unknown:
+        listed = ", ".join(repr(clean_name(name)) for name in unknown[:MAX_LISTED_FILES])
+        more = f" and {len(unknown) - MAX_LISTED_FILES:,} more" if len(unknown) > MAX_LISTED_FILES else ""
+        known = repr(clean_name(names[0]))
+        raise Rejection(
+            RejectionCode.UNKNOWN_IMAGE,
+            f"The version that is changed has no image called {listed}{more}. Images are called as in the upload, such "
+            f"as {known}, or by their position.",
+            unknown[0],
+        )
+    return rows
+
+
+def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
+    """The new class of images by position.
+
+    Raises:
+        Rejection: `unknown_image`; `bad_labels` if an image is given two classes.
+    """
+    found: dict[int, str] = {}
+    for row, label in zip(find_rows(list(relabel), names), relabel.values(), strict=True):
+        if found.setdefault(row, label) != label:
+            raise Rejection(
+                RejectionCode.BAD_LABELS,
+                f"Image {row} ({clean_name(names[row])!r}) is given two classes, {found[row]!r} and {label!r}. Name it "
+                "once.",
+                names[row],
+            )
+    return found
+
+
+def rename_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """The classes under their new names, each once, in the order of their first; and of each old class its position."""
+    left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
+    return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)
+
+
+def change_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
+    """(images, height, width, channels) under a change, of the same type; values stay within the range."""
+    low, high = value_range
+    match change:
+        case "invert":
+            return _keep_within(low + high - images.astype(np.float32), images.dtype, value_range)
+        case "swap_channels":
+            return images[..., ::-1]
+        case "transpose":
+            return images.transpose(0, 2, 1, 3)
+        case "turn_left":
+            return np.rot90(images, 1, (1, 2))
+        case "turn_right":
+            return np.rot90(images, 3, (1, 2))
+        case "upside_down":
+            return images[:, ::-1, ::-1]
+        case "flip_vertical":
+            return images[:, ::-1]
+        case "flip_horizontal":
+            return images[:, :, ::-1]
+        case LinearChange():
+            values = images.astype(np.float64)
+            changed = change.factor * values + change.offset
+            if change.bottom is not None:
+                changed = np.where(values <= low, change.bottom, changed)
+            if change.top is not None:
+                changed = np.where(values >= high, change.top, changed)
+            return _keep_within(changed, images.dtype, value_range)
+
+
+def _keep_within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
+    cut = values.clip(*value_range)
+    return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)
+
+
+def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(pairs, 2) of images that stay, as positions in `rows`, which are ascending."""
+    places = np.searchsorted(rows, pairs).clip(max=len(rows) - 1)
+    left: NDArray[np.int64] = places[(rows[places] == pairs).all(axis=1)]
+    return left

@@ -18,9 +18,8 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
-from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, clean_name
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name
 from worker.ingest.sources.base import Progress, StoredImages, store_files
 from worker.ingest.sources.labels import check_named_labels
 from worker.ingest.sources.layout import LeftOut, check_classes

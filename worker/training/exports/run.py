@@ -31,8 +31,8 @@ from worker.training.exports.proof import (
     split_without_answers,
 )
 from worker.training.keras_file import load_model
-from worker.training.one_answer import answer_once
 from worker.training.refusal import ModelRefused
+from worker.training.runner import answer_once
 
 
 @runtime_checkable

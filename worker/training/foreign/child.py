@@ -33,7 +33,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
 
             return {"weights": save_weights(model, Path(assignment["target"], assignment["file"]))}
         if work == "backbone":
-            from worker.training.foreign.backbone import save_backbone
+            from worker.training.foreign.keras_model import save_backbone
 
             return {"backbone": save_backbone(model, Path(assignment["target"]))}
         from heldout.spec.model_facts import ModelFacts

@@ -1,5 +1,6 @@
-"""A `.keras` file that was trained elsewhere: a classifier, or the cost of a network that returns a feature map."""
+"""A `.keras` file that was trained elsewhere: its facts, its weights and layers for a job, and its answers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
-from worker.training.foreign.description import describe_feature_map, describe_network
-from worker.training.foreign.half_width import add_what_changes_need
+from worker.training.backbone import CONFIG, GIVES_MAP, WEIGHTS
+from worker.training.foreign.description import add_what_changes_need, describe_feature_map, describe_network
 from worker.training.keras_file import MAX_GROWTH, load_model, read_file, require_known_state, require_size
 from worker.training.own_network import find_output
 from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
@@ -176,3 +177,37 @@ class KerasAnswers:
         """Return (batch, figures) for (batch, height, width, channels)."""
         answers: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
         return answers
+
+
+def save_backbone(file: Path, target: Path) -> int:
+    """Write the layers and the weights of a model into the folder `target`, and return the number of weights.
+
+    Raises:
+        ModelRefused.
+    """
+    model = _replace_normalization(load_model(file))
+    config = keras.saving.serialize_keras_object(model) | {GIVES_MAP: len(model.output_shape) == 4}
+    (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    weights = model.get_weights()
+    np.savez(target / WEIGHTS, **{str(place): weight for place, weight in enumerate(weights)})
+    return len(weights)
+
+
+def _replace_normalization(model: keras.Model) -> keras.Model:
+    """Replace `Normalization` by `Rescaling`, because the means of the former cannot be exported to other runtimes."""
+    leaves = list_leaves(model)
+    if not any(isinstance(layer, keras.layers.Normalization) for layer in leaves):
+        return model
+
+    def replace_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, keras.layers.Normalization):
+            return layer.__class__.from_config(layer.get_config())
+        mean, variance = (np.asarray(value, np.float64)[0] for value in (layer.mean, layer.variance))
+        spread = np.maximum(np.sqrt(variance), keras.config.epsilon())
+        scale, offset = (spread, mean) if layer.invert else (1 / spread, -mean / spread)
+        return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+
+    other = keras.models.clone_model(model, clone_function=replace_layer, recursive=True)
+    kept = [layer for layer in leaves if not isinstance(layer, keras.layers.Normalization)]
+    other.set_weights([weight for layer in kept for weight in layer.get_weights()])
+    return other

@@ -9,11 +9,10 @@ from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.relations import load_relations
 from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
-from worker.training.one_answer import answer_once
+from worker.training.runner import answer_once
 from worker.training.suspects.estimate import estimate
-from worker.training.suspects.pixels import choose_seen_size
 from worker.training.suspects.planting import SUSPECTED
-from worker.training.suspects.search import Found, find_suspects
+from worker.training.suspects.search import Found, choose_seen_size, find_suspects
 
 # More are of no use to a person who looks at each of them.
 MAX_SUSPECTS = 10_000

@@ -12,9 +12,8 @@ from tests.worker.ingest.uploads import encoded
 from worker.ingest.audit.copies import HOWS, are_copies_in_place, confirm, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
-from worker.ingest.audit.neighbours import find_near_pairs
 from worker.ingest.audit.scan import Scan, scan
-from worker.ingest.audit.signatures import compute_signatures, convert_to_gray
+from worker.ingest.audit.signatures import compute_signatures, convert_to_gray, find_near_pairs
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.relations import build_relations

@@ -12,12 +12,11 @@ from heldout.fixes.changes import LinearChange, VersionChanges
 from heldout.fixes.offers import make_offer
 from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.audit.counts import count_findings
-from worker.ingest.audit.label_order import find_label_order
+from worker.ingest.audit.counts import compute_statistics, count_findings, find_value_faults
+from worker.ingest.audit.samples import find_label_order
 from worker.ingest.audit.scan import replace_splits
 from worker.ingest.audit.shift import MISTAKES, find_shift
-from worker.ingest.audit.values import compute_statistics, find_value_faults
-from worker.ingest.fixing import change_pixels
+from worker.ingest.sources.stored import change_pixels
 
 
 def codes(findings) -> set[str]:
@@ -299,7 +298,7 @@ def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
 
 
 def test_an_audit_is_the_same_each_time_and_however_many_processes_make_it(tmp_path):
-    from worker.ingest.limits import IngestLimits
+    from worker.ingest.rejection import IngestLimits
 
     path = npz(tmp_path / "a.npz", **arrays_of(300, classes=3))
     _, one = taken(path)

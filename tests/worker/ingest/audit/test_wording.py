@@ -3,7 +3,7 @@
 import pytest
 
 from heldout.words import rough_percent
-from worker.ingest.audit.wording import describe_part, join_words
+from worker.ingest.audit.dataset import describe_part, join_words
 
 
 @pytest.mark.parametrize(

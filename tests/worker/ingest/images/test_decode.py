@@ -11,8 +11,7 @@ from analysis.arrays.dataset import load
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
 from worker.ingest.images.decode import TargetShape, decode, read_properties
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection
+from worker.ingest.rejection import IngestLimits, Rejection
 
 LIMITS = IngestLimits()
 GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))

@@ -12,9 +12,8 @@ from PIL import Image
 
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 from worker.ingest.images.decode import TargetShape, decode
-from worker.ingest.images.decoding_cost import MAX_EXIF_BYTES, MAX_SCANS, describe_excess
-from worker.ingest.limits import IngestLimits
-from worker.ingest.rejection import Rejection
+from worker.ingest.images.formats import MAX_EXIF_BYTES, MAX_SCANS, describe_excess
+from worker.ingest.rejection import IngestLimits, Rejection
 
 MIB = 1024**2
 COLOR = noise((64, 48, 3))

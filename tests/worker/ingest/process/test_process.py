@@ -17,12 +17,10 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.limits import IngestLimits
-from worker.ingest.process.messages import IngestProgress, decode
-from worker.ingest.process.messages import encode as encode_message
-from worker.ingest.process.parent import IngestProcess, ingest
-from worker.ingest.rejection import Rejection
-from worker.ingest.report import IngestReport
+from worker.ingest.messages import IngestProgress, IngestReport, decode
+from worker.ingest.messages import encode as encode_message
+from worker.ingest.parent import IngestProcess, ingest
+from worker.ingest.rejection import IngestLimits, Rejection
 from worker.machine.enclosure import ROOT, find_doors
 
 TWO = IngestLimits(processes=2)
@@ -104,7 +102,7 @@ def test_what_is_no_message_is_noticed(line):
 
 
 def test_the_process_never_imports_tensorflow_or_a_database():
-    code = "import sys, worker.ingest.process.child; print(sorted(name for name in sys.modules if '.' not in name))"
+    code = "import sys, worker.ingest.child; print(sorted(name for name in sys.modules if '.' not in name))"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in ("tensorflow", "keras", "sqlalchemy", "celery", "fastapi", "obstore", "pyarrow"):
         assert f"'{name}'" not in modules
@@ -209,7 +207,7 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     """Even when the parent is killed and can end nothing itself."""
     code = (
         "import sys, threading; from pathlib import Path\n"
-        "from worker.ingest.process.parent import IngestProcess, DatasetSpec\n"
+        "from worker.ingest.parent import IngestProcess, DatasetSpec\n"
         f"process = IngestProcess(Path({str(large)!r}), DatasetSpec(name='pets'), Path({str(tmp_path / 'target')!r}))\n"
         "process.receive(60); print(process.pid, flush=True); threading.Event().wait()"
     )
@@ -224,7 +222,7 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
 
 
 def test_words_that_are_no_message_end_the_process(tmp_path, large, monkeypatch):
-    monkeypatch.setattr("worker.ingest.process.parent.decode", lambda line: decode(b"gibberish"))
+    monkeypatch.setattr("worker.ingest.parent.decode", lambda line: decode(b"gibberish"))
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
         process.receive(60)
     assert caught.value.code == "crashed"

@@ -24,7 +24,7 @@ from tests.worker.ingest.uploads import (
     tarred,
     zipped,
 )
-from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import IngestLimits
 
 
 def members(target):

@@ -13,10 +13,8 @@ from typing import Any, Literal, NoReturn
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec
-from worker.ingest.limits import MIB, IngestLimits, empty_folder
-from worker.ingest.process.messages import IngestProgress, Related, decode
-from worker.ingest.rejection import Rejection, format_size
-from worker.ingest.report import IngestReport
+from worker.ingest.messages import IngestProgress, IngestReport, Related, decode
+from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, format_size
 from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
 
 SET_VARIABLES = {
@@ -48,7 +46,7 @@ class BoundedProcess(EnclosedProcess):
         self._is_done = False
         self._ends_at = time.monotonic() + limits.wall_s
         whole = {**assignment, "limits": asdict(limits)}
-        super().__init__("worker.ingest.process.child", work, whole, inputs, target, SET_VARIABLES)
+        super().__init__("worker.ingest.child", work, whole, inputs, target, SET_VARIABLES)
 
     def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
         """Return the next message, or None after `timeout_s` without one. A Report or Related is the last.

@@ -15,12 +15,10 @@ from typing import Any
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.derive import derive
-from worker.ingest.limits import GIB, IngestLimits, empty_folder
-from worker.ingest.pipeline import run
+from worker.ingest.messages import IngestProgress, Message, Related, encode
+from worker.ingest.pipeline import derive, run
 from worker.ingest.pool import ProcessPool
-from worker.ingest.process.messages import IngestProgress, Message, Related, encode
-from worker.ingest.rejection import Rejection
+from worker.ingest.rejection import GIB, IngestLimits, Rejection, empty_folder
 from worker.ingest.relations import relate
 from worker.ingest.sources.stored import read_base
 from worker.machine.enclosure import begin, enclose, limit_process, tell

@@ -1,0 +1,279 @@
+"""The decisions of a training between graph calls and after epochs: rates, kept weights, guard, pace, stops. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.diagnosis.curves import choose_curves
+from heldout.diagnosis.history import History
+from heldout.diagnosis.rules.rising import find_reason_to_stop, find_reason_to_warn
+from heldout.spec.job import EarlyStoppingSpec, PlateauSchedule, TrainingSpec
+from worker.messages import StopCause
+
+_PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """The current rate, the lowest validation loss so far, and the epochs since."""
+
+    rate: float
+    best: float | None = None
+    wait: int = 0
+
+
+def compute_epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
+    """Return (steps,) the learning rate of each step of `epoch`, which counts from 1."""
+    first = (epoch - 1) * steps
+    rates = [_compute_rate(training, state, step, steps) for step in range(first, first + steps)]
+    return np.asarray(rates, np.float32)
+
+
+def compute_reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
+    """Return the rate of the epoch's last step, as a metric."""
+    return _compute_rate(training, state, epoch * steps - 1, steps)
+
+
+def _compute_rate(training: TrainingSpec, state: PlateauState, step: int, steps: int) -> float:
+    """Return the rate of `step`, counted from 0 over the whole training, with `steps` in an epoch."""
+    rate = training.schedule.compute_rate(training.optimizer.learning_rate, step, steps, training.epochs)
+    return state.rate if rate is None else rate
+
+
+def lower_on_plateau(training: TrainingSpec, state: PlateauState, validation_loss: float) -> PlateauState:
+    """Return the state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`."""
+    schedule = training.schedule
+    if not isinstance(schedule, PlateauSchedule):
+        return state
+    if state.best is None or validation_loss + _PLATEAU_MIN_DELTA < state.best:
+        return replace(state, best=validation_loss, wait=0)
+    if state.wait + 1 >= schedule.patience:
+        return replace(state, rate=state.rate * schedule.factor, wait=0)
+    return replace(state, wait=state.wait + 1)
+
+
+Mode = Literal["none", "warn", "stop", "stop_and_restore"]
+
+# The figures of an epoch that the guard uses, and the same if the training split is only measured at the end.
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+CURVES_WITH_FIT = ("fit_loss", "fit_accuracy", "validation_loss", "validation_accuracy")
+ALL_CURVES = tuple(dict.fromkeys((*CURVES, *CURVES_WITH_FIT)))
+
+
+@dataclass(frozen=True)
+class GuardState:
+    """The figures of each epoch so far, the epoch after which a rise was first seen (0: not yet), and the end."""
+
+    train_loss: tuple[float, ...] = ()
+    train_accuracy: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    validation_accuracy: tuple[float, ...] = ()
+    fit_loss: tuple[float, ...] = ()
+    fit_accuracy: tuple[float, ...] = ()
+    seen: int = 0
+    stopped: bool = False
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the lowest validation loss, from 1; 0 before the first."""
+        if not self.validation_loss:
+            return 0
+        return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__) + 1
+
+
+def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> GuardState:
+    """Return the state after one more measured epoch; a rising loss is noted once.
+
+    Args:
+        values: the epoch's figures by name, as in `CURVES` or `CURVES_WITH_FIT`; `fit_loss` may be absent.
+    """
+    if mode == "none":
+        return state
+    names = CURVES if "train_loss" in values else CURVES_WITH_FIT
+    grown: dict[str, tuple[float, ...]] = {
+        name: (*getattr(state, name), values[name]) for name in names if name in values
+    }
+    state = GuardState(**grown, seen=state.seen, stopped=state.stopped)
+    if state.seen or find_explanation(mode, state) is None:
+        return state
+    return replace(state, seen=len(state.validation_loss), stopped=mode != "warn")
+
+
+def find_explanation(mode: Mode, state: GuardState) -> str | None:
+    """Return the reason to warn or stop because of these figures, or None. Each mode has its own rule."""
+    curves = choose_curves(History(**{name: getattr(state, name) for name in ALL_CURVES}))
+    return find_reason_to_warn(curves) if mode == "warn" else find_reason_to_stop(curves)
+
+
+@dataclass(frozen=True)
+class StoppingState:
+    """The best monitored figure, its epoch, the epochs since, and whether the training ends here."""
+
+    best: float | None = None
+    best_epoch: int = 0
+    wait: int = 0
+    stopped: bool = False
+
+
+def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int, value: float) -> StoppingState:
+    """Return the state after `epoch` (from 1) gave `value` for the monitored figure.
+
+    Source: `keras.callbacks.EarlyStopping`.
+    """
+    if spec is None:
+        return state
+    if state.best is None or _is_better(spec, value, state.best):
+        return StoppingState(best=value, best_epoch=epoch)
+    waited = state.wait + 1
+    return replace(state, wait=waited, stopped=waited >= spec.patience)
+
+
+def get_kept_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int) -> int:
+    """Return the epoch whose weights the job keeps if it ends after `epoch`."""
+    return state.best_epoch if spec is not None and spec.restore_best else epoch
+
+
+def _is_better(spec: EarlyStoppingSpec, value: float, best: float) -> bool:
+    if spec.monitor == "validation_loss":
+        return value + spec.min_delta < best
+    return value - spec.min_delta > best
+
+
+Weights = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BestEpochs:
+    """The best epochs so far by each validation metric, counted from 1, the earliest on ties; 0 if unknown."""
+
+    by_loss: int = 0
+    loss: float | None = None
+    by_accuracy: int = 0
+    accuracy: float | None = None
+
+    def after(self, epoch: int, loss: float, accuracy: float) -> "BestEpochs":
+        """Return the best epochs after `epoch` gave this validation loss and accuracy."""
+        by_loss, lowest = self.by_loss, self.loss
+        if lowest is None or loss < lowest:
+            by_loss, lowest = epoch, loss
+        by_accuracy, highest = self.by_accuracy, self.accuracy
+        if highest is None or accuracy > highest:
+            by_accuracy, highest = epoch, accuracy
+        return BestEpochs(by_loss, lowest, by_accuracy, highest)
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """The weights of a training that has ended.
+
+    epochs: how many complete epochs were trained.
+    kept, best_by_loss, best_by_accuracy: epochs from 1; 0 if unknown.
+    of_epoch: the weights of these epochs, and of the last one unless the training ended during the next.
+    """
+
+    epochs: int
+    kept: int
+    best_by_loss: int
+    best_by_accuracy: int
+    of_epoch: Mapping[int, Weights]
+
+
+def convert_to_arrays(weights: Mapping[int, Weights]) -> dict[str, NDArray[Any]]:
+    """Weights of some epochs under names for a checkpoint."""
+    return {
+        f"epoch_{epoch}_{index}": weight for epoch, of_epoch in weights.items() for index, weight in enumerate(of_epoch)
+    }
+
+
+def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int) -> Weights:
+    """The weights of an epoch from a checkpoint.
+
+    Raises:
+        KeyError: if it does not have them.
+    """
+    count = max(1, sum(name.startswith(f"epoch_{epoch}_") for name in arrays))
+    return [arrays[f"epoch_{epoch}_{index}"] for index in range(count)]
+
+
+def convert_from_older_release(
+    training: TrainingSpec,
+    stopping: StoppingState,
+    guard: GuardState,
+    kept: int,
+    arrays: Mapping[str, NDArray[Any]],
+) -> tuple[BestEpochs, dict[str, NDArray[Any]]]:
+    """Read best epochs, and arrays under today's names, from a checkpoint of a release that did not track best epochs.
+
+    Such a release had the weights of an epoch other than the last only for early stopping or the guard. Where neither
+    tells, the best epoch is looked for from here on.
+    """
+    best = BestEpochs()
+    early = training.early_stopping
+    if training.on_overfit == "stop_and_restore" and guard.validation_loss:
+        best = BestEpochs(by_loss=guard.best_epoch, loss=min(guard.validation_loss))
+    elif early is not None and early.restore_best and early.monitor == "validation_loss" and stopping.best_epoch:
+        best = BestEpochs(by_loss=stopping.best_epoch, loss=stopping.best)
+    if early is not None and early.restore_best and early.monitor == "validation_accuracy" and stopping.best_epoch:
+        best = replace(best, by_accuracy=stopping.best_epoch, accuracy=stopping.best)
+    prefixes = {"best_": f"epoch_{guard.best_epoch}_", "kept_": f"epoch_{kept}_"}
+    renamed = {}
+    for name, array in arrays.items():
+        prefix = next((old for old in prefixes if name.startswith(old)), None)
+        renamed[name if prefix is None else prefixes[prefix] + name.removeprefix(prefix)] = array
+    return best, renamed
+
+
+CALL_S = 0.5
+_MAX_GROWTH = 8  # calls vary while caches and threads warm up
+
+
+@dataclass(frozen=True)
+class SteadySteps:
+    """Steps of an epoch in calls without tracing, and their seconds."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    def after(self, pace: "StepPace", steps: int, seconds: float) -> "SteadySteps":
+        """Add a call of `steps` under `pace`; the first call is left out, because it traces, too."""
+        return SteadySteps(self.steps + steps, self.seconds + seconds) if pace.traced else self
+
+    def epoch_s(self, steps_per_epoch: int, measured_s: float) -> float:
+        """Return seconds of such an epoch without tracing; as measured if it had only one call."""
+        return self.seconds / self.steps * steps_per_epoch if self.steps else measured_s
+
+
+@dataclass(frozen=True)
+class StepPace:
+    """Return the number of steps of the next call; the first has one, because it also traces the graph."""
+
+    steps: int = 1
+    traced: bool = False
+
+    def after(self, steps: int, seconds: float) -> "StepPace":
+        """Return the pace after a call of `steps` took `seconds`."""
+        if not self.traced:
+            return StepPace(steps=4, traced=True)
+        fitting = CALL_S * steps / max(seconds, 1e-6)
+        return StepPace(steps=max(1, int(min(fitting, steps * _MAX_GROWTH))), traced=True)
+
+
+class StopRequested(Exception):
+    """The supervisor requests a stop; raised between two graph calls, when the state is complete."""
+
+    def __init__(self, why: StopCause) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Diverged(Exception):
+    """An epoch had a figure that is not finite."""
+
+    def __init__(self, epoch: int, figures: list[str]) -> None:
+        super().__init__(
+            f"Epoch {epoch}: {', '.join(figures)} {'is' if len(figures) == 1 else 'are'} not finite. "
+            "Try a lower learning rate."
+        )
