@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Set-up that all tests share."""
 
 import gc
 import io
@@ -28,7 +28,7 @@ settings.load_profile("any-speed")
 
 
 def pytest_configure() -> None:
-    """Hear these signals, as the processes that tests start then do too: nohup and `&` leave them ignored."""
+    """Listen to these signals, as the processes that tests start do. nohup and `&` make Python ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _use_own_temporary_directory()
@@ -37,7 +37,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is collected stays to the end: the garbage collector need not go through it again and again."""
+    """Collected tests stay until the end, so the garbage collector need not go through them again."""
     gc.disable()
     try:
         return (yield)
@@ -50,7 +50,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """So that at the end of a parallel run no processor waits for one long file."""
+    """Order the tests so that no processor waits for one long file at the end of a parallel run."""
     items[:] = longest_first(items, config.rootpath)
 
 
@@ -79,7 +79,7 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def log_lines() -> io.StringIO:
-    """What the service logs in this run."""
+    """Return the lines that the service logs in this run."""
     stream = io.StringIO()
     logs.configure("DEBUG", stream)
     return stream

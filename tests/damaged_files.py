@@ -1,4 +1,4 @@
-"""Every kind of stored file, and what is answered while it is missing, cut or flipped: the table of the manual."""
+"""Every kind of stored file, and the responses while it is missing, cut or flipped: the table of the manual."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ class Kind:
     again: str = "upload the dataset again"
 
     def answers(self, damage: str) -> dict[str, str]:
-        """For each route that does not answer as before, the code that it has or names."""
+        """Return the code that each route answers with or names, for routes whose answer changes."""
         code = self.lost if damage == "missing" else self.damaged
         return dict.fromkeys(self.routes, code) | dict.fromkeys(self.left_out, f"{LEFT_OUT}: {code}")
 
@@ -191,7 +191,7 @@ KINDS = (
 
 
 def damage(blobs: Blobs, key: str, how: str) -> bytes:
-    """Harm a stored file; gives what it was."""
+    """Damage a stored file, and return what it was."""
     whole = blobs.read(key)
     if how == "missing":
         blobs.delete(key)
@@ -255,7 +255,7 @@ def _is_known(template: str, ids: Mapping[str, str]) -> bool:
 
 
 def as_markdown() -> str:
-    """The table of the manual."""
+    """Format the table of the manual."""
     lines = [
         "| file | missing | cut, or other bytes | answered by | jobs that need it | again, without a backup |",
         "| --- | --- | --- | --- | --- | --- |",

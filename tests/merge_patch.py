@@ -1,4 +1,4 @@
-"""What posting a remedy's patch makes of a job's spec."""
+"""Applies a remedy's patch to a job's spec."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Small sets of real digits as a newcomer has them: zips of pictures, with a test split that is right or faulty."""
+"""Small sets of real digits as a newcomer has them: zips of pictures, with a correct or a faulty test split."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ TRAIN = 600
 
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """800 digits as (images, 16, 16) of 8 bits, and what they are."""
+    """Return 800 digits as (images, 16, 16) of 8 bits, and their labels."""
     bundled = BUNDLED["digits"].read(Path("/nonexistent"))
     chosen = np.random.default_rng(0).permutation(len(bundled.images))[:800]
     small = (bundled.images[chosen] * 15).astype(np.uint8).reshape(-1, 8, 8)
@@ -22,7 +22,7 @@ def read_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def list_files(images: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:
-    """`class/file.png` of each image."""
+    """Return `class/file.png` for each image."""
     files = {}
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         content = io.BytesIO()
@@ -39,7 +39,9 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def pack_splits(folder: Path, fault: str = "") -> Path:
-    """`train.zip` and `test.zip` in a folder; the test images may be `inverted`, or their classes `relabelled`."""
+    """Write `train.zip` and `test.zip` to a folder. The test images may be `inverted`, or their classes
+    `relabelled`.
+    """
     images, labels = read_digits()
     test = {
         "": list_files(images[TRAIN:], labels[TRAIN:]),

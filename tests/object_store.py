@@ -1,4 +1,4 @@
-"""A real S3-protocol server (moto's) in a process of its own, which a test may freeze, stop and start again."""
+"""A real S3-protocol server (moto's) in its own process, which a test may freeze, stop and start again."""
 
 import os
 import re
@@ -31,7 +31,7 @@ make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, 
 
 
 class S3Server:
-    """Listens in the network of the thread that starts it. What it holds is gone when it stops."""
+    """Listens in the network of the thread that starts it. Stopping it loses its content."""
 
     def __init__(self, log: Path, host: str = "127.0.0.1") -> None:
         self._log = log
@@ -45,7 +45,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """By which S3 clients, ours among them, find it."""
+        """The variables by which S3 clients, including ours, find it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ALLOW_HTTP": "true",
@@ -64,7 +64,7 @@ class S3Server:
         self.stop()
 
     def start(self) -> None:
-        """Empty, at the address that it had before if it had one; returns once it answers."""
+        """Start it empty, at its previous address if it had one. Returns once it answers."""
         with socket.socket() as listening, self._log.open("ab") as log:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((self._host, self._port))
@@ -96,7 +96,7 @@ class S3Server:
         self._process = None
 
     def pause(self) -> None:
-        """Connections are taken and nothing is answered."""
+        """Freeze it: it accepts connections but answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 

@@ -1,4 +1,4 @@
-"""In which order files of tests are run, so that processors are never idle for long."""
+"""Orders files of tests so that no processor is idle for long."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -14,7 +14,7 @@ OTHERS = 3
 
 
 class Located(Protocol):
-    """A test, for ordering."""
+    """A test with its place, for ordering."""
 
     @property
     def path(self) -> Path: ...
@@ -24,7 +24,9 @@ Test = TypeVar("Test", bound=Located)
 
 
 def longest_first(tests: Iterable[Test], root: Path) -> list[Test]:
-    """The tests by file, short files last; files that wait lie spread among others. Within a file nothing is moved."""
+    """Order the tests by file, short files last, with waiting files spread among the others. Within a file, nothing
+    moves.
+    """
     files: dict[Path, list[Test]] = {}
     for test in tests:
         files.setdefault(test.path, []).append(test)

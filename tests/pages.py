@@ -1,4 +1,4 @@
-"""Code blocks of pages in Markdown, and what in them is a command."""
+"""Code blocks of Markdown pages, and the commands in them."""
 
 import re
 import textwrap
@@ -12,7 +12,7 @@ _NOT_RUN = re.compile(r"<!-- not run: (?P<why>[^>]+) -->\n\s*\Z")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block; `not_run` says why nothing runs it here, where a comment before it does."""
+    """A code block. `not_run` is the reason, from the comment before it, why no test runs it."""
 
     page: str
     line: int
@@ -22,7 +22,7 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, str]]:
-        """Commands of a `console` block, each with the output that is shown below it."""
+        """Return the commands of a `console` block, each with the output shown below it."""
         found: list[tuple[str, str]] = []
         for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
             lines = part.splitlines(keepends=True)
@@ -32,12 +32,12 @@ class Block:
 
     @property
     def script(self) -> str:
-        """What a shell is given: the commands of a `console` block, or the whole of another."""
+        """Return what a shell gets: the commands of a `console` block, or the whole text of other blocks."""
         return "\n".join(command for command, _ in self.commands) if self.language == "console" else self.text
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """The code blocks of a page in their order; those without a language show what something prints."""
+    """List the code blocks of a page in order. Blocks without a language show output."""
     text = page.read_text(encoding="utf-8")
     found = []
     for match in _BLOCK.finditer(text):

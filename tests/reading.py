@@ -1,4 +1,4 @@
-"""How short and how plain a headline and a summary are."""
+"""Measures how short and plain a headline and a summary are."""
 
 import re
 
@@ -11,7 +11,7 @@ def sentences_of(text: str) -> list[str]:
 
 
 def assert_short(headline: str, summary: str) -> None:
-    """Limits of the three layers of words."""
+    """Check the limits of the three layers of words."""
     assert headline.endswith("."), headline
     assert len(sentences_of(headline)) == 1, headline
     assert len(headline.split()) <= MOST_HEADLINE_WORDS, headline

@@ -31,7 +31,7 @@ SERVER_PORTS = range(10_000, 30_000)
 
 
 class ServerFailed(RuntimeError):
-    """A server did not start; the text has the last lines of its log."""
+    """A server did not start. The message has the last lines of its log."""
 
 
 class ChildServer(ABC):
@@ -78,11 +78,11 @@ class ChildServer(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where clients find it, password included."""
+        """The address for clients, including the password."""
 
     @property
     def pid(self) -> int | None:
-        """The server's process, or None if it does not run."""
+        """The server's process, or None if it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
@@ -102,11 +102,11 @@ class ChildServer(ABC):
         self._end(self.stop_signal)
 
     def kill(self) -> None:
-        """End the server as a power cut would; PostgreSQL removes its shared memory first."""
+        """End the server like a power cut. PostgreSQL first removes its shared memory."""
         self._end(self.kill_signal)
 
     def pause(self) -> None:
-        """Freeze the server: it keeps its connections and answers nothing."""
+        """Freeze the server: it keeps its connections but answers nothing."""
         self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -123,7 +123,7 @@ class ChildServer(ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether the server takes commands."""
+        """Return whether the server accepts commands."""
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
@@ -291,7 +291,7 @@ def _is_open_to_all(path: Path) -> bool:
 
 
 def find_free_port(host: str = "127.0.0.1") -> int:
-    """A port that no one listens on and that the system gives to no one else meanwhile."""
+    """Find a port that no one listens on, and that the system assigns to no one else meanwhile."""
     for port in random.sample(SERVER_PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -42,7 +42,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty place in the object store, which our code finds by the environment."""
+    """Yield an empty place in the object store, which our code finds by the environment."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     yield s3_server.bucket()

@@ -1,4 +1,4 @@
-"""An app on a fresh database with the bundled digits, clients of two owners, and a worker that the tests play."""
+"""An app on a fresh database with the bundled digits, clients of two owners, and a worker that tests play."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from tests.routes_once import routes_read_once
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs_away_from_the_terminal(log_lines: io.StringIO) -> None:
-    """The service runs in this process."""
+    """Keep logs off the terminal, because the service runs in this process."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,7 +66,7 @@ def settings(database_url: str, stored_sets, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings, database: Database, stored_sets) -> FastAPI:
-    """The app, its database holding `digits` and `mnist5k`."""
+    """The app, whose database has `digits` and `mnist5k`."""
     stored_sets[1](database)
     return create_app(settings)
 
@@ -85,7 +85,7 @@ def client(app: FastAPI, key: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def stranger(client: TestClient, app: FastAPI, database: Database) -> TestClient:
-    """A client of another owner, of the same service."""
+    """A client of another owner of the same service."""
     return TestClient(app, headers=bearer(key_for(database, "eve")))
 
 
@@ -98,7 +98,7 @@ def service(app: FastAPI, key: str) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def spec() -> dict:
-    """The smallest spec that says what it wants: 93,962 parameters on mnist5k."""
+    """The smallest complete spec: 93,962 parameters on mnist5k."""
     return json.loads((EXAMPLES / "overfit.json").read_text())
 
 

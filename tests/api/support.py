@@ -1,4 +1,4 @@
-"""What tests of the API do again and again."""
+"""Helpers that tests of the API use again and again."""
 
 import copy
 import hashlib
@@ -48,7 +48,9 @@ def bearer(key: str) -> dict[str, str]:
 
 @contextmanager
 def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tuple[str, Server]]:
-    """The app behind a real server on a free port of this machine, or on a socket: its URL, and the server."""
+    """Run the app behind a real server on a free port of this machine, or on a socket. Yields its URL, and the
+    server.
+    """
     server = ApiServer(app, host="127.0.0.1", port=0)
     sockets = None if listener is None else [listener]
     thread = threading.Thread(target=server.run, args=(sockets,), name="uvicorn")
@@ -67,7 +69,7 @@ def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tup
 
 @contextmanager
 def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, length: int) -> Iterator[socket.socket]:
-    """A request that sends the start of its body, and nothing more."""
+    """Send the start of a request's body, and nothing more."""
     url = urlsplit(str(service.base_url))
     with socket.create_connection((url.hostname, url.port)) as connection:
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
@@ -84,7 +86,7 @@ def wait_until(found, what: str = "it", timeout_s: float = 60.0) -> None:
 
 
 def with_field(spec: dict, path: str, value: object) -> dict:
-    """A copy of the spec with the value at `training.epochs`, `network.blocks.0.filters`, …"""
+    """Copy the spec with another value at `training.epochs`, `network.blocks.0.filters`, …"""
     changed = copy.deepcopy(spec)
     *parents, last = path.split(".")
     part = changed
@@ -102,7 +104,7 @@ def submitted(client, spec: dict, **headers: str) -> dict:
 
 
 def assert_problem(answer, status: int, code: str, *pointers: str) -> dict:
-    """The answer is this problem, in full form, about these values."""
+    """Check that the response is this problem, complete, about these values."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -152,7 +154,7 @@ ENGINE = {
 
 
 def _predictions() -> bytes:
-    """A `predictions.npz` of one test image."""
+    """Return a `predictions.npz` of one test image."""
     content = io.BytesIO()
     said = np.full((1, 10), 0.1, np.float32)
     np.savez(content, test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said)
@@ -167,7 +169,7 @@ def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
 
 
 class PlayedWorker:
-    """A worker that a test plays: it does to jobs what a worker does, one transaction a step."""
+    """A worker that a test plays: it does what a worker does to jobs, one transaction per step."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self.database = database
@@ -230,7 +232,7 @@ class PlayedWorker:
 
 @contextmanager
 def database_away(app: FastAPI, file: Path) -> Iterator[None]:
-    """While the block runs, a directory lies where the app's SQLite file was."""
+    """Replace the app's SQLite file by a directory during the block."""
     database = app.state.context.database
     # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.
     pool = database.engine.pool

@@ -63,7 +63,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, service: Service) -> Iterator[Callable[..., Page]]:
-    """Opens pages in browsers of their own. Requests to elsewhere and complaints of consoles fail the test."""
+    """Open pages, each in its own browser. Requests to other hosts and errors on the console fail the test."""
     contexts: list[BrowserContext] = []
     elsewhere: list[str] = []
     complaints: list[str] = []
@@ -105,7 +105,7 @@ def open_page(chromium: Browser, service: Service) -> Iterator[Callable[..., Pag
 
 @pytest.fixture(scope="session")
 def pictures() -> Path | None:
-    """The folder for pictures of pages, if someone wants them."""
+    """The folder for pictures of pages, if they are wanted."""
     folder = os.environ.get("HELDOUT_PICTURES")
     if folder is None:
         return None

@@ -1,4 +1,4 @@
-"""What is asked of each page: nothing serious for axe, nothing wider than the screen, no button of many lines."""
+"""Requirements for each page: nothing serious for axe, nothing wider than the screen, no button of many lines."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
 def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
-    """Checks the page as it stands, and keeps a picture of it if someone wants to look at it."""
+    """Check the page as it is, and save a picture of it if pictures are wanted."""
     # As an extension does it, whom a page's policy does not bind.
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
@@ -56,7 +56,7 @@ def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
 
 
 def assert_fit_at_every_size(page: Page, name: str, pictures: Path | None) -> None:
-    """Checks the page as it stands on a desk and on a phone, in light and in dark."""
+    """Check the page on a desktop and on a phone, in light and in dark."""
     before = page.viewport_size
     assert before
     for width in (390, 1280):

@@ -1,4 +1,4 @@
-"""`make compose-test`: builds the image, brings the stack up for real, harms it, and takes all down."""
+"""`make compose-test`: builds the image, runs the real stack, damages it, and removes everything."""
 
 import hashlib
 import http.client
@@ -31,7 +31,7 @@ LEASE_S = 8
 
 
 class Scenario:
-    """The steps, in order; each leaves behind what the next ones need."""
+    """The steps in order. Each leaves behind what the next ones need."""
 
     def __init__(self, stack: Stack, port: int, tls_port: int, certificate: Path, passwords: list[str]) -> None:
         self.stack = stack
@@ -250,7 +250,7 @@ class Scenario:
         return hashlib.sha256(answer.body).hexdigest()
 
     def _everything(self) -> dict[str, Any]:
-        """Every job that has ended, with its metrics."""
+        """Return every ended job with its metrics."""
         ended = [job for job in self.api.all_jobs() if job["finished_at"]]
         return {job["id"]: (job, self.api.get(f"/v1/jobs/{job['id']}/metrics")) for job in ended}
 
@@ -337,7 +337,7 @@ def bring_up(engine: Engine) -> int:
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate that no one trusts by itself, and its key, made by the command of the how-to page."""
+    """Make a self-signed certificate and its key with the command of the how-to page."""
     [command] = re.findall(r"openssl req .*?fullchain\.pem\n", (ROOT / "docs/how-to/tls.md").read_text(), re.DOTALL)
     run("sh", "-c", command, cwd=folder)
     folder.chmod(0o755)

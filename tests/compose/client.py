@@ -1,4 +1,4 @@
-"""Plain HTTP to the published port: every status is looked at, nothing is repeated behind our back."""
+"""Plain HTTP to the published port: every status is checked, and nothing is repeated behind our back."""
 
 import http.client
 import json
@@ -36,7 +36,7 @@ class Api:
         self.key = key
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on its own connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
             sent = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **headers}
@@ -57,7 +57,7 @@ class Api:
         return str(answer.json["id"])
 
     def ended(self, job_id: str, timeout_s: float) -> Any:
-        """The job, once it is in a terminal state."""
+        """Wait for the job's terminal state, and return the job."""
         until = time.monotonic() + timeout_s
         while (job := self.get(f"/v1/jobs/{job_id}?wait=10"))["status"] not in TERMINAL:
             assert time.monotonic() < until, f"{job_id} is still {job['status']} after {timeout_s} s"
@@ -82,14 +82,14 @@ class Api:
             after = f"&after={page['next']}"
 
     def workers_of(self, job_id: str) -> list[str]:
-        """The hosts that the job's attempts ran on, in order."""
+        """The hosts that ran the job's attempts, in order."""
         events = self.get(f"/v1/jobs/{job_id}/events?limit=200")["data"]
         return [event["data"]["worker"].split(":")[0] for event in events if event["type"] == "job.started"]
 
 
 @dataclass
 class Load:
-    """Clients that submit and list all the time, and repeat with the same key what was answered 503."""
+    """Clients that submit and list all the time. They repeat requests with the same key after a 503."""
 
     api: Api
     accepted: dict[str, str] = field(default_factory=dict)  # idempotency key → job
@@ -126,7 +126,7 @@ class Load:
             self._asked("GET", "/v1/jobs?limit=5", 200)
 
     def _asked(self, method: str, path: str, expected: int, body: Any = None, **headers: str) -> Answer | None:
-        """The answer if it is one of those that are promised; None, and a note, otherwise."""
+        """Return the response if it is one of those promised. Otherwise note it and return None."""
         began = time.monotonic()
         try:
             answer = self.api.ask(method, path, body, **headers)

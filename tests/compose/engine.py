@@ -1,4 +1,4 @@
-"""Docker and Compose, as a user calls them, for one stack of our own."""
+"""Docker and Compose as a user calls them, for one separate stack."""
 
 import json
 import os
@@ -19,7 +19,7 @@ FOREIGN = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
 
 
 class NoEngine(Exception):
-    """There is no Docker engine with Compose; the text says so in a line."""
+    """There is no Docker engine with Compose. The message explains why in one line."""
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
 
 
 class Engine:
-    """The Docker engine of this machine; one that had to be started is stopped at the end."""
+    """The Docker engine of this machine. If it had to be started, it is stopped at the end."""
 
     def __init__(self) -> None:
         self._started = False
@@ -65,7 +65,7 @@ class Engine:
 
 
 class Stack:
-    """The repository's Compose file under a project name, secrets and a port of its own."""
+    """The repository's Compose file with its own project name, secrets and port."""
 
     def __init__(self, project: str, variables: Mapping[str, str], *, host_network: bool) -> None:
         """
@@ -98,7 +98,7 @@ class Stack:
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
     def compose(self, *words: str, timeout_s: float = 180, check: bool = True, told: str = "") -> str:
-        """`docker compose …`; gives back its standard output."""
+        """Run `docker compose …` and return its standard output."""
         command = ("docker", "compose", *self._options, *words)
         return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check, told=told).stdout
 
@@ -107,7 +107,7 @@ class Stack:
         self.compose("up", *UP, *words)
 
     def up_with_tls(self) -> None:
-        """The same, with the proxy."""
+        """Do the same with the proxy."""
         self.compose(*TLS, "up", *UP)
 
     def containers(self, service: str) -> list[str]:
@@ -118,12 +118,12 @@ class Stack:
         return self.compose("logs", "--no-log-prefix")
 
     def remove(self) -> None:
-        """Take all down: containers, network, volumes and the images; the layers stay in the build cache."""
+        """Remove everything: containers, network, volumes and images. The layers stay in the build cache."""
         self.compose(*TLS, "down", "--volumes", "--remove-orphans")
         run("docker", "image", "rm", "--force", *self.images, check=False)
 
     def leftovers(self) -> list[str]:
-        """Containers, volumes and networks that still bear the project's label."""
+        """List containers, volumes and networks that still have the project's label."""
         label = f"label=com.docker.compose.project={self.project}"
         return [
             f"{kind} {name}"

@@ -1,4 +1,4 @@
-"""Services for the tests: one for each that harms it, and one for all others."""
+"""Services for tests: a separate one for each test that damages it, and one for all others."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.servers import find_free_port
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A temporary directory of a service's own."""
+    """A temporary directory for one service."""
     with tempfile.TemporaryDirectory(prefix="heldout-test-") as name:
         yield Path(name)
 
@@ -36,7 +36,7 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture(scope="session")
 def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for the tests of all files that leave it as it was: its start takes as long as some trainings."""
+    """One service for all files whose tests leave it unchanged: it takes as long to start as several trainings."""
     # Files of what was deleted go with a round of the reconciler, which some tests wait for.
     environment = {"HELDOUT_RECONCILE_S": "1", "HELDOUT_METRICS_PORT": str(find_free_port())}
     running = Service(tmp_path_factory.mktemp("service") / "home", **environment).start()
@@ -46,7 +46,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
 
 @pytest.fixture(scope="module")
 def service(running_service: Service) -> Iterator[Service]:
-    """The shared service, without the jobs and datasets of other files; started again where one has ended it."""
+    """The shared service, without jobs and datasets of other files. It is restarted if it has ended."""
     if not running_service.lives():
         running_service.close()
         running_service.start()

@@ -1,4 +1,4 @@
-"""A runner of a study's trainings, for tests to kill: `URL KEY STUDY NAME`. It does not import Heldout."""
+"""A runner of a study's trainings for tests to kill: `URL KEY STUDY NAME`. It does not import Heldout."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ IMAGES, CLASSES, LEASE_S = 300, 4, 5
 
 
 def make_answers(arm: str, seed: int) -> bytes:
-    """Answers of a network that is right on 60% of its images, or on 80% in the arm `better`."""
+    """Return answers of a network that is right on 60% of its images, or on 80% in the arm `better`."""
     labels = np.random.default_rng(0).integers(0, CLASSES, IMAGES)
     draw, noise = (
         np.random.default_rng(seed).random(IMAGES),
@@ -29,7 +29,7 @@ def make_answers(arm: str, seed: int) -> bytes:
 
 
 def main(url: str, key: str, study: str, name: str) -> None:
-    """Ask, train a little, and tell, until the study has ended."""
+    """Ask, train a little, and report, until the study has ended."""
     draw = np.random.default_rng()
     with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         while True:

@@ -1,4 +1,4 @@
-"""A real service (`heldout up`) in a folder of its own, its processes, and what it serves."""
+"""A real service (`heldout up`) in its own folder, its processes, and its responses."""
 
 import json
 import os
@@ -24,9 +24,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.03, 0.25
 def until(
     condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S, longest_pause_s: float = LONGEST_PAUSE_S
 ) -> Any:
-    """Wait until `condition` gives something true, and give that back.
+    """Wait until `condition` returns something true, and return that.
 
-    The longer it waits, the less often it asks: what it waits for needs the processor too.
+    It checks less often the longer it waits, because the awaited work needs the processor too.
     """
     deadline, pause_s = time.monotonic() + within_s, FIRST_PAUSE_S
     while time.monotonic() < deadline:
@@ -38,7 +38,7 @@ def until(
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes whose parent is `pid`, read from /proc."""
+    """List the processes whose parent is `pid`, from /proc."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -49,7 +49,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def tree_of(pid: int) -> list[int]:
-    """`pid` and all processes below it."""
+    """Return `pid` and all processes below it."""
     return [pid] + [one for child in children_of(pid) for one in tree_of(child)]
 
 
@@ -61,7 +61,9 @@ def lives(pid: int) -> bool:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Processes whose environment, command or working folder names the folder: a service's, if it has a home there."""
+    """List the processes whose environment, command or working folder names the folder, such as those of a service's
+    home.
+    """
     mark, found = os.fsencode(folder), []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
@@ -73,7 +75,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def freeze(pid: int) -> None:
-    """SIGSTOP, and wait until all threads stand still: on a busy machine they continue for a while."""
+    """Send SIGSTOP and wait until all threads have stopped: on a busy machine they run on for a while."""
     os.kill(pid, signal.SIGSTOP)
     until(lambda: _stands_still(pid), f"the stop of {pid}")
 
@@ -87,7 +89,7 @@ def _stands_still(pid: int) -> bool:
 
 
 def processor_s(pid: int) -> float:
-    """Processor seconds that a process has used, its children that have ended included.
+    """Return the processor seconds of a process, including its children that have ended.
 
     Raises: OSError if there is no such process.
     """
@@ -106,7 +108,7 @@ class Service:
         self.output = home.parent / f"{home.name}.out"
 
     def begin(self) -> None:
-        """Start it without waiting for it."""
+        """Start it without waiting until it is ready."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -139,7 +141,7 @@ class Service:
 
     @property
     def metrics_port(self) -> int:
-        """Where its worker's metrics are."""
+        """The port of its worker's metrics."""
         return int(self._environment["HELDOUT_METRICS_PORT"])
 
     def lives(self) -> bool:
@@ -174,7 +176,7 @@ class Service:
         return [child for child in children_of(self.worker_pid()) if started_by in command_of(child)]
 
     def kill(self) -> None:
-        """As when a machine loses its power: without warning."""
+        """Kill it without warning, like a power cut."""
         if self.process is not None:
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
@@ -183,13 +185,13 @@ class Service:
             (self.home / "service.json").unlink(missing_ok=True)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the service to stop; gives the exit status."""
+        """Ask the service to stop, and return its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(60)
 
     def close(self) -> None:
-        """Kill what still runs: first the service alone, since what it has started then ends by itself."""
+        """Kill everything that still runs: the service first, because its processes then end by themselves."""
         if self.lives():
             below = tree_of(self.pid)
             os.kill(self.pid, signal.SIGKILL)
@@ -205,19 +207,19 @@ def command_of(pid: int) -> bytes:
 
 
 def spec(example: str = "overfit", **changes: Any) -> dict[str, Any]:
-    """A reference spec with some of its training's fields changed."""
+    """Return a reference spec with some fields of its training changed."""
     read: dict[str, Any] = json.loads((ROOT / "examples" / f"{example}.json").read_text())
     read["training"] |= changes
     return read
 
 
 def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
-    """The job, once it has ended."""
+    """Wait for the job's end, and return the job."""
     return until(lambda: (job := client.jobs.get(job_id)).has_ended and job, f"the end of {job_id}", within_s)
 
 
 def after_epoch(client: Client, job_id: str, epoch: int) -> None:
-    """Wait until this many whole epochs are served."""
+    """Wait until this many complete epochs are served."""
     until(lambda: client.jobs.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
 
 
@@ -232,7 +234,7 @@ def event_types(client: Client, job_id: str) -> list[str]:
 
 
 def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
-    """For each split the output of a job's script, run in a process without anything of this repository."""
+    """Return the output of a job's script for each split, run in a process without anything of this repository."""
     command = [sys.executable, "-I", str(script), *map(str, arguments)]
     ran = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -241,7 +243,7 @@ def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
 
 
 def assert_trained_again(client: Client, job: str, script: Path, *arguments: Path) -> None:
-    """A job's script gives the job's figures from the same files."""
+    """Check that a job's script reproduces the job's figures from the same files."""
     final = client.jobs.metrics(job).final
     for split, (loss, of_the_job, accuracy, accuracy_of_the_job) in figures_of(script, *arguments).items():
         expected = getattr(final, split)

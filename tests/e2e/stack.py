@@ -1,4 +1,4 @@
-"""The service as teams run it: the API alone and workers, each a process tree of its own that a test may harm."""
+"""The service as teams run it: the API and workers, each a separate process tree that a test may damage."""
 
 import json
 import os
@@ -45,7 +45,7 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer as a client saw it; times are this machine's monotonic clock."""
+    """An HTTP response as seen by a client; times are of this machine's monotonic clock."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass
 class Recorder:
-    """Keeps every answer, in the order in which they came."""
+    """Records every response in the order of arrival."""
 
     answers: list[Answer] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class Recorder:
 
 
 class Program:
-    """A process of ours in a session and group of its own."""
+    """One of our processes in its own session and group."""
 
     def __init__(
         self, name: str, arguments: Collection[str], folder: Path, environment: dict[str, str], root: Path = ROOT
@@ -133,13 +133,13 @@ class Program:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL to this process alone; what it started has to end by itself."""
+        """Send SIGKILL to this process alone. The processes that it started have to end by themselves."""
         if self.lives():
             self.send(signal.SIGKILL)
         self.process.wait(60)
 
     def kill_all(self) -> None:
-        """SIGKILL to it and to all that it started, as a machine that loses its power."""
+        """Send SIGKILL to it and to everything that it started, like a power cut."""
         if self.lives():
             freeze(self.pid)  # starts nothing while it is counted
             for pid in tree_of(self.pid):
@@ -148,7 +148,7 @@ class Program:
         self.process.wait(60)
 
     def stop(self, within_s: float = 60.0) -> int:
-        """SIGTERM; gives the exit status."""
+        """Send SIGTERM, and return the exit status."""
         if self.lives():
             self.send(signal.SIGTERM)
         return self.process.wait(within_s)
@@ -222,7 +222,7 @@ class Stack:
         return self._start("predict", ("-m", "predict"), environment)
 
     def start(self, workers: int = 1, **environment: str) -> list[Program]:
-        """The API and this many workers."""
+        """Start the API and this many workers."""
         self.start_api(wait=False)
         started = self.start_workers(workers, **environment)
         until(self._api_lives, "the API's first answer", 60)
@@ -241,7 +241,7 @@ class Stack:
         return worker
 
     def start_workers(self, count: int, **environment: str) -> list[Program]:
-        """Several at once, so that they load TensorFlow side by side."""
+        """Start several workers at once, so that they load TensorFlow in parallel."""
         started = [self.start_worker(wait=False, **environment) for _ in range(count)]
         for worker in started:
             self.until_ready(worker)
@@ -279,7 +279,7 @@ class Stack:
 
     @property
     def http(self) -> httpx2.Client:
-        """Records every answer."""
+        """A client that records every response."""
         if self._http is None:
             self._http = httpx2.Client(
                 base_url=self.url,
@@ -300,12 +300,12 @@ class Stack:
         return str(answer.json()["id"])
 
     def accepted(self) -> list[str]:
-        """Ids of all jobs that were answered with 201."""
+        """The ids of all jobs that were answered with 201."""
         answers = self.recorder.answers
         return [str(answer.body["id"]) for answer in answers if (answer.method, answer.status) == ("POST", 201)]
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """The job as served; asked again while the service answers 503 or not at all."""
+        """Return the job as served. Repeats the request while the service answers 503 or not at all."""
 
         def served() -> dict[str, Any] | None:
             with suppress(httpx2.TransportError):
@@ -322,7 +322,7 @@ class Stack:
         )
 
     def after_epoch(self, job_id: str, epoch: int) -> dict[str, Any]:
-        """The job, once this many whole epochs are served."""
+        """Return the job once this many complete epochs are served."""
 
         def far_enough() -> dict[str, Any] | None:
             job = self.job(job_id)
@@ -332,7 +332,7 @@ class Stack:
         return dict(until(far_enough, f"epoch {epoch} of {job_id}"))
 
     def running(self, job_id: str, attempt: int = 1) -> dict[str, Any]:
-        """The job, once that attempt or a later one trains it."""
+        """Return the job once that attempt or a later one trains it."""
         return dict(
             until(lambda: (job := self.job(job_id))["attempt"] >= attempt and job, f"attempt {attempt} of {job_id}")
         )
@@ -353,7 +353,7 @@ class Stack:
         return [{k: v for k, v in epoch.items() if k not in clocks} for epoch in epochs]
 
     def holder(self, job_id: str) -> Program:
-        """The worker whose attempt is the job's latest."""
+        """The worker of the job's latest attempt."""
         name = [event["data"]["worker"] for event in self.events(job_id) if event["type"] == "job.started"][-1]
         pid = int(name.split(":")[1])
         return next(worker for worker in self.workers if worker.pid == pid)
@@ -394,7 +394,7 @@ def digits(**changes: Any) -> dict[str, Any]:
 
 
 def submit_promptly(stack: Stack, count: int) -> list[str]:
-    """Submit this many small jobs while the broker is away; no answer waits for it."""
+    """Submit this many small jobs while the broker is away. No response waits for the broker."""
     jobs, took = [], []
     for _ in range(count):
         began = time.monotonic()
@@ -414,5 +414,5 @@ def long_digits(epochs: int = 40, **changes: Any) -> dict[str, Any]:
 
 
 def all_gone(pids: Collection[int], within_s: float = 60.0) -> None:
-    """Wait until none of these processes lives."""
+    """Wait until none of these processes is alive."""
     until(lambda: not any(map(lives, pids)), f"the end of {list(pids)}", within_s)

@@ -59,7 +59,7 @@ def hold(
     then: bytes,
     receive_bytes: int | None = None,
 ) -> Counter[str]:
-    """Keep this many connections open that each have sent `first`, and send `then` every second."""
+    """Keep this many connections open. Each has sent `first`, and sends `then` every second."""
     said: Counter[str] = Counter()
     held: list[socket.socket] = []
     turn = count()
@@ -112,7 +112,7 @@ def dripping_bodies(port: int, until: float, key: str) -> Counter[str]:
 
 
 def large_bodies_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
-    """A valid key, four addresses, and as much of each body as the service takes, but for its end."""
+    """A valid key, four addresses, and as much of each body as the service accepts, without the end."""
     head = json_request("/v1/jobs", key, b"[" * MIB)[:-MIB]
     return hold(port, until, [f"127.0.3.{number}" for number in range(1, 5)], 1900, head, b"[" * 60_000)
 
@@ -127,7 +127,7 @@ def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]
 def flood(
     port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS, patience_s: float = 20
 ) -> Counter[str]:
-    """Send requests by this many clients, each on a new connection, and count the answers."""
+    """Send requests with this many clients, each on a new connection, and count the responses."""
     said: Counter[str] = Counter()
     lock = threading.Lock()
 
@@ -165,7 +165,7 @@ def probes(port: int, until: float, key: str) -> Counter[str]:
 
 
 def requests_without_a_key(port: int, until: float, key: str) -> Counter[str]:
-    """Cheap ones, on connections that stay: as many as the service answers."""
+    """Cheap requests on connections that stay open: as many as the service answers."""
     return keep_asking(port, until, request("GET", "/v1/jobs"))
 
 
@@ -270,7 +270,7 @@ def slow_readers(port: int, until: float, key: str) -> Counter[str]:
 
 
 def large_tables(port: int, until: float, key: str) -> Counter[str]:
-    """Tables of predictions, taken as fast as they come."""
+    """Tables of predictions, read as fast as they arrive."""
     target = f"/v1/jobs/{job_named(port, key, 'table')}/predictions?format=csv"
     sent = request("GET", target, bearer(key), "Connection: close")
     said: Counter[str] = Counter()
@@ -296,7 +296,7 @@ def large_tables(port: int, until: float, key: str) -> Counter[str]:
 
 
 def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
-    """As many images as a request may have, of a model that takes long for each."""
+    """As many images as a request may have, for a slow model."""
     content = io.BytesIO()
     np.save(content, np.ones((1024, 8, 8, 1), np.uint8))
     target = f"/v1/jobs/{job_named(port, key, 'slow')}/predict"
@@ -318,7 +318,7 @@ def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
 
 
 def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
-    """Patches of 60,000 keys, and some of as many as are taken, then lists of all studies."""
+    """As many patches of 60,000 keys as are accepted, then lists of all studies."""
     spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 2}}
     sent = []
     for keys in (60_000, 4_000):
@@ -330,7 +330,7 @@ def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
 
 
 def packed_predictions(port: int, until: float, key: str) -> Counter[str]:
-    """Predictions that pack to a thousandth of what there is to judge, and as many as are read of a file as small."""
+    """Predictions that compress to a thousandth of their size, as many as are read from so small a file."""
     sent = []
     for images in (4000, 350):
         said = np.zeros((images, 1000), np.float32)
@@ -372,7 +372,7 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
 
 
 def main(names: list[str], port: str, seconds: str, key: str) -> None:
-    """Print `begun` when the first attack is about to begin, and after each what was answered and what it took."""
+    """Print `begun` before the first attack, and after each attack the responses and times."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     print("begun", flush=True)

@@ -1,4 +1,4 @@
-"""Stacks to be harmed: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
+"""Stacks to be damaged: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def settings() -> dict[str, str]:
 
 @pytest.fixture
 def stack(kind: str, settings: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """Nothing runs yet."""
+    """A stack without any running process."""
     if kind == "sqlite":
         made = Stack(tmp_path / "stack", request.getfixturevalue("sqlite_url"), **settings)
         yield made
@@ -48,7 +48,7 @@ def stack(kind: str, settings: dict[str, Any], tmp_path: Path, request: pytest.F
 
 @pytest.fixture
 def database_away(kind: str, stack: Stack, request: pytest.FixtureRequest) -> Away:
-    """A block in which the database serves no one: PostgreSQL is stopped, SQLite is locked by someone else."""
+    """A block without a database: PostgreSQL is stopped, or SQLite is locked by another process."""
 
     @contextmanager
     def stopped() -> Iterator[None]:
@@ -80,7 +80,7 @@ def broker(redis_server: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 24 MB, for tests that fill it."""
+    """A separate file system of 24 MB, for tests that fill it."""
     folder = tmp_path / "small-disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -96,7 +96,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def require_ended_in_order(stack: Stack) -> None:
-    """All accepted jobs end, and the history of them all is in order."""
+    """Check that all accepted jobs end, and that the history of all of them is in order."""
     for job_id in stack.accepted():
         stack.ended(job_id)
         stack.history(job_id)

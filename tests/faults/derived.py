@@ -1,4 +1,4 @@
-"""Derived versions whose worker or process is killed at random moments: what comes of them, and what is left."""
+"""Derived versions whose worker or process is killed at random moments: what becomes of them, and what is left."""
 
 import os
 import random
@@ -69,7 +69,9 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
 
 
 def _require_in_order(database: Database, blobs: Blobs, versions: list[DatasetView]) -> None:
-    """Each version became ready once; every file that a row names is whole, and there is no other."""
+    """Check that each version became ready once, that every file named by a row is complete, and that there is no
+    other.
+    """
     with database.read() as session:
         query = text("SELECT count(*) FROM events WHERE subject_id = :id AND type = 'dataset.ready'")
         assert {session.scalar(query, {"id": version.id}) for version in versions} == {1}
@@ -88,7 +90,7 @@ def _ended(client: Client, dataset_id: str) -> DatasetView:
 
 
 def _processes(stack: Stack) -> dict[int, Program]:
-    """The processes that derive versions, each with its worker."""
+    """Return the processes that derive versions, each with its worker."""
     return {
         pid: worker
         for worker in stack.workers

@@ -1,4 +1,4 @@
-"""Judges what happened to jobs by recorded HTTP answers and raw SQL. It shares no code with what it judges."""
+"""Judges what happened to jobs by recorded HTTP responses and raw SQL. It shares no code with what it judges."""
 
 import json
 import re
@@ -33,7 +33,7 @@ class JobRecord:
     artifacts: list[Row]
 
     def visible(self) -> list[Row]:
-        """Epochs that no later attempt started before, in order."""
+        """Return the epochs that no later attempt has started before, in order."""
         starts = [(row["attempt"], row["start_epoch"]) for row in self.attempts if row["start_epoch"] is not None]
         shown = [
             row
@@ -165,7 +165,7 @@ def _wrong_in_events(record: JobRecord) -> Iterator[str]:
 
 
 def _repeated_events(events: list[Row]) -> Iterator[str]:
-    """An attempt tells of each epoch and of each checkpoint once, and a job of its overfitting."""
+    """An attempt reports each epoch and each checkpoint once, and a job its overfitting once."""
     told = set()
     attempt = 0
     for event in events:

@@ -66,7 +66,7 @@ def add_large_dataset(database: Database, blobs: Blobs, owner: str) -> None:
 
 
 def _add_dataset(database: Database, name: str, owner: str, sha256: str, **spec: Any) -> None:
-    """A dataset with what is known of the digits."""
+    """Add a dataset with the known facts about the digits."""
     with database.write() as session:
         id_ = make_id("ds")
         datasets.add_bundled(session, id_, name, DIGITS, sha256, size_bytes=1)
@@ -75,7 +75,7 @@ def _add_dataset(database: Database, name: str, owner: str, sha256: str, **spec:
 
 
 def _table() -> bytes:
-    """A `predictions.npz` whose table is some 80 MB."""
+    """Return a `predictions.npz` whose table has about 80 MB."""
     said = np.random.default_rng(0).random((ROWS_OF_TABLE, CLASSES_OF_TABLE), np.float32)
     said /= said.sum(axis=1, keepdims=True)
     content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Which stack a fault is shown on: all of them in the proofs, at most one in every run."""
+"""The stacks on which a fault is tested: all of them in the proofs, at most one in every run."""
 
 import pytest
 
@@ -6,7 +6,7 @@ SQLITE, CELERY = "sqlite", "celery"
 
 
 def on(*kinds: str, always: str | None = None) -> pytest.MarkDecorator:
-    """On these kinds of stack, as proofs; on `always` in every run."""
+    """Mark a test for these kinds of stack as a proof, and for `always` in every run."""
     chosen = kinds or (SQLITE, CELERY)
     cases = [pytest.param(kind, marks=[] if kind == always else [pytest.mark.proof]) for kind in chosen]
     return pytest.mark.parametrize("kind", cases, indirect=True)

@@ -1,4 +1,4 @@
-"""Hosts of a network of their own: Linux network namespaces around one switch, each with a link that can be cut."""
+"""Hosts in a separate network: Linux network namespaces around one switch, each with a link that can be cut."""
 
 import ctypes
 import os
@@ -13,11 +13,11 @@ NAMESPACES = Path("/run/netns")
 
 
 class NotAllowed(Exception):
-    """This machine lets us make no network, for the reason that is its message."""
+    """This machine does not allow a network to be made; the message gives the reason."""
 
 
 class Host:
-    """A machine, as seen from the network."""
+    """A machine as seen from the network."""
 
     def __init__(self, network: str, number: int) -> None:
         self.address = f"10.99.0.{number}"

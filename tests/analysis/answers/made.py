@@ -1,4 +1,4 @@
-"""Predictions of networks whose accuracy is known, as PyTorch would give them: float32 logits through a softmax."""
+"""Predictions of networks whose accuracy is known, as PyTorch returns them: float32 logits through a softmax."""
 
 import numpy as np
 from scipy.special import softmax
@@ -7,7 +7,7 @@ CLASSES = 10
 
 
 def predicted(accuracy: float, count: int, seed: int, classes: int = CLASSES) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and (count, classes) probabilities whose largest is the label with this chance."""
+    """Return labels, and (count, classes) probabilities whose largest is the label with this chance."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, count)
     answers = np.where(draw.random(count) < accuracy, labels, (labels + draw.integers(1, classes, count)) % classes)
@@ -17,7 +17,7 @@ def predicted(accuracy: float, count: int, seed: int, classes: int = CLASSES) ->
 
 
 def arrays(**splits: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz`."""
+    """Return the arrays of an `.npz`."""
     return {
         f"{split}_{what}": array
         for split, pair in splits.items()

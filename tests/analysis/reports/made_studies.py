@@ -1,4 +1,4 @@
-"""Studies as the service would answer them, with made figures: one of each kind of conclusion."""
+"""Studies as the service returns them, with invented figures: one for each kind of conclusion."""
 
 from math import exp
 
@@ -88,7 +88,7 @@ def study(arms, conclusion, **changes):
 
 
 def cure():
-    """Dropout helps, and test confirms it; shifting images helps too, flipping them harms."""
+    """Dropout helps, and test confirms it; shifting images helps as well, and flipping them harms."""
     arms = [
         arm("base", 0.9705, 0.1432),
         arm("dropout", 0.9815, 0.0701, train=(0.9968, 0.0120), difference=(0.0110, 0.0062, -0.0731, 0.0312)),
@@ -125,7 +125,7 @@ def cure():
 
 
 def nothing_helped():
-    """Four changes on many images: their ranges are narrow, and all about 0."""
+    """Four changes on many images, with narrow intervals around 0."""
     arms = [
         arm("base", 0.9120, 0.2510, train=(0.9210, 0.2210)),
         arm("dropout", 0.9098, 0.2561, train=(0.9102, 0.2510), difference=(-0.0022, 0.0040, 0.0051, 0.0090)),
@@ -141,7 +141,7 @@ def nothing_helped():
 
 
 def cannot_tell(needs=None):
-    """Two changes on few images: their ranges are wide."""
+    """Two changes on few images, with wide intervals."""
     arms = [
         arm("base", 0.8310, 0.6120, train=(0.9980, 0.0101), seeds=3),
         arm("dropout", 0.8540, 0.5410, train=(0.9612, 0.1100), seeds=3, difference=(0.0230, 0.0390, -0.0710, 0.0980)),
@@ -157,7 +157,7 @@ def cannot_tell(needs=None):
 
 
 def running():
-    """The first trainings are done, nothing is compared."""
+    """The first trainings have ended, and nothing has been compared."""
     arms = [
         {"name": name, "patch": PATCHES.get(name, {}), "status": "racing", "jobs": [f"job_{name}0"], "seeds": 0}
         | {"train": None, "validation": None, "difference": None}
@@ -168,7 +168,7 @@ def running():
 
 
 def learning_curve():
-    """The error falls with the number of images, and is forecast to fall on."""
+    """The error falls with the number of images, and should continue to fall."""
     errors = ((450, 0.142), (900, 0.096), (1800, 0.063), (2700, 0.049), (3600, 0.042))
     sizes = [{"images": images, "error": e, "interval": (0.88 * e, 1.12 * e)} for images, e in errors]
     forecast = {"images": 7200, "error": 0.029, "interval": (0.024, 0.035)}
@@ -213,7 +213,7 @@ def error(detail):
 
 
 def gaps():
-    """What the gap of the base's own job is made of."""
+    """The terms of the gap of the base's own job."""
     split = {"loss": 0.01, "accuracy": 0.999, "count": 3600, "interval": (0.997, 1.0)}
     term = {
         "code": "generalisation",

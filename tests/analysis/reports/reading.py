@@ -17,18 +17,18 @@ def report(study, gaps=()):
 
 
 def html(study, gaps=()):
-    """The page as a tree; it is well-formed, or this fails."""
+    """Parse the page as a tree. It fails unless the page is well-formed."""
     return ElementTree.fromstring(render_page(build_document(report(study, gaps))))
 
 
 def markdown(study, gaps=()):
-    """The tokens that a Markdown reader makes of it."""
+    """Return the tokens of a Markdown reader."""
     text = render_markdown(build_document(report(study, gaps)))
     return MarkdownIt("commonmark").enable("table").parse(text)
 
 
 def text_of(element):
-    """Its text, without pictures and listings."""
+    """Return the text, without pictures and listings."""
     if element.tag in {"svg", "style", "pre"}:
         return ""
     inner = [text_of(child) + (child.tail or "") for child in element]

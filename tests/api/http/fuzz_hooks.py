@@ -1,4 +1,4 @@
-"""Gives generated requests ids of jobs, webhooks and a dataset that exist. Loaded by schemathesis."""
+"""Gives generated requests the ids of existing jobs, webhooks and a dataset. Loaded by schemathesis."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def before_call(context, case, kwargs):
 
 
 def _ask_for_the_first_time(case):
-    """The same idempotency key with another body is refused."""
+    """Drop idempotency keys, because a used key with another body is refused."""
     for name in list(case.headers or {}):
         if name.lower() == "idempotency-key":
             case.headers[name] = str(uuid4())

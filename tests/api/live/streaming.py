@@ -1,4 +1,4 @@
-"""Following streams of server-sent events as strangers to our code would: bytes from a socket, split at blank lines."""
+"""Follows streams of server-sent events like unrelated clients: bytes from a socket, split at blank lines."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def parsed(block: str) -> Message:
 
 @contextmanager
 def following(client: httpx2.Client, job_id: str, query: str = "", **headers: str) -> Iterator[Iterator[Message]]:
-    """The messages of a stream that a client has open."""
+    """Yield the messages of an open stream."""
     with client.stream("GET", f"/v1/jobs/{job_id}/events{query}", headers={**STREAM, **headers}, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -63,7 +63,7 @@ def add_warnings(database: Database, job_id: str, count: int = 1, message: str =
 
 
 def client_that_never_reads(url: str, job_id: str, key: str) -> socket.socket:
-    """A client that has asked for a stream and does not read it."""
+    """A client that opens a stream and never reads it."""
     address = urlsplit(url)
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -78,7 +78,7 @@ def request_for(job_id: str, key: str) -> bytes:
 
 
 async def follow(url: str, job_id: str, key: str, heard: list[tuple[float, dict]], count: int) -> None:
-    """Note `count` events with the moment at which each was read, then hang up."""
+    """Record `count` events with the time at which each was read, then disconnect."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(request_for(job_id, key))
@@ -93,5 +93,5 @@ async def follow(url: str, job_id: str, key: str, heard: list[tuple[float, dict]
 
 
 def unsent_bytes(server: Server) -> int:
-    """What the server has written and no client has taken, in the fullest of its buffers."""
+    """Return how much the server has written but no client has taken, in the fullest of its buffers."""
     return max(connection.transport.get_write_buffer_size() for connection in list(server.server_state.connections))

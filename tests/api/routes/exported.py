@@ -1,4 +1,4 @@
-"""What a worker leaves that has exported a model, for tests of what the API hands out."""
+"""What a worker leaves after exporting a model, for tests of what the API serves."""
 
 import hashlib
 
@@ -36,7 +36,7 @@ def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView
 
 
 def store(worker, job: str, format_: str = "onnx", shown: str | None = None) -> None:
-    """Do what a worker does whose export has passed its proof. shown: the study of an evaluation."""
+    """Store what a worker stores once its export has passed the check. shown: the study of an evaluation."""
     held = worker.claim()
     key = f"jobs/{job}/exports/{held.job_id}-1.{format_}"
     worker.blobs.put(key, FILE)

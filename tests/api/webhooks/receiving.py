@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, and owners' hands on the routes."""
+"""A receiver of webhooks on this machine, and requests of owners to the routes."""
 
 import threading
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ class Received:
     body: bytes
 
     def verified(self, secret: str) -> dict:
-        """The event; raises if the secret did not sign it."""
+        """Return the event. Raises if the secret did not sign it."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 @dataclass
 class Receiver:
-    """Answers by `status`, a number or a list of them for one request after the other, and remembers what came."""
+    """Answers with `status`, a number or a list for successive requests, and records what it received."""
 
     url: str = ""
     status: int | list[int] = 204
@@ -40,7 +40,7 @@ class Receiver:
 
 @contextmanager
 def receiving(context=None) -> Iterator[Receiver]:
-    """A real HTTP server; with a TLS context a real HTTPS server."""
+    """Run a real HTTP server, or with a TLS context a real HTTPS server."""
     receiver = Receiver()
     receiver.may_answer.set()
 
