@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.naive import in_fork
 from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
-from heldout.cli.presets import Preset, get_spec
+from heldout.cli.spec_files import Preset, get_spec
 from heldout.spec.job import JobSpec
 from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, estimate_training_bytes
 

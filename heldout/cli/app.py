@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from heldout import __version__
 from heldout.cli import (
-    activity,
+    account,
     comparing,
     curing,
     datasets,
@@ -17,14 +17,11 @@ from heldout.cli import (
     host_commands,
     jobs,
     models,
-    plot,
-    predicting,
     results,
     starting,
     studies,
     trackers,
     training,
-    webhooks,
 )
 from heldout.cli.command import Home, ends_with_code
 from heldout.cli.outcome import Refused
@@ -55,7 +52,7 @@ COMMANDS = (
     jobs.queue,
     diagnosing.diagnose,
     diagnosing.diagnoses,
-    plot.plot,
+    results.plot,
     curing.cure,
     curing.curve,
     comparing.compare,
@@ -66,7 +63,7 @@ COMMANDS = (
     export.export,
     export.card,
     results.predictions,
-    predicting.predict,
+    results.predict,
     trackers.tensorboard,
     trackers.mlflow,
     mcp,
@@ -77,7 +74,7 @@ COMMANDS = (
     jobs.retry,
     jobs.change,
     jobs.delete,
-    activity.activity,
+    account.activity,
 )
 
 _ABOUT = """Train image classifiers as a service, and learn why test results are worse than training results.
@@ -127,7 +124,7 @@ for _command in COMMANDS:
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.add_typer(studies.app, name="studies")
-app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(account.webhooks_app, name="webhooks")
 
 
 def _add_server_command(name: str, about: str) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.audits import show_audit
 from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, complete_job_ids, goes_on, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, say, say_prose
+from heldout.cli.shown_diagnosis import show_audit
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
 from heldout.errors import DataFirst

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli.audits import show_effect
 from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, open_service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
+from heldout.cli.shown_diagnosis import show_effect
 from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
 from heldout.fixes.bodies import LOOK_ALIKES, SPLITS, combine_bodies
 

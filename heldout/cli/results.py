@@ -1,21 +1,27 @@
-"""Commands about the results of a job: its confusion matrix, hardest images, model and predictions."""
+"""Commands about the results of a job: confusion matrix, hardest images, model, predictions, answers, pictures."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, open_service
+from heldout.cli.command import AsJson, Home, JobId, complete_subject_ids, open_service
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Refused
+from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, print_table, say
 from heldout.stored.artifacts import PredictionsFormat
 from heldout.words import percent
 
 if TYPE_CHECKING:
-    from heldout.views.results import ClassScores, ConfusionView, SplitScores
+    from heldout.client.client import Client
+    from heldout.pictures.picture import Picture
+    from heldout.views.results import ClassScores, ConfusionView, PredictionView, SplitScores
 
 Split = Literal["train", "validation", "test"]
 PAGE = 200  # images per request
@@ -146,3 +152,152 @@ def _print_download(output: str, size: int, as_json: bool) -> None:
         print_json({"path": str(Path(output).absolute()), "size_bytes": size})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
+
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
+# Limits of one request that a service accepts with its default settings, even for large images.
+MAX_FILES = 64
+MAX_BYTES = 16 * 1024**2
+RUNNERS_UP = 2
+
+
+def predict(
+    job_id: JobId,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|FOLDER…", help="PNG, JPEG, WebP, BMP or .npy files, or folders with them."),
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes to list.")] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help='Below this probability the answer is "uncertain".'),
+    ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Calibrate probabilities with the temperature fitted on validation.")
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Ask a job's model what images show. They are prepared like the dataset's own images."""
+    files = _list_files(images)
+    with open_service(home) as client:
+        parts = [
+            client.jobs.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
+            for part in _divide_into_parts(files)
+        ]
+    predictions = [prediction for part in parts for prediction in part.predictions]
+    if as_json:
+        print_json(parts[0].model_copy(update={"predictions": predictions}))
+        return
+    _show_predictions(predictions)
+    if parts[0].temperature is not None:
+        say(f"Probabilities under temperature {parts[0].temperature:.3g}.", file=sys.stderr)
+
+
+def _list_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files in the given order; those of a folder sorted by name, including subfolders."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not below:
+                raise Refused(f"{path} has no PNG, JPEG, WebP, BMP or .npy file.")
+            found += below
+        else:
+            found.append(path)
+    return found
+
+
+def _divide_into_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield the files of each request."""
+    part: list[Path] = []
+    size = 0
+    for file in files:
+        more = file.stat().st_size
+        if part and (len(part) == MAX_FILES or size + more > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += more
+    yield part
+
+
+def _show_predictions(predictions: Sequence[PredictionView]) -> None:
+    rows = []
+    for number, prediction in enumerate(predictions, 1):
+        others = ", ".join(
+            f"{other.label} {percent(other.probability)}" for other in prediction.top[1 : RUNNERS_UP + 1]
+        )
+        rows.append([prediction.name or str(number), prediction.answer, percent(prediction.probability), others])
+    print_table(["IMAGE", "ANSWER", "PROBABILITY", "NEXT"], rows, right=(2,))
+
+
+class What(StrEnum):
+    """The drawings of a job."""
+
+    HISTORY = "history"
+    GAP = "gap"
+    CONFUSION = "confusion"
+
+
+def plot(
+    subject: Annotated[
+        str,
+        Names(JOB, STUDY),
+        typer.Argument(
+            metavar="JOB|STUDY",
+            help="A job or a study: its id, the beginning of one, its name, or last.",
+            show_default=False,
+            autocompletion=complete_subject_ids,
+        ),
+    ],
+    what: Annotated[
+        What | None,
+        typer.Option(
+            help="For a job: the curves of training and validation (the default), the gap from training "
+            "to test, or the confusion matrix.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[Split | None, typer.Option(help="The split of the confusion; by default test.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write FILE.svg, FILE.html or FILE.png instead."),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Draw a job's curves, gap or confusion, or what the remedies of a study change."""
+    from heldout.pictures.picture import SUFFIXES, NoPng
+
+    if output is not None and output.suffix.lower() not in SUFFIXES:
+        raise Refused(f"-o {output}: expected a name that ends in {', '.join(SUFFIXES)}.")
+    with open_service(home) as client:
+        picture = _draw_picture(client, subject, what, split)
+    if output is None:
+        if as_json:
+            print_json({"title": picture.title, "svg": picture.svg})
+            return
+        for line in picture.text.split("\n"):  # `say` escapes control characters, which a name may have
+            say(line)
+        return
+    try:
+        picture.save(output)
+    except NoPng as error:
+        raise Refused(str(error)) from None
+    print_json({"title": picture.title, "file": str(output)}) if as_json else say(str(output))
+
+
+def _draw_picture(client: Client, subject: str, what: What | None, split: Split | None) -> Picture:
+    from heldout.pictures.confusion import NotMeasured
+
+    if subject.startswith("std_"):
+        if what is not None or split is not None:
+            raise Refused(f"--what and --split are for jobs, and {subject} is a study.")
+        return client.studies.get(subject).plot()
+    if split is not None and what is not What.CONFUSION:
+        raise Refused("--split says whose confusion is drawn: give --what confusion too.")
+    try:
+        return client.jobs.get(subject).plot((what or What.HISTORY).value, split=split)
+    except NotMeasured as error:
+        raise Refused(str(error)) from None

@@ -12,11 +12,10 @@ from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, goes_on, open_service
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.presets import Preset, get_spec
 from heldout.cli.progress import JsonLines, display, follow
 from heldout.cli.references import DATASET, JOB, MODEL, Names, may_be_path
 from heldout.cli.screen import print_json, print_table, say, say_prose
-from heldout.cli.spec_files import apply_settings, parse, read_spec
+from heldout.cli.spec_files import Preset, apply_settings, get_spec, parse, read_spec
 from heldout.client.failures import ApiProblem, ModelRejected
 from heldout.spec.documents import make_patch, merge
 from heldout.words import format_loss, format_range, percent

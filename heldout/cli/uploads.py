@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from heldout.cli import presets, shown
-from heldout.cli.advice import format_setting
-from heldout.cli.audits import show_audit
+from heldout.cli import shown
 from heldout.cli.command import goes_on
-from heldout.cli.outcome import Exit, Refused
+from heldout.cli.outcome import Exit, Refused, format_setting
 from heldout.cli.screen import print_json, say, show_waiting
+from heldout.cli.shown_diagnosis import show_audit
+from heldout.cli.spec_files import build_command
 from heldout.lifecycle.resources import DatasetStatus
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
         shown.show_dataset_line(dataset)
         show_audit(client.datasets.audit(dataset.id))
         if dataset.shape is not None and dataset.classes is not None:  # always the case once it is ready
-            say(f"`{presets.build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
+            say(f"`{build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)

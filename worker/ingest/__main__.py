@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import format_size, show_classes
+from heldout.cli.shown_diagnosis import show_audit
 from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit

@@ -14,8 +14,6 @@ from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
 from heldout import __version__
-from heldout.cli.advice import rewrite_as_commands
-from heldout.cli.audits import show_audit
 from heldout.cli.histories import read_history
 from heldout.cli.mcp_server.words import (
     capture_output,
@@ -24,11 +22,11 @@ from heldout.cli.mcp_server.words import (
     describe_refused_arguments,
     describe_study,
 )
-from heldout.cli.outcome import Refused
-from heldout.cli.presets import Preset, get_spec
+from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
-from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.shown_diagnosis import show_audit, show_diagnosis
 from heldout.cli.shown_study import show_estimate
+from heldout.cli.spec_files import Preset, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from heldout import errors
-from heldout.cli.advice import format_setting, rewrite_as_commands
+from heldout.cli.outcome import format_setting, rewrite_as_commands
 from heldout.errors import conflicts, missing, refused, service
 
 JOB = "job_01m8"

@@ -1,11 +1,11 @@
 """What an upload has and its dataset does not is counted and named."""
 
-from heldout.cli import audits
+from heldout.cli.shown_diagnosis import show_left_out
 
 
 def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
     names = [f"seg_pred/{number}.jpg" for number in range(7)]
-    audits.show_left_out(
+    show_left_out(
         {
             "left_out": [
                 {"what": "images without labels in the folder 'seg_pred'", "count": 1234, "names": names},
@@ -26,6 +26,6 @@ def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
 
 
 def test_nothing_is_said_where_all_was_taken_or_nothing_is_known(capsys):
-    audits.show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
-    audits.show_left_out({})
+    show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
+    show_left_out({})
     assert capsys.readouterr().out == ""

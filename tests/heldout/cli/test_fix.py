@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from heldout.cli import uploads
-from heldout.cli.audits import show_findings
 from heldout.cli.outcome import Exit
-from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.shown_diagnosis import show_diagnosis, show_findings
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import suggest_data_fix

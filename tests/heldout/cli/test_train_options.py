@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from heldout.cli import presets
+from heldout.cli.spec_files import Preset, build_command, get_spec
 from heldout.spec.job import NetworkSpec
 from heldout.spec.layers import plan_network
 from tests.heldout.served import ROOT, SPEC
 
 
-@pytest.mark.parametrize("preset", list(presets.Preset))
+@pytest.mark.parametrize("preset", list(Preset))
 def test_a_preset_is_the_example_of_its_name(heldout, client, preset):
     example = json.loads((ROOT / "examples" / f"{preset}.json").read_text())
-    assert presets.get_spec(presets.Preset(preset)) == example
+    assert get_spec(Preset(preset)) == example
     changes = ("--set", "dataset=digits", "--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2")
     job_id = heldout("train", "--preset", preset, *changes, "--name", "mine", "--detach").stdout.strip()
     spec = client.jobs.get(job_id).spec
@@ -93,9 +93,9 @@ def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_
 
 @pytest.mark.parametrize(("side", "fits_as_it_is"), [(28, True), (12, True), (8, False), (4, False)])
 def test_the_command_that_is_named_for_a_new_dataset_trains_on_images_of_its_size(side, fits_as_it_is):
-    command = presets.build_command("pets", (side, side, 1), 10)
+    command = build_command("pets", (side, side, 1), 10)
     assert ("padding=same" not in command) == fits_as_it_is
-    network = presets.get_spec(presets.Preset.REGULARIZED)["network"]
+    network = get_spec(Preset.REGULARIZED)["network"]
     for index, block in enumerate(network["blocks"]):
         if f"--set network.blocks.{index}.padding=same" in command:
             block["padding"] = "same"

@@ -1,11 +1,16 @@
-"""Commands about webhooks: list them, and test one."""
+"""Commands about what an owner has: the activity log, and webhooks."""
+
+from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heldout.cli.command import AsJson, Group, Home, open_service, print_list
+from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 
@@ -13,7 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.client.client import Client
-    from heldout.views.account import DeliveryView, WebhookView
+    from heldout.views.account import ActivityView, DeliveryView, WebhookView
+
+
+def activity(
+    action: Annotated[str | None, typer.Option(help="Only this action, such as submit_job.")] = None,
+    key_id: Annotated[str | None, typer.Option("--key", metavar="ID", help="Only changes made with this key.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only changes of this job, dataset or other thing.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List who changed what, newest first. Needs a key of scope admin."""
+    with open_service(home) as client:
+        found = client.account.activity(action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200))
+        listed = list(islice(found, limit + 1))
+    print_list(listed[:limit], as_json, _show_activity, has_more=len(listed) > limit)
+
+
+def _show_activity(entries: Sequence[ActivityView]) -> None:
+    rows = [
+        (format_moment(entry.created_at), entry.action, entry.subject, entry.key_id or "operator", entry.address)
+        for entry in entries
+    ]
+    print_table(("WHEN", "ACTION", "SUBJECT", "KEY", "FROM"), rows)
+
 
 # A receiver has 15 seconds to answer, and the sender may be busy.
 PING_TIMEOUT_S = 30.0
@@ -27,7 +58,7 @@ def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
     print_list(found, as_json, _show)
 
 
-def _show(found: "Sequence[WebhookView]") -> None:
+def _show(found: Sequence[WebhookView]) -> None:
     rows = [(webhook.id, webhook.url, "yes" if webhook.enabled else "no", webhook.disabled_reason) for webhook in found]
     print_table(("ID", "URL", "ENABLED", "WHY NOT"), rows)
 
@@ -51,7 +82,7 @@ def ping(
     return None if delivery.status == "delivered" else Exit.FAILED
 
 
-def _wait_for_attempt(client: "Client", webhook_id: str, delivery_id: str) -> "DeliveryView":
+def _wait_for_attempt(client: Client, webhook_id: str, delivery_id: str) -> DeliveryView:
     """Return the delivery after it has been tried, or when the time is over."""
     ends = time.monotonic() + PING_TIMEOUT_S
     while True:
@@ -61,5 +92,5 @@ def _wait_for_attempt(client: "Client", webhook_id: str, delivery_id: str) -> "D
         time.sleep(PING_POLL_S)
 
 
-app = Group(list_webhooks, "List webhooks; `ping` tests one.")
-app.add(ping)
+webhooks_app = Group(list_webhooks, "List webhooks; `ping` tests one.")
+webhooks_app.add(ping)
