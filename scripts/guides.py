@@ -34,6 +34,11 @@ GUIDES: dict[str, list[str]] = {
         "heldout cure",
         "heldout init",
     ],
+    "../how-to/recorded-runs.md": [
+        "POST /v1/studies",
+        "POST /v1/studies/{study_id}/runs/{run_id}/result",
+        "heldout compare",
+    ],
     "../how-to/dashboard.md#logging-in": ["POST /v1/session"],
     "../how-to/datasets.md": [
         "POST /v1/datasets",

@@ -156,7 +156,7 @@ def _choose(
     judgement = judge(confirming[chosen], unit, ERROR / measures)
     if judgement.standing is RemedyStanding.CURE and set(judgement.better) & set(judgements[chosen].better):
         return chosen, True, ""
-    return best, False, words.NOT_CONFIRMED
+    return best, False, words.NOT_CONFIRMED if chosen == best else words.say_not_chosen(chosen)
 
 
 def _conclude_without(

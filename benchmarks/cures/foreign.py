@@ -4,13 +4,13 @@ The recorded trainings of `nulls.py` are given to a study as its user would give
 
 - *ask and tell*: reported one at a time, at looks of 3, 5 and 8 seeds.
 - *recorded answers*: all at once, each with its answers to the validation images. With folds there is no such study.
-- *recorded figures*: all at once, each with its validation accuracy or loss only.
+- *recorded accuracies*, *losses*: all at once, each with its validation accuracy or loss only.
+- *stopped at the best*: compared after each seed, from 3 to 8; the best of these six answers counts.
 
 Each draw takes 1 to 6 arms. Recorded arms have 3 to 8 runs each; half of the draws have seeds, and half do not.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 
@@ -27,13 +27,12 @@ from heldout.lifecycle.job import JobStatus
 from heldout.statistics import compute_wilson_interval
 from heldout.studies.spec import BASE_ARM
 
-Way = Literal[
-    "ask and tell", "recorded answers", "recorded accuracies", "recorded accuracies and images", "recorded losses"
-]
-WAYS: tuple[Way, ...] = (
+WAYS = (
     "ask and tell",
     "recorded answers",
+    "recorded answers, stopped at the best",
     "recorded accuracies",
+    "recorded accuracies, stopped at the best",
     "recorded accuracies and images",
     "recorded losses",
 )
@@ -55,9 +54,9 @@ def tables() -> Iterator[str]:
             yield row_of(way, kind)
 
 
-def row_of(way: Way, kind: str) -> str:
+def row_of(way: str, kind: str) -> str:
     conditions = [one for one in replay.conditions() if len(exchangeable(one, kind)) > 1]
-    if way == "recorded answers":
+    if way.startswith("recorded answers"):
         conditions = [one for one in conditions if one.folds is None]
     each = -(-DRAWS // len(conditions))
     found = [[*answer_nulls(condition, kind, way, each)] for condition in conditions]
@@ -67,7 +66,7 @@ def row_of(way: Way, kind: str) -> str:
     return f"| {way} | {kind} | {len(conditions)} | {each * len(conditions):,} | {' | '.join(shares)} |"
 
 
-def answer_nulls(condition: Condition, kind: str, way: Way, count: int) -> Iterator[str]:
+def answer_nulls(condition: Condition, kind: str, way: str, count: int) -> Iterator[str]:
     """The answers of this many studies."""
     random = np.random.default_rng([condition.draw, 20 + KINDS.index(kind), WAYS.index(way)])
     for number, order in enumerate(orders(condition, count)):
@@ -76,13 +75,21 @@ def answer_nulls(condition: Condition, kind: str, way: Way, count: int) -> Itera
         others = random.permutation(arms[1:])[: random.integers(1, MOST_ARMS + 1)]
         names = [BASE_ARM, *map(str, others)]
         if way == "ask and tell":
-            steps = ask_and_tell(condition, names, training)
-        else:
-            seeds = int(random.integers(FEWEST_RUNS, len(SEEDS) + 1))
+            yield get_answer(ask_and_tell(condition, names, training))
+            continue
+        counts = [int(random.integers(FEWEST_RUNS, len(SEEDS) + 1))]
+        if way.endswith("stopped at the best"):
+            counts = [*range(FEWEST_RUNS, len(SEEDS) + 1)]
+        answers = []
+        for seeds in counts:
             drawn = {name: [training(name, seed) for seed in range(seeds)] for name in names}
-            steps = compare_recorded(condition, drawn, way, has_seeds=number % 2 == 0)
-        assert steps.conclusion is not None
-        yield steps.conclusion.kind
+            answers.append(get_answer(compare_recorded(condition, drawn, way, has_seeds=number % 2 == 0)))
+        yield next((answer for answer in ("cure", "better") if answer in answers), answers[-1])
+
+
+def get_answer(steps: NextSteps) -> str:
+    assert steps.conclusion is not None
+    return steps.conclusion.kind
 
 
 def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str, int], Training]) -> NextSteps:
@@ -99,11 +106,12 @@ def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str,
     return follow(state, lambda key: scores_of(condition, training(key.arm, key.seed)))[0]
 
 
-def compare_recorded(condition: Condition, drawn: Drawn, way: Way, *, has_seeds: bool) -> NextSteps:
+def compare_recorded(condition: Condition, drawn: Drawn, way: str, *, has_seeds: bool) -> NextSteps:
     """Give a study all trainings at once."""
+    has_answers = way.startswith("recorded answers")
 
     def figure(training: Training) -> float | None:
-        if way == "recorded answers":
+        if has_answers:
             return None
         return float(training.losses.mean(dtype=np.float64) if way == "recorded losses" else training.correct.mean())
 
@@ -117,7 +125,7 @@ def compare_recorded(condition: Condition, drawn: Drawn, way: Way, *, has_seeds:
     recording = Recording(
         runs,
         draw_choosing_units(runs),
-        None if way == "recorded answers" else "metric",
+        None if has_answers else "metric",
         "lower" if way == "recorded losses" else "higher",
         condition.validation if way.endswith("images") else None,
     )
@@ -133,7 +141,7 @@ def compare_recorded(condition: Condition, drawn: Drawn, way: Way, *, has_seeds:
         recording=recording,
     )
     told = []
-    if way == "recorded answers":
+    if has_answers:
         for arm, keys in list_run_keys(recording).items():
             for key, training in zip(keys, drawn[arm], strict=True):
                 scores = scores_of(condition, training)

@@ -4,10 +4,12 @@ import json
 import os
 import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from heldout.client.dual import dual, dual_iterator
+from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import pack_predictions, simplify_history
 from heldout.client.models import ModelSourceResource
 from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
@@ -117,9 +119,10 @@ class StudyResource(ModelSourceResource[OneHandle]):
             predictions: Any = told.recorded
             try:
                 await StudyResource.tell(self, study.id, run.id, "0", predictions)
-            except Exception as error:
+            except BaseException as error:
                 error.add_note(f"{run.id} is {told.name}.")
-                await StudyResource.cancel(self, study.id)
+                with suppress(ApiProblem, NoService):
+                    await StudyResource.cancel(self, study.id)
                 raise
         return await StudyResource.get(self, study.id)
 

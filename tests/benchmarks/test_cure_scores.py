@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cures import replay
+from benchmarks.cures.foreign import answer_nulls
 from benchmarks.cures.nulls import null_studies
 from benchmarks.cures.record import BLOCK
 from benchmarks.cures.score import row_of, scored
@@ -23,6 +24,13 @@ def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
     outcomes = [*null_studies(CONDITIONS["digits-8-wide-100"], "other seeds", 30)]
     assert len(outcomes) == 30
     assert sum(outcome.winner is not None for outcome in outcomes) <= 2
+
+
+@pytest.mark.parametrize("way", ["ask and tell", "recorded answers", "recorded accuracies", "recorded losses"])
+def test_studies_of_trainings_elsewhere_hardly_ever_name_a_cure_of_nothing(way) -> None:
+    answers = [*answer_nulls(CONDITIONS["digits-8-wide-100"], "other seeds", way, 30)]
+    assert len(answers) == 30
+    assert answers.count("cure") <= 2
 
 
 def test_a_remedy_is_judged_by_images_by_which_nobody_chose() -> None:

@@ -79,6 +79,8 @@ def test_the_same_seeds_always_get_the_same_lot_and_each_arm_has_runs_in_both_ha
     assert draw_choosing_units({name: other_figures[name] for name in ("base", "drop")}) == draw_choosing_units(
         {name: runs[name] for name in ("base", "drop")}
     )
+    turned = {name: of_arm[::-1] for name, of_arm in runs.items()}
+    assert set(draw_choosing_units(turned)) == set(chooses), "the order of the runs does not matter"
     recording = Recording(runs, chooses)
     for arm in ("drop", "free"):
         matched = match_runs(runs, arm)

@@ -111,6 +111,12 @@ def test_an_experiment_of_mlflow_is_grouped_by_a_parameter(heldout, client, mlfl
     assert study.recorded.arms[1].paired
 
 
+def test_a_tag_groups_runs_too_and_a_seed_that_comes_twice_is_refused(heldout, mlflow_database):
+    asked = ("compare", "--mlflow", "mlflow.db", "--experiment", "nothing", "--metric", "val_acc")
+    result = heldout(*asked, "--by", "team", "--base", "t0")
+    assert (result.returncode, "seed 0 comes twice in `base`: 0.0-0 and 0.3-0" in result.stderr) == (Exit.REFUSED, True)
+
+
 def test_the_folder_of_mlflow_has_the_same_rows(tmp_path: Path, mlflow_database):
     run = tmp_path / "mlruns" / "7" / "a1"
     for name, text in {

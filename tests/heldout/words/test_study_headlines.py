@@ -28,6 +28,12 @@ def by_loss_alone():
     return changed(CURE, arms=[CURE.arms[0], arm, *CURE.arms[2:]])
 
 
+def recorded(kind, remedy):
+    """A study of trainings that were done before it."""
+    conclusion = changed(CURE.conclusion, kind=kind, remedy=remedy, refit=None, needs=None)
+    return changed(CURE, kind="recorded", conclusion=conclusion)
+
+
 STUDIES = {
     "cure": CURE,
     "by loss": by_loss_alone(),
@@ -43,6 +49,10 @@ STUDIES = {
     "waiting": changed(made.running(), waits_for="the search for copies in pets@1 has not ended"),
     "failed": changed(made.running(), status="failed", error=made.error("Its base failed.")),
     "cancelled": changed(made.running(), status="cancelled"),
+    "recorded cure": recorded("cure", "dropout"),
+    "recorded better": recorded("better", "dropout"),
+    "recorded worse": recorded("worse", None),
+    "recorded doubt": recorded("cannot_tell", None),
     "curve": made.learning_curve(),
     "unsure curve": changed(
         made.learning_curve(), forecast=made.learning_curve().forecast.model_copy(update={"interval": (0.01, 0.06)})
@@ -55,6 +65,14 @@ STUDIES = {
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_is_short(name):
     assert_short(*describe_study(STUDIES[name]))
+
+
+def test_a_recorded_study_says_whether_it_is_confirmed():
+    said = {kind: describe_study(STUDIES[f"recorded {kind}"])[0] for kind in ("cure", "better", "worse", "doubt")}
+    assert said["cure"] == "Dropout is better than the base, and confirmed."
+    assert said["better"] == "Dropout is better than the base, but not confirmed."
+    assert said["worse"] == "Every arm is worse than the base."
+    assert said["doubt"] == "These runs cannot tell which arm is better."
 
 
 def test_a_study_says_what_helps_by_how_much_and_what_to_do():

@@ -226,3 +226,11 @@ def test_more_answers_than_can_be_compared_at_once_are_refused_before_they_are_r
     np.savez_compressed(file, validation_labels=labels, validation_probabilities=said)
     problem = assert_problem(send(client, study, list_runs(client, study)[0], file.getvalue()), 422, "invalid_spec")
     assert "25,000 validation images for each of 900 runs; expected at most 22,222" in problem["detail"]
+
+
+def test_a_study_of_final_figures_can_be_listed_and_deleted(client):
+    study = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.05))})["id"]
+    assert [one["kind"] for one in client.get("/v1/studies").json()["data"]] == ["recorded"]
+    events = [event["type"] for event in client.get(f"/v1/studies/{study}/events").json()["data"]]
+    assert events == ["study.started", "study.succeeded"]
+    assert client.delete(f"/v1/studies/{study}").status_code == 204
