@@ -55,11 +55,15 @@ def compare(
         typer.Option(min=2, help="How many images a figure is a share of, to include the luck of the images."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="No service runs; this command keeps the study in ./heldout-runs.")
+    ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
     """Compare trainings that you already have, over their seeds: better, worse, or luck."""
     from heldout.cli.recorded_tables import group_rows, guess_better, read_csv_rows, read_mlflow_rows
+    from heldout.cli.running.study import open_embedded_service, save_report  # loads what only this needs
     from heldout.cli.shown_study import show_study
 
     sources = [source for source in (arms, table, mlflow) if source]
@@ -80,7 +84,9 @@ def compare(
     direction = better or guess_better(named) if has_figures else "higher"
     if has_figures and direction == "higher":
         given = _scale_percentages(given, named)
-    with open_service(home) as client:
+    if embedded and home is not None:
+        raise Refused("--embedded and --home exclude each other. Give only one.")
+    with open_embedded_service() if embedded else open_service(home) as client:
         try:
             study = client.studies.recorded(
                 given,
@@ -93,7 +99,9 @@ def compare(
             for line in getattr(problem, "__notes__", ()):
                 say(line, file=sys.stderr)
             raise
-    print_json(study, one_line=True) if as_json else show_study(study)
+        if embedded:
+            save_report(client, study.id)
+    print_json(study, one_line=True) if as_json else show_study(study, says_more=not embedded)
     return exit_of_job(study.status)
 
 

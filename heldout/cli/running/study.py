@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def run_study(
         return None
     folder = Path(FOLDER)
     folder.mkdir(exist_ok=True)
-    with run_service(folder / SERVICE) if embedded else open_service(home) as client:
+    with open_embedded_service() if embedded else open_service(home) as client:
         where = SERVICE if embedded else client.url
         if study_id is None:
             ordered = {"kind": "external", "arms": given, **order}
@@ -83,15 +83,26 @@ def run_study(
         later = f"The same command continues where it was; {ends}"
         with goes_on("The study", later):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
-        if embedded:  # no page shows it later
-            report = folder / study.id / "report.html"
-            report.write_text(client.studies.report_text(study.id, HTML), encoding="utf-8")
-            say(f"The report: {report}", file=sys.stderr)
+        if embedded:
+            save_report(client, study.id)
     print_json(study, one_line=True) if as_json else show_study(study, says_more=not embedded)
     return exit_of_job(study.status)
 
 
 _EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.npz"}
+
+
+def open_embedded_service() -> AbstractContextManager["Client"]:
+    """Run a service while the block runs, and open a client of it; its data stay in the folder of the trainings."""
+    return run_service(Path(FOLDER) / SERVICE)
+
+
+def save_report(client: "Client", study_id: str) -> None:
+    """Write the report of an embedded study, because no page shows it later."""
+    report = Path(FOLDER) / study_id / "report.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(client.studies.report_text(study_id, HTML), encoding="utf-8")
+    say(f"The report: {report}", file=sys.stderr)
 
 
 def _find_or_order(
