@@ -1,42 +1,27 @@
 """The server's own commands, as words on a command line."""
 
-import io
 import json
-import sys
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
-import structlog
 
-from api.__main__ import main
-from models import logs
 from models.database import Database
 from models.store import activity, keys, models
 from tests.models.work import ALICE, BOB, Work
 
 
 @pytest.fixture
-def run_unmade(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
-):
+def run_unmade(run_on_home, tmp_path: Path):
     """Runs a command on a home of its own: its status, its standard output, its standard error."""
-
-    def command(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["heldout", *words, "--home", str(tmp_path)])
-        structlog.reset_defaults()  # as in a process of its own
-        with pytest.raises(SystemExit) as ended:
-            main()
-        logs.configure("DEBUG", log_lines)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return command
+    return partial(run_on_home, tmp_path)
 
 
 @pytest.fixture
-def run(run_unmade):
+def run(run_unmade, sqlite_template: Path, tmp_path: Path):
     """The same, where the home's database has its tables."""
-    assert run_unmade("migrate")[0] == 0
+    shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
     return run_unmade
 
 
@@ -65,6 +50,7 @@ def test_an_owner_has_a_name(run, owner):
 
 
 def test_a_check_and_a_migration_can_be_read_by_programs(run):
+    run("migrate")
     assert json.loads(run("migrate", "--json")[1])["datasets_added"] == []
     status, printed, _ = run("check", "--json")
     assert status == 0
