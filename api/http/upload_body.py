@@ -1,13 +1,10 @@
 """Streams uploads to the blob store. They are bounded and hashed on the way, and never whole in memory."""
 
 import asyncio
-import base64
-import hashlib
 import json
 import os
-import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +19,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, require_length
+from api.http.hashed_stream import HashedStream, parse_sha256
 from api.http.places import PATIENCE_S, PacedStream, UploadPlaces
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
 from heldout.errors import (
     BodyTooLarge,
-    DigestMismatch,
     FieldError,
     InvalidForm,
-    InvalidParameter,
     InvalidSpec,
     QuotaExceeded,
     StorageUnavailable,
@@ -55,14 +51,13 @@ MAX_REFUSED_S = 1.0
 READ_BYTES = 1024 * 1024
 # A form is first kept on disk. Larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
-# The Content-Digest header of RFC 9530. Algorithms other than sha-256 are ignored.
-DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 # Form fields whose text is JSON. In all other fields, the text is the value itself.
 JSON_FIELDS = ("splits", "resize")
 # Also JSON, but without an encoding in the OpenAPI document: true and false are plain text there, too.
 BOOLEAN_FIELDS = ("skip_broken",)
 _CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
 FIELDS = tuple(DatasetSpec.model_fields)
+Check = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -90,12 +85,20 @@ class Uploads:
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
     async def receive_body(
-        self, request: Request, owner: str, folder: str, digest: str | None, *, limit_bytes: int | None = None
+        self,
+        request: Request,
+        owner: str,
+        folder: str,
+        digest: str | None,
+        *,
+        limit_bytes: int | None = None,
+        check: Check = iter,
     ) -> ReceivedContent:
         """Store the body of a request below a folder of the blob store.
 
         Args:
             limit_bytes: the maximum size of the body. None: the limit for datasets.
+            check: passes the chunks on, and may raise BodyTooLarge.
         Raises:
             BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow.
             QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
@@ -112,9 +115,9 @@ class Uploads:
 
         async with self._take_place(request, owner, self._places):
             try:
-                return await self._receive(iterate_chunks(), folder, digest, limit_bytes)
-            except BodyTooLarge:
-                await discard_body(request, MAX_DISCARDED_BYTES - limit_bytes, MAX_DISCARD_S)
+                return await self._receive(check(iterate_chunks()), folder, digest, limit_bytes)
+            except BodyTooLarge as error:
+                await discard_body(request, MAX_DISCARDED_BYTES - error.limit_bytes, MAX_DISCARD_S)
                 raise
             except ClientDisconnect:
                 raise InvalidForm("The connection closed before the content was complete.") from None
@@ -192,9 +195,10 @@ class Uploads:
         except OSError as error:
             raise StorageUnavailable from error
 
-    async def receive_file(self, file: UploadFile, folder: str) -> ReceivedContent:
+    async def receive_file(self, file: UploadFile, folder: str, check: Check = iter) -> ReceivedContent:
         """Store a form's file below a folder of the blob store. Raises the same errors as `receive_body`."""
-        return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), folder, None, self._limit_bytes)
+        chunks = iter(partial(file.file.read, READ_BYTES), b"")
+        return await self._receive(check(chunks), folder, None, self._limit_bytes)
 
     async def delete(self, received: ReceivedContent) -> None:
         """Delete an upload that is not needed."""
@@ -205,7 +209,7 @@ class Uploads:
         self, chunks: Iterator[bytes], folder: str, digest: str | None, limit_bytes: int
     ) -> ReceivedContent:
         key = f"{folder}/{secrets.token_hex(8)}"
-        hashed = _HashedStream(chunks, limit_bytes, None if digest is None else parse_sha256(digest))
+        hashed = HashedStream(chunks, limit_bytes, None if digest is None else parse_sha256(digest))
         await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 
@@ -219,37 +223,6 @@ async def _notify_in_time(request: Request) -> AsyncIterator[None]:
         if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
             error.headers["Connection"] = "close"
         raise
-
-
-class _HashedStream:
-    """Counts and hashes chunks. Raises if they exceed the limit, or if the hash differs from the announced one."""
-
-    def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
-        self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.size_bytes += len(chunk)
-            if self.size_bytes > self._limit_bytes:
-                raise BodyTooLarge(self._limit_bytes)
-            self._hash.update(chunk)
-            yield chunk
-        if self._announced is not None and self._announced != self.sha256:
-            raise DigestMismatch(self._announced, self.sha256, self.size_bytes)
-
-
-def parse_sha256(digest: str) -> str:
-    """Extract the SHA-256, in hexadecimal, from a header that matches DIGEST."""
-    found = re.fullmatch(DIGEST, digest)
-    if found is None:
-        raise InvalidParameter("`Content-Digest` must contain `sha-256=:<base64 of 32 bytes>:`.")
-    return base64.b64decode(found[2]).hex()
 
 
 async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:

@@ -1,5 +1,6 @@
 """The states of datasets, uploaded models and studies, and the codes of what can go wrong with files."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -156,6 +157,19 @@ RETRIED_REJECTIONS = frozenset(
         RejectionCode.INTERNAL,
     }
 )
+
+
+# Of the JSON of `model.to_json()`, which has no weights.
+MAX_ARCHITECTURE_BYTES = 4 * 1024**2
+# How much of a file tells whether it is JSON.
+FIRST_BYTES = 64
+# Spaces may come first, and the mark that some editors write at the start of a file.
+_STARTS_OBJECT = re.compile(rb"(\xef\xbb\xbf)?[ \t\r\n]*\{")
+
+
+def begins_as_architecture(content: bytes) -> bool:
+    """Whether the first bytes of a file are those of JSON. Neither an archive nor ONNX begins so."""
+    return _STARTS_OBJECT.match(content[:FIRST_BYTES]) is not None
 
 
 class ModelStatus(StrEnum):

@@ -2,19 +2,18 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heldout.lifecycle.resources import ModelRejectionCode
+from heldout.lifecycle.resources import (
+    FIRST_BYTES,
+    MAX_ARCHITECTURE_BYTES,
+    ModelRejectionCode,
+    begins_as_architecture,
+)
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.refusal import ModelRefused
-
-MAX_ARCHITECTURE_BYTES = 4 * 1024**2
-# Spaces may come first, and the mark that some editors write at the start of a file.
-_STARTS_OBJECT = re.compile(rb"(\xef\xbb\xbf)?[ \t\r\n]*\{")
-_FIRST_BYTES = 64
 
 
 class NotPlainJson(ValueError):
@@ -22,9 +21,9 @@ class NotPlainJson(ValueError):
 
 
 def is_architecture(file: Path) -> bool:
-    """Whether a file begins like JSON. Neither an archive nor ONNX does."""
+    """Whether a file begins like JSON."""
     with file.open("rb") as opened:
-        return _STARTS_OBJECT.match(opened.read(_FIRST_BYTES)) is not None
+        return begins_as_architecture(opened.read(FIRST_BYTES))
 
 
 def read_architecture(file: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Uploads models, as the body of a request or in a form. Lists, returns and deletes them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
@@ -11,11 +12,12 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
+from api.http.hashed_stream import DIGEST
 from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.http.upload_body import DIGEST, ReceivedContent, get_form_file
+from api.http.upload_body import ReceivedContent, get_form_file
 from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
@@ -33,6 +35,7 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
+from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
 from heldout.views.model import ModelPage, ModelView
 from models.ids import make_id
 from models.store import accounts, keys, models
@@ -118,10 +121,10 @@ async def upload_model(
         async with app.uploads.form(request, caller.owner, limit_bytes) as form:
             file = get_form_file(form)
             name = _get_form_name({key: form[key] for key in form if key != "file"}, file.filename) or name
-            received = await app.uploads.receive_file(file, folder)
+            received = await app.uploads.receive_file(file, folder, _limit_architecture)
     else:
         received = await app.uploads.receive_body(
-            request, caller.owner, folder, content_digest, limit_bytes=limit_bytes
+            request, caller.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
         )
     try:
         view = await run_in_threadpool(_add, app, caller, model_id, name, received, idempotency_key, response)
@@ -131,6 +134,16 @@ async def upload_model(
     if REPLAYED in response.headers:
         await app.uploads.delete(received)
     return view
+
+
+def _limit_architecture(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass the chunks of a file on. Raises BodyTooLarge if it begins as JSON, and has more than an architecture may."""
+    first, size_bytes = b"", 0
+    for chunk in chunks:
+        first, size_bytes = (first + chunk)[:FIRST_BYTES], size_bytes + len(chunk)
+        if size_bytes > MAX_ARCHITECTURE_BYTES and begins_as_architecture(first):
+            raise BodyTooLarge(MAX_ARCHITECTURE_BYTES)
+        yield chunk
 
 
 def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:

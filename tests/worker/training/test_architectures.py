@@ -16,14 +16,13 @@ import tensorflow as tf
 
 import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from heldout.errors import InvalidSpec
-from heldout.lifecycle.resources import ModelRejectionCode
+from heldout.lifecycle.resources import MAX_ARCHITECTURE_BYTES, ModelRejectionCode
 from heldout.spec.backbone import make_own_network
 from heldout.spec.job import OwnNetworkSpec
 from tests.worker.training.hostile_models import layer_of
 from worker.training.foreign.check import read_facts
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model, require_size
-from worker.training.keras_json import MAX_ARCHITECTURE_BYTES
 from worker.training.refusal import ModelRefused
 
 K = keras.layers

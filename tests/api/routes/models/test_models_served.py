@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from heldout.lifecycle.resources import ModelFormat
+from heldout.lifecycle.resources import MAX_ARCHITECTURE_BYTES, ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts
 from heldout.stored.results import Measurement
 from models.blob_check import compare
@@ -195,6 +195,17 @@ def test_a_too_large_model_is_refused(client, app):
     app.state.context.settings.__dict__["max_model_bytes"] = len(FILE) - 1
     assert_problem(client.post("/v1/models", content=FILE), 413, "body_too_large")
     assert stored(app) == before
+
+
+@pytest.mark.parametrize("send", [lambda content: {"content": content}, lambda content: {"files": {"file": content}}])
+def test_json_larger_than_any_architecture_is_refused_while_it_arrives(client, app, send):
+    before = stored(app)
+    content = b"\xef\xbb\xbf {" + b" " * MAX_ARCHITECTURE_BYTES
+    problem = assert_problem(client.post("/v1/models", **send(content)), 413, "body_too_large")
+    assert str(MAX_ARCHITECTURE_BYTES) in problem["detail"]
+    assert stored(app) == before
+    response = client.post("/v1/models", **send(b"PK" + content))
+    assert response.status_code == 201
 
 
 def test_a_deep_check_knows_the_files_of_models(client, app, worker):
