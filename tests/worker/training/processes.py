@@ -20,6 +20,7 @@ from worker.messages import (
     Assignment,
     EpochDone,
     FromTraining,
+    StepsDone,
 )
 from worker.training import child
 
@@ -105,6 +106,19 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+def assert_goes_on_after_a_kill(start: Start, spec: JobSpec, backbone: AssignedBackbone) -> None:
+    """Check that a training killed in its second epoch and continued ends with the bits of one that was not."""
+    whole = start(spec, backbone=backbone)
+    expected = whole.end()
+    lost = start(spec, backbone=backbone)
+    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
+    lost.until(lambda message: isinstance(message, StepsDone))
+    lost.process.kill()
+    second = start(spec, backbone=backbone, checkpoint=done.checkpoint)
+    assert second.end().final == expected.final
+    assert lost.history[:1] + second.history == whole.history
 
 
 def folder_of(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:

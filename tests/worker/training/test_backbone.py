@@ -13,12 +13,10 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE, plan_network
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import known, read_again, small_backbone, taken_apart
-from tests.worker.training.processes import folder_of
-from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import EpochDone, Finished, StepsDone
+from tests.worker.training.processes import assert_goes_on_after_a_kill, folder_of
+from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order, small_spec
+from worker.messages import Finished
 from worker.training.backbone import resize
-from worker.training.data import scale_to_unit, select
-from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
 from worker.training.export import describe_model
 from worker.training.exports import litert
 from worker.training.exports.proof import ProofImages
@@ -127,14 +125,7 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
     network = keras.Model(pixels, keras.layers.Dense(10)(maps))
     for own, other in zip(network.variables, ours.variables, strict=True):
         own.assign(other)
-    network.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"], jit_compile=False)
-    data, losses = select(images, spec), []
-    unit = scale_to_unit(data.images, data.value_range)
-    for epoch in range(1, EPOCHS + 1):
-        order = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))]
-        fitted = network.fit(unit[order], data.labels[order], batch_size=32, shuffle=False, verbose=0)
-        losses += fitted.history["loss"]
-    return network, losses
+    return network, fit_in_same_order(network, images, spec)
 
 
 @pytest.mark.usefixtures("forking")
@@ -153,12 +144,7 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
     uploaded = keras.saving.load_model(file).get_weights()
     kept = model.get_layer(BACKBONE).get_weights()
     assert all(map(np.array_equal, kept, uploaded)) is not trainable
-    images = fewer(mnist5k, IMAGES)
-    rows = images.splits["test"]
-    tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
-    loss, accuracy = model.evaluate(tested, labels, verbose=0)
-    test = finished.final.test
-    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-5), pytest.approx(accuracy, abs=1e-6))
+    tested = assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
     np.testing.assert_allclose(model(tested), model.predict(tested, verbose=0), atol=1e-6)
 
 
@@ -166,16 +152,7 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
 def test_an_interrupted_training_behind_a_backbone_goes_on_bit_for_bit(start, file):
     """With averaged weights, so that what measures has a backbone of its own."""
     spec = spec_with(trainable=True, network={"head": "global_average"}, training={"epochs": 3, "ema_decay": 0.9})
-    backbone = taken_apart(file)
-    whole = start(spec, backbone=backbone)
-    expected = whole.end()
-    lost = start(spec, backbone=backbone)
-    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
-    lost.until(lambda message: isinstance(message, StepsDone))
-    lost.process.kill()
-    second = start(spec, backbone=backbone, checkpoint=done.checkpoint)
-    assert second.end().final == expected.final
-    assert lost.history[:1] + second.history == whole.history
+    assert_goes_on_after_a_kill(start, spec, taken_apart(file))
 
 
 def test_what_computes_in_other_floats_is_brought_to_float32(tmp_path):

@@ -16,11 +16,9 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training import own_zoo
 from tests.worker.training.backbones import read_again, taken_apart
-from tests.worker.training.processes import folder_of
-from tests.worker.training.trainings import fewer
-from worker.messages import EpochDone, Finished, StepsDone
-from worker.training.data import scale_to_unit, select
-from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
+from tests.worker.training.processes import assert_goes_on_after_a_kill, folder_of
+from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order
+from worker.messages import Finished
 from worker.training.foreign.check import read_facts
 from worker.training.network import build_network
 
@@ -154,14 +152,7 @@ def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[k
     theirs.layers[-1].activation = keras.activations.linear
     for own_variable, other in zip(theirs.variables, ours.variables, strict=True):
         own_variable.assign(other)
-    theirs.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"], jit_compile=False)
-    data, losses = select(images, spec), []
-    unit = scale_to_unit(data.images, data.value_range)
-    for epoch in range(1, EPOCHS + 1):
-        order = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))]
-        fitted = theirs.fit(unit[order], data.labels[order], batch_size=32, shuffle=False, verbose=0)
-        losses += fitted.history["loss"]
-    return theirs, losses
+    return theirs, fit_in_same_order(theirs, images, spec)
 
 
 @pytest.mark.usefixtures("forking")
@@ -176,28 +167,14 @@ def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, 
     model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
-    images = fewer(mnist5k, IMAGES)
-    rows = images.splits["test"]
-    tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
-    loss, accuracy = model.evaluate(tested, labels, verbose=0)
-    test = finished.final.test
-    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-5), pytest.approx(accuracy, abs=1e-6))
+    assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
 
 
 @pytest.mark.usefixtures("forking")
 def test_an_interrupted_training_of_an_own_network_goes_on_bit_for_bit(start, digit_file):
     """With changes of the network, averaged weights, and dropout, whose state must continue, too."""
     spec = spec_with({"epochs": 3, "ema_decay": 0.9}, dropout=0.2, l2=0.001)
-    uploaded = taken_apart(digit_file, "unit")
-    whole = start(spec, backbone=uploaded)
-    expected = whole.end()
-    lost = start(spec, backbone=uploaded)
-    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
-    lost.until(lambda message: isinstance(message, StepsDone))
-    lost.process.kill()
-    second = start(spec, backbone=uploaded, checkpoint=done.checkpoint)
-    assert second.end().final == expected.final
-    assert lost.history[:1] + second.history == whole.history
+    assert_goes_on_after_a_kill(start, spec, taken_apart(digit_file, "unit"))
 
 
 def test_a_seed_in_the_file_does_not_decide_the_weights(tmp_path):

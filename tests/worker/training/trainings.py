@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
+from heldout.stored.results import SplitResult
 from worker.machine.devices import Policy
 from worker.messages import FromTraining
 from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
-from worker.training.data import TrainingData, select
-from worker.training.engine import Engine
+from worker.training.data import TrainingData, scale_to_unit, select
+from worker.training.engine import Engine, build_loss, build_optimizer, draw_epoch_order
 from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
 from worker.training.replicas import Replicas
@@ -100,6 +103,29 @@ class Training:
     def send(self, message: FromTraining) -> None:
         self.told.append(message)
         self.heard(message)
+
+
+def fit_in_same_order(network: keras.Model, images: ImageSet, spec: JobSpec) -> list[float]:
+    """Train by `fit` of plain Keras, with the batches of the engine; returns the loss of each epoch."""
+    optimizer = build_optimizer(spec.training.optimizer)
+    network.compile(optimizer, build_loss(0.0), metrics=["accuracy"], jit_compile=False)
+    data, losses, size = select(images, spec), [], spec.training.batch_size
+    unit, seed = scale_to_unit(data.images, data.value_range), spec.training.seed
+    assert seed is not None
+    for epoch in range(1, spec.training.epochs + 1):
+        order = data.rows["train"][draw_epoch_order(seed, epoch, len(data.rows["train"]))]
+        fitted = network.fit(unit[order], data.labels[order], batch_size=size, shuffle=False, verbose=0)
+        losses += fitted.history["loss"]
+    return losses
+
+
+def assert_gives_served_figures(model: keras.Model, images: ImageSet, test: SplitResult) -> np.ndarray:
+    """Check that Keras measures the figures of the test split; returns its images."""
+    rows = images.splits["test"]
+    tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
+    loss, accuracy = model.evaluate(tested, labels, verbose=0)
+    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-5), pytest.approx(accuracy, abs=1e-6))
+    return tested
 
 
 def new_network(spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
