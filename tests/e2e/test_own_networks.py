@@ -16,15 +16,17 @@ from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service, ended
 from worker.training.keras_parts import iterate_parts
 
-EPOCHS = 12
+# So few images are memorized.
+TRAINING = {"epochs": 20, "batch_size": 8, "train_limit": 200, "seed": 1}
+RATE = 0.002
 
 
 def make_network(width: int = 16) -> keras.Model:
     """Make what a user may have written for digits, with probabilities at the end."""
-    images = keras.Input((8, 8, 1))
-    maps = layers.Conv2D(width, 3, padding="same", activation="relu")(images)
+    images = keras.Input((28, 28, 1))
+    maps = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(images)
     maps = layers.Add()([maps, layers.Conv2D(width, 3, padding="same", activation="relu")(maps)])
-    features = layers.Flatten()(layers.MaxPooling2D(2)(maps))
+    features = layers.Dense(8 * width, activation="relu")(layers.Flatten()(layers.MaxPooling2D(2)(maps)))
     return keras.Model(images, layers.Dense(10, activation="softmax")(features), name="mine")
 
 
@@ -37,64 +39,66 @@ def upload(client: Client, file: Path) -> ModelView:
     return model
 
 
-def count_dropouts(configuration: str) -> int:
-    return sum(part["class_name"] == "Dropout" for part in iterate_parts(json.loads(configuration)))
+def list_filters(configuration: str) -> list[int]:
+    parts = iterate_parts(json.loads(configuration))
+    return [part["config"]["filters"] for part in parts if part["class_name"] == "Conv2D"]
 
 
 def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp_path: Path):
     model = upload(client, tmp_path / "mine.json")
-    network = {"model": model.id, "width": 0.5, "dropout": 0.9}
-    spec = {"dataset": "digits", "network": network, "training": {"epochs": EPOCHS, "seed": 1}}
+    training = TRAINING | {"optimizer": {"name": "adam", "learning_rate": RATE}}
+    spec = {"dataset": "mnist5k", "network": {"model": model.id, "width": 0.5}, "training": training}
     job = ended(client, client.jobs.create(spec).id)
     assert (job.status, job.parameters) == ("succeeded", make_network(8).count_params()), job.error
-    assert client.jobs.diagnosis(job.id).verdict in {"underfitting", "not_converged"}
+    assert client.jobs.diagnosis(job.id).verdict in {"overfitting", "too_little_data"}
 
-    asked = {"job": job.id, "remedies": ["less_regularisation"], "seeds": 2, "splits": "fixed", "budget": {"jobs": 5}}
+    asked = {"job": job.id, "remedies": ["augmentation"], "seeds": 2, "splits": "fixed", "budget": {"jobs": 5}}
     study = client.studies.create(asked)
     while not study.has_ended:
         study = client.studies.poll(study.id, version=study.version, wait_s=30) or study
     assert study.conclusion is not None, study.error
-    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "less_regularisation")
+    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "augmentation")
     [_, winner] = study.arms
-    assert winner.patch == {"network": {"dropout": 0}}
+    assert winner.patch["augmentation"]["rotation_degrees"] > 0
     report = client.studies.report(study.id)
     assert report.winning_spec is not None
-    assert report.winning_spec.network.dropout == 0
+    assert report.winning_spec.augmentation is not None
+    assert report.winning_spec.network == job.spec.network
     [_, cured] = report.arms
-    assert cured.changes == ["network.dropout: 0.9 → 0"]
+    assert cured.changes[0].startswith("augmentation: null → ")
 
     file, configuration = tmp_path / "cured.keras", tmp_path / "cured.json"
     client.jobs.download_model(winner.jobs[0], file)
     client.jobs.download_model(winner.jobs[0], configuration, "keras_config")
     again, exported = keras.models.model_from_json(configuration.read_text()), keras.saving.load_model(file)
-    assert count_dropouts(configuration.read_text()) == 0
+    assert list_filters(configuration.read_text()) == [8, 8]
     again.set_weights(exported.get_weights())
-    digits = BUNDLED["digits"].read(Path("/nonexistent"))
+    digits = BUNDLED["mnist5k"].read(Path("/nonexistent"))
     images = np.asarray(digits.images[digits.splits["test"]], np.float32)
-    np.testing.assert_allclose(again(images / 16), exported(images), atol=1e-5)
+    np.testing.assert_allclose(again(images / 255), exported(images), atol=1e-5)
     command = [sys.executable, "-m", "heldout", "export", job.id, "--format", "keras_config", "-o", str(configuration)]
     subprocess.run([*command, "--home", str(service.home)], cwd=ROOT, check=True)
-    assert count_dropouts(configuration.read_text()) == 1  # after the pool, and so before the output too
+    assert list_filters(configuration.read_text()) == [8, 8]
 
 
 @pytest.mark.timeout(900)  # eight trainings
 def test_a_keras_model_is_trained_diagnosed_and_cured_from_python(client: Client, tmp_path: Path):
     network = make_network()
-    network.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    job = client.train(network, dataset="digits", epochs=EPOCHS, seed=1, width=0.5, dropout=0.9).wait()
-    assert job.diagnosis().verdict in {"underfitting", "not_converged"}
+    network.compile(keras.optimizers.Adam(RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    job = client.train(network, dataset="mnist5k", width=0.5, **TRAINING).wait()
+    assert job.diagnosis().verdict in {"overfitting", "too_little_data"}
 
     # The spec that it stands for gives the same figures to the last bit.
     spec = {
-        "dataset": "digits",
-        "network": {"model": job.spec.network.model, "width": 0.5, "dropout": 0.9},
-        "training": {"epochs": EPOCHS, "seed": 1, "optimizer": {"name": "adam", "learning_rate": 0.002}},
+        "dataset": "mnist5k",
+        "network": {"model": job.spec.network.model, "width": 0.5},
+        "training": TRAINING | {"optimizer": {"name": "adam", "learning_rate": RATE}},
     }
     direct = client.train(spec).wait()
     assert direct.metrics().final == job.metrics().final
     assert [epoch.fit_loss for epoch in direct.metrics().epochs] == [epoch.fit_loss for epoch in job.metrics().epochs]
 
-    study = job.cure("less_regularisation", seeds=2, splits="fixed", budget={"jobs": 5})
-    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "less_regularisation")
+    study = job.cure("augmentation", seeds=2, splits="fixed", budget={"jobs": 5})
+    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "augmentation")
     study.save_report(tmp_path / "report.html")
-    assert "network.dropout: 0.9 → 0" in (tmp_path / "report.html").read_text()
+    assert "augmentation: null → " in (tmp_path / "report.html").read_text()
