@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as ObjectNotFound
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from heldout.errors import StorageUnavailable
+from heldout.errors import HeldoutError, StorageUnavailable
 from models.digests import FileDigest, make_damaged_error
 
 CHUNK_BYTES = 1024 * 1024
@@ -35,6 +35,15 @@ MAX_CHECKED = 4096
 
 class BlobMissing(KeyError):
     """There is no blob under this key."""
+
+
+@contextmanager
+def raise_if_missing(error: HeldoutError) -> Iterator[None]:
+    """Raise this error if a blob that the block needs is missing."""
+    try:
+        yield
+    except BlobMissing as missing:
+        raise error from missing
 
 
 @dataclass(frozen=True)

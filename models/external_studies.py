@@ -8,14 +8,13 @@ from analysis.studies.recording import draw_choosing_units
 from analysis.studies.state import Arm, RecordedRun, Recording
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.rights import count_bytes
-from heldout.errors import TunerTrials
+from heldout.errors import InvalidSpec, TunerTrials
 from heldout.studies.external import ExternalStudySpec
 from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run
 from models.database import Database, Session
 from models.ids import make_id
 from models.store import quotas, studies, study_jobs
 from models.store.study_steps import advance_after_told, begin
-from models.study_base import make_refusal
 from models.tables import DatasetRow, StudyRow
 
 
@@ -32,7 +31,7 @@ def order(
     what = "your own trainings" if plan.kind == "external" else "recorded runs"
     first = decide_next_steps(plan.state(), ())
     if first.error is not None:
-        raise make_refusal("/budget/jobs", first.error[1])
+        raise InvalidSpec.at("/budget/jobs", first.error[1])
     size = count_bytes(plan.to_text())
     quotas.require_room(session, owner, *quotas.OF_NEW_STUDIES, asked=len(first.submit), spec_bytes=size or 0)
     study_id = make_id("std")
@@ -79,11 +78,11 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
     if single:
         name = asked.arms[single[0]].name
         detail = f"`{name}` has one run; expected at least {FEWEST_RUNS} of each arm, because one shows no spread."
-        raise make_refusal(f"/arms/{single[0]}/runs", detail)
+        raise InvalidSpec.at(f"/arms/{single[0]}/runs", detail)
     if len(asked.arms) > MAX_COMPARED_ARMS:
-        raise make_refusal("/arms", f"Received {len(asked.arms)} arms; expected at most {MAX_COMPARED_ARMS}.")
+        raise InvalidSpec.at("/arms", f"Received {len(asked.arms)} arms; expected at most {MAX_COMPARED_ARMS}.")
     if sum(counts) > MAX_RUNS:
-        raise make_refusal("/arms", f"Received {sum(counts):,} runs; expected at most {MAX_RUNS:,}.")
+        raise InvalidSpec.at("/arms", f"Received {sum(counts):,} runs; expected at most {MAX_RUNS:,}.")
     runs = {
         arm.name: tuple(
             RecordedRun(describe_run(run, place), run.seed, run.value) for place, run in enumerate(arm.runs)

@@ -15,7 +15,7 @@ from heldout.fixes.changes import VersionChanges, parse_index
 from heldout.lifecycle.resources import RelationsStatus
 from heldout.views.dataset import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
-from models.blobs import BlobMissing, Blobs
+from models.blobs import BlobMissing, Blobs, raise_if_missing
 from models.database import Session
 from models.stored_files import find_positions, read_file, read_labels, read_names_at, read_splits
 from models.tables import DatasetRow
@@ -44,15 +44,13 @@ def build_effect_view(
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
-    try:
+    with raise_if_missing(DatasetLost(row.name)):
         labels, splits = read_labels(session, blobs, row.sha256 or ""), read_splits(session, blobs, row.sha256 or "")
         copy_of = _read_copies(session, blobs, row) if changes.drop_copies else None
         positions = find_positions(session, blobs, row.id, list_named_images(changes))
         effect = compute_effect(changes, labels, splits, row.classes or (), copy_of, positions)
         first = [order_for_show(rows, splits, shown) for rows in (effect.removed, effect.changed)]
         names = read_names_at(session, blobs, row.id, [index for images in first for _, index in images])
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
     removed, changed = (
         [
             ExampleView(

@@ -21,7 +21,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE
 from models.blob_files import guard_reading, open_zipped
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs, raise_if_missing
 from models.database import Session
 from models.specs import read_training_spec
 from models.store import artifacts, metrics
@@ -117,10 +117,8 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
     if kind == ARRAYS and asked.resize is None and asked.colour == "auto":
         return make_array_reader("the .npz file that was uploaded")
     if kind.startswith(FOLDERS) and dataset.dtype == "uint8":
-        try:
+        with raise_if_missing(DatasetLost(dataset.name)):
             names = FileNames(read_file(session, blobs, make_members_key(dataset.id)))
-        except BlobMissing as error:
-            raise DatasetLost(dataset.name) from error
         what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
         return make_folder_reader(what, [names[row] for row in range(len(names))], labels, asked.resize)
     changed = ", of another size or colour" if kind == ARRAYS else ""
@@ -133,10 +131,8 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
 
 
 def _read_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
-    try:
+    with raise_if_missing(DatasetLost(dataset.name)):
         return read_labels(session, blobs, dataset.sha256 or "")
-    except BlobMissing as error:
-        raise DatasetLost(dataset.name) from error
 
 
 def read_network_configuration(session: Session, blobs: Blobs, job: JobRow) -> bytes:
@@ -154,8 +150,5 @@ def read_network_configuration(session: Session, blobs: Blobs, job: JobRow) -> b
         )
     model = artifacts.find_model(session, job)
     assert model is not None, "the caller has found a model"
-    try:
-        with open_zipped(blobs, model.key) as archive, guard_reading(model.key):
-            return archive.read(NETWORK_FILE)
-    except BlobMissing as error:
-        raise ModelLost(job.id) from error
+    with raise_if_missing(ModelLost(job.id)), open_zipped(blobs, model.key) as archive, guard_reading(model.key):
+        return archive.read(NETWORK_FILE)

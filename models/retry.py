@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.jobs.retrying import RetrySpec, add_remedy_to_name, extend_spec
-from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
+from heldout.errors import InvalidSpec, SpecUnreadable, StateGone
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
@@ -83,14 +83,14 @@ def _find_patch(
     if name in patches:
         return patches[name]
     if name not in REMEDIES and name in {remedy.name for remedy in found}:
-        raise _make_refusal("/remedy", f"{name!r} is advice. No change of a spec can follow it.")
+        raise InvalidSpec.at("/remedy", f"{name!r} is advice. No change of a spec can follow it.")
     counts = count_splits(dataset, spec)
     base = make_base(session, ended.owner, spec, None if counts is None else counts["train"])
     outcome = resolve_remedy(name, base)
     if isinstance(outcome, NoChange):
-        raise _make_refusal("/remedy", f"{name!r} would change nothing. {outcome.why}")
+        raise InvalidSpec.at("/remedy", f"{name!r} would change nothing. {outcome.why}")
     if outcome.candidates:
-        raise _make_refusal("/remedy", f"{name!r} searches among several trainings, so it needs a study.")
+        raise InvalidSpec.at("/remedy", f"{name!r} searches among several trainings, so it needs a study.")
     return outcome.patch
 
 
@@ -100,7 +100,3 @@ def _apply_patch(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
         return JobSpec.model_validate(content)
     except ValidationError as error:
         raise make_patch_refusal(pointer, error.errors(include_url=False), content, JobSpec) from error
-
-
-def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import insert
 
 from analysis.jobs.initial import Initial, Weights
-from heldout.errors import FieldError, HeldoutError, InvalidSpec, JobNotFound, SpecUnreadable, StateGone
+from heldout.errors import HeldoutError, InvalidSpec, JobNotFound, SpecUnreadable, StateGone
 from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.backbone import POINTER, Backbone
@@ -20,7 +20,7 @@ from heldout.spec.layers import plan_network
 from heldout.spec.model_facts import WITHOUT_WEIGHTS
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.backbones import BackboneSource, get_usable_model
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs, raise_if_missing
 from models.database import Session, db_now
 from models.specs import read_training_spec
 from models.store import artifacts, events, jobs, metrics
@@ -90,7 +90,7 @@ def _get_model_source(session: Session, owner: str, model_id: str) -> InitialSou
 
 def make_refusal(detail: str, kind: str = "job") -> InvalidSpec:
     """Make a refusal of the job or model that `initial` names. kind: `job` or `model`."""
-    return InvalidSpec(f"/initial/{kind}: {detail}", errors=[FieldError(f"/initial/{kind}", detail)])
+    return InvalidSpec.at(f"/initial/{kind}", detail)
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,8 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
 
     def copy(key: str, name: str, gone: HeldoutError) -> str:
         made.append(f"{folder}/{name}")
-        try:
+        with raise_if_missing(gone):
             blobs.copy(key, made[-1])
-        except BlobMissing as error:
-            raise gone from error
         return made[-1]
 
     try:
@@ -177,7 +175,7 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
 def _make_backbone_gone(backbone: Backbone) -> InvalidSpec:
     detail = f"The file of {backbone.model} no longer exists. Upload it again."
     pointer = f"{POINTER if len(backbone.gives) == 3 else OWN_POINTER}/model"
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+    return InvalidSpec.at(pointer, detail)
 
 
 def get_folder_of_start(job_id: str) -> str:

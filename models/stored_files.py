@@ -19,7 +19,7 @@ from heldout.stored.audit import SplitLabels, StoredAudit, SuspectsSummary, audi
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from models.blob_files import guard_reading, open_blob
-from models.blobs import BlobMissing, Blobs
+from models.blobs import BlobMissing, Blobs, raise_if_missing
 from models.database import Session
 from models.digests import compute_file_digest, describe
 from models.store import artifacts, file_digests
@@ -158,10 +158,8 @@ def find_json_artifact(session: Session, job_id: str, name: ArtifactName) -> Art
 def _read(blobs: Blobs, artifact: Artifact | None, parse: Callable[[bytes], Stored]) -> Stored | None:
     if artifact is None:
         return None
-    try:
+    with raise_if_missing(ArtifactLost(describe(artifact.key), artifact.key.split("/")[1])):
         content = blobs.read(artifact.key, artifact.digest)
-    except BlobMissing as error:
-        raise ArtifactLost(describe(artifact.key), artifact.key.split("/")[1]) from error
     with guard_reading(artifact.key):
         return parse(content)
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
-from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
+from heldout.errors import CopiesNotKnown, DatasetLost, InvalidSpec
 from heldout.lifecycle.resources import RelationsStatus
 from heldout.spec.job import JobSpec
 from models.blob_files import guard_reading
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs, raise_if_missing
 from models.database import Session
 from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
@@ -53,7 +53,7 @@ def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: Job
         f"Class {name!r} has only {len(of_class):,} images{together} outside of test, too few for {folds} folds. "
         f"Use {'fewer folds' if alone > 2 else 'the splits of the dataset'}, or add images of that class."
     )
-    raise InvalidSpec(f"/validation/folds: {detail}", errors=[FieldError("/validation/folds", detail)])
+    raise InvalidSpec.at("/validation/folds", detail)
 
 
 def uses_relations(dataset_status: RelationsStatus | None) -> bool:
@@ -65,13 +65,11 @@ def _read_stored(
     session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec
 ) -> tuple[NDArray[np.int32], dict[str, Positions], Relations | None]:
     sha256, key = dataset.sha256 or "", make_relations_key(dataset.id)
-    try:
+    with raise_if_missing(DatasetLost(dataset.name)):
         labels, splits = read_labels(session, blobs, sha256), read_splits(session, blobs, sha256)
         relations = None
         if spec.folds is not None and uses_relations(dataset.relations_status):
             content = read_file(session, blobs, key)
             with guard_reading(key):
                 relations = load_relations(io.BytesIO(content))
-    except BlobMissing as error:
-        raise DatasetLost(dataset.name) from error
     return labels, splits, relations

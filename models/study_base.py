@@ -51,7 +51,7 @@ def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     if not has_backbone and spec.initial is None and all(remedy.patch.get("initial") is None for remedy in own):
         return asked.splits
     if asked.splits == "resampled":
-        raise make_refusal(
+        raise InvalidSpec.at(
             "/splits",
             "`resampled` re-splits train and validation, but the weights of an uploaded model or of another job may "
             "have been trained on images that would become validation images. Use `fixed`.",
@@ -96,7 +96,3 @@ def locate_refusal(pointer: str) -> Iterator[None]:
         error.errors = tuple(found)
         error.detail = error.detail if within else f"{pointer}: The spec would not be valid. {error.detail}"
         raise
-
-
-def make_refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -17,7 +17,7 @@ from analysis.studies.runs import apply_patch, choose_folds, choose_sizes, choos
 from analysis.studies.state import Arm
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.rights import count_bytes
-from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
+from heldout.errors import InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.documents import make_pointer
 from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec, TrainOnAllSpec, ValidationSpec
@@ -32,7 +32,7 @@ from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
-from models.study_base import locate_refusal, make_base, make_refusal, pick_remedies, require_fixed, resolve_splits
+from models.study_base import locate_refusal, make_base, pick_remedies, require_fixed, resolve_splits
 from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -204,12 +204,12 @@ def _require_possible(plan: StudyPlan) -> None:
     size = len(plan.to_text())
     if size > MAX_PLAN_BYTES:
         detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
-        raise make_refusal("/remedies", f"{detail} Use fewer remedies or shorter patches.")
+        raise InvalidSpec.at("/remedies", f"{detail} Use fewer remedies or shorter patches.")
     first = decide_next_steps(plan.state(), ())
     if first.error is None:
         return
     code, detail = first.error
-    raise make_refusal("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
+    raise InvalidSpec.at("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
 def _find_base(
@@ -222,7 +222,7 @@ def _find_base(
         try:
             spec = read_training_spec(job)
         except SpecUnreadable as error:
-            raise make_refusal("/job", error.detail) from error
+            raise InvalidSpec.at("/job", error.detail) from error
         if asked.data != "as_they_are":
             require_fixed(session, blobs, job, asked)
     else:
@@ -233,7 +233,7 @@ def _find_base(
     dataset = dataset if on is None else session.get_one(DatasetRow, on)
     if isinstance(spec.validation, TrainOnAllSpec):
         where = "/job" if job is not None else "/spec/validation"
-        raise make_refusal(where, "It also trains on the validation images, so remedies cannot be compared on them.")
+        raise InvalidSpec.at(where, "It also trains on the validation images, so remedies cannot be compared on them.")
     spec = pin_spec(spec.complete(name="", seed=secrets.randbelow(MAX_SEED + 1)))
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
@@ -266,7 +266,7 @@ def _split(
     except InvalidSpec as error:
         if wanted == "auto" and own is None:
             return _split(session, blobs, base, "fixed", copies_known)  # some class has too few images for folds
-        raise make_refusal("/splits", error.errors[0].detail) from error
+        raise InvalidSpec.at("/splits", error.errors[0].detail) from error
     spec = base.spec.model_copy(update={"validation": None})
     return _set_folds(replace(base, spec=spec), train + validation, folds, folds)
 
@@ -285,7 +285,7 @@ def _resolve_remedies(
 ) -> Sequence[ResolvedArm]:
     if asked.kind == "learning_curve":
         if asked.remedies != "auto":
-            raise make_refusal(
+            raise InvalidSpec.at(
                 "/remedies", "A learning curve compares numbers of images, not remedies. Omit `remedies`."
             )
         return ()
@@ -309,7 +309,7 @@ def _examine_arm(
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = make_pointer(first["loc"])
-            raise InvalidSpec(f"{where}: {first['msg']}", errors=[FieldError(where, first["msg"])]) from error
+            raise InvalidSpec.at(where, first["msg"]) from error
         found = found or examine_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
     assert found is not None
     return found

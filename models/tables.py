@@ -22,7 +22,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat,
 from heldout.work.kinds import JobKind
 from models.digests import FileDigest
 from models.table_base import Base as Base
-from models.table_base import make_named_text
+from models.table_base import make_named_text, make_partial_index
 from models.tables_studies import StudyRow as StudyRow
 from models.tables_studies import StudyRunRow as StudyRunRow
 
@@ -39,12 +39,7 @@ class DatasetRow(Base):
     __table_args__ = (
         Index("uq_datasets_owner_name_version", text("coalesce(owner, '')"), "name", "version", unique=True),
         # Datasets that may have unneeded files in the blob store.
-        Index(
-            "ix_datasets_discarded",
-            "id",
-            sqlite_where=text(DISCARDED),
-            postgresql_where=text(DISCARDED),
-        ),
+        make_partial_index("ix_datasets_discarded", "id", where=DISCARDED),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -81,10 +76,7 @@ class DatasetRow(Base):
     deleted_at: Mapped[datetime | None]  # the row stays, because jobs that have ended name it
 
 
-OF_A_STUDY = "study_id IS NOT NULL"
-HAS_COUNTED_SPEC = text("spec_bytes IS NOT NULL")
-HAS_KEEP = "keep_s IS NOT NULL"
-IS_QUEUED = text("status = 'queued'")
+IS_QUEUED = "status = 'queued'"
 NEEDED_BYTES = text("coalesce(memory_bytes, 0)")
 
 
@@ -94,39 +86,13 @@ class JobRow(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         # The order in which one owner's queued jobs are claimed.
-        Index(
-            "ix_jobs_claim",
-            "owner",
-            text("priority DESC"),
-            "queued_at",
-            "id",
-            sqlite_where=IS_QUEUED,
-            postgresql_where=IS_QUEUED,
-        ),
+        make_partial_index("ix_jobs_claim", "owner", text("priority DESC"), "queued_at", "id", where=IS_QUEUED),
         # Let a worker find out quickly that no job fits, of any owner and of one owner, however many jobs wait.
-        Index("ix_jobs_waiting", "kind", "device", NEEDED_BYTES, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED),
-        Index(
-            "ix_jobs_fitting",
-            "owner",
-            "kind",
-            "device",
-            NEEDED_BYTES,
-            sqlite_where=IS_QUEUED,
-            postgresql_where=IS_QUEUED,
-        ),
-        Index(
-            "ix_jobs_lease",
-            "lease_expires_at",
-            sqlite_where=text("status = 'running'"),
-            postgresql_where=text("status = 'running'"),
-        ),
-        Index(
-            "ix_jobs_pending",
-            "pending_until",
-            sqlite_where=IS_QUEUED,
-            postgresql_where=IS_QUEUED,
-        ),
-        Index("ix_jobs_keep", "finished_at", sqlite_where=text(HAS_KEEP), postgresql_where=text(HAS_KEEP)),
+        make_partial_index("ix_jobs_waiting", "kind", "device", NEEDED_BYTES, where=IS_QUEUED),
+        make_partial_index("ix_jobs_fitting", "owner", "kind", "device", NEEDED_BYTES, where=IS_QUEUED),
+        make_partial_index("ix_jobs_lease", "lease_expires_at", where="status = 'running'"),
+        make_partial_index("ix_jobs_pending", "pending_until", where=IS_QUEUED),
+        make_partial_index("ix_jobs_keep", "finished_at", where="keep_s IS NOT NULL"),
         # Lists are newest first, and ids sort by time.
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
@@ -134,14 +100,8 @@ class JobRow(Base):
         Index("ix_jobs_list_name", "owner", "kind", "name", "id"),
         Index("ix_jobs_list_sort_best", "owner", "kind", "sort_best", "id"),
         Index("ix_jobs_list_sort_gap", "owner", "kind", "sort_gap", "id"),
-        Index(
-            "ix_jobs_spec_bytes",
-            "owner",
-            "spec_bytes",
-            sqlite_where=HAS_COUNTED_SPEC,
-            postgresql_where=HAS_COUNTED_SPEC,
-        ),
-        Index("ix_jobs_study", "study_id", "id", sqlite_where=text(OF_A_STUDY), postgresql_where=text(OF_A_STUDY)),
+        make_partial_index("ix_jobs_spec_bytes", "owner", "spec_bytes", where="spec_bytes IS NOT NULL"),
+        make_partial_index("ix_jobs_study", "study_id", "id", where="study_id IS NOT NULL"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -271,9 +231,6 @@ class ResultRow(Base):
     final: Mapped[dict[str, Any]]
 
 
-OF_A_FOLD = "fold IS NOT NULL"
-
-
 class LabelReadRow(Base):
     """An owner's look at the labels of a held-out split. Rows stay when jobs and datasets are deleted."""
 
@@ -283,14 +240,7 @@ class LabelReadRow(Base):
         Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
         Index("ix_label_reads_list", "owner", "digest", "id"),
         Index("ix_label_reads_subject", "subject_id", "split"),
-        Index(
-            "ix_label_reads_folds",
-            "owner",
-            "dataset_id",
-            "id",
-            sqlite_where=text(OF_A_FOLD),
-            postgresql_where=text(OF_A_FOLD),
-        ),
+        make_partial_index("ix_label_reads_folds", "owner", "dataset_id", "id", where="fold IS NOT NULL"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -367,7 +317,9 @@ class CheckpointRow(Base):
     created_at: Mapped[datetime]
 
 
-NUMBERED = "owner_number IS NOT NULL"
+UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
+
+
 UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
 
 
@@ -377,22 +329,9 @@ class EventRow(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index("uq_events_subject", "subject_id", "id", unique=True),
-        Index(
-            "uq_events_owner",
-            "owner",
-            "owner_number",
-            unique=True,
-            sqlite_where=text(NUMBERED),
-            postgresql_where=text(NUMBERED),
-        ),
+        make_partial_index("uq_events_owner", "owner", "owner_number", unique=True, where="owner_number IS NOT NULL"),
         # Events that have no number in their owner's stream yet.
-        Index(
-            "ix_events_unnumbered",
-            "owner",
-            "position",
-            sqlite_where=text(UNNUMBERED),
-            postgresql_where=text(UNNUMBERED),
-        ),
+        make_partial_index("ix_events_unnumbered", "owner", "position", where=UNNUMBERED),
     )
 
     # The write order. Not usable as a cursor, because transactions commit in another order.
@@ -530,12 +469,7 @@ class DeliveryRow(Base):
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
-        Index(
-            "ix_webhook_deliveries_due",
-            "due_at",
-            sqlite_where=text("status = 'pending'"),
-            postgresql_where=text("status = 'pending'"),
-        ),
+        make_partial_index("ix_webhook_deliveries_due", "due_at", where="status = 'pending'"),
         Index("ix_webhook_deliveries_list", "webhook_id", "id"),
     )
 

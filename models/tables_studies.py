@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heldout.lifecycle.resources import StudyStatus
-from models.table_base import Base
+from models.table_base import Base, make_partial_index
 
 
 class StudyRow(Base):
@@ -16,12 +16,7 @@ class StudyRow(Base):
     __tablename__ = "studies"
     __table_args__ = (
         Index("ix_studies_list", "owner", "id"),
-        Index(
-            "ix_studies_running",
-            "id",
-            sqlite_where=text("status = 'running'"),
-            postgresql_where=text("status = 'running'"),
-        ),
+        make_partial_index("ix_studies_running", "id", where="status = 'running'"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

@@ -53,7 +53,7 @@ def _require_colors(spec: JobSpec, image: Image) -> None:
     if changes is None or not changes.colors or image[2] == 3:
         return
     name = "hue" if changes.hue else "saturation"
-    raise _make_refusal(
+    raise InvalidSpec.at(
         f"/augmentation/{name}", f"The dataset's images have one channel, so there is no {name} to change; use 0."
     )
 
@@ -63,11 +63,13 @@ def _require_whole_batches(spec: JobSpec, uploaded: Backbone | None) -> None:
     resources = spec.resources
     is_normalizing_own = isinstance(spec.network, OwnNetworkSpec) and uploaded is not None and uploaded.normalizes
     if resources.gpus > 1 and (is_normalizing_own or any(block.batch_norm for block in spec.network.blocks)):
-        raise _make_refusal(
+        raise InvalidSpec.at(
             "/resources/gpus", "Batch normalization needs whole batches, but each GPU gets only a part; use 1."
         )
     if resources.gpus > 1 and resources.device == "cpu":
-        raise _make_refusal("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+        raise InvalidSpec.at(
+            "/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1."
+        )
 
 
 def _require_a_whole_backbone(spec: JobSpec) -> None:
@@ -75,11 +77,11 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
     if spec.network.backbone is None:
         return
     if spec.resources.gpus > 1:
-        raise _make_refusal("/resources/gpus", "A backbone needs whole batches, but each GPU gets only a part; use 1.")
+        raise InvalidSpec.at("/resources/gpus", "A backbone needs whole batches, but each GPU gets only a part; use 1.")
     if spec.resources.towers not in ("auto", 1):
-        raise _make_refusal("/resources/towers", "A backbone needs whole batches; use 1, or `auto`, which is 1 here.")
+        raise InvalidSpec.at("/resources/towers", "A backbone needs whole batches; use 1, or `auto`, which is 1 here.")
     if spec.training.precision == "mixed":
-        raise _make_refusal(
+        raise InvalidSpec.at(
             "/training/precision",
             "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
         )
@@ -91,17 +93,13 @@ def _require_unfreezing_in_time(spec: JobSpec) -> None:
     if unfreezing is not None and unfreezing.epoch > epochs:
         where = "/network" if spec.network.backbone is None else "/network/backbone"
         pointer = f"{where}/unfreeze_at/epoch"
-        raise _make_refusal(pointer, f"Received {unfreezing.epoch}; expected at most {epochs}, the job's last epoch.")
+        raise InvalidSpec.at(pointer, f"Received {unfreezing.epoch}; expected at most {epochs}, the job's last epoch.")
 
 
 def _require_own_weights(spec: JobSpec) -> None:
     """Refuse to replace the weights of an uploaded model."""
     if spec.initial is not None and spec.network.uploaded_model is not None:
         which = "its uploaded model" if spec.network.backbone is None else "its backbone"
-        raise _make_refusal(
+        raise InvalidSpec.at(
             "/initial", f"The network starts from {which}, so it cannot take other weights. Leave out `initial`."
         )
-
-
-def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, Shape
 from heldout.spec.model_facts import ModelFacts
@@ -119,7 +119,7 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     taken = tuple(layer.name for layer in own if layer.name in fits)
     new = tuple(layer.name for layer in own if layer.name not in fits)
     if not taken:
-        raise _make_refusal(
+        raise InvalidSpec.at(
             "/initial",
             f"No layer fits: no layer of this network has weights of the same shapes as the layer of {weights.source} "
             "at the same place. Use the same `filters` and `kernel_size`, starting with the first block, and images "
@@ -128,16 +128,12 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):
         has = pluralize(len(spec.network.blocks), "block")
-        raise _make_refusal("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
+        raise InvalidSpec.at("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
     unfit = [layer.name for layer in own if layer.is_in_first(frozen) and layer.name not in fits]
     if unfit:
-        raise _make_refusal(
+        raise InvalidSpec.at(
             "/initial/freeze_blocks",
             f"{unfit[0]} would be frozen untrained, because {weights.source} has no weights of its shapes at that "
             "place. Freeze fewer blocks, or define the block as in the network of these weights.",
         )
     return Initial(weights, taken, new)
-
-
-def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.lifecycle.job import StopReason
 from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, SpecPart
 from heldout.words.labels import describe_remedy
@@ -47,22 +47,20 @@ def extend_spec(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) 
         InvalidSpec: there is nothing to continue with, or the learning rates so far depended on the number of epochs.
     """
     if epochs <= done:
-        raise _make_refusal(f"{done:,} epochs are done already; to continue, use {done + 1:,} or more.")
+        raise InvalidSpec.at("/epochs", f"{done:,} epochs are done already; to continue, use {done + 1:,} or more.")
     if stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD}:
         what = "early stopping" if stop_reason == StopReason.EARLY_STOPPED else "the guard against overfitting"
-        raise _make_refusal(
+        raise InvalidSpec.at(
+            "/epochs",
             f"The job was stopped by {what} after epoch {done:,}, and would be stopped again at once. To continue "
             'without it, retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", '
-            '"epochs": …}}}.'
+            '"epochs": …}}}.',
         )
     if spec.training.schedule.depends_on_epochs and epochs != spec.training.epochs:
-        raise _make_refusal(
+        raise InvalidSpec.at(
+            "/epochs",
             f"With the {spec.training.schedule.name} schedule, every learning rate so far depended on the total of "
             f"{spec.training.epochs:,} epochs, so the job can only continue up to {spec.training.epochs:,}. To train "
-            f'from scratch for {epochs:,} epochs, retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
+            f'from scratch for {epochs:,} epochs, retry with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.',
         )
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
-
-
-def _make_refusal(detail: str) -> InvalidSpec:
-    return InvalidSpec(f"/epochs: {detail}", errors=[FieldError("/epochs", detail)])

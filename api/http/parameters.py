@@ -47,11 +47,16 @@ class AskedPage:
             for item in views(block):
                 size += measure_size(item)
                 if data and size > PAGE_BYTES:
-                    return page(object="list", data=data, has_more=True, next=data[-1].id)
+                    return make_page(page, data, has_more=True)
                 data.append(item)
             last = block[-1]
         has_more = len(ids) > len(wanted)
         return page(object="list", data=data, has_more=has_more, next=last if has_more else None)
+
+
+def make_page(page: type[PageType], data: Sequence[Any], *, has_more: bool = False) -> PageType:
+    """Build a page of these items. The next page continues after the last one."""
+    return page(object="list", data=list(data), has_more=has_more, next=data[-1].id if has_more else None)
 
 
 def measure_size(item: View) -> int:
@@ -67,6 +72,14 @@ def cut_to_page(items: list[Item]) -> list[Item]:
         if place and size > PAGE_BYTES:
             return items[:place]
     return items
+
+
+# For lists that continue at a position.
+PageLimit = Annotated[int, Query(ge=1, le=200)]
+PageStart = Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")]
+OnlyClass = Annotated[
+    str | None, Query(alias="class", max_length=256, description="Only this class, a name in `classes`.")
+]
 
 
 def make_page_dependency(prefix: str) -> Any:

@@ -26,9 +26,12 @@ from heldout.errors import (
     DatasetUnavailable,
     ExportNotReady,
     HeldoutError,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
     ImageRefused,
     InsufficientScope,
     Internal,
+    InvalidForm,
     InvalidJson,
     InvalidParameter,
     InvalidSpec,
@@ -53,6 +56,7 @@ from heldout.errors import (
     TooManyUploads,
     Unauthenticated,
     UnsupportedMediaType,
+    UploadTooSlow,
 )
 from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
 from heldout.views.base import ChoiceView, FieldErrorView, Problem, RequestView
@@ -77,6 +81,9 @@ REFUSED_SPEC = (
 )
 # Errors of every route that uses up a quota.
 NO_ROOM = (QuotaExceeded, OwnerSuspended)
+# Errors of every route that takes an idempotency key, and of every route that takes a file.
+ONCE = (IdempotencyKeyInFlight, IdempotencyKeyReused)
+UPLOADED = (InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

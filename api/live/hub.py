@@ -177,6 +177,10 @@ class Hub:
         finally:
             self._waiters.discard(waiter)
 
+    async def wait_for_end(self, job_id: str, timeout_s: float) -> None:
+        """Return once a job has ended, or as `wait` does."""
+        await self.wait(Channel(ChannelKind.JOB, job_id), lambda state: state.has_ended, timeout_s)
+
     def join(self, channel: Channel, last: int, key_id: str) -> RecentEvents:
         """Follow a channel whose last event was `last` a moment ago. Every `join` needs a `leave`."""
         recent = self._followed.setdefault(channel, RecentEvents(channel, last))

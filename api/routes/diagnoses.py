@@ -12,7 +12,7 @@ from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import get_form_file
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
@@ -24,9 +24,6 @@ from heldout.errors import (
     InvalidForm,
     InvalidJson,
     InvalidSpec,
-    StorageUnavailable,
-    TooManyUploads,
-    UploadTooSlow,
 )
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 from models.ids import is_id
@@ -75,8 +72,8 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     response_model=DiagnosisView,
     openapi_extra=_PREDICTIONS,
     responses=document_errors(
-        *(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec),
-        *(StorageUnavailable, TooManyUploads, UploadTooSlow),
+        *UPLOADED,
+        *(InvalidJson, BodyTooLarge, InvalidSpec),
         *NO_ROOM,
     ),
 )

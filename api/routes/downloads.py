@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starlette.responses import StreamingResponse
 
 from heldout.errors import HeldoutError
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs, raise_if_missing
 from models.digests import FileDigest
 
 INDICES_AT_ONCE = 8192
@@ -57,12 +57,10 @@ def download(
     Raises:
         ArtifactDamaged: before anything is sent.
     """
-    try:
+    with raise_if_missing(lost):
         if expected is not None:
             blobs.require_whole(key, expected)
         size, chunks = blobs.size(key), blobs.chunks(key)
-    except BlobMissing as error:
-        raise lost from error
     headers = {"Content-Length": str(size), "Content-Disposition": disposition}
     if expected is not None:
         headers["ETag"] = f'"{expected.sha256}"'

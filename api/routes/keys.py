@@ -10,17 +10,16 @@ from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, make_once
-from api.http.parameters import MomentWithZone
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.parameters import MomentWithZone, make_page
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from heldout.access.rights import SCOPES, Quota, Scope
-from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
+from heldout.errors import KeyNotFound, KeyRefused
 from heldout.views.account import KeyPage, KeyView, NewKeyView
 from heldout.views.base import make_view
 from models.database import Session
 from models.store import keys, quotas
 from models.store.keys import Caller
-from models.tables import KeyRow
 
 router = make_router("/v1/keys", "keys", scope="admin", has_secrets=True)
 
@@ -54,13 +53,13 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     Each says what it may do, who made it, and when it was last used.
     """
     rows = keys.list_of_owner(session, caller.owner)
-    return KeyPage(object="list", data=[build_key_view(row) for row in rows], has_more=False, next=None)
+    return make_page(KeyPage, [make_view(KeyView, row, object="key") for row in rows])
 
 
 @router.post(
     "",
     status_code=201,
-    responses=document_errors(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyRefused, *NO_ROOM, *JSON_BODY),
+    responses=document_errors(*ONCE, KeyRefused, *NO_ROOM, *JSON_BODY),
 )
 def make_key(
     caller: CallerDep,
@@ -85,9 +84,7 @@ def make_key(
 @router.post(
     "/{key_id}/roll",
     status_code=201,
-    responses=document_errors(
-        IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY
-    ),
+    responses=document_errors(*ONCE, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY),
 )
 def roll_key(
     key_id: str,
@@ -124,19 +121,20 @@ def _make_once(
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
     asked_with, salt = get_current_context().key, keys.make_salt()
 
-    def make_view() -> NewKeyView:
-        text = make(keys.derive_secret(asked_with, salt))
-        return build_new_key_view(keys.get_row(session, text), text)
+    def build_view(text: str) -> NewKeyView:
+        return make_view(NewKeyView, keys.get_row(session, text), object="key", key=text)
+
+    def make_new() -> NewKeyView:
+        return build_view(make(keys.derive_secret(asked_with, salt)))
 
     def recall(body: Mapping[str, Any]) -> NewKeyView:
         """Rebuild the key's text. It is derived from the requesting key, so it need not be stored."""
-        text = keys.format_key(body["id"], keys.derive_secret(asked_with, body["salt"]))
-        return build_new_key_view(keys.get_row(session, text), text)
+        return build_view(keys.format_key(body["id"], keys.derive_secret(asked_with, body["salt"])))
 
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
     # The requesting key is part of the fingerprint, because another key would derive another text.
     of_key = f"{route} by {caller.key_id}"
-    return make_once(session, caller.owner, idempotency_key, of_key, wanted, response, make_view, memory)
+    return make_once(session, caller.owner, idempotency_key, of_key, wanted, response, make_new, memory)
 
 
 @router.delete("/{key_id}", status_code=204, responses=document_errors(KeyNotFound))
@@ -152,13 +150,3 @@ def revoke_key(
     """Revoke a key at once and permanently, even the key of this request."""
     if not keys.revoke_of(session, caller.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)
-
-
-def build_key_view(row: KeyRow) -> KeyView:
-    """Build the view of a key."""
-    return make_view(KeyView, row, object="key")
-
-
-def build_new_key_view(row: KeyRow, text: str) -> NewKeyView:
-    """Build the view of a new key, with its text."""
-    return make_view(NewKeyView, row, object="key", key=text)

@@ -11,7 +11,6 @@ from starlette.responses import StreamingResponse
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, document_errors
-from api.live.hub import Channel, ChannelKind, ChannelState
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.access.rights import get_model_route
@@ -145,7 +144,7 @@ async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, 
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:
-        await app.hub.wait(Channel(ChannelKind.JOB, ordered.row.export_job_id), _has_ended, wait_s)
+        await app.hub.wait_for_end(ordered.row.export_job_id, wait_s)
         ordered = await run_in_threadpool(ask)
     ordered.stored()
     return ordered
@@ -178,7 +177,3 @@ def _is_whole(blobs: Blobs, export: ExportRow) -> bool:
     except (BlobMissing, ArtifactDamaged):
         return False
     return True
-
-
-def _has_ended(state: ChannelState) -> bool:
-    return state.has_ended

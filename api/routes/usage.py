@@ -1,6 +1,5 @@
 """Usage, quotas and the activity log of the caller's owner: who did what to what, from where."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -8,14 +7,13 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.parameters import AskedPage, Moment, make_page_dependency
+from api.http.parameters import AskedPage, Moment, make_page, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from heldout.errors import InvalidCursor, InvalidParameter
 from heldout.views.account import ActivityPage, ActivityView, Bucket, Group, QuotaView, UsageBucket, UsageView
 from heldout.views.base import make_view
 from models.store import activity, owners
-from models.store.owners import QuotaState, Used
 
 router = make_router("/v1/usage", "usage")
 
@@ -56,7 +54,14 @@ def get_usage(
             f"The period has {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Request fewer days, use "
             "`bucket=day`, or omit `group_by`."
         )
-    return build_usage_view(bucket, group_by, buckets, owners.list_quotas(session, caller.owner))
+    quotas = owners.list_quotas(session, caller.owner)
+    return UsageView(
+        object="usage",
+        bucket=bucket,
+        group_by=group_by,
+        data=[make_view(UsageBucket, used, slot_seconds=round(used.slot_s, 3)) for used in buckets],
+        quotas=[make_view(QuotaView, quota, used=round(quota.used, 3)) for quota in quotas],
+    )
 
 
 def _convert_to_utc(moment: datetime) -> datetime:
@@ -65,19 +70,6 @@ def _convert_to_utc(moment: datetime) -> datetime:
             f"Received {moment.isoformat()}. Send a time between the years {YEARS[0]} and {YEARS[1]}."
         )
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def build_usage_view(
-    bucket: Bucket, group_by: Group | None, buckets: Sequence[Used], quotas: Sequence[QuotaState]
-) -> UsageView:
-    """Build the view of an owner's usage."""
-    return UsageView(
-        object="usage",
-        bucket=bucket,
-        group_by=group_by,
-        data=[make_view(UsageBucket, used, slot_seconds=round(used.slot_s, 3)) for used in buckets],
-        quotas=[make_view(QuotaView, quota, used=round(quota.used, 3)) for quota in quotas],
-    )
 
 
 activity_router = make_router("/v1/activity", "activity", scope="admin")
@@ -103,12 +95,8 @@ def list_activity(
     rows, more = activity.list_page(
         session, caller.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )
-    return ActivityPage(
-        object="list",
-        data=[make_view(ActivityView, row, object="activity_entry") for row in rows],
-        has_more=more,
-        next=rows[-1].id if more else None,
-    )
+    data = [make_view(ActivityView, row, object="activity_entry") for row in rows]
+    return make_page(ActivityPage, data, has_more=more)
 
 
 @old_router.get("", responses=document_errors(InvalidCursor), deprecated=True)

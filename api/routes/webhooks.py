@@ -10,15 +10,13 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, make_once
-from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.parameters import AskedPage, make_page, make_page_dependency
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from heldout.access.rights import Quota
 from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, explain_refused_url
 from heldout.errors import (
     DeliveryNotFound,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     InvalidCursor,
     SecretsUnavailable,
     WebhookDisabled,
@@ -80,8 +78,7 @@ class WebhookChanges(_Body):
     responses=document_errors(
         WebhookUrlRefused,
         SecretsUnavailable,
-        IdempotencyKeyInFlight,
-        IdempotencyKeyReused,
+        *ONCE,
         WebhookNotFound,
         *NO_ROOM,
         *JSON_BODY,
@@ -124,7 +121,7 @@ def make_webhook(
 def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
     """List your webhooks, oldest first."""
     rows = webhooks.list_of_owner(session, caller.owner)
-    return WebhookPage(object="list", data=[build_webhook_view(row) for row in rows], has_more=False, next=None)
+    return make_page(WebhookPage, [build_webhook_view(row) for row in rows])
 
 
 @router.get("/{webhook_id}", responses=document_errors(WebhookNotFound))
@@ -181,12 +178,7 @@ def list_deliveries(
     """List deliveries of the last seven days and waiting ones, newest first, with their latest attempts."""
     webhooks.find(session, caller.owner, webhook_id)
     rows, more = outbox.list_page(session, webhook_id, after=asked.after, limit=asked.limit)
-    return DeliveryPage(
-        object="list",
-        data=[build_delivery_view(row) for row in rows],
-        has_more=more,
-        next=rows[-1].id if more else None,
-    )
+    return make_page(DeliveryPage, [build_delivery_view(row) for row in rows], has_more=more)
 
 
 @router.post(

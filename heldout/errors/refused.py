@@ -10,6 +10,11 @@ class InvalidSpec(HeldoutError):
 
     code, status, title = "invalid_spec", 422, "The body is not valid"
 
+    @staticmethod
+    def at(pointer: str, detail: str) -> "InvalidSpec":
+        """Make the refusal of the value at one place. The detail begins with the place."""
+        return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+
 
 class NotSupported(InvalidSpec):
     """This release does not support that part of the spec yet."""

@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Query, Response
 
 from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.pictures import encode_png
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
 from api.http.parameters import AskedPage, make_page_dependency
@@ -34,7 +35,7 @@ from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
 from heldout.words.data_and_models import describe_audit
 from models.blob_files import guard_reading, open_blob
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs, raise_if_missing
 from models.database import Session
 from models.fix_effects import build_effect_view
 from models.store import datasets, file_digests, ingests, label_reads
@@ -96,10 +97,8 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
     """List the positions of each split's images in the order of the source."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
-    try:
+    with raise_if_missing(DatasetLost(row.name)):
         return make_indices_response(read_splits(session, app.blobs, sha256))
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
 
 
 @router.get(
@@ -197,10 +196,7 @@ def get_preview(
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
     sheet = _draw_sheet(session, app.blobs, row, number)
-    if not label_reads.is_handed_out(session, caller.owner, row):
-        # Noted before the labels are shown. Only the first request writes.
-        with app.database.write() as writing:
-            label_reads.add_handed_out(writing, caller.owner, row)
+    note_shown_labels(session, app, caller.owner, row)
     return _make_png_response(sheet)
 
 
@@ -217,16 +213,17 @@ def get_thumbnail(
     sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
     key = f"datasets/{sha256}/images.npy"
     expected = file_digests.find(session, key)
-    try:
-        with guard_reading(key), open_blob(app.blobs, key, HEADER_BYTES, expected) as file:
-            rows = NpyRows(file)
-            if not 0 <= index < len(rows):
-                raise ImageNotFound(
-                    f"Dataset {row.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
-                )
-            image = rows.one(index)
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
+    with (
+        raise_if_missing(DatasetLost(row.name)),
+        guard_reading(key),
+        open_blob(app.blobs, key, HEADER_BYTES, expected) as file,
+    ):
+        rows = NpyRows(file)
+        if not 0 <= index < len(rows):
+            raise ImageNotFound(
+                f"Dataset {row.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
+            )
+        image = rows.one(index)
     return _make_png_response(encode_png(image, (low, high)))
 
 
@@ -246,10 +243,15 @@ def _make_png_response(content: bytes) -> Response:
 
 def _draw_sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
     """Read a contact sheet. Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
-    try:
+    with raise_if_missing(DatasetLost(row.name)):
         return read_file(session, blobs, preview_key(row.id, class_number))
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
+
+
+def note_shown_labels(session: Session, app: AppContext, owner: str, dataset: DatasetRow) -> None:
+    """Note in the ledger, before they are shown, that the owner sees held-out labels. Only the first request writes."""
+    if not label_reads.is_handed_out(session, owner, dataset):
+        with app.database.write() as writing:
+            label_reads.add_handed_out(writing, owner, dataset)
 
 
 def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Query
-
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.parameters import AskedPage, make_page_dependency
+from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.routes.datasets.dataset import Reference, find_dataset
+from api.routes.datasets.dataset import Reference, find_dataset, note_shown_labels
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
@@ -21,7 +19,7 @@ from heldout.errors import (
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import make_view
 from heldout.views.dataset import DatasetImagePage, DatasetImageView, LedgerView
-from models.blobs import BlobMissing
+from models.blobs import raise_if_missing
 from models.store import datasets, label_reads
 from models.stored_files import list_split_images
 from models.views.dataset import build_ledger_view, get_thumbnail_route
@@ -38,11 +36,9 @@ def list_images(
     session: ReadSessionDep,
     app: AppContextDep,
     split: SplitName = "train",
-    class_: Annotated[
-        str | None, Query(alias="class", max_length=256, description="Only this class, a name in `classes`.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
+    class_: OnlyClass = None,
+    limit: PageLimit = 20,
+    after: PageStart = 0,
 ) -> DatasetImagePage:
     """List images of a split with their labels. The ledger counts the first look at validation or test labels."""
     row = find_dataset(session, caller.owner, dataset)
@@ -51,14 +47,10 @@ def list_images(
     if class_ is not None and class_ not in classes:
         raise InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
-    try:
+    with raise_if_missing(DatasetLost(row.name)):
         shown, count = list_split_images(session, app.blobs, row.id, sha256, split, label, after, limit)
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
-    if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):
-        # Noted before the labels are shown. Only the first request writes.
-        with app.database.write() as writing:
-            label_reads.add_handed_out(writing, caller.owner, row)
+    if split != "train" and shown:
+        note_shown_labels(session, app, caller.owner, row)
     has_more = after + len(shown) < count and bool(shown)
     return DatasetImagePage(
         object="list",

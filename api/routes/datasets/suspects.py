@@ -8,10 +8,10 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
+from api.http.parameters import PageLimit, PageStart
 from api.http.problems import NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.live.hub import Channel, ChannelKind, ChannelState
-from api.routes.datasets.dataset import Reference, find_dataset
+from api.routes.datasets.dataset import Reference, find_dataset, note_shown_labels
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     DatasetDamaged,
@@ -27,7 +27,7 @@ from heldout.stored.audit import StoredSuspects, make_suspects_key
 from heldout.views.audit import SuspectsView
 from models.blob_files import guard_reading
 from models.database import Session
-from models.store import accounts, datasets, label_reads, suspects
+from models.store import accounts, datasets, suspects
 from models.store.keys import Caller
 from models.stored_files import read_suspects
 from models.tables import DatasetRow, JobRow
@@ -58,8 +58,8 @@ async def get_suspects(
     caller: CallerDep,
     app: AppContextDep,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
+    limit: PageLimit = 20,
+    after: PageStart = 0,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the search to end.")
     ] = 0,
@@ -77,7 +77,7 @@ async def get_suspects(
     """
     row, job = await run_in_threadpool(_get_or_begin_search, app, caller, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
-        await app.hub.wait(Channel(ChannelKind.JOB, job.id), _has_ended, wait)
+        await app.hub.wait_for_end(job.id, wait)
         row, job = await run_in_threadpool(_get_or_begin_search, app, caller, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
         return build_failed_view(row, job)
@@ -88,10 +88,6 @@ async def get_suspects(
     stored = await run_in_threadpool(_read, app, caller.owner, row)
     with guard_reading(make_suspects_key(row.id)):  # a file from an earlier release may name unknown classes
         return build_ready_view(row, stored, after=after, limit=limit)
-
-
-def _has_ended(state: ChannelState) -> bool:
-    return state.has_ended
 
 
 def _get_or_begin_search(
@@ -115,11 +111,8 @@ def _get_or_begin_search(
 def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
     with app.database.read() as session:
         stored = _read_stored(session, app, row)
-        is_noted = label_reads.is_handed_out(session, owner, row)
-    if not is_noted:
-        # Noted before the result is shown: the search trained on validation and test labels, too.
-        with app.database.write() as session:
-            label_reads.add_handed_out(session, owner, row)
+        # The search trained on validation and test labels, too.
+        note_shown_labels(session, app, owner, row)
     return stored
 
 

@@ -15,7 +15,7 @@ from api.http.context import get_current_context
 from api.http.deps import AppContextDep, SessionDep
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import (
     JSON_FIELDS,
@@ -32,14 +32,8 @@ from heldout.errors import (
     DatasetNotFound,
     DigestMismatch,
     HeldoutError,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    InvalidForm,
-    StorageUnavailable,
-    TooManyUploads,
     Unauthenticated,
     UploadFinished,
-    UploadTooSlow,
 )
 from heldout.spec.dataset import DatasetSpec
 from heldout.views.dataset import DatasetView
@@ -93,12 +87,8 @@ CONTENT: dict[str, Any] = {
     response_description="The dataset: `uploading` until its content arrives, or `checking` if a form contained it.",
     openapi_extra=NEW_DATASET,
     responses=document_errors(
-        InvalidForm,
-        StorageUnavailable,
-        TooManyUploads,
-        UploadTooSlow,
-        IdempotencyKeyInFlight,
-        IdempotencyKeyReused,
+        *UPLOADED,
+        *ONCE,
         DatasetNotFound,
         *NO_ROOM,
         *JSON_BODY,
@@ -144,8 +134,8 @@ async def create_dataset(
     response_description="Received; a worker will read it. Sending the same content again changes nothing.",
     openapi_extra=CONTENT,
     responses=document_errors(
-        *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
-        *(BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
+        *(DatasetNotFound, DatasetIsBundled, UploadFinished, BodyTooLarge, DigestMismatch),
+        *UPLOADED,
         *NO_ROOM,
     ),
 )

@@ -5,7 +5,7 @@ from fastapi import Response
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import (
@@ -13,8 +13,6 @@ from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
     FileOfLaterRelease,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     NoAudit,
     StorageUnavailable,
 )
@@ -34,7 +32,7 @@ router = make_router("/v1/datasets", "datasets")
     status_code=201,
     response_description="The version, `checking`: a worker makes and audits it, like an upload.",
     responses=document_errors(
-        *(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused),
+        *(DatasetNotFound, DatasetNotReady, *ONCE),
         *NO_ROOM,
         *JSON_BODY,
     ),

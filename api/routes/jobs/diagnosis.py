@@ -6,8 +6,10 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.problems import document_errors
 from api.http.routing import make_router
+from api.routes.datasets.dataset import note_shown_labels
 from heldout.errors import (
     FileOfLaterRelease,
     InvalidParameter,
@@ -21,12 +23,11 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.results import CellView, ConfusionView, MemorizedPage, Mistake
-from models.blobs import BlobMissing
+from models.blobs import raise_if_missing
 from models.job_diagnosis import diagnose_job
 from models.predictions import build_memorized_page, list_cell_images, list_hardest_images
-from models.store import artifacts, jobs, label_reads
+from models.store import artifacts, jobs
 from models.stored_files import find_json_artifact, read_evaluation
-from models.tables import DatasetRow
 from models.views.dataset import get_thumbnail_route
 from models.views.evaluation import build_confusion_view
 
@@ -39,11 +40,8 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     job = jobs.find(session, caller.owner, job_id)
     diagnosis = diagnose_job(session, app.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
-        dataset = session.get_one(DatasetRow, job.dataset_id)
-        if not label_reads.is_handed_out(session, caller.owner, dataset):
-            # Noted before it is shown: the networks that found the wrong labels were trained on test labels.
-            with app.database.write() as writing:
-                label_reads.add_handed_out(writing, caller.owner, dataset)
+        # The networks that found the wrong labels were trained on test labels.
+        note_shown_labels(session, app, caller.owner, jobs.get_dataset(session, job))
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
@@ -88,10 +86,8 @@ def get_confused_images(
                 f"There is no class {name[:64]!r}. The field `classes` of the confusion matrices lists all classes."
             )
     places = stored.classes.index(label), stored.classes.index(answer)
-    try:
+    with raise_if_missing(PredictionsLost(job_id)):
         images, count = list_cell_images(app.blobs, predictions.key, split, *places, limit, predictions.digest)
-    except BlobMissing as error:
-        raise PredictionsLost(job_id) from error
     return CellView(
         object="cell",
         label=label,
@@ -118,11 +114,9 @@ def list_memorized_images(
     caller: CallerDep,
     session: ReadSessionDep,
     app: AppContextDep,
-    class_: Annotated[
-        str | None, Query(alias="class", max_length=256, description="Only this class, a name in `classes`.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the previous page.")] = 0,
+    class_: OnlyClass = None,
+    limit: PageLimit = 20,
+    after: PageStart = 0,
 ) -> MemorizedPage:
     """List training images by the sum of their losses over all epochs, hardest to learn first.
 
@@ -138,8 +132,6 @@ def list_memorized_images(
             f"The job's dataset has no class {class_[:64]!r}. Its field `classes` lists all classes."
         )
     label = None if class_ is None else classes.index(class_)
-    try:
+    with raise_if_missing(PredictionsLost(job_id)):
         found = list_hardest_images(app.blobs, predictions.key, label, after, limit, predictions.digest)
-    except BlobMissing as error:
-        raise PredictionsLost(job_id) from error
     return build_memorized_page(found, classes, job.dataset_id or "", after)

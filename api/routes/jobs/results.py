@@ -1,6 +1,6 @@
 """Results of a job: metrics, splits and predictions."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import Annotated, Any
 
@@ -28,10 +28,9 @@ from heldout.errors import (
 )
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
-from heldout.stored.results import FinalView
 from heldout.views.dataset import IndicesView
 from heldout.views.results import EpochView, MetricsView
-from models.blobs import BlobMissing
+from models.blobs import raise_if_missing
 from models.predictions import iterate_csv
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
@@ -88,7 +87,8 @@ def get_metrics(
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     final = metrics.get_final(session, job_id)
     epochs = metrics.list_epochs(session, job_id)
-    view = build_metrics_view(epochs if points is None else thin_out(epochs, points), final, with_test=with_test)
+    shown = epochs if points is None else thin_out(epochs, points)
+    view = MetricsView(object="metrics", epochs=[_build_epoch_view(row, with_test) for row in shown], final=final)
     if format_ == "keras":
         return JSONResponse(build_keras_history(view), media_type=HISTORY)
     if format_ == "csv":
@@ -161,10 +161,8 @@ def get_predictions(
         )
     classes = jobs.get_dataset(session, job).classes or []
     chunks = iterate_csv(app.blobs, predictions.key, classes, predictions.digest)
-    try:
+    with raise_if_missing(PredictionsLost(job_id)):
         first = next(chunks)  # errors of the file must be raised before the answer begins
-    except BlobMissing as error:
-        raise PredictionsLost(job_id) from error
     headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
     written = _iterate_in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
     return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
@@ -180,15 +178,7 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
         yield chunk
 
 
-def build_metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
-    """Build the view of the figures. Test figures per epoch are included only if the spec asked for them."""
-    return MetricsView(
-        object="metrics",
-        epochs=[_build_epoch_view(row, with_test) for row in epochs],
-        final=final,
-    )
-
-
 def _build_epoch_view(row: EpochRow, with_test: bool) -> EpochView:
+    """Build the view of an epoch. Its test figures are included only if the spec asked for them."""
     names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
     return EpochView(**{name: getattr(row, name) for name in names})

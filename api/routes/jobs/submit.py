@@ -9,12 +9,10 @@ from analysis.jobs.retrying import RetrySpec
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
-from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
 from heldout.errors import (
     FileOfLaterRelease,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     JobNotFinished,
     JobNotFound,
     StateGone,
@@ -37,7 +35,7 @@ router = make_router("/v1/jobs", "jobs")
             "model": EstimateView,
             "description": "With `dry_run`: the cost of the accepted spec. Nothing is stored.",
         },
-        **document_errors(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
+        **document_errors(*ONCE, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
     },
 )
 def submit_job(
@@ -69,8 +67,7 @@ def submit_job(
         JobNotFound,
         JobNotFinished,
         StateGone,
-        IdempotencyKeyInFlight,
-        IdempotencyKeyReused,
+        *ONCE,
         FileOfLaterRelease,
         *NO_ROOM,
         *JSON_BODY,

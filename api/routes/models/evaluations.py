@@ -14,8 +14,8 @@ from api.http.deps import (
     SessionDep,
 )
 from api.http.idempotency import IdempotencyKey, make_once
-from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.parameters import AskedPage, make_page, make_page_dependency
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
@@ -26,8 +26,6 @@ from heldout.errors import (
     EvaluationNotFound,
     EvaluationNotReady,
     FileOfLaterRelease,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     InvalidCursor,
     ModelDoesNotFit,
     ModelUnavailable,
@@ -69,7 +67,7 @@ class NewEvaluation(BaseModel):
     response_description="The queued evaluation. A worker measures the model on every split.",
     responses=document_errors(
         *(SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable),
-        *(IdempotencyKeyInFlight, IdempotencyKeyReused),
+        *ONCE,
         *NO_ROOM,
         *JSON_BODY,
     ),
@@ -99,12 +97,8 @@ def list_evaluations(
     """List your evaluations, newest first."""
     rows, more = model_evaluations.list_page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
     measured = model_evaluations.get_measurements(session, [job for job, _ in rows])
-    return EvaluationPage(
-        object="list",
-        data=[build_evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows],
-        has_more=more,
-        next=rows[-1][0].id if more else None,
-    )
+    data = [build_evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows]
+    return make_page(EvaluationPage, data, has_more=more)
 
 
 @router.get(

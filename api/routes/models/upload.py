@@ -15,25 +15,19 @@ from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
 from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import NO_ROOM, document_errors
+from api.http.problems import NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import ReceivedContent, get_form_file
-from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
     HeldoutError,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     InvalidCursor,
     InvalidForm,
     ModelInUse,
     ModelIsShared,
     ModelNotFound,
-    StorageUnavailable,
-    TooManyUploads,
-    UploadTooSlow,
 )
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
 from heldout.views.model import ModelPage, ModelView
@@ -93,8 +87,9 @@ class _Sent(BaseModel):
     response_description="The model, `checking`: a worker will read its file.",
     openapi_extra=_BODY,
     responses=document_errors(
-        *(InvalidForm, BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
-        *(IdempotencyKeyInFlight, IdempotencyKeyReused),
+        *(BodyTooLarge, DigestMismatch),
+        *UPLOADED,
+        *ONCE,
         *NO_ROOM,
     ),
 )
@@ -227,7 +222,7 @@ async def get_model_file(
     """Get a model and what its file contains, now or once the file has been read."""
     view, check_job = await run_in_threadpool(_find, app, caller.owner, model_id)
     if wait and not view.has_ended:
-        await app.hub.wait(Channel(ChannelKind.JOB, check_job), lambda state: state.has_ended, wait)
+        await app.hub.wait_for_end(check_job, wait)
         view, _ = await run_in_threadpool(_find, app, caller.owner, model_id)
     return view
 

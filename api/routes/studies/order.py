@@ -9,13 +9,11 @@ from starlette.responses import JSONResponse
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
-from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
 from heldout.errors import (
     DataFirst,
     FileOfLaterRelease,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     JobNotFound,
     SpecUnreadable,
     TunerTrials,
@@ -50,8 +48,7 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
         **document_errors(
             JobNotFound,
             DataFirst,
-            IdempotencyKeyInFlight,
-            IdempotencyKeyReused,
+            *ONCE,
             FileOfLaterRelease,
             SpecUnreadable,
             TunerTrials,
