@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from heldout.client.dual import Awaiting
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
+from heldout.client.telling import Target, check_target, tell
 from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
@@ -125,3 +127,40 @@ class Report(Diagnose):
             return self._client.diagnoses.create(self._curves, classes=self._names)
         answers = {name: collect_answers(split, self.model) for name, split in self._splits.items()}
         return self._client.diagnoses.create_from_predictions(answers, history=self._curves, classes=self._names)
+
+
+def answers(model: Any, split: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what a network answers to labeled images: `labels` (n,) and `probabilities` (n, classes).
+
+    Args:
+        model: a Keras model whose outputs are probabilities or logits (batch, classes).
+        split: `(x, y)`, or batches of them such as a `tf.data.Dataset`.
+    Raises:
+        TypeError, ValueError: if `split` is neither, or its labels are not classes.
+    """
+    check_split("split", split)
+    return collect_answers(split, model)
+
+
+class Tell(Diagnose):
+    """Tells the answers and curves of a network to a run of a study, or writes them to a file, when `fit` ends.
+
+    Args:
+        to: a run of `client.studies.external`, or the path of an `.npz`, such as `{out}` of `heldout cure --run`.
+        validation, test, train: images and labels, as for `Report`. None leaves a split out.
+    Raises:
+        TypeError, ValueError: if an argument cannot be used, before the training begins.
+    """
+
+    def __init__(self, to: Target, *, validation: Any, test: Any = None, train: Any = None) -> None:
+        super().__init__()
+        check_target(to)
+        self._to = to
+        given = {"train": train, "validation": validation, "test": test}
+        self._splits = {name: split for name, split in given.items() if split is not None}
+        for name, split in self._splits.items():
+            check_split(name, split)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        # Unlike a verdict, a result that is not told makes the training worthless, so errors are raised.
+        tell(self._to, {name: answers(self.model, split) for name, split in self._splits.items()}, self._curves)

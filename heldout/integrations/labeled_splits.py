@@ -84,17 +84,18 @@ def collect_answers(split: Any, model: Any) -> dict[str, np.ndarray[Any, Any]]:
     labels, outputs = [], []
     if _is_pair(split):
         outputs.append(model.predict(split[0], batch_size=BATCH, verbose=0))
-        labels.append(_find_positions(split[1]))
+        labels.append(find_positions(split[1]))
     else:
         # In one pass: a dataset that shuffles has another order the next time.
         for images, known, *_ in split:
             outputs.append(model.predict_on_batch(images))
-            labels.append(_find_positions(known))
-    probabilities = _find_probabilities(np.concatenate(outputs).astype(np.float64))
+            labels.append(find_positions(known))
+    probabilities = find_probabilities(np.concatenate(outputs).astype(np.float64))
     return {"labels": np.concatenate(labels), "probabilities": probabilities}
 
 
-def _find_positions(labels: Any) -> np.ndarray[Any, Any]:
+def find_positions(labels: Any) -> np.ndarray[Any, Any]:
+    """Return labels as positions of classes, (n,). Raises ValueError if they are no classes."""
     known = np.asarray(labels)
     if known.ndim == 2 and known.shape[1] > 1 and not np.allclose(known.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"Received labels of the shape {known.shape}. {SEVERAL_LABELS}")
@@ -104,7 +105,8 @@ def _find_positions(labels: Any) -> np.ndarray[Any, Any]:
     return known.astype(np.int64)
 
 
-def _find_probabilities(outputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def find_probabilities(outputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the probability of each class, (n, classes), from a network's probabilities or logits."""
     if outputs.shape[-1] == 1:  # one output for two classes
         if outputs.min() < 0 or outputs.max() > 1:
             outputs = 1 / (1 + np.exp(-outputs))

@@ -16,7 +16,7 @@ from heldout.client.studies import StudyResource
 from heldout.errors import RunReplaced
 from heldout.views.study_run import AssignedRunView, RunView
 
-Pair = Sequence[Any]
+Pair = Sequence[Any] | Mapping[str, Any]
 # Heartbeats in the time of a lease: one may be late, and one lost.
 HEARTBEATS = 3
 # These say something about the arm, so the study continues without it: out of memory, or figures that are not finite.
@@ -70,8 +70,8 @@ class RunHandle(Handle[AssignedRunView]):
 
         Args:
             validation, test, train: `(labels, probabilities)`: classes (n,) and probabilities (n, classes) as lists,
-                numpy arrays, or tensors of PyTorch, JAX or TensorFlow. Answers to test images are sealed until the
-                base and the winner are compared on them, once.
+                numpy arrays, or tensors of PyTorch, JAX or TensorFlow; or what `heldout.torch.answers` returns.
+                Answers to test images are sealed until the base and the winner are compared on them, once.
             history: the curves: a dictionary, records, what Keras' `fit` returns, or the path of a file.
             ids: by split, a text or number for each image, if trainings answer them in different orders.
             seconds: how long the training took; by default since `with run:` began.
@@ -185,6 +185,8 @@ class AsyncRun(RunHandle, Awaiting):
 
 
 def _name_parts(split: str, pair: Any) -> dict[str, Any]:
+    if isinstance(pair, Mapping) and "labels" in pair:
+        return dict(pair)
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"Received {split}={type(pair).__name__}; {EXPECTED_PAIR}.")
     labels, probabilities = pair

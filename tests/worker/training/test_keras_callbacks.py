@@ -1,5 +1,6 @@
 """The callbacks for trainings of one's own, in Keras' own `fit`."""
 
+import json
 from types import SimpleNamespace
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from heldout import AsyncClient
-from heldout.keras import Diagnose, Report
+from heldout.keras import Diagnose, Report, Tell, answers
 from heldout.views.diagnosis import DiagnosisView
 
 
@@ -125,3 +126,27 @@ def test_outputs_that_do_not_fit_the_classes_are_refused_before_the_first_epoch(
     with pytest.raises(ValueError, match="Received 2 classes and a network with outputs"):
         model.fit(X, Y, verbose=0, callbacks=[noted, Report(Service(), train=(X, Y), classes=2)])
     assert epochs == []
+
+
+def test_answers_and_curves_are_told_to_a_file_or_a_run_when_fit_ends(tmp_path):
+    told = {}
+    run = SimpleNamespace(tell=lambda **given: told.update(given))
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    train, validation = noise(64, 1), noise(48, 2)
+    callbacks = [
+        Tell(run, validation=validation),
+        Tell(tmp_path / "a.npz", train=train, validation=tf.data.Dataset.from_tensor_slices(validation).batch(7)),
+    ]
+    history = model.fit(*train, validation_data=validation, epochs=2, verbose=0, callbacks=callbacks)
+    expected = keras.ops.softmax(model(validation[0])).numpy()
+    np.testing.assert_allclose(told["validation"]["probabilities"], expected, atol=1e-6)
+    np.testing.assert_array_equal(answers(model, validation)["labels"], validation[1])
+    assert told["history"] == history.history
+    written = np.load(tmp_path / "a.npz")
+    np.testing.assert_allclose(written["validation_probabilities"], expected, atol=1e-6)
+    assert len(written["train_labels"]) == 64
+    assert json.loads((tmp_path / "a.history.json").read_text()).keys() == history.history.keys()
+    with pytest.raises(TypeError, match="expected the path"):
+        Tell(7, validation=validation)

@@ -1,0 +1,50 @@
+"""A PyTorch network's answers to labeled images, for diagnoses and studies.
+
+client.diagnoses.create_from_predictions({"train": answers(model, train), "test": answers(model, test)})
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heldout.client.foreign_values import to_array
+from heldout.integrations.labeled_splits import find_positions, find_probabilities
+
+
+def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
+    """Return what a network answers to the images of a loader, in evaluation mode and without gradients.
+
+    Args:
+        model: a `torch.nn.Module` whose outputs are logits or probabilities (batch, classes), or an object that has
+            them as `logits`. It is in the same mode afterwards.
+        loader: batches of (images, labels), such as a `DataLoader`, in any order, without random augmentation.
+    Returns:
+        `labels` (n,), `probabilities` (n, classes), and `hashes` (n,) of the images, by which copies are found, and
+        answers of several trainings are paired.
+    Raises:
+        ValueError: the loader is empty, or its labels are not classes.
+    """
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    labels, outputs, hashes = [], [], []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for images, known, *_ in loader:
+                said = model(images.to(device))
+                outputs.append(to_array(getattr(said, "logits", said)).astype(np.float64))
+                labels.append(find_positions(to_array(known)))
+                hashes += [hashlib.sha256(image.tobytes()).hexdigest() for image in to_array(images)]
+    finally:
+        model.train(was_training)
+    if not outputs:
+        raise ValueError("Received a loader without images; expected batches of (images, labels).")
+    return {
+        "labels": np.concatenate(labels),
+        "probabilities": find_probabilities(np.concatenate(outputs)),
+        "hashes": np.array(hashes),
+    }

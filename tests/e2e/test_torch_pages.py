@@ -1,0 +1,186 @@
+"""The page about PyTorch and Lightning, and the scripts of `heldout init`, run with the real libraries.
+
+They are not among the packages of the tests, which have TensorFlow. HELDOUT_TORCH_PYTHON names a Python that has torch
+and lightning; without it, a build for CPUs is installed into `.cache/torch`, if pip has one.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.running import ROOT
+
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "httpx2", "pydantic", "typer", "rich")
+LOADERS = """
+import numpy as np, torch
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, TensorDataset
+digits, known = load_digits(return_X_y=True)
+digits = torch.from_numpy((digits / 16).astype("float32"))
+known = torch.from_numpy(known)
+def load(rows, shuffle=False):
+    return DataLoader(TensorDataset(digits[rows], known[rows]), batch_size=64, shuffle=shuffle)
+train, validation, test = load(slice(0, 300), True), load(slice(300, 800)), load(slice(800, None))
+def make_network(dropout=0.0):
+    nn = torch.nn
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(dropout), nn.Linear(64, 10))
+def train_network(dropout):
+    network = make_network(dropout)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(3):
+        for images, labels in train:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+    return network
+torch.manual_seed(0)
+model = make_network()
+optimizer = torch.optim.Adam(model.parameters(), 0.01)
+"""
+NETWORK = """
+import lightning
+class Network(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = make_network()
+    def forward(self, images):
+        return self.layers(images)
+    def training_step(self, batch):
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+    def validation_step(self, batch):
+        self.log("val_loss", torch.nn.functional.cross_entropy(self(batch[0]), batch[1]))
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.01)
+network = Network()
+"""
+
+
+def _has_cpu_build(python: str) -> bool:
+    """Whether pip would install a torch without CUDA, which has a tenth of the size."""
+    command = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--no-deps",
+        "--ignore-installed",
+        "--quiet",
+        "--report",
+        "-",
+    ]
+    found = subprocess.run([*command, "torch"], capture_output=True, text=True, check=False)
+    return found.returncode == 0 and "cpu" in json.loads(found.stdout)["install"][0]["download_info"]["url"]
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    if named := os.environ.get("HELDOUT_TORCH_PYTHON"):
+        return named
+    folder = ROOT / ".cache" / "torch"
+    if not (folder / "complete").exists():
+        names = [name for name in ("python3.11", "python3.12", "python3.13") if shutil.which(name)]
+        base = next((name for name in names if _has_cpu_build(name)), None)
+        if base is None:
+            pytest.skip("pip has no torch without CUDA for a Python of this machine")
+        subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        (folder / "complete").touch()
+    return str(folder / "bin" / "python")
+
+
+def run_code(python: str, code: str, folder: Path, home: Path) -> str:
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("HELDOUT_")}
+    environment |= {
+        "HELDOUT_HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TMPDIR": str(folder),
+    }
+    done = subprocess.run(
+        [python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def blocks(heading: str) -> list[str]:
+    text = (ROOT / "docs" / "how-to" / "pytorch.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [part.split("```")[0] for part in section.split("```python\n")[1:]]
+
+
+@pytest.mark.timeout(900)
+def test_a_training_loop_of_pytorch_gets_its_gap_and_its_study(python, service, client, tmp_path):
+    loop, compare = blocks("PyTorch")
+    assert len(loop.strip().splitlines()) <= 17
+    said = run_code(python, LOADERS + loop + compare, tmp_path, service.home)
+    assert "points: " in said
+    [study] = [study for study in client.studies.list() if study.kind == "external"]
+    assert study.status == "succeeded"
+    assert study.headline in said
+    assert study.conclusion.kind in ("cannot_tell", "nothing_helped", "cure")
+    client.studies.delete(study.id)
+
+
+@pytest.mark.timeout(900)
+def test_lightnings_callback_writes_answers_that_can_be_diagnosed(python, service, client, tmp_path):
+    [fit] = blocks("Lightning")
+    run_code(python, LOADERS + NETWORK + fit, tmp_path, service.home)
+    answers = np.load(tmp_path / "answers.npz")
+    assert {name: len(answers[f"{name}_labels"]) for name in ("train", "validation", "test")} == {
+        "train": 300,
+        "validation": 500,
+        "test": 997,
+    }
+    np.testing.assert_allclose(answers["test_probabilities"].sum(axis=1), 1, atol=1e-6)
+    history = json.loads((tmp_path / "answers.history.json").read_text())
+    assert {"train_loss", "val_loss"} <= history[-1].keys()
+    assert len(history) == 5
+    diagnosis = client.diagnoses.create_from_predictions(tmp_path / "answers.npz", history=history)
+    assert diagnosis.gap.terms
+
+
+@pytest.mark.timeout(900)
+def test_the_answers_are_those_of_the_network_in_evaluation_mode(python, service, tmp_path):
+    code = """
+from heldout.torch import answers
+network = make_network(dropout=0.9)
+network.train()
+said = answers(network, test)
+assert network.training
+network.eval()
+with torch.no_grad():
+    expected = network(digits[800:]).softmax(dim=1).numpy()
+np.testing.assert_allclose(said["probabilities"], expected, atol=1e-6)
+np.testing.assert_array_equal(said["labels"], known[800:].numpy())
+assert len(set(said["hashes"])) > 900
+"""
+    run_code(python, LOADERS + code, tmp_path, service.home)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["pytorch", "lightning"])
+def test_the_scripts_of_init_train_and_save_answers(python, kind, tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits, known = load_digits(return_X_y=True)
+    np.savez(tmp_path / "data.npz", images=digits.reshape(-1, 1, 8, 8), labels=known)
+    written = tmp_path / "train.py"
+    subprocess.run([sys.executable, "-m", "heldout", "init", kind, "-o", written], cwd=ROOT, check=True)
+    run_code(
+        python,
+        f"import sys, runpy; sys.argv = ['train.py', '--epochs', '1']; runpy.run_path({str(written)!r})",
+        tmp_path,
+        tmp_path,
+    )
+    answers = np.load(tmp_path / "answers.npz")
+    assert len(answers["validation_labels"]) == len(answers["validation_probabilities"]) == 359
