@@ -1,4 +1,4 @@
-"""The pages about the architecture are true, and no source file has grown past what one subject needs."""
+"""The pages about the architecture are true, and no source file is larger than one subject needs."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The Compose file and the Dockerfile, read without an engine; `make compose-test` brings them up."""
+"""The Compose file and the Dockerfile, read without an engine; `make compose-test` starts them."""
 
 import os
 import re

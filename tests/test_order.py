@@ -1,4 +1,4 @@
-"""The order of a parallel run: what waits is spread among what computes, and short files are left for the end."""
+"""The order of a parallel run: waiting tests are spread among computing ones, and short files come last."""
 
 from dataclasses import dataclass
 from pathlib import Path

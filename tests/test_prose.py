@@ -1,4 +1,4 @@
-"""The English of the repository is checked, and the check sees what it is meant to see."""
+"""The English of the repository is checked, and the check finds what it should."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The internal format, and the address that all a training can see decides."""
+"""The internal format, and the address that depends on everything a training can see."""
 
 from dataclasses import replace
 

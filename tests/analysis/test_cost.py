@@ -1,4 +1,4 @@
-"""What training takes follows from the work in it."""
+"""The cost of a training follows from its work."""
 
 from dataclasses import replace
 from pathlib import Path

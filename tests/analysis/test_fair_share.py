@@ -1,4 +1,4 @@
-"""The fair share, played in simulated time: who waits how long, who gets how much, and what is foretold of it."""
+"""The fair share, simulated: who waits how long, who gets how much, and what is predicted."""
 
 import heapq
 import time

@@ -1,4 +1,4 @@
-"""A large job behind many small ones, played in simulated time."""
+"""A large job behind many small ones, simulated."""
 
 from dataclasses import dataclass, field
 

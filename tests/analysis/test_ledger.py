@@ -1,4 +1,4 @@
-"""What counts as a selection, and the count in words: figures in a sentence are those next to it."""
+"""What counts as a selection, and the count in words: the figures in a sentence match those next to it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How long jobs take, from the pace of the trainings before."""
+"""How long jobs take, estimated from the pace of earlier trainings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The dashboard's files as the API serves them, and the page in their place if nothing was built."""
+"""The dashboard's files as the API serves them, and the page that replaces them if nothing was built."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Wake-ups on a real broker: each job's lies on the queue whose workers can claim it, and on no other."""
+"""Wake-ups on a real broker: each job's goes to the queue whose workers can claim it, and to no other."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The manual as the API serves it: its files, their policy, and the page in its place if nothing was built."""
+"""The manual as the API serves it: its files, their policy, and the page that replaces it if nothing was built."""
 
 import re
 import shutil

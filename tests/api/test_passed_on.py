@@ -1,4 +1,4 @@
-"""Requests for predictions that the API passes on, to a process that the tests play."""
+"""Requests for predictions that the API passes on to a process that the tests play."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Uploads and streams that are open now: counted by the database for all API processes together."""
+"""Open uploads and streams: counted by the database for all API processes together."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The labeled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
+"""The labeled collection of trainings: training reproduces what is kept, and its rules hold."""
 
 import re
 from collections import Counter

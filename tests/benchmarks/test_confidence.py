@@ -1,4 +1,4 @@
-"""Confidence: the fit is what the collection gives, and its probabilities are those of scikit-learn."""
+"""Confidence: the collection reproduces the fit, and its probabilities are those of scikit-learn."""
 
 import math
 from dataclasses import replace

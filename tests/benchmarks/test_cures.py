@@ -1,4 +1,4 @@
-"""The recorded trainings of studies: training gives them again, and what is kept is whole and fair."""
+"""The recorded trainings of studies: training reproduces them, and what is kept is complete and fair."""
 
 import json
 import sys

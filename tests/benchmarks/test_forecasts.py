@@ -1,4 +1,4 @@
-"""Forecasts of learning curves, back-tested on the recorded ones: the published figures, in short."""
+"""Forecasts of learning curves, tested on the recorded ones: the published figures in short form."""
 
 from benchmarks.cures import curves, forecasts
 from benchmarks.cures.forecasts import OURS

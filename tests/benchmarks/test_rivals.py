@@ -1,4 +1,4 @@
-"""Other programs that judge curves: the adapters say what the programs themselves say of the same files."""
+"""Other programs that judge curves: the adapters report what the programs themselves say about the same files."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""The confidence of verdicts in the code is the one that the kept trainings of the open sets give."""
+"""The confidence of verdicts in the code is the one that the kept trainings of the open sets produce."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of the search for wrong labels on the zoo: its figures are those of the labels that were planted."""
+"""The table of the search for wrong labels on the zoo: its figures are those of the planted labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Models in the dashboard: taken out for other programs, dropped and measured; every figure is the API's."""
+"""Models in the dashboard: exported for other programs, dropped and measured; every figure is the API's."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The first half hour by clicks alone: two archives become a prediction, and faulty test splits are put right."""
+"""The first half hour by clicks alone: two archives become a prediction, and faulty test splits are fixed."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The client against the real API; failures of the connection against a transport that fails as told."""
+"""The client against the real API; failures of the connection with a transport that fails on demand."""
 
 import json
 import os

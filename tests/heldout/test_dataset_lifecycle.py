@@ -1,4 +1,4 @@
-"""A dataset goes from `uploading` by `checking` to `ready` or `rejected`, and never back."""
+"""A dataset goes from `uploading` through `checking` to `ready` or `rejected`, and never back."""
 
 import re
 from itertools import product

@@ -1,4 +1,4 @@
-"""Trainings of one's own in a loop of Python: what is sent, what an exception means, and how a lease is renewed."""
+"""A user's own training loop in Python: what is sent, what an exception means, and how a lease is renewed."""
 
 import asyncio
 import io

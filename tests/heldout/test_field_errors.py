@@ -1,4 +1,4 @@
-"""Where a finding lies in the body, told from the validator's location."""
+"""The place of a finding in the body, derived from the validator's location."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Intervals against statsmodels and SciPy, and by how often they hold the truth."""
+"""Intervals against statsmodels and SciPy, and how often they contain the truth."""
 
 import numpy as np
 import pytest

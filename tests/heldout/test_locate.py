@@ -1,4 +1,4 @@
-"""Where clients look for the service, and what they say when there is none."""
+"""Where clients look for the service, and what they say if they find none."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A `keras.Model` as the network of a spec: what it was compiled with, and the file that is uploaded."""
+"""A `keras.Model` as the network of a spec: what it was compiled with, and the uploaded file."""
 
 import asyncio
 import json

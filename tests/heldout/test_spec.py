@@ -1,4 +1,4 @@
-"""The spec: complete, bounded, frozen, and closed to what it does not know."""
+"""The spec: complete, bounded, frozen, and without unknown fields."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What webhooks decide: when they are tried again, and where they may lead."""
+"""The decisions of webhooks: when to retry, and which addresses are allowed."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""Back up while a service writes, destroy, restore: what had ended is there, equal to the byte, on both databases."""
+"""Back up while a service writes, destroy, restore: what had ended is restored byte for byte, on both databases."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""What `heldout check` says of a stack's parts, and who refuses to start on another release's tables."""
+"""What `heldout check` reports about a stack's parts, and who refuses to start on another release's tables."""
 
 import json
 import os

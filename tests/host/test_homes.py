@@ -1,4 +1,4 @@
-"""The database of a home: commands find it, make none, and leave what another release has made."""
+"""The database of a home: commands find it, create none, and leave that of another release alone."""
 
 import json
 from pathlib import Path

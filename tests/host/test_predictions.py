@@ -1,4 +1,4 @@
-"""The process for predictions of `heldout up`: it is there when someone asks, and only then."""
+"""The process for predictions of `heldout up`: it runs when someone asks, and only then."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Trainings that no worker could ever hold are refused; the others are claimed where there is memory for them."""
+"""Trainings that no worker could ever hold are refused; the others are claimed where there is enough memory."""
 
 import pytest
 

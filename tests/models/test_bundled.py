@@ -1,4 +1,4 @@
-"""The bundled datasets, read a second time with other readers, and the operator's own files."""
+"""The bundled datasets, compared with other readers, and the operator's own files."""
 
 import csv
 import gzip

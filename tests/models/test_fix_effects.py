@@ -1,4 +1,4 @@
-"""How many images a change removes or changes is known before it is made, and is what the worker then does."""
+"""The number of images that a fix removes or changes is known beforehand, and is what the worker then does."""
 
 import numpy as np
 import pytest

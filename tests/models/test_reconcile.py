@@ -1,4 +1,4 @@
-"""The reconciler: when it takes leases back, when it knows better than to, and what it tidies up."""
+"""The reconciler: when it takes leases back, when it must not, and what it tidies up."""
 
 import time
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Jobs that are retried: what continues, what is changed, and that an old epoch is never counted twice."""
+"""Retried jobs: what continues, what changes, and that an old epoch is never counted twice."""
 
 import pytest
 from sqlalchemy import select

@@ -1,4 +1,4 @@
-"""Secrets in the database: sealed, opened by their key alone."""
+"""Secrets in the database: sealed, and opened by their key alone."""
 
 import stat
 

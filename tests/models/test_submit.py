@@ -1,4 +1,4 @@
-"""Submitting below HTTP: what one transaction queues, what it hands back, and what is left when it is rolled back."""
+"""Submitting below HTTP: what one transaction queues and returns, and what remains after a rollback."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Thinned histories keep what a reader of the curve would miss."""
+"""Thinned histories keep what a reader of the curve would notice."""
 
 import random
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Whatever comes as a request for predictions is answered, or refused with a reason; none of it is a 500."""
+"""Every request for predictions is answered, or refused with a reason; none gives a 500."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What becomes of an image that is predicted is what the ingest has made of it: both are compared, pixel by pixel."""
+"""A predicted image becomes what the ingest makes of it: both are compared pixel by pixel."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The processes for predictions and what they listen on."""
+"""The processes for predictions and what they listen to."""
 
 import os
 import signal

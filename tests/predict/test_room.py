@@ -1,4 +1,4 @@
-"""What one process may take of memory: for bodies, for answers, for models, and for what it compares images with."""
+"""How much memory one process may take: for bodies, responses, models, and images to compare with."""
 
 import asyncio
 import resource

@@ -1,4 +1,4 @@
-"""What a process for predictions answers: the exported model's own words, and a problem for everything else."""
+"""The responses of a process for predictions: the exported model's own, and a problem for everything else."""
 
 import io
 import socket

@@ -1,4 +1,4 @@
-"""What is counted of predictions from anywhere, against scikit-learn and statsmodels."""
+"""Counts of predictions from anywhere, against scikit-learn and statsmodels."""
 
 import numpy as np
 import pytest

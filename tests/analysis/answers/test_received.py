@@ -1,4 +1,4 @@
-"""What is refused of predictions from anywhere: where it is, what was received, and what was expected."""
+"""Refusals of predictions from anywhere: where the fault is, what was received, and what was expected."""
 
 import numpy as np
 import pytest

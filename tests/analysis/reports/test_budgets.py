@@ -1,4 +1,4 @@
-"""The gap of an arm, as the mean over its trainings: it adds up, and its intervals hold what they say."""
+"""The gap of an arm, as the mean over its trainings: it adds up, and its intervals contain the truth."""
 
 from dataclasses import replace
 

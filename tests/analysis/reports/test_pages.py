@@ -1,4 +1,4 @@
-"""The pages themselves: whole, alone, safe from names, alike in HTML and Markdown, and with pictures that are true."""
+"""The pages themselves: complete, self-contained, safe from names, equal in HTML and Markdown, with true pictures."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a report holds of each kind of conclusion; and that all its figures are in its JSON."""
+"""The contents of a report for each kind of conclusion, and that all its figures are in its JSON."""
 
 import re
 

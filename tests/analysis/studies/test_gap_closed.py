@@ -1,4 +1,4 @@
-"""What a study says of the gap: how much of it the winner closes, and what remains."""
+"""How much of the gap the winner of a study closes, and what remains."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A cure is named only where seeds confirm it by which it was not chosen."""
+"""A cure is named only if it is confirmed by seeds that did not choose it."""
 
 import numpy as np
 

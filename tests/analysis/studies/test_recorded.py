@@ -1,4 +1,4 @@
-"""Recorded runs: their intervals against SciPy's, their lot, and which of them are paired."""
+"""Recorded runs: their intervals against SciPy's, their draw, and which of them are paired."""
 
 import numpy as np
 import pytest

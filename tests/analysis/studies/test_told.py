@@ -1,4 +1,4 @@
-"""Recorded trainings, told as if they had run elsewhere: the conclusions of own studies, figure for figure."""
+"""Recorded trainings, reported as external ones, give the conclusions and figures of the service's own studies."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A process that answered a wave of large bodies gives their memory back."""
+"""A process returns its memory after answering a wave of large bodies."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Real sockets to a real server with short deadlines and few places: who is sent away, and who is not."""
+"""Real sockets to a real server with short deadlines and few places: which connections are refused."""
 
 import select
 import socket

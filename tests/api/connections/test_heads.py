@@ -1,4 +1,4 @@
-"""Which heads of requests are refused before anything reads them."""
+"""Heads of requests that are refused before anything reads them."""
 
 import pytest
 

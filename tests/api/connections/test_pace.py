@@ -1,4 +1,4 @@
-"""When a body comes too slowly."""
+"""When a body arrives too slowly."""
 
 from api.connections.protocol import ReceivePace
 

@@ -1,4 +1,4 @@
-"""Who may connect when many do, and whose connections are closed."""
+"""Who may connect when there are many clients, and whose connections are closed."""
 
 import sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Whose request is worked on next when many come at once."""
+"""Whose request is handled next when many arrive at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

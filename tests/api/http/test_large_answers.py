@@ -1,4 +1,4 @@
-"""Large answers: each is held in small pieces, has a place of its owner's, and a least pace at which it is taken."""
+"""Large responses: each is held in small pieces, has a place of its owner, and must be read at a minimum pace."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Large JSON bodies: each is in memory whole, so only some come at once, and no owner takes all the places."""
+"""Large JSON bodies: each is completely in memory, so few are received at once, and no owner gets all places."""
 
 import gc
 import json

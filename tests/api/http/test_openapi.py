@@ -1,4 +1,4 @@
-"""Clients that generators make from the OpenAPI document: complete, typed, and able to submit, poll and list."""
+"""Generated clients of the OpenAPI document: complete, typed, and able to submit, poll and list."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""How often the service looks whether it can work."""
+"""How often the service checks whether it can work."""
 
 import asyncio
 import threading

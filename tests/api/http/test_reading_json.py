@@ -1,4 +1,4 @@
-"""What counts as JSON, and what of it is refused before any model sees it."""
+"""What counts as JSON, and what is refused before any model sees it."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""When things are committed, when workers hear of them, and what a database that does not answer does to requests."""
+"""When changes are committed, when workers hear of them, and what a silent database does to requests."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Uploads that stall, drip or come in numbers: broken off or refused, and no one else's is held up."""
+"""Many uploads, and uploads that stall or trickle: interrupted or refused, without delaying others."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The owner's stream: all events of jobs and datasets in one order, with the promises of a job's stream."""
+"""The owner's stream: all events of jobs and datasets in one order, with the guarantees of a job's stream."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

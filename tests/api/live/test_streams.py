@@ -1,4 +1,4 @@
-"""Events as they come: in order, from where a client was, to the end; through outages, stops and slow readers."""
+"""Live events: in order, from the client's position to the end, through outages, stops and slow readers."""
 
 import asyncio
 import time

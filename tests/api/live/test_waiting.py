@@ -1,4 +1,4 @@
-"""`?wait=`: who waits hears of a change soon, costs no connection, and is sent home when the service stops."""
+"""`?wait=`: a client soon hears of a change, takes no connection, and gets a response when the service stops."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The activity log: each change is in it with who, what and from where; nothing else is; no one changes it."""
+"""The activity log: it has every change with who, what and from where, and nothing else; no one can change it."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Every answer is bounded, in bytes and in the memory that it takes, with the largest rows that the bounds allow."""
+"""Every response is bounded, in bytes and in the memory that it takes, even with the largest possible rows."""
 
 import ctypes
 import gc

@@ -1,4 +1,4 @@
-"""Files that are missing, cut or flipped: what every route that reads them answers, and that nothing else changes."""
+"""Files that are missing, cut or flipped: the response of every route that reads them; nothing else changes."""
 
 from pathlib import Path
 

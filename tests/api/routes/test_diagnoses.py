@@ -1,4 +1,4 @@
-"""Diagnoses as clients see them: at any time of a job, of any history, with the counts behind them."""
+"""Diagnoses over HTTP: of a job at any time, of any history, with the counts behind them."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Diagnoses of trainings elsewhere, each kept under an address of its own."""
+"""Diagnoses of other programs' trainings, each kept at its own address."""
 
 from models.store import diagnoses
 

@@ -1,4 +1,4 @@
-"""Keys: what opens the service, what does not, and that revoking acts at once."""
+"""Keys: which open the service and which do not; revoking takes effect at once."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Predictions from anywhere, as JSON and as a file: the same answer, and refusals that say where."""
+"""Predictions from anywhere, as JSON and as a file: the same response, and refusals that name the place."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Log-in of browsers over real HTTP: by a key or a link, out of reach of other sites, as long as the key lasts."""
+"""Log-in of browsers over real HTTP: by a key or a link, inaccessible to other sites, as long as the key is valid."""
 
 import threading
 

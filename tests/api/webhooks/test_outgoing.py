@@ -1,4 +1,4 @@
-"""Calling an address that a stranger chose: only what was checked is called, nothing followed, nothing takes long."""
+"""Calling an address that a stranger chose: only checked addresses, no redirects, nothing takes long."""
 
 import shutil
 import socket

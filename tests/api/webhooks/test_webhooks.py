@@ -1,4 +1,4 @@
-"""Webhooks: what owners can do with them, what is sent, when it is sent again, and that nothing is lost or shared."""
+"""Webhooks: what owners can do with them, what is sent and when it is repeated, and that nothing is lost or shared."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Which finding gives the verdict: cases as users have had them, and the tables of the documentation."""
+"""Which finding gives the verdict: cases that users had, and the tables of the documentation."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Wrong labels that a search has counted, in any split: when they are reported, and what they cost."""
+"""Wrong labels that a search has counted in any split: when they are reported, and what they cost."""
 
 import pytest
 

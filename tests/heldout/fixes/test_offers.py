@@ -1,4 +1,4 @@
-"""Which body cures a finding, and how bodies are put together and said as commands."""
+"""Which body fixes a finding, and how bodies are combined and written as commands."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Histories that other programs have recorded: which curve is which, and what is refused."""
+"""Histories of other programs: which curve is which, and what is refused."""
 
 import math
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Histories in the files that Keras' own callbacks write: read by the client, without TensorFlow."""
+"""Histories in files of Keras' own callbacks, read by the client without TensorFlow."""
 
 import contextlib
 import io

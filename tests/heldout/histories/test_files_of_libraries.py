@@ -1,4 +1,4 @@
-"""Histories in files that the libraries themselves have written: see files/README.md."""
+"""Histories in files that the libraries themselves wrote: see files/README.md."""
 
 import contextlib
 import json

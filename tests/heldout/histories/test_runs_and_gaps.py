@@ -1,4 +1,4 @@
-"""Several runs in one file, cells that only fill gaps, figures that are not finite, percentages."""
+"""Several runs in one file, cells that only fill gaps, infinite figures, and percentages."""
 
 import json
 

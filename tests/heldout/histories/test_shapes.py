@@ -1,4 +1,4 @@
-"""The shapes in which people keep histories that they have written themselves: JSON, records, printed lines."""
+"""The forms in which people write their own histories: JSON, records, printed lines."""
 
 import json
 import math

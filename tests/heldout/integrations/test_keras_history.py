@@ -1,4 +1,4 @@
-"""A job's epochs in Keras' form, compared with what Keras itself records of the same figures."""
+"""A job's epochs in Keras' form, compared with what Keras itself records for the same figures."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What remedies make of an uploaded model that is the whole network, and why some have nothing to change."""
+"""The effect of remedies on an uploaded model that is the whole network, and why some have nothing to change."""
 
 from typing import Any
 

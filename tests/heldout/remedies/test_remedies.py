@@ -1,4 +1,4 @@
-"""What each remedy makes of a spec, what a combination of them does, and which ones `auto` takes."""
+"""The effect of each remedy on a spec, of combinations, and which ones `auto` takes."""
 
 import json
 import random

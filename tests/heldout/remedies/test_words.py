@@ -1,4 +1,4 @@
-"""What remedies are called."""
+"""The names of remedies."""
 
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.words.labels import REMEDY_NAMES, describe_remedy, join_remedies

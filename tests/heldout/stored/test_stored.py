@@ -1,4 +1,4 @@
-"""Files of the blob store that one part writes and another reads: earlier releases' are read, later ones' refused."""
+"""Files of the blob store that one part writes and another reads, of earlier and of later releases."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The winner's last training: on all images, for the epochs at which it was best, with nothing left to choose by."""
+"""The winner's last training: on all images, for as many epochs as were best, with nothing left to choose."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who gets a job, how long it stays theirs, and what an attempt that lost it can no longer do."""
+"""Who gets a job, how long it stays theirs, and what an attempt that has lost it can no longer do."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A dataset's row moves only from the state that it is in, and carries its values along only if it moves."""
+"""A dataset's row leaves only its current state, and gets new values only if it does."""
 
 import pytest
 from sqlalchemy import select

@@ -1,4 +1,4 @@
-"""Which dataset a reference names, and bundled ones under versions."""
+"""Which dataset a reference names, and the versions of bundled ones."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Events by subject and in their owner's order: what is numbered, when, and that no reader misses any."""
+"""Events by subject and in their owner's order: what is numbered and when, and that no reader misses any."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Whose job a worker gets, what its owner is charged for it, and what bounds it."""
+"""Whose job a worker gets, what its owner is charged, and what limits it."""
 
 import multiprocessing
 import time

@@ -1,4 +1,4 @@
-"""A job's metrics over its attempts: what a later attempt did again is shown once."""
+"""A job's metrics over its attempts: epochs that a later attempt repeats are shown once."""
 
 import pytest
 from sqlalchemy import insert

@@ -1,4 +1,4 @@
-"""Requests that bear an Idempotency-Key: answered once, replayed for a day, refused for another body."""
+"""Requests with an Idempotency-Key: answered once, replayed for a day, refused with another body."""
 
 import threading
 

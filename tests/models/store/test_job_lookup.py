@@ -1,4 +1,4 @@
-"""A job is looked up with its owner's key in one statement, which loads what its view needs and nothing else."""
+"""A job is found with its owner's key in one statement, which loads only what its view needs."""
 
 import pytest
 from sqlalchemy import event, select

@@ -1,4 +1,4 @@
-"""The registry of kinds: every kind has all its parts, and what it says of a kind is what happens."""
+"""The registry of kinds: every kind has all its parts, and its claims hold."""
 
 import ast
 from pathlib import Path

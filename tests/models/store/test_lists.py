@@ -1,4 +1,4 @@
-"""Looking jobs up: pages without gaps, every filter, no one else's jobs, the place in the queue."""
+"""Finding jobs: pages without gaps, every filter, no one else's jobs, and the place in the queue."""
 
 from itertools import count
 

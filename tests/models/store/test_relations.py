@@ -1,4 +1,4 @@
-"""Who is given a job that finds a dataset's copies, how often, and what its end makes of the dataset."""
+"""Who gets a job that finds a dataset's copies, how often, and what its end changes in the dataset."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

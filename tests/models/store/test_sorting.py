@@ -1,4 +1,4 @@
-"""Sorted lists of jobs: every job once, in order, page by page, whatever the filters are."""
+"""Sorted lists of jobs: every job once, in order, page by page, with any filters."""
 
 import random
 

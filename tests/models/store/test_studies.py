@@ -1,4 +1,4 @@
-"""A study as its jobs end: each training counts once, whichever process looks, and whatever happens between them."""
+"""A study as its jobs end: each training counts once, whichever process looks and whatever happens in between."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

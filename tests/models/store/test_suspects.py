@@ -1,4 +1,4 @@
-"""Who is given a job that finds a dataset's wrong labels, when once more, and what its end makes of the dataset."""
+"""Who gets a job that finds a dataset's wrong labels, when it is repeated, and what its end changes in the dataset."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Derived versions in the store: what is queued, under which name and number, and what of the base has to stay."""
+"""Derived versions in the store: what is queued, with which name and number, and what the base has to keep."""
 
 import pytest
 from sqlalchemy import select

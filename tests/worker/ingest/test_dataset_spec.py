@@ -1,4 +1,4 @@
-"""What a dataset spec takes and refuses."""
+"""What a dataset spec accepts and refuses."""
 
 import pytest
 from pydantic import ValidationError

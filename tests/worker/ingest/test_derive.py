@@ -1,4 +1,4 @@
-"""A derived version is what an upload of the fixed arrays would be, to the last byte; the reference is plain numpy."""
+"""A derived version equals an upload of the fixed arrays, to the last byte; the reference is plain numpy."""
 
 import json
 from pathlib import Path

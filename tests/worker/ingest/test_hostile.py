@@ -1,4 +1,4 @@
-"""Uploads made to harm are refused with a code and a member, in bounded memory and time, and leave nothing behind."""
+"""Malicious uploads are refused with a code and a member, in bounded memory and time, and leave nothing behind."""
 
 import gzip
 import io

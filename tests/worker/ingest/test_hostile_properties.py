@@ -1,4 +1,4 @@
-"""Whatever is damaged or made up, an upload is taken or refused with a code; nothing else happens."""
+"""Any damaged or invented upload is accepted or refused with a code; nothing else happens."""
 
 import io
 import struct

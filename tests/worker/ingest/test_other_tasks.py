@@ -1,4 +1,4 @@
-"""Labels of other tasks than one class per image are refused by name, with a way on."""
+"""Labels of other tasks than one class per image are refused by name, with an alternative."""
 
 import numpy as np
 import pytest

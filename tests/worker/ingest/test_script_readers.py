@@ -1,4 +1,4 @@
-"""A script reads an upload as its ingest has read it, bit for bit."""
+"""A script reads an upload as its ingest did, bit for bit."""
 
 import base64
 import io

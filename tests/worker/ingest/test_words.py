@@ -1,4 +1,4 @@
-"""What a rejection says is ours: no words of a library or the system, no folders, nothing that moves a cursor."""
+"""The words of a rejection are ours: no text of a library or the system, no folders, nothing that moves a cursor."""
 
 import gzip
 import io

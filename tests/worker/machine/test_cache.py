@@ -1,4 +1,4 @@
-"""Copies of datasets on a worker's disk: fetched once, kept below a cap, never taken from who uses them."""
+"""Copies of datasets on a worker's disk: fetched once, kept below a limit, never deleted while in use."""
 
 import os
 import shutil

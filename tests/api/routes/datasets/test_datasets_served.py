@@ -1,4 +1,4 @@
-"""Datasets as clients see them: what there is, its shape, and which image is in which split."""
+"""Datasets over HTTP: which there are, their shape, and which image is in which split."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The ledger as clients see it: what jobs and previews have looked at, once each, for its owner alone."""
+"""The ledger over HTTP: what jobs and previews have looked at, once each, for its owner alone."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Suspected labels as clients see them: the first request starts the search, later ones read what it found."""
+"""Suspected labels over HTTP: the first request starts the search, and later ones read what it found."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""New datasets: announced, sent whole or refused whole, checked once, deleted when no one needs them."""
+"""New datasets: announced, accepted or refused as a whole, checked once, and deleted when no one needs them."""
 
 import base64
 import hashlib

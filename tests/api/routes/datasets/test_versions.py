@@ -1,4 +1,4 @@
-"""POST …/versions, and the bodies for it that audits and diagnoses carry."""
+"""POST …/versions, and its bodies in audits and diagnoses."""
 
 import numpy as np
 import pytest

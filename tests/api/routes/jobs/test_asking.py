@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, retry, change, delete: in each state the status code, the effect, and what stays as it was."""
+"""Cancel, pause, resume, retry, change, delete: status code, effect, and what stays unchanged, in each state."""
 
 import pytest
 

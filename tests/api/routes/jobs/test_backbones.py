@@ -1,4 +1,4 @@
-"""Uploaded backbones, as clients see them: counted before they run, copied, and refused with what to do."""
+"""Uploaded backbones over HTTP: counted before they run, copied, and refused with advice."""
 
 from typing import Any
 

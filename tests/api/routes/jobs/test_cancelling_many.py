@@ -1,4 +1,4 @@
-"""Cancelling by filter: the same transition as one by one, bounded, and no one else's jobs."""
+"""Cancelling by filter: the same transition as for single jobs, bounded, and never for others' jobs."""
 
 import pytest
 

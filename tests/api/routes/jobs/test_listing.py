@@ -1,4 +1,4 @@
-"""Jobs as they are looked up: one, a list, pages, filters; and that owners do not see each other's."""
+"""Finding jobs: one, a list, pages, filters; and owners do not see each other's."""
 
 import pytest
 

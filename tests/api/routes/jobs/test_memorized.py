@@ -1,4 +1,4 @@
-"""The training images that were hardest to learn, as a client reads them."""
+"""The training images that were hardest to learn, over HTTP."""
 
 import io
 

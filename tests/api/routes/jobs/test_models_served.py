@@ -1,4 +1,4 @@
-"""The model of a job in several formats: the first request orders it, and only a proven file is handed out."""
+"""A job's model in several formats: the first request orders it, and only a proven file is served."""
 
 import hashlib
 import json

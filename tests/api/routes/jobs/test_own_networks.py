@@ -1,4 +1,4 @@
-"""Own networks, as clients see them: counted before they run, copied, and refused with what to do."""
+"""Own networks over HTTP: counted before they run, copied, and refused with advice."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What became of a job: metrics, events, queue, model and predictions, as a client reads them."""
+"""The results of a job over HTTP: metrics, events, queue, model and predictions."""
 
 import base64
 import hashlib

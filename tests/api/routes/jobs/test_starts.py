@@ -1,4 +1,4 @@
-"""Folds, more epochs, known weights and what a cancelled job leaves, as clients see them."""
+"""Folds, more epochs, known weights, and what cancelled jobs leave, over HTTP."""
 
 from typing import Any
 

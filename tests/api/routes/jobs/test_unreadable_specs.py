@@ -1,4 +1,4 @@
-"""A job whose stored spec another release has written: it is named, and what happens to it does not break the rest."""
+"""A job with a stored spec of another release is named, and does not break the others."""
 
 import pytest
 from sqlalchemy import update

@@ -1,4 +1,4 @@
-"""Models and evaluations over HTTP: who sees them, what is refused, what is counted, noted and deleted."""
+"""Models and evaluations over HTTP: who sees them, what is refused, counted, recorded and deleted."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a study may be at most: its patches, its plan, how many an owner keeps; and pages of large ones."""
+"""Limits of studies: patches, plans, and how many an owner keeps; and pages of large ones."""
 
 import json
 

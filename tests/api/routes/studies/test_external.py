@@ -1,4 +1,4 @@
-"""Studies of trainings that run elsewhere: runners ask and tell, and the study concludes as for its own trainings."""
+"""Studies of external trainings: runners ask and report, and the study concludes as for its own trainings."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor

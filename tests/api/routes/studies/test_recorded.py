@@ -1,4 +1,4 @@
-"""Studies of trainings that were done before: final figures are compared at once, answers when all are there."""
+"""Studies of earlier trainings: final figures are compared at once, answers once all are uploaded."""
 
 import io
 from typing import Any

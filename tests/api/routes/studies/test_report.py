@@ -1,4 +1,4 @@
-"""`GET /v1/studies/{id}/report`: three forms of one report, from the study, its trainings' curves and its job's gap."""
+"""`GET /v1/studies/{id}/report`: one report in three forms, from the study, its trainings' curves and its job's gap."""
 
 import pytest
 from sqlalchemy import update

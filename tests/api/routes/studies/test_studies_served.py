@@ -1,4 +1,4 @@
-"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; and no one else's."""
+"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; never for other owners."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Studies whose data come first: what a refusal offers, and studies that wait until their data are there."""
+"""Studies whose data have to be fixed first: what a refusal offers, and studies that wait for their data."""
 
 import pytest
 from sqlalchemy import select, update

@@ -1,4 +1,4 @@
-"""What an audit says about good and spoilt datasets; every check stays silent if nothing is wrong."""
+"""What an audit says about good and spoiled datasets; every check stays silent if nothing is wrong."""
 
 import json
 from dataclasses import replace

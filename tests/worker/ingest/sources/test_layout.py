@@ -1,4 +1,4 @@
-"""Folders are splits or classes as their owner means them, or the upload is refused; no image is lost in silence."""
+"""Folders are splits or classes as their owner means them, or the upload is refused; no image is lost silently."""
 
 import numpy as np
 import pytest
