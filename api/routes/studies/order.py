@@ -13,7 +13,9 @@ from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_e
 from api.http.routing import make_router
 from heldout.errors import (
     DataFirst,
+    FieldError,
     FileOfLaterRelease,
+    InvalidSpec,
     JobNotFound,
     SpecUnreadable,
     TunerTrials,
@@ -104,6 +106,9 @@ def order_study(
     max_parameters = app.settings.max_parameters
     if isinstance(spec, ExternalStudySpec | RecordedStudySpec):
         asked = spec
+        if dry_run:
+            detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
+            raise InvalidSpec(f"/kind: {detail}", errors=[FieldError("/kind", detail)])
         return make_once(
             session,
             caller.owner,

@@ -234,3 +234,12 @@ def test_a_study_of_final_figures_can_be_listed_and_deleted(client):
     events = [event["type"] for event in client.get(f"/v1/studies/{study}/events").json()["data"]]
     assert events == ["study.started", "study.succeeded"]
     assert client.delete(f"/v1/studies/{study}").status_code == 204
+
+
+@pytest.mark.parametrize("kind", ["recorded", "external"])
+def test_a_study_of_trainings_elsewhere_has_no_estimate_and_does_not_begin(client, kind):
+    arms = {"recorded": [{"name": name, "runs": runs(BASE)} for name in ("base", "drop")]}
+    named = arms.get(kind, [{"name": "base"}, {"name": "drop"}])
+    body = {"kind": kind, "arms": named} | ({"metric": "f1"} if kind == "recorded" else {})
+    assert_problem(client.post("/v1/studies?dry_run=true", json=body), 422, "invalid_spec")
+    assert client.get("/v1/studies").json()["data"] == []
