@@ -18,7 +18,7 @@ def in_files(*files: str) -> list[OfFile]:
     return [OfFile(ROOT / file, name) for file in files for name in ("second", "first")]
 
 
-def test_files_that_wait_start_early_with_trainings_beside_them_and_no_file_is_torn():
+def test_files_that_wait_start_early_with_trainings_next_to_them_and_no_file_is_torn():
     short = [f"tests/api/test_{number}.py" for number in range(OTHERS)]
     found = longest_first(
         in_files(*short, "tests/e2e/test_a.py", "tests/faults/test_b.py", "tests/worker/test_c.py"), ROOT

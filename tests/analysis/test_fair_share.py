@@ -232,7 +232,7 @@ def test_owners_that_are_let_go_at_the_same_moment_come_in_their_turns():
     assert estimate_seconds_until_start([RunningJob(100.0, -1.0, A)], A, queues, slots=1) == 110
 
 
-def test_what_cannot_be_played_to_the_end_goes_on_at_the_same_pace():
+def test_what_cannot_be_played_to_the_end_continues_at_the_same_pace():
     queues = {A: OwnersQueue(OwnerStanding(), 100_000, [1.0])}
     assert estimate_seconds_until_start([], A, queues, slots=1) == pytest.approx(100_000, rel=0.01)
     assert estimate_seconds_until_start([], A, queues) is None

@@ -54,7 +54,7 @@ def test_a_large_job_that_has_waited_long_starts_once_what_ran_before_has_ended(
     assert PATIENCE_S <= started_s <= PATIENCE_S + LASTS_S
 
 
-def test_small_jobs_go_on_beside_the_place_of_the_large_one():
+def test_small_jobs_continue_next_to_the_place_of_the_large_one():
     worker = Worker(makes_room=True)
     assert worker.started_s(Resources(6)) is not None
     assert worker.begun_beside >= 2
@@ -63,7 +63,7 @@ def test_small_jobs_go_on_beside_the_place_of_the_large_one():
     assert alone.begun_beside == 0
 
 
-def test_what_begins_while_room_is_made_fits_beside_the_large_job_all_together():
+def test_what_begins_while_room_is_made_fits_next_to_the_large_job_all_together():
     needed, total, free = Resources(6, 2), Resources(10, 4), Resources(5, 3)
     assert compute_left_beside(needed, total, free, Resources()) == Resources(4, 2)
     assert compute_left_beside(needed, total, free, Resources(3, 1)) == Resources(1, 1)
@@ -71,12 +71,12 @@ def test_what_begins_while_room_is_made_fits_beside_the_large_job_all_together()
     assert compute_left_beside(needed, total, free, Resources(4, 2)) == Resources(0, 0)
 
 
-def test_nothing_begins_beside_a_job_that_needs_all_there_is_and_more():
+def test_nothing_begins_next_to_a_job_that_needs_all_there_is_and_more():
     assert compute_left_beside(Resources(12), Resources(10), Resources(5), Resources()) is None
     assert compute_left_beside(Resources(1, 4), Resources(10, 4), Resources(5, 0), Resources(0, 1)) is None
 
 
-def test_nobody_is_held_up_for_a_job_that_fits_or_has_just_come():
+def test_no_one_is_held_up_for_a_job_that_fits_or_has_just_come():
     needed, free = Resources(6, 1), Resources(5, 1)
     assert is_held_up(needed, free, PATIENCE_S)
     assert not is_held_up(needed, free, PATIENCE_S - 1)

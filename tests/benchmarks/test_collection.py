@@ -133,7 +133,7 @@ def test_the_figures_can_be_told_of_every_draw(kept, draw):
 
 
 @pytest.mark.proof
-def test_false_alarms_can_be_told():
+def test_false_alarms_can_be_printed():
     assert any(line.startswith("| 60 | all |") for line in false_alarms.tables())
 
 

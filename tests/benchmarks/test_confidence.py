@@ -138,7 +138,7 @@ def test_the_calibration_error_is_that_of_scikit_learns_bins():
     assert confidence.calibration_error(np.ones(100), np.ones(100)) == 0
 
 
-def test_the_tables_of_confidence_can_be_told(records):
+def test_the_tables_of_confidence_can_be_printed(records):
     lines = [*confidence.tables(records, {7})]
     assert any("expected calibration error" in line for line in lines)
     assert any(line.startswith("| all |") for line in lines)

@@ -33,7 +33,7 @@ def test_studies_of_trainings_elsewhere_hardly_ever_name_a_cure_of_nothing(way) 
     assert answers.count("cure") <= 2
 
 
-def test_a_remedy_is_judged_by_images_by_which_nobody_chose() -> None:
+def test_a_remedy_is_judged_by_images_by_which_no_one_chose() -> None:
     condition = CONDITIONS["digits-8-double-300"]
     grid, shares = replay.grid(condition), []
     for seed in range(8):

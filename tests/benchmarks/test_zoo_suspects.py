@@ -19,7 +19,7 @@ def searched(share: float, sure: float) -> Searched:
     return Searched("made", "random", share, said, given, true, {"train": np.arange(2000)})
 
 
-def test_a_row_has_what_was_said_beside_the_truth():
+def test_a_row_has_what_was_said_next_to_the_truth():
     cells = [cell.strip() for cell in row_of(searched(0.1, 0.95)).split("|")]
     assert cells[1:5] == ["made", "10% random", "2,000", "90%"]
     assert cells[7:] == ["200", "200 of 200", cells[9], "100%", ""]

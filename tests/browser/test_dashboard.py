@@ -296,7 +296,7 @@ def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     client.jobs.cancel(tried.id)
 
 
-def test_a_lost_connection_is_said_and_ends_by_itself(client: Client, ended: str, open_page) -> None:
+def test_a_lost_connection_is_reported_and_ends_by_itself(client: Client, ended: str, open_page) -> None:
     page = open_page("/jobs")
     expect(page.get_by_role("row")).not_to_have_count(0)
     page.context.set_offline(True)

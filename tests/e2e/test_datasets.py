@@ -145,7 +145,7 @@ def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
 
 
 @pytest.mark.proof
-def test_a_service_that_is_stopped_in_an_ingest_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
+def test_a_service_that_is_stopped_in_an_ingest_continues_it_at_its_next_start(make_service, tmp_path: Path) -> None:
     service = make_service().start()
     with service.client() as client:
         made = client.datasets.create({"name": "own"})

@@ -143,7 +143,7 @@ def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
     assert by_file[0].startswith("The network trained past its best epoch.")
 
 
-def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):
+def test_what_cannot_be_done_is_refused_with_what_to_do(asked, tmp_path):
     calls = (call("diagnose_job", job="job_nothing"), call("train", spec={**SPEC, "dataset": "pets"}))
     calls += (call("diagnose_history", path=str(tmp_path / "none.csv")), call("compare", jobs=["job_nothing"]))
     (unknown, refused, missing, few), failed = zip(*asked(*calls), strict=True)

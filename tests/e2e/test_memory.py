@@ -42,7 +42,7 @@ def bounded() -> Iterator[Callable[[list[int], int], None]]:
 
 
 @pytest.mark.skipif(not (GROUPS / "cgroup.procs").exists(), reason="needs memory cgroups of version 1")
-def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_goes_on(
+def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_continues(
     bounded: Callable[[list[int], int], None], make_service: Callable[..., Service]
 ) -> None:
     service = make_service(HELDOUT_SLOTS="2").start()

@@ -104,7 +104,7 @@ def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, 
     assert len(read_journal(folder, "begin")) == trained
 
 
-def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_goes_on(service, client, folder):
+def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_continues(service, client, folder):
     arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
     first = begin(service, folder, *arguments)
     until(lambda: len(read_journal(folder, "begin")) >= 4, "the second pair of trainings")
@@ -128,7 +128,7 @@ def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_goes_
     assert {run.attempts for run in runs if run.status == "succeeded"} == {1}
 
 
-def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder):
+def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, folder):
     process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
     until(lambda: read_journal(folder, "begin"), "a training")
     process.send_signal(signal.SIGINT)
@@ -140,7 +140,7 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(service, client, folder
     study.cancel()
 
 
-def test_a_study_without_a_service_goes_on_in_its_folder(folder):
+def test_a_study_without_a_service_continues_in_its_folder(folder):
     arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
     first = begin(None, folder, *arguments)
     until(lambda: len(read_journal(folder, "end")) >= 2, "the first pair of trainings")

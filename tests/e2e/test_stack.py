@@ -160,7 +160,7 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
         run_once(stack, job_id)
 
 
-def test_a_worker_that_lost_its_broker_in_the_middle_of_a_job_goes_on(stack: Stack, redis_server: RedisServer) -> None:
+def test_a_worker_that_lost_its_broker_during_a_job_continues(stack: Stack, redis_server: RedisServer) -> None:
     with_workers(stack, 1)
     job_id = stack.submit(long_digits(40))
     stack.after_epoch(job_id, 2)

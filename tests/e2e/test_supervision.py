@@ -87,7 +87,7 @@ def mapped_files(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
-def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(
+def test_a_paused_job_frees_its_slot_and_continues_with_the_same_history(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
     job = client.jobs.create(long_digits(EPOCHS)).id
@@ -137,7 +137,7 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
     assert client.jobs.metrics(job.id).epochs == []
 
 
-def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_goes_on_with_its_jobs(
+def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_continues_with_its_jobs(
     temporary: Path, make_service: MakeService
 ) -> None:
     # What is meant for other programs on this machine changes nothing.
@@ -178,7 +178,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
 
 
 @pytest.mark.proof
-def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeService) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_job_continues(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
         job = client.jobs.create(spec("overfit", epochs=8)).id
@@ -199,7 +199,7 @@ def test_a_second_service_in_the_same_home_says_so_in_one_line(service: Service)
         assert client.datasets.get("digits").status == "ready"
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(service: Service, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported_in_one_line(service: Service, tmp_path: Path) -> None:
     port = service.url.rpartition(":")[2]
     second = _up(tmp_path / "other", "--port", port)
     assert second.returncode == 1

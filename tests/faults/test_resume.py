@@ -70,7 +70,7 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
 
 
 @on()
-def test_a_training_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before_it(stack: Stack) -> None:
+def test_a_training_whose_last_checkpoint_is_damaged_continues_from_the_one_before_it(stack: Stack) -> None:
     [worker] = stack.start(workers=1)
     whole = stack.submit(long_digits(18))
     stack.ended(whole)

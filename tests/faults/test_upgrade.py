@@ -99,7 +99,7 @@ def _open_jobs(stack: Stack) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [SQLITE, CELERY], indirect=True)
-def test_an_upgrade_keeps_results_and_lets_running_jobs_go_on_beside_workers_of_both_releases(
+def test_an_upgrade_keeps_results_and_lets_running_jobs_continue_next_to_workers_of_both_releases(
     stack: EarlierStack, kind: str
 ) -> None:
     assert revision_of(stack) == EARLIER_REVISION

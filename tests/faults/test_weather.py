@@ -82,7 +82,7 @@ def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack:
 
 
 @on(CELERY)
-def test_a_database_that_answers_nobody_for_longer_than_a_lease_costs_no_attempt(
+def test_a_database_that_answers_no_one_for_longer_than_a_lease_costs_no_attempt(
     stack: Stack, postgres_server: PostgresServer
 ) -> None:
     stack.start(workers=2)
@@ -112,7 +112,7 @@ def test_a_database_that_comes_and_goes_loses_nothing(stack: Stack, database_awa
 
 
 @on(CELERY)
-def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_goes_on_when_it_speaks(
+def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_continues_when_it_speaks(
     stack: Stack, broker: RedisServer
 ) -> None:
     stack.start(workers=2)

@@ -40,7 +40,7 @@ if "celery" in sys.orig_argv:
 
 @on(always=SQLITE)
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.proof)])
-def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happened(
+def test_a_job_whose_worker_is_killed_continues_elsewhere_as_if_nothing_had_happened(
     stack: Stack, everything: bool, tmp_path: Path
 ) -> None:
     stack.start(workers=2)

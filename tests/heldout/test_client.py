@@ -83,7 +83,7 @@ def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
     assert gone.value.code == "job_not_found"
 
 
-def test_events_go_on_over_pages(service, client):
+def test_events_continue_over_pages(service, client):
     job_id = client.jobs.create(SPEC).id
     for number in range(201):
         service.warn(job_id, str(number))
@@ -113,7 +113,7 @@ def test_a_followed_job_brings_each_event_once_and_ends_with_the_job(service, cl
     assert list(client.jobs.follow_events(job_id)) == []
 
 
-def test_following_everything_begins_now_and_goes_on_after_the_connection_broke(service, client):
+def test_following_everything_begins_now_and_continues_after_the_connection_broke(service, client):
     job_id = client.jobs.create(SPEC).id
     relay = Relay(service.url)
     with Client(relay.url, service.key) as afar:
@@ -222,7 +222,7 @@ def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
     assert target.read_bytes() == b"old"
 
 
-def test_a_download_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+def test_a_download_that_breaks_off_leaves_the_old_file_and_nothing_next_to_it(tmp_path):
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with broken_server() as url, Client(url, KEY) as client, pytest.raises(NoService):
@@ -358,7 +358,7 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pau
     ],
     ids=["job", "study", "dataset", "key", "webhook"],
 )
-def test_a_repeat_of_what_makes_something_bears_the_same_idempotency_key(pauses, make):
+def test_a_repeat_of_what_makes_something_has_the_same_idempotency_key(pauses, make):
     wire = Wire(BROKEN)
     with client_on(wire) as client, suppress(NoService):  # the answer is that of a job
         make(client)
@@ -442,7 +442,7 @@ def test_another_program_at_the_address_is_recognised(answer):
         client.jobs.get("a")
 
 
-def test_a_job_that_this_release_cannot_read_is_said_with_the_field():
+def test_a_job_that_this_release_cannot_read_is_reported_with_the_field():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=JOB | {"status": "dreaming"}))
     with client_on(transport) as client, pytest.raises(NoService, match=r"does not understand \(status: ") as failure:
         client.jobs.get("a")
@@ -481,13 +481,13 @@ def test_a_proxy_s_error_page_is_a_problem_all_the_same():
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://a:b"])
-def test_what_is_no_address_is_said(url):
+def test_what_is_no_address_is_reported(url):
     with pytest.raises(NoService, match="address"), Client(url, KEY) as client:
         client.jobs.get("a")
 
 
 @pytest.mark.parametrize("key", ["ho_ü", "ho_\nX-Evil: 1"])
-def test_a_key_that_no_header_can_carry_is_said_and_not_shown(key):
+def test_a_key_that_no_header_can_carry_is_reported_and_not_shown(key):
     with pytest.raises(NoService, match="characters that no key has") as failure:
         Client("http://127.0.0.1:9", key)
     assert key not in str(failure.value)

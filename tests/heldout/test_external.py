@@ -87,7 +87,7 @@ def test_an_async_loop_is_the_same(service):
     assert asyncio.run(compare()).remedy == "better"
 
 
-def test_a_training_that_runs_out_of_memory_drops_its_arm_and_the_loop_goes_on(client):
+def test_a_training_that_runs_out_of_memory_drops_its_arm_and_the_loop_continues(client):
     class OutOfMemoryError(RuntimeError): ...  # as torch.cuda's
 
     study = client.studies.external({**ARMS, "same": {}})
@@ -112,7 +112,7 @@ def test_a_study_without_any_arm_left_has_failed_and_says_why(client):
     assert study.error.code == "no_remedy_trained"
 
 
-def test_another_error_is_told_and_raised(client):
+def test_another_error_is_reported_and_raised(client):
     study = client.studies.external(ARMS)
     run = next(iter(study))
     with pytest.raises(KeyError, match="images"), run:

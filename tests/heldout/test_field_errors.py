@@ -87,7 +87,7 @@ def test_what_came_is_shown_shortly():
     assert len(error.detail) < 200
 
 
-def test_not_all_of_very_many_findings_are_told():
+def test_not_all_of_very_many_findings_are_reported():
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, **{f"field{i}": 1 for i in range(1000)}}
     assert len(found_in(body)) == SHOWN_ERRORS
 
@@ -117,7 +117,7 @@ def test_nothing_is_suggested_where_nothing_is_close(name):
     assert error.detail == "There is no such field."
 
 
-def test_what_heldout_does_not_do_is_said_with_a_way_on():
+def test_what_heldout_does_not_do_is_refused_with_an_alternative():
     block = {"filters": 1, "shortcut": True, "depthwise": True}
     shortcut, depthwise, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
     assert shortcut.pointer == "/network/blocks/0/shortcut"

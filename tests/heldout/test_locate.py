@@ -88,7 +88,7 @@ def test_a_number_that_is_no_process_is_none(tmp_path, pid):
         locate(write_home(tmp_path, pid=pid))
 
 
-def test_a_missing_key_is_said(tmp_path):
+def test_a_missing_key_is_reported(tmp_path):
     write_home(tmp_path)
     (tmp_path / "api-key").unlink()
     with pytest.raises(NoService, match="api-key has no key"):

@@ -219,7 +219,7 @@ def test_what_a_spec_does_not_have_is_refused_by_its_name(build, compiled, named
         build(make_model(**{"optimizer": "adam", **compiled} | {"optimizer": made(compiled.get("optimizer", "adam"))}))
 
 
-def test_everything_that_is_refused_is_said_at_once(build):
+def test_everything_that_is_refused_is_reported_at_once(build):
     model = make_model(optimizer=optimizers.Nadam(), loss=my_loss, metrics=[metrics.AUC()])
     with pytest.raises(ValueError, match=r"my_loss.*AUC.*Nadam"):
         build(model)
@@ -445,7 +445,7 @@ def test_a_terminal_says_what_is_wrong_with_a_model_or_its_options(service, held
     checker.join()
 
 
-def test_a_dataset_is_named_beside_any_spec(client, heldout):
+def test_a_dataset_is_named_next_to_any_spec(client, heldout):
     changes = ("--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2", "--detach")
     job = client.jobs.get(heldout("train", "--preset", "overfit", "--dataset", "digits", *changes).stdout.strip())
     assert job.dataset.name == "digits"

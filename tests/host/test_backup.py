@@ -144,7 +144,7 @@ def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
     assert all("/checkpoint-" in key for key in about.missing)
 
 
-def test_a_job_that_ran_goes_on_from_a_state_that_is_there(
+def test_a_job_that_ran_continues_from_a_state_that_is_there(
     work: Work, settings: Settings, target: Settings, restored: Callable[[], Work], tmp_path: Path
 ) -> None:
     blobs = Blobs(settings.blobs_url)

@@ -139,7 +139,7 @@ def test_a_model_is_shared_with_all_owners_and_withdrawn(run, tmp_path):
 
 @pytest.mark.parametrize("field", ["name", "license", "source"])
 @pytest.mark.parametrize("text", ["", " ", "x" * 501, "a\nb", "\x1b[31m"])
-def test_what_is_said_of_a_shared_model_is_plain_text(field, text):
+def test_the_description_of_a_shared_model_is_plain_text(field, text):
     fine = {"name": "net", "license": "Apache-2.0", "source": "trained here"}
     assert models.SharedModel(**fine).find_fault() is None
     assert field in (models.SharedModel(**{**fine, field: text}).find_fault() or "")

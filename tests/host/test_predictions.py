@@ -31,7 +31,7 @@ def processes() -> list[int]:
     return [pid for pid in children_of(os.getpid()) if lives(pid) and b"predict\0--fd" in command_of(pid)]
 
 
-def test_a_process_starts_with_a_request_ends_when_nobody_asks_and_is_there_again(predictions):
+def test_a_process_starts_with_a_request_ends_when_no_one_asks_and_is_there_again(predictions):
     assert processes() == []
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).json() == {"status": "ok"}
     (first,) = processes()

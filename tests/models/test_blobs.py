@@ -312,7 +312,7 @@ def test_a_source_that_is_gone_is_no_missing_blob(blobs, tmp_path):
 # --- a remote store ------------------------------------------------------------------------------
 
 
-def test_a_remote_store_that_nobody_serves_is_unavailable(monkeypatch):
+def test_a_remote_store_that_no_one_serves_is_unavailable(monkeypatch):
     for name, value in {
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",

@@ -54,7 +54,7 @@ def test_a_columns_seconds_can_be_added(work):
     assert abs(then - now - timedelta(seconds=90.5)) <= timedelta(milliseconds=2)
 
 
-def test_the_clock_goes_on_within_a_transaction(database):
+def test_the_clock_continues_within_a_transaction(database):
     with database.write() as session:
         first = session.scalar(select(db_now()))
         deadline = time.monotonic() + 60

@@ -54,7 +54,7 @@ def test_the_effect_is_what_a_worker_does(tmp_path, body):
     assert effect.is_complete
 
 
-def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_said(tmp_path):
+def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_reported(tmp_path):
     labels, rows = np.zeros(6, np.int32), np.arange(6)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))
     renamed = compute_effect(
@@ -68,7 +68,7 @@ def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_said
     assert not unknown.is_complete
 
 
-def test_the_effect_is_said_by_split_the_held_out_ones_first():
+def test_the_effect_is_reported_by_split_the_held_out_ones_first():
     changes = VersionChanges.model_validate({"exclude": [0], "resplit": True})
     rows = np.arange(30)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))

@@ -292,7 +292,7 @@ def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: 
     assert all("last_epoch" not in one.evidence for one in found.findings)
 
 
-def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stored: Stored):
+def test_the_gap_is_reported_once_a_training_is_about_to_succeed_and_ever_after(stored: Stored):
     held = stored.trained()
     assert stored.diagnosis(held).gap is None
     result = stored.result(held, gap=GAP)

@@ -148,7 +148,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
         assert set(pool.map(upgrade, range(4))) == {migrations.get_newest()}
 
 
-def test_a_database_with_running_jobs_is_upgraded_and_they_go_on(work: Work, release):
+def test_a_database_with_running_jobs_is_upgraded_and_they_continue(work: Work, release):
     """The worker of the old release is still training; what hangs off the job's row stays."""
     held = work.running()
     work.begin(held)

@@ -75,7 +75,7 @@ def test_a_file_of_an_earlier_release_has_the_datasets_classes_and_no_names(blob
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:200], lambda whole: b"numpy", lambda whole: b""])
-def test_a_damaged_file_is_told_before_anything_is_sent(blobs, tmp_path, damage):
+def test_a_damaged_file_is_reported_before_anything_is_sent(blobs, tmp_path, damage):
     stored(blobs, tmp_path)
     blobs.put("p", damage((tmp_path / "predictions.npz").read_bytes()))
     with pytest.raises(ArtifactDamaged):

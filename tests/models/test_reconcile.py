@@ -67,7 +67,7 @@ def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, r
         event.remove(work.database.engine, "before_cursor_execute", note)
 
 
-def test_an_owner_held_under_a_setting_that_allowed_less_goes_on_under_one_that_allows_more(work, blobs):
+def test_an_owner_held_under_a_setting_that_allowed_less_continues_under_one_that_allows_more(work, blobs):
     first = work.submit() and work.claim()
     work.set(first.held.job_id, attempt_started_at=db_now(-50))
     work.succeed(first.held)

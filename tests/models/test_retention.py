@@ -118,7 +118,7 @@ def test_each_call_looks_at_some_rows_and_all_of_them_in_turn(
     assert young in left(work)
 
 
-def test_events_go_once_their_subject_has_ended_and_numbers_go_on(work: Work, blobs: Blobs) -> None:
+def test_events_go_once_their_subject_has_ended_and_numbers_continue(work: Work, blobs: Blobs) -> None:
     old, waiting = ended(work, blobs), work.submit()
     with work.database.write() as session:
         owner_events.number(session, ALICE)

@@ -53,7 +53,7 @@ def reads(work: Work) -> set[tuple[str, str, int]]:
         return {(row.subject_id, row.split, row.epoch) for row in session.scalars(select(LabelReadRow))}
 
 
-def test_a_job_goes_on_from_the_last_state_of_another_with_all_its_epochs(work, blobs):
+def test_a_job_continues_from_the_last_state_of_another_with_all_its_epochs(work, blobs):
     ended = trained(work, blobs)
     again = retried(work, blobs, ended, epochs=4)
     assert (again.retry_of, again.epochs, again.epoch, again.spec["training"]["epochs"]) == (ended, 4, 2, 4)
@@ -69,7 +69,7 @@ def test_a_job_goes_on_from_the_last_state_of_another_with_all_its_epochs(work, 
 
 
 @sqlite_only
-def test_what_happens_to_the_job_before_does_not_touch_the_one_that_goes_on(work, blobs):
+def test_what_happens_to_the_job_before_does_not_touch_the_one_that_continues(work, blobs):
     ended = trained(work, blobs)
     again = retried(work, blobs, ended, epochs=4)
     with work.database.write() as session:
@@ -130,7 +130,7 @@ def test_what_would_not_be_the_longer_training_is_refused(work, blobs, reason, s
 
 @sqlite_only
 @pytest.mark.parametrize("lost", ["row", "file"])
-def test_a_state_that_is_gone_is_told_and_nothing_is_left_of_the_request(work, blobs, tmp_path, lost):
+def test_a_state_that_is_gone_is_reported_and_nothing_is_left_of_the_request(work, blobs, tmp_path, lost):
     ended = trained(work, blobs, reason=None)
     if lost == "row":
         with work.database.write() as session:

@@ -37,7 +37,7 @@ def test_the_setting_goes_before_the_file(tmp_path):
     assert SecretBox.of(settings.model_copy(update={"home": tmp_path / "other"})).open(sealed) == "text"
 
 
-def test_a_home_in_which_no_key_can_be_made_is_told(tmp_path):
+def test_a_home_in_which_no_key_can_be_made_is_reported(tmp_path):
     (tmp_path / "home").write_text("a file")
     with pytest.raises(SecretsUnavailable, match="HELDOUT_SECRETS_KEY"):
         SecretBox.of(Settings(home=tmp_path / "home")).seal("text")

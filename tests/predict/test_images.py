@@ -98,7 +98,7 @@ def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their
     assert opened([large] * 2, model).pixels == 98_000_000
 
 
-def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
+def test_a_png_whose_size_is_given_twice_is_as_large_as_it_is_decoded(tmp_path):
     _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
     large = encoded(Image.new("L", (4000, 1000)))
     behind_another = large[:8] + encoded(Image.new("L", (1, 1)))[8:33] + large[8:]
@@ -108,7 +108,7 @@ def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
         assert opened([SentFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
 
 
-def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path):
+def test_sixteen_bits_become_what_they_are_in_the_dataset_next_to_eight(tmp_path):
     deep = np.random.default_rng(5).integers(0, 4000, (12, 10)).astype(np.uint16)
     uploaded = {}
     for number in range(10):

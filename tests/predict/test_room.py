@@ -75,7 +75,7 @@ def test_half_of_the_room_is_left_to_other_owners_who_take_turns():
     assert sorted(begun) == ["ada"] * 4 + ["bob"] + ["eve"] * 2
 
 
-def test_who_finds_no_room_in_time_hears_that_and_those_behind_go_on(monkeypatch):
+def test_who_finds_no_room_in_time_hears_that_and_those_behind_continue(monkeypatch):
     monkeypatch.setattr(work_of_answers, "MAX_WAIT_S", 0.05)
 
     async def answers() -> None:

@@ -72,7 +72,7 @@ def test_an_image_file_is_the_same_image_and_a_form_holds_several(client, world)
     assert [one["name"] for one in together.json()["predictions"]] == ["a.png", "rest.npy", "rest.npy"]
 
 
-def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world):
+def test_top_k_a_threshold_and_the_temperature_change_the_answer(client, world):
     images = world.digits.images[:20]
     raw = world.probabilities(images)
     softer = softmax(np.log(raw.astype(np.float64)) / TEMPERATURE, axis=1)
@@ -237,7 +237,7 @@ def test_a_damaged_file_gives_no_answers_and_a_damaged_gap_takes_the_temperature
 
 
 @pytest.mark.parametrize("how", ["missing", "cut"])
-def test_where_test_images_cannot_be_told_apart_one_look_is_counted_and_predictions_go_on(client, world, how):
+def test_where_test_images_cannot_be_distinguished_one_look_is_counted_and_predictions_continue(client, world, how):
     job = world.trained(calibrated=False, test="never")
     world.export(job)
     blobs, sha256 = world.worker.blobs, compute_content_address(world.digits)

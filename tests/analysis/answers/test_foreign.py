@@ -117,7 +117,7 @@ def test_test_labels_in_another_order_are_found_with_and_without_validation(spli
     assert "upload" not in found.findings[0].remedies[0].reason
 
 
-def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
+def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_reported():
     probabilities = np.array([[0.998, 0.002], [1.0, 0.0], [0.0, 1.0]])
     answers = receive_answers({"test": GivenSplit([0, 1, 1], probabilities)})
     expected = -np.log([0.998, 0.001, 1.0]).mean()

@@ -39,7 +39,7 @@ def test_a_gap_that_does_not_close_or_is_none_is_said_so():
     )
 
 
-def test_test_images_come_before_validation_images_and_nothing_is_said_without_figures():
+def test_test_images_come_before_validation_images_and_nothing_is_reported_without_figures():
     study = cure()
     base, winner = study.arms[:2]
     found = compute_gap_closed(base, winner, study.conclusion.test)

@@ -28,7 +28,7 @@ def law(images: float, scale: float = 2.0, exponent: float = 0.4, floor: float =
     return scale * images**-exponent + floor
 
 
-def test_a_power_law_goes_on_as_scipy_continues_it() -> None:
+def test_a_power_law_continues_as_scipy_continues_it() -> None:
     sizes = sizes_of({n: law(n) * (1 + 0.004 * (-1) ** k) for k, n in enumerate(SIZES)})
     fitted, _ = curve_fit(law, SIZES, [np.mean(size.errors) for size in sizes], p0=(1.0, 0.5, 0.0))
 
@@ -52,7 +52,7 @@ def test_a_power_law_goes_on_as_scipy_continues_it() -> None:
         ((0.9, 0.9, 0.89, 0.9, 0.3), "one_step", ()),
     ],
 )
-def test_a_curve_that_does_not_say_how_it_goes_on_has_no_forecast(
+def test_a_curve_that_does_not_say_how_it_continues_has_no_forecast(
     errors: tuple[float, ...], code: str, images: tuple[int, ...]
 ) -> None:
     found = forecast(sizes_of(dict(zip(SIZES, errors, strict=False))), 3200)

@@ -117,7 +117,7 @@ def test_who_takes_nothing_of_an_answer_is_cut(serve, monkeypatch):
 # --- places ---------------------------------------------------------------------------------------
 
 
-def test_who_opens_many_drives_out_their_own_and_nobody_else(serve):
+def test_who_opens_many_drives_out_their_own_and_no_one_else(serve):
     with serve(max_connections_per_address=5) as (_, port), ExitStack() as open_connections:
         other = open_connections.enter_context(connect(port, HALF, address="127.0.0.2"))
         many = [open_connections.enter_context(connect(port, HALF)) for _ in range(12)]
@@ -127,7 +127,7 @@ def test_who_opens_many_drives_out_their_own_and_nobody_else(serve):
             assert one.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_probes_are_answered_where_every_place_is_busy_and_others_are_told(serve, database, spec, monkeypatch):
+def test_probes_are_answered_where_every_place_is_busy_and_others_are_refused(serve, database, spec, monkeypatch):
     monkeypatch.setattr(places, "PLACES_FOR_PROBES", 4)
     key = key_for(database, "busy")
     with serve(max_connections=10, reconcile_s=3600) as (url, port), ExitStack() as open_connections:

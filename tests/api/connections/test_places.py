@@ -77,7 +77,7 @@ def test_what_is_being_answered_does_not_stand_for_what_waits():
     assert [one.gave_way for one in mute] == [True, False, False, False]
 
 
-def test_strangers_who_are_being_answered_give_way_where_nobody_waits_and_owners_do_not():
+def test_strangers_who_are_being_answered_give_way_where_no_one_waits_and_owners_do_not():
     """They may take an answer as slowly as they like."""
     open_places = ConnectionPlaces(ConnectionLimits(in_all=6, per_address=4))
     owners = entered(open_places, 2, "10.0.0.1", is_busy=True)

@@ -48,7 +48,7 @@ def test_a_client_with_one_request_goes_before_the_second_one_of_a_client_with_m
     run(steps)
 
 
-def test_so_many_go_at_once_and_what_takes_long_holds_nobody_up() -> None:
+def test_so_many_go_at_once_and_what_takes_long_holds_no_one_up() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=2, longest_s=0.05)
@@ -69,7 +69,7 @@ def test_so_many_go_at_once_and_what_takes_long_holds_nobody_up() -> None:
     run(steps)
 
 
-def test_work_that_gives_way_goes_on_after_another_group_and_before_its_own() -> None:
+def test_work_that_gives_way_continues_after_another_group_and_before_its_own() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=1)

@@ -32,7 +32,7 @@ def test_broken_json_and_wrong_types_are_problems(empty, spec):
     )
 
 
-def test_ten_megabytes_are_refused_with_the_limit_and_the_connection_goes_on(empty):
+def test_ten_megabytes_are_refused_with_the_limit_and_the_connection_continues(empty):
     problem = assert_problem(empty.post("/v1/jobs", content=b" " * 10_000_000, headers=JSON), 413, "body_too_large")
     assert str(LIMIT) in problem["detail"]
     chunks = (b" " * 100_000 for _ in range(100))
@@ -86,7 +86,7 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(empty
     assert empty.get("/livez").status_code == 200
 
 
-def test_a_missing_key_is_said_before_a_broken_body(empty):
+def test_a_missing_key_is_reported_before_a_broken_body(empty):
     anonymous = {**JSON, "Authorization": ""}
     assert_problem(empty.post("/v1/jobs", content="{", headers=anonymous), 401, "unauthenticated")
     assert_problem(empty.post("/v1/jobs", json={}, headers=anonymous), 401, "unauthenticated")

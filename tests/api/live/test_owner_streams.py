@@ -143,7 +143,7 @@ def test_only_after_can_be_latest(client):
     assert_problem(client.get("/v1/events", headers={"Last-Event-ID": "latest"}), 400, "invalid_cursor")
 
 
-def test_a_deleted_job_leaves_a_gap_and_a_stream_goes_on(service, database, spec):
+def test_a_deleted_job_leaves_a_gap_and_a_stream_continues(service, database, spec):
     gone = submitted(service, spec)["id"]
     with following(service) as messages:
         assert next(messages).id == "1"

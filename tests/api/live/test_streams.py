@@ -134,7 +134,7 @@ def test_without_that_accept_it_is_a_list(service, spec):
 
 
 @sqlite_only
-def test_nobody_is_streamed_to_before_it_is_known_who_asks(service, database, spec):
+def test_no_one_is_streamed_to_before_it_is_known_who_asks(service, database, spec):
     job = submitted(service, spec)["id"]
     path = f"{service.base_url}/v1/jobs/{job}/events"
     assert_problem(httpx2.get(path, headers=STREAM), 401, "unauthenticated")

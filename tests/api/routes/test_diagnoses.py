@@ -61,7 +61,7 @@ GAP = StoredGap(
 )
 
 
-def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
+def test_the_gap_of_an_ended_job_is_reported_term_by_term(client, job, worker):
     held = trained(worker, client.get(f"/v1/jobs/{job}").json()["spec"])
     assert client.get(f"/v1/jobs/{job}/diagnosis").json()["gap"] is None
     worker.succeed(held, gap=GAP)
@@ -158,7 +158,7 @@ def test_of_two_runs_the_one_that_is_named_is_judged(client):
     assert_problem(client.post("/v1/diagnoses", json=body | {"run": 3}), 422, "invalid_spec", "/run")
 
 
-def test_how_figures_were_read_is_said_in_the_explanation(client):
+def test_how_figures_were_read_is_reported_in_the_explanation(client):
     better = [1 - one / 4 for one in LOSSES]
     body = {"history": {"accuracy": [100 * one for one in better], "val_accuracy": better}}
     found = client.post("/v1/diagnoses", json=body).json()

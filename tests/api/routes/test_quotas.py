@@ -32,7 +32,7 @@ def refused(answer, quota, used, allowed):
     assert f"{used:,} used, {allowed:,} allowed" in body["detail"]
 
 
-def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_nobody_elses(client, stranger, worker, spec):
+def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_no_one_elses(client, stranger, worker, spec):
     limit(worker, queued_jobs=1)
     first = submitted(client, spec)
     refused(client.post("/v1/jobs", json=spec), "queued_jobs", 1, 1)
@@ -85,7 +85,7 @@ def test_an_upload_is_refused_before_it_is_received_where_no_bytes_are_left(clie
     assert client.get(f"/v1/datasets/{dataset}").json()["status"] == "uploading"
 
 
-def test_used_slot_seconds_are_told_and_bounded_for_the_day(client, worker, spec):
+def test_used_slot_seconds_are_reported_and_bounded_for_the_day(client, worker, spec):
     job = submitted(client, spec)
     held = worker.claim()
     with worker.database.write() as session:

@@ -55,7 +55,7 @@ def test_checks_of_readiness_leave_nothing_in_the_blob_store(client, settings):
 # --- request ids ----------------------------------------------------------------------------------
 
 
-def test_every_answer_bears_a_request_id_of_its_own(client):
+def test_every_answer_has_a_request_id_of_its_own(client):
     answers = [client.get(path) for path in ("/livez", "/v1/jobs", "/nothing", "/v1/jobs/x", "/docs", "/metrics")]
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == len(answers)
@@ -76,7 +76,7 @@ def test_a_request_id_that_is_no_plain_token_is_replaced(client, given):
 # --- what no one expected -------------------------------------------------------------------------
 
 
-def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monkeypatch, log_lines):
+def test_a_failure_that_no_one_expected_shows_its_request_id_alone(service, monkeypatch, log_lines):
     def breaks(*_, **__):
         raise RuntimeError("secret detail of the inside")
 

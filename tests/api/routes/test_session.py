@@ -96,7 +96,7 @@ def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key
     assert sorted(answers) == [201, 401, 401, 401]
 
 
-def test_what_is_over_used_revoked_or_of_another_kind_logs_nobody_in(browser_at, key, database):
+def test_what_is_over_used_revoked_or_of_another_kind_logs_no_one_in(browser_at, key, database):
     with database.write() as session:
         key_id = keys.get_row(session, key).id
         link, late = sessions.make_link(session, key_id), sessions.make_link(session, key_id)

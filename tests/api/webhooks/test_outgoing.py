@@ -192,7 +192,7 @@ def test_what_is_no_http_is_an_error_in_words(said):
     assert answer.error.endswith(".")
 
 
-def test_a_port_where_nobody_listens_is_an_error_in_words():
+def test_a_port_where_no_one_listens_is_an_error_in_words():
     assert call("http://127.0.0.1:1/").error == "The host refused the connection or cannot be reached."
 
 

@@ -242,7 +242,7 @@ def test_a_delivery_outlives_its_job(client, receiver, sender, spec):
     assert receiver.received[0].verified(secret)["data"] == job
 
 
-def test_a_job_that_is_paused_or_requeued_is_told_with_its_state_then(client, receiver, database, worker, spec):
+def test_a_job_that_is_paused_or_requeued_is_reported_with_its_state_then(client, receiver, database, worker, spec):
     made(client, receiver, "job.paused", "job.requeued")
     job = submitted(client, spec)["id"]
     client.post(f"/v1/jobs/{job}/pause")
@@ -503,7 +503,7 @@ def test_a_service_sends_what_its_workers_did(app, key, receiver, worker, spec):
 # --- many owners, receivers that fail ------------------------------------------------------------
 
 
-def test_twenty_hooks_to_a_mute_host_hold_up_nobody_elses_message(client, stranger, receiver, spec, sender):
+def test_twenty_hooks_to_a_mute_host_hold_up_no_one_elses_message(client, stranger, receiver, spec, sender):
     with receiving() as mute:
         mute.may_answer.clear()
         for _ in range(20):
@@ -589,7 +589,7 @@ def test_secrets_are_sealed_in_the_database_those_of_earlier_releases_too(client
 
 
 @sqlite_only
-def test_a_secret_that_another_key_has_sealed_is_told_in_the_attempt(client, receiver, database, settings, clock):
+def test_a_secret_that_another_key_has_sealed_is_reported_in_the_attempt(client, receiver, database, settings, clock):
     webhook = made(client, receiver)
     client.post(f"/v1/webhooks/{webhook['id']}/ping")
     stranger = Sender(database, settings.model_copy(update={"secrets_key": SecretStr("x" * 32)}), clock=clock)

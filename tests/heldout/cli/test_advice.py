@@ -31,7 +31,7 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
     ],
     ids=lambda text: text[:30],
 )
-def test_a_route_is_said_as_the_command_that_asks_by_it(text, said):
+def test_a_route_is_rewritten_as_the_command_that_calls_it(text, said):
     written = rewrite_as_commands(text, f"/v1/jobs/{JOB}/retry")
     assert said in written
     assert "/v1/" not in written

@@ -25,7 +25,7 @@ def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
     ]
 
 
-def test_nothing_is_said_where_all_was_taken_or_nothing_is_known(capsys):
+def test_nothing_is_reported_where_all_was_taken_or_nothing_is_known(capsys):
     show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
     show_left_out({})
     assert capsys.readouterr().out == ""

@@ -145,7 +145,7 @@ def test_json_lines_are_the_events_and_then_the_job(service, client, start, spec
     assert job == dump_json(client.jobs.get(job_id).view)
 
 
-def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_file):
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_continue(client, start, spec_file):
     process = start("train", spec_file)
     job_id = only_job(client)
     lines_until(process, "queued")
@@ -682,7 +682,7 @@ def test_a_table_of_predictions_is_fetched_by_name_or_by_option(heldout, service
     assert (tmp_path / "raw.csv").read_bytes() == (tmp_path / "p.npz").read_bytes()
 
 
-def test_a_file_that_cannot_be_written_is_said(heldout, ended):
+def test_a_file_that_cannot_be_written_is_reported(heldout, ended):
     result = heldout("model", ended, "-o", "none/model.keras")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1

@@ -40,7 +40,7 @@ def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, cli
     assert client.diagnoses.create_from_predictions(listed).gap.test.accuracy == found["gap"]["test"]["accuracy"]
 
 
-def test_a_table_of_predictions_is_told_from_a_history_by_its_columns(heldout, client, tmp_path):
+def test_a_table_of_predictions_is_distinguished_from_a_history_by_its_columns(heldout, client, tmp_path):
     table = tmp_path / "answers.csv"
     rows = [
         f"{split};{label};{answer}"

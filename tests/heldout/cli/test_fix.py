@@ -182,7 +182,7 @@ def alike(service, client):
     return client.datasets.get(made.id)
 
 
-def test_images_that_look_alike_are_told_apart_by_position_or_all_at_once(heldout, client, alike):
+def test_images_that_look_alike_are_distinguished_by_position_or_all_at_once(heldout, client, alike):
     shown = heldout("datasets", "audit", "alike").stdout
     assert "Can you tell these apart?" in shown
     assert "  heldout datasets different alike@1 --all\n" in shown

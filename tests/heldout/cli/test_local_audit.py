@@ -82,7 +82,7 @@ def test_json_holds_the_audit_and_what_was_made(pets, capsys):
     assert "leakage" not in {finding["code"] for finding in found["findings"]}
 
 
-def test_what_would_be_rejected_is_said_as_after_a_push(tmp_path, capsys):
+def test_what_would_be_rejected_is_reported_as_after_a_push(tmp_path, capsys):
     (tmp_path / "pets.zip").write_bytes(b"no archive")
     (tmp_path / "empty").mkdir()
     assert main(["--spec", '{"name": "local"}', "--json", str(tmp_path / "pets.zip")]) == 1
@@ -114,7 +114,7 @@ def test_a_name_of_both_means_the_dataset_and_says_how_to_choose(heldout, servic
     assert LEAK in heldout_apart("datasets", "audit", "./pets").stdout
 
 
-def test_what_is_not_here_is_said(heldout):
+def test_what_is_not_here_is_reported(heldout):
     result = heldout("datasets", "audit", "./pets")
     assert (result.returncode, result.stderr) == (2, "heldout: ./pets: there is no such file or folder.\n")
     assert heldout("datasets", "audit", "nowhere").returncode == 2  # no such dataset either

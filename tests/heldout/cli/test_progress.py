@@ -38,7 +38,7 @@ def job_id(client):
     return client.jobs.create(SPEC).id
 
 
-def test_an_epoch_is_told_once_and_where_its_event_stands(service, client, job_id):
+def test_an_epoch_is_reported_once_and_where_its_event_stands(service, client, job_id):
     recorder = Recorder()
     follower = Follower(client, recorder)
     held = service.begin(job_id)
@@ -51,7 +51,7 @@ def test_an_epoch_is_told_once_and_where_its_event_stands(service, client, job_i
     assert recorder.told == ["queued", "started", "epoch", 1, "epoch", 2, "succeeded"]
 
 
-def test_an_epoch_that_is_measured_between_two_looks_is_told_all_the_same(service, client, job_id):
+def test_an_epoch_that_is_measured_between_two_looks_is_reported_all_the_same(service, client, job_id):
     recorder = Recorder()
     held = service.begin(job_id)
     before = client.jobs.get(job_id)
@@ -86,7 +86,7 @@ def test_a_line_is_an_epoch_with_its_figures(capsys):
     assert capsys.readouterr().out == expected
 
 
-def test_a_warning_is_told_with_the_end_of_its_log(capsys):
+def test_a_warning_is_reported_with_the_end_of_its_log(capsys):
     progress.Lines().event(JOB, event(log=["one", "two\x1b[2J"]))
     assert capsys.readouterr().out == "small  warning: Something.\nsmall    one\nsmall    two\\x1b[2J\n"
 
@@ -195,7 +195,7 @@ def test_figures_that_are_not_there_are_dashes():
     assert (format_points(None), format_moment(None)) == ("–", "–")
 
 
-def test_points_bear_their_sign():
+def test_points_have_their_sign():
     assert [format_points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "−2.1", "0.0"]
 
 

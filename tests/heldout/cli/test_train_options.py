@@ -46,7 +46,7 @@ def test_a_study_is_drawn(heldout, client, tmp_path):
     assert "<svg" in (tmp_path / "study.html").read_text()
 
 
-def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout, client, tmp_path):
+def test_a_job_that_asks_for_a_gpu_where_no_one_has_one_says_so_at_once(heldout, client, tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
     asked = ("train", "spec.json", "--set", "resources.device=gpu", "--detach")
     result = heldout(*asked)
@@ -54,7 +54,7 @@ def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout,
     assert client.jobs.get(result.stdout.strip()).status == "queued"
 
 
-def test_a_job_that_was_made_from_another_is_shown_beside_it(heldout, service, client, ended):
+def test_a_job_that_was_made_from_another_is_shown_next_to_it(heldout, service, client, ended):
     alone = heldout("watch", ended)
     assert f"`heldout diagnose {ended}`" in alone.stdout
     assert "Compared with" not in alone.stdout

@@ -117,7 +117,7 @@ def test_smoothing_that_a_spec_has_is_not_advised_and_what_is_advised_is_a_tenth
     assert "label_smoothing" not in names
 
 
-def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measured():
+def test_calibration_is_reported_before_and_after_one_temperature_where_it_was_measured():
     tally = Tally(count=500, correct=400, loss=1.0, loss_variance=1.0)
     measured = Calibration(temperature=2.1, error_before=0.142, error_after=0.031, loss_before=1.3, loss_after=0.9)
     gap = StoredGap(kept_epoch=EPOCHS, epochs=EPOCHS, train=tally, validation=tally, test=None, calibration=measured)
@@ -145,7 +145,7 @@ def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measu
         (0, "left accuracy at 60.0%."),
     ],
 )
-def test_what_stopping_at_the_best_epoch_changes_is_told_in_both_as_better_or_worse(points, said):
+def test_what_stopping_at_the_best_epoch_changes_is_reported_in_both_as_better_or_worse(points, said):
     [finding, *_] = diagnose(with_accuracy(moving(points))).findings
     texts = [finding.explanation, *(remedy.reason for remedy in finding.remedies)]
     assert any(text.endswith(said) or f"{said} " in text for text in texts), texts
@@ -228,7 +228,7 @@ def test_of_a_foreign_loss_that_is_higher_than_any_cross_entropy_half_of_its_way
 # --- statements about the end ------------------------------------------------------------------------
 
 
-def test_a_last_epoch_that_lies_beside_its_neighbours_does_not_stand_for_them():
+def test_a_last_epoch_that_lies_next_to_its_neighbours_does_not_stand_for_them():
     curves = list(OVERFIT.validation_loss)
     curves[-1] = 0.4
     said = diagnose(history(list(OVERFIT.train_loss), curves)).explanation
@@ -238,7 +238,7 @@ def test_a_last_epoch_that_lies_beside_its_neighbours_does_not_stand_for_them():
     assert f"ends at {curves[-1]:.4g}" in diagnose(history(list(OVERFIT.train_loss), curves)).explanation
 
 
-def test_no_rise_is_said_to_be_none_beside_figures_that_show_one():
+def test_no_rise_is_said_to_be_none_next_to_figures_that_show_one():
     """0.465 then and 0.512 in the end: what single epochs do, and the text says that they do."""
     curve = [0.9, 0.75, 0.7, 0.62, 0.6, 0.55, 0.465, 0.52, 0.48, 0.53, 0.475, 0.512]
     diagnosis = diagnose(history([0.8**epoch for epoch in range(12)], curve))
@@ -258,7 +258,7 @@ def test_an_accuracy_that_hardly_changed_is_not_called_better():
 
 
 @pytest.mark.parametrize(("sd", "bounces"), [(0.04, True), (0.008, False)])
-def test_bouncing_at_the_end_is_said(sd, bounces):
+def test_bouncing_at_the_end_is_reported(sd, bounces):
     draw = random.Random(2)
     curve = [0.3 + 2 * 0.6**epoch + draw.gauss(0, sd) for epoch in range(EPOCHS)]
     curve[-1] = max(curve[-1], min(curve) + 0.05)

@@ -47,7 +47,7 @@ def test_training_images_that_are_not_known_are_underfitting_only_once_training_
     assert "only 20.0%" in early.explanation
 
 
-def test_a_renamed_test_is_told_by_its_confusion_matrix():
+def test_a_renamed_test_is_recognized_by_its_confusion_matrix():
     rows = tuple(tuple(95 if answer == (label + 1) % 5 else 1 for answer in range(5)) for label in range(5))
     right = tuple(tuple(95 if answer == label else 1 for answer in range(5)) for label in range(5))
     evaluation = Evaluation(

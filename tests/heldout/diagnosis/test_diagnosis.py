@@ -45,7 +45,7 @@ def overfitting_of(training: History, evaluation: Evaluation) -> Finding:
     return finding
 
 
-def test_what_the_last_epoch_costs_is_told_where_other_weights_were_kept():
+def test_what_the_last_epoch_costs_is_reported_where_other_weights_were_kept():
     finding = overfitting_of(OVERFIT, against(11, 0.03, 0.5))
     assert finding.severity == "info"
     assert finding.evidence["last_epoch"]["accuracy_interval"] == pytest.approx((0.01, 0.05))
@@ -203,7 +203,7 @@ def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfit
     assert "no epoch in between was clearly better" in found.explanation
 
 
-def test_a_rise_that_is_too_small_to_matter_is_told_and_healthy():
+def test_a_rise_that_is_too_small_to_matter_is_reported_and_healthy():
     turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
     found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
     assert found.verdict == "healthy"
@@ -298,7 +298,7 @@ def test_any_history_gets_an_answer(training, validation, accuracy):
     assert diagnosis.onset_epoch is None or diagnosis.onset_epoch > diagnosis.best_epoch
 
 
-def test_few_epochs_or_no_curve_cannot_be_told():
+def test_few_epochs_or_no_curve_cannot_be_judged():
     assert diagnose(History()).verdict == "cannot_tell"
     assert diagnose(history([1.0, 0.5], [1.0, 0.6])).verdict == "cannot_tell"
 
@@ -368,7 +368,7 @@ def test_what_no_rule_explains_is_not_called_healthy_for_that(case):
     assert said in diagnosis.explanation
 
 
-def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_told():
+def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_judged():
     falls = tuple(0.9 - 0.03 * epoch for epoch in range(20))
     shown = History(
         fit_loss=tuple(falling(20, 0.05)), validation_loss=tuple(falling(20, 0.1)), validation_accuracy=falls

@@ -101,7 +101,7 @@ def test_a_gap_that_may_be_chance_is_said_to_be(train, test, start):
     assert judged(made).explanation.startswith(start)
 
 
-def test_the_loss_is_told_where_it_gives_the_verdict():
+def test_the_loss_is_reported_where_it_gives_the_verdict():
     late = answers(0.95, 2000, 1, loss=8.0)
     made = Made(answers(0.95, 3000), late, answers(0.95, 2000, 2, loss=8.0), best_by_loss=(5, answers(0.95, 2000, 1)))
     found = judged(made, OVERFIT)
@@ -183,7 +183,7 @@ def test_each_term_says_the_figures_that_it_lies_between():
             assert words in term.explanation, term.explanation
 
 
-def test_one_copy_is_told_in_the_singular():
+def test_one_copy_is_reported_in_the_singular():
     made = Made(answers(0.99, 3000), answers(0.8, 400, 1), answers(0.8, 400, 2), validation_copied=np.arange(400) < 1)
     found = judged(made).gap
     assert found is not None

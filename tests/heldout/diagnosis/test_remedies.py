@@ -93,7 +93,7 @@ def test_twice_the_patience_is_advised_where_the_kept_epoch_is_worse_than_the_la
         assert remedies_of("not_converged", *known, before) == {}
 
 
-def test_a_training_that_has_epochs_left_is_to_go_on():
+def test_a_training_that_has_epochs_left_is_to_continue():
     """A patch of what was done so far could shorten it, or be refused: the warm-up would be longer than all."""
     running = spec(training={"epochs": 900, "schedule": {"name": "cosine", "warmup_epochs": 400}})
     remedy = remedies_of("not_converged", FALLS, None, None, running)["more_epochs"]

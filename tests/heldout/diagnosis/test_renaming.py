@@ -15,7 +15,7 @@ def total(confusion, named) -> int:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_it_is_as_good_as_any_assignment_and_none_where_none_is_good_enough(classes):
+def test_it_is_as_good_as_any_assignment_and_none_if_none_is_good_enough(classes):
     random = np.random.default_rng(classes)
     for _ in range(300):
         shown = random.integers(0, 20, (classes, classes)) + random.integers(0, 60) * np.eye(classes, dtype=int)

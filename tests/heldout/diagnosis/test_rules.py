@@ -63,7 +63,7 @@ def test_the_documentation_lists_the_findings_in_the_order_of_the_rules():
     assert re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE) == CODES
 
 
-def test_a_rule_is_silent_only_beside_findings_that_are_reported_themselves(monkeypatch):
+def test_a_rule_is_silent_only_next_to_findings_that_are_reported_themselves(monkeypatch):
     """Memorized noise replaces overfitting; without that rule the same training is overfit."""
     evaluation = Evaluation({"train": figures(0.99, 500), "validation": figures(0.11, 500)}, tuple("abcdefghij"))
     assert {finding.code for finding in diagnose(RANDOM_LABELS, None, evaluation).findings} == {"memorised_noise"}

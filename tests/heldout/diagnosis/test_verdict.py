@@ -67,7 +67,7 @@ def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shift
     assert "is 90 points below training accuracy (99.0%): 77 from labels in another order" in found.explanation
 
 
-def test_one_pair_among_651_images_is_no_verdict_beside_15_points():
+def test_one_pair_among_651_images_is_no_verdict_next_to_15_points():
     for split in ("validation", "test"):
         validation, in_validation = with_copies(0.84, 65, int(split == "validation"), 1)
         test, in_test = with_copies(0.84, 130, int(split == "test"), 2)
@@ -353,7 +353,7 @@ def test_undone_pixels_belong_to_the_finding_of_what_was_undone():
         assert found == code
 
 
-def test_a_term_that_may_be_chance_belongs_to_none_beside_one_that_is_surely_there():
+def test_a_term_that_may_be_chance_belongs_to_none_next_to_one_that_is_surely_there():
     unsure = replace(MADE, validation=answers(0.9, 400, 1), test=answers(0.6, 1000, 2), pixels=answers(0.89, 1000, 3))
     assert owners(unsure, ["split_shift"]) == {
         "generalisation": None,

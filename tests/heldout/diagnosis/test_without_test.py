@@ -111,7 +111,7 @@ def codes_of(
     return {finding.code: finding.severity for finding in diagnose(training, audit, evaluation, **options).findings}
 
 
-def test_what_test_shows_is_said_where_it_is_not_left_out():
+def test_what_test_shows_is_reported_where_it_is_not_left_out():
     evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": figures(0.6, 300)}, CLASSES)
     leaked = [audit_finding("leakage", "critical", "", test_in_train=copies(90, 0.3))]
     assert {"split_shift", "test_too_small", "leakage"} <= codes_of(FINE, leaked, evaluation).keys()

@@ -143,7 +143,7 @@ def test_bodies_are_put_together_the_first_first():
         ),
     ],
 )
-def test_a_body_is_said_as_the_options_that_order_the_same(body, options):
+def test_a_body_is_reported_as_the_options_that_order_the_same(body, options):
     assert list_options(body) == options.split()
 
 

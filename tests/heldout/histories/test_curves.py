@@ -69,7 +69,7 @@ def test_a_loss_may_be_called_by_its_formula_unless_there_is_one_by_name():
     assert from_keras({**values, "loss": [1.0], "val_loss": [2.0]}).fit_loss == (1.0,)
 
 
-def test_the_test_curve_is_taken_where_no_curve_is_of_validation_and_that_is_said():
+def test_the_test_curve_is_taken_where_no_curve_is_of_validation_and_that_is_reported():
     curves = {"train_loss": [0.5, 0.25], "test_loss": [0.75, 0.5], "train_acc": [0.5, 0.6], "test_acc": [0.4, 0.5]}
     found = read_curves(curves)
     assert (found.history.validation_loss, found.history.validation_accuracy) == ((0.75, 0.5), (0.4, 0.5))

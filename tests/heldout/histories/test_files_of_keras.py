@@ -98,7 +98,7 @@ def test_what_fit_prints_is_the_same_history(tmp_path, verbose):
         assert getattr(found, name) == pytest.approx(tuple(history[values]), abs=6e-5), name
 
 
-def test_half_of_a_training_is_refused_and_what_is_needed_is_said(fitted):
+def test_half_of_a_training_is_refused_and_what_is_needed_is_reported(fitted):
     folder, _ = fitted
     [file] = (folder / "logs" / "train").glob("*tfevents*")
     for half in (file, folder / "logs" / "train"):

@@ -93,7 +93,7 @@ def test_the_mean_over_the_whole_training_that_hugging_face_writes_last_is_no_cu
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_the_runs_in_a_folder_of_mlflow_are_told_apart(number):
+def test_the_runs_in_a_folder_of_mlflow_are_distinguished(number):
     folder = FILES / "mlruns"
     run = sorted((folder / "0").iterdir())[number - 1]
     for found in (read_history(folder, number), read_history(run), read_history(run / "metrics")):
@@ -114,7 +114,7 @@ def database(tmp_path):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_the_runs_in_a_database_of_mlflow_are_told_apart_and_it_is_only_read(database, number):
+def test_the_runs_in_a_database_of_mlflow_are_distinguished_and_it_is_only_read(database, number):
     content = database.read_bytes()
     for target in (database, database.parent, database.parent / "mlruns"):
         found = read_history(target, number).history
@@ -143,7 +143,7 @@ def test_another_database_and_a_damaged_one_are_refused(tmp_path):
             read_history(tmp_path / name)
 
 
-def test_the_runs_in_a_table_of_mlflow_are_told_apart():
+def test_the_runs_in_a_table_of_mlflow_are_distinguished():
     file = FILES / "mlflow_two_runs.csv"
     with pytest.raises(Refused, match="there are 2 runs"):
         read_history(file)

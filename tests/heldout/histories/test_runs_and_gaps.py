@@ -75,7 +75,7 @@ def test_lines_of_names_part_runs_of_which_no_epoch_is_known():
         read_text(f"loss,val_loss\n{lines}loss,val_loss\n{lines}")
 
 
-def test_runs_without_epochs_are_told_apart_where_the_loss_is_back_where_it_began():
+def test_runs_without_epochs_are_distinguished_where_the_loss_is_back_where_it_began():
     def rows(*runs):
         return "loss,val_loss\n" + "".join(f"{a},{b}\n" for run in runs for a, b in zip(*run, strict=True))
 
@@ -128,7 +128,7 @@ def test_folders_of_tensorboard_are_runs_and_a_continued_file_is_two():
         read_scalars(appended)
 
 
-def test_runs_in_one_chart_of_wandb_are_told_apart():
+def test_runs_in_one_chart_of_wandb_are_distinguished():
     names = [f'"{run} - {curve}"' for run in ("a", "b") for curve in ("train_loss", "val_loss")]
     lines = [",".join(map(str, row)) for row in zip(range(8), HEALTHY, HEALTHY, FALLING, TURNED, strict=True)]
     text = "\n".join([",".join(['"Step"', *names]), *lines])
@@ -216,7 +216,7 @@ def test_infinity_is_never_a_gap():
     assert diagnose_read(read_text("epoch,train_loss,val_loss\n" + "".join(lines))).verdict == "diverged"
 
 
-def test_validation_that_is_nan_all_the_time_beside_a_training_that_is_not_was_never_measured():
+def test_validation_that_is_nan_all_the_time_next_to_a_training_that_is_not_was_never_measured():
     said = "these contain only NaN, like a mean over no images: 'val_loss'"
     with pytest.raises(ValueError, match=said):
         read_text(table(HEALTHY, [NAN] * 8))
@@ -268,7 +268,7 @@ def test_percentages_are_read_as_fractions():
     assert keras.history == found.history
 
 
-def test_percentages_beside_fractions_are_read_as_fractions_and_that_is_said():
+def test_percentages_next_to_fractions_are_read_as_fractions_and_that_is_reported():
     read = read_text(table(percent(ACCURACY), WORSE, names=NAMES))
     assert read.history.fit_accuracy == pytest.approx(ACCURACY)
     assert read.history.validation_accuracy == tuple(WORSE)

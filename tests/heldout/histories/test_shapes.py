@@ -169,7 +169,7 @@ def test_a_table_of_a_notebook_is_read_with_the_accuracy_of_validation():
 
 
 @pytest.mark.parametrize("others", [{"accuracy": 0.5}, {"acc": 0.5}])
-def test_an_accuracy_without_a_split_beside_named_losses_is_nobodys(others):
+def test_an_accuracy_without_a_split_next_to_named_losses_belongs_to_none(others):
     rows = [{"train_loss": a, "val_loss": b, **others} for a, b in zip(TRAIN, VALIDATION, strict=True)]
     found = read_document(rows).history
     assert (found.fit_accuracy, found.validation_accuracy) == ((), ())

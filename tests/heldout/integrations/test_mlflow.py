@@ -88,7 +88,7 @@ def test_without_ids_each_job_that_ends_is_sent(service, client, environment, st
     relay.close()
 
 
-def test_a_server_that_is_away_is_said_and_harms_nothing(client, ended, heldout):
+def test_a_server_that_is_away_is_reported_and_harms_nothing(client, ended, heldout):
     away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     done = heldout("mlflow", ended, **away)
     assert done.returncode == 2

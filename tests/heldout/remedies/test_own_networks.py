@@ -68,7 +68,7 @@ def test_layers_of_the_model_itself_count():
     )
 
 
-def test_what_an_uploaded_model_cannot_become_is_said():
+def test_what_an_uploaded_model_cannot_become_is_reported():
     assert "Upload one with more filters" in explain("larger_network", make_base())
     assert "Upload one with batch normalization" in explain("batch_norm", make_base())
     assert "already has half the width" in explain("smaller_network", make_base(width=0.5))

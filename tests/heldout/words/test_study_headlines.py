@@ -121,7 +121,7 @@ def test_an_ensemble_that_is_no_better_than_the_cure_is_not_named():
     assert explain_base_ensemble(made.running()) is None
 
 
-def test_what_is_said_of_an_ensemble_is_among_the_answers():
+def test_what_is_reported_of_an_ensemble_is_among_the_answers():
     ensemble = changed(CURE.ensemble, explanation="It is better.")
     assert ("Is there anything better?", "It is better.") in answer_questions(changed(CURE, ensemble=ensemble))
     assert "Is there anything better?" not in dict(answer_questions(CURE))

@@ -116,7 +116,7 @@ def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_where_a_job_has_begun_it_goes_on(work, device):
+def test_where_a_job_has_begun_it_continues(work, device):
     """`auto` is decided once: another device would give other last digits."""
     job_id = work.submit()
     held = work.claim(devices=("auto", "cpu", "gpu")).held
@@ -444,7 +444,7 @@ def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones
     assert [one["epoch"] for one in work.stored(held.job_id)["checkpoints"]] == [2]
 
 
-def test_requests_are_told_for_held_jobs_only(work):
+def test_requests_are_reported_for_held_jobs_only(work):
     asked, quiet = work.running(), work.running()
     work.cancel(asked.job_id)
     stale = work.running()

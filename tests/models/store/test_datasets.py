@@ -40,7 +40,7 @@ def test_a_name_means_its_newest_ready_version(database):
     assert find(database, ALICE, ids[11]) == ids[11]
 
 
-def test_where_none_is_ready_the_newest_says_why(database):
+def test_if_none_is_ready_the_newest_says_why(database):
     add_dataset(database, "pets", ALICE, 1, "rejected")
     newest = add_dataset(database, "pets", ALICE, 2, "uploading")
     assert find(database, ALICE, "pets") == newest
@@ -64,7 +64,7 @@ def test_a_bundled_one_stays_until_an_own_one_of_its_name_is_ready(database):
     assert find(database, ALICE, "mnist@1") == mine
 
 
-def test_nobody_finds_anothers_dataset(database):
+def test_no_one_finds_anothers_dataset(database):
     theirs = add_dataset(database, "pets", BOB)
     for reference in ("pets", "pets@1", theirs):
         assert find(database, ALICE, reference) is None

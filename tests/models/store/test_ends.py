@@ -258,7 +258,7 @@ def test_only_a_paused_job_can_be_resumed(work):
         work.resume(held.job_id)
 
 
-def test_a_running_job_is_paused_by_its_worker_and_goes_on_as_a_new_attempt(work):
+def test_a_running_job_is_paused_by_its_worker_and_continues_as_a_new_attempt(work):
     held = work.running()
     row = work.pause(held.job_id)
     assert (row.status, row.request) == (JobStatus.RUNNING, "pause")

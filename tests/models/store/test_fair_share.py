@@ -107,7 +107,7 @@ def test_a_job_is_charged_at_its_claim_and_for_what_it_took_at_its_end(work, end
     assert work.row(claimed.held.job_id).charged_s == 0
 
 
-def test_a_job_that_goes_on_is_charged_with_its_renewals(work):
+def test_a_job_that_continues_is_charged_with_its_renewals(work):
     claimed = work.submit() and work.claim()
     for seconds, charged_s in ((59, CLAIM_CHARGE_S), (130, 130), (150, 130), (200, 200)):
         ran_for(work, claimed, seconds)
@@ -141,7 +141,7 @@ def test_what_is_rolled_back_is_not_charged(work):
     assert used_slot_s(work) == 0
 
 
-def test_usage_is_told_apart_by_key_and_by_kind_and_summed_up_by_day(work):
+def test_usage_is_distinguished_by_key_and_by_kind_and_summed_up_by_day(work):
     for key_id, seconds in (("k1", 10), ("k2", 20), ("k2", 40)):
         job_id = work.submit()
         work.set(job_id, key_id=key_id)
@@ -173,7 +173,7 @@ def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
     assert owner_of(work, work.claim()) == ALICE
 
 
-def test_an_owner_with_as_many_running_jobs_as_it_may_have_hides_nobody_behind_it(work):
+def test_an_owner_with_as_many_running_jobs_as_it_may_have_hides_no_one_behind_it(work):
     for _ in range(3):
         work.submit(ALICE)
     work.submit(BOB)
@@ -282,7 +282,7 @@ def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work,
     assert sum(one.jobs for one in usage_of(work)) == many
 
 
-def test_all_jobs_of_an_owner_are_cancelled_and_nobody_elses(work):
+def test_all_jobs_of_an_owner_are_cancelled_and_no_one_elses(work):
     running, waiting, other = work.running(), work.submit(), work.submit(BOB)
     with work.database.write() as session:
         assert owners.cancel_jobs(session, ALICE)[0] == 2

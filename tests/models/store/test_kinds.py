@@ -98,7 +98,7 @@ def test_a_check_that_does_not_end_well_rejects_its_dataset_and_a_training_does_
 
 
 @pytest.mark.parametrize("kind", list(JobKind))
-def test_a_stored_spec_that_cannot_be_read_fails_its_job_and_the_others_go_on(work, kind):
+def test_a_stored_spec_that_cannot_be_read_fails_its_job_and_the_others_continue(work, kind):
     dataset_id = add_dataset(work.database, "pets", ALICE, status="checking")
     broken = work.submit(priority=100) if kind is JobKind.TRAIN else queued_check(work, dataset_id)
     work.set(broken, spec={**work.row(broken).spec, "from_a_newer_release": True})

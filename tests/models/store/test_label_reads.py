@@ -253,7 +253,7 @@ def test_a_read_under_both_names_of_a_split_becomes_one(work):
     assert measured(work) == [("validation", 1), ("validation", 2)]
 
 
-def test_a_job_goes_on_where_its_dataset_has_lost_its_address(work):
+def test_a_job_continues_where_its_dataset_has_lost_its_address(work):
     held = work.running()
     with work.database.write() as session:
         session.execute(update(DatasetRow).values(sha256=None, splits=None))

@@ -184,7 +184,7 @@ def test_narrowed_pages_hold_each_job_once_newest_first(work, filters):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_nobody_reaches_anothers_job_or_one_that_is_not_there(work, action):
+def test_no_one_reaches_anothers_job_or_one_that_is_not_there(work, action):
     job_id = work.submit(ALICE)
     with work.unchanged(job_id):
         for owner, asked in ((BOB, job_id), (ALICE, job_id + "x"), (ALICE, ""), (ALICE, "%")):
@@ -250,7 +250,7 @@ def test_as_many_jobs_are_ahead_as_are_claimed_before(work):
         assert jobs.count_ahead_of(session, work.row(ids[0])) is None
 
 
-def test_a_wait_for_a_moment_is_told_from_a_wait_for_a_worker(work):
+def test_a_wait_for_a_moment_is_distinguished_from_a_wait_for_a_worker(work):
     job_id = work.submit()
 
     def waits() -> bool:

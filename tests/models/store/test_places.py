@@ -44,7 +44,7 @@ def test_a_place_counts_until_it_is_given_back(database, quota):
     assert (used(database, quota), used(database, quota, BOB)) == (0, 1)
 
 
-def test_a_place_that_nobody_renews_counts_no_more_and_its_row_goes(database, quota):
+def test_a_place_that_no_one_renews_counts_no_more_and_its_row_goes(database, quota):
     take(database, quota)
     let_expire(database, quota)
     assert used(database, quota) == 0

@@ -94,7 +94,7 @@ def test_the_job_knows_the_group_rule_of_the_upload(work):
     assert work.claim_beside_slots().spec == RelateSpec(group_by="(p1)")
 
 
-def test_nobody_owns_the_job_and_no_stream_tells_of_it(work):
+def test_no_one_owns_the_job_and_no_stream_tells_of_it(work):
     dataset_id = stored_before(work, ALICE)
     held = searching(work, dataset_id)
     mark_stored(work, held, dataset_id)

@@ -197,7 +197,7 @@ def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
         assert session.scalar(of_study) == 1
 
 
-def test_workers_that_end_the_last_trainings_of_a_look_at_once_go_on_with_it_once(bench: Bench) -> None:
+def test_workers_that_end_the_last_trainings_of_a_look_at_once_continue_with_it_once(bench: Bench) -> None:
     """Each holds its job, and both want the study."""
     study_id = bench.order()
     *others, last_but_one, last = [bench.work.claim(f"worker {number}") for number in range(6)]
@@ -225,7 +225,7 @@ def test_a_training_of_a_study_is_there_once_with_and_without_folds(bench: Bench
             studies.add_run(session, study_id, second, key)
 
 
-def test_a_reconciler_goes_on_where_the_end_of_a_job_did_not(bench: Bench) -> None:
+def test_a_reconciler_continues_where_the_end_of_a_job_did_not(bench: Bench) -> None:
     """As after a release that knew no studies: its worker has ended the jobs alone."""
     study_id = bench.order()
     for _ in range(6):

@@ -44,7 +44,7 @@ def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, process
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_an_upload_goes_on_without_broken_files_as_if_they_had_not_been_there(tmp_path, processes):
+def test_an_upload_continues_without_broken_files_as_if_they_had_not_been_there(tmp_path, processes):
     whole = pictures(600)
     del whole["cat/000.png"]
     expected, clean = taken(zipped(tmp_path / "clean.zip", whole))
@@ -138,7 +138,7 @@ def test_another_size_is_no_broken_file(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_all_sizes_are_listed_with_their_counts_beside_broken_files(tmp_path, processes):
+def test_all_sizes_are_listed_with_their_counts_next_to_broken_files(tmp_path, processes):
     files = pictures(400) | {f"dog/z{number}.png": encoded(noise((9, 9), number)) for number in range(3)}
     files |= {"cat/wide.png": encoded(noise((12, 30))), "cat/broken.png": b""}
     rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=IngestLimits(processes=processes))

@@ -294,7 +294,7 @@ def test_changes_that_change_nothing_are_refused(refused, changes):
     assert refused(arrays(), changes).code == "nothing_changed"
 
 
-def test_images_that_were_told_apart_are_so_in_the_derived_version_too(tmp_path):
+def test_images_that_were_distinguished_are_so_in_the_derived_version_too(tmp_path):
     content = arrays()
     content["x_test"][:3] = content["x_train"][:3] // 2 + 60
     report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets"))

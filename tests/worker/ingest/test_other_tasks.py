@@ -24,6 +24,6 @@ def test_labels_of_another_task_are_refused_with_a_way_on_that_is_never_argmax(t
     assert "argmax" not in detail
 
 
-def test_one_hot_rows_are_told_from_several_labels(tmp_path):
+def test_one_hot_rows_are_distinguished_from_several_labels(tmp_path):
     one_hot = np.eye(3, dtype=int)[np.arange(12) % 3]
     assert rejection_of(npz(tmp_path / "a.npz", x=IMAGES, y=one_hot)).detail.endswith("y.argmax(axis=1).")

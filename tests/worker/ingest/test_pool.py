@@ -32,7 +32,7 @@ def test_results_come_in_the_order_of_the_tasks(count):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_first_failure_in_the_order_of_the_tasks_is_the_one_that_is_told(count):
+def test_the_first_failure_in_the_order_of_the_tasks_is_the_one_that_is_reported(count):
     with ProcessPool(count) as pool:
         for _ in range(10):
             done = []
@@ -51,7 +51,7 @@ def failing_first(task: tuple[Path, int]) -> None:
     (folder / f"{number} ended").touch()
 
 
-def test_no_task_runs_any_more_once_a_failure_is_told(tmp_path):
+def test_no_task_runs_any_more_once_a_failure_is_reported(tmp_path):
     with ProcessPool(2) as pool:
         with pytest.raises(Rejection, match="first one"):
             list(pool.map(failing_first, [(tmp_path, number) for number in range(9)], names=lambda task: ["x"]))

@@ -144,7 +144,7 @@ def upload(tmp_path) -> Path:
     return zipped(tmp_path / "pets.zip", files)
 
 
-def test_an_ingest_leaves_copies_and_groups_beside_its_other_files(upload):
+def test_an_ingest_leaves_copies_and_groups_next_to_its_other_files(upload):
     _, target = taken(upload, PATIENTS)
     names = (target / "members.txt").read_text().splitlines()
     found = load_relations(target / FILE_NAME)

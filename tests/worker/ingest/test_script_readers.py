@@ -87,7 +87,7 @@ def test_arrays_give_the_same_pixels_and_labels(tmp_path: Path, labels: str) -> 
     assert pixels.dtype == images.images.dtype
 
 
-def test_grey_arrays_beside_coloured_ones_give_the_same_pixels(tmp_path: Path) -> None:
+def test_grey_arrays_next_to_coloured_ones_give_the_same_pixels(tmp_path: Path) -> None:
     grey, coloured = DRAWS.integers(0, 256, (40, 8, 9)), DRAWS.integers(0, 256, (20, 8, 9, 3), np.uint8)
     labels = np.arange(60) % 3
     np.savez(tmp_path / "upload.npz", x_train=grey, y_train=labels[:40], x_test=coloured, y_test=labels[40:])

@@ -51,7 +51,7 @@ def test_every_image_is_in_one_split_and_classes_keep_their_shares(labels):
 
 
 @given(labels_of_images)
-def test_a_split_that_the_upload_has_is_untouched_whatever_is_cut_beside_it(labels):
+def test_a_split_that_the_upload_has_is_untouched_whatever_is_cut_next_to_it(labels):
     codes = given_splits((TRAIN, len(labels) - 10), (TEST, 10))
     found = make_splits(labels, codes, SplitSpec())
     np.testing.assert_array_equal(found.indices["test"], np.arange(len(labels) - 10, len(labels)))

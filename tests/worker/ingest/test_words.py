@@ -134,5 +134,5 @@ def test_a_rejection_has_words_of_ours_alone(tmp_path, name, kind):
     assert rejection.code not in ("internal", "crashed")
 
 
-def test_a_rejection_escapes_what_it_is_told_to_say():
+def test_a_rejection_escapes_what_it_is_made_to_say():
     assert Rejection("internal", "a\x1b[31m‮b").detail == "a\\x1b[31m\\u202eb"

@@ -337,7 +337,7 @@ def test_a_store_that_goes_away_within_a_file_leaves_nothing(
     assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
 
 
-def test_a_fetch_that_nobody_wants_any_more_ends_and_so_does_the_wait_for_it(blobs, cache, tmp_path):
+def test_a_fetch_that_no_one_wants_any_more_ends_and_so_does_the_wait_for_it(blobs, cache, tmp_path):
     class Cancelled(Exception): ...
 
     sha256 = stored(blobs, tmp_path, 7)

@@ -207,7 +207,7 @@ def test_what_is_taken_back_leads_nowhere(tmp_path: Path) -> None:
         (Doors("darwin", "…", 0, has_filter=False), True, ["the worker's user", "only Linux", "Docker Compose"]),
     ],
 )
-def test_what_a_machine_lacks_is_said(doors: Doors, works: bool, words: list[str]) -> None:
+def test_what_a_machine_lacks_is_reported(doors: Doors, works: bool, words: list[str]) -> None:
     told, text = doors.describe()
     assert told is works
     for word in words:

@@ -146,7 +146,7 @@ def whole(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_job_is_assigned_the_same_towers_alone_as_beside_jobs_that_run_and_wait(work: Work, run) -> None:
+def test_a_job_is_assigned_the_same_towers_alone_as_next_to_jobs_that_run_and_wait(work: Work, run) -> None:
     assigned = []
 
     def beside(assignment: Assignment) -> list[FromTraining]:
@@ -415,7 +415,7 @@ def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", ["altered", "gone"])
-def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
+def test_a_damaged_checkpoint_is_reported_of_and_the_one_before_it_continued_from(
     work: Work, blobs: Blobs, run, damage: str
 ) -> None:
     first = work.running()
@@ -516,7 +516,7 @@ class Unheard(Database):
             raise DatabaseUnavailable
 
 
-def test_what_was_committed_and_not_acknowledged_is_told_once(
+def test_what_was_committed_and_not_acknowledged_is_reported_once(
     work: Work, blobs: Blobs, run, database_url: str, tmp_path: Path
 ) -> None:
     work.submit()

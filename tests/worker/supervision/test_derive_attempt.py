@@ -154,7 +154,7 @@ def test_a_version_that_cannot_be_made_is_rejected_with_the_reason(bench: Bench)
     assert len(bench.files_of_base()) == 4
 
 
-def test_a_base_whose_files_are_lost_is_said(bench: Bench) -> None:
+def test_a_base_whose_files_are_lost_is_reported(bench: Bench) -> None:
     made = bench.derive(exclude=[0])
     bench.blobs.delete_all(f"datasets/{bench.sha256}")
     assert bench.run() == "failed"

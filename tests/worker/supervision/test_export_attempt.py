@@ -279,7 +279,7 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
     assert rows[ExportFormat.KERAS].report["runtime"] == f"keras {keras.__version__}"
 
 
-def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_beside_keras(
+def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_next_to_keras(
     bench: Bench,
 ) -> None:
     report = export_model(bench.assigned(predictions=())).report

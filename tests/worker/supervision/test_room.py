@@ -47,7 +47,7 @@ def claimed(worker: Worker, work: Work) -> Claimed:
     return found
 
 
-def test_small_jobs_wait_for_a_large_one_that_has_waited_long_but_for_what_fits_beside_it(workers, work):
+def test_small_jobs_wait_for_a_large_one_that_has_waited_long_but_for_what_fits_next_to_it(workers, work):
     worker, other = workers
     for _ in range(3):
         submit(work, BOB, 4)
@@ -63,7 +63,7 @@ def test_small_jobs_wait_for_a_large_one_that_has_waited_long_but_for_what_fits_
     assert claimed(worker, work).held.job_id == large
 
 
-def test_nobody_waits_for_a_large_job_that_has_just_come_or_whose_turn_is_later(workers, work):
+def test_no_one_waits_for_a_large_job_that_has_just_come_or_whose_turn_is_later(workers, work):
     worker, _ = workers
     for _ in range(2):
         submit(work, BOB, 4)

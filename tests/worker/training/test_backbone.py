@@ -149,7 +149,7 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
 
 
 @pytest.mark.usefixtures("forking")
-def test_an_interrupted_training_behind_a_backbone_goes_on_bit_for_bit(start, file):
+def test_an_interrupted_training_behind_a_backbone_continues_bit_for_bit(start, file):
     """With averaged weights, so that what measures has a backbone of its own."""
     spec = spec_with(trainable=True, network={"head": "global_average"}, training={"epochs": 3, "ema_decay": 0.9})
     assert_goes_on_after_a_kill(start, spec, taken_apart(file))

@@ -120,7 +120,7 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
 
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_training_interrupted_in_either_phase_goes_on_bit_for_bit(start, file, tmp_path, epoch):
+def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, file, tmp_path, epoch):
     """With an early epoch that is kept, whose weights are those of the head alone."""
     training = {"epochs": 4, "ema_decay": 0.9, "early_stopping": {"patience": 9}}
     spec, backbone = spec_with(network=TWO_PHASES, training=training), taken_apart(file)

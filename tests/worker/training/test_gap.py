@@ -258,7 +258,7 @@ def test_a_quarter_of_the_images_that_is_inverted_is_brought_back(trained):
     assert gap.validation_pixels is None
 
 
-def test_what_is_wrong_with_the_pixels_of_validation_is_measured_beside_the_terms(trained):
+def test_what_is_wrong_with_the_pixels_of_validation_is_measured_next_to_the_terms(trained):
     clean, _, _ = trained.measure()
     assert clean.validation_pixels is None
     for alter, share in ((in_part, 0.25), (inverted, None)):
@@ -285,7 +285,7 @@ def test_inverted_images_that_are_not_answered_better_for_it_are_left_alone(trai
     assert gap.pixels is None
 
 
-def test_labels_of_test_are_told_by_validation_images_whose_pixels_were_brought_back(trained):
+def test_labels_of_test_are_recognized_by_validation_images_whose_pixels_were_brought_back(trained):
     """Inverted ones are mostly taken for a few classes, and do not show what two swapped labels mean."""
     swapped = np.arange(10)
     swapped[[3, 7]] = 7, 3

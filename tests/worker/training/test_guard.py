@@ -74,7 +74,7 @@ RISING = [0.3 + 0.7 * 0.5**epoch + 0.02 * max(0, epoch - 8) for epoch in range(4
 LEARNING = [2.0 * 0.7**epoch for epoch in range(40)]
 
 
-def test_a_training_whose_accuracy_still_rises_is_warned_of_and_goes_on():
+def test_a_training_whose_accuracy_still_rises_is_warned_of_and_continues():
     """Its later weights answer better, though their loss is higher."""
     improving = [0.4 + 0.01 * epoch for epoch in range(40)]
     assert not watched("stop", LEARNING, RISING, improving).seen

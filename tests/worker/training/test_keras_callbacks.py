@@ -128,7 +128,7 @@ def test_outputs_that_do_not_fit_the_classes_are_refused_before_the_first_epoch(
     assert epochs == []
 
 
-def test_answers_and_curves_are_told_to_a_file_or_a_run_when_fit_ends(tmp_path):
+def test_answers_and_curves_are_written_to_a_file_or_a_run_when_fit_ends(tmp_path):
     told = {}
     run = SimpleNamespace(tell=lambda **given: told.update(given))
     keras.utils.set_random_seed(0)

@@ -171,7 +171,7 @@ def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, 
 
 
 @pytest.mark.usefixtures("forking")
-def test_an_interrupted_training_of_an_own_network_goes_on_bit_for_bit(start, digit_file):
+def test_an_interrupted_training_of_an_own_network_continues_bit_for_bit(start, digit_file):
     """With changes of the network, averaged weights, and dropout, whose state must continue, too."""
     spec = spec_with({"epochs": 3, "ema_decay": 0.9}, dropout=0.2, l2=0.001)
     assert_goes_on_after_a_kill(start, spec, taken_apart(digit_file, "unit"))

@@ -31,7 +31,7 @@ def test_steps_longer_than_half_a_second_are_taken_one_by_one():
     assert calls(2.0)[2:] == [1] * 10
 
 
-def test_an_epoch_that_traced_is_told_by_its_other_steps():
+def test_an_epoch_that_traced_is_recognized_by_its_other_steps():
     """100 steps of 10 ms after one that took 3 s: an epoch like it takes a second, not four."""
     pace, steady, seconds = StepPace(), SteadySteps(), 0.0
     for steps, call_s in ((1, 3.0), (4, 0.04), (95, 0.95)):

@@ -61,7 +61,7 @@ def test_the_order_of_the_models_turns_the_sign_and_a_comparison_repeats(models)
     assert compare_predictions(one, other, labels) == there
 
 
-def test_a_model_beside_itself_differs_by_nothing(models):
+def test_a_model_next_to_itself_differs_by_nothing(models):
     labels, one, _ = models
     nothing = {"difference": 0.0, "interval": [0.0, 0.0]}
     assert compare_predictions(one, one, labels) == {"count": COUNT, "accuracy": nothing | {"p": 1.0}, "loss": nothing}

@@ -156,7 +156,7 @@ def test_hard_images_with_right_labels_are_not_suspected():
     assert (told.judged.wrong > 0.5).sum() < 20
 
 
-def test_nothing_is_told_by_networks_that_did_not_learn():
+def test_nothing_is_recognized_by_networks_that_did_not_learn():
     labels = np.random.default_rng(3).integers(0, 2, 400).astype(np.int32)
     guesses = np.random.default_rng(4).dirichlet([1, 1], 400)
     assert told_of(guesses, labels).verdict == "too_hard"

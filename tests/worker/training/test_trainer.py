@@ -182,7 +182,7 @@ def test_no_epoch_is_summed_twice_when_its_measuring_is_interrupted(split, digit
     assert same([second.trainer.loss_sums.sums], [whole.trainer.loss_sums.sums])
 
 
-def test_a_checkpoint_of_a_release_that_kept_no_losses_goes_on_without_them(digits, tmp_path):
+def test_a_checkpoint_of_a_release_that_kept_no_losses_continues_without_them(digits, tmp_path):
     training = Training(small_spec(), fewer(digits, 172), tmp_path)
     training.trainer.loss_sums = None  # as such a release wrote it
     training.requested_stop = stop_after(5)
@@ -400,7 +400,7 @@ def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
     assert same(cut.network.get_weights(), one.network.get_weights())
 
 
-def test_figures_that_are_not_finite_are_told_as_null_and_end_the_training(digits, tmp_path):
+def test_figures_that_are_not_finite_are_reported_as_null_and_end_the_training(digits, tmp_path):
     training = Training(small_spec(), fewer(digits, 150), tmp_path)
     training.network.set_weights([np.full_like(weight, np.nan) for weight in training.network.get_weights()])
     with pytest.raises(Diverged, match=r"Epoch 1: train_loss, validation_loss, fit_loss are not finite"):

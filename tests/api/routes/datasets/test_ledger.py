@@ -70,7 +70,7 @@ def pets(client, database, worker, tmp_path) -> str:
     return dataset_id
 
 
-def test_a_dataset_that_nobody_has_looked_at_says_so(client):
+def test_a_dataset_that_no_one_has_looked_at_says_so(client):
     ledger = ledger_of(client)
     dataset = client.get("/v1/datasets/mnist5k").json()
     assert list(ledger) == ["object", "dataset", "explanation", "splits", "fold_reads", "entries"]

@@ -185,7 +185,7 @@ def test_the_same_content_again_changes_nothing_and_other_content_is_refused(cli
         assert session.scalar(text("SELECT count(*) FROM jobs")) == 1
 
 
-def test_nobody_sends_content_for_what_is_not_theirs(client, stranger, blobs):
+def test_no_one_sends_content_for_what_is_not_theirs(client, stranger, blobs):
     dataset = announced(client)
     assert_problem(stranger.put(f"/v1/datasets/{dataset['id']}/content", content=b"x"), 404, "dataset_not_found")
     assert_problem(client.put("/v1/datasets/digits/content", content=b"x"), 409, "dataset_is_bundled")
@@ -392,7 +392,7 @@ def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, datab
     assert stored(blobs) == set()
 
 
-def test_nobody_deletes_what_is_not_theirs(client, stranger):
+def test_no_one_deletes_what_is_not_theirs(client, stranger):
     dataset = announced(client)
     assert_problem(stranger.delete(f"/v1/datasets/{dataset['id']}"), 404, "dataset_not_found")
     assert_problem(client.delete("/v1/datasets/digits"), 409, "dataset_is_bundled")

@@ -137,7 +137,7 @@ def with_look_alikes(settings, pets, pairs):
         blobs.put(f"datasets/{'a' * 64}/{name}", folder / name)
 
 
-def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settings, pets, database):
+def test_look_alikes_that_were_distinguished_are_asked_about_no_more(client, settings, pets, database):
     with_look_alikes(settings, pets, [(0, 5), (1, 9), (2, 3)])
 
     def asked():
@@ -167,7 +167,7 @@ def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settin
         assert versions.find_different(session, pets["id"]) == [(1, 9)]
 
 
-def test_only_pairs_of_images_that_are_there_can_be_told_apart(client, stranger, pets):
+def test_only_pairs_of_images_that_are_there_can_be_distinguished(client, stranger, pets):
     for body, pointer in (
         ({"pairs": []}, "/pairs"),
         ({"pairs": [[3, 3]]}, "/pairs/0"),

@@ -87,7 +87,7 @@ def test_the_queue_knows_of_quotas(client, worker, spec):
     assert start() == pytest.approx((midnight - datetime.now(UTC)).total_seconds(), abs=5)
 
 
-def test_nothing_is_told_where_nothing_was_measured(client, worker, spec):
+def test_nothing_is_reported_where_nothing_was_measured(client, worker, spec):
     submitted(client, spec)
     second = submitted(client, spec)["id"]
     worker.claim()

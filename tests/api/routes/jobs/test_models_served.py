@@ -59,7 +59,7 @@ def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_
     assert listed(client, job)["onnx"] == stored | {"error": None, "report": report.json()}
 
 
-def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes(client, worker, job):
+def test_a_file_that_failed_its_proof_is_not_served_until_another_one_passes(client, worker, job):
     route = f"/v1/jobs/{job}/model?format=litert"
     client.get(route)
     fail(worker, FailureCode.EXPORT_DIFFERS, "It names another class for 3 of 1,000 images.")

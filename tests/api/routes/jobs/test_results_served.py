@@ -82,7 +82,7 @@ def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, worker, spe
     assert [(epoch["epoch"], epoch["train_loss"]) for epoch in epochs] == [(1, 1.0)]
 
 
-def test_events_are_told_oldest_first_and_in_pages(client, worker, spec):
+def test_events_are_reported_oldest_first_and_in_pages(client, worker, spec):
     job = submitted(client, spec)["id"]
     client.post(f"/v1/jobs/{job}/pause")
     client.post(f"/v1/jobs/{job}/resume")

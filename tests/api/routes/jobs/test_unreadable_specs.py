@@ -27,7 +27,7 @@ def test_a_job_with_such_a_spec_says_what_is_not_understood(client, broken):
     assert "/of_a_later_release" in problem["detail"]
 
 
-def test_a_list_names_the_job_and_goes_on_behind_it(client, broken):
+def test_a_list_names_the_job_and_continues_behind_it(client, broken):
     problem = assert_problem(client.get("/v1/jobs"), 503, "spec_unreadable")
     assert broken in problem["detail"]
     assert [one["name"] for one in client.get("/v1/jobs", params={"after": broken}).json()["data"]] == ["older"]

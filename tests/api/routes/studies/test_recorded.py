@@ -58,7 +58,7 @@ def test_two_seeds_cannot_confirm_what_they_have_chosen(client):
     assert view["headline"] == "Drop is better than the base, but not confirmed."
 
 
-def test_an_arm_that_is_surely_worse_is_worse_and_noise_cannot_be_told_apart(client):
+def test_an_arm_that_is_surely_worse_is_worse_and_noise_cannot_be_distinguished(client):
     worse = compared(client, {"base": runs(BASE), "drop": runs(shifted(-0.05))})
     assert (worse["conclusion"]["kind"], worse["headline"]) == ("worse", "Drop is worse than the base.")
     small = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.001))})

@@ -33,7 +33,7 @@ def ordered(client, body: dict, **headers: str) -> dict:
     return answer.json()
 
 
-def test_a_study_is_ordered_once_listed_and_nobody_elses(client, stranger, asked):
+def test_a_study_is_ordered_once_listed_and_no_one_elses(client, stranger, asked):
     study = ordered(client, asked, **{"Idempotency-Key": "once"})
     assert [arm["name"] for arm in study["arms"]] == ["base", "dropout", "l2"]
     assert study["spec"]["evaluation"]["test"] == "never"

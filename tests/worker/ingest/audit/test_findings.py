@@ -54,7 +54,7 @@ def test_a_class_that_a_split_does_not_have_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("train", "severity"), [([299, 100], None), ([300, 100], "warning"), ([2000, 100], "critical")]
 )
-def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
+def test_imbalance_is_reported_by_its_ratio(tmp_path, train, severity):
     share = [round(120 * count / sum(train)) for count in train]
     found = counted(tmp_path, train, share, [2 * count for count in share]).get("class_imbalance")
     assert (found.severity if found else None) == severity
@@ -64,7 +64,7 @@ def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
         assert found.numbers["majority_accuracy"] == round(train[0] / sum(train), 6)
 
 
-def test_classes_that_are_not_equally_frequent_in_all_splits_are_told(tmp_path):
+def test_classes_that_are_not_equally_frequent_in_all_splits_are_reported(tmp_path):
     found = counted(tmp_path, [300, 300], [50, 50], [160, 40])
     assert found["class_shift"].numbers["test"]["distance"] == pytest.approx(0.3)
     assert "validation" not in found["class_shift"].numbers
@@ -72,7 +72,7 @@ def test_classes_that_are_not_equally_frequent_in_all_splits_are_told(tmp_path):
     assert "class_shift" not in counted(tmp_path, [300, 300], [8, 2], [100, 100])
 
 
-def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
+def test_a_test_that_is_too_small_is_reported_with_its_interval(tmp_path):
     found = counted(tmp_path, [300, 300], [50, 50], [20, 20])["test_too_small"]
     assert found.numbers["count"] == 40
     low, high = found.numbers["interval_at_90_percent"]
@@ -130,12 +130,12 @@ def test_blank_images_are_found_whatever_their_shade(tmp_path):
     assert found["blank_images"].explanation.startswith("2 of 60 images (3%) have one colour throughout.")
 
 
-def test_values_that_use_little_of_their_range_are_told(tmp_path):
+def test_values_that_use_little_of_their_range_are_reported(tmp_path):
     assert set(values(tmp_path, noise((60, 12, 12, 1)) // 16)[0]) == {"narrow_range"}
     assert values(tmp_path, noise((60, 12, 12, 1)))[0] == {}
 
 
-def test_three_equal_channels_are_told_and_coloured_ones_are_not(tmp_path):
+def test_three_equal_channels_are_reported_and_coloured_ones_are_not(tmp_path):
     assert set(values(tmp_path, np.repeat(noise((60, 12, 12, 1)), 3, axis=3))[0]) == {"grey_as_rgb"}
     assert values(tmp_path, noise((60, 12, 12, 3)))[0] == {}
 
@@ -223,7 +223,7 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
         assert np.array_equal(change_pixels(change(images), undo, mnist5k.value_range), images)
 
 
-def test_a_mistake_in_both_held_out_splits_is_told_once_and_cured_in_both(tmp_path, mnist5k):
+def test_a_mistake_in_both_held_out_splits_is_reported_once_and_cured_in_both(tmp_path, mnist5k):
     images = mnist5k.images.copy()
     images[mnist5k.splits["train"]] = 255 - images[mnist5k.splits["train"]]
     found, _ = find_shift(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
@@ -269,7 +269,7 @@ def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
     assert "channel_order_mismatch" in codes(find_shift(dataset)[0])
 
 
-def test_a_few_images_are_not_compared_and_that_is_said(tmp_path):
+def test_a_few_images_are_not_compared_and_that_is_reported(tmp_path):
     dataset = dataset_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
     found, checks = find_shift(dataset)
     assert found == []

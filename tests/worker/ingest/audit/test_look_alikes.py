@@ -89,7 +89,7 @@ def test_another_shade_is_a_look_alike_under_another_label_and_a_copy_under_the_
     assert not pairs_of(found.near) & wanted
 
 
-def test_pairs_that_were_told_apart_are_neither_copies_nor_look_alikes(tmp_path, tiles):
+def test_pairs_that_were_distinguished_are_neither_copies_nor_look_alikes(tmp_path, tiles):
     images, labels = beside(tiles, "darker")
     images[79], labels[79] = changed(tiles[39], "recompressed"), 0
     before = searched(tmp_path, images, labels)

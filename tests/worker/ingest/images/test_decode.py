@@ -97,7 +97,7 @@ def test_16_bits_change_their_channels_as_8_bits_do():
     np.testing.assert_allclose(deep_pixels(png16(colour, 2), 1)[..., 0], colour @ [0.299, 0.587, 0.114], rtol=1e-5)
 
 
-def test_8_bits_beside_16_bits_are_on_their_scale():
+def test_8_bits_next_to_16_bits_are_on_their_scale():
     np.testing.assert_array_equal(deep_pixels(encoded(GREY), 1)[..., 0], GREY.astype(np.float32) * 257)
     np.testing.assert_array_equal(deep_pixels(encoded(COLOUR), 3), COLOUR.astype(np.float32) * 257)
 

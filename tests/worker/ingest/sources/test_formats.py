@@ -253,7 +253,7 @@ def test_labels_may_be_text_or_numbers_with_gaps(tmp_path):
     assert (text.classes, gaps.classes) == (("cat", "dog"), ("-3", "7"))
 
 
-def test_class_names_beside_the_arrays_name_the_labels(tmp_path):
+def test_class_names_next_to_the_arrays_name_the_labels(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40), class_names=np.array(["dog", "cat", "cow"])))
     assert report.classes == ("dog", "cat", "cow")
     assert "class_missing" in {finding.code for finding in report.findings}

@@ -87,7 +87,7 @@ def test_validation_has_many_names(tmp_path, name):
     ids=["pictures", "classes", "folds", "unlabelled with classes"],
 )
 @pytest.mark.parametrize("splits", [("train", "test"), ("train",), ("seg_train", "seg_test")])
-def test_an_unknown_folder_beside_splits_is_refused_with_what_to_say(tmp_path, stray, member, splits):
+def test_an_unknown_folder_next_to_splits_is_refused_with_what_to_say(tmp_path, stray, member, splits):
     rejection = rejection_of(zipped(tmp_path / "a.zip", {**folder(*splits), **stray}))
     assert (rejection.code, rejection.member) == ("unexpected_layout", member)
     assert repr(splits[0]) in rejection.detail
@@ -103,7 +103,7 @@ def test_what_the_spec_says_of_a_folder_is_done(tmp_path):
     assert (left_out["count"], left_out["names"]) == (4, sorted(flat("samples")))
 
 
-def test_folds_are_splits_once_it_is_said_which(tmp_path):
+def test_folds_are_splits_once_the_spec_says_which(tmp_path):
     files = folder("fold0", "fold1", "fold2")
     refused = rejection_of(zipped(tmp_path / "a.zip", files))
     assert (refused.code, refused.member) == ("unexpected_layout", "fold0")
@@ -143,7 +143,7 @@ def test_a_folder_that_says_the_split_again_is_no_class(tmp_path, inside):
     assert (rejection.code, rejection.member) == ("unexpected_layout", f"{inside}/0.png")
 
 
-def test_images_without_labels_are_left_out_beside_classes_too(tmp_path):
+def test_images_without_labels_are_left_out_next_to_classes_too(tmp_path):
     report, _ = taken(zipped(tmp_path / "a.zip", flat("cat", "dog", "unlabeled", each=10)))
     assert (report.classes, report.source["left_out"][0]["count"]) == (("cat", "dog"), 10)
 
@@ -186,7 +186,7 @@ def test_a_train_among_other_vehicles_is_a_class(tmp_path):
     assert report.classes == ("car", "plane", "train")
 
 
-def test_a_class_may_have_the_name_of_a_split_once_that_is_said(tmp_path):
+def test_a_class_may_have_the_name_of_a_split_once_that_is_reported(tmp_path):
     files = flat("test", "control", each=10)
     assert rejection_of(zipped(tmp_path / "a.zip", files)).code == "unexpected_layout"
     report, _ = taken(zipped(tmp_path / "b.zip", files), spec(test="class"))

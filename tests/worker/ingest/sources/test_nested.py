@@ -64,7 +64,7 @@ def test_archives_of_one_split_each_are_one_dataset(tmp_path, plain, names, pack
     assert report.source["format"].endswith("of archives")
 
 
-def test_what_lies_beside_the_archives_or_in_them_is_told(tmp_path):
+def test_what_lies_next_to_the_archives_or_in_them_is_reported(tmp_path):
     files = {
         "train.zip": packed(tmp_path, "train.zip", TRAIN | {"cat/notes.txt": b"a cat"}),
         "test.zip": packed(tmp_path, "test.zip", TEST),
@@ -74,7 +74,7 @@ def test_what_lies_beside_the_archives_or_in_them_is_told(tmp_path):
     assert report.source["passed_over"]["names"] == ["train/cat/notes.txt", "README.md"]
 
 
-def test_an_archive_beside_images_is_passed_over_as_it_always_was(tmp_path):
+def test_an_archive_next_to_images_is_passed_over_as_it_always_was(tmp_path):
     report, _ = taken(zipped(tmp_path / "outer", TRAIN | {"cat/more.zip": packed(tmp_path, "more.zip", TEST)}))
     assert (report.source["images"], report.source["passed_over"]["names"]) == (20, ["cat/more.zip"])
 
