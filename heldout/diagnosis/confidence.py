@@ -40,80 +40,40 @@ def compute_confidences(facts: Facts) -> Mapping[str, float | None]:
     return {code: compute_probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}
 
 
-def _measure_rise(facts: Facts) -> float | None:
-    """Logarithm of validation's rise as a share of its lowest level."""
-    heldout = facts.curves.heldout
-    return None if heldout is None else _log_ratio(heldout.rise, heldout.lowest)
-
-
-def _measure_rise_sigmas(facts: Facts) -> float | None:
-    """Logarithm of validation's rise, in standard deviations of the noise that training does not share."""
-    heldout = facts.curves.heldout
-    return None if heldout is None else _log_ratio(heldout.rise, facts.curves.own_noise)
-
-
-def _measure_validation_fall(facts: Facts) -> float | None:
-    """Logarithm of validation's fall over the last third of the epochs, as a share of the curve's scale."""
-    return _measure_fall(facts.curves.heldout)
-
-
-def _measure_training_fall(facts: Facts) -> float | None:
-    """Logarithm of training's fall over the last third of the epochs, as a share of the curve's scale."""
-    return _measure_fall(facts.curves.training)
-
-
-def _measure_fall(course: Course | None) -> float | None:
-    return None if course is None else _log_ratio(course.fall, course.scale)
-
-
-def _measure_fall_sigmas(facts: Facts) -> float | None:
-    """Logarithm of validation's fall over the last third of the epochs, in standard deviations of its noise."""
-    heldout = facts.curves.heldout
-    return None if heldout is None else _log_ratio(heldout.fall, heldout.noise)
-
-
-def _measure_noise(facts: Facts) -> float | None:
-    """Logarithm of the noise of a single validation epoch, as a share of the lowest level."""
-    heldout = facts.curves.heldout
-    return None if heldout is None else _log_ratio(heldout.noise, heldout.lowest)
-
-
-def _count_epochs(facts: Facts) -> float | None:
-    """Logarithm of the number of epochs."""
-    return log(facts.curves.epochs) if facts.curves.epochs else None
-
-
-def _get_training_accuracy(facts: Facts) -> float | None:
-    """Training accuracy in the last epoch."""
-    history = facts.curves.history
-    return _get_last(history.train_accuracy or history.fit_accuracy)
-
-
-def _get_validation_accuracy(facts: Facts) -> float | None:
-    """Validation accuracy in the last epoch."""
-    return _get_last(facts.curves.history.validation_accuracy)
-
-
 def _get_last(curve: Curve) -> float | None:
     known = take_finite(curve)
     return known[-1] if known else None
 
 
-def _log_ratio(value: float, of: float) -> float:
+def _compare(course: Course | None, measure: Callable[[Course], tuple[float, float]]) -> float | None:
+    """Logarithm of one figure of a curve as a share of another; None if there is no curve."""
+    if course is None:
+        return None
+    value, of = measure(course)
     ratio = value / of if of > 0 else 0.0 if value <= 0 else 1 / SMALLEST_RATIO
     return log(min(max(ratio, SMALLEST_RATIO), 1 / SMALLEST_RATIO))
 
 
+def _compare_fall(course: Course | None) -> float | None:
+    """How far a curve fell over the last third of the epochs, compared with its scale."""
+    return _compare(course, lambda curve: (curve.fall, curve.scale))
+
+
 FIGURES: Mapping[str, Callable[[Facts], float | None]] = {
-    "rise": _measure_rise,
-    "rise_sigmas": _measure_rise_sigmas,
-    "validation_fall": _measure_validation_fall,
-    "training_fall": _measure_training_fall,
-    "fall_sigmas": _measure_fall_sigmas,
-    "noise": _measure_noise,
-    "epochs": _count_epochs,
-    "training_accuracy": _get_training_accuracy,
-    "validation_accuracy": _get_validation_accuracy,
+    # How far validation rose, compared with its lowest level and with the noise that training does not share.
+    "rise": lambda facts: _compare(facts.curves.heldout, lambda curve: (curve.rise, curve.lowest)),
+    "rise_sigmas": lambda facts: _compare(facts.curves.heldout, lambda curve: (curve.rise, facts.curves.own_noise)),
+    "validation_fall": lambda facts: _compare_fall(facts.curves.heldout),
+    "training_fall": lambda facts: _compare_fall(facts.curves.training),
+    "fall_sigmas": lambda facts: _compare(facts.curves.heldout, lambda curve: (curve.fall, curve.noise)),
+    # The noise of a single validation epoch.
+    "noise": lambda facts: _compare(facts.curves.heldout, lambda curve: (curve.noise, curve.lowest)),
+    "epochs": lambda facts: log(facts.curves.epochs) if facts.curves.epochs else None,
+    # In the last epoch.
+    "training_accuracy": lambda facts: _get_last(
+        facts.curves.history.train_accuracy or facts.curves.history.fit_accuracy
+    ),
+    "validation_accuracy": lambda facts: _get_last(facts.curves.history.validation_accuracy),
 }
 
 
@@ -121,16 +81,6 @@ def compute_verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) 
     """Compute the probability, or return None if a figure is unknown, for example without validation answers."""
     fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
     return compute_probability(fit, lambda name: FIGURES_OF_GAPS[name](causes, gap))
-
-
-def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
-    """Number of causes: the more there are, the more often a different cause should come first."""
-    return float(len(causes))
-
-
-def _measure_validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
-    """Logarithm of the number of validation images."""
-    return None if gap.validation is None else log(gap.validation.count)
 
 
 def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
@@ -142,7 +92,8 @@ def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
 
 
 FIGURES_OF_GAPS: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
-    "causes": _count_causes,
-    "validation_images": _measure_validation_images,
+    # The more causes there are, the more often a different one should come first.
+    "causes": lambda causes, _: float(len(causes)),
+    "validation_images": lambda _, gap: None if gap.validation is None else log(gap.validation.count),
     "sureness": _measure_sureness,
 }
