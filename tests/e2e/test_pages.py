@@ -11,10 +11,12 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,12 +166,34 @@ def _fill(folder: Path) -> None:
         arrays[f"{split}_probabilities"] = generator.dirichlet([1, 1], count)
     np.savez(folder / "predictions.npz", **arrays)
     (folder / "history.csv").write_text("epoch,loss,val_loss\n1,1.0,1.1\n2,0.5,0.9\n3,0.2,1.0\n")
+    _fill_with_runs(folder)
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "bin").mkdir()
     for name, starts in {"heldout": ["-c", "from heldout.cli import main; main()"], "python": []}.items():
         words = " ".join([f'"{sys.executable}"', *(f"'{start}'" for start in starts)])
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
+
+
+def _fill_with_runs(folder: Path) -> None:
+    """Runs of two arms, as files of answers, as histories, in two tables, and in MLflow's database."""
+    labels, random = np.arange(60) % 2, np.random.default_rng(2)
+    rows, exported = ["run,arm,seed,val_acc"], ["Name,dropout,seed,val_acc,epoch"]
+    (folder / "runs").mkdir()
+    for arm, dropout in (("base", 0.0), ("dropout", 0.3)):
+        for seed in range(3):
+            answers = {"validation_labels": labels, "validation_probabilities": random.dirichlet([1, 1], len(labels))}
+            np.savez(folder / "runs" / f"{arm}-{seed}.npz", **answers)
+            rows.append(f"r{seed},{arm},{seed},0.8{seed}")
+            exported.append(f"r{seed},{dropout},{seed},0.8{seed},9")
+            log = folder / "logs" / f"{arm}-{seed}" / "metrics.csv"
+            log.parent.mkdir(parents=True)
+            log.write_text(f"epoch,loss,val_loss\n1,1.0,1.1\n2,0.5,0.9{seed}\n")
+    (folder / "runs.csv").write_text("\n".join(rows))
+    (folder / "wandb_export.csv").write_text("\n".join(exported))
+    recorded = ROOT / "tests" / "heldout" / "histories" / "files" / "mlflow_experiment.sql"
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.executescript(recorded.read_text())
 
 
 # Examples leave a client open for what follows on their page; readers' programs end.
