@@ -24,7 +24,7 @@ from heldout.errors import OperatorError
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
-from host.homes import require_file
+from host.homes import open_database
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session
@@ -181,12 +181,10 @@ def back_up(settings: Settings, folder: Path) -> About:
     """
     if folder.exists():
         raise OperatorError(f"{folder} exists already. Choose a folder that does not exist.")
-    require_file(settings)
     kind = read_kind(settings.database)
     blobs = Blobs(settings.blobs_url)
     with _make_partial(folder) as made:
-        database = Database(settings.database)
-        try:
+        with open_database(settings, any_revision=True) as database:
             revision = get_current(database)
             if revision is None:
                 raise OperatorError("The database has no tables, so there is nothing to back up.")
@@ -207,8 +205,6 @@ def back_up(settings: Settings, folder: Path) -> About:
                 with database.read() as session:
                     if missing <= named_blobs.list_keys(session):
                         break  # none is missing, or the missing ones are lost: today's rows still name them
-        finally:
-            database.dispose()
         write_listed(made, files.copied.values())
         about = About(
             format=FORMAT,

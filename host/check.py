@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -19,12 +18,12 @@ from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
 from heldout.service.start import list_unknown_settings
 from host.children import ROOT
-from host.homes import require_file
+from host.homes import open_database
 from models.blob_check import YOUNG, Fault, compare
 from models.blobs import Blobs, StoredBlob
 from models.bundled import BUNDLED, store_again
 from models.database import Database
-from models.migrations import get_current, get_newest, require_newest
+from models.migrations import get_current, get_newest
 from models.store import datasets, relations
 
 # This many orphans may be deleted whatever their share of the store is.
@@ -68,7 +67,7 @@ def _check_deeply(
 ) -> dict[str, Any] | None:
     """Compare rows with files and report the result. Returns it for JSON, or None if the comparison failed."""
     try:
-        with _open_checked_database(settings) as database:
+        with open_database(settings) as database:
             found = check_deep(database, Blobs(settings.blobs_url), settings.datasets, collect=collect)
     except HeldoutError as error:
         tell("files", False, f"could not be compared with the rows: {error.detail}")
@@ -112,22 +111,9 @@ def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     yield _check_foreign_files()
 
 
-@contextmanager
-def _open_checked_database(settings: Settings, *, any_revision: bool = False) -> Iterator[Database]:
-    """Open the database. Raises OperatorError if there is none, or its tables are of another release."""
-    require_file(settings)
-    database = Database(settings.database)
-    try:
-        if not any_revision:
-            require_newest(database)
-        yield database
-    finally:
-        database.dispose()
-
-
 def _check_database(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with _open_checked_database(settings, any_revision=True) as database:
+        with open_database(settings, any_revision=True) as database:
             revision = get_current(database)
     except OperatorError as error:
         return "database", False, error.detail
@@ -160,7 +146,7 @@ def _check_blobs(settings: Settings) -> tuple[str, bool, str]:
 
 def _check_datasets(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with _open_checked_database(settings) as database, database.read() as session:
+        with open_database(settings) as database, database.read() as session:
             here = sorted(row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY)
     except OperatorError:
         return "datasets", False, "unknown, because the database is not one of this release"

@@ -1,19 +1,15 @@
-"""What all server commands share: options, settings, the database, and how answers are printed."""
+"""What all server commands share: options, settings, and how answers are printed."""
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from heldout.service.settings import Settings, make_embedded_settings
-from host.homes import refuse_stack, require_file
+from host.homes import refuse_stack
 from models import logs
-from models.database import Database
-from models.migrations import require_newest
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of the embedded service. Default: as the environment says.")
@@ -37,26 +33,6 @@ def configure_settings(home: Path | None) -> Settings:
     # Otherwise it would log every check of a database's revision.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings
-
-
-@contextmanager
-def open_database(settings: Settings, *, may_make: bool = False) -> Iterator[Database]:
-    """Open the settings' database, and close it after the block.
-
-    Args:
-        may_make: accept any database, or none. Otherwise its tables must be this release's.
-    Raises:
-        OperatorError: if there is no database yet, or its tables are of another release.
-    """
-    if not may_make:
-        require_file(settings)
-    database = Database(settings.database, bounds=settings.quotas)
-    try:
-        if not may_make:
-            require_newest(database)
-        yield database
-    finally:
-        database.dispose()
 
 
 def print_json(answer: dict[str, Any]) -> None:

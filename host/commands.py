@@ -21,10 +21,9 @@ from host.command_parts import (
     answer,
     check_owner_name,
     configure_settings,
-    open_database,
     print_json,
 )
-from host.homes import make_home
+from host.homes import make_home, open_database
 from host.restore import restore as fill
 from models.blobs import Blobs
 from models.bundled import register

@@ -1,4 +1,4 @@
-"""Makes and locks the folder of a home, which normally has its own SQLite database."""
+"""Makes and locks the folder of a home, and opens the database, which normally is a SQLite file in it."""
 
 import fcntl
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 from heldout.errors import OperatorError
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
+from models.database import Database
+from models.migrations import require_newest
 
 
 def make_home(home: Path) -> None:
@@ -58,3 +60,24 @@ def require_file(settings: Settings) -> None:
     file = get_sqlite_file(settings.database)
     if file is not None and not file.exists():
         raise OperatorError(f"There is no database at {file}. `heldout up` or `heldout migrate` makes one.")
+
+
+@contextmanager
+def open_database(settings: Settings, *, may_make: bool = False, any_revision: bool = False) -> Iterator[Database]:
+    """Open the settings' database, and close it after the block.
+
+    Args:
+        may_make: accept any database, or none.
+        any_revision: accept the tables of other releases, too.
+    Raises:
+        OperatorError: if there is no database yet, or its tables are of another release.
+    """
+    if not may_make:
+        require_file(settings)
+    database = Database(settings.database, bounds=settings.quotas)
+    try:
+        if not (may_make or any_revision):
+            require_newest(database)
+        yield database
+    finally:
+        database.dispose()

@@ -14,9 +14,9 @@ from host.command_parts import (
     answer,
     check_owner_name,
     configure_settings,
-    open_database,
     print_json,
 )
+from host.homes import open_database
 from models.database import Database, Session
 from models.store import activity, owners, study_jobs
 from models.store.owners import Owner, QuotaState

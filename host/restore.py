@@ -19,9 +19,8 @@ from host.backup import (
     read_listed,
     restore_postgres,
 )
-from host.homes import is_of_home, lock_home, make_home
+from host.homes import is_of_home, lock_home, make_home, open_database
 from models.blobs import Blobs
-from models.database import Database
 from models.migrations import get_current, require_known, upgrade
 from models.secret_box import KEY_FILE
 from models.store import claims
@@ -56,14 +55,11 @@ def restore(settings: Settings, folder: Path) -> About:
         _restore_secrets_key(settings, folder, about)
         _fill(settings, folder / DATABASE_FILES[about.database])
         # Not opened earlier, because it would keep the SQLite file open that the restored one replaces.
-        database = Database(settings.database)
-        try:
+        with open_database(settings, may_make=True) as database:
             upgrade(database)
             with database.write() as session:
                 claims.forget_checkpoints(session, about.missing)
                 claims.recover_from_dead_workers(session, "")
-        finally:
-            database.dispose()
     return about
 
 
@@ -83,11 +79,8 @@ def _has_tables(settings: Settings) -> bool:
     # Opening a SQLite database would make its file.
     if file is not None and not file.exists():
         return False
-    database = Database(settings.database)
-    try:
+    with open_database(settings, may_make=True) as database:
         return get_current(database) is not None
-    finally:
-        database.dispose()
 
 
 def _require_whole(folder: Path, about: About) -> None:

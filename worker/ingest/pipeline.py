@@ -2,7 +2,8 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,51 @@ def ingest(
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
         raise ValueError(f"{target} is not empty")
+    with _empty_if_broken(target, limits), pool or ProcessPool(limits.processes) as pool:
+        scratch = target / ".scratch"
+        scratch.mkdir()
+        progress("opening", 0, 0)
+        opened = opening(scratch)
+        names, labels, given_splits = opened.names, opened.labels, opened.given_splits
+        count = len(names)
+        groups = find_groups(names, spec.group_by)
+        splits = make_splits(labels, given_splits, spec.splits, groups)
+        stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
+        shutil.rmtree(scratch)
+        if stored.skipped:
+            kept = np.setdiff1d(np.arange(count), stored.skipped)
+            names, labels, given_splits = [names[row] for row in kept.tolist()], labels[kept], given_splits[kept]
+            count = len(names)
+            groups = find_groups(names, spec.group_by)
+            splits = make_splits(labels, given_splits, spec.splits, groups)
+        dataset = IngestedDataset(
+            stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
+        )
+        seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
+        copies = find_copies(dataset, seen, pool)
+        relations = build_relations(copies, groups)
+        if splits.cut and (units := find_units(relations)) is not None:
+            # Only now is it known which images belong together.
+            splits = make_splits(labels, given_splits, spec.splits, units)
+            dataset = replace(dataset, splits=splits.indices)
+            seen = replace_splits(seen, dataset)
+        save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
+        found = audit(dataset, seen, copies, pool)
+        progress("finishing", 0, 0)
+        save_relations(relations, target / FILE_NAME)
+        write_previews(target / "preview", dataset)
+        with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
+            file.writelines(f"{name}\n" for name in names)
+        report = _report(size_bytes, target, opened, stored, dataset, splits, found)
+        _write_audit(target, report, found)
+        return report
+
+
+@contextmanager
+def _empty_if_broken(target: Path, limits: IngestLimits) -> Iterator[None]:
+    """Empty `target` if the block fails. Raises Rejection if memory or the disk was too small."""
     try:
-        with pool or ProcessPool(limits.processes) as pool:
-            return _run(opening, size_bytes, spec, target, limits, pool, progress)
+        yield
     except BaseException as error:
         empty_folder(target)
         if isinstance(error, MemoryError):
@@ -100,54 +143,6 @@ def ingest(
                 RejectionCode.DISK_FULL, "The worker's disk is full. Try again later, or tell the operator."
             ) from None
         raise
-
-
-def _run(
-    opening: Callable[[Path], UploadSource],
-    size_bytes: int,
-    spec: DatasetSpec,
-    target: Path,
-    limits: IngestLimits,
-    pool: ProcessPool,
-    progress: Progress,
-) -> IngestReport:
-    scratch = target / ".scratch"
-    scratch.mkdir()
-    progress("opening", 0, 0)
-    opened = opening(scratch)
-    names, labels, given_splits = opened.names, opened.labels, opened.given_splits
-    count = len(names)
-    groups = find_groups(names, spec.group_by)
-    splits = make_splits(labels, given_splits, spec.splits, groups)
-    stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
-    shutil.rmtree(scratch)
-    if stored.skipped:
-        kept = np.setdiff1d(np.arange(count), stored.skipped)
-        names, labels, given_splits = [names[row] for row in kept.tolist()], labels[kept], given_splits[kept]
-        count = len(names)
-        groups = find_groups(names, spec.group_by)
-        splits = make_splits(labels, given_splits, spec.splits, groups)
-    dataset = IngestedDataset(
-        stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
-    )
-    seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
-    copies = find_copies(dataset, seen, pool)
-    relations = build_relations(copies, groups)
-    if splits.cut and (units := find_units(relations)) is not None:
-        # Only now is it known which images belong together.
-        splits = make_splits(labels, given_splits, spec.splits, units)
-        dataset = replace(dataset, splits=splits.indices)
-        seen = replace_splits(seen, dataset)
-    save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
-    found = audit(dataset, seen, copies, pool)
-    progress("finishing", 0, 0)
-    save_relations(relations, target / FILE_NAME)
-    write_previews(target / "preview", dataset)
-    with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
-        file.writelines(f"{name}\n" for name in names)
-    report = _report(size_bytes, target, opened, stored, dataset, splits, found)
-    _write_audit(target, report, found)
-    return report
 
 
 def _report(

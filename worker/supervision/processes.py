@@ -159,8 +159,7 @@ class MeasuringProcess(PipedProcess):
 
     def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
         """Return seconds of a step and of a batch for each network, or None after `timeout_s` without them."""
-        times: list[tuple[float, float]] | None = super().receive(timeout_s)
-        return times
+        return super().receive(timeout_s)
 
 
 def _is_secret(name: str) -> bool:

@@ -74,10 +74,7 @@ def find_altered(
     weights = _fit(known)
 
     def score(rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = (
-            _compute_differences(source, rows, change, value_range)[:, used] / scale[used] @ weights
-        )
-        return scores
+        return _compute_differences(source, rows, change, value_range)[:, used] / scale[used] @ weights
 
     looked_at = _choose_some(held_out)
     scores = score(looked_at)

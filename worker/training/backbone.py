@@ -81,23 +81,29 @@ class UploadedBackbone:
         return sum("seed" in part["config"] for part in iterate_parts(self.config) if isinstance(part["config"], dict))
 
     def _build_model(self, seeds: Iterator[int]) -> keras.Model:
-        config = json.loads(json.dumps(self.config))
+        config = prepare_config(self.config, seeds, "float32", penalties=False)
         config["config"]["name"] = BACKBONE
-        for part in iterate_parts(config):
-            settings = part.get("config")
-            if not isinstance(settings, dict):
-                continue
-            if part["class_name"].endswith("DTypePolicy"):
-                settings["name"] = "float32"
-            else:
-                # Without a seed, a random layer would draw different numbers in each process.
-                if "seed" in settings:
-                    settings["seed"] = next(seeds)
-                # The spec has all penalties; `evaluate` of the exported model returns only the cross-entropy.
-                settings |= {name: None for name in settings if name.endswith("_regularizer")}
         network = build_model(config)
         network.set_weights(self.weights)
         return network
+
+
+def prepare_config(config: dict[str, Any], seeds: Iterator[int], policy: str, *, penalties: bool) -> dict[str, Any]:
+    """Return a copy of a config for Keras to build. Penalties that the spec has instead would be part of `evaluate`."""
+    config = json.loads(json.dumps(config))
+    for part in iterate_parts(config):
+        settings = part.get("config")
+        if not isinstance(settings, dict):
+            continue
+        if part["class_name"].endswith("DTypePolicy"):
+            settings["name"] = policy
+            continue
+        # A seed in the file would give every job the same weights, and no seed each process other numbers.
+        if "seed" in settings:
+            settings["seed"] = next(seeds)
+        if not penalties:
+            settings |= {name: None for name in settings if name.endswith("_regularizer")}
+    return config
 
 
 def set_trainable(model: keras.Model, trainable: bool) -> None:

@@ -198,34 +198,6 @@ def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int) -> Weigh
     return [arrays[f"epoch_{epoch}_{index}"] for index in range(count)]
 
 
-def convert_from_older_release(
-    training: TrainingSpec,
-    stopping: StoppingState,
-    guard: GuardState,
-    kept: int,
-    arrays: Mapping[str, NDArray[Any]],
-) -> tuple[BestEpochs, dict[str, NDArray[Any]]]:
-    """Read best epochs, and arrays under today's names, from a checkpoint of a release that did not track best epochs.
-
-    Such a release had the weights of an epoch other than the last only for early stopping or the guard. Where neither
-    tells, the best epoch is looked for from here on.
-    """
-    best = BestEpochs()
-    early = training.early_stopping
-    if training.on_overfit == "stop_and_restore" and guard.validation_loss:
-        best = BestEpochs(by_loss=guard.best_epoch, loss=min(guard.validation_loss))
-    elif early is not None and early.restore_best and early.monitor == "validation_loss" and stopping.best_epoch:
-        best = BestEpochs(by_loss=stopping.best_epoch, loss=stopping.best)
-    if early is not None and early.restore_best and early.monitor == "validation_accuracy" and stopping.best_epoch:
-        best = replace(best, by_accuracy=stopping.best_epoch, accuracy=stopping.best)
-    prefixes = {"best_": f"epoch_{guard.best_epoch}_", "kept_": f"epoch_{kept}_"}
-    renamed = {}
-    for name, array in arrays.items():
-        prefix = next((old for old in prefixes if name.startswith(old)), None)
-        renamed[name if prefix is None else prefixes[prefix] + name.removeprefix(prefix)] = array
-    return best, renamed
-
-
 CALL_S = 0.5
 _MAX_GROWTH = 8  # calls vary while caches and threads warm up
 

@@ -2,6 +2,8 @@
 
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
@@ -159,21 +161,38 @@ def _find_first_unbuildable(config: dict[str, Any]) -> str:
 def _find_first_uncallable(config: dict[str, Any]) -> str:
     """Say which layer fails on what it gets: the innermost one that was at work when Keras gave up."""
     failed = None
-    keras.config.disable_traceback_filtering()
-    try:
-        keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)
-    except Exception as error:  # noqa: BLE001 - its way is the answer
-        for frame, _ in walk_tb(error.__traceback__):
-            at_work = frame.f_locals.get("self")
-            if isinstance(at_work, keras.Operation) and not isinstance(at_work, keras.Model):
-                failed = at_work
-    finally:
-        keras.config.enable_traceback_filtering()
+    with name_failed_layers():
+        try:
+            keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)
+        except Exception as error:  # noqa: BLE001 - its way is the answer
+            failed = find_failed_layer(error)
     if failed is None:
         return "The layers of the model do not fit together."
     return (
         f"Layer `{clean_name(failed.name, 60)}` ({type(failed).__name__}) does not fit what the layers before it give."
     )
+
+
+@contextmanager
+def name_failed_layers() -> Iterator[None]:
+    """Keep Keras' own frames in tracebacks while the block runs, for `find_failed_layer`."""
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        keras.config.enable_traceback_filtering()
+
+
+def find_failed_layer(error: BaseException | None) -> keras.Operation | None:
+    """Return the innermost layer that was being called, or built, when Keras raised an error."""
+    found = None
+    while error is not None:
+        for frame, _ in walk_tb(error.__traceback__):
+            at_work = frame.f_locals.get("self")
+            if isinstance(at_work, keras.Operation) and not isinstance(at_work, keras.Model):
+                found = at_work
+        error = error.__cause__
+    return found
 
 
 def _fill(model: keras.Model, weights: Path) -> None:

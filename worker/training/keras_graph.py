@@ -27,8 +27,7 @@ class Call:
 
     @property
     def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = self.layer["config"]
-        return settings
+        return self.layer["config"]
 
 
 class Graph:

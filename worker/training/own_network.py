@@ -10,7 +10,7 @@ import keras
 
 from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.job import OwnNetworkSpec, Pixels
-from worker.training.backbone import UploadedBackbone, prepare_images
+from worker.training.backbone import UploadedBackbone, prepare_config, prepare_images
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
 from worker.training.own_changes import add_dropout, add_l2, halve_width, replace_head
@@ -56,7 +56,7 @@ def build_own_network(
     # Some layers, such as `StochasticDepth`, take their seed from here.
     random.seed(next(seeds))
     config = change_config(network, uploaded, classes)
-    model = build_model(_prepare_config(config, seeds, policy, penalties=penalties))
+    model = build_model(prepare_config(config, seeds, policy, penalties=penalties))
     if network.weights == "uploaded":
         # A new head after a feature map has the last weights.
         model.set_weights([*uploaded.weights, *model.get_weights()[len(uploaded.weights) :]])
@@ -142,23 +142,6 @@ def describe_own_network(network: OwnNetworkSpec, uploaded: UploadedBackbone, cl
     if network.width != 1:
         config = keras.saving.serialize_keras_object(build_model(config))  # has the shapes of half the width
     return json.dumps(config)
-
-
-def _prepare_config(config: dict[str, Any], seeds: Iterator[int], policy: str, *, penalties: bool) -> dict[str, Any]:
-    config = json.loads(json.dumps(config))
-    for part in iterate_parts(config):
-        settings = part.get("config")
-        if not isinstance(settings, dict):
-            continue
-        if part["class_name"].endswith("DTypePolicy"):
-            settings["name"] = policy
-            continue
-        # A seed in the file would give every job the same weights.
-        if "seed" in settings:
-            settings["seed"] = next(seeds)
-        if not penalties:
-            settings |= {name: None for name in settings if name.endswith("_regularizer")}
-    return config
 
 
 def _find_first(steps: list[Any], freeze: str | int) -> list[Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode
-from worker.training.decisions import ALL_CURVES, BestEpochs, GuardState, PlateauState, StoppingState
+from worker.training.decisions import BestEpochs, GuardState, PlateauState, StoppingState
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,17 @@ class Position:
         return cls(
             **{
                 **stored,
-                "best": BestEpochs(**stored.get("best", {})),
+                "best": BestEpochs(**stored["best"]),
                 "sums": FitSums(**stored["sums"]),
                 "plateau": PlateauState(**stored["plateau"]),
                 "stopping": StoppingState(**stored["stopping"]),
-                "guard": _guard_from_json(stored.get("guard", {})),
+                # JSON turned its tuples into lists.
+                "guard": GuardState(
+                    **{
+                        name: tuple(value) if isinstance(value, list) else value
+                        for name, value in stored["guard"].items()
+                    }
+                ),
             }
         )
 
@@ -79,11 +85,6 @@ class LossSums:
 
     sums: NDArray[np.float32]
     epochs: int
-
-
-def _guard_from_json(stored: dict[str, Any]) -> GuardState:
-    """Restore the state: JSON turned its tuples into lists."""
-    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})
 
 
 _MAGIC = b"heldout checkpoint 1\n"

@@ -234,8 +234,7 @@ def normalise_together(
             variance,
         ), compute_gradients
 
-    found: list[tf.Tensor] = list(normalize(scale, offset, *maps))
-    return found
+    return list(normalize(scale, offset, *maps))
 
 
 def _apply_line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tensor:

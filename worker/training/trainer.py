@@ -164,18 +164,16 @@ class Trainer:
         """
         arrays, about = read_checkpoint(path)
         count = sum(name.startswith("variable_") for name in arrays)
-        position = Position.from_json(about["position"])
+        try:
+            position = Position.from_json(about["position"])
+        except KeyError as missing:
+            raise CheckpointDamaged(path, "was written by an earlier release") from missing
         if self._second_phase is not None and self._second_phase.has_begun(position):
             self._begin_second_phase()
         try:
             self._engine.restore([arrays[f"variable_{index}"] for index in range(count)])
         except (KeyError, ValueError) as error:
             raise CheckpointDamaged(path, "belongs to another network") from error
-        if "best" not in about["position"]:
-            best, arrays = decisions.convert_from_older_release(
-                self._spec.training, position.stopping, position.guard, position.kept, arrays
-            )
-            position = replace(position, best=best)
         self.position = position
         if self.loss_sums is not None:
             sums = arrays.get("loss_sums")  # checkpoints of earlier releases have none

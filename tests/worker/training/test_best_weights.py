@@ -1,4 +1,4 @@
-"""The best epochs' weights: the right ones, through checkpoints, once in a file, also from older releases' files."""
+"""The best epochs' weights: the right ones, through checkpoints, and once in a file."""
 
 from math import inf
 from pathlib import Path
@@ -82,49 +82,6 @@ def test_a_checkpoint_holds_no_weights_twice(images, tmp_path):
     variables = sum(value.nbytes for value in whole.engine.state())
     weights = {name: array for name, array in arrays.items() if name != "loss_sums"}
     assert sum(array.nbytes for array in weights.values()) == variables + len(others) * sizes
-
-
-def as_an_older_release_wrote_it(path: Path) -> Path:
-    """The same checkpoint in the form that had kept weights, and those that a guard restores, and no best epochs."""
-    arrays, about = read_checkpoint(path)
-    position = about["position"]
-    best, at_its_end = position.pop("best"), position["epoch"] - 1 if position["step"] == 0 else None
-    names = {"kept": position["kept"]}
-    if position["guard"]["validation_loss"]:
-        names["best"] = best["by_loss"]
-    old = {name: array for name, array in arrays.items() if not name.startswith("epoch_")}
-    for name, epoch in names.items():
-        if epoch != at_its_end and (name == "kept" or epoch != position["kept"]):
-            parts = [part for part in arrays if part.startswith(f"epoch_{epoch}_")]
-            old |= {f"{name}_{part.rsplit('_', 1)[1]}": arrays[part] for part in parts}
-    older = path.with_name("older.ckpt")
-    write_checkpoint(older, old, about)
-    return older
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"early_stopping": {"patience": 6}}, {"on_overfit": "stop_and_restore"}],
-    ids=["plain", "early stopping", "guard"],
-)
-def test_a_checkpoint_of_an_older_release_is_continued_with_the_best_weights_that_it_knows(images, tmp_path, options):
-    whole = trained(images, tmp_path / "whole", **options)
-    losses, accuracies = figures(whole, "loss"), figures(whole, "accuracy")
-    first = interrupted(images, tmp_path / "first", 6, **options)
-    assert losses.index(min(losses)) + 1 < 5
-    second = Training(small_spec({"filters": 8}, training=JUMPING | options), images, tmp_path / "first")
-    second.trainer.resume(as_an_older_release_wrote_it(first.trainer.write()))
-    second.trainer.train()
-    expected, found = whole.trainer.get_trained_weights(), second.trainer.get_trained_weights()
-    assert figures(second, "loss") == losses[5:]
-    assert found.kept == expected.kept
-    for one, other in zip(expected.of_epoch[expected.kept], found.of_epoch[found.kept], strict=True):
-        np.testing.assert_array_equal(one, other)
-    if options:
-        assert found.best_by_loss == found.kept == expected.best_by_loss
-    else:
-        assert found.best_by_loss == 6 + int(np.argmin(losses[5:]))
-    assert found.best_by_accuracy == 6 + int(np.argmax(accuracies[5:]))
 
 
 def test_a_checkpoint_without_the_weights_of_its_best_epoch_is_damaged(images, tmp_path):

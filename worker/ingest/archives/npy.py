@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class StoredArray:
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The array in pieces along its first axis, of some megabytes. Raises Rejection."""
-        row_bytes = multiply(self.shape[1:]) * self.dtype.itemsize
+        row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         if not row_bytes:
             return
         rows = max(1, BLOCK_BYTES // row_bytes)
@@ -77,7 +78,7 @@ def read_stored_array(archive: Archive, row: int) -> StoredArray:
     if dtype.itemsize == 0 or any(side < 0 for side in shape):
         raise _make_bad(key, f"has the type {dtype} and the shape {shape}", "Save it with numpy.savez.")
     size = int(archive.table["size"][row])
-    declared = multiply(shape) * dtype.itemsize
+    declared = prod(shape) * dtype.itemsize
     if file.tell() + declared != size:
         raise _make_bad(
             key,
@@ -85,17 +86,9 @@ def read_stored_array(archive: Archive, row: int) -> StoredArray:
             f"{max(0, size - file.tell()):,}",
             "Save it with numpy.savez.",
         )
-    if is_fortran and len(shape) > 1 and multiply(shape):
+    if is_fortran and len(shape) > 1 and 0 not in shape:
         raise _make_bad(key, "is stored column by column", f"Save numpy.ascontiguousarray({clean_name(key)}).")
     return StoredArray(archive, row, key, shape, dtype, file.tell())
-
-
-def multiply(sides: tuple[int, ...]) -> int:
-    """Return the product of all sides, exact for any size."""
-    result = 1
-    for side in sides:
-        result *= side
-    return result
 
 
 def _make_bad(key: str, what: str, to_do: str) -> Rejection:

@@ -146,8 +146,7 @@ def _improve(terms: Floats, b: Floats, place: Floats, rows: NDArray[np.int64]) -
     bound = MAX_SHIFT_SHARE * 2 * half
     place[rows, 1:] = (place[rows, 1:] - scale * move).clip(-bound, bound)
     place[rows, :1] = (scale / (1 + scaling[:, np.newaxis])).clip(1 / MAX_SCALE, MAX_SCALE)
-    difference: Floats = rest / _compute_variance(target, weights)
-    return difference
+    return rest / _compute_variance(target, weights)
 
 
 def _measure_alignment(
@@ -191,8 +190,7 @@ def _measure_color_difference(first: Floats, second: Floats, place: Floats, gain
         rest += ((reduce_images(target.reshape(shape) - own, factor) ** 2) * areas).sum(axis=(1, 2)) * np.float32(
             factor**2
         )
-    difference: Floats = rest / _compute_variance(brightness, weights)
-    return difference
+    return rest / _compute_variance(brightness, weights)
 
 
 def _measure_corners(terms: Floats, weights: Floats) -> Floats:
@@ -202,8 +200,7 @@ def _measure_corners(terms: Floats, weights: Floats) -> Floats:
     rows, columns, both = ((first * second * weights).sum(axis=1) for first, second in products)
     half = np.hypot((rows - columns) / 2, both)
     mean = (rows + columns) / 2
-    found: Floats = ((mean - half) / np.maximum(mean + half, 1e-12)).astype(np.float32)
-    return found
+    return ((mean - half) / np.maximum(mean + half, 1e-12)).astype(np.float32)
 
 
 def _fit(terms: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -219,8 +216,7 @@ def _fit(terms: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats
 
 
 def _compute_unexplained(terms: Floats, found: Floats, target: Floats) -> Floats:
-    rest: Floats = target - (found[:, np.newaxis] @ terms)[:, 0]
-    return rest
+    return target - (found[:, np.newaxis] @ terms)[:, 0]
 
 
 def _compute_variance(target: Floats, weights: Floats) -> Floats:
@@ -274,8 +270,7 @@ def _make_terms(a: Floats) -> Floats:
 def _smooth(images: Floats) -> Floats:
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    found: Floats = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 16
-    return found
+    return (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 16
 
 
 def _warp(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats, Floats]:
@@ -298,10 +293,8 @@ def _make_interpolation(at: Floats, side: int, *, is_cubic: bool) -> Floats:
     """(pairs, places, side): the weight of each pixel at each place; linear, or Keys' cubic."""
     distance = np.abs(at[..., np.newaxis] - np.arange(side, dtype=np.float32))
     if not is_cubic:
-        found: Floats = np.maximum(1 - distance, 0)
-        return found
+        return np.maximum(1 - distance, 0)
     squared = distance**2
     near = (1.5 * distance - 2.5) * squared + 1
     far = ((2.5 - 0.5 * distance) * distance - 4) * distance + 2
-    cubic: Floats = np.where(distance <= 1, near, np.where(distance < 2, far, 0)).astype(np.float32)
-    return cubic
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0)).astype(np.float32)

@@ -179,12 +179,11 @@ def are_copies_in_place(first: NDArray[np.generic], second: NDArray[np.generic])
     alike = np.einsum("pi,pi->p", a, b)
     span = np.minimum(np.ptp(a, axis=1), np.ptp(b, axis=1))
     difference = np.abs(a - b).max(axis=1)
-    found: NDArray[np.bool_] = (alike >= MIN_PIXEL_CORRELATION) & (difference <= MAX_PIXEL_DIFFERENCE * span)
-    return found
+    return (alike >= MIN_PIXEL_CORRELATION) & (difference <= MAX_PIXEL_DIFFERENCE * span)
 
 
 def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (
+    return (
         (aligned.difference <= MAX_DIFFERENCE + MORE_DIFFERENCE * touching)
         & (aligned.largest <= MAX_LARGEST_DIFFERENCE)
         & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
@@ -193,7 +192,6 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
         & (aligned.gain >= GAINS[0])
         & (aligned.gain <= GAINS[1])
     )
-    return found
 
 
 def _confirm_copies(
@@ -218,8 +216,7 @@ def _confirm_part(part: _PairsPart) -> Confirmed:
 
 def _are_mirrored(signatures: Signatures, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
     first, second = (signatures.odd[pairs[:, side]].astype(np.float32) for side in (0, 1))
-    found: NDArray[np.bool_] = np.einsum("pi,pi->p", first, second) < 0
-    return found
+    return np.einsum("pi,pi->p", first, second) < 0
 
 
 def _list_cluster_others(

@@ -1,7 +1,7 @@
 """The dataset that is audited, and how findings name and count its images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -41,33 +41,18 @@ class IngestedDataset:
         return found
 
     def example(self, row: int) -> AuditExample:
-        return AuditExample(split=SPLITS[self.split_of[row]], index=int(row), member=self.names[int(row)])
+        return AuditExample(
+            split=SPLITS[self.split_of[row]], index=int(row), member=self.names[int(row)] if len(self.names) else ""
+        )
 
     def examples(self, rows: NDArray[np.int64]) -> tuple[AuditExample, ...]:
         """The first few of `rows`."""
         return tuple(self.example(row) for row in rows[:MAX_EXAMPLES].tolist())
 
-    def drop_names(self) -> "IngestedDataset":
-        """Return the same dataset without names, so that it is cheap to send to another process.
-
-        `named` adds them to findings.
-        """
-        return replace(self, names=_NoNames(len(self.names)))
-
     def named(self, finding: AuditFinding) -> AuditFinding:
+        """Add the names of images to a finding that was made without them."""
         named = tuple(self.example(example.index) for example in finding.examples)
         return finding.model_copy(update={"examples": named})
-
-
-class _NoNames(Sequence[str]):
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row: object) -> str:
-        return ""
 
 
 ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}

@@ -110,8 +110,7 @@ def _compute_averages(rests: list[Floats], inside: Floats, width: float) -> Floa
     """(colours, pairs, height, width) of what is compared, under a bell."""
     around = (0, width, width)
     seen = np.maximum(gaussian_filter(inside, around), 1e-3)
-    found: Floats = np.stack([gaussian_filter(rest * inside, around) / seen * inside for rest in rests])
-    return found
+    return np.stack([gaussian_filter(rest * inside, around) / seen * inside for rest in rests])
 
 
 def _move_image(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:
@@ -132,10 +131,7 @@ def _move_image(image: Bytes, place: Floats, change: Callable[[Image.Image], Ima
 
 
 def _are_still(place: Floats) -> NDArray[np.bool_]:
-    still: NDArray[np.bool_] = (np.abs(place[:, 0] - 1) < STILL_SCALING) & (np.abs(place[:, 1:]) < STILL_SHIFT).all(
-        axis=1
-    )
-    return still
+    return (np.abs(place[:, 0] - 1) < STILL_SCALING) & (np.abs(place[:, 1:]) < STILL_SHIFT).all(axis=1)
 
 
 def _invert_place(place: Floats) -> Floats:

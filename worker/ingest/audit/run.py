@@ -1,7 +1,7 @@
 """The whole audit: which checks run, in which order, how their findings are combined, and what their codes mean."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Audit:
 
 def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> Audit:
     """Audit a dataset whose scan and copies are known. The answer is the same each time."""
-    light = dataset.drop_names()
+    light = replace(dataset, names=())  # names would take long to send to other processes
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
     findings = [
         *count_findings(dataset),

@@ -72,8 +72,7 @@ def standardize(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) ->
     summaries = np.concatenate([summaries for _, summaries in parts])
     cells = (cells - cells.mean(axis=0)) / (cells.std(axis=0).mean() + 1e-6) / np.sqrt(cells.shape[1])
     summaries = (summaries - summaries.mean(axis=0)) / (summaries.std(axis=0) + 1e-6) / np.sqrt(summaries.shape[1])
-    points: NDArray[np.float32] = np.concatenate([cells, summaries], axis=1).astype(np.float32)
-    return points
+    return np.concatenate([cells, summaries], axis=1).astype(np.float32)
 
 
 def _reduce(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,8 +83,7 @@ def _reduce(block: NDArray[np.float32]) -> NDArray[np.float32]:
             whole = found.shape[axis] // step * step
             starts = np.arange(0, whole, step)
             found = np.add.reduceat(found.take(np.arange(whole), axis=axis), starts, axis=axis) / step
-    reduced: NDArray[np.float32] = found
-    return reduced
+    return found
 
 
 SAMPLE_IMAGES = 2000
@@ -162,5 +160,4 @@ def _compare_split(dataset: IngestedDataset, split: str, train: Sample, held: Sa
 
 
 def _find_nearest(points: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = ((means * means).sum(axis=1) - 2 * points @ means.T).argmin(axis=1)
-    return found
+    return ((means * means).sum(axis=1) - 2 * points @ means.T).argmin(axis=1)

@@ -278,8 +278,7 @@ def _compute_weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> N
     both = (held > 0) & (train > 0)
     counts = np.where(is_held, held[labels], -train[labels])
     weights = np.where(both[labels], 1 / counts, 0)
-    found: NDArray[np.float32] = (weights / max(1, int(both.sum()))).astype(np.float32)
-    return found
+    return (weights / max(1, int(both.sum()))).astype(np.float32)
 
 
 def _permute_weights(

@@ -65,8 +65,7 @@ def reduce_images(images: Floats, factor: int) -> Floats:
 def convert_to_gray(block: NDArray[np.generic]) -> Floats:
     """(count, height, width) brightness of images (count, height, width, channels)."""
     floats: Any = block.astype(np.float32)
-    found: Floats = floats[..., 0] if floats.shape[3] == 1 else floats @ LUMA
-    return found
+    return floats[..., 0] if floats.shape[3] == 1 else floats @ LUMA
 
 
 def compute_signatures(images: NDArray[np.generic]) -> Signatures:
@@ -117,8 +116,7 @@ def _make_cells(centre: Floats, spread: Floats, side: int) -> Floats:
     width = spread * (2 * REACH / CELLS * CELL_WIDTH)
     distance = (np.arange(side, dtype=np.float32) - at[..., np.newaxis]) / width[:, np.newaxis, np.newaxis]
     weights: Floats = np.exp(np.float32(-0.5) * distance**2).astype(np.float32, copy=False)
-    found: Floats = weights / (weights.sum(axis=2, keepdims=True) + np.float32(MIN_WEIGHT))
-    return found
+    return weights / (weights.sum(axis=2, keepdims=True) + np.float32(MIN_WEIGHT))
 
 
 def _split_into_halves(cells: Floats) -> tuple[Floats, Floats]:

@@ -22,24 +22,6 @@ BATCH_BYTES = 4 * MIB  # as packed, and as pixels
 
 
 @dataclass(frozen=True)
-class DecodeBatch:
-    """Images that are consecutive in `images.npy`, starting at row `first`.
-
-    Either `files` has their bytes, or `table` says where they are in the archive at `archive`.
-    """
-
-    first: int
-    names: Sequence[str]
-    pixels: Pixels
-    wanted: TargetShape
-    limits: IngestLimits
-    any_grey: bool
-    archive: str = ""
-    table: NDArray[Any] | None = None
-    files: Sequence[bytes] = ()
-
-
-@dataclass(frozen=True)
 class Target:
     """Where images are written and in which form; the same for all batches of a dataset."""
 
@@ -48,8 +30,20 @@ class Target:
     limits: IngestLimits
     any_grey: bool
 
-    def batch(self, first: int, names: Sequence[str], **source: Any) -> DecodeBatch:
-        return DecodeBatch(first, names, self.pixels, self.wanted, self.limits, self.any_grey, **source)
+
+@dataclass(frozen=True)
+class DecodeBatch:
+    """Images that are consecutive in `images.npy`, starting at row `first`.
+
+    Either `files` has their bytes, or `table` says where they are in the archive at `archive`.
+    """
+
+    first: int
+    names: Sequence[str]
+    target: Target
+    archive: str = ""
+    table: NDArray[Any] | None = None
+    files: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -80,17 +74,17 @@ class Decoded:
 
 def decode_batch(batch: DecodeBatch) -> Decoded:
     """Write one batch. If a file is broken or has another size, its row is black. Raises Rejection, ColourFound."""
-    found = Decoded()
+    found, target = Decoded(), batch.target
     rows = []
-    black = bytes(batch.pixels.row_bytes)
+    black = bytes(target.pixels.row_bytes)
     with _open_batch(batch) as file_of:
         for part, name in enumerate(batch.names):
             mark(part)
             row = batch.first + part
             try:
                 data = file_of(part)
-                rows.append(decode(data, name, batch.wanted, batch.limits, found.encodings, any_grey=batch.any_grey))
-                if batch.wanted.bits == 16 and not is_deep(data):
+                rows.append(decode(data, name, target.wanted, target.limits, found.encodings, any_grey=target.any_grey))
+                if target.wanted.bits == 16 and not is_deep(data):
                     found.shallow.append(row)
             except OtherSize as other:
                 found.other_sizes.setdefault(other.size, []).append(row)
@@ -100,7 +94,7 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
                     raise
                 found.broken[row] = rejection
                 rows.append(black)
-    batch.pixels.write(batch.first, b"".join(rows))
+    target.pixels.write(batch.first, b"".join(rows))
     return found
 
 
@@ -116,7 +110,9 @@ def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch], progress: Call
 def iterate_batches(archive: Archive, target: Target) -> Iterator[DecodeBatch]:
     """All members of an archive, in their order."""
     for first, end in _iterate_cuts(archive.table["packed"], target.pixels):
-        yield target.batch(first, archive.names[first:end], archive=str(archive.path), table=archive.table[first:end])
+        yield DecodeBatch(
+            first, archive.names[first:end], target, archive=str(archive.path), table=archive.table[first:end]
+        )
 
 
 def _iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:

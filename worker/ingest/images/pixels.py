@@ -49,8 +49,7 @@ class Pixels:
         kept = np.setdiff1d(np.arange(self.count), rows)
         beside = Pixels.create(self.path.with_suffix(".kept"), shape, self.dtype)
         for first in range(0, len(kept), self.rows_in_block):
-            block = np.ascontiguousarray(self.take(kept[first : first + self.rows_in_block]))
-            beside.write(first, block.reshape(-1).view(np.uint8).data)
+            beside.write_images(first, self.take(kept[first : first + self.rows_in_block]))
         beside.path.replace(self.path)
         return Pixels(self.path, shape, self.dtype, beside.offset)
 
@@ -79,6 +78,10 @@ class Pixels:
             while view:
                 done = os.pwrite(file.fileno(), view, at)
                 view, at = view[done:], at + done
+
+    def write_images(self, first: int, images: NDArray[Any]) -> None:
+        """Write images, (count, height, width, channels), from row `first` on."""
+        self.write(first, np.ascontiguousarray(images).reshape(-1).view(np.uint8).data)
 
     def read(self, first: int, count: int) -> NDArray[Any]:
         """(count, height, width, channels), the rows from `first` on."""
@@ -116,8 +119,7 @@ def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
         return np.repeat(block, 3, axis=3)
     if block.dtype == np.uint8:
         return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in block])[..., np.newaxis]
-    grey: NDArray[Any] = block @ np.array([[0.299], [0.587], [0.114]], np.float32)
-    return grey
+    return block @ np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
 def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:

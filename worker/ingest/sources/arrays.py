@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from worker.ingest.archives.npy import StoredArray, read_stored_array
 from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_channels, resize_block
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name
-from worker.ingest.sources.base import Progress, StoredImages, check_shape
+from worker.ingest.sources.base import Progress, StoredImages, UploadSource, check_shape
 from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
-from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.splits import NO_SPLIT
 
@@ -45,14 +43,6 @@ EXPECTED = "`x_train, y_train, x_test, y_test[, x_val, y_val]`, `train_images, t
 EXACT_IN_FLOAT32 = 2**24
 
 
-@dataclass(frozen=True)
-class ValueExtremes:
-    """The smallest and largest value of several arrays together."""
-
-    low: float
-    high: float
-
-
 class RowNames(Sequence[str]):
     """`x_train[0]`, `x_train[1]` and so on, made on request."""
 
@@ -73,7 +63,7 @@ class RowNames(Sequence[str]):
         return f"{key}[{row - int(self._ends[at]) + count}]"
 
 
-class ArraySource:
+class ArraySource(UploadSource):
     """An .npz of images and labels, or several, each in a folder of its name."""
 
     def __init__(self, archive: Archive, limits: IngestLimits) -> None:
@@ -102,8 +92,6 @@ class ArraySource:
         self.given_splits: NDArray[np.int8] = np.concatenate(given_splits).astype(np.int8)
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
-        self.left_out: list[LeftOut] = []
-        self.notes: Sequence[str] = ()
         self.passed_over = sorted(set(by_key) - used - {array.key for array in names})
 
     def store(
@@ -114,7 +102,7 @@ class ArraySource:
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
         values = None if is_uint8 else _measure_values(self._images)
         if values is not None and all(images.dtype.kind in "bui" for images in self._images):
-            is_uint8 = values.low >= 0 and values.high <= 255
+            is_uint8 = values[0] >= 0 and values[1] <= 255
         dtype = np.dtype(np.uint8 if is_uint8 else np.float32)
         if all(images.dtype.kind == "b" for images in self._images):
             value_range: tuple[float, float] = (0, 1)
@@ -127,7 +115,7 @@ class ArraySource:
             for block in images.blocks():
                 block = block.reshape(len(block), *_get_image_shape(images)).astype(dtype)
                 block = resize_block(convert_block_channels(block, shape[3]), spec.resize, value_range[0])
-                pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+                pixels.write_images(done, block)
                 done += len(block)
                 progress(done)
         encodings = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
@@ -254,7 +242,7 @@ def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
         )
 
 
-def _measure_values(arrays: Sequence[StoredArray]) -> ValueExtremes:
+def _measure_values(arrays: Sequence[StoredArray]) -> tuple[float, float]:
     """Find the extremes of all arrays in one pass. Raises Rejection if a value is not finite."""
     low, high = np.inf, -np.inf
     for images in arrays:
@@ -281,16 +269,16 @@ def _measure_values(arrays: Sequence[StoredArray]) -> ValueExtremes:
                     images.key,
                 )
             row += len(block)
-    return ValueExtremes(low, high)
+    return low, high
 
 
-def _choose_range(values: ValueExtremes | None, key: str) -> tuple[float, float]:
+def _choose_range(values: tuple[float, float] | None, key: str) -> tuple[float, float]:
     assert values is not None
-    if values.low == values.high:
+    if values[0] == values[1]:
         raise Rejection(
-            RejectionCode.BAD_ARRAY, f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key
+            RejectionCode.BAD_ARRAY, f"Every pixel is {values[0]:g}. Save the images, not a placeholder.", key
         )
-    return find_usual_range(values.low, values.high) or (values.low, values.high)
+    return find_usual_range(*values) or values
 
 
 def find_usual_range(lowest: float, highest: float) -> tuple[float, float] | None:

@@ -1,10 +1,11 @@
 """The interface of all formats: names, labels and splits when opened, and pixels when stored."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class StoredImages:
     different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
-class UploadSource(Protocol):
+class UploadSource(ABC):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
@@ -57,91 +58,93 @@ class UploadSource(Protocol):
     """
 
     kind: str
+    names: Sequence[str]
     labels: NDArray[np.int32]
     given_splits: NDArray[np.int8]
     classes: tuple[str, ...]
+    passed_over: Sequence[str] = ()
+    left_out: Sequence[LeftOut] = ()
+    notes: Sequence[str] = ()
 
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    @property
-    def passed_over(self) -> Sequence[str]: ...
-
-    @property
-    def left_out(self) -> Sequence[LeftOut]: ...
-
-    @property
-    def notes(self) -> Sequence[str]: ...
-
+    @abstractmethod
     def store(
         self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         """Write all pixels into the file `path`. Raises Rejection."""
-        ...
 
 
-class ImageFiles(Protocol):
-    """Sources whose images are encoded files. faults: of files without rows."""
+class ImageFiles(UploadSource):
+    """A source whose images are encoded files. faults: of files without rows."""
 
-    @property
-    def faults(self) -> Sequence[Rejection]: ...
+    faults: Sequence[Rejection] = ()
 
-    @property
-    def names(self) -> Sequence[str]: ...
-
+    @abstractmethod
     def files(self) -> Iterator[bytes | Rejection]:
         """Yield the files of all images in order; or why one cannot be read."""
-        ...
 
+    @abstractmethod
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
         """Return the files of all images in order, as tasks."""
-        ...
 
+    def store(
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
+    ) -> StoredImages:
+        """Decode all files into `images.npy` at `path`.
 
-def store_files(
-    source: ImageFiles, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-) -> StoredImages:
-    """Decode all files into `images.npy` at `path`.
+        With `colour: auto` three channels are used as soon as one image has color; decoding then starts over. It also
+        starts over when the first 16-bit image is found: all images are then stored as float32.
 
-    With `colour: auto` three channels are used as soon as one image has color; decoding then starts over. It also
-    starts over when the first 16-bit image is found: all images are then stored as float32.
+        Raises:
+            Rejection: with the image that cannot be taken.
+        """
+        sized_by, first = self._find_first_readable(limits)
+        channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
+        bits: Literal[8, 16] = 16 if first.is_deep else 8
+        while True:
+            dtype = np.dtype(np.uint8 if bits == 8 else np.float32)
+            if spec.resize is not None:
+                wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
+            else:
+                wanted = TargetShape(first.height, first.width, channels, None, bits)
+            shape = check_shape(
+                (len(self.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
+            )
+            pixels = Pixels.create(path, shape, dtype)
+            target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
+            try:
+                decoded = decode_all(pool, self.batches(target), progress)
+            except ColourFound:
+                channels = 3
+                continue
+            except DepthFound:
+                bits = 16
+                continue
+            faults = (*self.faults, *decoded.broken.values())
+            has_none = len(decoded.broken) == len(self.names)
+            unreadable = make_broken_files(faults, can_skip=not has_none) if faults else None
+            if decoded.other_sizes:
+                raise _make_mixed_sizes(self.names, wanted, decoded, None if spec.skip_broken else unreadable)
+            if unreadable is not None and (has_none or not spec.skip_broken):
+                raise unreadable
+            value_range, notes = _choose_range(pixels, decoded, bits)
+            if decoded.broken:
+                pixels = pixels.without(np.array(list(decoded.broken), np.int64))
+            return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
 
-    Raises:
-        Rejection: with the image that cannot be taken.
-    """
-    sized_by, first = _find_first_readable(source, limits)
-    channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
-    bits: Literal[8, 16] = 16 if first.is_deep else 8
-    while True:
-        dtype = np.dtype(np.uint8 if bits == 8 else np.float32)
-        if spec.resize is not None:
-            wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
-        else:
-            wanted = TargetShape(first.height, first.width, channels, None, bits)
-        shape = check_shape(
-            (len(source.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
-        )
-        pixels = Pixels.create(path, shape, dtype)
-        target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
-        try:
-            decoded = decode_all(pool, source.batches(target), progress)
-        except ColourFound:
-            channels = 3
-            continue
-        except DepthFound:
-            bits = 16
-            continue
-        faults = (*source.faults, *decoded.broken.values())
-        has_none = len(decoded.broken) == len(source.names)
-        unreadable = make_broken_files(faults, can_skip=not has_none) if faults else None
-        if decoded.other_sizes:
-            raise _make_mixed_sizes(source.names, wanted, decoded, None if spec.skip_broken else unreadable)
-        if unreadable is not None and (has_none or not spec.skip_broken):
-            raise unreadable
-        value_range, notes = _choose_range(pixels, decoded, bits)
-        if decoded.broken:
-            pixels = pixels.without(np.array(list(decoded.broken), np.int64))
-        return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
+    def _find_first_readable(self, limits: IngestLimits) -> tuple[str, ImageProperties]:
+        """Return the name and properties of the first image that is not broken. Raises Rejection."""
+        faults = list(self.faults)
+        for name, data in zip(self.names, self.files(), strict=True):
+            if isinstance(data, Rejection):
+                faults.append(data)
+                continue
+            try:
+                return name, read_properties(data, name, limits)
+            except Rejection as rejection:
+                if rejection.code not in BROKEN_FILES:
+                    raise
+                faults.append(rejection)
+        raise make_broken_files(faults, can_skip=False)
 
 
 def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
@@ -189,22 +192,6 @@ def _make_mixed_sizes(
         f"The images have {len(sizes):,} sizes (height×width): {listed}{more}. {NAME_A_SIZE}{also}",
         names[first_other],
     )
-
-
-def _find_first_readable(source: ImageFiles, limits: IngestLimits) -> tuple[str, ImageProperties]:
-    """Return the name and properties of the first image that is not broken. Raises Rejection."""
-    faults = list(source.faults)
-    for name, data in zip(source.names, source.files(), strict=True):
-        if isinstance(data, Rejection):
-            faults.append(data)
-            continue
-        try:
-            return name, read_properties(data, name, limits)
-        except Rejection as rejection:
-            if rejection.code not in BROKEN_FILES:
-                raise
-            faults.append(rejection)
-    raise make_broken_files(faults, can_skip=False)
 
 
 def check_shape(

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
-from worker.ingest.archives.npy import StoredArray, multiply
+from worker.ingest.archives.npy import StoredArray
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
 from worker.ingest.sources.layout import check_classes
 
@@ -59,7 +60,7 @@ def check_named_labels(
 
 def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     key, shape = labels.key, labels.shape
-    if len(shape) != 1 and multiply(shape[1:]) != 1:
+    if len(shape) != 1 and prod(shape[1:]) != 1:
         received = f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}."
         if len(shape) != 2:
             raise Rejection(RejectionCode.BAD_LABELS, f"{received} {OTHER_TASK}", key)
@@ -122,7 +123,7 @@ def _check_text(values: NDArray[Any], key: str) -> NDArray[Any]:
 
 
 def _convert_to_small(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
-    size = multiply(labels.shape) * labels.dtype.itemsize
+    size = prod(labels.shape) * labels.dtype.itemsize
     if size > min(limits.member_bytes, limits.memory_bytes // 8):
         raise Rejection(
             RejectionCode.BAD_LABELS,

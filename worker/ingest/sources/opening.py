@@ -19,7 +19,7 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.arrays import ArraySource
-from worker.ingest.sources.base import Progress, StoredImages, UploadSource, check_shape, store_files
+from worker.ingest.sources.base import ImageFiles, Progress, StoredImages, UploadSource, check_shape
 from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, check_classes, read_folder_layout
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.sources.stored import BaseVersion
@@ -112,7 +112,7 @@ def _list_extensions(archive: Archive) -> set[str]:
     return {name.rpartition(".")[2].lower() for name in archive.names}
 
 
-class FolderSource:
+class FolderSource(ImageFiles):
     """An archive of `class/file` or `split/class/file`."""
 
     def __init__(self, archive: Archive, spec: DatasetSpec, limits: IngestLimits) -> None:
@@ -148,11 +148,6 @@ class FolderSource:
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
         return iterate_batches(self._archive, target)
 
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
-        return store_files(self, path, spec, limits, pool, progress)
-
 
 def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
     """The one folder around all images, if it is called like a split: so more test images alone can be added."""
@@ -172,7 +167,7 @@ def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejec
         )
 
 
-class AddedSource:
+class AddedSource(UploadSource):
     """The images of a version as they are, then those of an upload.
 
     The version's splits stay. An uploaded image is in the split that the upload says, and in train where it says none,
@@ -218,10 +213,10 @@ class AddedSource:
             path, check_shape(shape, images.images.dtype.itemsize, limits, self._base.called), images.images.dtype
         )
         for first in range(0, count, pixels.rows_in_block):
-            _write(pixels, first, images.images[first : first + pixels.rows_in_block])
+            pixels.write_images(first, images.images[first : first + pixels.rows_in_block])
         for first in range(0, added.pixels.count, pixels.rows_in_block):
             rows = min(pixels.rows_in_block, added.pixels.count - first)
-            _write(pixels, count + first, added.pixels.read(first, rows))
+            pixels.write_images(count + first, added.pixels.read(first, rows))
         added.pixels.path.unlink()
         return StoredImages(
             pixels,
@@ -248,7 +243,3 @@ class AddedSource:
             f"The uploaded images are {said[0]}, those of {self._base.called} are {said[1]}. Save them alike, or "
             "upload all images together as a dataset of their own.",
         )
-
-
-def _write(pixels: Pixels, first: int, block: NDArray[np.generic]) -> None:
-    pixels.write(first, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)

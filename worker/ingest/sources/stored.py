@@ -22,7 +22,7 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import MAX_LISTED_FILES, IngestLimits, Rejection, clean_name
 from worker.ingest.relations import build_relations
 from worker.ingest.sources.arrays import RowNames, find_usual_range
-from worker.ingest.sources.base import Progress, StoredImages
+from worker.ingest.sources.base import Progress, StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
 
@@ -71,7 +71,7 @@ def read_base(
     return BaseVersion(called, sha256, images, shown, np.array(different, np.int64).reshape(-1, 2))
 
 
-class DerivedSource:
+class DerivedSource(UploadSource):
     """The images of a version that stay, with the labels and the pixels that they are to have.
 
     Raises:
@@ -102,8 +102,6 @@ class DerivedSource:
         self.labels: NDArray[np.int32] = renumbered[labels[self._rows]]
         self.given_splits: NDArray[np.int8] = splits[self._rows]
         self.names = [base.names[row] for row in self._rows.tolist()]
-        self.passed_over: list[str] = []
-        self.notes: list[str] = []
         named = [base.names[row] for row in excluded.tolist()]
         self.left_out = [LeftOut("images that were named", named)] if named else []
         self._require_splits(self.given_splits)
@@ -143,7 +141,7 @@ class DerivedSource:
             for split, change in changes.items():
                 chosen = self.given_splits[first : first + len(rows)] == SPLITS.index(split)
                 block[chosen] = change_pixels(block[chosen], change, images.value_range)
-            pixels.write(first, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+            pixels.write_images(first, block)
             progress(first + len(rows))
         value_range = _choose_range(pixels, images.value_range) if changes else images.value_range
         copies = conflicting = np.empty(0, np.int64)
@@ -307,5 +305,4 @@ def _keep_within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[
 def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """(pairs, 2) of images that stay, as positions in `rows`, which are ascending."""
     places = np.searchsorted(rows, pairs).clip(max=len(rows) - 1)
-    left: NDArray[np.int64] = places[(rows[places] == pairs).all(axis=1)]
-    return left
+    return places[(rows[places] == pairs).all(axis=1)]

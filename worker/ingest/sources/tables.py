@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.resources import RejectionCode
-from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
-from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name
-from worker.ingest.sources.base import Progress, StoredImages, store_files
+from worker.ingest.sources.base import ImageFiles
 from worker.ingest.sources.labels import check_named_labels
-from worker.ingest.sources.layout import LeftOut, check_classes
+from worker.ingest.sources.layout import check_classes
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 from worker.ingest.splits import NO_SPLIT
 
@@ -51,14 +49,11 @@ class _Table:
     columns: _TableColumns
 
 
-class TableSource:
+class TableSource(ImageFiles):
     """One Parquet file, or several in an archive, a split or a part of one each."""
 
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: IngestLimits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
-        self.left_out: list[LeftOut] = []
-        self.faults: Sequence[Rejection] = ()
-        self.notes: Sequence[str] = ()
         self.passed_over = passed_over
         self._tables = [_open_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
@@ -94,13 +89,8 @@ class TableSource:
         most = max(1, min(BATCH_IMAGES, BATCH_BYTES // target.pixels.row_bytes))
         for table in self._tables:
             for files in _iterate_files(table, most):
-                yield target.batch(first, self.names[first : first + len(files)], files=files)
+                yield DecodeBatch(first, self.names[first : first + len(files)], target, files=files)
                 first += len(files)
-
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
-        return store_files(self, path, spec, limits, pool, progress)
 
 
 def unpack_tables(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:

@@ -38,8 +38,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
         lines = ended.stderr.decode(errors="replace").strip().splitlines()
         print("\n".join(lines[-20:]), file=sys.stderr)
         raise NotLoaded
-    found: NDArray[np.float32] = np.load(said)
-    return found
+    return np.load(said)
 
 
 def runtime() -> str:

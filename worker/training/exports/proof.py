@@ -109,16 +109,8 @@ def split_without_answers(
     return split, own[split]
 
 
-@dataclass(frozen=True)
-class AnswerComparison:
-    """The differences between answers to images and the expected ones."""
-
-    differing_answers: int
-    max_difference: float
-
-
-def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerComparison:
-    """Compare (images, classes) probabilities with the expected ones.
+def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[int, float]:
+    """Return how many answers differ between (images, classes) probabilities, and the largest difference.
 
     Raises:
         ExportDiffers: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
@@ -132,7 +124,7 @@ def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerC
             f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
             f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}."
         )
-    return AnswerComparison(differing, largest)
+    return differing, largest
 
 
 def _format_decimal(value: float) -> str:

@@ -118,7 +118,7 @@ def export_model(assignment: ExportAssignment) -> Exported:
         expected = stored.probabilities
     file = scratch / f"model{assignment.format.facts.suffix}"
     writer.write(model, about, assignment.card, file, scratch)
-    found = compare(writer.answers(file, asked, scratch), expected)
+    differing, largest = compare(writer.answers(file, asked, scratch), expected)
     content = file.read_bytes()
     report = ExportReportView.model_validate(
         {
@@ -129,8 +129,8 @@ def export_model(assignment: ExportAssignment) -> Exported:
             "split": split,
             "images": len(positions),
             "batch_sizes": asked.batch_sizes,
-            "differing_answers": found.differing_answers,
-            "max_difference": found.max_difference,
+            "differing_answers": differing,
+            "max_difference": largest,
             "tolerance": TOLERANCE,
             "size_bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),

@@ -43,8 +43,8 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
             model=model,
             facts=ModelFacts.model_validate(assignment["facts"]),
             dataset=Path(assignment["dataset"]),
-            relations=_parse_path(assignment["relations"]),
-            names=_parse_path(assignment["names"]),
+            relations=assignment["relations"] and Path(assignment["relations"]),
+            names=assignment["names"] and Path(assignment["names"]),
             resident_bytes=assignment["resident_bytes"],
         )
         return {"measured": measure_model(given, Path(assignment["target"])).model_dump(mode="json")}
@@ -56,10 +56,6 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return {"out_of_memory": True}
         return {"internal": type(error).__name__}
-
-
-def _parse_path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 if __name__ == "__main__":

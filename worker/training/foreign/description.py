@@ -11,7 +11,7 @@ import tensorflow as tf
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, NetworkFacts, NetworkLayer
 from worker.ingest.rejection import clean_name
 from worker.training.backbone import set_trainable
-from worker.training.keras_file import build_model
+from worker.training.keras_file import build_model, find_failed_layer, name_failed_layers
 from worker.training.own_changes import Config, drops_out, halve_width, penalizes, replace_head
 from worker.training.own_network import find_output, list_steps
 from worker.training.towers import can_divide
@@ -167,38 +167,23 @@ def _describe_half(
     """Return the cost of the network at half its width, or None and the reason."""
     if gives_map:
         config = replace_head(config, 1, gives_map=True)
-    keras.config.disable_traceback_filtering()  # Keras' own frames say which layer does not fit
     try:
-        model = build_model(halve_width(config))
-        half = describe_network(model, size)
+        with name_failed_layers():
+            model = build_model(halve_width(config))
+            half = describe_network(model, size)
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # noqa: BLE001 - anything that mismatched layers raise
-        return None, _explain(error)
-    finally:
-        keras.config.enable_traceback_filtering()
+        failed = find_failed_layer(error)
+        return None, "Its layers would not fit together." if failed is None else _describe_misfit(failed)
     layers = half.layers[:-ADDED_LAYERS] if gives_map else half.layers
     for step in list_steps(model):
         if any(0 in weight.shape for weight in getattr(step, "weights", ())):  # a slice of half the width is empty
-            return None, _describe_misfit(step.name, type(step).__name__)
+            return None, _describe_misfit(step)
     if [layer.parameters for layer in layers] == [layer.parameters for layer in whole.layers]:
         return None, "Only its last layer has filters or units."
     return half.model_copy(update={"layers": layers}), ""
 
 
-def _explain(error: BaseException | None) -> str:
-    """Name the layer that was being called, or built, when Keras raised an error: the innermost one."""
-    found = None
-    while error is not None:
-        trace = error.__traceback__
-        while trace is not None:
-            caller = trace.tb_frame.f_locals.get("self")
-            if isinstance(caller, keras.Operation) and not isinstance(caller, keras.Model):
-                found = caller
-            trace = trace.tb_next
-        error = error.__cause__
-    return "Its layers would not fit together." if found is None else _describe_misfit(found.name, type(found).__name__)
-
-
-def _describe_misfit(name: str, kind: str) -> str:
-    return f"Layer `{clean_name(name, 60)}` ({kind}) does not fit layers of half the width."
+def _describe_misfit(step: keras.Operation) -> str:
+    return f"Layer `{clean_name(step.name, 60)}` ({type(step).__name__}) does not fit layers of half the width."

@@ -175,8 +175,7 @@ class KerasAnswers:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (batch, figures) for (batch, height, width, channels)."""
-        answers: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
-        return answers
+        return self._call(tf.constant(images)).numpy()
 
 
 def save_backbone(file: Path, target: Path) -> int:

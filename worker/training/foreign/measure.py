@@ -263,8 +263,7 @@ class ForeignModel:
             logits = np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else values
             from scipy.special import log_softmax
 
-            logs: NDArray[np.float64] = log_softmax(logits, axis=1)
-            return logs
+            return log_softmax(logits, axis=1)
         both = np.concatenate([1 - values, values], axis=1) if values.shape[1] == 1 else values
         shares = np.clip(both, _SMALLEST, None)
         return np.asarray(np.log(shares / shares.sum(axis=1, keepdims=True)))

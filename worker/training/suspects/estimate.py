@@ -83,8 +83,7 @@ def estimate_shares(
 def _compute_errors() -> NDArray[np.float64]:
     """Return (curves, bins) how often networks err, from the most to the least confident."""
     middles = (np.arange(BINS) + 0.5) / BINS
-    errors: NDArray[np.float64] = (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
-    return errors
+    return (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
 
 
 def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -93,8 +92,7 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
     right = np.bincount(bins, minlength=BINS) - wrong
     expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * _compute_errors()
     expected = expected.clip(1e-4, 1 - 1e-4)
-    found: NDArray[np.float64] = np.log(expected) @ wrong + np.log(1 - expected) @ right
-    return found
+    return np.log(expected) @ wrong + np.log(1 - expected) @ right
 
 
 def _find_range(likelihoods: NDArray[np.float64]) -> WrongShare:

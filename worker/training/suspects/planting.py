@@ -66,8 +66,7 @@ def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArr
     rows = np.arange(len(labels))
     own = floored[rows, labels]
     floored[rows, labels] = 0
-    scores: NDArray[np.float64] = np.log(np.maximum(floored.max(axis=1), SMALLEST)) - np.log(own)
-    return scores
+    return np.log(np.maximum(floored.max(axis=1), SMALLEST)) - np.log(own)
 
 
 def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.random.Generator) -> Planted:
@@ -121,8 +120,7 @@ def check(
 
 def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return (images,) the largest probability that a label is wrong: networks that disagree with it may err, too."""
-    limits: NDArray[np.floating] = share / np.maximum(share + (1 - share) * ODD_ERRORS * errors, SMALLEST)
-    return limits
+    return share / np.maximum(share + (1 - share) * ODD_ERRORS * errors, SMALLEST)
 
 
 def _compute_probabilities(
@@ -146,13 +144,11 @@ def _compute_probabilities(
 def _suggest(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int32]:
     others = said.copy()
     others[np.arange(len(labels)), labels] = -1
-    found: NDArray[np.int32] = others.argmax(axis=1).astype(np.int32)
-    return found
+    return others.argmax(axis=1).astype(np.int32)
 
 
 def _compute_shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
-    shares: NDArray[np.floating] = weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST)
-    return shares
+    return weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST)
 
 
 def _choose_rows_with_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
