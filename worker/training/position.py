@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode
-from worker.training.decisions import BestEpochs, GuardState, PlateauState, StoppingState
+from worker.training.decisions import ALL_CURVES, BestEpochs, GuardState, PlateauState, StoppingState
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,7 @@ class Position:
                 "plateau": PlateauState(**stored["plateau"]),
                 "stopping": StoppingState(**stored["stopping"]),
                 # JSON turned its tuples into lists.
-                "guard": GuardState(
-                    **{
-                        name: tuple(value) if isinstance(value, list) else value
-                        for name, value in stored["guard"].items()
-                    }
-                ),
+                "guard": GuardState(**stored["guard"] | {name: tuple(stored["guard"][name]) for name in ALL_CURVES}),
             }
         )
 
