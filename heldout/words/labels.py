@@ -233,9 +233,9 @@ SPEC_FIELDS: Mapping[str, str] = {
 }
 # How to read the differences that a study measured.
 HOW_TO_READ = (
-    "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for comparing "
-    "several remedies in two measures: in 95 of 100 studies, all of them are right at once. If a range lies entirely "
-    "on the better side of 0, the remedy is clearly better; if it includes 0, the difference may be chance."
+    "Ranges are 95% confidence intervals of the difference from the base. They are adjusted for all comparisons of the "
+    "study: in 95 of 100 studies, all of them are right at once. If a range lies entirely on the better side of 0, the "
+    "remedy is clearly better; if it includes 0, the difference may be chance."
 )
 
 
