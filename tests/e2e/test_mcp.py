@@ -14,6 +14,7 @@ from mcp import StdioServerParameters
 from heldout.cli.mcp_server.words import capture_output
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.errors import StudyFinished
+from tests.e2e.external_runner import make_answers
 from tests.e2e.running import ROOT
 
 SPEC = {
@@ -23,7 +24,8 @@ SPEC = {
     "training": {"epochs": 2, "seed": 7},
 }
 TOOLS = {
-    *("diagnose_history", "diagnose_job", "train", "try_remedy", "cure", "progress", "compare", "dataset_findings"),
+    *("diagnose_history", "diagnose_predictions", "diagnose_job", "train", "try_remedy", "cure", "cure_script"),
+    *("progress", "compare", "compare_runs", "dataset_findings"),
 }
 OVERFITTED = {
     "loss": [1.2, 0.7, 0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02],
@@ -104,6 +106,27 @@ def test_a_study_is_ordered_and_followed(asked, client):
     assert study in followed or "dropout" in followed
     with suppress(StudyFinished):  # it is small, and may have ended
         client.studies.cancel(study)
+
+
+def test_trainings_of_ones_own_are_diagnosed_compared_and_ordered(asked, client, tmp_path):
+    for seed in range(4):
+        for arm in ("base", "better"):
+            (tmp_path / f"{arm}-seed{seed}.npz").write_bytes(make_answers(arm, seed))
+    files = {arm: [str(file) for file in sorted(tmp_path.glob(f"{arm}-*"))] for arm in ("base", "better")}
+    (diagnosed, failed), (compared, refused), (ordered, not_ordered), (missing, not_found) = asked(
+        call("diagnose_predictions", path=files["base"][0]),
+        call("compare_runs", arms=files),
+        call("cure_script", arms={"base": {"p": 0}, "drop": {"p": 0.3}}),
+        call("diagnose_predictions", path="no.npz"),
+    )
+    assert (failed, refused, not_ordered, not_found) == (False, False, False, True), (diagnosed, compared, ordered)
+    assert "No such file" in missing
+    assert "better" in compared
+    study = client.studies.get(re.search(r"std_\w+", ordered).group())
+    assert [(arm.name, arm.patch) for arm in study.arms] == [("base", {"p": 0}), ("drop", {"p": 0.3})]
+    assert f"heldout cure {study.id} --run" in ordered
+    assert "--p {p}" in ordered
+    study.cancel()
 
 
 def test_a_job_is_found_by_name_by_the_beginning_of_its_id_and_as_the_last(asked, client):

@@ -44,7 +44,8 @@ P = ParamSpec("P")
 _ABOUT = """Heldout trains image classifiers and says why test results are worse than training results.
 Begin with a diagnosis: of a training done anywhere (`diagnose_history`) or of a job (`diagnose_job`). Then try one
 change (`try_remedy`, one training) or measure which changes help beyond chance (`cure`, many trainings). Trainings take
-time: `progress` follows them. Faults of the data come first: `dataset_findings`."""
+time: `progress` follows them. Faults of the data come first: `dataset_findings`. For the user's own script, in any
+framework: `diagnose_predictions`, `compare_runs` and `cure_script`."""
 
 JobId = Annotated[
     str, Names(JOB), Field(description="A job's id, job_…, or the beginning of one, the job's name, or last.")
@@ -60,12 +61,15 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
     tools = Tools(home)
     offered: dict[Callable[..., Awaitable[str]], ToolAnnotations] = {
         tools.diagnose_history: _READS,
+        tools.diagnose_predictions: _READS,
         tools.diagnose_job: _READS,
         tools.train: _STARTS,
         tools.try_remedy: _STARTS,
         tools.cure: _STARTS,
+        tools.cure_script: _STARTS,
         tools.progress: _READS,
         tools.compare: _READS,
+        tools.compare_runs: _STARTS,
         tools.dataset_findings: _READS,
     }
     strict = [
@@ -155,6 +159,15 @@ class Tools:
         read = read_document(simplify_history(history)) if path is None else read_history(Path(path).expanduser())
         evaluation = None if classes is None else Evaluation({}, tuple(map(str, range(classes))))
         return capture_output(show_diagnosis, DiagnosisView.of(diagnose_read(read, evaluation)))
+
+    async def diagnose_predictions(
+        self,
+        path: Annotated[str, Field(description="An .npz or CSV: labels and probabilities of train, validation, test.")],
+    ) -> str:
+        """Explain the gap of a network that was trained anywhere, term by term, from its answers to labeled images."""
+        async with self._client() as client:
+            diagnosis = await client.diagnoses.create_from_predictions(Path(path).expanduser())
+        return capture_output(show_diagnosis, diagnosis)
 
     async def diagnose_job(self, job: JobId) -> str:
         """Say why a job does worse on unseen images: verdict, gap term by term, findings, and remedies by name."""
@@ -256,6 +269,36 @@ class Tools:
             study = (await client.studies.create(body)).view
         told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
         return f"{study.id} is ordered: {told}. Ask `progress` with this id."
+
+    async def cure_script(
+        self,
+        arms: Annotated[
+            dict[str, dict[str, float | str | bool | None]],
+            Field(min_length=2, description='Parameters of each way to train, base first: {"base": {"p": 0}, …}.'),
+        ],
+        seeds: Annotated[int, Field(ge=2, le=20, description="Trainings of each at first.")] = 3,
+    ) -> str:
+        """Order a study of the user's own script: which parameters help beyond chance. Says how to run the script."""
+        async with self._client() as client:
+            study = (await client.studies.external(arms, seeds=seeds)).view
+        values = " ".join(f"--{name} {{{name}}}" for name in next(iter(arms.values())))
+        command = f'heldout cure {study.id} --run "python train.py --seed {{seed}} {values} --out {{out}}"'
+        return (
+            f"{study.id} is ordered: {study.progress.jobs} trainings for now. In the script's folder, a terminal runs "
+            f"them with: {command}. The script writes its answers to {{out}}, as `heldout init` shows. Ask `progress`."
+        )
+
+    async def compare_runs(
+        self,
+        arms: Annotated[
+            dict[str, list[str]],
+            Field(min_length=2, description="Files of answers of each way to train, one for each seed; base first."),
+        ],
+    ) -> str:
+        """Say whether trainings that are already there differ by more than luck. Needs several seeds of each."""
+        files = {name: [Path(path).expanduser() for path in paths] for name, paths in arms.items()}
+        async with self._client() as client:
+            return describe_study((await client.studies.recorded(files)).view)
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:
