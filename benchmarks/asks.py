@@ -42,7 +42,11 @@ def main(seconds: float = 60.0) -> None:
     headers = {"Authorization": f"Bearer {address.api_key}"}
     arms = [{"name": name} for name in ("base", *(f"arm{number}" for number in range(20)))]
     order = {"kind": "external", "arms": arms, "seeds": SEEDS}
-    study = httpx2.post(f"{address.url}/v1/studies", json=order, headers=headers, timeout=60).raise_for_status().json()["id"]
+    study = (
+        httpx2.post(f"{address.url}/v1/studies", json=order, headers=headers, timeout=60)
+        .raise_for_status()
+        .json()["id"]
+    )
     found: list[float] = []
     ends_at = monotonic() + seconds
     threads = [
