@@ -17,7 +17,7 @@ from heldout.client.client import Client
 from heldout.views.job import JobView
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.03, 0.25
 
 

@@ -23,8 +23,6 @@ from tests.worker.ingest.uploads import arrays_of, npz
 GRACE_S = 30.0
 SLOTS = 2
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def stack(
