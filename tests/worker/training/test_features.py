@@ -47,7 +47,14 @@ def answers_of(finished: Finished) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.usefixtures("forking")
-@pytest.mark.parametrize("parts", [{}, {"augmentation": VIEWS}, {"augmentation": {"rotation_degrees": 20}}])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"augmentation": VIEWS},
+        pytest.param({}, marks=pytest.mark.proof),
+        pytest.param({"augmentation": {"rotation_degrees": 20}}, marks=pytest.mark.proof),
+    ],
+)
 def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start, file, tmp_path, parts):
     spec, backbone = spec_with({"filters": 4}, training={"epochs": 3}, **parts), taken_apart(file)
     in_steps = start(spec, backbone=backbone)
@@ -119,21 +126,22 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
 
 
 @pytest.mark.usefixtures("forking")
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, file, tmp_path, epoch):
+@pytest.mark.parametrize("epochs", [(1, 3), pytest.param((1, 2, 3), marks=pytest.mark.proof)])
+def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, file, tmp_path, epochs):
     """With an early epoch that is kept, whose weights are those of the head alone."""
     training = {"epochs": 4, "ema_decay": 0.9, "early_stopping": {"patience": 9}}
     spec, backbone = spec_with(network=TWO_PHASES, training=training), taken_apart(file)
     whole = start(spec, backbone=backbone, features=cache_in(tmp_path))
     expected = whole.end()
     assert isinstance(expected, Finished), whole.log.read_text()
-    lost = start(spec, backbone=backbone, features=cache_in(tmp_path))
-    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == epoch)
-    lost.until(lambda message: isinstance(message, StepsDone))
-    lost.process.kill()
-    second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
-    assert second.end().final == expected.final, second.log.read_text()
-    assert lost.history[:epoch] + second.history == whole.history
+    for epoch in epochs:
+        lost = start(spec, backbone=backbone, features=cache_in(tmp_path))
+        done = lost.until(lambda message, epoch=epoch: isinstance(message, EpochDone) and message.epoch == epoch)
+        lost.until(lambda message: isinstance(message, StepsDone))
+        lost.process.kill()
+        second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
+        assert second.end().final == expected.final, second.log.read_text()
+        assert lost.history[:epoch] + second.history == whole.history
 
 
 @pytest.mark.usefixtures("forking")

@@ -1,7 +1,8 @@
 """The engine with networks that users bring: the bits of Keras' `fit` on one core, and parts of a batch on several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -108,7 +109,14 @@ def train_with_fit(network: keras.Model, training: Training) -> list[tuple[float
     return history
 
 
-@pytest.mark.parametrize("name", ["resnet", "mobilenet", "transformer", "nested", "penalized", "normalized"])
+def each_of(*names: str, proofs: Iterable[str]) -> list[Any]:
+    """These networks in every run, and others as proofs."""
+    return [*names, *(pytest.param(name, marks=pytest.mark.proof) for name in proofs if name not in names)]
+
+
+@pytest.mark.parametrize(
+    "name", each_of("resnet", "transformer", "penalized", "normalized", proofs=["mobilenet", "nested"])
+)
 def test_one_tower_gives_the_bits_of_fit(name, images):
     training = Training(SPEC, images, network=build(name, drop=0.2))
     history = train(training)
@@ -117,7 +125,10 @@ def test_one_tower_gives_the_bits_of_fit(name, images):
     assert differences(training.network, reference) == 0
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "penalized"])
+@pytest.mark.parametrize(
+    "name",
+    each_of("mobilenet", "transformer", "nested", "normalized", proofs=ZOO),
+)
 def test_parts_of_a_batch_train_like_the_whole(name, images):
     assert can_divide(list_steps(build(name)))
     whole, parts = (Training(SPEC, images, network=build(name), towers=towers) for towers in (1, 3))
@@ -154,7 +165,7 @@ def test_what_looks_at_several_images_needs_whole_batches(make):
     assert not can_divide(list_steps(keras.Model(taken, make(taken))))
 
 
-@pytest.mark.parametrize(("name", "towers"), [("normalized", 1), ("nested", 2), ("transformer", 2), ("mobilenet", 1)])
+@pytest.mark.parametrize(("name", "towers"), [("normalized", 1), ("transformer", 2)])
 def test_a_restored_training_continues_with_the_same_bits(name, towers, images):
     through, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=towers) for _ in range(2))
     expected = train(through)
