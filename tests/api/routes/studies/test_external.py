@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.answers.file import read_predictions
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.told import read_told
+from models.store import external_runs, studies, study_steps
 from tests.api.support import assert_problem
 
 ARMS = [
@@ -195,6 +199,41 @@ def test_many_results_at_once_wait_for_each_other_and_are_no_uploads(client, dat
     with ThreadPoolExecutor(len(runs)) as threads:
         told = list(threads.map(lambda run: tell(client, study, run), runs))
     assert {(answer.status_code, answer.json().get("accepted")) for answer in told} == {(200, True)}
+
+
+def test_a_look_is_decided_while_others_write_and_again_if_the_study_changed(client, database, monkeypatch):
+    study = ordered(client)
+    decided = []
+
+    def decide(state, runs):
+        # In a transaction of the service, this would wait in vain.
+        with database.write() as session:
+            if not decided:
+                studies.write(session, study, name="Renamed meanwhile")
+        decided.append(len(runs))
+        return decide_next_steps(state, runs)
+
+    monkeypatch.setattr(study_steps, "decide_next_steps", decide)
+    done = told_to_the_end(client, study)
+    assert len(done) == len(set(done))
+    view = client.get(f"/v1/studies/{study}").json()
+    assert (view["name"], view["conclusion"]["remedy"]) == ("Renamed meanwhile", "better")
+    assert decided[:2] == [9, 9]
+
+
+def test_a_study_whose_service_died_before_its_next_step_goes_on(client, database):
+    study = ordered(client)
+    runs = [ask(client, study)["run"] for _ in range(9)]
+    for run in runs[:-1]:
+        assert tell(client, study, run).json()["accepted"] is True
+    content = io.BytesIO(file_of(runs[-1]))
+    told = read_told(read_predictions(content, len(content.getvalue())), None, None)
+    with database.write() as session:
+        external_runs.tell(session, study, runs[-1]["run"], runs[-1]["token"], told, {"seconds": 1.0, "parts": []})
+    lost = ask(client, study)
+    assert (lost["status"], lost["run"], lost["wait_s"]) == ("running", None, 1.0)
+    assert tell(client, study, runs[-1]).json()["accepted"] is False  # its runner got no answer, and tells again
+    assert ask(client, study)["run"] is not None
 
 
 def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
