@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.jobs.retrying import RetrySpec, add_remedy_to_name, extend_spec
+from analysis.jobs.examination import RetrySpec, add_remedy_to_name, extend_spec
 from heldout.errors import InvalidSpec, SpecUnreadable, StateGone
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES

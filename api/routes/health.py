@@ -27,7 +27,7 @@ from models import migrations
 from models.blobs import Blobs
 from models.database import Database
 from models.disk_metrics import DiskMetrics
-from models.store import health, jobs
+from models.store import jobs
 
 router = APIRouter(tags=["service"])
 
@@ -52,7 +52,6 @@ async def readyz(app: AppContextDep) -> HealthView:
 def check_ready(database: Database, blobs: Blobs) -> None:
     """Raise DatabaseUnavailable, DatabaseMismatched or StorageUnavailable if the service cannot work."""
     with database.read() as session:
-        health.check(session)
         migrations.require_revision(session)
     blobs.check()
 

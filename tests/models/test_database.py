@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 from heldout.errors import DatabaseUnavailable, LeaseLost
 from heldout.lifecycle.job import JobStatus
 from models.database import Database, Limits, db_now
-from models.store import claims, health
+from models.migrations import require_revision
+from models.store import claims
 from models.tables import JobRow, KeyRow
 from tests.models.work import Work
 from tests.servers import PostgresServer
@@ -175,13 +176,13 @@ def reopened(database_url) -> Iterator[Database]:
 def test_a_database_without_tables_does_not_serve(empty_database_url):
     database = Database(empty_database_url)
     with pytest.raises(DatabaseUnavailable), database.read() as session:
-        health.check(session)
+        require_revision(session)
     database.dispose()
 
 
 def test_a_migrated_database_serves(database):
     with database.read() as session:
-        health.check(session)
+        require_revision(session)
 
 
 def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(sqlite_url):
@@ -213,7 +214,7 @@ def test_a_reader_does_not_hold_up_a_writer(sqlite_url):
 def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'missing' / 'heldout.db'}")
     with pytest.raises(DatabaseUnavailable), database.read() as session:
-        health.check(session)
+        require_revision(session)
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path):
@@ -221,7 +222,7 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     file.write_bytes(b"not a database at all" * 100)
     database = Database(f"sqlite:///{file}")
     with pytest.raises(DatabaseUnavailable), database.read() as session:
-        health.check(session)
+        require_revision(session)
     assert file.read_bytes().startswith(b"not a database")
     database.dispose()
 
@@ -272,7 +273,7 @@ def test_more_sessions_than_connections_are_told_so(database_url):
 def test_a_port_on_which_nothing_listens_is_unavailable():
     database = Database("postgresql+psycopg://nobody:secret@127.0.0.1:1/heldout")
     with pytest.raises(DatabaseUnavailable) as caught, database.read() as session:
-        health.check(session)
+        require_revision(session)
     assert "secret" not in str(caught.value)
 
 
@@ -280,7 +281,7 @@ def test_a_wrong_password_is_unavailable_and_not_shown(fresh_postgres_url):
     url = make_url(fresh_postgres_url).set(password="wrong-password", host="127.0.0.1")
     database = Database(url.render_as_string(hide_password=False))
     with pytest.raises(DatabaseUnavailable) as caught, database.read() as session:
-        health.check(session)
+        require_revision(session)
     assert "wrong-password" not in str(caught.value)
 
 

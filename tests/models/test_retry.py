@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from analysis.jobs.retrying import RetrySpec
+from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec, StateGone
 from heldout.lifecycle.job import JobStatus, StopReason
 from models import retry

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import event, select
 
-from analysis.jobs.retrying import RetrySpec
+from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec

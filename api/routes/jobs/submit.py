@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
-from analysis.jobs.retrying import RetrySpec
+from analysis.jobs.examination import RetrySpec
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once

@@ -1,42 +1,6 @@
 """How workers and the reconciler claim, renew, checkpoint, settle and recover jobs. Import from here."""
 
-from models.store.claims.claiming import Claimed as Claimed
-from models.store.claims.claiming import ClaimedDataset as ClaimedDataset
-from models.store.claims.claiming import Needs as Needs
-from models.store.claims.claiming import StartingPoint as StartingPoint
-from models.store.claims.claiming import WaitingJob as WaitingJob
-from models.store.claims.claiming import claim as claim
-from models.store.claims.claiming import find_first_in_line as find_first_in_line
-from models.store.claims.claiming import is_any_claimable as is_any_claimable
-from models.store.claims.claiming import make_room as make_room
-from models.store.claims.finding import Capacity as Capacity
-from models.store.claims.lease import HeldAttempt as HeldAttempt
-from models.store.claims.lease import expire_pending as expire_pending
-from models.store.claims.lease import find_work as find_work
-from models.store.claims.lease import get_requests as get_requests
-from models.store.claims.lease import is_training_waiting as is_training_waiting
-from models.store.claims.lease import recover_expired_leases as recover_expired_leases
-from models.store.claims.lease import recover_from_dead_workers as recover_from_dead_workers
-from models.store.claims.lease import renew as renew
-from models.store.claims.lease import require_held as require_held
-from models.store.claims.lease import take_wake_ups_to_repeat as take_wake_ups_to_repeat
-from models.store.claims.settle import Checkpoint as Checkpoint
-from models.store.claims.settle import Result as Result
-from models.store.claims.settle import add_checkpoint as add_checkpoint
-from models.store.claims.settle import complete as complete
-from models.store.claims.settle import fail as fail
-from models.store.claims.settle import find_keys_without_checkpoint as find_keys_without_checkpoint
-from models.store.claims.settle import forget_checkpoints as forget_checkpoints
-from models.store.claims.settle import forget_checkpoints_of_ended as forget_checkpoints_of_ended
-from models.store.claims.settle import forget_old_states as forget_old_states
-from models.store.claims.settle import get_checkpoints as get_checkpoints
-from models.store.claims.settle import give_way as give_way
-from models.store.claims.settle import has_succeeded as has_succeeded
-from models.store.claims.settle import note_summary as note_summary
-from models.store.claims.settle import record_epoch as record_epoch
-from models.store.claims.settle import record_progress as record_progress
-from models.store.claims.settle import record_start as record_start
-from models.store.claims.settle import release as release
-from models.store.claims.settle import select_kept_when_cancelled as select_kept_when_cancelled
-from models.store.claims.settle import stop_as_requested as stop_as_requested
-from models.store.claims.settle import succeed as succeed
+from models.store.claims.claiming import *
+from models.store.claims.finding import *
+from models.store.claims.lease import *
+from models.store.claims.settle import *
