@@ -555,7 +555,7 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         (("x.npz", "--folder", "a"), "expected NAME=USE"),
         (("x.npz", "--folder", "a=maybe"), "'ignore'"),
         (("x.npz", "empty"), "--name is needed"),
-        (("x.npz", "empty", "--name", "x"), "not a folder, zip or tar"),
+        (("x.npz", "empty", "--name", "x"), "only with files of the same kind"),
         (("links.tar", "empty", "--name", "x"), "is a link"),
         # Found on the way, and withdrawn.
         (("damaged.zip", "damaged2.zip", "--name", "x"), "cat/1.png cannot be unpacked"),
