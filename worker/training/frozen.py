@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -12,17 +13,48 @@ NOISE = ("Random", "GaussianNoise")
 
 @dataclass(frozen=True)
 class FrozenSplit:
-    """A network in two parts, one after the other.
+    """A network in parts, one after the other.
 
     frozen: from images to features. No step changes its weights, and it always computes in inference mode.
-    head: from features to logits.
+    head: to logits, from features, or from what `pool` makes of them.
+    pool: global pooling of features. Networks with other heads need the features themselves.
     """
 
     frozen: keras.Model
     head: keras.Model
+    pool: keras.Model | None = None
+
+    @cached_property
+    def fixed(self) -> keras.Model:
+        """From images to what the head takes."""
+        if self.pool is None:
+            return self.frozen
+        return keras.Model(self.frozen.inputs[0], self.pool(self.frozen.outputs[0]), name="fixed")
 
 
 def split_at_frozen(network: keras.Model) -> FrozenSplit | None:
+    """Divide a functional network after its last frozen weights, and after global pooling that follows.
+
+    Returns:
+        None if no weights come before a place where a single tensor passes.
+    """
+    split = _split(network)
+    return None if split is None else _take_pool_out(split)
+
+
+def _take_pool_out(split: FrozenSplit) -> FrozenSplit:
+    head = split.head
+    nodes = [node for nodes in head._nodes_by_depth.values() for node in nodes]
+    first = [node for node in nodes if any(tensor is head.inputs[0] for tensor in node.input_tensors)]
+    layer = first[0].operation
+    if len(first) > 1 or not isinstance(layer, keras.layers.GlobalAveragePooling2D) or layer.compute_dtype != "float32":
+        return split
+    pooled = first[0].outputs[0]
+    pool = keras.Model(head.inputs[0], pooled, name="pool")
+    return FrozenSplit(split.frozen, keras.Model(pooled, head.outputs[0], name=head.name), pool)
+
+
+def _split(network: keras.Model) -> FrozenSplit | None:
     """Divide a functional network after its last frozen weights.
 
     The place is the last one before any trained layer at which a single tensor passes. An inner model that is frozen in
@@ -44,7 +76,7 @@ def split_at_frozen(network: keras.Model) -> FrozenSplit | None:
     for node in nodes:
         layer = node.operation
         if not _is_fixed(layer):
-            inner = split_at_frozen(layer) if isinstance(layer, keras.Model) and calls[id(layer)] == 1 else None
+            inner = _split(layer) if isinstance(layer, keras.Model) and calls[id(layer)] == 1 else None
             if inner is not None and len(passing) == 1 and not called_again:
                 found = _divide_inside(network, node, inner)
             break

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from heldout.work.memory import FEATURE_BLOCKS, MAX_FEATURE_BYTES
 from worker.messages import Assignment
 from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
-from worker.training.data import TrainingData, take_images
+from worker.training.data import MappedImageFile, TrainingData, take_images
 from worker.training.feature_cache import NotCached, compute_key, open_features
+from worker.training.frozen import FrozenSplit
+
+_POOLED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class FeatureMaker:
     """Opens the features that a job needs, and computes those that are missing.
 
     Args:
-        frozen: the frozen part of the job's network.
+        split: the job's network, divided at its frozen part.
         data, images: of the job.
         facts: what decides the last digits of features, besides the network and the images.
         watch: called while features are computed, or awaited; an exception that it raises stops this.
@@ -90,7 +94,7 @@ class FeatureMaker:
     def __init__(
         self,
         assignment: Assignment,
-        frozen: keras.Model,
+        split: FrozenSplit,
         data: TrainingData,
         images: BatchSource,
         *,
@@ -100,7 +104,8 @@ class FeatureMaker:
         in_use: ExitStack,
     ) -> None:
         self._assignment = assignment
-        self._frozen = frozen
+        self._split = split
+        self._frozen = split.frozen
         self._data = data
         self._images = images
         self._devices = devices
@@ -111,13 +116,13 @@ class FeatureMaker:
     def make_inputs(self) -> Inputs:
         """Return what a training of the head reads: features from their file, or images if these cannot be kept."""
         spec = self._assignment.spec
-        whole = Input(self._data, self._images, self._frozen)
+        whole = Input(self._data, self._images, self._split.fixed)
         try:
             measured = self._open_unchanged()
         except NotCached as error:
             return Inputs(
                 whole,
-                Input(self._data, ComputedFeatures(self._images, self._frozen)),
+                Input(self._data, ComputedFeatures(self._images, self._split.fixed)),
                 f"computed in each step: {error}",
             )
         said, train = "cached", measured
@@ -209,12 +214,31 @@ class FeatureMaker:
         source: Mapping[str, NDArray[np.int64]],
         labels: NDArray[np.int32] | None = None,
     ) -> Input:
-        """Return features as the input of a head: in memory, unless they are many."""
-        stored = load(Path(self._assignment.dataset.folder))
-        known = ImageSet(features, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
+        """Return features as the input of a head, pooled if it takes that: in memory, unless they are many."""
+        stored, pool = load(Path(self._assignment.dataset.folder)), self._split.pool
+        is_small = pool is not None and 4 * len(features) * prod(pool.output_shape[1:]) <= MAX_FEATURE_BYTES
+        images = _compute_pooled(features, source, pool) if is_small else features
+        known = ImageSet(images, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
         data = replace(take_images(known, source, MAX_FEATURE_BYTES), class_weights=self._data.class_weights)
         made = make_source(data, self._devices)
+        if pool is not None and not is_small:
+            made = ComputedFeatures(made, pool)
         return Input(replace(data, images=np.asarray(data.images[:0]).copy()), made)
+
+
+def _compute_pooled(
+    features: "np.memmap[Any, Any]", source: Mapping[str, NDArray[np.int64]], pool: keras.Model
+) -> NDArray[np.float32]:
+    """Pool the features of the images in `source`; other rows are 0."""
+    file, rows = MappedImageFile(features), np.unique(np.concatenate(list(source.values())))
+    pooled = np.zeros((len(features), *pool.output_shape[1:]), np.float32)
+    try:
+        for begin in range(0, len(rows), _POOLED_AT_ONCE):
+            part = rows[begin : begin + _POOLED_AT_ONCE]
+            pooled[part] = pool(file.read(part), training=False)
+    finally:
+        file.close()
+    return pooled
 
 
 def _make_computing(

@@ -151,7 +151,7 @@ def _train(
         network = split.head
         maker = FeatureMaker(
             assignment,
-            split.frozen,
+            split,
             data,
             images,
             devices=devices,

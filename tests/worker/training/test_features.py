@@ -48,15 +48,16 @@ def answers_of(finished: Finished) -> dict[str, np.ndarray]:
 
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize(
-    "parts",
+    ("blocks", "parts"),
     [
-        {"augmentation": VIEWS},
-        pytest.param({}, marks=pytest.mark.proof),
-        pytest.param({"augmentation": {"rotation_degrees": 20}}, marks=pytest.mark.proof),
+        ([], {"network": {"head": "global_average"}, "augmentation": VIEWS}),
+        pytest.param([{"filters": 4}], {}, marks=pytest.mark.proof),
+        pytest.param([{"filters": 4}], {"augmentation": {"rotation_degrees": 20}}, marks=pytest.mark.proof),
     ],
+    ids=["pool and views", "block", "each step"],
 )
-def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start, file, tmp_path, parts):
-    spec, backbone = spec_with({"filters": 4}, training={"epochs": 3}, **parts), taken_apart(file)
+def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start, file, tmp_path, blocks, parts):
+    spec, backbone = spec_with(*blocks, training={"epochs": 3}, **parts), taken_apart(file)
     in_steps = start(spec, backbone=backbone)
     computed = in_steps.end()
     assert said_of_features(in_steps) == "computed in each step: this worker keeps none"
