@@ -1,5 +1,6 @@
 """The script of a job, run in a process with Keras alone: the same data file gives the job's figures."""
 
+import json
 import os
 import re
 import subprocess
@@ -156,28 +157,54 @@ def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFa
     )
 
 
-def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", str(script), *arguments]
+# One process runs them all in turn: importing Keras takes longer than such a training.
+RUN_ALL = """
+import json, runpy, sys
+for sys.argv in json.loads(sys.argv[1]):
+    print("=" * 79)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+Run = tuple[ScriptedJob, str, Path]
+
+
+@pytest.fixture(scope="module")
+def runs(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Each job, what its script has printed, and the model that it has saved."""
+    jobs, commands = [], []
+    for spec in SPECS.values():
+        folder = tmp_path_factory.mktemp("script")
+        jobs.append(job := ScriptedJob(spec, digits, folder))
+        (folder / "job_1.py").write_text(render_script(job.facts))
+        initial = [] if job.initial is None else [job.initial]
+        commands.append([str(argument) for argument in (folder / "job_1.py", DATA, *initial, folder / "again.keras")])
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-I", "-c", RUN_ALL, json.dumps(commands)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    _, *printed = ended.stdout.split("=" * 79)
+    return {
+        name: (job, text, Path(command[-1]))
+        for name, job, text, command in zip(SPECS, jobs, printed, commands, strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
-    name: str, digits: ImageSet, tmp_path: Path
+    name: str, digits: ImageSet, runs: dict[str, Run]
 ) -> None:
-    job = ScriptedJob(SPECS[name], digits, tmp_path)
-    script, model = tmp_path / "job_1.py", tmp_path / "again.keras"
-    script.write_text(render_script(job.facts))
-    assert "heldout" not in script.read_text().lower()
-    ended = run(script, str(DATA), *([] if job.initial is None else [str(job.initial)]), str(model))
-    assert ended.returncode == 0, ended.stderr
+    job, printed, model = runs[name]
+    assert "heldout" not in render_script(job.facts).lower()
     for split in ("train", "validation", "test"):
-        line = next(line for line in ended.stdout.splitlines() if line.startswith(f"{split} "))
+        line = next(line for line in printed.splitlines() if line.startswith(f"{split} "))
         loss, of_the_job, accuracy, accuracy_of_the_job = map(float, re.findall(r"\d+\.\d+", line))
         expected = getattr(job.final, split)
         assert (of_the_job, accuracy_of_the_job) == pytest.approx((expected.loss, expected.accuracy), abs=6e-5)
-        assert loss == pytest.approx(expected.loss, abs=1e-4), f"{split} of {name}\n{ended.stdout}"
+        assert loss == pytest.approx(expected.loss, abs=1e-4), f"{split} of {name}\n{printed}"
         assert accuracy == pytest.approx(expected.accuracy, abs=0.01)
     test = digits.splits["test"]
     said = keras.saving.load_model(model)(digits.images[test].astype(np.float32)).numpy().argmax(1)
