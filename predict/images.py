@@ -132,7 +132,7 @@ def require_range(pixels: Pixels, first: int, name: str | None, model: ServedMod
     low, high = model.range
     if pixels.dtype == np.uint8 and (low, high) == (0, 255):
         return
-    if not _is_bound(model):
+    if not (model.facts.dtype == np.uint8 or model.range in USUAL_RANGES or _get_white(model) is not None):
         low, high = -np.inf, np.inf  # the dataset's own range is accidental: other images may exceed it
     lowest, highest = float(pixels.min()), float(pixels.max())
     if low <= lowest and highest <= high and np.isfinite(lowest) and np.isfinite(highest):
@@ -147,10 +147,6 @@ def require_range(pixels: Pixels, first: int, name: str | None, model: ServedMod
         f"Received a pixel of {worst:g}, but the dataset's pixels are from {low:g} to {high:g}. Scale the image as the "
         "dataset's images were scaled.",
     )
-
-
-def _is_bound(model: ServedModel) -> bool:
-    return model.facts.dtype == np.uint8 or model.range in USUAL_RANGES or _get_white(model) is not None
 
 
 def _get_white(model: ServedModel) -> float | None:

@@ -102,7 +102,7 @@ def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Au
     worst: dict[str, Any] = {}
     for split, of_split in list(zip(SPLITS, counts, strict=True))[1:]:
         size = int(of_split.sum())
-        distance = _compute_distance(of_split / size, train)
+        distance = float(np.abs(of_split / size - train).sum() / 2)
         draws = np.random.default_rng(0).multinomial(size, train, RANDOM_DRAWS) / size
         by_chance = np.abs(draws - train).sum(axis=1) / 2
         probability = (1 + int((by_chance >= distance).sum())) / (RANDOM_DRAWS + 1)
@@ -132,11 +132,6 @@ def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Au
         what_to_do="Compare each class's own accuracy, or split the images again with `splits: {existing: merge}` "
         "(`--merge`).",
     )
-
-
-def _compute_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Half the sum of absolute differences: the share of images that would have to move."""
-    return float(np.abs(first - second).sum() / 2)
 
 
 def _find_small(dataset: IngestedDataset) -> AuditFinding | None:

@@ -74,7 +74,8 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
     classes = {name for name, use in uses.items() if use == "class"}
     others = [name for name in top if name not in splits and name not in classes]
     if not classes:
-        splits |= _find_known(others, {name: _is_flat(paths, top[name]) for name in others}, bool(splits))
+        is_flat = {name: all(paths[row].count("/") == 1 for row in top[name]) for name in others}
+        splits |= _find_known(others, is_flat, bool(splits))
     elif splits:
         raise _make_unexpected("`splits.folders` calls some folders splits and others classes.", sorted(classes)[0])
     if not splits:
@@ -155,10 +156,6 @@ def _find_known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: b
 
 def _list_folders(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
     return {paths[row].split("/")[1] for row in rows if paths[row].count("/") > 1}
-
-
-def _is_flat(paths: Sequence[str], rows: Iterable[int]) -> bool:
-    return all(paths[row].count("/") == 1 for row in rows)
 
 
 def _add_classes(
@@ -242,15 +239,12 @@ def _describe_all(names: Iterable[str]) -> str:
 
 
 def _suggest_what_to_say(folder: str, use: str = "ignore") -> str:
+    name = clean_name(folder, 60)
+    how = f'`"splits": {{"folders": {{"{name}": "{use}"}}}}`, or `--folder {name}={use}`'
     return (
-        f"Say what each folder is, such as {_suggest_how(folder, use)} (or train, validation, test, class, ignore), "
+        f"Say what each folder is, such as {how} (or train, validation, test, class, ignore), "
         f"rename it, or remove it. Known names of splits are {', '.join(SPLIT_NAMES)}."
     )
-
-
-def _suggest_how(folder: str, use: str) -> str:
-    name = clean_name(folder, 60)
-    return f'`"splits": {{"folders": {{"{name}": "{use}"}}}}`, or `--folder {name}={use}`'
 
 
 def _make_unexpected(why: str, member: str) -> Rejection:
