@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heldout.cli import main
 from heldout.client.client import Client
 from heldout.client.locate import read_service_file
 from tests.e2e.running import ROOT, Service, lives, processes_of, until
@@ -242,11 +243,16 @@ def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
         ((), "Name the job to cure"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_runs(service, client, folder, arguments, said):
+def test_what_cannot_be_run_is_refused_before_anything_runs(
+    service, client, folder, arguments, said, monkeypatch, capsys
+):
     before = len(list(client.studies.list()))
-    refused = run(service, folder, *arguments)
-    assert refused.returncode == 2
-    assert said in refused.stderr
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["heldout", "cure", *arguments, "--home", str(service.home)])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    assert said in capsys.readouterr().err
     assert len(list(client.studies.list())) == before
 
 

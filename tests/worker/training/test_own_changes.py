@@ -49,7 +49,13 @@ def describe_weights(model: keras.Model) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in model.weights]
 
 
-@pytest.mark.parametrize("kind", ZOO)
+# Of the others each has some of the layers of these.
+IN_EVERY_RUN = ["resnet", "transformer", "nested", "ops"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in IN_EVERY_RUN else [pytest.mark.proof]) for kind in ZOO]
+)
 def test_dropout_is_where_one_would_write_it_by_hand(kind, images):
     config = read(ZOO[kind]())
     changed, by_hand = build(add_dropout(config, RATE)), ZOO[kind](drop=DROP)
@@ -95,7 +101,7 @@ def test_half_the_width_is_the_network_written_with_half_the_width(kind, images)
     assert np.array_equal(answer(changed, images), answer(by_hand, images))
 
 
-@pytest.mark.parametrize("kind", ["resnet", "transformer", "nested", "ops"])
+@pytest.mark.parametrize("kind", IN_EVERY_RUN)
 def test_changes_combine_and_leave_what_they_were_given(kind, images):
     config = read(ZOO[kind]())
     before = deepcopy(config)
