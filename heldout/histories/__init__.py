@@ -1,4 +1,4 @@
-"""Readers of histories recorded by other programs, one file per format, from text or bytes to curves.
+"""Readers of histories recorded by other programs, from text or bytes to curves.
 
 Nothing here opens files: the command line and the API pass the content.
 """

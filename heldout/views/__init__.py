@@ -1,1 +1,1 @@
-"""The API's responses, one file per resource: the API returns these models, and the client parses them."""
+"""The API's responses, grouped by what they are about: the API returns these models, and the client parses them."""
