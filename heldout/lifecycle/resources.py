@@ -159,7 +159,7 @@ RETRIED_REJECTIONS = frozenset(
 )
 
 
-# Of the JSON of `model.to_json()`, which has no weights.
+# The JSON of `model.to_json()` has no weights, so it is small.
 MAX_ARCHITECTURE_BYTES = 4 * 1024**2
 # How much of a file tells whether it is JSON.
 FIRST_BYTES = 64
