@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEASE_S = 60.0
 HEARTBEAT_S = LEASE_S / 3
 # How often the loop looks whether a training has ended, and how often it asks for the study.
-TURN_S, SHOW_S = 0.05, 1.0
+TURN_S, SHOW_S = 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class Runner:
             asked = self._client.studies.ask(self._study.id, lease_s=LEASE_S)
             if asked.run is None:
                 self._ask_at_s = time.monotonic() + (asked.wait_s or SHOW_S)
+                if asked.wait_s is None:  # the study has ended
+                    self._show_at_s = 0.0
                 return
             self._start(asked.run)
 
