@@ -95,7 +95,7 @@ def collect_answers(split: Any, model: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def find_positions(labels: Any) -> np.ndarray[Any, Any]:
-    """Return labels as positions of classes, (n,). Raises ValueError if they are no classes."""
+    """Return labels as positions of classes, (n,). Raises ValueError for anything else."""
     known = np.asarray(labels)
     if known.ndim == 2 and known.shape[1] > 1 and not np.allclose(known.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"Received labels of the shape {known.shape}. {SEVERAL_LABELS}")
