@@ -109,6 +109,7 @@ def test_used_slot_seconds_are_reported_and_bounded_for_the_day(client, worker, 
     assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "failed"
 
 
+@sqlite_only
 @pytest.mark.parametrize(
     "query",
     [

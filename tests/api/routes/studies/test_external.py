@@ -11,7 +11,7 @@ from analysis.answers.file import read_predictions
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.told import read_told
 from models.store import external_runs, studies, study_steps
-from tests.api.support import assert_problem
+from tests.api.support import assert_problem, sqlite_only
 
 ARMS = [
     {"name": "base"},
@@ -252,6 +252,7 @@ def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
     assert client.get(f"/v1/studies/{other}").json()["error"]["code"] == "base_failed"
 
 
+@sqlite_only
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -303,6 +304,7 @@ def test_resampled_studies_give_each_seed_its_own_fold(client):
     assert client.get(f"/v1/studies/{study}").json()["conclusion"]["remedy"] == "better"
 
 
+@sqlite_only
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

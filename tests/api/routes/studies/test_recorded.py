@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.api.support import assert_problem
+from tests.api.support import assert_problem, sqlite_only
 
 IMAGES, CLASSES = 400, 5
 LABELS = np.random.default_rng(0).integers(0, CLASSES, IMAGES)
@@ -106,6 +106,7 @@ def test_trials_of_a_tuner_are_refused_as_what_they_are(client):
     assert "100 of 100 arms have a single run" in problem["detail"]
 
 
+@sqlite_only
 @pytest.mark.parametrize(
     ("arms", "changes", "pointer", "says"),
     [
