@@ -19,6 +19,7 @@ from worker.messages import (
     AssignedStart,
     Assignment,
     EpochDone,
+    Finished,
     FromTraining,
     StepsDone,
 )
@@ -112,12 +113,16 @@ def assert_goes_on_after_a_kill(start: Start, spec: JobSpec, backbone: AssignedB
     """Check that a training killed in its second epoch and continued ends with the bits of one that was not."""
     whole = start(spec, backbone=backbone)
     expected = whole.end()
+    assert isinstance(expected, Finished)
     lost = start(spec, backbone=backbone)
     done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
+    assert isinstance(done, EpochDone)
     lost.until(lambda message: isinstance(message, StepsDone))
     lost.process.kill()
     second = start(spec, backbone=backbone, checkpoint=done.checkpoint)
-    assert second.end().final == expected.final
+    continued = second.end()
+    assert isinstance(continued, Finished)
+    assert continued.final == expected.final
     assert lost.history[:1] + second.history == whole.history
 
 
