@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -163,14 +164,20 @@ def _read_metrics(path: Path) -> list[Metric]:
     Raises:
         ValueError: if it is not a database of MLflow, is damaged, or has too many values.
     """
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            rows = connection.execute(_METRICS, (_MAX_METRICS + 1,)).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ValueError(f"this SQLite file cannot be read as a database of MLflow ({error})") from None
+    [rows] = query_mlflow(path, (_METRICS, _MAX_METRICS + 1))
     if len(rows) > _MAX_METRICS:
         raise ValueError(f"the database has more than {_MAX_METRICS:,} values")
     return [Metric(*row) for row in rows]
+
+
+def query_mlflow(path: Path, *queries: tuple[Any, ...]) -> list[list[tuple[Any, ...]]]:
+    """Return the rows of each query, given as its SQL and its parameters. The file is only read.
+
+    Raises:
+        ValueError: if it is not a database of MLflow, or is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return [connection.execute(query, values).fetchall() for query, *values in queries]
+    except sqlite3.Error as error:
+        raise ValueError(f"this SQLite file cannot be read as a database of MLflow ({error})") from None

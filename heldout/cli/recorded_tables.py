@@ -6,11 +6,12 @@ A row has the run's name, and by name its parameters, tags and final metrics.
 import csv
 import json
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+from heldout.cli.histories import query_mlflow
 from heldout.cli.outcome import Refused
 from heldout.client.recordings import NamedRun
 from heldout.histories.names import parse_number, split_words
@@ -150,17 +151,12 @@ def _read_mlflow_database(path: Path) -> list[tuple[str, Row]]:
     if not path.is_file():
         raise Refused(f"There is no {path}; expected MLflow's database or its folder mlruns.")
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            runs = connection.execute(_RUNS_OF_MLFLOW).fetchall()
-            facts: dict[str, dict[str, str]] = {}
-            for query in _FACTS_OF_MLFLOW:
-                for run, key, value in connection.execute(query):
-                    facts.setdefault(run, {})[key] = str(value)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise Refused(f"{path} cannot be read as a database of MLflow ({error}).") from None
+        runs, *found = query_mlflow(path, (_RUNS_OF_MLFLOW,), *((query,) for query in _FACTS_OF_MLFLOW))
+    except ValueError as error:
+        raise Refused(f"{path}: {error}.") from None
+    facts: dict[str, dict[str, str]] = {}
+    for run, key, value in chain.from_iterable(found):
+        facts.setdefault(run, {})[key] = str(value)
     return [(experiment, {**facts.get(run, {}), "run": name or run}) for run, name, experiment in runs]
 
 
