@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from api.__main__ import main
+import api.__main__  # noqa: F401 - adds `up` and `serve` to the commands
+from host.commands import main
 from models import logs
 
 Command = Callable[..., tuple[int, str, str]]
