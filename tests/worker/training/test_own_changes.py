@@ -49,7 +49,7 @@ def describe_weights(model: keras.Model) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in model.weights]
 
 
-# Of the others each has some of the layers of these.
+# The other networks have layers that one of these has, too.
 IN_EVERY_RUN = ["resnet", "transformer", "nested", "ops"]
 
 
