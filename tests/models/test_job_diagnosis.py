@@ -382,14 +382,15 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
 def test_without_the_test_split_validation_still_matters(stored: Stored):
     """So that the test above would see it if figures were ignored altogether."""
     held = stored.trained()
-    better, worse = (
-        stored.result(held, evaluation=EVALUATION | {"splits": EVALUATION["splits"] | {"validation": scores}})
-        and stored.diagnosis(held, splits=WITHOUT_TEST, result=stored.result(held, {**FINAL, "validation": final}))
-        for scores, final in (
-            (split_scores(180, 20), figures(0.9, 400)),
-            (split_scores(20, 180), figures(0.1, 400)),
+    worse, better = (
+        stored.diagnosis(
+            held,
+            splits=WITHOUT_TEST,
+            result=stored.result(held, FINAL | {"train": figures(0.8, 1000), "validation": figures(validation, 400)}),
         )
+        for validation in (0.78, 0.95)
     )
+    assert "label_noise" in {finding.code for finding in better.findings}
     assert asdict(better) != asdict(worse)
 
 
