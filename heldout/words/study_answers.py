@@ -219,11 +219,12 @@ def _describe_effect(winner: ArmView, metric: str | None = None) -> str:
     difference, now = winner.difference, winner.validation
     if difference is None or now is None:
         return ""
+    subject = None if metric is None else f"Its {metric}"
     if now.accuracy is not None and difference.accuracy is not None and difference.side("accuracy") == "better":
         after, before = whole_percents(now.accuracy, now.accuracy - difference.accuracy)
-        return f"{metric or 'Validation accuracy'} is {after} instead of {before}."
+        return f"{subject or 'Validation accuracy'} is {after} instead of {before}."
     if now.loss is not None and winner.base_loss is not None:
-        return f"{metric or 'Validation loss'} is {now.loss:.3f} instead of {winner.base_loss:.3f}."
+        return f"{subject or 'Validation loss'} is {now.loss:.3f} instead of {winner.base_loss:.3f}."
     return ""
 
 

@@ -56,6 +56,7 @@ def test_two_seeds_cannot_confirm_what_they_have_chosen(client):
     assert view["conclusion"]["kind"] == "better"
     assert "not called a cure" in view["conclusion"]["explanation"]
     assert view["headline"] == "Drop is better than the base, but not confirmed."
+    assert view["summary"].startswith("Its accuracy is ")
 
 
 def test_an_arm_that_is_surely_worse_is_worse_and_noise_cannot_be_distinguished(client):
