@@ -10,7 +10,7 @@ from typing import Any
 from heldout.client.telling import Target, check_target, tell
 from heldout.torch import answers
 
-# Lightning has two names; the callback must be of the one that the trainer is of.
+# Lightning is installed under two names, and a trainer accepts only callbacks from its own.
 if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:
     from pytorch_lightning.callbacks import Callback
 else:

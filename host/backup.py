@@ -80,7 +80,7 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def read_about(folder: Path) -> About:
-    """Read `backup.json`. Raises OperatorError if there is none, or this release cannot read it."""
+    """Read `backup.json`. Raises OperatorError if it is missing or this release cannot read it."""
     try:
         read = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         found = read.pop("format")

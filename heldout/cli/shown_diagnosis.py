@@ -36,7 +36,7 @@ def show_audit(audit: AuditView) -> None:
 
 
 def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
-    """Print an audit's findings, the most serious first, or a line that there are none."""
+    """Print an audit's findings, most serious first, or say that it found nothing."""
     if not findings:
         say("The audit found nothing.")
     for finding in findings:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
-ACCURACY = 3  # its column; in a learning curve, that of the loss, which only measured sizes have
+ACCURACY = 3  # the column of the accuracy; a learning curve has the loss there, for measured sizes only
 CURVE_HEADINGS = ("IMAGES", "ERROR", "BETWEEN", "LOSS", "")
 CURVE_LEGEND = (
     "ERROR: wrong answers on validation images. The true share is between the bounds in 95 of 100 cases (for the "

@@ -110,7 +110,7 @@ class Problem(View):
     instance: str = Field(description="The path of the request.")
     errors: list[FieldErrorView]
     request: RequestView | None = Field(
-        None, description="A request that fixes the reason for the refusal; absent if there is none."
+        None, description="A request that fixes the reason for the refusal, if one exists."
     )
     choices: list[ChoiceView] = Field([], description="Possible next steps for a person to choose from, if any.")
 

@@ -1,4 +1,4 @@
-"""The confidence of verdicts in the code is the one that the kept trainings of the open sets produce."""
+"""Fitting the recorded trainings of the open sets again gives the confidence of verdicts in the code."""
 
 import pytest
 

@@ -296,7 +296,7 @@ def large_tables(port: int, until: float, key: str) -> Counter[str]:
 
 
 def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
-    """As many images as a request may have, for a slow model."""
+    """Send a slow model the largest number of images that a request may have."""
     content = io.BytesIO()
     np.save(content, np.ones((1024, 8, 8, 1), np.uint8))
     target = f"/v1/jobs/{job_named(port, key, 'slow')}/predict"
@@ -318,7 +318,7 @@ def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
 
 
 def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
-    """As many patches of 60,000 keys as are accepted, then lists of all studies."""
+    """Patch metadata with 60,000 keys until that is refused, then list all studies."""
     spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 2}}
     sent = []
     for keys in (60_000, 4_000):

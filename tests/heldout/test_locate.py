@@ -1,4 +1,4 @@
-"""Where clients look for the service, and what they say if they find none."""
+"""Where clients look for the service, and what they say when they cannot find it."""
 
 import json
 import os

@@ -23,7 +23,7 @@ def test_what_a_child_says_is_set_aside_with_a_few_old_files_while_it_runs(tmp_p
 
 
 def read_if_there(log: Path) -> str:
-    """While a log is set aside, there is none for a moment."""
+    """Return the text of a log, which is missing for a moment while it is rotated."""
     try:
         return log.read_text()
     except FileNotFoundError:

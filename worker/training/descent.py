@@ -119,7 +119,7 @@ class WeightAverage:
                 self._averages[number].assign(value)
 
     def take_in(self, steps: tf.Tensor) -> None:
-        """In a graph: update the average with the current weights, those after this many steps."""
+        """Update the average, within a graph, with the weights after this many steps."""
         decay = tf.where(steps > 1, tf.constant(self._decay, tf.float32), 0.0)
         for number, average in self._averages.items():
             average.assign(decay * average + (1.0 - decay) * self._weights[number].value)

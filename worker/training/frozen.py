@@ -13,7 +13,7 @@ NOISE = ("Random", "GaussianNoise")
 
 @dataclass(frozen=True)
 class FrozenSplit:
-    """A network in parts, one after the other.
+    """A network divided into consecutive parts.
 
     frozen: from images to features. No step changes its weights, and it always computes in inference mode.
     head: to logits, from features, or from what `pool` makes of them.

@@ -19,7 +19,7 @@ _FIELDS = ("token", "seconds", "failed", "training")
 
 
 class ToldSpec(ForeignTraining):
-    """The result of a training: its answers and curves, as for `POST /v1/diagnoses`, or why there are none."""
+    """The answers and curves of a training, as for `POST /v1/diagnoses`, or the reason that it failed."""
 
     token: str = Field(max_length=MAX_TOKEN, description="From `ask`; `0` for a recorded run.")
     seconds: float | None = Field(None, ge=0, lt=1e9, description="How long the training took.")

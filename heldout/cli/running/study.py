@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from heldout.views.study import StudyView
 
 FEWEST_ARMS = 2
-# The folder of an embedded service, in that of the trainings.
+# The folder of an embedded service, within the folder of the trainings.
 SERVICE = "service"
 
 
@@ -79,7 +79,7 @@ def run_study(
         _check_study(study, parameters)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if as_json else make_study_display()
-        ends = "--again begins anew." if embedded else f"`heldout studies cancel {study.id}` ends it."
+        ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
         later = f"The same command continues where it was; {ends}"
         with goes_on("The study", later):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()

@@ -1,4 +1,4 @@
-"""Findings about wrong labels: some of them, or so many that the network has memorized noise."""
+"""Findings about wrong labels, from a few to so many that the network has memorized noise."""
 
 import math
 from collections.abc import Mapping

@@ -83,7 +83,7 @@ def only_job(client):
 
 
 def lines_until(process, text, *, errors=False):
-    """The lines of standard output, or of standard error, up to the one that holds `text`."""
+    """Read lines of an output stream until one contains `text`, and return all of them."""
     lines = []
     for line in process.stderr if errors else process.stdout:
         lines.append(line.rstrip("\n"))

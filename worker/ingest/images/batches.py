@@ -23,7 +23,7 @@ BATCH_BYTES = 4 * MIB  # as packed, and as pixels
 
 @dataclass(frozen=True)
 class Target:
-    """Where images are written and in which form; the same for all batches of a dataset."""
+    """Where and how images are written, which is the same for all batches of a dataset."""
 
     pixels: Pixels
     wanted: TargetShape
