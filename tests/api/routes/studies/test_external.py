@@ -1,6 +1,7 @@
 """Studies of external trainings: runners ask and report, and the study concludes as for its own trainings."""
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -181,7 +182,12 @@ def test_results_in_a_json_body_are_those_of_a_file(client):
     assert told.status_code == 200, told.text
     assert (told.json()["accepted"], told.json()["seconds"]) == (True, 2.5)
     where = f"/v1/studies/{study}/runs/{first['run']}/diagnosis"
-    assert "test" not in str(client.get(where).json()["gap"])
+    by_file = ordered(client)
+    same = ask(client, by_file)["run"]
+    assert tell(client, by_file, same, training=json.dumps({"history": history})).status_code == 200
+    diagnosis = client.get(where).json()
+    assert diagnosis == client.get(f"/v1/studies/{by_file}/runs/{same['run']}/diagnosis").json()
+    assert diagnosis["verdict"] != "cannot_tell", "answers and curves were read"
     # By file, the answers are compared with those in JSON.
     assert tell(client, study, second).json()["splits"].keys() == told.json()["splits"].keys()
     assert tell_json(third := ask(client, study)["run"], predictions=None, failed="no room").json()["error"] == {
