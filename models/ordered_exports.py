@@ -3,19 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heldout import errors
 from heldout.access.rights import get_model_route
-from heldout.errors import (
-    ArtifactDamaged,
-    DatasetDamaged,
-    DatasetNotFound,
-    ExportDiffers,
-    ExportFailed,
-    ExportNotReady,
-    ExportNotSupported,
-    HeldoutError,
-    JobNotFound,
-    ModelLost,
-)
 from heldout.lifecycle.job import FailureCode, JobStatus
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from models.database import Database, Session
@@ -58,7 +47,7 @@ class OrderedExport:
             ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed, ModelLost.
         """
         if self.row.status is ExportStatus.QUEUED:
-            raise ExportNotReady(self.source_id, self.row.format, self.status or JobStatus.QUEUED)
+            raise errors.ExportNotReady(self.source_id, self.row.format, self.status or JobStatus.QUEUED)
         if self.row.status is ExportStatus.FAILED:
             raise explain_failure(self.row, self.source_id)
         return self.row
@@ -85,27 +74,29 @@ def find_or_order(database: Database, caller: Caller, find: Find, format_: Expor
         row = exports.find(session, source.job.id, format_)
     if row is None:
         if source.dataset.sha256 is None:
-            raise DatasetNotFound(source.dataset.name)
+            raise errors.DatasetNotFound(source.dataset.name)
         with database.write() as session:
             accounts.note_key(session, caller.key_id)
             exports.order(session, find(session).job, format_)
     with database.read() as session:
         row = exports.find(session, source.job.id, format_)
         if row is None:
-            raise JobNotFound(source.id)  # deleted meanwhile
+            raise errors.JobNotFound(source.id)  # deleted meanwhile
         return OrderedExport(source.id, source.name, row, exports.get_status(session, row))
 
 
-def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:
+def explain_failure(row: ExportRow, source_id: str) -> errors.HeldoutError:
     """Make the error that explains a failed export."""
     error = row.error or {}
     code, why = error.get("code"), str(error.get("detail", ""))
     if code == FailureCode.MODEL_UNAVAILABLE:
-        return ModelLost(source_id, wanted_as=row.format)
+        return errors.ModelLost(source_id, wanted_as=row.format)
     if code in {FailureCode.DATASET_DAMAGED, FailureCode.ARTIFACT_DAMAGED}:
         then = f"Once it is restored, POST {get_model_route(source_id)}?format={row.format} exports it."
-        return (DatasetDamaged if code == FailureCode.DATASET_DAMAGED else ArtifactDamaged)(f"{why} {then}")
+        return (errors.DatasetDamaged if code == FailureCode.DATASET_DAMAGED else errors.ArtifactDamaged)(
+            f"{why} {then}"
+        )
     if code == FailureCode.NOT_SUPPORTED:
-        return ExportNotSupported(source_id, row.format, why)
-    kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed
+        return errors.ExportNotSupported(source_id, row.format, why)
+    kind = errors.ExportDiffers if code == FailureCode.EXPORT_DIFFERS else errors.ExportFailed
     return kind(source_id, row.format, why)

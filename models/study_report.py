@@ -8,16 +8,8 @@ from analysis.reports.card import CardFacts, SharedModelFacts, build_card
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
 from analysis.reports.markdown import render_markdown
+from heldout import errors
 from heldout.diagnosis.gap import Gap, compute_gap
-from heldout.errors import (
-    ArtifactDamaged,
-    ArtifactLost,
-    DatasetDamaged,
-    DatasetLost,
-    FileOfLaterRelease,
-    JobNotFound,
-    StorageUnavailable,
-)
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import GapOnTest
 from heldout.studies.spec import BASE_ARM
@@ -46,12 +38,12 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
     try:
         gaps = _list_gaps(session, blobs, row, study)
     except (
-        StorageUnavailable,
-        FileOfLaterRelease,
-        DatasetLost,
-        ArtifactLost,
-        DatasetDamaged,
-        ArtifactDamaged,
+        errors.StorageUnavailable,
+        errors.FileOfLaterRelease,
+        errors.DatasetLost,
+        errors.ArtifactLost,
+        errors.DatasetDamaged,
+        errors.ArtifactDamaged,
     ) as error:
         return build_report(study, curves, gaps_missing=error.detail)
     return build_report(study, curves, gaps)
@@ -94,7 +86,7 @@ def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
     """
     job = session.get(JobRow, job_id)
     if job is None:
-        raise JobNotFound(job_id)
+        raise errors.JobNotFound(job_id)
     dataset = session.get_one(DatasetRow, job.dataset_id)
     if job.kind is not JobKind.EVALUATE:
         return build_model_card(session, blobs, job, dataset)

@@ -12,14 +12,7 @@ from starlette.requests import Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, require_length
 from api.turns import Turns
-from heldout.errors import (
-    BodyTooLarge,
-    InvalidForm,
-    NoImages,
-    PredictionsUnavailable,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
+from heldout import errors
 from predict.images import SentFile
 
 FIELD = "images"
@@ -62,12 +55,12 @@ class HeldBodies:
                         body += chunk
                         if len(body) > self.limit_bytes:
                             await discard_body(request, MAX_DISCARDED_BYTES - len(body), MAX_DISCARD_S)
-                            raise BodyTooLarge(self.limit_bytes)
+                            raise errors.BodyTooLarge(self.limit_bytes)
                         held += copies * len(chunk)
                         self._held[owner] += copies * len(chunk)
                         self._require_room(owner, held)
             except TimeoutError:
-                raise RequestTimeout(
+                raise errors.RequestTimeout(
                     f"The body was not complete after {MAX_RECEIVE_S:g} s. Send fewer images."
                 ) from None
             content = bytes(body)
@@ -81,9 +74,9 @@ class HeldBodies:
     def _require_room(self, owner: str, held: int) -> None:
         """Raise PredictionsUnavailable if there is no room. A single body always has room."""
         if self._held[owner] > max(held, OWNER_SHARE * self.memory_bytes):
-            raise PredictionsUnavailable("Your other requests use all the memory that you may have for images.")
+            raise errors.PredictionsUnavailable("Your other requests use all the memory that you may have for images.")
         if self._held.total() > max(held, self.memory_bytes):
-            raise PredictionsUnavailable("Other requests use all the memory for images.")
+            raise errors.PredictionsUnavailable("Other requests use all the memory for images.")
 
 
 async def read_files(request: Request, body: bytes, turns: Turns, owner: str) -> list[SentFile]:
@@ -98,14 +91,14 @@ async def read_files(request: Request, body: bytes, turns: Turns, owner: str) ->
     if _is_form(request):
         files = await _read_form_files(request, body, turns, owner)
     elif kind.startswith("application/json"):
-        raise UnsupportedMediaType(
+        raise errors.UnsupportedMediaType(
             kind[:100],
             "an image file, an .npy, or a form with these; send numbers in JSON to POST /v2/models/{id}/infer",
         )
     else:
         files = [SentFile(body)] if body else []
     if not files:
-        raise NoImages
+        raise errors.NoImages
     return files
 
 
@@ -120,17 +113,19 @@ async def _read_form_files(request: Request, body: bytes, turns: Turns, owner: s
             parser.spool_max_size = len(body) + 1  # keeps files in memory, where the body is too
             form = await parser.parse()
     except MultiPartException:
-        raise InvalidForm(
+        raise errors.InvalidForm(
             f"The form cannot be read. Expected multipart/form-data with 1 to {MAX_FILES:,} files, each as a field "
             f"`{FIELD}`, as in `curl -F {FIELD}=@a.png`."
         ) from None
     except (ValueError, LookupError):  # the names cannot be decoded with the form's charset
-        raise InvalidForm("The form cannot be read: its names are not in the charset that it declares.") from None
+        raise errors.InvalidForm(
+            "The form cannot be read: its names are not in the charset that it declares."
+        ) from None
     files = []
     try:
         for name, value in form.multi_items():
             if name != FIELD or not isinstance(value, UploadFile):
-                raise InvalidForm(
+                raise errors.InvalidForm(
                     f"Received the field {name[:64]!r}. A form may have only files, each as a field `{FIELD}`, as in "
                     f"`curl -F {FIELD}=@a.png -F {FIELD}=@b.png`."
                 )
@@ -151,7 +146,7 @@ async def _iterate_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerat
             yield body[first : first + PIECE_BYTES]
             spent_s += perf_counter() - began
             if spent_s > MAX_FORM_S:
-                raise InvalidForm(
+                raise errors.InvalidForm(
                     f"Reading the form takes more than {MAX_FORM_S:g} s: there is too much data between its files."
                 )
             await asyncio.sleep(0)

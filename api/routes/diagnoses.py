@@ -17,14 +17,7 @@ from api.http.routing import make_router
 from api.http.upload_body import get_form_file
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
-from heldout.errors import (
-    BodyTooLarge,
-    DiagnosisNotFound,
-    InvalidCursor,
-    InvalidForm,
-    InvalidJson,
-    InvalidSpec,
-)
+from heldout import errors
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 from models.ids import is_id
 from models.store import diagnoses
@@ -73,7 +66,7 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     openapi_extra=_PREDICTIONS,
     responses=document_errors(
         *UPLOADED,
-        *(InvalidJson, BodyTooLarge, InvalidSpec),
+        *(errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec),
         *NO_ROOM,
     ),
 )
@@ -93,12 +86,12 @@ def _get_form_text(form: FormData) -> str | None:
     names = [name for name, _ in form.multi_items()]
     for name in names:
         if name not in ("file", "training"):
-            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and `training`.")
+            raise errors.InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and `training`.")
         if names.count(name) > 1:
-            raise InvalidForm(f"The field {name!r} occurs twice.")
+            raise errors.InvalidForm(f"The field {name!r} occurs twice.")
     training = form.get("training")
     if isinstance(training, UploadFile):
-        raise InvalidForm(
+        raise errors.InvalidForm(
             "The field `training` was sent as a file. Send it as text (`curl -F 'training=<history.json'`)."
         )
     return training
@@ -115,7 +108,7 @@ kept_router = make_router("/v1/diagnoses", "diagnoses")
 async def _check_diagnosis_id(diagnosis_id: Annotated[str, Path(description="The id of one, `dgn_…`.")]) -> str:
     """Refuse anything that does not have the form of an id, without a look-up."""
     if not is_id("dgn", diagnosis_id):
-        raise DiagnosisNotFound(diagnosis_id)
+        raise errors.DiagnosisNotFound(diagnosis_id)
     return diagnosis_id
 
 
@@ -150,7 +143,7 @@ def keep_diagnosis(diagnosis: GivenDiagnosis, caller: CallerDep, session: Sessio
     return diagnoses.keep(session, caller.owner, diagnosis)
 
 
-@kept_router.get("", responses=document_errors(InvalidCursor))
+@kept_router.get("", responses=document_errors(errors.InvalidCursor))
 def list_kept_diagnoses(
     caller: CallerDep, session: ReadSessionDep, asked: Annotated[AskedPage, make_page_dependency("dgn")]
 ) -> DiagnosisPage:
@@ -159,13 +152,13 @@ def list_kept_diagnoses(
     return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(session, block))
 
 
-@kept_router.get("/{diagnosis_id}", responses=document_errors(DiagnosisNotFound))
+@kept_router.get("/{diagnosis_id}", responses=document_errors(errors.DiagnosisNotFound))
 def get_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: ReadSessionDep) -> KeptDiagnosisView:
     """Get a diagnosis that was kept."""
     return diagnoses.find(session, caller.owner, diagnosis_id)
 
 
-@kept_router.delete("/{diagnosis_id}", status_code=204, responses=document_errors(DiagnosisNotFound))
+@kept_router.delete("/{diagnosis_id}", status_code=204, responses=document_errors(errors.DiagnosisNotFound))
 def delete_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: SessionDep) -> None:
     """Delete a diagnosis that was kept."""
     diagnoses.remove(session, caller.owner, diagnosis_id)

@@ -13,19 +13,8 @@ from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, document_errors
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
+from heldout import errors
 from heldout.access.rights import get_model_route
-from heldout.errors import (
-    ArtifactDamaged,
-    DatasetNotFound,
-    ExportDiffers,
-    ExportFailed,
-    ExportLost,
-    ExportNotReady,
-    ExportNotSupported,
-    HeldoutError,
-    ModelLost,
-    StorageUnavailable,
-)
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.model import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
@@ -37,14 +26,14 @@ from models.tables import ExportRow
 
 # Errors of these routes, apart from those of the job or study.
 EXPORT_PROBLEMS = (
-    ModelLost,
-    ExportLost,
-    DatasetNotFound,
-    ExportNotReady,
-    ExportDiffers,
-    ExportFailed,
-    ExportNotSupported,
-    StorageUnavailable,
+    errors.ModelLost,
+    errors.ExportLost,
+    errors.DatasetNotFound,
+    errors.ExportNotReady,
+    errors.ExportDiffers,
+    errors.ExportFailed,
+    errors.ExportNotSupported,
+    errors.StorageUnavailable,
     *NO_ROOM,
 )
 FORMATS = " ".join(
@@ -64,7 +53,7 @@ class Asked:
     find: Find
 
 
-def describe_model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
+def describe_model_responses(*errors: type[errors.HeldoutError]) -> dict[int | str, dict[str, Any]]:
     """Document the responses of a route that serves a model."""
     file = {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}
     return {200: file, **document_errors(*errors, *EXPORT_PROBLEMS)}
@@ -73,7 +62,7 @@ def describe_model_responses(*errors: type[HeldoutError]) -> dict[int | str, dic
 def add_routes(
     router: APIRouter,
     asked_by: Callable[..., Any],
-    no_model: tuple[type[HeldoutError], ...],
+    no_model: tuple[type[errors.HeldoutError], ...],
     *,
     noun: str,
     about_report: str,
@@ -108,7 +97,7 @@ def add_routes(
         description=f"Order the {noun} in a format before it is needed, or again if the export failed or its file is "
         "lost.",
         status_code=202,
-        responses=document_errors(*no_model, DatasetNotFound, *NO_ROOM),
+        responses=document_errors(*no_model, errors.DatasetNotFound, *NO_ROOM),
     )
     def order(
         asked: Annotated[Asked, Depends(asked_by)],
@@ -122,7 +111,7 @@ def add_routes(
         lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
         source = asked.find(session)
         if source.dataset.sha256 is None:
-            raise DatasetNotFound(source.dataset.name)
+            raise errors.DatasetNotFound(source.dataset.name)
         exports.order(session, source.job, format_, again=True, lost_key=lost_key)
         row = exports.find(session, source.job.id, format_)
         assert row is not None, "it was ordered now or earlier"
@@ -132,7 +121,7 @@ def add_routes(
 async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
     """Return the proven file of an export, and order the export if needed. Raises what `_require_proven` raises."""
     found = await _require_proven(asked, app, format_, wait_s)
-    lost = ExportLost(asked.id, format_)
+    lost = errors.ExportLost(asked.id, format_)
     return await run_in_threadpool(send_model, app, asked.id, found.source_name, format_, found.stored(), lost=lost)
 
 
@@ -157,7 +146,7 @@ def send_model(
     format_: ExportFormat,
     file: Artifact | ExportRow,
     *,
-    lost: HeldoutError,
+    lost: errors.HeldoutError,
 ) -> StreamingResponse:
     """Send a stored model as an attachment, with a link to the report of its check.
 
@@ -174,6 +163,6 @@ def _is_whole(blobs: Blobs, export: ExportRow) -> bool:
     assert export.key is not None, "the caller checked this"
     try:
         blobs.size(export.key) if export.digest is None else blobs.require_whole(export.key, export.digest)
-    except (BlobMissing, ArtifactDamaged):
+    except (BlobMissing, errors.ArtifactDamaged):
         return False
     return True

@@ -14,32 +14,7 @@ from api.http.deps import JobId
 from api.http.problems import NO_ROOM, OPEN_INFERENCE, document_errors
 from api.http.routing import make_router
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.errors import (
-    BodyTooLarge,
-    DatasetNotFound,
-    ExportDiffers,
-    ExportFailed,
-    ExportLost,
-    ExportNotReady,
-    ExportNotSupported,
-    FileOfLaterRelease,
-    ImageRefused,
-    InvalidForm,
-    JobNotFound,
-    ModelLost,
-    NoImages,
-    NoModel,
-    NoTemperature,
-    NotReady,
-    PredictionsUnavailable,
-    StorageUnavailable,
-    TooManyImages,
-    UnsupportedMediaType,
-    WrongChannels,
-    WrongDtype,
-    WrongRange,
-    WrongSize,
-)
+from heldout import errors
 from heldout.views.results import PredictionsView
 
 router = make_router("", "predictions", scope="read", is_predicting=True)
@@ -65,21 +40,35 @@ _IMAGES: dict[str, Any] = {
     }
 }
 _MODEL_ERRORS = (
-    *(JobNotFound, NotReady, NoModel, ModelLost, DatasetNotFound, PredictionsUnavailable),
     *(
-        ExportNotReady,
-        ExportDiffers,
-        ExportFailed,
-        ExportLost,
-        ExportNotSupported,
-        StorageUnavailable,
-        FileOfLaterRelease,
+        errors.JobNotFound,
+        errors.NotReady,
+        errors.NoModel,
+        errors.ModelLost,
+        errors.DatasetNotFound,
+        errors.PredictionsUnavailable,
+    ),
+    *(
+        errors.ExportNotReady,
+        errors.ExportDiffers,
+        errors.ExportFailed,
+        errors.ExportLost,
+        errors.ExportNotSupported,
+        errors.StorageUnavailable,
+        errors.FileOfLaterRelease,
     ),
     *NO_ROOM,
 )
 _IMAGE_ERRORS = (
-    *(BodyTooLarge, InvalidForm, UnsupportedMediaType, NoImages, TooManyImages, NoTemperature),
-    *(ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange),
+    *(
+        errors.BodyTooLarge,
+        errors.InvalidForm,
+        errors.UnsupportedMediaType,
+        errors.NoImages,
+        errors.TooManyImages,
+        errors.NoTemperature,
+    ),
+    *(errors.ImageRefused, errors.WrongSize, errors.WrongChannels, errors.WrongDtype, errors.WrongRange),
 )
 
 

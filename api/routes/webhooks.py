@@ -13,16 +13,9 @@ from api.http.idempotency import IdempotencyKey, Memory, make_once
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
+from heldout import errors
 from heldout.access.rights import Quota
 from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, explain_refused_url
-from heldout.errors import (
-    DeliveryNotFound,
-    InvalidCursor,
-    SecretsUnavailable,
-    WebhookDisabled,
-    WebhookNotFound,
-    WebhookUrlRefused,
-)
 from heldout.views.account import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from models.ids import is_id
 from models.store import outbox, quotas, webhooks
@@ -34,7 +27,7 @@ router = make_router("/v1/webhooks", "webhooks", has_secrets=True)
 async def _check_webhook_id(webhook_id: Annotated[str, Path(description="A webhook's id, `wh_…`.")]) -> str:
     """Refuse malformed ids without querying the database."""
     if not is_id("wh", webhook_id):
-        raise WebhookNotFound(webhook_id)
+        raise errors.WebhookNotFound(webhook_id)
     return webhook_id
 
 
@@ -76,10 +69,10 @@ class WebhookChanges(_Body):
     "",
     status_code=201,
     responses=document_errors(
-        WebhookUrlRefused,
-        SecretsUnavailable,
+        errors.WebhookUrlRefused,
+        errors.SecretsUnavailable,
         *ONCE,
-        WebhookNotFound,
+        errors.WebhookNotFound,
         *NO_ROOM,
         *JSON_BODY,
     ),
@@ -124,13 +117,13 @@ def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
     return make_page(WebhookPage, [build_webhook_view(row) for row in rows])
 
 
-@router.get("/{webhook_id}", responses=document_errors(WebhookNotFound))
+@router.get("/{webhook_id}", responses=document_errors(errors.WebhookNotFound))
 def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
     """Get one webhook."""
     return build_webhook_view(webhooks.find(session, caller.owner, webhook_id))
 
 
-@router.patch("/{webhook_id}", responses=document_errors(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
+@router.patch("/{webhook_id}", responses=document_errors(errors.WebhookNotFound, errors.WebhookUrlRefused, *JSON_BODY))
 def change_webhook(
     webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookView:
@@ -143,13 +136,13 @@ def change_webhook(
     return build_webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
 
 
-@router.delete("/{webhook_id}", status_code=204, responses=document_errors(WebhookNotFound))
+@router.delete("/{webhook_id}", status_code=204, responses=document_errors(errors.WebhookNotFound))
 def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> None:
     """Delete a webhook with its log."""
     webhooks.remove(session, caller.owner, webhook_id)
 
 
-@router.post("/{webhook_id}/rotate", responses=document_errors(WebhookNotFound, SecretsUnavailable))
+@router.post("/{webhook_id}/rotate", responses=document_errors(errors.WebhookNotFound, errors.SecretsUnavailable))
 def rotate_secret(
     webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookWithSecret:
@@ -161,14 +154,14 @@ def rotate_secret(
     "/{webhook_id}/ping",
     status_code=202,
     response_description="The delivery. It is sent at once, whichever events the webhook subscribed to.",
-    responses=document_errors(WebhookNotFound, WebhookDisabled),
+    responses=document_errors(errors.WebhookNotFound, errors.WebhookDisabled),
 )
 def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
     """Send a test message, `webhook.ping`, and see the result in `deliveries`. Only one can wait at a time."""
     return build_delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
 
 
-@router.get("/{webhook_id}/deliveries", responses=document_errors(WebhookNotFound, InvalidCursor))
+@router.get("/{webhook_id}/deliveries", responses=document_errors(errors.WebhookNotFound, errors.InvalidCursor))
 def list_deliveries(
     webhook_id: WebhookId,
     caller: CallerDep,
@@ -185,20 +178,20 @@ def list_deliveries(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_description="The delivery. It is sent at once, and may be attempted as often as a new one.",
-    responses=document_errors(WebhookNotFound, DeliveryNotFound, WebhookDisabled),
+    responses=document_errors(errors.WebhookNotFound, errors.DeliveryNotFound, errors.WebhookDisabled),
 )
 def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, session: SessionDep) -> DeliveryView:
     """Send a message again, whatever its status. Its `webhook-id` and body stay the same."""
     webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
-        raise DeliveryNotFound(delivery_id)
+        raise errors.DeliveryNotFound(delivery_id)
     return build_delivery_view(outbox.send_again(session, webhook, delivery_id))
 
 
 def _check(url: str, app: AppContext) -> None:
     reason = explain_refused_url(url, Allowed.of(app.settings.webhook_allow))
     if reason is not None:
-        raise WebhookUrlRefused(reason)
+        raise errors.WebhookUrlRefused(reason)
 
 
 def _drop_repeats(events: list[WebhookEvent]) -> list[str]:

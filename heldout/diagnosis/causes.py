@@ -8,19 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heldout.diagnosis import thresholds
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
 from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
-from heldout.diagnosis.thresholds import (
-    MIN_COPIED_SHARE,
-    MIN_LEFT_TO_LEARN,
-    MIN_LIKELY_EFFECT,
-    MIN_RECALL,
-    MIN_SHIFT_OF_IMAGES,
-    MIN_SURE_EFFECT,
-)
 from heldout.fixes.bodies import combine_bodies
 from heldout.verdicts import FINDING_KINDS
 
@@ -116,7 +109,7 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
         return None
     if finding.code == "label_conflicts":
         conflicts = _measure_conflicts_effect(finding, facts)
-        return conflicts if conflicts is not None and conflicts.size >= MIN_LIKELY_EFFECT else None
+        return conflicts if conflicts is not None and conflicts.size >= thresholds.MIN_LIKELY_EFFECT else None
     effects = [
         Effect.of(term.accuracy, term.accuracy_interval)
         for term in gap.terms
@@ -128,9 +121,9 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     largest = max(effects, key=lambda effect: effect.size, default=None)
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
-    if finding.code == "leakage" and _get_copied_share(facts) >= MIN_COPIED_SHARE:
+    if finding.code == "leakage" and _get_copied_share(facts) >= thresholds.MIN_COPIED_SHARE:
         largest = largest or Effect(0.0, None)
-        return largest if largest.interval is None or largest.size >= MIN_SURE_EFFECT else None
+        return largest if largest.interval is None or largest.size >= thresholds.MIN_SURE_EFFECT else None
     return largest if largest is not None and largest.matters else None
 
 
@@ -147,7 +140,7 @@ def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) ->
     if code not in ("underfitting", "not_converged"):
         return None
     lacking = 1.0 if facts.train is None else 1 - facts.train.accuracy
-    return Effect(0.0, None) if gap is None or lacking >= MIN_LEFT_TO_LEARN else None
+    return Effect(0.0, None) if gap is None or lacking >= thresholds.MIN_LEFT_TO_LEARN else None
 
 
 def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
@@ -157,7 +150,7 @@ def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Eff
         return _get_evidence_effect(finding)
     if explains is None and finding.code == "label_conflicts":
         return _measure_conflicts_effect(finding, facts)
-    if explains is None or explains.accuracy < MIN_SURE_EFFECT:
+    if explains is None or explains.accuracy < thresholds.MIN_SURE_EFFECT:
         return None
     effect = Effect(explains.accuracy, explains.interval)
     return effect if effect.interval is not None and effect.interval[0] > 0 else None
@@ -212,7 +205,7 @@ def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
     if of_split:
         shares = [of_split[name] / count for name, count in counts.items() if name != "train"] or [0.0]
     lost = max(shares) / 2
-    return Effect(lost, None) if lost >= MIN_SURE_EFFECT else None
+    return Effect(lost, None) if lost >= thresholds.MIN_SURE_EFFECT else None
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:
@@ -221,7 +214,7 @@ def _is_shown_by(term: Term, finding: Finding) -> bool:
     audit, split = evidence.get("audit"), evidence.get("split")
     if term.code != "split_difference" or audit is None or finding.code == "leakage":
         return False
-    if finding.code == "split_shift" and evidence.get("effect", 0.0) < MIN_SHIFT_OF_IMAGES:
+    if finding.code == "split_shift" and evidence.get("effect", 0.0) < thresholds.MIN_SHIFT_OF_IMAGES:
         return False
     return bool(split == "test" and term.accuracy > 0) or bool(split == "validation" and term.accuracy < 0)
 
@@ -246,7 +239,7 @@ def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:
         return False
     label = list(facts.classes).index(finding.evidence["class"])
     row = train.confusion[label] if label < len(train.confusion) else ()
-    return bool(sum(row)) and row[label] / sum(row) < MIN_RECALL
+    return bool(sum(row)) and row[label] / sum(row) < thresholds.MIN_RECALL
 
 
 def compute_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:

@@ -5,18 +5,7 @@ from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median
 
-from heldout.diagnosis.thresholds import (
-    MAX_ACCURACY_FALL,
-    MAX_POSSIBLE_ACCURACY_FALL,
-    MIN_ACCURACY_COST,
-    MIN_ACCURACY_SIGMAS,
-    MIN_FALL,
-    MIN_FALL_SIGMAS,
-    MIN_RISE,
-    MIN_RISE_SIGMAS,
-    MIN_SHARED_DIFFERENCES,
-    NORMAL_DEVIATION_PER_MEDIAN,
-)
+from heldout.diagnosis import thresholds
 
 
 def estimate_noise(values: list[float], other: list[float] | None = None) -> float:
@@ -33,7 +22,7 @@ def estimate_noise(values: list[float], other: list[float] | None = None) -> flo
         return 0.0
     noise = _compute_deviation(differences)
     others = _compute_third_differences(other[: len(values)]) if other else []
-    if len(others) != len(differences) or len(differences) < MIN_SHARED_DIFFERENCES:
+    if len(others) != len(differences) or len(differences) < thresholds.MIN_SHARED_DIFFERENCES:
         return noise
     pairs = list(zip(differences, others, strict=True))
     squares = sum(difference * difference for difference in others)
@@ -51,7 +40,7 @@ def _compute_third_differences(values: list[float]) -> list[float]:
 
 def _compute_deviation(third_differences: list[float]) -> float:
     """Deviation of one value: a third difference weights values by 1, 3, 3 and 1, whose squares sum to 20."""
-    return NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)
+    return thresholds.NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)
 
 
 @dataclass(frozen=True)
@@ -109,13 +98,15 @@ def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
         lowest=lowest,
         last=last,
         rise=rise,
-        is_up=rise > MIN_RISE_SIGMAS * noise and rise > MIN_RISE * scale,
+        is_up=rise > thresholds.MIN_RISE_SIGMAS * noise and rise > thresholds.MIN_RISE * scale,
         descent=descent,
         scale=scale,
         noise=noise,
         fall=fall,
         # A flattening curve gains less in the next third than in the last, so a small fall promises even less.
-        still_falls=before < len(values) and fall > MIN_FALL_SIGMAS * noise and fall > MIN_FALL * scale,
+        still_falls=before < len(values)
+        and fall > thresholds.MIN_FALL_SIGMAS * noise
+        and fall > thresholds.MIN_FALL * scale,
     )
 
 
@@ -161,17 +152,19 @@ class AccuracyChange:
 
     @property
     def rose(self) -> bool:
-        return self.change > max(MIN_ACCURACY_COST, MIN_ACCURACY_SIGMAS * self.error)
+        return self.change > max(thresholds.MIN_ACCURACY_COST, thresholds.MIN_ACCURACY_SIGMAS * self.error)
 
     @property
     def fell(self) -> bool:
-        return self.change < -max(MAX_ACCURACY_FALL, MIN_ACCURACY_SIGMAS * self.error)
+        return self.change < -max(thresholds.MAX_ACCURACY_FALL, thresholds.MIN_ACCURACY_SIGMAS * self.error)
 
     @property
     def held(self) -> bool:
         """Whether accuracy rose, or at least did not fall enough to matter."""
-        possible_fall = MIN_ACCURACY_SIGMAS * self.error - self.change
-        return self.change >= -MAX_ACCURACY_FALL and (self.rose or possible_fall <= MAX_POSSIBLE_ACCURACY_FALL)
+        possible_fall = thresholds.MIN_ACCURACY_SIGMAS * self.error - self.change
+        return self.change >= -thresholds.MAX_ACCURACY_FALL and (
+            self.rose or possible_fall <= thresholds.MAX_POSSIBLE_ACCURACY_FALL
+        )
 
     @property
     def best_by_accuracy(self) -> int:

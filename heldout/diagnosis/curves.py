@@ -6,22 +6,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import log, sqrt
 
+from heldout.diagnosis import thresholds
 from heldout.diagnosis.course import AccuracyChange, Course, compute_accuracy_change, estimate_noise, measure_course
 from heldout.diagnosis.evaluation import Evaluation, compute_skill
 from heldout.diagnosis.history import History, take_finite
-from heldout.diagnosis.thresholds import (
-    MAX_CHANCE_SKILL,
-    MAX_CROSS_ENTROPY,
-    MAX_MILD_RISE,
-    MIN_EPOCHS,
-    MIN_LOSS_LEFT,
-    MIN_MEAN_RISE_SIGMAS,
-    MIN_ORDER_SIGMAS,
-    MIN_ORDER_SIGMAS_BESIDE_RISE,
-    MIN_RISE,
-    MIN_RISE_SIGMAS,
-    MIN_TRAINING_FALL,
-)
 
 
 def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, loss_left: float) -> bool:
@@ -32,9 +20,9 @@ def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, 
         noise: validation's noise that training does not share.
         loss_left: the loss that a rise is compared with.
     """
-    if len(training.values) < MIN_EPOCHS or heldout.rise <= MIN_RISE * loss_left:
+    if len(training.values) < thresholds.MIN_EPOCHS or heldout.rise <= thresholds.MIN_RISE * loss_left:
         return False
-    if heldout.rise > MIN_RISE_SIGMAS * heldout.noise:
+    if heldout.rise > thresholds.MIN_RISE_SIGMAS * heldout.noise:
         return True
     # Many epochs together can show a smaller rise, if training fell by more than its own noise.
     return fell > training.noise and _rises_over_many_epochs(heldout, noise)
@@ -42,7 +30,7 @@ def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, 
 
 def measure_loss_left(heldout: Course) -> float:
     """The loss left if its zero is known: the lowest level, or a small part of the descent if that is larger."""
-    return max(heldout.lowest, MIN_LOSS_LEFT * heldout.descent)
+    return max(heldout.lowest, thresholds.MIN_LOSS_LEFT * heldout.descent)
 
 
 def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course | None) -> float:
@@ -64,10 +52,10 @@ def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) 
             for losses no higher than a cross-entropy.
     """
     if has_zero:
-        return MAX_MILD_RISE * measure_loss_left(heldout)
-    if 0 < heldout.lowest <= MAX_CROSS_ENTROPY:
-        return MAX_MILD_RISE * heldout.lowest
-    return MAX_MILD_RISE * estimate_foreign_loss_left(heldout, training, None)
+        return thresholds.MAX_MILD_RISE * measure_loss_left(heldout)
+    if 0 < heldout.lowest <= thresholds.MAX_CROSS_ENTROPY:
+        return thresholds.MAX_MILD_RISE * heldout.lowest
+    return thresholds.MAX_MILD_RISE * estimate_foreign_loss_left(heldout, training, None)
 
 
 def find_onset(course: Course) -> int | None:
@@ -94,10 +82,12 @@ def _rises_over_many_epochs(heldout: Course, noise: float) -> bool:
     width = max(1, len(values) // 4)
     sums = [0.0, *accumulate(values)]
     means = [(after - before) / width for before, after in zip(sums, sums[width:], strict=False)]
-    if means[-1] - min(means) > MIN_MEAN_RISE_SIGMAS * noise * sqrt(2 / width):
+    if means[-1] - min(means) > thresholds.MIN_MEAN_RISE_SIGMAS * noise * sqrt(2 / width):
         return True
     order = _compute_order_sigmas(values[heldout.best + 1 :])
-    return order > MIN_ORDER_SIGMAS or (order > MIN_ORDER_SIGMAS_BESIDE_RISE and heldout.rise > noise)
+    return order > thresholds.MIN_ORDER_SIGMAS or (
+        order > thresholds.MIN_ORDER_SIGMAS_BESIDE_RISE and heldout.rise > noise
+    )
 
 
 def _compute_order_sigmas(values: list[float]) -> float:
@@ -183,7 +173,7 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
     if heldout is not None and training is not None:
         at_best = training.values[min(heldout.best, len(training.values) - 1)]
         fell = at_best - training.last
-        has_learned = fell > (MIN_TRAINING_FALL * at_best if is_measured else 0.0)
+        has_learned = fell > (thresholds.MIN_TRAINING_FALL * at_best if is_measured else 0.0)
         own_noise = estimate_noise(heldout.values, training.values)
         loss_left = (
             measure_loss_left(heldout) if is_measured else estimate_foreign_loss_left(heldout, training, wrong_answers)
@@ -218,7 +208,7 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
 def _holds(accuracy: AccuracyChange, evaluation: Evaluation | None) -> bool:
     """Whether accuracy did not fall and, if the number of classes is known, is above guessing."""
     classes = len(evaluation.classes) if evaluation else 0
-    return accuracy.held and (classes < 2 or compute_skill(accuracy.level, 1 / classes) > MAX_CHANCE_SKILL)
+    return accuracy.held and (classes < 2 or compute_skill(accuracy.level, 1 / classes) > thresholds.MAX_CHANCE_SKILL)
 
 
 def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:
@@ -228,4 +218,4 @@ def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> 
     if last is None or kept is None or kept.loss is None or len(training.values) < last.epoch:
         return False
     learned = training.values[last.epoch - 1] < training.values[last.kept_epoch - 1]
-    return learned and last.loss_interval[0] > 0 and last.loss > MIN_RISE * kept.loss
+    return learned and last.loss_interval[0] > 0 and last.loss > thresholds.MIN_RISE * kept.loss

@@ -5,21 +5,12 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.curves import Curves, choose_curves
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap import Bounds, Gap, compute_gap, compute_levels
 from heldout.diagnosis.history import History
-from heldout.diagnosis.thresholds import (
-    LIKELY_CONFIDENCE,
-    MIN_BETTER_ON_TRAINING,
-    MIN_CLASS_BALANCE,
-    MIN_KNOWN_SKILL,
-    MIN_LIKELY_EFFECT,
-    MIN_SURE_EFFECT,
-    TERM_CONFIDENCE,
-)
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
 from heldout.remedies.change import RemedyBase, Spec
@@ -47,12 +38,14 @@ class Effect:
     @property
     def is_sure(self) -> bool:
         """Whether it is clearly at least one point."""
-        return self.interval is not None and self.interval[0] >= MIN_SURE_EFFECT
+        return self.interval is not None and self.interval[0] >= thresholds.MIN_SURE_EFFECT
 
     @property
     def is_likely(self) -> bool:
         """Whether it is three points or more, and probably above zero."""
-        return self.interval is not None and self.size >= MIN_LIKELY_EFFECT and self._compute_likely_bound() > 0
+        return (
+            self.interval is not None and self.size >= thresholds.MIN_LIKELY_EFFECT and self._compute_likely_bound() > 0
+        )
 
     @property
     def matters(self) -> bool:
@@ -61,13 +54,13 @@ class Effect:
     @property
     def is_negligible(self) -> bool:
         """Whether it is clearly below one point."""
-        return self.interval is not None and self.interval[1] < MIN_SURE_EFFECT
+        return self.interval is not None and self.interval[1] < thresholds.MIN_SURE_EFFECT
 
     def _compute_likely_bound(self) -> float:
         """The lower bound at the lower confidence, assuming a normal distribution."""
         assert self.interval is not None
-        below = (self.size - self.interval[0]) / _compute_deviations(TERM_CONFIDENCE)
-        return self.size - below * _compute_deviations(LIKELY_CONFIDENCE)
+        below = (self.size - self.interval[0]) / _compute_deviations(thresholds.TERM_CONFIDENCE)
+        return self.size - below * _compute_deviations(thresholds.LIKELY_CONFIDENCE)
 
 
 def _compute_deviations(confidence: float) -> float:
@@ -257,14 +250,14 @@ def _knows_training(train: SplitFigures | None, validation: SplitFigures | None,
     if train is None or validation is None or classes < 2:
         return None
     return bool(_knows(train, classes)) or (
-        compute_newcombe_interval(train.counts, validation.counts)[0] > MIN_BETTER_ON_TRAINING
+        compute_newcombe_interval(train.counts, validation.counts)[0] > thresholds.MIN_BETTER_ON_TRAINING
     )
 
 
 def _knows(figures: SplitFigures | None, classes: int) -> bool | None:
     if figures is None or not classes:
         return None
-    return compute_skill(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL
+    return compute_skill(figures.accuracy, 1 / classes) >= thresholds.MIN_KNOWN_SKILL
 
 
 # From the audit's codes to the diagnosis' codes. Other audit findings do not affect the comparison of splits.
@@ -316,7 +309,8 @@ def _choose_severity(found: AuditFinding, spec: Spec | None) -> Severity:
     """Lower the severity of what a dataset has but a training may not: a class that is weighted, or not very rare."""
     numbers = found.numbers
     if found.code == "class_imbalance" and (
-        remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= MIN_CLASS_BALANCE * numbers["largest"]["count"]
+        remedies.weighs_classes(spec)
+        or numbers["smallest"]["count"] >= thresholds.MIN_CLASS_BALANCE * numbers["largest"]["count"]
     ):
         return "info"
     if found.code == "class_missing" and not {"train", "test"} & set(numbers):

@@ -15,20 +15,7 @@ from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.downloads import attach
 from api.routes.model_files import FORMATS, Asked, Wait
-from heldout.errors import (
-    DatasetLost,
-    DatasetNotFound,
-    ExportLost,
-    FileOfLaterRelease,
-    HeldoutError,
-    JobNotFound,
-    ModelLost,
-    NoModel,
-    NotReady,
-    NotSupported,
-    SpecUnreadable,
-    StorageUnavailable,
-)
+from heldout import errors
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
 from heldout.views.model import ExportErrorView, ExportList, ExportReportView, ListedExportView
@@ -41,11 +28,11 @@ from models.tables import ExportRow
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
-_NO_MODEL = (JobNotFound, NotReady, NoModel)
-_SCRIPT_ERRORS = (NotSupported, DatasetLost, SpecUnreadable, FileOfLaterRelease)
+_NO_MODEL = (errors.JobNotFound, errors.NotReady, errors.NoModel)
+_SCRIPT_ERRORS = (errors.NotSupported, errors.DatasetLost, errors.SpecUnreadable, errors.FileOfLaterRelease)
 _CARD: dict[int | str, dict[str, Any]] = {
     200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
-    **document_errors(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
+    **document_errors(*_NO_MODEL, errors.SpecUnreadable, errors.StorageUnavailable, errors.FileOfLaterRelease),
 }
 FormatOrScript = Annotated[
     ExportFormat | Literal["python"] | Literal["keras_config"],
@@ -124,10 +111,10 @@ def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise explain_failure(row, asked.id)
     if row is not None and row.key is not None:
-        lost: HeldoutError = ExportLost(asked.id, ExportFormat.KERAS)
+        lost: errors.HeldoutError = errors.ExportLost(asked.id, ExportFormat.KERAS)
         return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, row, lost=lost)
     assert model is not None, "find_training_with_model returns only jobs with a model"
-    lost = ModelLost(asked.id)
+    lost = errors.ModelLost(asked.id)
     return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, model, lost=lost)
 
 
@@ -136,7 +123,7 @@ def _send_script(app: AppContext, asked: Asked) -> Response:
     with app.database.read() as session:
         source = asked.find(session)
         if source.dataset.sha256 is None:
-            raise DatasetNotFound(source.dataset.name)
+            raise errors.DatasetNotFound(source.dataset.name)
         text = build_plain_script(session, app.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": attach(source.name, source.id, ".py")}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)

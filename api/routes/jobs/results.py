@@ -15,17 +15,7 @@ from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
-from heldout.errors import (
-    DatasetLost,
-    DatasetNotFound,
-    InvalidParameter,
-    JobNotFound,
-    NoModel,
-    NotReady,
-    PredictionsLost,
-    SpecUnreadable,
-    StorageUnavailable,
-)
+from heldout import errors
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.views.dataset import IndicesView
@@ -55,7 +45,7 @@ _METRICS: dict[int | str, dict[str, Any]] = {
             "text/csv": {"schema": {"type": "string"}},
         }
     },
-    **document_errors(JobNotFound),
+    **document_errors(errors.JobNotFound),
 }
 
 
@@ -82,7 +72,7 @@ def get_metrics(
 ) -> MetricsView | Response:
     """Get the job's history, epoch by epoch, and its final figures."""
     if points is not None and format_ is not None:
-        raise InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
+        raise errors.InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     final = metrics.get_final(session, job_id)
@@ -100,20 +90,24 @@ def get_metrics(
 @router.get(
     "/splits",
     response_model=IndicesView,
-    responses=document_errors(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable),
+    responses=document_errors(
+        errors.JobNotFound, errors.SpecUnreadable, errors.DatasetNotFound, errors.DatasetLost, errors.StorageUnavailable
+    ),
     dependencies=[Depends(sends_much)],
 )
 def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """List which images the job trains on and is measured on, after folds and `train_limit`."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
-        raise DatasetNotFound(dataset.name)  # it was deleted with its files
+        raise errors.DatasetNotFound(dataset.name)  # it was deleted with its files
     return make_indices_response(read_stored_splits(session, app.blobs, dataset, read_training_spec(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
     200: {**FILE, "content": {**FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
-    **document_errors(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
+    **document_errors(
+        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable
+    ),
 }
 
 
@@ -156,12 +150,12 @@ def get_predictions(
             app.blobs,
             predictions.key,
             attach(job.name, job_id, "-predictions.npz"),
-            PredictionsLost(job_id),
+            errors.PredictionsLost(job_id),
             expected=predictions.digest,
         )
     classes = jobs.get_dataset(session, job).classes or []
     chunks = iterate_csv(app.blobs, predictions.key, classes, predictions.digest)
-    with raise_if_missing(PredictionsLost(job_id)):
+    with raise_if_missing(errors.PredictionsLost(job_id)):
         first = next(chunks)  # errors of the file must be raised before the answer begins
     headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
     written = _iterate_in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))

@@ -11,12 +11,7 @@ from api.http.deps import AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
-from heldout.errors import (
-    FileOfLaterRelease,
-    JobNotFinished,
-    JobNotFound,
-    StateGone,
-)
+from heldout import errors
 from heldout.spec.job import JobSpec
 from heldout.views.job import EstimateView, JobView
 from models import retry, submit
@@ -64,11 +59,11 @@ def submit_job(
     status_code=201,
     response_description="A new job with `retry_of` and the same spec, including the seed, or the changed spec.",
     responses=document_errors(
-        JobNotFound,
-        JobNotFinished,
-        StateGone,
+        errors.JobNotFound,
+        errors.JobNotFinished,
+        errors.StateGone,
         *ONCE,
-        FileOfLaterRelease,
+        errors.FileOfLaterRelease,
         *NO_ROOM,
         *JSON_BODY,
         *REFUSED_SPEC,

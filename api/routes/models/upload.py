@@ -19,16 +19,7 @@ from api.http.problems import NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import ReceivedContent, get_form_file
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.errors import (
-    BodyTooLarge,
-    DigestMismatch,
-    HeldoutError,
-    InvalidCursor,
-    InvalidForm,
-    ModelInUse,
-    ModelIsShared,
-    ModelNotFound,
-)
+from heldout import errors
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
 from heldout.views.model import ModelPage, ModelView
 from models.ids import make_id
@@ -87,7 +78,7 @@ class _Sent(BaseModel):
     response_description="The model, `checking`: a worker will read its file.",
     openapi_extra=_BODY,
     responses=document_errors(
-        *(BodyTooLarge, DigestMismatch),
+        *(errors.BodyTooLarge, errors.DigestMismatch),
         *UPLOADED,
         *ONCE,
         *NO_ROOM,
@@ -123,7 +114,7 @@ async def upload_model(
         )
     try:
         view = await run_in_threadpool(_add, app, caller, model_id, name, received, idempotency_key, response)
-    except HeldoutError:
+    except errors.HeldoutError:
         await app.uploads.delete(received)
         raise
     if REPLAYED in response.headers:
@@ -137,7 +128,7 @@ def _limit_architecture(chunks: Iterator[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         first, size_bytes = (first + chunk)[:FIRST_BYTES], size_bytes + len(chunk)
         if size_bytes > MAX_ARCHITECTURE_BYTES and begins_as_architecture(first):
-            raise BodyTooLarge(MAX_ARCHITECTURE_BYTES)
+            raise errors.BodyTooLarge(MAX_ARCHITECTURE_BYTES)
         yield chunk
 
 
@@ -145,7 +136,7 @@ def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
     """Get the name from the form. Raises InvalidForm for other fields and for invalid names."""
     unknown = sorted(fields.keys() - {"name"})
     if unknown:
-        raise InvalidForm(f"There is no field {unknown[0][:64]!r}. The form accepts `file` and `name`.")
+        raise errors.InvalidForm(f"There is no field {unknown[0][:64]!r}. The form accepts `file` and `name`.")
     name = fields.get("name", file_name or None)
     if name is None:
         return None
@@ -154,7 +145,7 @@ def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
     except ValidationError:
         if "name" not in fields:
             return None  # file names need not be valid model names
-        raise InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
+        raise errors.InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
     return checked
 
 
@@ -195,7 +186,7 @@ def _add(
     return view
 
 
-@router.get("", responses=document_errors(InvalidCursor))
+@router.get("", responses=document_errors(errors.InvalidCursor))
 def list_models(
     caller: CallerDep,
     session: ReadSessionDep,
@@ -210,7 +201,7 @@ def list_models(
     )
 
 
-@router.get("/{model_id}", response_model=ModelView, responses=document_errors(ModelNotFound))
+@router.get("/{model_id}", response_model=ModelView, responses=document_errors(errors.ModelNotFound))
 async def get_model_file(
     model_id: ModelId,
     caller: CallerDep,
@@ -227,7 +218,11 @@ async def get_model_file(
     return view
 
 
-@router.delete("/{model_id}", status_code=204, responses=document_errors(ModelNotFound, ModelIsShared, ModelInUse))
+@router.delete(
+    "/{model_id}",
+    status_code=204,
+    responses=document_errors(errors.ModelNotFound, errors.ModelIsShared, errors.ModelInUse),
+)
 def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
     models.remove(session, caller.owner, model_id)

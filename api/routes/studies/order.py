@@ -11,15 +11,7 @@ from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
-from heldout.errors import (
-    DataFirst,
-    FieldError,
-    FileOfLaterRelease,
-    InvalidSpec,
-    JobNotFound,
-    SpecUnreadable,
-    TunerTrials,
-)
+from heldout import errors
 from heldout.studies.external import AnyStudySpec, ExternalStudySpec
 from heldout.studies.recorded import RecordedStudySpec
 from heldout.views.study import StudyEstimateView, StudyView
@@ -48,12 +40,12 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
             "description": "With `dry_run`: the cost of the accepted study. Nothing is stored.",
         },
         **document_errors(
-            JobNotFound,
-            DataFirst,
+            errors.JobNotFound,
+            errors.DataFirst,
             *ONCE,
-            FileOfLaterRelease,
-            SpecUnreadable,
-            TunerTrials,
+            errors.FileOfLaterRelease,
+            errors.SpecUnreadable,
+            errors.TunerTrials,
             *NO_ROOM,
             *JSON_BODY,
             *REFUSED_SPEC,
@@ -108,7 +100,7 @@ def order_study(
         asked = spec
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
-            raise InvalidSpec(f"/kind: {detail}", errors=[FieldError("/kind", detail)])
+            raise errors.InvalidSpec(f"/kind: {detail}", errors=[errors.FieldError("/kind", detail)])
         return make_once(
             session,
             caller.owner,

@@ -20,17 +20,7 @@ from api.http.routing import make_router
 from api.routes.datasets.upload import COMPONENT
 from api.routes.foreign_files import FOREIGN_THREADS, ForeignFile
 from api.routes.studies.told import Result, ToldSpec, read_told_body, read_told_file, read_told_form
-from heldout.errors import (
-    InvalidForm,
-    RunNotFound,
-    RunNotTold,
-    RunReplaced,
-    RunsDisagree,
-    SpecUnreadable,
-    StorageUnavailable,
-    StudyNotFound,
-    UploadTooSlow,
-)
+from heldout import errors
 from heldout.lifecycle.resources import StudyStatus
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study_run import AskView, RunList, RunView
@@ -66,7 +56,7 @@ class HeartbeatSpec(BaseModel):
 @router.post(
     "/{study_id}/ask",
     response_description="A training to run, a time to wait, or the study's conclusion.",
-    responses=document_errors(StudyNotFound, SpecUnreadable, *JSON_BODY),
+    responses=document_errors(errors.StudyNotFound, errors.SpecUnreadable, *JSON_BODY),
 )
 def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppContextDep) -> AskView:
     """Ask which training to run next. Writes only if it leases one; any number of runners may ask at once.
@@ -94,7 +84,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
 @router.post(
     "/{study_id}/runs/{run_id}/heartbeat",
     status_code=204,
-    responses=document_errors(StudyNotFound, RunNotFound, RunReplaced, *JSON_BODY),
+    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced, *JSON_BODY),
 )
 def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: CallerDep, app: AppContextDep) -> None:
     """Renew a runner's lease. `run_replaced` means: stop, because another runner has it or has reported its result."""
@@ -106,7 +96,7 @@ def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: C
 @router.delete(
     "/{study_id}/runs/{run_id}/lease",
     status_code=204,
-    responses=document_errors(StudyNotFound, RunNotFound, RunReplaced),
+    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced),
 )
 def give_back_lease(
     study_id: StudyId,
@@ -165,8 +155,8 @@ _RESULT: dict[str, Any] = {
     response_model=RunView,
     response_description="The training with its result. `accepted` is false if another result came first.",
     responses=document_errors(
-        *(StudyNotFound, RunNotFound, RunReplaced, RunsDisagree, InvalidForm),
-        *(StorageUnavailable, UploadTooSlow),
+        *(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced, errors.RunsDisagree, errors.InvalidForm),
+        *(errors.StorageUnavailable, errors.UploadTooSlow),
         *JSON_BODY,
     ),
 )
@@ -199,7 +189,7 @@ async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
         )
 
 
-@router.get("/{study_id}/runs", responses=document_errors(StudyNotFound))
+@router.get("/{study_id}/runs", responses=document_errors(errors.StudyNotFound))
 def list_runs(study_id: StudyId, caller: CallerDep, session: ReadSessionDep) -> RunList:
     """List the external trainings of a study, by seed."""
     study, _ = studies.find(session, caller.owner, study_id)
@@ -207,7 +197,7 @@ def list_runs(study_id: StudyId, caller: CallerDep, session: ReadSessionDep) -> 
     return RunList(object="list", data=[build_run_view(study, *row) for row in rows])
 
 
-@router.get("/{study_id}/runs/{run_id}", responses=document_errors(StudyNotFound, RunNotFound))
+@router.get("/{study_id}/runs/{run_id}", responses=document_errors(errors.StudyNotFound, errors.RunNotFound))
 def get_run(study_id: StudyId, run_id: RunId, caller: CallerDep, session: ReadSessionDep) -> RunView:
     """Get an external training of a study."""
     study, _ = studies.find(session, caller.owner, study_id)
@@ -216,7 +206,7 @@ def get_run(study_id: StudyId, run_id: RunId, caller: CallerDep, session: ReadSe
 
 @router.get(
     "/{study_id}/runs/{run_id}/diagnosis",
-    responses=document_errors(StudyNotFound, RunNotFound, RunNotTold, StorageUnavailable),
+    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunNotTold, errors.StorageUnavailable),
 )
 def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
@@ -224,7 +214,7 @@ def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppCo
         study, _ = studies.find(session, caller.owner, study_id)
         _, run = external_runs.find(session, study_id, run_id)
     if run.told is None:
-        raise RunNotTold(run_id)
+        raise errors.RunNotTold(run_id)
     limit_bytes = app.settings.max_predictions_bytes
     foreign = ForeignFile.load(app.blobs, run.told["file"], run.told["parts"], limit_bytes)
     answers = foreign.answers if has_opened_test(study, run) else drop_test(foreign.answers)

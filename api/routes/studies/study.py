@@ -13,13 +13,7 @@ from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
-from heldout.errors import (
-    InvalidCursor,
-    SpecUnreadable,
-    StudyFinished,
-    StudyNotFinished,
-    StudyNotFound,
-)
+from heldout import errors
 from heldout.lifecycle.resources import StudyStatus
 from heldout.views.study import StudyPage, StudyView
 from models.store import studies, study_jobs
@@ -28,7 +22,7 @@ from models.views.study import build_study_view
 router = make_router("/v1/studies", "studies")
 
 
-@router.get("", responses=document_errors(InvalidCursor, SpecUnreadable))
+@router.get("", responses=document_errors(errors.InvalidCursor, errors.SpecUnreadable))
 def list_studies(
     caller: CallerDep,
     session: ReadSessionDep,
@@ -47,7 +41,7 @@ def list_studies(
 @router.get(
     "/{study_id}",
     response_model=StudyView,
-    responses={**describe_not_changed("study"), **document_errors(StudyNotFound, SpecUnreadable)},
+    responses={**describe_not_changed("study"), **document_errors(errors.StudyNotFound, errors.SpecUnreadable)},
 )
 async def get_study(
     study_id: StudyId,
@@ -71,7 +65,7 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{study_id}/cancel",
     response_description="No job was running, and the study is now cancelled.",
-    responses={**_REQUESTED, **document_errors(StudyNotFound, StudyFinished, SpecUnreadable)},
+    responses={**_REQUESTED, **document_errors(errors.StudyNotFound, errors.StudyFinished, errors.SpecUnreadable)},
 )
 def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, response: Response) -> StudyView:
     """Cancel a study and all its jobs. Results measured so far are kept."""
@@ -87,7 +81,7 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
     return view
 
 
-@router.delete("/{study_id}", status_code=204, responses=document_errors(StudyNotFound, StudyNotFinished))
+@router.delete("/{study_id}", status_code=204, responses=document_errors(errors.StudyNotFound, errors.StudyNotFinished))
 def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a study that has ended, with all its jobs, their metrics, events and files."""
     job_ids = studies.remove(session, caller.owner, study_id)

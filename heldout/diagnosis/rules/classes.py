@@ -2,18 +2,11 @@
 
 from statistics import median
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules.learning import still_learns
-from heldout.diagnosis.thresholds import (
-    MAX_FALSE_ALARMS,
-    MIN_CLASS_BALANCE,
-    MIN_CLASS_IMAGES,
-    MIN_RECALL,
-    MIN_USUAL_RECALL,
-)
 from heldout.statistics import compute_wilson_interval
 from heldout.words import percent, pluralize
 
@@ -23,7 +16,7 @@ def find_class_imbalance(facts: Facts) -> list[Finding]:
     if "class_imbalance" in facts.audited:
         return list(facts.audited["class_imbalance"])
     counts = [] if facts.train is None else [sum(row) for row in facts.train.confusion]
-    if len(counts) < 2 or min(counts) >= MIN_CLASS_BALANCE * max(counts):
+    if len(counts) < 2 or min(counts) >= thresholds.MIN_CLASS_BALANCE * max(counts):
         return []
     names = facts.classes or tuple(map(str, range(len(counts))))
     fewest, most = min(counts), max(counts)
@@ -64,17 +57,17 @@ def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> l
         return []
     # (label, right answers, images)
     rows = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
-    classes = [row for row in rows if row[2] >= MIN_CLASS_IMAGES]
+    classes = [row for row in rows if row[2] >= thresholds.MIN_CLASS_IMAGES]
     usual = median(right / count for _, right, count in classes) if classes else 0.0
     # With many classes of few images, some look bad by chance, so all share the allowed false alarms.
-    confidence = 1 - MAX_FALSE_ALARMS / max(1, len(classes))
+    confidence = 1 - thresholds.MAX_FALSE_ALARMS / max(1, len(classes))
     worst = [
         (label, right, count)
         for label, right, count in classes
-        if right / count < MIN_RECALL and compute_wilson_interval(right, count, confidence)[1] < usual
+        if right / count < thresholds.MIN_RECALL and compute_wilson_interval(right, count, confidence)[1] < usual
     ]
     # If most classes are answered badly, no single class is the problem.
-    if not worst or usual <= MIN_USUAL_RECALL:
+    if not worst or usual <= thresholds.MIN_USUAL_RECALL:
         return []
     label, right, count = min(worst, key=lambda entry: entry[1] / entry[2])
     low, high = compute_wilson_interval(right, count)

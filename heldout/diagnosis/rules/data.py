@@ -4,22 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.attribution import SCALES_OF_PIXELS, SHIFTS_OF_PIXELS
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
 from heldout.diagnosis.gap import compute_levels
 from heldout.diagnosis.rules.label_order import find_test_renamed, mention_left_out_copies
-from heldout.diagnosis.thresholds import (
-    COMPARISON_CONFIDENCE,
-    MAX_SELECTION_EFFECT,
-    MAX_TEST_UNCERTAINTY,
-    MAX_TEST_UNCERTAINTY_OF_INFO,
-    MIN_CRITICAL_LEAK,
-    MIN_CRITICAL_SHIFT,
-    MIN_SURE_GAP,
-)
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, offer_undone_pixels
 from heldout.remedies.change import Spec
 from heldout.statistics import (
@@ -45,8 +36,8 @@ def find_leakage(facts: Facts) -> list[Finding]:
         return _find_counted_copies(facts.gap)
     if validation is None or test is None:
         return []
-    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
-    if high >= -MAX_SELECTION_EFFECT or not _can_be_copies(train, validation, test):
+    low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
+    if high >= -thresholds.MAX_SELECTION_EFFECT or not _can_be_copies(train, validation, test):
         return []
     return [
         Finding(
@@ -90,7 +81,7 @@ def _find_counted_copies(gap: StoredGap) -> list[Finding]:
         f"{images:,} of {pluralize(count, f'{name} image')} ({percent(images / count)})"
         for name, (images, count) in copied.items()
     )
-    is_critical = any(images >= MIN_CRITICAL_LEAK * count for images, count in copied.values())
+    is_critical = any(images >= thresholds.MIN_CRITICAL_LEAK * count for images, count in copied.values())
     return [
         Finding(
             "leakage",
@@ -107,7 +98,7 @@ def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: S
     """Whether copies can explain it: they lift test from validation toward training accuracy, but not beyond."""
     if train is None:
         return True
-    low, _ = compute_newcombe_interval(train.counts, validation.counts, COMPARISON_CONFIDENCE)
+    low, _ = compute_newcombe_interval(train.counts, validation.counts, thresholds.COMPARISON_CONFIDENCE)
     return low > 0 and test.accuracy <= train.accuracy
 
 
@@ -191,7 +182,7 @@ def find_scale_mismatch(facts: Facts) -> list[Finding]:
     for split in ("test", "validation"):
         undone = None if split in known else find_undone_pixels(facts, SCALES_OF_PIXELS, split)
         if undone is not None:
-            severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
+            severity: Severity = "critical" if undone.at_least > thresholds.MIN_CRITICAL_SHIFT else "warning"
             remedy = remedies.suggest_data_fix(undone.advice, undone.fix)
             found.append(Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,)))
     return found
@@ -207,8 +198,8 @@ def find_shift_in_accuracy(facts: Facts) -> list[Finding]:
     validation, test = facts.validation, facts.test
     if validation is None or test is None or facts.budget is not None or "split_shift" in facts.audited:
         return []
-    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT:
+    low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
+    if low <= thresholds.MAX_SELECTION_EFFECT:
         return []
     return _make_shift(
         facts,
@@ -243,11 +234,14 @@ def find_shift_in_measured_gap(facts: Facts) -> list[Finding]:
     if levels is None or levels.clean_validation is None:
         return []
     validation, test = levels.clean_validation, levels.labels_renamed
-    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT and compute_newcombe_interval(validation.counts, test.counts)[0] < MIN_SURE_GAP:
+    low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
+    if (
+        low <= thresholds.MAX_SELECTION_EFFECT
+        and compute_newcombe_interval(validation.counts, test.counts)[0] < thresholds.MIN_SURE_GAP
+    ):
         return []
     renamed = None if facts.gap.labels is not None else find_test_renamed(facts)
-    if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
+    if renamed is not None and low - renamed.gain < thresholds.MIN_SURE_GAP:
         return []  # labels in another order explain it
     return _make_shift(
         facts,
@@ -273,7 +267,7 @@ def _make_shift(
     advice: str = "Compare how the test images and the others were taken, scaled, cropped and labeled.",
     fix: dict[str, Any] | None = None,
 ) -> list[Finding]:
-    severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
+    severity: Severity = "critical" if low > thresholds.MIN_CRITICAL_SHIFT else "warning"
     return [Finding("split_shift", severity, explanation, evidence, _suggest_for_shift(facts.spec, advice, fix))]
 
 
@@ -301,16 +295,16 @@ def find_few_test_images(facts: Facts) -> list[Finding]:
 def _judge_number_of_test_images(test: SplitFigures) -> list[Finding]:
     low, high = compute_wilson_interval(*test.counts)
     half = (high - low) / 2
-    if half <= MAX_TEST_UNCERTAINTY:
+    if half <= thresholds.MAX_TEST_UNCERTAINTY:
         return []
-    needed = count_images_needed(test.correct / test.count, MAX_TEST_UNCERTAINTY)
+    needed = count_images_needed(test.correct / test.count, thresholds.MAX_TEST_UNCERTAINTY)
     return [
         Finding(
             "test_too_small",
-            "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
+            "warning" if half > thresholds.MAX_TEST_UNCERTAINTY_OF_INFO else "info",
             f"With {pluralize(test.count, 'test image')}, accuracy is only known to within ±{_format_points(half)} "
             f"points ({percent_range(low, high)}). It takes about {_round_count(needed):,} test images to know it to "
-            f"within ±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
+            f"within ±{100 * thresholds.MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
                 remedies.suggest_data_fix(
@@ -325,7 +319,7 @@ def _judge_number_of_test_images(test: SplitFigures) -> list[Finding]:
 def _format_points(half: float) -> str:
     """`2.6`; `2.03` if one decimal would look like the precision asked for."""
     short = f"{100 * half:.1f}"
-    return f"{100 * half:.2f}" if float(short) == 100 * MAX_TEST_UNCERTAINTY else short
+    return f"{100 * half:.2f}" if float(short) == 100 * thresholds.MAX_TEST_UNCERTAINTY else short
 
 
 def _round_count(count: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
@@ -20,22 +20,6 @@ from heldout.diagnosis.renaming import (
     measure_distance,
     measure_explained,
     measure_part,
-)
-from heldout.diagnosis.thresholds import (
-    COMPARISON_CONFIDENCE,
-    FEWEST_CLASSES_OF_PART,
-    MAX_DISTANCE_OF_RENAMED,
-    MAX_SELECTION_EFFECT,
-    MIN_CLASSES_OF_PART,
-    MIN_CRITICAL_SHIFT,
-    MIN_DISTANCE_OF_CLASSES,
-    MIN_EXPLAINED_BY_PART,
-    MIN_EXPLAINED_BY_RENAMING,
-    MIN_EXPLAINED_BY_USUAL,
-    MIN_MISSING_OF_PART,
-    MIN_SKILL_OF_PART,
-    MIN_SURE_EFFECT,
-    MIN_WHOLE_SHARE,
 )
 from heldout.fixes.offers import offer_renamed_test, offer_renaming
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
@@ -70,7 +54,7 @@ def find_worse_than_guessing(facts: Facts) -> str | None:
         return None
     for split, figures, other in list_pairs(facts):
         if len(facts.classes) > 1:
-            high = compute_wilson_interval(*_count_right(facts, split, figures), COMPARISON_CONFIDENCE)[1]
+            high = compute_wilson_interval(*_count_right(facts, split, figures), thresholds.COMPARISON_CONFIDENCE)[1]
             if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
                 return split
     return None
@@ -124,12 +108,12 @@ def _find_measured(facts: Facts) -> list[Finding]:
         return []
     renaming = next((of_half for of_half in labels.renamings if of_half is not None), None)
     change = labels.change
-    low, high = compute_paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
-    if renaming is None or low <= MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
+    low, high = compute_paired_interval(change.gained, change.lost, change.count, thresholds.COMPARISON_CONFIDENCE)
+    if renaming is None or low <= thresholds.MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
         return []
     before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
     evidence = {"difference_interval": [low, high]}
-    severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
+    severity: Severity = "critical" if low > thresholds.MIN_CRITICAL_SHIFT else "warning"
     fix = offer_renamed_test(labels, tuple(facts.classes))
     return [_make_finding(facts, before, after, renaming, severity, evidence, fix, _describe_aside(facts.gap))]
 
@@ -150,16 +134,18 @@ def _find_by_confusion(facts: Facts) -> list[Finding]:
     validation, test = facts.validation, facts.test
     if validation is None or test is None or len(test.confusion) < 2:
         return []
-    if test.accuracy > validation.accuracy - MIN_CRITICAL_SHIFT:
+    if test.accuracy > validation.accuracy - thresholds.MIN_CRITICAL_SHIFT:
         return []
     # Every matrix has a best renaming. It only counts if it explains most of the accuracy missing against validation.
-    explained = test.accuracy + MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
+    explained = test.accuracy + thresholds.MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
     renamed = find_best_renaming(test.confusion, more_than=explained * test.count)
     if renamed is None:
         return []
     accuracy = sum(row[answer] for row, answer in zip(test.confusion, renamed, strict=True)) / test.count
-    low, _ = compute_newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
-    if low <= MIN_CRITICAL_SHIFT:
+    low, _ = compute_newcombe_interval(
+        (round(accuracy * test.count), test.count), test.counts, thresholds.COMPARISON_CONFIDENCE
+    )
+    if low <= thresholds.MIN_CRITICAL_SHIFT:
         return []
     evidence = {"validation_accuracy": validation.accuracy}
     # This is too little evidence to offer a renaming that is applied without looking.
@@ -214,7 +200,7 @@ class Renamed:
 
     @property
     def severity(self) -> Severity:
-        return "critical" if self.interval[0] > MIN_CRITICAL_SHIFT else "warning"
+        return "critical" if self.interval[0] > thresholds.MIN_CRITICAL_SHIFT else "warning"
 
 
 def find_whole_renamed(facts: Facts) -> Renamed | None:
@@ -232,7 +218,7 @@ def find_whole_renamed(facts: Facts) -> Renamed | None:
 
 def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
     renamings = list_usual_renamings(facts.classes)
-    best, at_least = None, MAX_SELECTION_EFFECT
+    best, at_least = None, thresholds.MAX_SELECTION_EFFECT
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
     trained = () if facts.train is None else facts.train.confusion
     known = next(
@@ -251,11 +237,14 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
             continue
         by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
         least, distance = at_least, measure_distance(figures.confusion, known, renaming)
-        if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
+        if (
+            distance <= thresholds.MAX_DISTANCE_OF_RENAMED * as_they_are
+            and as_they_are >= thresholds.MIN_DISTANCE_OF_CLASSES
+        ):
             by_chance = 0.0
-        elif distance >= as_they_are + MIN_DISTANCE_OF_CLASSES:
-            least = max(at_least, MIN_CRITICAL_SHIFT)
-        if low - max(0.0, by_chance) > least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
+        elif distance >= as_they_are + thresholds.MIN_DISTANCE_OF_CLASSES:
+            least = max(at_least, thresholds.MIN_CRITICAL_SHIFT)
+        if low - max(0.0, by_chance) > least and gain >= thresholds.MIN_EXPLAINED_BY_USUAL * missing:
             best, at_least = Renamed(split, renaming, figures.accuracy, gain, (low, high)), low
     return best
 
@@ -278,11 +267,11 @@ def _find_parts(facts: Facts) -> Iterator[Renamed]:
     In most classes, more answers follow the other order than in the other split, and fewer are right. With only two
     classes a harder split looks the same.
     """
-    if len(facts.classes) < FEWEST_CLASSES_OF_PART:
+    if len(facts.classes) < thresholds.FEWEST_CLASSES_OF_PART:
         return
     for split, figures, other in list_pairs_by_answers(facts):
         is_known = len(other.confusion) == len(facts.classes) and (
-            compute_skill(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
+            compute_skill(other.accuracy, 1 / len(facts.classes)) >= thresholds.MIN_SKILL_OF_PART
         )
         found = _find_best_part(facts, split, figures, other) if is_known else None
         if found is not None:
@@ -291,7 +280,7 @@ def _find_parts(facts: Facts) -> Iterator[Renamed]:
 
 def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
     renamings = list_usual_renamings(facts.classes)
-    best, most = None, MIN_EXPLAINED_BY_PART
+    best, most = None, thresholds.MIN_EXPLAINED_BY_PART
     for renaming in renamings:
         part = measure_part(figures.confusion, other.confusion, renaming)
         if part is None or not _can_be(part):
@@ -299,10 +288,10 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
         answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
         here, there = zip(answered, part.counts, strict=True)
         low, high = compute_newcombe_interval(here, there, _compute_confidence(renamings))
-        if low <= MIN_SURE_EFFECT:
+        if low <= thresholds.MIN_SURE_EFFECT:
             continue
         explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
-        if explained >= most and classes >= MIN_CLASSES_OF_PART:
+        if explained >= most and classes >= thresholds.MIN_CLASSES_OF_PART:
             moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
             gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
             best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), explained
@@ -312,12 +301,12 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
 def _can_be(part: RenamedPart) -> bool:
     """Whether only some labels are renamed, and enough right answers are missing for what correcting them restores."""
     gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
-    return 0 < part.share < MIN_WHOLE_SHARE and gain > 0 and missing >= MIN_MISSING_OF_PART * gain
+    return 0 < part.share < thresholds.MIN_WHOLE_SHARE and gain > 0 and missing >= thresholds.MIN_MISSING_OF_PART * gain
 
 
 def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
     """The confidence for one renaming: all renamings tried share the allowed false alarms."""
-    return 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
+    return 1 - (1 - thresholds.COMPARISON_CONFIDENCE) / max(1, len(renamings))
 
 
 def _make_part_finding(facts: Facts, found: Renamed) -> Finding:

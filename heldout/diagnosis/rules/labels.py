@@ -4,23 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.course import smooth
 from heldout.diagnosis.evaluation import SplitFigures, compute_chance, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import History, take_finite
-from heldout.diagnosis.thresholds import (
-    COMPARISON_CONFIDENCE,
-    MAX_CHANCE_SKILL,
-    MIN_COMPARED_SKILL,
-    MIN_HELD_SKILL,
-    MIN_IMAGES_OF_NOISE,
-    MIN_LOSS_BELOW_GUESSING,
-    MIN_MEMORIZED_SKILL,
-    MIN_PART_OF_TRAINING,
-    MIN_WRONG_SHARE,
-)
 from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 from heldout.stored.audit import SplitLabels
 from heldout.words import percent
@@ -43,7 +32,7 @@ def _explains_training(facts: Facts) -> bool:
     if found is None:
         return False
     lacking = 0.0 if facts.train is None else 1 - facts.train.accuracy
-    return found.low / found.images >= MIN_PART_OF_TRAINING * lacking
+    return found.low / found.images >= thresholds.MIN_PART_OF_TRAINING * lacking
 
 
 def _find_wrong_labels(facts: Facts) -> Mapping[str, SplitLabels]:
@@ -54,7 +43,9 @@ def _find_wrong_labels(facts: Facts) -> Mapping[str, SplitLabels]:
     if "label_order_mismatch" in facts.audited:
         return {}
     return {
-        split: found for split, found in facts.labels.items() if found.low >= max(1, MIN_WRONG_SHARE * found.images)
+        split: found
+        for split, found in facts.labels.items()
+        if found.low >= max(1, thresholds.MIN_WRONG_SHARE * found.images)
     }
 
 
@@ -116,13 +107,15 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
     chance = compute_chance(train, max(2, len(facts.classes)))
     epochs: list[tuple[int | None, float, float]] = [(None, train.accuracy, validation.accuracy)]
     epochs += [
-        level for level in _list_levels(facts.curves.history) if compute_skill(level[1], chance) > MIN_COMPARED_SKILL
+        level
+        for level in _list_levels(facts.curves.history)
+        if compute_skill(level[1], chance) > thresholds.MIN_COMPARED_SKILL
     ]
     epoch, trained, heldout = max(epochs, key=lambda level: level[2] - level[1])
     low, high = compute_newcombe_interval(
         (round(heldout * validation.count), validation.count),
         (round(trained * train.count), train.count),
-        COMPARISON_CONFIDENCE,
+        thresholds.COMPARISON_CONFIDENCE,
     )
     if low <= 0:
         return []
@@ -158,7 +151,7 @@ def _list_levels(history: History) -> list[tuple[int | None, float, float]]:
 
 def find_memorized_noise(facts: Facts) -> list[Finding]:
     train, validation, classes = facts.train, facts.validation, len(facts.classes)
-    if train is None or validation is None or classes < 2 or train.count < MIN_IMAGES_OF_NOISE * classes:
+    if train is None or validation is None or classes < 2 or train.count < thresholds.MIN_IMAGES_OF_NOISE * classes:
         return []
     last = [value for value in facts.curves.history.train_accuracy if value is not None]
     known = max([train.accuracy, *last[-1:]])
@@ -170,8 +163,8 @@ def find_memorized_noise(facts: Facts) -> list[Finding]:
     if _had_learned(facts.curves.history, validation, classes):
         return []
     if (
-        compute_skill(known, compute_chance(train, classes)) < MIN_MEMORIZED_SKILL
-        or compute_skill(high, chance) > MAX_CHANCE_SKILL
+        compute_skill(known, compute_chance(train, classes)) < thresholds.MIN_MEMORIZED_SKILL
+        or compute_skill(high, chance) > thresholds.MAX_CHANCE_SKILL
     ):
         return []
     return [
@@ -195,8 +188,8 @@ def find_memorized_noise(facts: Facts) -> list[Finding]:
 def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool:
     if figures is None:
         return False
-    low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
-    return compute_skill(low, compute_own_chance(figures, classes)) > MIN_HELD_SKILL
+    low, _ = compute_wilson_interval(*figures.counts, thresholds.COMPARISON_CONFIDENCE)
+    return compute_skill(low, compute_own_chance(figures, classes)) > thresholds.MIN_HELD_SKILL
 
 
 def _had_learned(history: History, validation: SplitFigures, classes: int) -> bool:
@@ -207,4 +200,4 @@ def _had_learned(history: History, validation: SplitFigures, classes: int) -> bo
     counts = [sum(row) for row in validation.confusion if sum(row)] or [1] * classes
     guessing = -sum(count / sum(counts) * math.log(count / sum(counts)) for count in counts)
     lowest = min((value for value in history.validation_loss if value is not None), default=math.inf)
-    return lowest < (1 - MIN_LOSS_BELOW_GUESSING) * guessing
+    return lowest < (1 - thresholds.MIN_LOSS_BELOW_GUESSING) * guessing

@@ -3,7 +3,7 @@
 from math import log
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import compute_skill
@@ -12,22 +12,6 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import Curve
 from heldout.diagnosis.knowledge import compute_lag, has_nothing_left_to_learn, knows
 from heldout.diagnosis.rules.labels import find_label_noise
-from heldout.diagnosis.thresholds import (
-    MAX_LOSS_OVER_GUESSING,
-    MIN_DESCENT_TO_LOSE,
-    MIN_EPOCHS,
-    MIN_EPOCHS_TO_LEARN,
-    MIN_EPOCHS_TO_SETTLE,
-    MIN_FIT_ARTEFACT,
-    MIN_FIT_BELOW_VALIDATION,
-    MIN_LOSS_OF_GUESSING,
-    MIN_LOST_DESCENT,
-    MIN_MUCH_TO_LEARN,
-    MIN_RISE,
-    MIN_RISE_SIGMAS,
-    MIN_SKILL_ON_TRAINING,
-    MIN_SURE_GAP,
-)
 from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
 from heldout.words.courses import describe_bouncing, describe_end
@@ -75,18 +59,18 @@ def find_diverged(facts: Facts) -> list[Finding]:
 def _describe_what_happened(facts: Facts) -> str | None:
     """Say what is wrong with the end of the training loss, or return None if nothing is."""
     curves, training = facts.curves, facts.curves.training
-    if training is None or len(training.values) < MIN_EPOCHS or not curves.of_loss:
+    if training is None or len(training.values) < thresholds.MIN_EPOCHS or not curves.of_loss:
         return None
     first, last = training.values[0], training.last
-    least = MIN_RISE_SIGMAS * training.noise
+    least = thresholds.MIN_RISE_SIGMAS * training.noise
     # Only a measured loss is known to be a cross-entropy without penalties.
     classes = len(facts.classes) if curves.is_measured else 0
-    if classes > 1 and last > MAX_LOSS_OVER_GUESSING * log(classes):
+    if classes > 1 and last > thresholds.MAX_LOSS_OVER_GUESSING * log(classes):
         return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
-    if classes < 2 and last - first > max(least, MIN_RISE * training.descent):
+    if classes < 2 and last - first > max(least, thresholds.MIN_RISE * training.descent):
         return f"higher than in the first epoch ({first:.4g}): training has diverged"
-    had_learned = training.descent > MIN_DESCENT_TO_LOSE * abs(first)
-    if had_learned and training.rise > max(least, MIN_LOST_DESCENT * training.descent):
+    had_learned = training.descent > thresholds.MIN_DESCENT_TO_LOSE * abs(first)
+    if had_learned and training.rise > max(least, thresholds.MIN_LOST_DESCENT * training.descent):
         best_epoch = curves.epoch_numbers[training.best]
         lowest = training.values[training.best]
         return f"but was {lowest:.4g} in epoch {best_epoch}: the network has lost what it had learned"
@@ -111,12 +95,12 @@ def find_training_unknown_yet(facts: Facts) -> list[Finding]:
     if train is None or curves.heldout is None or hardly_learns(facts):
         return []
     # Much better answers to training images than to others only show that the network is large enough.
-    is_learning = still_falls and 1 - train.accuracy >= MIN_MUCH_TO_LEARN
+    is_learning = still_falls and 1 - train.accuracy >= thresholds.MIN_MUCH_TO_LEARN
     if facts.knows_training is not False and not (is_learning and facts.budget is not None):
         return []
     if curves.onset_epoch is not None or find_both_losses_falling(facts):
         return []
-    if not still_falls and curves.epochs >= MIN_EPOCHS_TO_SETTLE:
+    if not still_falls and curves.epochs >= thresholds.MIN_EPOCHS_TO_SETTLE:
         return []
     fall = 0.0 if training is None else training.fall
     known = f"raining accuracy is only {percent(train.accuracy)}"
@@ -131,9 +115,9 @@ def find_training_unknown_yet(facts: Facts) -> list[Finding]:
 def hardly_learns(facts: Facts) -> bool:
     """Whether the training loss is barely below that of guessing after many epochs, so more would not help."""
     train, classes = facts.train, len(facts.classes)
-    if train is None or train.loss is None or classes < 2 or facts.curves.epochs < MIN_EPOCHS_TO_LEARN:
+    if train is None or train.loss is None or classes < 2 or facts.curves.epochs < thresholds.MIN_EPOCHS_TO_LEARN:
         return False
-    return train.loss > MIN_LOSS_OF_GUESSING * log(classes)
+    return train.loss > thresholds.MIN_LOSS_OF_GUESSING * log(classes)
 
 
 def still_learns(facts: Facts) -> bool:
@@ -183,7 +167,7 @@ def _learns_too_little(facts: Facts) -> bool:
     """Whether training images are not known. With a measured gap, a low accuracy on them is enough."""
     if facts.train is None or facts.budget is None or facts.knows_training is False:
         return facts.knows_training is False
-    return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
+    return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < thresholds.MIN_SKILL_ON_TRAINING
 
 
 def find_underfitting(facts: Facts) -> list[Finding]:
@@ -193,7 +177,7 @@ def find_underfitting(facts: Facts) -> list[Finding]:
         return []
     if still_falls and facts.curves.onset_epoch is None:  # once validation has turned up, more epochs do not help
         return []
-    if facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
+    if facts.curves.epochs < thresholds.MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
         return []
     more = (
         "its curves would show whether more epochs can change that. If training has settled, the network"
@@ -228,7 +212,7 @@ def find_metric_artifact(facts: Facts) -> list[Finding]:
     if fit is None or measured is None or heldout is None:
         return []
     shown, real = fit - heldout, measured - heldout
-    if real - shown < MIN_FIT_ARTEFACT or shown > -MIN_FIT_BELOW_VALIDATION:
+    if real - shown < thresholds.MIN_FIT_ARTEFACT or shown > -thresholds.MIN_FIT_BELOW_VALIDATION:
         return []
     mixes = facts.spec is not None and any(facts.spec["training"].get(way) for way in ("mixup", "cutmix"))
     harder = "dropout, augmentation and mixed images" if mixes else "dropout and augmentation"
@@ -271,7 +255,7 @@ def find_too_little_data(facts: Facts) -> list[Finding]:
     if lag is None or facts.knows_training is False:
         return []
     if facts.budget is not None:
-        if lag.interval is None or lag.interval[0] < MIN_SURE_GAP:
+        if lag.interval is None or lag.interval[0] < thresholds.MIN_SURE_GAP:
             return []
     elif not lag.is_surely_large or not knows(lag.trained, lag.chance) or still_learns(facts):
         return []

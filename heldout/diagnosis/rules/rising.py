@@ -3,21 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.course import Course, choose_patience
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
-from heldout.diagnosis.thresholds import (
-    GUARD_MIN_RISE,
-    GUARD_PATIENCE_EPOCHS,
-    MAX_LOST_DESCENT_OF_WARNING,
-    MAX_RISE_OF_WARNING,
-    MIN_ACCURACY_COST,
-    MIN_EPOCHS,
-    MIN_TRAINING_FALL,
-)
 from heldout.stored.gap import Calibration
 from heldout.words import percent, pluralize
 from heldout.words.courses import (
@@ -78,7 +69,9 @@ def _choose_severity(curves: Curves) -> Severity:
         return "info"
     # A loss that may include an offset cannot be judged by its height.
     rise = heldout.rise / heldout.lowest if curves.is_measured and heldout.lowest > 0 else 0.0
-    is_critical = rise > MAX_RISE_OF_WARNING or heldout.rise > MAX_LOST_DESCENT_OF_WARNING * heldout.descent
+    is_critical = (
+        rise > thresholds.MAX_RISE_OF_WARNING or heldout.rise > thresholds.MAX_LOST_DESCENT_OF_WARNING * heldout.descent
+    )
     return "critical" if is_critical else "warning"
 
 
@@ -247,7 +240,7 @@ def is_only_loss_better(last: LastEpoch) -> bool:
 
 def _answer_more(last: LastEpoch) -> bool:
     """Whether the last weights clearly answer more images correctly than the kept ones."""
-    return last.accuracy_interval[1] < 0 and -last.accuracy >= MIN_ACCURACY_COST
+    return last.accuracy_interval[1] < 0 and -last.accuracy >= thresholds.MIN_ACCURACY_COST
 
 
 def _are_better(last: LastEpoch) -> bool:
@@ -314,17 +307,17 @@ def find_reason_to_stop(curves: Curves) -> str | None:
     accuracy has clearly risen since, the later weights are better in one way, and training continues.
     """
     heldout, training = curves.heldout, curves.training
-    if heldout is None or training is None or len(training.values) < MIN_EPOCHS:
+    if heldout is None or training is None or len(training.values) < thresholds.MIN_EPOCHS:
         return None
     if curves.accuracy is not None and curves.accuracy.rose:
         return None
     epochs_since = curves.epochs - 1 - heldout.best
-    if epochs_since < GUARD_PATIENCE_EPOCHS:
+    if epochs_since < thresholds.GUARD_PATIENCE_EPOCHS:
         return None
     # On an initial plateau both curves move by only a tiny part of the loss, so compare with the loss itself too.
-    least = max(GUARD_MIN_RISE * max(heldout.scale, heldout.lowest), curves.own_noise)
+    least = max(thresholds.GUARD_MIN_RISE * max(heldout.scale, heldout.lowest), curves.own_noise)
     at_best = curves.training_at_best
-    if heldout.rise <= least or at_best - training.last <= MIN_TRAINING_FALL * at_best:
+    if heldout.rise <= least or at_best - training.last <= thresholds.MIN_TRAINING_FALL * at_best:
         return None
     return (
         f"{describe_best_and_end(curves, heldout)}, {pluralize(epochs_since, 'epoch')} later, while "
