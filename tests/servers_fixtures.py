@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from heldout.service.database_urls import make_driver_url
 from models import migrations
-from models.database import Database
+from models.database import Database, Limits
 from tests.object_store import S3Server
 from tests.servers import PostgresServer, RedisServer
 
@@ -131,8 +131,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """Sessions on a fresh migrated database."""
-    opened = Database(database_url)
+    """Sessions on a fresh migrated database. On a busy machine, writers to SQLite may wait long for their turn."""
+    opened = Database(database_url, limits=Limits(sqlite_busy_ms=60_000))
     yield opened
     opened.dispose()
 
