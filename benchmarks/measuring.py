@@ -61,9 +61,10 @@ def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) 
     from worker.training.data import select
     from worker.training.engine import Engine
     from worker.training.evaluate import make_evaluator, measure_predictions
-    from worker.training.export import Predictor, build_exported
+    from worker.training.export import build_exported
     from worker.training.network import build_network
     from worker.training.position import FitSums
+    from worker.training.predictor import Predictor
 
     images = planted_set(condition).images
     spec: JobSpec = condition.spec.model_copy(update={"network": network})

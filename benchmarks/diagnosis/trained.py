@@ -31,9 +31,10 @@ from worker.training.data import TrainingData, scale_to_unit, select
 from worker.training.decisions import BestEpochs, Diverged, TrainedWeights, Weights
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, build_final_figures, measure_predictions
-from worker.training.export import Predictor, build_exported
+from worker.training.export import build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
+from worker.training.predictor import Predictor
 from worker.training.trainer import Trainer
 
 LEVEL = 3  # epochs whose mean is a level

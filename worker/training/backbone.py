@@ -22,7 +22,7 @@ from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
-GIVES_MAP = "gives_map"
+GIVES_MAP, GIVES = "gives_map", "gives"
 # ImageNet's colors: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
 _IMAGENET_MEAN, _IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
@@ -30,12 +30,16 @@ _CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
 
 @dataclass(frozen=True)
 class UploadedBackbone:
-    """Layers as JSON, weights in Keras' order, the range of its input pixels, and whether it gives a feature map."""
+    """Layers as JSON, weights in Keras' order, the range of its input pixels, and whether it gives a feature map.
+
+    gives: the shape of what it gives for an image; None if an earlier release has read the model.
+    """
 
     config: dict[str, Any]
     weights: list[NDArray[Any]]
     pixels: Pixels
     gives_map: bool = True
+    gives: tuple[int | None, ...] | None = None
 
     @classmethod
     def read(cls, assigned: AssignedBackbone) -> "UploadedBackbone":
@@ -50,21 +54,34 @@ class UploadedBackbone:
         config = read_network(found)
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
-        return cls(config, weights, assigned.pixels, bool(found[GIVES_MAP]))
+        gives = tuple(found[GIVES]) if GIVES in found else None
+        return cls(config, weights, assigned.pixels, bool(found[GIVES_MAP]), gives)
 
     def make_maps(self, images: keras.KerasTensor, spec: BackboneSpec, seeds: Iterator[int]) -> keras.KerasTensor:
         """Return the feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
 
         The layers are those of `heldout.spec.layers.plan_network`; random layers take the next of `seeds`.
         """
-        if spec.trainable or spec.unfreeze_at is not None or self._is_noisy:
+        if self.stays_fixed(spec):
+            self.skip_seeds(seeds)
+            network = self._fixed
+        else:
             network = self._build_model(seeds)
             set_trainable(network, spec.trainable)
-        else:
-            # The other layers draw the same numbers, whether these are built or not.
-            deque(islice(seeds, self._count_seeds()), maxlen=0)
-            network = self._fixed
         return network(prepare_images(images, network.input_shape[1:], self.pixels))
+
+    @property
+    def identity(self) -> tuple[Any, list[NDArray[Any]]]:
+        """What decides the feature map of an image: a description as JSON, and weights."""
+        return [self.config, self.pixels], self.weights
+
+    def stays_fixed(self, spec: BackboneSpec) -> bool:
+        """Whether it gives the same for an image in all steps."""
+        return not (spec.trainable or spec.unfreeze_at is not None or self.is_noisy)
+
+    def skip_seeds(self, seeds: Iterator[int]) -> None:
+        """Take its seeds, so that the other layers draw the same numbers whether these are built or not."""
+        deque(islice(seeds, self._count_seeds()), maxlen=0)
 
     @cached_property
     def _fixed(self) -> keras.Model:
@@ -74,7 +91,8 @@ class UploadedBackbone:
         return network
 
     @property
-    def _is_noisy(self) -> bool:
+    def is_noisy(self) -> bool:
+        """Whether it changes images at random in each step."""
         return any(part["class_name"].startswith(NOISE) for part in iterate_parts(self.config))
 
     def _count_seeds(self) -> int:

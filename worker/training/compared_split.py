@@ -67,8 +67,10 @@ class ComparedSplit:
     Args:
         answers: for the whole split, in the order of its rows.
         related: (images,) whether each has a relative in training; None if unknown.
+        train: a sample of the training images; None if it is not known yet.
     Attributes:
         answers: for the whole split, or for its compared images with their pixels undone.
+        train: the sample of the training images, once pixels were tried.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class ComparedSplit:
         split: HeldOutName,
         answers: Answers,
         related: NDArray[np.bool_] | None,
+        train: PixelSample | None = None,
     ) -> None:
         self.answers = answers
+        self.train = train
         self._predictor = predictor
         self._data = data
         # If all images have copies, there is nothing else to compare.
@@ -120,7 +124,7 @@ class ComparedSplit:
     def _list_candidates(self) -> tuple[list[_Candidate], tuple[list[_Candidate], list[_Candidate]]]:
         """Return changes of images that look altered, nearest first, and for each half others that are worth trying."""
         value_range, source = self._data.value_range, self._predictor.source
-        train = sample_of(source, self._data.rows["train"])
+        train = self.train = self.train or sample_of(source, self._data.rows["train"])
         halves = [sample_of(source, rows) for rows in self._rows]
         both = halves[0].add_images_of(halves[1])
         kinds = list_changes_to_try(train, both, value_range)

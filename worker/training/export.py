@@ -1,34 +1,26 @@
-"""The model for raw pixels that a finished training produces, and its answers to images."""
+"""The model for raw pixels that a finished training produces."""
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
 
-from analysis.answers.answers import Predictions
-from heldout.spec.job import AnyNetworkSpec, OwnNetworkSpec
+from heldout.spec.job import AnyNetworkSpec, NetworkSpec, OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE, ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData
 from worker.training.decisions import Weights
-from worker.training.frozen import split_at_frozen
+from worker.training.feature_cache import KeptBase
+from worker.training.head_export import HeadPredictor
 from worker.training.inputs import Input
-from worker.training.network import apply_layers, drop_penalties
+from worker.training.network import apply_head, apply_layers, drop_penalties
 from worker.training.own_network import describe_own_network
-from worker.training.pixel_changes import PixelChange, change_pixels
-
-# Small batches keep a layer's maps in the cache of a core. Several of them are computed in parallel in one call.
-_BATCH_SIZE = 64
-_IMAGES_A_CALL = 32 * _BATCH_SIZE
+from worker.training.predictor import FeatureRows, Predictor
 
 
 def build_exported(
@@ -45,14 +37,38 @@ def build_exported(
         A functional model of Keras' own layers from raw pixels, (batch, height, width, channels) in the dataset's
         range, to (batch, classes) probabilities. It has no penalties, so that its `evaluate` gives the cross-entropy.
     """
-    low, high = data.value_range
-    pixels = keras.Input(data.image, name="pixels")
-    scaled = keras.layers.Rescaling(1 / (high - low), -low / (high - low), name="rescaling")(pixels)
+    pixels, scaled = _begin(data)
     seeds = iter(lambda: 0, None)
     logits = apply_layers(scaled, drop_penalties(network), len(data.classes), seeds, backbone=backbone)
-    model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
+    model = _end(pixels, logits)
     if trained is not None:
         model.set_weights(trained.get_weights())
+    return model
+
+
+def build_exported_base(network: NetworkSpec, data: TrainingData, backbone: UploadedBackbone) -> keras.Model:
+    """Build the first part of the model that users download, from raw pixels to what the backbone gives."""
+    assert network.backbone is not None
+    pixels, scaled = _begin(data)
+    return keras.Model(pixels, backbone.make_maps(scaled, network.backbone, iter(lambda: 0, None)), name="classifier")
+
+
+def build_exported_head(network: NetworkSpec, classes: int, backbone: UploadedBackbone) -> keras.Model:
+    """Build the rest of that model."""
+    features, plain = keras.Input(backbone.gives, name="features"), drop_penalties(network)
+    assert isinstance(plain, NetworkSpec)
+    return _end(features, apply_head(features, plain, classes, iter(lambda: 0, None)))
+
+
+def _begin(data: TrainingData) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return raw pixels, and the same scaled to [0, 1]."""
+    low, high = data.value_range
+    pixels = keras.Input(data.image, name="pixels")
+    return pixels, keras.layers.Rescaling(1 / (high - low), -low / (high - low), name="rescaling")(pixels)
+
+
+def _end(inputs: keras.KerasTensor, logits: keras.KerasTensor) -> keras.Model:
+    model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
     compile_to_evaluate(model)
     return model
 
@@ -62,16 +78,19 @@ def compile_to_evaluate(model: keras.Model) -> None:
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
-def save_with(model: keras.Model, file: Path, members: Mapping[str, bytes]) -> None:
-    """Write a `.keras` file with more members by name: Keras reads those that it knows, and ignores others."""
-    model.save(file)
+def add_members(file: Path, members: Mapping[str, bytes]) -> None:
+    """Add members by name to a `.keras` file: Keras reads those that it knows, and ignores others."""
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
 
 
 def describe_model(
-    model: keras.Model, job_id: str, dataset_sha256: str, classes: Sequence[str], value_range: tuple[float, float]
+    model: keras.Model | Predictor,
+    job_id: str,
+    dataset_sha256: str,
+    classes: Sequence[str],
+    value_range: tuple[float, float],
 ) -> ModelAbout:
     """Metadata in the files with an exported model, or with its predictions."""
     digest = hashlib.sha256()
@@ -95,6 +114,7 @@ class PreparedExport:
         backbone: the uploaded model that the network is built with.
         features: what the frozen part gives of the job's images, if it is kept; the trained weights are those of the
         head then.
+        base: the file of everything before the head, if the backbone stays fixed and its features are kept.
     """
 
     def __init__(
@@ -108,8 +128,10 @@ class PreparedExport:
         dataset_sha256: str = "",
         backbone: UploadedBackbone | None = None,
         features: Input | None = None,
+        base: KeptBase | None = None,
     ) -> None:
         self._features = features
+        self._base = base
         self._backbone = backbone
         self._job_id = job_id
         self._dataset_sha256 = dataset_sha256
@@ -123,160 +145,59 @@ class PreparedExport:
         """Build them in the thread. The graphs of the training must be traced before."""
         self._made = self._thread.submit(self._make)
 
-    def save(self, predictor: "Predictor", file: Path) -> Future[None]:
-        """Write the model to a file in the thread; until it is written, the predictor must keep its weights."""
-        return self._thread.submit(self._save, predictor.model, file)
+    def save(self, predictor: Predictor, file: Path) -> Future[ModelAbout]:
+        """Write the model to a file in the thread, and return its metadata.
 
-    def about(self, model: keras.Model) -> ModelAbout:
-        """Return the metadata of the job's exported model."""
+        Until it is written, the predictor must keep its weights.
+        """
+        return self._thread.submit(self._save, predictor, file)
+
+    def _save(self, predictor: Predictor, file: Path) -> ModelAbout:
         data = self._data
-        return describe_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
-
-    def _save(self, model: keras.Model, file: Path) -> None:
-        about = self.about(model)
+        about = describe_model(predictor, self._job_id, self._dataset_sha256, data.classes, data.value_range)
         members = {about.file_name: about.to_bytes()}
         if isinstance(self._network, OwnNetworkSpec):
             assert self._backbone is not None, "the caller reads the uploaded model"
             layers = describe_own_network(self._network, self._backbone, len(self._data.classes))
             members[NETWORK_FILE] = layers.encode()
-        save_with(model, file, members)
+        predictor.write(file)
+        add_members(file, members)
+        return about
 
-    def make_predictor(self, weights: Weights) -> "Predictor":
+    def make_predictor(self, weights: Weights) -> Predictor:
         """Return the predictor of a model with these weights; errors of the thread are raised here."""
         predictor = self._make() if self._made is None else self._made.result()
         predictor.use(weights)
         return predictor
 
-    def _make(self) -> "Predictor":
-        exported = build_exported(self._network, self._data, backbone=self._backbone)
-        predictor = Predictor(exported, self._source, self._data.value_range, self._match_features())
+    def _make(self) -> Predictor:
+        predictor = self._make_whole() if self._base is None else self._make_head(self._base)
         predictor.prepare()
         return predictor
 
-    def _match_features(self) -> "FeatureRows | None":
+    def _make_whole(self) -> Predictor:
+        exported = build_exported(self._network, self._data, backbone=self._backbone)
+        return Predictor(exported, self._source, self._data.value_range, self._match_features())
+
+    def _make_head(self, base: KeptBase) -> Predictor:
+        network, backbone, known = self._network, self._backbone, self._match_features()
+        assert not isinstance(network, OwnNetworkSpec)
+        assert backbone is not None
+        assert known is not None
+        return HeadPredictor(
+            build_exported_head(network, len(self._data.classes), backbone),
+            self._source,
+            known,
+            make_whole=self._make_whole,
+            fixed=backbone.weights,
+            image=self._data.image,
+            open_base=lambda: base.open(lambda file: build_exported_base(network, self._data, backbone).save(file)),
+        )
+
+    def _match_features(self) -> FeatureRows | None:
         if self._features is None:
             return None
         of_image = np.zeros(1 + max(int(np.max(rows, initial=0)) for rows in self._data.rows.values()), np.int32)
         for split, rows in self._data.rows.items():
             of_image[rows] = self._features.data.rows[split]
         return FeatureRows(self._features.source, of_image)
-
-
-@dataclass(frozen=True)
-class FeatureRows:
-    """The features of a job's images. of_image: for each row of the images the row of its features."""
-
-    source: BatchSource
-    of_image: NDArray[np.int32]
-
-
-class Predictor:
-    """Asks an exported model about raw images of a job, in float32.
-
-    Args:
-        source: the job's images; `rows` are rows of it.
-        value_range: the dataset's lowest and highest pixel value.
-        features: what the model's frozen part gives of them. Images are then only read to change their pixels, and only
-        the head is asked about others, unless the frozen part gets other weights.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        source: BatchSource,
-        value_range: tuple[float, float],
-        features: FeatureRows | None = None,
-    ) -> None:
-        self.source = source
-        self.model = model
-        self._features = features
-        self._channels = model.input_shape[-1]
-        self._classes = model.output_shape[-1]
-        self._range = value_range
-        self._softmax = model.get_layer("probabilities")
-        self._logits = keras.Model(model.input, self._softmax.input)
-        split = split_at_frozen(self._logits)
-        self._head = None if split is None else split.head
-        self._frozen_weights: Weights = [] if split is None else split.frozen.get_weights()
-        self._by_head = features is not None
-        self._has_other_frozen = False
-        rows = tf.TensorSpec([None], tf.int32)
-        change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
-        self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
-        self._call_head = tf.function(self._predict_features, input_signature=[rows], autograph=False)
-        self._call_changed = tf.function(self._predict_changed_rows, input_signature=[rows, *change], autograph=False)
-
-    def use(self, weights: Weights) -> None:
-        """Answer with other weights of the same network, or of its head, from now on."""
-        is_whole = len(weights) == len(self.model.weights)
-        self._by_head = self._features is not None and not is_whole
-        if is_whole:
-            self.model.set_weights(weights)
-        elif self._has_other_frozen or self._head is None:
-            self.model.set_weights([*self._frozen_weights, *weights])
-        else:
-            self._head.set_weights(weights)
-        self._has_other_frozen = is_whole
-
-    def prepare(self) -> None:
-        """Prepare the first answer: trace the graph, and have TensorFlow optimize it."""
-        (self._call_head if self._by_head else self._call)(tf.constant([], tf.int32))
-
-    def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
-        """Return the model's answers to the images in `rows`, with their pixels under `change`."""
-        given = () if change is None else change.make_tensors(self._channels, self._range)
-        call, source = self._call if change is None else self._call_changed, self.source
-        if self._by_head and self._features is not None and change is None:
-            call, source, rows = self._call_head, self._features.source, self._features.of_image[rows]
-        probabilities = np.empty((len(rows), self._classes), np.float32)
-        losses = np.empty(len(rows), np.float32)
-        source.expect(rows, _BATCH_SIZE)
-        for begin in range(0, len(rows), _IMAGES_A_CALL):
-            part = slice(begin, begin + _IMAGES_A_CALL)
-            probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
-        return Predictions(probabilities, losses)
-
-    def _predict_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._predict_in_batches(rows, self._logits, self._read_pixels)
-
-    def _predict_features(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        assert self._features is not None
-        return self._predict_in_batches(rows, self._head, self._features.source.batch)
-
-    def _read_pixels(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(self.source.pixels(rows), tf.float32), self.source.labels(rows)
-
-    def _predict_changed_rows(
-        self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            pixels, labels = self._read_pixels(rows)
-            return change_pixels(pixels, order, numbers), labels
-
-        return self._predict_in_batches(rows, self._logits, read)
-
-    def _predict_in_batches(
-        self, rows: tf.Tensor, model: keras.Model, read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """In a graph: answer `rows`, a batch at a time, with as many batches in parallel as there are threads."""
-        batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
-        shapes = [None, self._classes], [None]
-        answers = [tf.TensorArray(tf.float32, batches, element_shape=shape) for shape in shapes]
-
-        def predict_batch(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
-            begin = batch * _BATCH_SIZE
-            part = rows[begin : begin + _BATCH_SIZE]
-            found = self._answer(model, *read(part))
-            return batch + 1, *(array.write(batch, value) for array, value in zip(answers, found, strict=True))
-
-        # More in parallel than threads would only take memory.
-        threads = max(1, tf.config.threading.get_inter_op_parallelism_threads())
-        _, probabilities, losses = tf.while_loop(
-            lambda batch, *_: batch < batches, predict_batch, (0, *answers), parallel_iterations=threads
-        )
-        return probabilities.concat(), losses.concat()
-
-    def _answer(self, model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = model(inputs, training=False)
-        # From logits, like Keras for a model that ends in a softmax: a probability can round to zero.
-        return self._softmax(logits), tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

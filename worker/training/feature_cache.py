@@ -9,13 +9,15 @@ import io
 import json
 import math
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -23,30 +25,55 @@ from numpy.typing import NDArray
 from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from worker.machine.held_folders import fill_alone, hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedFeatures
+from worker.training.frozen import FrozenSplit
 from worker.training.position import describe_fault
 
-FEATURES_FILE, DONE_FILE = "features.npy", "done"
+FEATURES_FILE, DONE_FILE, BASE_FILE = "features.npy", "done", "base.keras"
 # How much work may be lost with its process.
 NOTE_EVERY_S = 5.0
 # What does not change the answers of a network with given weights in inference mode.
 _NOT_IN_USE = ("_initializer", "_regularizer", "_constraint", "seed", "trainable", "registered_name", "_object_id")
 
 
+@dataclass(frozen=True)
+class KeptBase:
+    """The model file of everything before the features: next to them, if there is room, else in `scratch`."""
+
+    folder: Path
+    cap_bytes: int
+    scratch: Path
+
+    def open(self, write: Callable[[Path], None]) -> Path:
+        """Return the file, written first if it is missing."""
+        kept, made = self.folder / BASE_FILE, self.scratch / BASE_FILE
+        if kept.exists():
+            return kept
+        write(made)
+        with suppress(OSError):
+            size_bytes = sum(file.stat().st_size for file in (made, self.folder / FEATURES_FILE))
+            if make_room(self.folder, size_bytes, self.cap_bytes) <= self.cap_bytes:
+                unfinished = kept.with_suffix(f".{secrets.token_hex(4)}")
+                shutil.copyfile(made, unfinished)
+                unfinished.replace(kept)
+        return made
+
+
 class NotCached(Exception):
     """These features cannot be kept; the message says why."""
 
 
-def compute_key(frozen: keras.Model, owner: str, images: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def compute_key(split: FrozenSplit, owner: str, images: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Compute the name of features: SHA-256 of everything that decides their bits, and of their owner.
 
     Args:
+        split: its frozen part gives the features.
         images: which images the features are of, as JSON.
         facts: which release of what computes them, on which device.
     """
     digest = hashlib.sha256()
-    network = _describe(json.loads(json.dumps(keras.saving.serialize_keras_object(frozen))), {})
-    digest.update(json.dumps([owner, images, facts, network], sort_keys=True).encode())
-    for weight in frozen.get_weights():
+    description, weights = split.identify()
+    digest.update(json.dumps([owner, images, facts, _describe(description, {})], sort_keys=True).encode())
+    for weight in weights:
         digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
 

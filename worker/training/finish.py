@@ -25,9 +25,10 @@ from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
 from worker.training.evaluate import build_final_figures, measure_predictions
-from worker.training.export import Predictor, PreparedExport
+from worker.training.export import PreparedExport
 from worker.training.gap import measure_gap
 from worker.training.position import LossSums
+from worker.training.predictor import Predictor
 from worker.training.trainer import Trainer
 
 # A job past its deadline is killed some minutes later. Its pixels are only tried if that takes no longer than this.
@@ -65,10 +66,10 @@ def finish(
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
-    saved.result()
+    about = saved.result()
     model = describe_model_file(scratch)
     names = _read_names(names_file, data)
-    save_predictions(predictions, data, kept, names, exported.about(predictor.model), trainer.loss_sums)
+    save_predictions(predictions, data, kept, names, about, trainer.loss_sums)
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
     scores = build_evaluation(data, {split: said.probabilities for split, said in kept.items()}, cost, names)

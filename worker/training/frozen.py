@@ -1,11 +1,14 @@
 """Divides a network at the end of its frozen part. Pure: nothing is computed, and both parts share its variables."""
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 # Layers that change images at random. They end a frozen part; dropout in it is switched off instead.
 NOISE = ("Random", "GaussianNoise")
@@ -15,14 +18,32 @@ NOISE = ("Random", "GaussianNoise")
 class FrozenSplit:
     """A network divided into consecutive parts.
 
-    frozen: from images to features. No step changes its weights, and it always computes in inference mode.
     head: to logits, from features, or from what `pool` makes of them.
+    make_frozen: returns `frozen`, which takes long to build if it is not needed.
     pool: global pooling of features. Networks with other heads need the features themselves.
+    identity: a description of the frozen part as JSON, and its weights; None: those of `frozen`.
     """
 
-    frozen: keras.Model
     head: keras.Model
+    make_frozen: Callable[[], keras.Model]
     pool: keras.Model | None = None
+    identity: tuple[Any, list[NDArray[Any]]] | None = None
+
+    @cached_property
+    def frozen(self) -> keras.Model:
+        """From images to features. No step changes its weights, and it always computes in inference mode."""
+        return self.make_frozen()
+
+    def identify(self) -> tuple[Any, list[NDArray[Any]]]:
+        """Return what decides the features of an image: a description as JSON, and weights."""
+        if self.identity is not None:
+            return self.identity
+        return json.loads(json.dumps(keras.saving.serialize_keras_object(self.frozen))), self.frozen.get_weights()
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The shape of an image's features."""
+        return (self.pool or self.head).input_shape[1:]
 
     @cached_property
     def fixed(self) -> keras.Model:
@@ -39,10 +60,11 @@ def split_at_frozen(network: keras.Model) -> FrozenSplit | None:
         None if no weights come before a place where a single tensor passes.
     """
     split = _split(network)
-    return None if split is None else _take_pool_out(split)
+    return None if split is None else take_pool_out(split)
 
 
-def _take_pool_out(split: FrozenSplit) -> FrozenSplit:
+def take_pool_out(split: FrozenSplit) -> FrozenSplit:
+    """Make global pooling at the beginning of the head a part of its own."""
     head = split.head
     nodes = [node for nodes in head._nodes_by_depth.values() for node in nodes]
     first = [node for node in nodes if any(tensor is head.inputs[0] for tensor in node.input_tensors)]
@@ -51,7 +73,7 @@ def _take_pool_out(split: FrozenSplit) -> FrozenSplit:
         return split
     pooled = first[0].outputs[0]
     pool = keras.Model(head.inputs[0], pooled, name="pool")
-    return FrozenSplit(split.frozen, keras.Model(pooled, head.outputs[0], name=head.name), pool)
+    return replace(split, head=keras.Model(pooled, head.outputs[0], name=head.name), pool=pool)
 
 
 def _split(network: keras.Model) -> FrozenSplit | None:
@@ -97,7 +119,8 @@ def _split(network: keras.Model) -> FrozenSplit | None:
 
 def _divide(network: keras.Model, place: keras.KerasTensor) -> FrozenSplit:
     head = keras.Model(place, network.outputs[0], name=network.name)
-    return FrozenSplit(keras.Model(network.inputs[0], place, name="frozen"), head)
+    frozen = keras.Model(network.inputs[0], place, name="frozen")
+    return FrozenSplit(head, lambda: frozen)
 
 
 def _divide_inside(network: keras.Model, node: Any, inner: FrozenSplit) -> FrozenSplit:
@@ -107,7 +130,7 @@ def _divide_inside(network: keras.Model, node: Any, inner: FrozenSplit) -> Froze
     outputs = inner.head(features)
     if node.outputs[0] is not network.outputs[0]:
         outputs = keras.Model(node.outputs[0], network.outputs[0])(outputs)
-    return FrozenSplit(frozen, keras.Model(features, outputs, name=network.name))
+    return FrozenSplit(keras.Model(features, outputs, name=network.name), lambda: frozen)
 
 
 def _list_weights(operation: Any) -> list[keras.Variable]:

@@ -18,7 +18,8 @@ from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
-from worker.training.export import Predictor
+from worker.training.pixel_changes import PixelSample
+from worker.training.predictor import Predictor
 
 
 def measure_gap(
@@ -49,7 +50,7 @@ def measure_gap(
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
     related = {} if relations is None else find_related_images(relations, data.source)
-    reference, of_validation = answers["train"], dict[str, Any]()
+    reference, of_validation, train = answers["train"], dict[str, Any](), None
     if "validation" in answers:
         reference = answers["validation"]
         others = _OtherWeights(predictor, data, weights, reference)
@@ -67,7 +68,7 @@ def measure_gap(
             validation = ComparedSplit(predictor, data, "validation", reference, copies)
             of_validation["validation_pixels"], _ = validation.undone(None, try_pixels=True)
             # Its answers show what the labels of test mean.
-            reference = validation.answers
+            reference, train = validation.answers, validation.train
     gap = StoredGap(
         kept_epoch=weights.kept,
         epochs=weights.epochs,
@@ -78,8 +79,9 @@ def measure_gap(
     )
     if "test" not in answers:
         return gap
+    copies = related.get("test")
     return gap.add_test(
-        measure_test(predictor, data, answers["test"], reference, related.get("test"), try_pixels=try_pixels)
+        measure_test(predictor, data, answers["test"], reference, copies, try_pixels=try_pixels, train=train)
     )
 
 
@@ -91,6 +93,7 @@ def measure_test(
     related: NDArray[np.bool_] | None,
     *,
     try_pixels: bool = True,
+    train: PixelSample | None = None,
 ) -> GapOnTest:
     """Measure what test shows of a gap: the parts due to copies, pixel values, and class names.
 
@@ -99,10 +102,11 @@ def measure_test(
         answers: of the test split, in the order of its rows.
         reference: answers to images with correct labels: those of validation, else of training.
         related: (test images,) whether an image has a relative in training; None if unknown.
+        train: a sample of the training images; None if it is not known yet.
     """
     tally, pixels, labels = answers.tally(), None, None
     if tally is not None:
-        test = ComparedSplit(predictor, data, "test", answers, related)
+        test = ComparedSplit(predictor, data, "test", answers, related, train)
         pixels, labels = test.undone(count_confusion(reference, len(data.classes)), try_pixels=try_pixels)
     return GapOnTest(test=tally, test_copies=divide_by_copies(answers, related), pixels=pixels, labels=labels)
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache as cache_result
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ class Input:
 class Inputs:
     """The input of the steps, and the input of measurements.
 
-    features: what became of the features of a frozen part, in words. are_kept: whether measurements read them.
+    features: what became of the features of a frozen part, in words.
+    folder: where those that measurements read are kept; None if nowhere.
     """
 
     train: Input
     measured: Input
     features: str | None = None
-    are_kept: bool = False
+    folder: Path | None = None
 
 
 class ComputedFeatures(BatchSource):
@@ -105,7 +107,7 @@ class FeatureMaker:
     ) -> None:
         self._assignment = assignment
         self._split = split
-        self._frozen = split.frozen
+        self._folder: Path | None = None
         self._data = data
         self._images = images
         self._devices = devices
@@ -116,26 +118,31 @@ class FeatureMaker:
     def make_inputs(self) -> Inputs:
         """Return what a training of the head reads: features from their file, or images if these cannot be kept."""
         spec = self._assignment.spec
-        whole = Input(self._data, self._images, self._split.fixed)
         try:
             measured = self._open_unchanged()
         except NotCached as error:
             return Inputs(
-                whole,
+                self._make_whole(),
                 Input(self._data, ComputedFeatures(self._images, self._split.fixed)),
                 f"computed in each step: {error}",
             )
-        said, train = "cached", measured
+        why, train = "", measured
         if spec.training.mixup or spec.training.cutmix:
-            said, train = "cached for measurements; steps compute them, because images are mixed", whole
+            why = ", because images are mixed"
         elif spec.augmentation is not None and spec.augmentation.views is None:
-            said, train = "cached for measurements; steps compute them, because augmentation has no `views`", whole
+            why = ", because augmentation has no `views`"
         elif spec.augmentation is not None:
             try:
                 train = self._open_views()
             except NotCached as error:
-                said, train = f"cached for measurements; steps compute them: {error}", whole
-        return Inputs(train, measured, said, are_kept=True)
+                why = f": {error}"
+        if why:
+            train = self._make_whole()
+        said = f"cached for measurements; steps compute them{why}" if why else "cached"
+        return Inputs(train, measured, said, self._folder)
+
+    def _make_whole(self) -> Input:
+        return Input(self._data, self._images, self._split.fixed)
 
     def _open_unchanged(self) -> Input:
         """Return the features of the job's images as they are; the file has places for the whole dataset."""
@@ -144,6 +151,7 @@ class FeatureMaker:
         source = StreamedData(every)
         needed = np.concatenate(list(self._data.source.values()))
         features = self._open({"images": "all"}, needed, len(stored.labels), lambda rows: source.batch(rows)[0])
+        self._folder = Path(str(features.filename)).parent
         return self._make_input(features, self._data.source)
 
     def _open_views(self) -> Input:
@@ -183,7 +191,7 @@ class FeatureMaker:
         read: Callable[[tf.Tensor], tf.Tensor],
     ) -> "np.memmap[Any, Any]":
         """Return the features of `count` images; those in `needed` are complete."""
-        cache, shape = self._assignment.features, self._frozen.output_shape[1:]
+        cache, shape = self._assignment.features, self._split.shape
         if cache is None or not cache.cap_bytes:
             raise NotCached("this worker keeps none")
         if None in shape:
@@ -195,14 +203,15 @@ class FeatureMaker:
             "range": self._data.value_range,
         }
         facts = {"heldout": heldout.__version__, **self._facts}
-        key = compute_key(self._frozen, cache.owner, dataset | dict(named), facts)
+        key = compute_key(self._split, cache.owner, dataset | dict(named), facts)
         parallel = min(max(1, self._assignment.machine.cores), FEATURE_BLOCKS)
+        make_computing = cache_result(lambda: _make_computing(self._split.frozen, read, parallel))
         return open_features(
             cache,
             key,
             needed,
             (count, *shape),
-            _make_computing(self._frozen, read, parallel),
+            lambda rows: make_computing()(rows),
             at_once=2 * parallel,
             watch=self._watch,
             in_use=self._in_use,

@@ -1,12 +1,14 @@
 """Builds a Keras model from a network spec, with the layers and names of `heldout.spec.layers.plan_network`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from heldout.spec.job import AnyNetworkSpec, BlockSpec, OwnNetworkSpec
+from heldout.spec.job import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
 from worker.training.backbone import UploadedBackbone
+from worker.training.frozen import FrozenSplit, split_at_frozen, take_pool_out
 from worker.training.own_network import build_own_network
 
 
@@ -44,6 +46,38 @@ def build_network(
     return keras.Model(images, logits, name="network")
 
 
+def divide_early(
+    network: AnyNetworkSpec, image: tuple[int, int, int], classes: int, seed: int, backbone: UploadedBackbone | None
+) -> FrozenSplit | None:
+    """Divide a network after a backbone that stays fixed, which is only built if it is needed.
+
+    Returns:
+        None if the network has to be built first.
+    """
+    asked = None if isinstance(network, OwnNetworkSpec) else network.backbone
+    if asked is None or backbone is None or backbone.gives is None or not backbone.weights:
+        return None
+    if isinstance(network, OwnNetworkSpec) or not backbone.stays_fixed(asked):
+        return None
+
+    def build_frozen() -> keras.Model:
+        images = keras.Input(image, dtype="float32", name="images")
+        return keras.Model(images, backbone.make_maps(images, asked, iter(lambda: 0, None)), name="frozen")
+
+    features, seeds = keras.Input(backbone.gives, name="features"), _iterate_layer_seeds(seed)
+    backbone.skip_seeds(seeds)
+    head = keras.Model(features, apply_head(features, network, classes, seeds), name="network")
+    return take_pool_out(FrozenSplit(head, build_frozen, identity=backbone.identity))
+
+
+def divide_built(built: keras.Model, network: AnyNetworkSpec, backbone: UploadedBackbone | None) -> FrozenSplit | None:
+    """Divide a network that is built; the features of a backbone have the same name as in `divide_early`."""
+    split = split_at_frozen(built)
+    if split is None or backbone is None or isinstance(network, OwnNetworkSpec) or backbone.is_noisy:
+        return split
+    return replace(split, identity=backbone.identity)
+
+
 def apply_layers(
     images: keras.KerasTensor,
     network: AnyNetworkSpec,
@@ -57,14 +91,25 @@ def apply_layers(
 
     An own network has no penalties of its layers.
     """
-    maps = images
     if isinstance(network, OwnNetworkSpec):
         assert backbone is not None, "the caller reads the uploaded model"
         shape = images.shape[1:]
         return build_own_network(network, backbone, shape, classes, seeds, policy, penalties=False)(images)
     if network.backbone is not None:
         assert backbone is not None, "the caller reads the backbone"
-        maps = backbone.make_maps(images, network.backbone, seeds)
+        images = backbone.make_maps(images, network.backbone, seeds)
+    return apply_head(images, network, classes, seeds, policy, relu_after_pool)
+
+
+def apply_head(
+    maps: keras.KerasTensor,
+    network: NetworkSpec,
+    classes: int,
+    seeds: Iterator[int],
+    policy: str = "float32",
+    relu_after_pool: bool = False,
+) -> keras.KerasTensor:
+    """Return the logits of images, or of what a backbone gives of them."""
     for index, block in enumerate(network.blocks):
         maps = _apply_block(
             maps, f"block{index + 1}", block, network.get_penalty(block), seeds, policy, relu_after_pool

@@ -1,5 +1,6 @@
 """Changes of pixel values that make held-out images like those of training, and how they are found without labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -107,10 +108,9 @@ class PixelSample:
     @cached_property
     def statistics(self) -> NDArray[np.float64]:
         """(images, statistics): each channel's mean, spread, some quantiles, and the color balance."""
-        values = self.values.astype(np.float64)
-        flat = values.reshape(len(values), -1)
-        means = values.mean(axis=1)
-        parts = [means, flat.std(axis=1)[:, None], np.quantile(flat, [0.1, 0.5, 0.9], axis=1).T]
+        flat = self.values.reshape(len(self.values), -1)
+        means = self.values.mean(axis=1, dtype=np.float64)
+        parts = [means, flat.std(axis=1, dtype=np.float64)[:, None], compute_quantiles(flat, (0.1, 0.5, 0.9))]
         if self.channels == 3:
             parts.append(means[:, :1] - means[:, 2:])
         return np.concatenate(parts, axis=1)
@@ -124,6 +124,17 @@ class PixelSample:
         """Apply the change to all images, or to some."""
         changed = change_pixels(self.values, *change.make_tensors(self.channels, value_range)).numpy()
         return PixelSample(changed if images is None else np.where(images[:, None, None], changed, self.values))
+
+
+def compute_quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return (rows, shares), with the bits of `np.quantile` but faster: bytes are sorted by counting."""
+    whole = np.clip(values, 0, 255).astype(np.uint8)
+    rows = np.sort(whole, axis=1, kind="stable") if (whole == values).all() else np.sort(values, axis=1)
+    places = np.asarray(shares) * (values.shape[1] - 1)
+    before = places.astype(np.int64)
+    lower, upper = (rows[:, place].astype(np.float64) for place in (before, np.ceil(places).astype(np.int64)))
+    share, step = places - before, upper - lower
+    return np.where(share < 0.5, lower + step * share, upper - step * (1 - share))
 
 
 def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:

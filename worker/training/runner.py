@@ -32,12 +32,12 @@ from worker.training.decisions import Diverged, StopRequested
 from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
 from worker.training.export import PreparedExport
-from worker.training.feature_cache import NotCached
+from worker.training.feature_cache import KeptBase, NotCached
 from worker.training.finish import export_kept, finish
-from worker.training.frozen import split_at_frozen
+from worker.training.frozen import FrozenSplit
 from worker.training.inputs import FeatureMaker, Input, Inputs, make_source
 from worker.training.keras_file import load_model
-from worker.training.network import build_network, freeze_blocks
+from worker.training.network import build_network, divide_built, divide_early, freeze_blocks
 from worker.training.position import CheckpointDamaged, describe_fault
 from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
@@ -132,23 +132,33 @@ def _train(
         assert spec.training.seed is not None
         return build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone)
 
+    def divide(policy: Policy) -> tuple[keras.Model | None, FrozenSplit | None]:
+        """Return the network, if it is built, and its parts, if it has a frozen one."""
+        assert spec.training.seed is not None
+        early = divide_early(spec.network, data.image, len(data.classes), spec.training.seed, backbone)
+        if early is not None:
+            return None, early
+        built = build(policy)
+        return built, divide_built(built, spec.network, backbone) if spec.network.has_frozen_part else None
+
     with replicas.scope():
-        network = whole = build(policy)
-        freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
-    if assignment.start.initial is not None:
+        whole, split = divide(policy)
+        network = split.head if split is not None else whole
+        if whole is not None:
+            freeze_blocks(whole, spec.initial.freeze_blocks if spec.initial else 0)
+    assert network is not None
+    if assignment.start.initial is not None and whole is not None:
         try:
-            start_from(network, Path(assignment.start.initial), assignment.start.initial_layers)
+            start_from(whole, Path(assignment.start.initial), assignment.start.initial_layers)
         except ModelRefused as refused:
             return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
     images = make_source(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
     facts = collect_engine_facts(machine, towers, precision)
-    split = split_at_frozen(network) if spec.network.has_frozen_part else None
     inputs = Inputs(Input(data, images), Input(data, images))
     if spec.network.has_frozen_part:
         inputs = replace(inputs, features="computed in each step: no single tensor leaves the frozen part")
     if split is not None:
-        network = split.head
         maker = FeatureMaker(
             assignment,
             split,
@@ -165,15 +175,19 @@ def _train(
             return Stopped(None)
 
     def build_again(policy: Policy) -> keras.Model:
-        again = build(policy)
-        divided = None if split is None else split_at_frozen(again)
-        return again if divided is None else divided.head
+        again, divided = divide(policy)
+        made = again if divided is None else divided.head
+        assert made is not None
+        return made
 
     train, measured = inputs.train, inputs.measured
     engine = Engine(network, train.data, train.source, spec, towers, replicas, frozen=train.frozen, copies=train.copies)
     told = facts if inputs.features is None else facts | {"features": inputs.features}
     send(Started(told, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
     evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
+    base = None
+    if whole is None and inputs.folder is not None and assignment.features is not None:
+        base = KeptBase(inputs.folder, assignment.features.cap_bytes, scratch)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
         spec.network,
@@ -184,7 +198,8 @@ def _train(
         dataset_sha256=assignment.dataset.sha256,
         # On several GPUs, the variables of the trained network are mirrored.
         backbone=replace(backbone) if backbone is not None and len(devices) > 1 else backbone,
-        features=measured if inputs.are_kept else None,
+        features=None if inputs.folder is None else measured,
+        base=base,
     )
 
     def prepare_beside() -> None:

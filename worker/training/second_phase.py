@@ -27,7 +27,7 @@ class SecondPhase:
     """
 
     spec: JobSpec
-    network: keras.Model
+    network: keras.Model | None
     data: TrainingData
     images: BatchSource
     towers: int
@@ -51,6 +51,7 @@ class SecondPhase:
         """Return what trains and measures the whole network, with the state of the first phase's engine."""
         unfreezing = self.spec.network.unfreezing
         assert unfreezing is not None
+        assert self.network is not None, "it was built, because its frozen part is trained, too"
         self.beside.submit(lambda: None).result()
         set_trainable(self.network, True)
         engine = Engine(

@@ -24,9 +24,9 @@ from heldout.views.study import EnsembleFiguresView, EnsembleView
 from worker.messages import AssignedModel, EvaluateAssignment, Evaluated
 from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
 from worker.training.data import TrainingData, take_images
-from worker.training.export import Predictor
 from worker.training.gap import find_related_images, measure_test
 from worker.training.keras_file import load_model
+from worker.training.predictor import Predictor
 from worker.training.runner import answer_once
 
 

@@ -48,12 +48,13 @@ from worker.supervision.threads import LeaseKeeper
 from worker.supervision.worker import run_claimed
 from worker.training.batch_sources import ResidentData
 from worker.training.data import select
-from worker.training.export import Predictor, build_exported, describe_model
+from worker.training.export import build_exported, describe_model
 from worker.training.exports import run
 from worker.training.exports.proof import AnswersDiffer, cut_into_parts
 from worker.training.exports.run import export_model
 from worker.training.finish import save_predictions
 from worker.training.network import build_network
+from worker.training.predictor import Predictor
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -15,9 +15,10 @@ from analysis.arrays.file_names import FileNames
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import scale_to_unit
 from worker.training.evaluate import Evaluator, Measured, build_final_figures, drop_not_finite, measure_predictions
-from worker.training.export import Predictor, build_exported
+from worker.training.export import build_exported
 from worker.training.finish import save_predictions
 from worker.training.position import LossSums
+from worker.training.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from worker.machine.held_folders import USE_LOCK, evict
 from worker.messages import AssignedFeatures
 from worker.training.data import take_images
 from worker.training.feature_cache import FEATURES_FILE, NotCached, compute_key, open_features
+from worker.training.frozen import FrozenSplit
 from worker.training.inputs import make_source
 
 SHAPE = (5 * BLOCK + 9, 4)
@@ -177,19 +178,24 @@ def make_frozen(seed: int = 1, filters: int = 3) -> keras.Model:
     return keras.Model(images, keras.ops.relu(keras.ops.take(maps, [1, 0], 1)), name="frozen")
 
 
+def split_with(**frozen) -> FrozenSplit:
+    made = make_frozen(**frozen)
+    return FrozenSplit(made, lambda: made)
+
+
 def test_the_key_is_of_what_is_computed_and_of_the_owner():
     images, facts = {"dataset": "1"}, {"threads": 1}
     keys = [
-        compute_key(make_frozen(), "ann", images, facts),
-        compute_key(make_frozen(seed=2), "ann", images, facts),
-        compute_key(make_frozen(filters=4), "ann", images, facts),
-        compute_key(make_frozen(), "bob", images, facts),
-        compute_key(make_frozen(), "ann", {"dataset": "2"}, facts),
-        compute_key(make_frozen(), "ann", images, {"threads": 2}),
+        compute_key(split_with(), "ann", images, facts),
+        compute_key(split_with(seed=2), "ann", images, facts),
+        compute_key(split_with(filters=4), "ann", images, facts),
+        compute_key(split_with(), "bob", images, facts),
+        compute_key(split_with(), "ann", {"dataset": "2"}, facts),
+        compute_key(split_with(), "ann", images, {"threads": 2}),
     ]
     assert len(set(keys)) == len(keys)
     # Keras counts up the names of layers and operations that have none.
-    assert compute_key(make_frozen(), "ann", images, facts) == keys[0]
+    assert compute_key(split_with(), "ann", images, facts) == keys[0]
 
 
 def test_features_in_their_file_give_the_same_batches_as_in_memory(tmp_path):

@@ -24,9 +24,10 @@ from tests.worker.training.trainings import Training, small_spec
 from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData, select
 from worker.training.decisions import TrainedWeights
-from worker.training.export import Predictor, build_exported
+from worker.training.export import build_exported
 from worker.training.finish import save_predictions
 from worker.training.gap import measure_gap
+from worker.training.predictor import Predictor
 
 
 @dataclass

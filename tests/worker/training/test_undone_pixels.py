@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, rotate
 from sklearn.datasets import load_digits
 
-from worker.training.pixel_changes import PixelSample, find_change, list_changes_to_try
+from worker.training.pixel_changes import PixelSample, compute_quantiles, find_change, list_changes_to_try
 
 RANGE = (0.0, 255.0)
 
@@ -88,3 +88,11 @@ def test_values_that_a_darker_set_rounds_to_zero_are_not_cut_off():
     assert found is not None
     assert found.factor == pytest.approx(1 / 0.3, rel=0.05)
     assert not found.is_cut_off
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_quantiles_have_the_bits_of_numpy_s(kind):
+    values = (np.random.default_rng(1).random((20, 37)) * 255).astype(kind).astype(np.float32)
+    shares = (0.0, 0.1, 0.5, 0.9, 1.0)
+    expected = np.quantile(values.astype(np.float64), shares, axis=1).T
+    np.testing.assert_array_equal(compute_quantiles(values, shares), expected)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.service.parent_process import build_launch_command
 from heldout.stored.results import CARD_FILE, ModelAbout
-from worker.training.export import compile_to_evaluate, save_with
+from worker.training.export import add_members, compile_to_evaluate
 from worker.training.exports.proof import ProofImages, cut_into_parts
 
 _SCRIPT = Path(__file__).with_name("plain_keras.py")
@@ -22,7 +22,8 @@ class NotLoaded(Exception):
 
 def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
     compile_to_evaluate(model)
-    save_with(model, file, {about.file_name: about.to_bytes(), CARD_FILE: card.encode()})
+    model.save(file)
+    add_members(file, {about.file_name: about.to_bytes(), CARD_FILE: card.encode()})
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:

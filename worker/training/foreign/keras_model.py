@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
-from worker.training.backbone import CONFIG, GIVES_MAP, WEIGHTS
+from worker.training.backbone import CONFIG, GIVES, GIVES_MAP, WEIGHTS
 from worker.training.foreign.description import add_what_changes_need, describe_feature_map, describe_network
 from worker.training.keras_file import MAX_GROWTH, load_model, read_file, require_known_state, require_size
 from worker.training.own_network import find_output
@@ -185,7 +185,8 @@ def save_backbone(file: Path, target: Path) -> int:
         ModelRefused.
     """
     model = _replace_normalization(load_model(file))
-    config = keras.saving.serialize_keras_object(model) | {GIVES_MAP: len(model.output_shape) == 4}
+    shape = model.output_shape
+    config = keras.saving.serialize_keras_object(model) | {GIVES_MAP: len(shape) == 4, GIVES: shape[1:]}
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
     np.savez(target / WEIGHTS, **{str(place): weight for place, weight in enumerate(weights)})
