@@ -24,7 +24,7 @@ EPOCHS = 2
 NETWORKS = {"A": "overfit", "B": "regularized", "C augmented": "augmented"}
 # The calls of which function make up each part.
 PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
-    "loading the images": lambda took: sum(took["load_training_data"] + took["ResidentData"]),
+    "loading the images": lambda took: sum(took["load_training_data"] + took["make_source"]),
     "building the network, TensorFlow's start": lambda took: sum(took["build_network"]),
     "the optimizer": lambda took: sum(took["Engine.__init__"]),
     "tracing the steps": lambda took: sum(took["Engine.trace"]),
@@ -34,10 +34,10 @@ PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
         0.0, took["Evaluator.measure_each"][0] - took["Evaluator.measure_each"][2]
     ),
     "making the exported model (in the thread)": lambda took: sum(took["PreparedExport._make"]),
-    "waiting for the exported model": lambda took: sum(took["PreparedExport.predictor"]),
+    "waiting for the exported model": lambda took: sum(took["PreparedExport.make_predictor"]),
     "predicting all splits, while the thread saves the model": lambda took: sum(took["Predictor.predict"][:3]),
     "predictions, scores, the terms of the gap": lambda took: sum(
-        took["save_predictions"] + took["evaluation_of"] + took["measure_gap"]
+        took["save_predictions"] + took["build_evaluation"] + took["measure_gap"]
     ),
     "the whole job": lambda took: sum(took["_train"]),
     "its processor time": lambda took: sum(took["processor"]),
@@ -90,12 +90,12 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
         setattr(owner, name, timed)
 
     owners: dict[Any, tuple[str, ...]] = {
-        runner: ("_train", "load_training_data", "ResidentData", "build_network"),
+        runner: ("_train", "load_training_data", "make_source", "build_network"),
         runner.Engine: ("__init__", "trace", "run"),
         evaluate.Evaluator: ("measure_each", "_prepare"),
-        export.PreparedExport: ("_make", "predictor"),
+        export.PreparedExport: ("_make", "make_predictor"),
         export.Predictor: ("predict",),
-        finish: ("save_predictions", "evaluation_of", "measure_gap"),
+        finish: ("save_predictions", "build_evaluation", "measure_gap"),
     }
     for owner, names in owners.items():
         for name in names:
