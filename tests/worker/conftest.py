@@ -1,4 +1,4 @@
-"""What tests of the worker share: real digits, small, and the server that forks training processes."""
+"""Fixtures for tests of the worker: small sets of real digits, and the server that forks training processes."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def digits() -> ImageSet:
 
 @pytest.fixture(scope="session", autouse=True)
 def forking() -> Iterator[None]:
-    """The server that forks, as the supervisor makes it; it starts with the first process."""
+    """Configure the server that forks as the supervisor does. It starts with the first process."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
     yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]

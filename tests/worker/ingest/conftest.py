@@ -1,31 +1,17 @@
-"""Real digits, read once, and what would fill a memory."""
+"""Fixtures for tests of the ingest."""
 
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-from models.bundled import BUNDLED
-
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Matrices are multiplied by one thread, as in the process that checks uploads."""
     with threadpool_limits(1):
         yield
-
-
-@pytest.fixture(scope="session")
-def mnist5k():
-    """5,000 digits of MNIST in the contract's splits."""
-    return BUNDLED["mnist5k"].read(Path("unused"))
-
-
-@pytest.fixture(scope="session")
-def digits():
-    """1,797 digits of 8×8 pixels."""
-    return BUNDLED["digits"].read(Path("unused"))
 
 
 @pytest.fixture(scope="session")

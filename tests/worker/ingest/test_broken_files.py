@@ -1,4 +1,4 @@
-"""Broken files are all named at once; an upload continues without them if its spec says so."""
+"""All broken files are named together; the spec can ask to skip them."""
 
 import stat
 import zipfile
@@ -16,12 +16,7 @@ from worker.ingest.rejection import IngestLimits
 
 SKIPPING = DatasetSpec(name="pets", skip_broken=True)
 PNG = encoded(noise((40, 40)))
-FRAMES = encoded(
-    Image.fromarray(noise()),
-    "WEBP",
-    save_all=True,
-    append_images=[Image.fromarray(noise(seed=1))],
-)
+FRAMES = encoded(Image.fromarray(noise()), "WEBP", save_all=True, append_images=[Image.fromarray(noise(seed=1))])
 BROKEN = {
     "cat/000.png": b"",  # the very first image
     "cat/broken.png": b"\x89PNG\r\n\x1a\n and then nothing",
@@ -32,7 +27,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, processes):
+def test_all_broken_files_are_named_together_with_their_faults(tmp_path, processes):
     files = pictures(600) | BROKEN
     rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=IngestLimits(processes=processes))
     assert (rejection.code, rejection.member) == ("unreadable_member", "cat/000.png")
@@ -44,7 +39,7 @@ def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, process
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_an_upload_continues_without_broken_files_as_if_they_had_not_been_there(tmp_path, processes):
+def test_skipping_broken_files_gives_the_dataset_without_them(tmp_path, processes):
     whole = pictures(600)
     del whole["cat/000.png"]
     expected, clean = taken(zipped(tmp_path / "clean.zip", whole))
@@ -65,7 +60,7 @@ def test_groups_are_counted_without_broken_files(tmp_path):
     assert report.source["groups"] == 10
 
 
-def test_images_of_other_formats_are_named_at_once_too_and_left_out(tmp_path):
+def test_images_of_unsupported_formats_are_named_together_and_can_be_skipped(tmp_path):
     files = pictures(10) | {f"cat/x{number}.gif": encoded(noise(), "GIF") for number in range(3)}
     rejection = rejection_of(zipped(tmp_path / "a.zip", files))
     assert rejection.code == "unsupported_image"
@@ -74,7 +69,7 @@ def test_images_of_other_formats_are_named_at_once_too_and_left_out(tmp_path):
     assert report.source["left_out"][0]["count"] == 3
 
 
-def test_an_upload_of_broken_files_alone_is_refused_whatever_its_spec_says(tmp_path):
+def test_an_upload_with_only_broken_files_is_always_refused(tmp_path):
     files = dict.fromkeys(pictures(10), b"x")
     rejection = rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING)
     assert rejection.code == "unreadable_member"
@@ -91,23 +86,23 @@ def test_broken_rows_of_a_table_are_skipped(tmp_path):
     assert len(load(target).labels) == 19
 
 
-def test_rows_of_a_table_without_an_image_are_broken_files_unless_all_are(tmp_path):
-    def pushed(*without):
+def test_rows_of_a_table_without_an_image_are_broken_files_unless_all_lack_one(tmp_path):
+    def write_table(*without):
         files = pictures(10)
         path = tmp_path / f"{len(without)}.parquet"
         pq.write_table(table(files | dict.fromkeys(without or files)), path)
         return path
 
-    rejection = rejection_of(pushed("cat/001.png", "dog/000.png"))
+    rejection = rejection_of(write_table("cat/001.png", "dog/000.png"))
     expected = "2 files cannot be read: not an image, or broken (2): 'cat-001.png', 'dog-000.png'"
     assert rejection.detail.startswith(expected)
-    report, _ = taken(pushed("cat/001.png"), SKIPPING)
+    report, _ = taken(write_table("cat/001.png"), SKIPPING)
     assert report.source["images"] == 19
-    assert "Embed the files" in rejection_of(pushed()).detail
+    assert "Embed the files" in rejection_of(write_table()).detail
 
 
-def test_faults_of_members_are_listed_with_those_of_images_and_skipped_with_them(tmp_path):
-    """A checksum that is wrong, a file that is too large, a link, and what cannot be decoded."""
+def test_faults_of_members_and_of_images_are_listed_and_skipped_together(tmp_path):
+    """The upload has a wrong checksum, a file that is too large, a link, and files that cannot be decoded."""
     files = pictures(10) | {"cat/big.bmp": encoded(noise((40, 40)), "BMP"), "dog/x.gif": encoded(noise(), "GIF")}
     path = zipped(tmp_path / "a.zip", files | {"dog/empty.png": b""}, zipfile.ZIP_STORED)
     with zipfile.ZipFile(path, "a") as archive:
@@ -126,13 +121,13 @@ def test_faults_of_members_are_listed_with_those_of_images_and_skipped_with_them
 
 
 @pytest.mark.parametrize("pack", [tarred, zipped])
-def test_a_class_of_files_alone_that_cannot_be_read_is_refused_for_these_files(tmp_path, pack):
+def test_a_class_with_only_unreadable_files_is_refused_because_of_these_files(tmp_path, pack):
     files = pictures(10, ["cat"]) | {f"dog/{number}.gif": encoded(noise(), "GIF") for number in range(3)}
     assert rejection_of(pack(tmp_path / "a", files)).code == "unsupported_image"
     assert rejection_of(tmp_path / "a", SKIPPING).code == "too_few_classes"
 
 
-def test_another_size_is_no_broken_file(tmp_path):
+def test_an_image_of_another_size_is_not_a_broken_file(tmp_path):
     files = pictures(10) | {"cat/small.png": encoded(noise((9, 9)))}
     assert rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING).code == "mixed_sizes"
 

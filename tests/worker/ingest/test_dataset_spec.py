@@ -1,4 +1,4 @@
-"""What a dataset spec accepts and refuses."""
+"""Specs of datasets: what is accepted and what is refused."""
 
 import pytest
 from pydantic import ValidationError
@@ -16,13 +16,13 @@ FULL = {
 
 
 @pytest.mark.parametrize("name", ["My Pets", "-pets", "x" * 65, ""])
-def test_a_wrong_name_is_refused_in_words(name):
+def test_an_invalid_name_is_refused_with_an_explanation_in_words(name):
     with pytest.raises(ValidationError, match=r"lowercase letters \(a to z\), digits") as caught:
         DatasetSpec(name=name)
     assert "[a-z" not in str(caught.value)
 
 
-def test_a_name_is_all_that_is_needed():
+def test_only_a_name_is_required():
     spec = DatasetSpec.model_validate({"name": "pets"})
     assert (spec.splits.test, spec.splits.validation, spec.splits.seed) == (0.2, 0.1, 0)
     assert (spec.group_by, spec.resize, spec.colour, spec.splits.existing) == (None, None, "auto", "keep")
@@ -69,10 +69,10 @@ def test_null_means_default():
     ],
     ids=str,
 )
-def test_what_is_not_understood_is_refused(change):
+def test_invalid_fields_are_refused(change):
     with pytest.raises(ValidationError):
         DatasetSpec.model_validate({**FULL, **change})
 
 
-def test_a_group_that_does_not_count_is_not_counted():
+def test_a_non_capturing_group_may_be_added():
     assert DatasetSpec(name="pets", group_by=r"(?:cat|dog)/(\d+)_").group_by == r"(?:cat|dog)/(\d+)_"

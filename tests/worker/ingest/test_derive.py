@@ -1,4 +1,4 @@
-"""A derived version equals an upload of the fixed arrays, to the last byte; the reference is plain numpy."""
+"""A derived version equals an upload of fixed arrays, byte for byte; the arrays are fixed by plain numpy."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,8 @@ KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test
 Arrays = dict[str, Any]
 
 
-def arrays(shape: tuple[int, ...] = (10, 10, 3), dtype: type = np.uint8) -> Arrays:
-    """36, 12 and 12 images of three classes in turn."""
+def make_arrays(shape: tuple[int, ...] = (10, 10, 3), dtype: type = np.uint8) -> Arrays:
+    """Make 36, 12 and 12 images of three alternating classes."""
     counts = {"train": 36, "validation": 12, "test": 12}
     found: Arrays = {"class_names": np.array(CLASSES)}
     for seed, (split, count) in enumerate(counts.items()):
@@ -33,8 +33,8 @@ def arrays(shape: tuple[int, ...] = (10, 10, 3), dtype: type = np.uint8) -> Arra
 
 
 def with_copies() -> Arrays:
-    """Test images 0 to 3 are in train, where the copy of 3 has another label; train 5 is in validation and in train."""
-    found = arrays()
+    """Copy test images 0 to 3 to train, the last with another label, and train image 5 to validation and train."""
+    found = make_arrays()
     found["x_train"][10:14], found["y_train"][10:14] = found["x_test"][:4], found["y_test"][:4]
     found["y_train"][13] = (found["y_test"][3] + 1) % 3
     found["x_train"][20], found["y_train"][20] = found["x_train"][5], found["y_train"][5]
@@ -44,7 +44,7 @@ def with_copies() -> Arrays:
 
 @pytest.fixture
 def derived(tmp_path: Path):
-    """Uploads arrays, and derives a version with changes; the spec is what the store makes of that of the upload."""
+    """Upload arrays, and derive a version with changes."""
 
     def derived(
         content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any
@@ -52,17 +52,8 @@ def derived(tmp_path: Path):
         report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets", group_by=group_by))
         spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
         target = tmp_path / "derived"
-        found = derive(
-            base,
-            base / "members.txt",
-            "pets@1",
-            report.sha256,
-            spec,
-            VersionChanges.model_validate(changes),
-            target,
-            ALONE,
-        )
-        return found, target
+        made = VersionChanges.model_validate(changes)
+        return derive(base, base / "members.txt", "pets@1", report.sha256, spec, made, target, ALONE), target
 
     return derived
 
@@ -78,18 +69,18 @@ def refused(derived, tmp_path: Path):
     return refused
 
 
-def uploaded(tmp_path: Path, content: Arrays, **spec: Any) -> IngestReport:
+def upload(tmp_path: Path, content: Arrays, **spec: Any) -> IngestReport:
     return taken(npz(tmp_path / "fixed.npz", **content), DatasetSpec(name="pets", **spec))[0]
 
 
-def without(content: Arrays, split: str, rows: list[int]) -> None:
+def remove(content: Arrays, split: str, rows: list[int]) -> None:
     for key in KEYS[split]:
         content[key] = np.delete(content[key], rows, axis=0)
 
 
 def excluded(content: Arrays) -> dict[str, Any]:
-    without(content, "train", [0, 7])
-    without(content, "test", [2])
+    remove(content, "train", [0, 7])
+    remove(content, "test", [2])
     return {"exclude": [0, "7", "x_test[2]"]}
 
 
@@ -117,12 +108,12 @@ def in_another_order(content: Arrays) -> dict[str, Any]:
 
 
 def everything_named(content: Arrays) -> dict[str, Any]:
-    """Labels are those that a person sees: the split's order is put right first, then images, then names."""
+    """Classes of the split are put in order first, then images are relabelled, then classes are renamed."""
     content["y_test"] = np.array([1, 0, 2])[content["y_test"]]
     content["y_test"][5] = 2
     content["class_names"] = np.array(["cat", "dog", "bird"])
     content["x_test"] = content["x_test"][..., ::-1]
-    without(content, "test", [4])
+    remove(content, "test", [4])
     return {
         "pixel_values": {"test": "swap_channels"},
         "rename_classes": {"owl": "bird", "test": {"cat": "dog", "dog": "cat"}},
@@ -141,11 +132,11 @@ def changed_pixels(name: Any, change: Any) -> Any:
     return fix
 
 
-def darker(images: np.ndarray) -> np.ndarray:
+def darken(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(0.5 * images.astype(np.float64) + 3, 0, 255)).astype(np.uint8)
 
 
-def with_new_ends(images: np.ndarray) -> np.ndarray:
+def replace_ends(images: np.ndarray) -> np.ndarray:
     values = np.where(images == 0, 9.0, np.where(images == 255, 201.4, 2 * images.astype(np.float64)))
     return np.rint(values.clip(0, 255)).astype(np.uint8)
 
@@ -160,50 +151,50 @@ CHANGES = {
     "invert": changed_pixels("invert", lambda x: 255 - x),
     "swap_channels": changed_pixels("swap_channels", lambda x: x[..., [2, 1, 0]]),
     "transpose": changed_pixels("transpose", lambda x: np.swapaxes(x, 1, 2)),
-    "turn_left": changed_pixels("turn_left", lambda x: np.stack([np.rot90(one) for one in x])),
-    "turn_right": changed_pixels("turn_right", lambda x: np.stack([np.rot90(one, -1) for one in x])),
-    "upside_down": changed_pixels("upside_down", lambda x: np.stack([np.rot90(one, 2) for one in x])),
-    "flip_vertical": changed_pixels("flip_vertical", lambda x: np.stack([np.flipud(one) for one in x])),
-    "flip_horizontal": changed_pixels("flip_horizontal", lambda x: np.stack([np.fliplr(one) for one in x])),
-    "linear": changed_pixels({"factor": 0.5, "offset": 3.0}, darker),
-    "ends": changed_pixels({"factor": 2.0, "bottom": 9.0, "top": 201.4}, with_new_ends),
+    "turn_left": changed_pixels("turn_left", lambda x: np.stack([np.rot90(image) for image in x])),
+    "turn_right": changed_pixels("turn_right", lambda x: np.stack([np.rot90(image, -1) for image in x])),
+    "upside_down": changed_pixels("upside_down", lambda x: np.stack([np.rot90(image, 2) for image in x])),
+    "flip_vertical": changed_pixels("flip_vertical", lambda x: np.stack([np.flipud(image) for image in x])),
+    "flip_horizontal": changed_pixels("flip_horizontal", lambda x: np.stack([np.fliplr(image) for image in x])),
+    "linear": changed_pixels({"factor": 0.5, "offset": 3.0}, darken),
+    "ends": changed_pixels({"factor": 2.0, "bottom": 9.0, "top": 201.4}, replace_ends),
 }
 
 
 @pytest.mark.parametrize("fix", CHANGES.values(), ids=CHANGES)
-def test_a_derived_version_is_what_an_upload_of_the_fixed_arrays_would_be(derived, tmp_path, fix):
-    content = arrays()
+def test_a_derived_version_equals_an_upload_of_the_fixed_arrays(derived, tmp_path, fix):
+    content = make_arrays()
     fixed = {key: value.copy() for key, value in content.items()}
     found, target = derived(content, fix(fixed))
-    reference = uploaded(tmp_path, fixed)
+    reference = upload(tmp_path, fixed)
     assert (found.sha256, found.splits, found.classes) == (reference.sha256, reference.splits, reference.classes)
     whole = tmp_path / "fixed.npz-target"
     assert {path.name for path in target.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-def test_of_copies_one_stays_in_test_first_then_in_validation_and_none_where_labels_differ(derived, tmp_path):
+def test_one_of_several_copies_stays_preferably_in_test_and_none_if_labels_differ(derived, tmp_path):
     content = with_copies()
     found, target = derived(content, {"drop_copies": True})
-    without(content, "train", [5, 10, 11, 12, 13, 20])
-    without(content, "test", [3])
-    assert found.sha256 == uploaded(tmp_path, content).sha256
+    remove(content, "train", [5, 10, 11, 12, 13, 20])
+    remove(content, "test", [3])
+    assert found.sha256 == upload(tmp_path, content).sha256
     assert {finding.code for finding in found.findings} == {"test_too_small"}
-    said = found.source["changes"]
-    assert (said["copies_left_out"], said["contradicting_left_out"], said["from"]) == (5, 2, "pets@1")
-    assert said["summary"] == "5 copies left out; 2 copies with contradicting labels left out"
-    assert [(one["what"], one["count"]) for one in found.source["left_out"]] == [("copies", 7)]
+    changes = found.source["changes"]
+    assert (changes["copies_left_out"], changes["contradicting_left_out"], changes["from"]) == (5, 2, "pets@1")
+    assert changes["summary"] == "5 copies left out; 2 copies with contradicting labels left out"
+    assert [(part["what"], part["count"]) for part in found.source["left_out"]] == [("copies", 7)]
     names = (target / "members.txt").read_text().splitlines()
     assert names[5:7] == ["x_train[6]", "x_train[7]"]
     assert len(names) == len(load(target).labels) == 60 - 7
 
 
-def test_a_label_that_is_put_right_makes_a_cluster_of_copies_agree(derived):
+def test_a_corrected_label_resolves_a_contradiction_between_copies(derived):
     found, _ = derived(with_copies(), {"drop_copies": True, "relabel": {"x_train[13]": "cat"}})
-    said = found.source["changes"]
-    assert (said["relabelled"], said["copies_left_out"], said["contradicting_left_out"]) == (1, 6, 0)
+    changes = found.source["changes"]
+    assert (changes["relabelled"], changes["copies_left_out"], changes["contradicting_left_out"]) == (1, 6, 0)
 
 
-def test_copies_are_those_of_the_pixels_as_they_become(derived):
+def test_copies_are_found_among_the_changed_pixels(derived):
     content = with_copies()
     content["x_test"] = 255 - content["x_test"]
     found, _ = derived(content, {"drop_copies": True, "pixel_values": {"test": "invert"}})
@@ -211,57 +202,57 @@ def test_copies_are_those_of_the_pixels_as_they_become(derived):
     assert "leakage" not in {finding.code for finding in found.findings}
 
 
-def test_splits_are_cut_anew_as_those_of_an_upload_that_is_merged(derived, tmp_path):
-    content, splits = arrays(), {"existing": "merge", "test": 0.3, "seed": 5}
+def test_new_splits_are_those_of_an_upload_with_merged_splits(derived, tmp_path):
+    content, splits = make_arrays(), {"existing": "merge", "test": 0.3, "seed": 5}
     found, _ = derived(content, {"resplit": True}, **splits)
-    reference = uploaded(tmp_path, content, splits=splits)
+    reference = upload(tmp_path, content, splits=splits)
     assert found.sha256 == reference.sha256
     assert found.source["splits"]["test"] == reference.source["splits"]["test"]
     assert found.source["changes"]["summary"] == "all images split again"
 
 
-def test_splits_that_are_kept_say_which_version_they_come_from(derived):
-    found, target = derived(arrays(), {"exclude": [0]})
+def test_kept_splits_name_the_version_that_they_come_from(derived):
+    found, target = derived(make_arrays(), {"exclude": [0]})
     assert found.source["splits"] == dict.fromkeys(SPLITS, "pets@1")
     assert json.loads((target / "audit.json").read_text())["source"] == found.source
 
 
-def test_groups_stay_together_in_a_new_cut(derived):
-    rule = r"\[(\d)"  # images whose numbers begin alike are one group, in whatever split they were
-    found, target = derived(arrays(), {"resplit": True}, rule, existing="merge")
+def test_groups_stay_together_in_new_splits(derived):
+    rule = r"\[(\d)"  # images whose numbers start with the same digit are a group across all splits
+    found, target = derived(make_arrays(), {"resplit": True}, rule, existing="merge")
     names = (target / "members.txt").read_text().splitlines()
     groups = {split: {names[row].partition("[")[2][0] for row in rows} for split, rows in load(target).splits.items()}
     assert sum(map(len, groups.values())) == len(set().union(*groups.values())) == 10
     assert found.source["groups"] == 10
 
 
-def test_floats_on_another_scale_become_what_an_upload_on_one_scale_is(derived, tmp_path):
-    content = arrays(dtype=np.float32)
+def test_rescaled_floats_equal_an_upload_on_the_same_scale(derived, tmp_path):
+    content = make_arrays(dtype=np.float32)
     fixed = {key: value.copy() for key, value in content.items()}
     content["x_train"], content["x_val"] = content["x_train"] / 256, content["x_val"] / 256
     fixed["x_train"], fixed["x_val"] = content["x_train"], content["x_val"]
     fixed["x_test"] = fixed["x_test"] / 256
     found, _ = derived(content, {"pixel_values": {"test": {"factor": 1 / 256}}})
     assert found.range == (0, 1)
-    assert found.sha256 == uploaded(tmp_path, fixed).sha256
+    assert found.sha256 == upload(tmp_path, fixed).sha256
 
 
-def test_a_class_without_images_is_gone_as_from_an_upload(derived, tmp_path):
-    content = arrays()
+def test_a_class_without_images_is_removed(derived, tmp_path):
+    content = make_arrays()
     owls = {split: np.flatnonzero(content[KEYS[split][1]] == 2).tolist() for split in SPLITS}
     named = [f"{KEYS[split][0]}[{row}]" for split, rows in owls.items() for row in rows]
     found, _ = derived(content, {"exclude": named})
     assert found.classes == ("cat", "dog")
     assert found.source["changes"]["gone_classes"] == ["owl"]
     for split, rows in owls.items():
-        without(content, split, rows)
+        remove(content, split, rows)
     del content["class_names"]
     content |= {"class_names": np.array(["cat", "dog"])}
-    assert found.sha256 == uploaded(tmp_path, content).sha256
+    assert found.sha256 == upload(tmp_path, content).sha256
 
 
-def test_a_version_without_names_is_fixed_by_position(tmp_path):
-    report, base = taken(npz(tmp_path / "base.npz", **arrays()))
+def test_images_without_names_are_addressed_by_position(tmp_path):
+    report, base = taken(npz(tmp_path / "base.npz", **make_arrays()))
     spec = DatasetSpec(name="digits", group_by="(nothing that matches)")
     changes = VersionChanges.model_validate({"exclude": ["3"]})
     derive(base, None, "digits@1 (bundled)", report.sha256, spec, changes, tmp_path / "derived", ALONE)
@@ -271,31 +262,31 @@ def test_a_version_without_names_is_fixed_by_position(tmp_path):
 # --- refused ---------------------------------------------------------------------------------------
 
 
-def test_images_that_are_not_there_are_all_named(refused):
-    rejection = refused(arrays(), {"exclude": ["a.png", 0], "relabel": {"b.png": "cat"}})
+def test_unknown_images_are_refused(refused):
+    rejection = refused(make_arrays(), {"exclude": ["a.png", 0], "relabel": {"b.png": "cat"}})
     assert (rejection.code, rejection.member) == ("unknown_image", "a.png")
     assert "'x_train[0]'" in rejection.detail
 
 
 def test_an_image_cannot_be_given_two_classes(refused):
-    rejection = refused(arrays(), {"relabel": {"0": "cat", "x_train[0]": "dog"}})
+    rejection = refused(make_arrays(), {"relabel": {"0": "cat", "x_train[0]": "dog"}})
     assert rejection.code == "bad_labels"
     assert "given two classes, 'cat' and 'dog'" in rejection.detail
 
 
-def test_a_split_that_would_be_empty_is_not_filled_from_train(refused):
-    rejection = refused(arrays(), {"exclude": [f"x_test[{row}]" for row in range(12)]})
+def test_a_split_must_not_become_empty(refused):
+    rejection = refused(make_arrays(), {"exclude": [f"x_test[{row}]" for row in range(12)]})
     assert rejection.code == "too_few_images"
     assert rejection.detail.startswith("No test image would be left.")
 
 
 @pytest.mark.parametrize("changes", [{"drop_copies": True}, {"relabel": {"0": "cat"}}])
 def test_changes_that_change_nothing_are_refused(refused, changes):
-    assert refused(arrays(), changes).code == "nothing_changed"
+    assert refused(make_arrays(), changes).code == "nothing_changed"
 
 
-def test_images_that_were_distinguished_are_so_in_the_derived_version_too(tmp_path):
-    content = arrays()
+def test_pairs_marked_as_different_stay_so_in_the_derived_version(tmp_path):
+    content = make_arrays()
     content["x_test"][:3] = content["x_train"][:3] // 2 + 60
     report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets"))
     names = (base / "members.txt").read_text().split("\n")[:-1]
@@ -303,31 +294,22 @@ def test_images_that_were_distinguished_are_so_in_the_derived_version_too(tmp_pa
     pairs = [[at[f"x_train[{row}]"], at[f"x_test[{row}]"]] for row in range(3)]
     changes = VersionChanges.model_validate({"exclude": [f"x_train[{row}]" for row in (1, 5)]})
     target = tmp_path / "derived"
-    found = derive(
-        base,
-        base / "members.txt",
-        "pets@1",
-        report.sha256,
-        DatasetSpec(name="pets"),
-        changes,
-        target,
-        ALONE,
-        different=pairs,
-    )
+    spec, sha256 = DatasetSpec(name="pets"), report.sha256
+    found = derive(base, base / "members.txt", "pets@1", sha256, spec, changes, target, ALONE, different=pairs)
     left = (target / "members.txt").read_text().split("\n")[:-1]
-    told = [[left[first], left[second]] for first, second in found.different]
-    assert told == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
+    kept = [[left[first], left[second]] for first, second in found.different]
+    assert kept == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
     assert IngestReport.from_json(json.loads(json.dumps(found.as_json()))).different == found.different
 
 
 # --- which copies ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_superfluous_copies_are_those_that_a_loop_finds(seed):
+@pytest.mark.parametrize("seed", range(2))
+def test_superfluous_copies_are_those_found_by_a_loop(seed):
     random = np.random.default_rng(seed)
     copy_of = random.integers(0, 20, 40).astype(np.int32)
-    copy_of = np.array([np.flatnonzero(copy_of == one)[0] for one in copy_of], np.int32)
+    copy_of = np.array([np.flatnonzero(copy_of == first)[0] for first in copy_of], np.int32)
     split_of = random.integers(0, 3, 40).astype(np.int8)
     labels = (copy_of % 3 + (random.random(40) < 0.1)).astype(np.int32)
     dropped, conflicting = set[int](), set[int]()

@@ -1,4 +1,4 @@
-"""Labels of other tasks than one class per image are refused by name, with an alternative."""
+"""Labels of tasks other than one class per image are refused with an alternative."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ IMAGES = np.random.default_rng(0).integers(0, 255, (12, 8, 8), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("labels", "way_on"),
+    ("labels", "alternative"),
     [
         (np.tile([1, 0, 1], (12, 1)), SEVERAL_LABELS),
         (np.linspace(0, 1, 12), MEASURED_VALUES),
@@ -18,9 +18,9 @@ IMAGES = np.random.default_rng(0).integers(0, 255, (12, 8, 8), np.uint8)
     ],
     ids=["several labels", "regression", "masks"],
 )
-def test_labels_of_another_task_are_refused_with_a_way_on_that_is_never_argmax(tmp_path, labels, way_on):
+def test_labels_of_another_task_are_refused_with_an_alternative_that_is_never_argmax(tmp_path, labels, alternative):
     detail = rejection_of(npz(tmp_path / "a.npz", x=IMAGES, y=labels)).detail
-    assert detail.endswith(way_on)
+    assert detail.endswith(alternative)
     assert "argmax" not in detail
 
 

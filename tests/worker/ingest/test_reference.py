@@ -1,4 +1,4 @@
-"""The reference page says what the code does."""
+"""The reference page about images agrees with the code."""
 
 import re
 from dataclasses import fields
@@ -26,21 +26,21 @@ from worker.ingest.sources.split_folders import SPLIT_NAMES
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
 
 
-def rows(heading: str) -> dict[str, str]:
-    """The table below a heading: first column to second."""
+def read_table(heading: str) -> dict[str, str]:
+    """Return the table below a heading, from the first column to the second."""
     part = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
     return dict(re.findall(r"^\| `?(.+?)`? \| (.+) \|$", part, re.MULTILINE))
 
 
-def test_every_rejection_is_in_the_reference_and_no_other():
-    table = {code: meaning for code, meaning in rows("Rejections").items() if code != "code"}
+def test_the_reference_lists_exactly_the_rejections():
+    table = {code: meaning for code, meaning in read_table("Rejections").items() if code != "code"}
     assert list(table) == [code.value for code in RejectionCode]
     for code in RejectionCode:
         assert table[code] == code.meaning + " Tried again." * (code in RETRIED_REJECTIONS)
 
 
-def test_every_finding_is_in_the_reference_and_no_other():
-    table = rows("Findings of the audit")
+def test_the_reference_lists_exactly_the_findings():
+    table = read_table("Findings of the audit")
     assert {code: meaning for code, meaning in table.items() if code != "code"} == FINDINGS
 
 
@@ -50,7 +50,7 @@ def test_every_code_of_a_finding_is_used():
         assert f'"{code}"' in source
 
 
-def test_a_finding_with_a_code_that_nothing_explains_is_refused(tmp_path, monkeypatch):
+def test_a_finding_with_an_unexplained_code_is_an_error(tmp_path, monkeypatch):
     explained, unexplained = (npz(tmp_path / name, **arrays_of(40)) for name in ("a.npz", "b.npz"))
     report, _ = taken(explained)
     assert "test_too_small" in {finding.code for finding in report.findings}
@@ -72,8 +72,8 @@ def test_every_code_of_a_rejection_is_used():
         assert f"FailureCode.{failure.name}" in source, code
 
 
-def test_limits_are_those_of_the_reference():
-    table = rows("Limits")
+def test_the_reference_lists_the_limits():
+    table = read_table("Limits")
     limits = IngestLimits()
     shown = {
         "upload": f"{limits.upload_bytes // GIB} GiB",
@@ -88,7 +88,7 @@ def test_limits_are_those_of_the_reference():
         "time of the ingest": f"{limits.wall_s // 3600} h",
     }
     shown_of_names = {
-        "names of classes": f"{MAX_CLASS_CHARACTERS} characters each, {MAX_CLASS_NAMES_BYTES // 1024} KiB together",
+        "names of classes": f"{MAX_CLASS_CHARACTERS} characters each, {MAX_CLASS_NAMES_BYTES // 1024} KiB together"
     }
     of_decoding = {
         "scans of a JPEG": str(MAX_SCANS),
@@ -99,11 +99,11 @@ def test_limits_are_those_of_the_reference():
         "bytes and pixels of a run-length encoded BMP": f"{MAX_RUN_LENGTH:,} each",
     }
     assert {name: value for name, value in table.items() if name != "limit"} == shown | shown_of_names | of_decoding
-    assert len(shown) == len(fields(IngestLimits)) - 1  # `processes` limits nothing about an upload
+    assert len(shown) == len(fields(IngestLimits)) - 1  # `processes` does not limit uploads
 
 
-def test_rules_shares_and_split_names_are_those_of_the_reference():
-    assert set(rows("Sizes")) - {"rule"} == set(ResizeSpec.model_fields["rule"].annotation.__args__)
+def test_the_reference_lists_rules_shares_and_split_names():
+    assert set(read_table("Sizes")) - {"rule"} == set(ResizeSpec.model_fields["rule"].annotation.__args__)
     assert f"`{', '.join(SPLIT_NAMES)}`" in PAGE
     assert (SplitSpec().test, SplitSpec().validation) == (0.2, 0.1)
     assert "a fifth; then validation, a tenth of what" in PAGE

@@ -1,4 +1,4 @@
-"""A script reads an upload as its ingest did, bit for bit."""
+"""A script reads an upload exactly as the ingest does."""
 
 import base64
 import io
@@ -22,26 +22,26 @@ from worker.ingest.pipeline import run
 DRAWS = np.random.default_rng(3)
 
 
-def picture(number: int) -> tuple[str, bytes]:
-    """An image file of one of the kinds that are not simply copied: transparent, grey, with a palette, lying."""
+def make_picture(number: int) -> tuple[str, bytes]:
+    """Make an image file of a kind that needs conversion: transparent, gray, with a palette, or rotated."""
     kind = ("RGBA", "L", "P", "RGB")[number % 4]
     size = (12 + number % 3, 10)
     image = Image.fromarray(DRAWS.integers(0, 255, (size[1], size[0], 4), np.uint8), "RGBA")
     image = image if kind == "RGBA" else image.convert("RGB").convert(kind)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
+    exif[0x0112] = 6  # rotated
     file = io.BytesIO()
     image.save(file, "PNG", **({"exif": exif} if kind == "RGB" else {}))
     return f"around/{('cat', 'dög')[number // 2 % 2]}/{number:03}.png", file.getvalue()
 
 
-def ingested(upload: Path, folder: Path, **spec: object) -> tuple[ImageSet, FileNames]:
+def ingest(upload: Path, folder: Path, **spec: object) -> tuple[ImageSet, FileNames]:
     run(upload, DatasetSpec.model_validate({"name": "own", **spec}), folder)
     return load(folder), FileNames(folder / MEMBERS_FILE)
 
 
 def read(reader: Reader, upload: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """What the script's own function gives."""
+    """Run the script's own function."""
     modules = (base64, io, sys, tarfile, unicodedata, zipfile, zlib)
     script = {module.__name__: module for module in modules} | {"np": np, "Image": Image, "ImageOps": ImageOps}
     for name, (_, content) in reader.constants.items():
@@ -53,7 +53,7 @@ def read(reader: Reader, upload: Path, shape: tuple[int, int, int]) -> tuple[np.
 
 @pytest.mark.parametrize(("packed", "rule", "colour"), [("zip", "pad", "auto"), ("tar.gz", "crop", "grey")])
 def test_folders_of_images_give_the_same_pixels(tmp_path: Path, packed: str, rule: str, colour: str) -> None:
-    upload, files = tmp_path / f"upload.{packed}", [picture(number) for number in range(40)]
+    upload, files = tmp_path / f"upload.{packed}", [make_picture(number) for number in range(40)]
     if packed == "zip":
         with zipfile.ZipFile(upload, "w") as archive:
             for name, content in files:
@@ -65,7 +65,7 @@ def test_folders_of_images_give_the_same_pixels(tmp_path: Path, packed: str, rul
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
     resize = {"height": 9, "width": 11, "rule": rule}
-    images, names = ingested(upload, tmp_path / "made", resize=resize, colour=colour)
+    images, names = ingest(upload, tmp_path / "made", resize=resize, colour=colour)
     asked = DatasetSpec.model_validate({"name": "own", "resize": resize})
     reader = make_folder_reader("", [names[row] for row in range(len(names))], images.labels, asked.resize)
     pixels, labels = read(reader, upload, images.shape)
@@ -80,18 +80,18 @@ def test_arrays_give_the_same_pixels_and_labels(tmp_path: Path, labels: str) -> 
     names = np.array(["wolf", "cat", "dog"])
     given = {"labels": names[places]} if labels == "text" else {"labels": places, "class_names": names}
     np.savez(upload, images=DRAWS.random((60, 8, 9)) * 3 - 1, **given)
-    images, _ = ingested(upload, tmp_path / "made")
+    images, _ = ingest(upload, tmp_path / "made")
     pixels, found = read(make_array_reader(""), upload, images.shape)
     assert np.array_equal(pixels, images.images)
     assert np.array_equal(found, images.labels)
     assert pixels.dtype == images.images.dtype
 
 
-def test_grey_arrays_next_to_coloured_ones_give_the_same_pixels(tmp_path: Path) -> None:
-    grey, coloured = DRAWS.integers(0, 256, (40, 8, 9)), DRAWS.integers(0, 256, (20, 8, 9, 3), np.uint8)
+def test_gray_arrays_next_to_color_arrays_give_the_same_pixels(tmp_path: Path) -> None:
+    gray, color = DRAWS.integers(0, 256, (40, 8, 9)), DRAWS.integers(0, 256, (20, 8, 9, 3), np.uint8)
     labels = np.arange(60) % 3
-    np.savez(tmp_path / "upload.npz", x_train=grey, y_train=labels[:40], x_test=coloured, y_test=labels[40:])
-    images, _ = ingested(tmp_path / "upload.npz", tmp_path / "made")
+    np.savez(tmp_path / "upload.npz", x_train=gray, y_train=labels[:40], x_test=color, y_test=labels[40:])
+    images, _ = ingest(tmp_path / "upload.npz", tmp_path / "made")
     pixels, _ = read(make_array_reader(""), tmp_path / "upload.npz", images.shape)
     assert np.array_equal(pixels, images.images)
     assert pixels.dtype == images.images.dtype

@@ -1,4 +1,4 @@
-"""The words of a rejection are ours: no text of a library or the system, no folders, nothing that moves a cursor."""
+"""A rejection contains no text of a library or the system, no folders and no control characters."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection
 from worker.ingest.rejection import Rejection
 
 PNG = encoded(noise())
-# Colors and titles of terminals, a turned direction, lines of one's own, and what no one sees.
+# Colors and titles of terminals, reversed text, extra lines, and invisible characters.
 INVISIBLE = "c\u200ba\x85t\udcff".encode("utf-8", "replace").decode()
 NAMES = {
     "commands": f"cat\x1b[31m\x1b]0;x\x07 \u202egnp.tac\u202c \nheldout: all is well\r\n {INVISIBLE}",
@@ -32,19 +32,19 @@ OF_LIBRARIES = re.compile(
 )
 
 
-def table_of(columns: dict[str, list], **options) -> bytes:
+def write_table(columns: dict[str, list], **options) -> bytes:
     written = io.BytesIO()
     pq.write_table(pa.table(columns), written, **options)
     return written.getvalue()
 
 
-def damaged_table(name: str) -> bytes:
+def make_damaged_table(name: str) -> bytes:
     files = [encoded(noise(seed=seed)) for seed in range(40)]
-    content = table_of({"image": files, "label": [f"{name}{row % 2}" for row in range(40)]}, compression="zstd")
+    content = write_table({"image": files, "label": [f"{name}{row % 2}" for row in range(40)]}, compression="zstd")
     return content[:60] + b"\xff" * 2000 + content[2060:]
 
 
-def zip_with_damaged_member(folder: Path, name: str) -> Path:
+def make_zip_with_damaged_member(folder: Path, name: str) -> Path:
     path = zipped(folder / "a.zip", {**pictures(4), f"cat/{name}.png": noise((60, 60)).tobytes() * 4})
     with zipfile.ZipFile(path) as archive:
         start = archive.infolist()[-1].header_offset + 30 + len(archive.infolist()[-1].filename.encode())
@@ -54,7 +54,7 @@ def zip_with_damaged_member(folder: Path, name: str) -> Path:
     return path
 
 
-def tar_with_broken_header(folder: Path, name: str) -> Path:
+def make_tar_with_broken_header(folder: Path, name: str) -> Path:
     path = tarred(folder / "a.tar", {"cat/1.png": PNG, "cat/2.png": PNG})
     content = bytearray(path.read_bytes())
     second = 512 + -(-len(PNG) // 512) * 512
@@ -85,37 +85,37 @@ def zip_of(name: str) -> bytes:
 TAR = noise((90, 90)).tobytes()
 DEEP_BMP = b"BM" + struct.pack("<LHHL", 154, 0, 0, 54) + struct.pack("<LllHHLLllLL", 40, 9, 9, 1, 24, 9, 0, 0, 0, 0, 0)
 UPLOADS: dict[str, Callable[[Path, str], Path]] = {
-    "a text for an image": in_zip(b"no image"),
+    "text in place of an image": in_zip(b"no image"),
     "a PNG of wrong checksums": in_zip(PNG[:40] + b"\xff" * 30 + PNG[70:]),
     "a PNG without pixels": in_zip(PNG[:33] + PNG[-12:]),
     "a PNG whose pixels are not packed": in_zip(
         PNG[:33] + (9).to_bytes(4, "big") + b"IDAT" + bytes(9) + zlib.crc32(b"IDAT" + bytes(9)).to_bytes(4, "big")
     ),
-    "a JPEG of nothing": in_zip(b"\xff\xd8\xff\xda" + bytes(100)),
+    "an empty JPEG": in_zip(b"\xff\xd8\xff\xda" + bytes(100)),
     "a JPEG of many scans": in_zip(with_scans(100)),
-    "a JPEG that is cut": in_zip(encoded(noise((60, 60)), "JPEG")[:-900]),
-    "a WebP that is broken": in_zip(encoded(noise((60, 60, 3)), "WEBP")[:200]),
+    "a truncated JPEG": in_zip(encoded(noise((60, 60)), "JPEG")[:-900]),
+    "a broken WebP": in_zip(encoded(noise((60, 60, 3)), "WEBP")[:200]),
     "a BMP of another packing": in_zip(DEEP_BMP + bytes(100)),
-    "a damaged member": zip_with_damaged_member,
+    "a damaged member": make_zip_with_damaged_member,
     "a tar of no images": lambda folder, name: tarred(folder / "a.tar", {f"cat/{name}.png": b"x", **pictures(4)}),
-    "a tar with a broken header": tar_with_broken_header,
+    "a tar with a broken header": make_tar_with_broken_header,
     "a zip without its directory's start": as_file(lambda name: zip_of(name)[:-30] + b"PK\x05\x06" + b"\xff" * 26),
-    "a zip of no end": as_file(lambda name: zip_of(name)[:-22]),
-    "a gzip that is cut": as_file(lambda name: gzip.compress(TAR)[:-100]),
-    "a gzip of another checksum": as_file(lambda name: gzip.compress(TAR)[:-8] + bytes(8)),
-    "an array of texts": lambda folder, name: npz(folder / "a.npz", x_train=np.array([name] * 4), y_train=np.arange(4)),
+    "a zip without an end": as_file(lambda name: zip_of(name)[:-22]),
+    "a truncated gzip": as_file(lambda name: gzip.compress(TAR)[:-100]),
+    "a gzip with a wrong checksum": as_file(lambda name: gzip.compress(TAR)[:-8] + bytes(8)),
+    "an array of strings": lambda folder, name: npz(folder / "a.npz", x=np.array([name] * 4), y=np.arange(4)),
     "an array of records": lambda folder, name: npz(
         folder / "a.npz", x=np.zeros((4, 9, 9), [("a" * 300, "u1"), (f"{name[:900]}b", "f4")]), y=np.arange(4)
     ),
     "labels of records": lambda folder, name: npz(
         folder / "a.npz", x=noise((4, 9, 9)), y=np.zeros(4, [(name[:900], "u1")])
     ),
-    "a table of other columns": as_file(lambda name: table_of({name: [1], f"{name}2": ["x"]})),
-    "a table whose labels are lists": as_file(lambda name: table_of({"image": [PNG] * 2, "label": [[name], [name]]})),
-    "a table of damaged pages": as_file(damaged_table),
-    "a table without its end": as_file(lambda name: table_of({"image": [PNG], "label": [name]})[:-60] + b"PAR1"),
+    "a table of other columns": as_file(lambda name: write_table({name: [1], f"{name}2": ["x"]})),
+    "a table with lists as labels": as_file(lambda name: write_table({"image": [PNG] * 2, "label": [[name], [name]]})),
+    "a table of damaged pages": as_file(make_damaged_table),
+    "a table without its end": as_file(lambda name: write_table({"image": [PNG], "label": [name]})[:-60] + b"PAR1"),
     "a table of broken images": as_file(
-        lambda name: table_of({"image": [{"bytes": b"x", "path": name}] * 12, "label": ["a", "b"] * 6})
+        lambda name: write_table({"image": [{"bytes": b"x", "path": name}] * 12, "label": ["a", "b"] * 6})
     ),
 }  # fmt: skip
 
@@ -123,7 +123,7 @@ UPLOADS: dict[str, Callable[[Path, str], Path]] = {
 @pytest.mark.parametrize("kind", UPLOADS)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_rejection_has_words_of_ours_alone(tmp_path, name, kind):
+def test_a_rejection_has_only_our_words(tmp_path, name, kind):
     rejection = rejection_of(UPLOADS[kind](tmp_path, NAMES[name]))
     for text in (rejection.detail, rejection.member or ""):
         assert text.isprintable()
@@ -134,5 +134,5 @@ def test_a_rejection_has_words_of_ours_alone(tmp_path, name, kind):
     assert rejection.code not in ("internal", "crashed")
 
 
-def test_a_rejection_escapes_what_it_is_made_to_say():
+def test_a_rejection_escapes_control_characters():
     assert Rejection("internal", "a\x1b[31m‮b").detail == "a\\x1b[31m\\u202eb"

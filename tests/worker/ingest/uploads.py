@@ -1,4 +1,4 @@
-"""Uploads made by the tools that users have: Pillow, zipfile, tarfile, numpy, pyarrow."""
+"""Uploads made with the tools of users: Pillow, zipfile, tarfile, numpy and pyarrow."""
 
 import io
 import tarfile
@@ -17,13 +17,13 @@ from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
 
 MIB = 1024**2
-# Everything in this process: no forks, and hypothesis can follow.
+# Everything runs in this process, so nothing is forked and Hypothesis can trace it.
 ALONE = IngestLimits(processes=1)
 SPEC = DatasetSpec(name="pets")
 
 
 def encoded(image: Image.Image | np.ndarray, format_: str = "PNG", **options: Any) -> bytes:
-    """An image as a file's bytes."""
+    """Return an image as the bytes of a file."""
     file = io.BytesIO()
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(file, format_, **options)
@@ -31,18 +31,18 @@ def encoded(image: Image.Image | np.ndarray, format_: str = "PNG", **options: An
 
 
 def with_scans(more: int) -> bytes:
-    """A progressive JPEG whose last scan comes `more` times again."""
+    """Make a progressive JPEG whose last scan is repeated `more` times."""
     data = encoded(noise((12, 10, 3)), "JPEG", progressive=True)
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
 
 
 def noise(shape: tuple[int, ...] = (12, 10), seed: int = 0) -> np.ndarray:
-    """Pixels that no other seed has."""
+    """Draw random pixels, different for each seed."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def pictures(per_class: int = 10, classes: Iterable[str] = ("cat", "dog"), shape=(12, 10)) -> dict[str, bytes]:
-    """A folder of `class/file.png`, all different."""
+    """Make a folder of different images with names such as `class/000.png`."""
     return {
         f"{name}/{number:03d}.png": encoded(noise(shape, 1000 * place + number))
         for place, name in enumerate(classes)
@@ -72,18 +72,18 @@ def npz(path: Path, **arrays: Any) -> Path:
 
 
 def arrays_of(count: int = 40, shape: tuple[int, ...] = (12, 10), classes: int = 2) -> dict[str, np.ndarray]:
-    """`x` and `y` of different images, the classes in turn."""
+    """Make `x` and `y` of different images with alternating classes."""
     return {"x": noise((count, *shape)), "y": np.arange(count) % classes}
 
 
 def taken(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> tuple[IngestReport, Path]:
-    """The report on an upload that is taken, and the folder that it was written to."""
+    """Ingest an upload that is accepted; return the report and the folder."""
     target = path.parent / f"{path.name}-target"
     return run(path, spec, target, limits), target
 
 
 def rejection_of(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> Rejection:
-    """Why an upload is not taken; none of it is left behind."""
+    """Ingest an upload that is refused; check that no files are left, and return the rejection."""
     target = path.parent / f"{path.name}-target"
     with pytest.raises(Rejection) as caught:
         run(path, spec, target, limits)

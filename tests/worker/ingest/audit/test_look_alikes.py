@@ -1,4 +1,4 @@
-"""Images with different labels are one picture only if nothing but encoding and scaling sets them apart."""
+"""Images with different labels are copies only if they differ in nothing but encoding and scaling."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tests.worker.ingest.audit.test_copies import dataset_of, findings, scanned, three
+from tests.worker.ingest.audit.test_copies import find_findings, make_dataset, make_splits, scan_dataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.pool import ProcessPool
 
@@ -16,7 +16,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def tiles() -> np.ndarray:
-    """40 tiles of photographs that do not overlap; (40, SIDE, SIDE, 3)."""
+    """40 tiles of photos that do not overlap: (40, SIDE, SIDE, 3)."""
     found = []
     for image in load_sample_images().images:
         for top in range(0, 384, SIDE):
@@ -27,7 +27,7 @@ def tiles() -> np.ndarray:
     return np.stack(found[:40])
 
 
-def changed(image: np.ndarray, how: str) -> np.ndarray:
+def change(image: np.ndarray, how: str) -> np.ndarray:
     picture = Image.fromarray(image)
     width, height = picture.size
     match how:
@@ -48,62 +48,62 @@ def changed(image: np.ndarray, how: str) -> np.ndarray:
     return np.asarray(picture)
 
 
-def searched(folder, images: np.ndarray, labels: np.ndarray, different=()) -> Copies:
-    dataset = dataset_of(folder, images, labels)
+def search(folder, images: np.ndarray, labels: np.ndarray, different=()) -> Copies:
+    dataset = make_dataset(folder, images, labels)
     dataset = type(dataset)(**{**dataset.__dict__, "different": np.array(different, np.int64).reshape(-1, 2)})
-    return find_copies(dataset, scanned(dataset), ProcessPool(1))
+    return find_copies(dataset, scan_dataset(dataset), ProcessPool(1))
 
 
-def beside(tiles: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles with label 0, then each of them changed with label 1."""
-    images = np.concatenate([tiles, np.stack([changed(tile, how) for tile in tiles])])
+def add_changed(tiles: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tiles with label 0, followed by the change tiles with label 1."""
+    images = np.concatenate([tiles, np.stack([change(tile, how) for tile in tiles])])
     return images, np.repeat([0, 1], len(tiles))
 
 
-def pairs_of(pairs: np.ndarray) -> set[tuple[int, int]]:
+def list_pairs(pairs: np.ndarray) -> set[tuple[int, int]]:
     return {(int(first), int(second)) for first, second in pairs}
 
 
 @pytest.mark.parametrize("how", ["recompressed", "scaled", "cropped"])
-def test_true_copies_with_another_label_stay_copies(tmp_path, tiles, how):
-    images, labels = beside(tiles, how)
+def test_copies_with_another_label_are_still_copies(tmp_path, tiles, how):
+    images, labels = add_changed(tiles, how)
     wanted = {(row, row + len(tiles)) for row in range(len(tiles))}
     (tmp_path / "same").mkdir()
-    same_label = pairs_of(searched(tmp_path / "same", images, np.zeros(len(images))).near) & wanted
-    found = searched(tmp_path, images, labels)
-    assert len(pairs_of(found.near) & same_label) >= 0.95 * len(same_label)
+    same_label = list_pairs(search(tmp_path / "same", images, np.zeros(len(images))).near) & wanted
+    found = search(tmp_path, images, labels)
+    assert len(list_pairs(found.near) & same_label) >= 0.95 * len(same_label)
     assert len(same_label) >= 0.8 * len(wanted)
 
 
 @pytest.mark.parametrize("how", ["darker", "another shade in one place"])
-def test_another_shade_is_a_look_alike_under_another_label_and_a_copy_under_the_same(tmp_path, tiles, how):
-    images, labels = beside(tiles, how)
+def test_another_shade_is_a_look_alike_if_the_labels_differ_and_a_copy_if_they_do_not(tmp_path, tiles, how):
+    images, labels = add_changed(tiles, how)
     wanted = {(row, row + len(tiles)) for row in range(len(tiles))}
     (tmp_path / "same").mkdir()
-    same_label = searched(tmp_path / "same", images, np.zeros(len(images)))
-    copies = pairs_of(same_label.near) & wanted
-    found = searched(tmp_path, images, labels)
+    same_label = search(tmp_path / "same", images, np.zeros(len(images)))
+    copies = list_pairs(same_label.near) & wanted
+    found = search(tmp_path, images, labels)
     assert len(copies) >= 10
     assert len(same_label.look_alikes) == 0
-    assert copies <= pairs_of(found.look_alikes)
-    assert not pairs_of(found.near) & wanted
+    assert copies <= list_pairs(found.look_alikes)
+    assert not list_pairs(found.near) & wanted
 
 
-def test_pairs_that_were_distinguished_are_neither_copies_nor_look_alikes(tmp_path, tiles):
-    images, labels = beside(tiles, "darker")
-    images[79], labels[79] = changed(tiles[39], "recompressed"), 0
-    before = searched(tmp_path, images, labels)
+def test_pairs_marked_as_different_are_neither_copies_nor_look_alikes(tmp_path, tiles):
+    images, labels = add_changed(tiles, "darker")
+    images[79], labels[79] = change(tiles[39], "recompressed"), 0
+    before = search(tmp_path, images, labels)
     alike, copy = before.look_alikes[0].tolist(), [39, 79]
     assert copy in before.near.tolist()
     # The order of a pair does not matter.
-    after = searched(tmp_path, images, labels, different=[alike[::-1], copy])
-    assert pairs_of(after.look_alikes) == pairs_of(before.look_alikes) - {tuple(alike)}
-    assert pairs_of(after.near) == pairs_of(before.near) - {(39, 79)}
+    after = search(tmp_path, images, labels, different=[alike[::-1], copy])
+    assert list_pairs(after.look_alikes) == list_pairs(before.look_alikes) - {tuple(alike)}
+    assert list_pairs(after.near) == list_pairs(before.near) - {(39, 79)}
 
 
-def test_look_alikes_are_asked_about_and_blamed_for_nothing(tmp_path, tiles):
-    images, labels = beside(tiles[:20], "darker")
-    found = findings(tmp_path, images, labels, three(25, 5, 10))
+def test_look_alikes_are_only_a_question(tmp_path, tiles):
+    images, labels = add_changed(tiles[:20], "darker")
+    found = find_findings(tmp_path, images, labels, make_splits(25, 5, 10))
     assert set(found) == {"look_alikes"}
     question = found["look_alikes"]
     assert question.severity == "info"
@@ -116,9 +116,9 @@ def test_look_alikes_are_asked_about_and_blamed_for_nothing(tmp_path, tiles):
     assert f"leave them out: {2 * count} images (" in question.what_to_do
 
 
-def test_identical_pixels_with_two_labels_are_one_picture(tmp_path, tiles):
+def test_identical_pixels_with_two_labels_are_a_conflict(tmp_path, tiles):
     images = np.concatenate([tiles[:20], tiles[:1]])
     labels = np.append(np.zeros(20), 1)
-    found = findings(tmp_path, images, labels, three(15, 3, 3))
+    found = find_findings(tmp_path, images, labels, make_splits(15, 3, 3))
     assert "One picture has two labels; no network gets both right." in found["label_conflicts"].explanation
     assert "look_alikes" not in found

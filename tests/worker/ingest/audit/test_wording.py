@@ -1,4 +1,4 @@
-"""Findings say counts and shares so that no one is misled by rounding."""
+"""Findings give counts and shares whose rounding does not mislead."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from worker.ingest.audit.dataset import describe_part, join_words
         (1.0, "100%"),
     ],
 )
-def test_a_part_is_never_called_none_or_all(share, shown):
+def test_a_share_is_not_rounded_to_none_or_all(share, shown):
     assert rough_percent(share) == shown
 
 

@@ -1,4 +1,4 @@
-"""Each kind of image becomes pixels by one rule, checked against hand-made pixels and against Pillow."""
+"""Each kind of image is decoded by one rule, which is checked against hand-made pixels and Pillow."""
 
 import zlib
 from collections import Counter
@@ -14,20 +14,20 @@ from worker.ingest.images.decode import TargetShape, decode, read_properties
 from worker.ingest.rejection import IngestLimits, Rejection
 
 LIMITS = IngestLimits()
-GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))
+GRAY, COLOR = noise((12, 10)), noise((12, 10, 3))
 SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 
 
-def pixels(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
-    """What an image file of 12×10 pixels becomes."""
+def decode_image(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
+    """Decode an image file of 12×10 pixels."""
     wanted = TargetShape(12, 10, channels, None)  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
     found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
     return found[..., 0] if channels == 1 else found
 
 
-def grey_of(rgb: np.ndarray) -> np.ndarray:
-    """ITU-R 601 luma, rounded, as Pillow documents it for `convert("L")`."""
+def compute_gray(rgb: np.ndarray) -> np.ndarray:
+    """Return the rounded ITU-R 601 luma, as Pillow documents it for `convert("L")`."""
     return ((rgb.astype(np.int64) @ [19595, 38470, 7471] + 0x8000) >> 16).astype(np.uint8)
 
 
@@ -35,71 +35,71 @@ def grey_of(rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "BMP"])
-def test_grey_and_colour_are_kept_as_they_are(format_):
-    np.testing.assert_array_equal(pixels(encoded(GREY, format_), 1), GREY)
-    np.testing.assert_array_equal(pixels(encoded(COLOUR, format_)), COLOUR)
+def test_gray_and_color_images_are_unchanged(format_):
+    np.testing.assert_array_equal(decode_image(encoded(GRAY, format_), 1), GRAY)
+    np.testing.assert_array_equal(decode_image(encoded(COLOR, format_)), COLOR)
 
 
-def test_lossless_webp_is_kept_as_it_is():
-    np.testing.assert_array_equal(pixels(encoded(COLOUR, "WEBP", lossless=True)), COLOUR)
+def test_lossless_webp_is_unchanged():
+    np.testing.assert_array_equal(decode_image(encoded(COLOR, "WEBP", lossless=True)), COLOR)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "WEBP"])
-def test_lossy_files_are_what_pillow_reads(format_, tmp_path):
-    (tmp_path / "a").write_bytes(encoded(COLOUR, format_))
-    np.testing.assert_array_equal(pixels((tmp_path / "a").read_bytes()), np.asarray(Image.open(tmp_path / "a")))
+def test_lossy_files_are_decoded_as_by_pillow(format_, tmp_path):
+    (tmp_path / "a").write_bytes(encoded(COLOR, format_))
+    np.testing.assert_array_equal(decode_image((tmp_path / "a").read_bytes()), np.asarray(Image.open(tmp_path / "a")))
 
 
-def test_grey_is_repeated_where_three_channels_are_wanted():
-    np.testing.assert_array_equal(pixels(encoded(GREY), 3), np.stack([GREY] * 3, axis=-1))
+def test_gray_is_repeated_if_three_channels_are_requested():
+    np.testing.assert_array_equal(decode_image(encoded(GRAY), 3), np.stack([GRAY] * 3, axis=-1))
 
 
-def test_colour_becomes_luma_where_one_channel_is_wanted():
-    np.testing.assert_array_equal(pixels(encoded(COLOUR), 1), grey_of(COLOUR))
+def test_color_becomes_luma_if_one_channel_is_requested():
+    np.testing.assert_array_equal(decode_image(encoded(COLOR), 1), compute_gray(COLOR))
 
 
-def test_bilevel_images_are_black_and_white():
-    image = Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE)
-    np.testing.assert_array_equal(pixels(encoded(image), 1), np.where(GREY > 127, 255, 0))
+def test_bilevel_images_become_black_and_white():
+    image = Image.fromarray(GRAY).convert("1", dither=Image.Dither.NONE)
+    np.testing.assert_array_equal(decode_image(encoded(image), 1), np.where(GRAY > 127, 255, 0))
 
 
-def test_a_palette_is_looked_up():
-    image = Image.fromarray(COLOUR).quantize(16)
-    np.testing.assert_array_equal(pixels(encoded(image)), np.asarray(image.convert("RGB")))
+def test_palette_images_get_the_colors_of_their_palette():
+    image = Image.fromarray(COLOR).quantize(16)
+    np.testing.assert_array_equal(decode_image(encoded(image)), np.asarray(image.convert("RGB")))
 
 
 DEEP = np.random.default_rng(0).integers(0, 65536, (12, 10, 4), dtype=np.uint16)
 
 
-def deep_pixels(data: bytes, channels: int = 3) -> np.ndarray:
-    """What an image file of 12×10 pixels becomes where 16 bits are wanted."""
+def decode_deep(data: bytes, channels: int = 3) -> np.ndarray:
+    """Decode an image file of 12×10 pixels to 16 bits."""
     wanted = TargetShape(12, 10, channels, None, bits=16)  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=True)
     return np.frombuffer(raw, np.float32).reshape(12, 10, channels)
 
 
 def test_16_bits_keep_all_values():
-    np.testing.assert_array_equal(deep_pixels(png16(DEEP[..., :1], 0), 1), DEEP[..., :1])
-    np.testing.assert_array_equal(deep_pixels(png16(DEEP[..., :3], 2), 3), DEEP[..., :3])
+    np.testing.assert_array_equal(decode_deep(png16(DEEP[..., :1], 0), 1), DEEP[..., :1])
+    np.testing.assert_array_equal(decode_deep(png16(DEEP[..., :3], 2), 3), DEEP[..., :3])
 
 
-def test_16_bits_lie_on_white_where_they_are_transparent():
+def test_transparent_images_with_16_bits_are_put_on_white():
     for kind, channels in ((4, 2), (6, 4)):
         deep = DEEP[..., :channels]
         share = deep[..., -1:] / 65535
         expected = deep[..., :-1] * share + 65535 * (1 - share)
-        np.testing.assert_allclose(deep_pixels(png16(deep, kind), channels - 1), expected, rtol=1e-5)
+        np.testing.assert_allclose(decode_deep(png16(deep, kind), channels - 1), expected, rtol=1e-5)
 
 
-def test_16_bits_change_their_channels_as_8_bits_do():
+def test_16_bit_images_change_their_channels_as_8_bit_images_do():
     grey, colour = DEEP[..., :1], DEEP[..., :3]
-    np.testing.assert_array_equal(deep_pixels(png16(grey, 0), 3), np.repeat(grey, 3, axis=2))
-    np.testing.assert_allclose(deep_pixels(png16(colour, 2), 1)[..., 0], colour @ [0.299, 0.587, 0.114], rtol=1e-5)
+    np.testing.assert_array_equal(decode_deep(png16(grey, 0), 3), np.repeat(grey, 3, axis=2))
+    np.testing.assert_allclose(decode_deep(png16(colour, 2), 1)[..., 0], colour @ [0.299, 0.587, 0.114], rtol=1e-5)
 
 
-def test_8_bits_next_to_16_bits_are_on_their_scale():
-    np.testing.assert_array_equal(deep_pixels(encoded(GREY), 1)[..., 0], GREY.astype(np.float32) * 257)
-    np.testing.assert_array_equal(deep_pixels(encoded(COLOUR), 3), COLOUR.astype(np.float32) * 257)
+def test_8_bit_images_are_scaled_to_16_bits():
+    np.testing.assert_array_equal(decode_deep(encoded(GRAY), 1)[..., 0], GRAY.astype(np.float32) * 257)
+    np.testing.assert_array_equal(decode_deep(encoded(COLOR), 3), COLOR.astype(np.float32) * 257)
 
 
 @pytest.mark.parametrize(("bits", "high"), [(16, 65535), (12, 4095), (8, 255)])
@@ -109,15 +109,15 @@ def test_a_folder_of_16_bit_images_keeps_values_and_knows_their_range(tmp_path, 
     deep[0][0, 0] = high
     files = {f"{'cat' if n < 10 else 'dog'}/{n:02d}.png": png16(image, 0) for n, image in enumerate(deep)}
     if first == "shallow":
-        files["cat/00.png"] = encoded(GREY)
+        files["cat/00.png"] = encoded(GRAY)
         high = 2**bits - 1
     report, target = taken(zipped(tmp_path / "a.zip", files))
     images = load(target).images
     assert (report.dtype, report.range) == ("float32", (0, high))
     np.testing.assert_array_equal(images[1:], np.stack(deep)[1:])
     if first == "shallow":
-        # White of 8 bits is that of the others.
-        np.testing.assert_allclose(images[0, ..., 0], GREY.astype(np.float64) / 255 * high, rtol=1e-6)
+        # White with 8 bits becomes white with more bits.
+        np.testing.assert_allclose(images[0, ..., 0], GRAY.astype(np.float64) / 255 * high, rtol=1e-6)
         assert "1 of the images have 8 bits and 19 have 16" in report.source["notes"][0]
     else:
         assert report.source["notes"] == []
@@ -134,7 +134,7 @@ def test_16_bit_images_are_resized_without_losing_their_range(tmp_path):
 
 
 def png16(deep: np.ndarray, colour_type: int) -> bytes:
-    """A PNG with 16 bits a channel; colour types are grey 0, RGB 2, grey with alpha 4, RGB with alpha 6."""
+    """Write a PNG with 16 bits per channel. Color types: gray 0, RGB 2, gray with alpha 4, RGB with alpha 6."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
@@ -146,103 +146,98 @@ def png16(deep: np.ndarray, colour_type: int) -> bytes:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_transparent_pixels_lie_on_white(channels):
+def test_transparent_pixels_are_put_on_white(channels):
     alpha = noise((12, 10), 5)
     share = alpha[..., None] / 255
-    expected = COLOUR * share + 255 * (1 - share)
-    found = pixels(encoded(np.dstack([COLOUR, alpha])), channels)
+    expected = COLOR * share + 255 * (1 - share)
+    found = decode_image(encoded(np.dstack([COLOR, alpha])), channels)
     expected = expected if channels == 3 else expected @ [0.299, 0.587, 0.114]
     assert np.abs(found - expected).max() <= 1.5
-    assert np.all(pixels(encoded(np.dstack([COLOUR * 0, alpha * 0])), 1) == 255)
+    assert np.all(decode_image(encoded(np.dstack([COLOR * 0, alpha * 0])), 1) == 255)
 
 
-def test_grey_with_alpha_and_palettes_with_a_transparent_colour_lie_on_white():
+def test_gray_with_alpha_and_palettes_with_a_transparent_color_are_put_on_white():
     alpha = np.where(np.arange(10) < 5, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
-    np.testing.assert_array_equal(pixels(encoded(np.dstack([GREY, alpha])), 1), np.where(alpha == 0, 255, GREY))
+    np.testing.assert_array_equal(decode_image(encoded(np.dstack([GRAY, alpha])), 1), np.where(alpha == 0, 255, GRAY))
     image = Image.new("P", (10, 12), 1)
     image.putpalette([0, 0, 0, 200, 10, 20])
     ImageDraw.Draw(image).rectangle((0, 0, 4, 11), fill=0)
-    found = pixels(encoded(image, transparency=0))
+    found = decode_image(encoded(image, transparency=0))
     assert np.all(found[:, :5] == 255)
     assert np.all(found[:, 5:] == [200, 10, 20])
 
 
 def test_opaque_alpha_changes_nothing():
-    np.testing.assert_array_equal(pixels(encoded(np.dstack([COLOUR, np.full((12, 10), 255, np.uint8)]))), COLOUR)
+    np.testing.assert_array_equal(decode_image(encoded(np.dstack([COLOR, np.full((12, 10), 255, np.uint8)]))), COLOR)
 
 
-def test_cmyk_is_converted_as_pillow_does(tmp_path):
-    image = Image.fromarray(COLOUR).convert("CMYK")
+def test_cmyk_is_converted_as_by_pillow(tmp_path):
+    image = Image.fromarray(COLOR).convert("CMYK")
     (tmp_path / "a.jpg").write_bytes(encoded(image, "JPEG", quality=95))
     with Image.open(tmp_path / "a.jpg") as read:
         assert read.mode == "CMYK"
-        np.testing.assert_array_equal(pixels((tmp_path / "a.jpg").read_bytes()), np.asarray(read.convert("RGB")))
+        np.testing.assert_array_equal(decode_image((tmp_path / "a.jpg").read_bytes()), np.asarray(read.convert("RGB")))
 
 
-def test_an_image_is_turned_as_its_exif_says():
-    for orientation, upright in {
-        1: GREY,
-        2: GREY[:, ::-1],
-        3: GREY[::-1, ::-1],
-        4: GREY[::-1],
-    }.items():
+def test_an_image_is_rotated_according_to_its_exif():
+    for orientation, upright in {1: GRAY, 2: GRAY[:, ::-1], 3: GRAY[::-1, ::-1], 4: GRAY[::-1]}.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        np.testing.assert_array_equal(pixels(encoded(GREY, exif=exif), 1), upright)
+        np.testing.assert_array_equal(decode_image(encoded(GRAY, exif=exif), 1), upright)
 
 
-def test_turning_by_a_quarter_exchanges_height_and_width():
+def test_a_quarter_turn_swaps_height_and_width():
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = encoded(np.rot90(GREY).copy(), exif=exif)
+    data = encoded(np.rot90(GRAY).copy(), exif=exif)
     seen = read_properties(data, "a.png", LIMITS)
     assert (seen.height, seen.width) == (12, 10)
-    np.testing.assert_array_equal(pixels(data, 1), GREY)
+    np.testing.assert_array_equal(decode_image(data, 1), GRAY)
 
 
-def test_exif_that_cannot_be_read_says_nothing():
-    np.testing.assert_array_equal(pixels(encoded(GREY, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), 1), GREY)
+def test_unreadable_exif_is_ignored():
+    np.testing.assert_array_equal(decode_image(encoded(GRAY, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), 1), GRAY)
 
 
-def test_an_animation_is_refused_and_a_still_webp_is_not():
+def test_animations_are_refused():
     frames = [Image.fromarray(noise((12, 10, 3), seed)) for seed in (1, 2)]
     for format_ in ("PNG", "WEBP"):
         with pytest.raises(Rejection) as caught:
-            pixels(encoded(frames[0], format_, save_all=True, append_images=frames[1:]))
+            decode_image(encoded(frames[0], format_, save_all=True, append_images=frames[1:]))
         assert caught.value.code == "animated_image"
 
 
-# --- colour of a set -----------------------------------------------------------------------------
+# --- color of a dataset --------------------------------------------------------------------------
 
 
-def test_a_set_is_grey_if_every_image_is(tmp_path):
-    grey_palette = Image.fromarray(GREY).convert("P")
+def test_a_dataset_is_gray_if_every_image_is(tmp_path):
+    grey_palette = Image.fromarray(GRAY).convert("P")
     report, _ = taken(zipped(tmp_path / "a.zip", {**pictures(5), "dog/x.png": encoded(grey_palette)}))
     assert report.shape == (12, 10, 1)
 
 
 @pytest.mark.parametrize("place", ["cat/0.png", "dog/x.png"])
-def test_one_colour_image_makes_a_set_of_three_channels(tmp_path, place):
-    files = {**pictures(5), place: encoded(COLOUR)}
+def test_one_color_image_gives_the_dataset_three_channels(tmp_path, place):
+    files = {**pictures(5), place: encoded(COLOR)}
     report, target = taken(zipped(tmp_path / "a.zip", files))
     assert report.shape == (12, 10, 3)
     row = sorted(files).index(place)
-    np.testing.assert_array_equal(load(target).images[row], COLOUR)
+    np.testing.assert_array_equal(load(target).images[row], COLOR)
     np.testing.assert_array_equal(load(target).images[1 - row % 2][..., 0], load(target).images[1 - row % 2][..., 2])
 
 
 @pytest.mark.parametrize(("colour", "channels"), [("grey", 1), ("rgb", 3)])
-def test_the_spec_decides_on_colour(tmp_path, colour, channels):
-    files = {**pictures(5), "dog/x.png": encoded(COLOUR)}
+def test_the_spec_decides_the_number_of_channels(tmp_path, colour, channels):
+    files = {**pictures(5), "dog/x.png": encoded(COLOR)}
     report, _ = taken(zipped(tmp_path / "a.zip", files), DatasetSpec(name="pets", colour=colour))
     assert report.shape == (12, 10, channels)
 
 
-def test_arrays_change_their_colour_as_files_do(tmp_path):
+def test_arrays_change_their_channels_as_files_do(tmp_path):
     x = noise((20, 12, 10, 3))
     spec = DatasetSpec(name="pets", colour="grey")
     _, target = taken(npz(tmp_path / "a.npz", x=x, y=np.arange(20) % 2), spec)
-    np.testing.assert_array_equal(load(target).images[..., 0], grey_of(x))
+    np.testing.assert_array_equal(load(target).images[..., 0], compute_gray(x))
     _, target = taken(npz(tmp_path / "b.npz", x=x.astype(np.float32), y=np.arange(20) % 2), spec)
     np.testing.assert_allclose(load(target).images[..., 0], x @ [0.299, 0.587, 0.114], atol=0.01)
 
@@ -257,13 +252,13 @@ def test_mixed_sizes_are_refused_with_both_images_named(tmp_path):
 
 
 @pytest.mark.parametrize("side", [7, 513])
-def test_sizes_that_cannot_be_trained_on_are_refused(tmp_path, side):
+def test_sizes_outside_the_bounds_are_refused(tmp_path, side):
     rejection = rejection_of(zipped(tmp_path / "a.zip", pictures(5, shape=(side, 10))))
     assert rejection.code == "size_out_of_bounds"
 
 
 @pytest.mark.parametrize("side", [8, 512])
-def test_sizes_at_the_bounds_are_taken(tmp_path, side):
+def test_sizes_at_the_bounds_are_accepted(tmp_path, side):
     report, _ = taken(zipped(tmp_path / "a.zip", pictures(3, shape=(side, 8))))
     assert report.shape == (side, 8, 1)
 
@@ -277,7 +272,7 @@ REFERENCE = {
 
 @pytest.mark.parametrize("rule", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("as_array", [False, True])
-def test_a_rule_brings_all_images_to_one_size(tmp_path, rule, as_array):
+def test_each_rule_gives_all_images_the_same_size(tmp_path, rule, as_array):
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=24, rule=rule))
     images = [noise((40, 30, 3), seed) for seed in range(10)]
     if as_array:
@@ -291,7 +286,7 @@ def test_a_rule_brings_all_images_to_one_size(tmp_path, rule, as_array):
         np.testing.assert_array_equal(load(target).images[row], REFERENCE[rule](Image.fromarray(image)))
 
 
-def test_padding_is_black_and_keeps_the_picture_in_the_middle(tmp_path):
+def test_padding_is_black_and_centers_the_picture(tmp_path):
     shades = [noise((20, 10), seed) | 1 for seed in range(6)]
     files = {name: encoded(shade) for name, shade in zip(pictures(3), shades, strict=True)}
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=20, width=20, rule="pad"))
@@ -313,10 +308,10 @@ def test_float_arrays_are_resized_within_their_range(tmp_path):
     np.testing.assert_allclose(images[0, :, 6:18, 0], expected, atol=1e-6)
 
 
-def test_a_photo_keeps_its_proportions_when_it_is_cropped():
+def test_cropping_keeps_the_proportions():
     photo = Image.fromarray(np.repeat(np.repeat(SMOOTH, 8, 0), 8, 1))
     wanted = TargetShape(32, 32, 1, "crop")
     raw = decode(encoded(photo), "a.png", wanted, LIMITS, Counter(), any_grey=True)
     rows, columns = np.gradient(np.frombuffer(raw, np.uint8).reshape(32, 32).astype(float))
-    # Brightness grows by 9 a row and 11 a column of 8 pixels: also afterwards, in this relation.
+    # Brightness rises by 9 per row and 11 per column of 8 pixels, and keeps this ratio.
     assert columns.mean() / rows.mean() == pytest.approx(11 / 9, rel=0.1)

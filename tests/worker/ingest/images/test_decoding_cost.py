@@ -1,4 +1,4 @@
-"""Files that would hold a decoder for long are refused by their containers; files of honest encoders are all read."""
+"""Files that would keep a decoder busy are refused by their containers; files of normal encoders are accepted."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ JPEG, PROGRESSIVE = encoded(COLOR, "JPEG"), encoded(COLOR, "JPEG", progressive=T
 PNG = encoded(COLOR)
 
 
-def read(data: bytes) -> None:
+def decode_file(data: bytes) -> None:
     decode(data, "a", TargetShape(16, 16, 3, "stretch"), IngestLimits(), Counter(), any_grey=True)
 
 
@@ -42,7 +42,7 @@ def in_png(*chunks: bytes) -> bytes:
 
 
 def with_data_chunks(size: int) -> bytes:
-    """A PNG whose pixels come in chunks of `size` bytes."""
+    """Make a PNG whose pixels are in chunks of `size` bytes."""
     rows = b"".join(b"\0" + row.tobytes() for row in noise((100, 200)))
     data = zlib.compress(rows)
     parts = [chunk(b"IDAT", data[at : at + size]) for at in range(0, len(data), size)]
@@ -57,7 +57,7 @@ def run_length_bmp(width: int, height: int, content: bytes) -> bytes:
 
 
 def exif_of(size: int) -> bytes:
-    """An orientation, and a million fractions."""
+    """Make EXIF data with an orientation and many fractions."""
     entries = struct.pack("<HHLLHHLL", 0x112, 3, 1, 6, 0x9C00, 5, size // 8, 38)
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4 + size)
 
@@ -67,12 +67,12 @@ def exif_segments(exif: bytes) -> list[bytes]:
 
 
 LARGE_EXIF = exif_of(8 * MIB)
-# A decoder that looks for a restart marker skips markers that do not exist; the two bytes behind them are not a length.
+# A decoder that looks for a restart marker skips invalid markers; the two bytes after them are not a length.
 HIDDEN_SCANS = with_scans(4000).replace(b"\xff\xda", b"\xff\x02\xff\xff\xff\xda")
 HOSTILE = {
     "JPEG of many scans": (with_scans(40_000), "has 40,010 scans"),
     "JPEG of some scans": (with_scans(MAX_SCANS - 9), f"has 51 scans, .* at most {MAX_SCANS} are read"),
-    "JPEG of scans behind markers that do not exist": (HIDDEN_SCANS, "has 4,010 scans"),
+    "JPEG of scans behind invalid markers": (HIDDEN_SCANS, "has 4,010 scans"),
     "JPEG of empty comments": (in_jpeg(segment(0xFE) * (MIB // 4)), "parts, which is too many for its size"),
     "JPEG of comments after an end of image": (in_jpeg(b"\xff\xd9", segment(0xFE) * (MIB // 4)), "parts"),
     "JPEG of fill bytes": (in_jpeg(b"\xff" * MIB), "parts"),
@@ -102,21 +102,21 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_file_that_takes_a_decoder_too_long_is_refused_at_once(name):
+def test_a_costly_file_is_refused_at_once(name):
     data, says = HOSTILE[name]
     began = time.process_time()
     with pytest.raises(Rejection, match=says) as refusal:
-        read(data)
+        decode_file(data)
     assert time.process_time() - began < 0.3
     assert refusal.value.code == "image_bomb"
     assert refusal.value.detail.endswith("Save the image again.")
 
 
-# As some cameras and phones write them: previews in segments, further images and videos behind the image.
+# Some cameras and phones write previews in segments, and more images and videos after the image.
 SEGMENTS = in_jpeg(*exif_segments(exif_of(50_000)), *[segment(0xE2, b"ICC_PROFILE\0" + bytes(65_000))] * 200)
 APPENDED = PROGRESSIVE + PROGRESSIVE * 10 + np.random.default_rng(0).bytes(4 * MIB)
 PREVIEWS = in_jpeg(*[segment(0xE2, b"FPXR\0" + PROGRESSIVE[:60_000])] * 20)
-HONEST = {
+NORMAL = {
     "progressive": PROGRESSIVE,
     "progressive, optimized, 4:4:4": encoded(COLOR, "JPEG", progressive=True, optimize=True, subsampling=0),
     "progressive, of four colors": encoded(Image.fromarray(COLOR).convert("CMYK"), "JPEG", progressive=True),
@@ -135,12 +135,12 @@ HONEST = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_files_of_honest_encoders_are_read(name):
-    read(HONEST[name])
+@pytest.mark.parametrize("name", NORMAL)
+def test_files_of_normal_encoders_are_accepted(name):
+    decode_file(NORMAL[name])
 
 
-def test_what_decoders_do_not_read_is_not_counted():
+def test_parts_that_decoders_do_not_read_are_not_counted():
     behind = b"\xff\xda" * 1000 + b"\xff\xfe" * 100_000
     assert describe_excess(JPEG + behind, "JPEG") is None
     assert describe_excess(PROGRESSIVE + behind, "JPEG") is None
@@ -150,12 +150,12 @@ def test_what_decoders_do_not_read_is_not_counted():
 
 
 @pytest.mark.proof
-def test_the_worst_files_that_are_read_take_a_few_seconds():
-    """As many scans of as many pixels as may be; each visits all coefficients and holds nothing."""
+def test_the_costliest_accepted_file_takes_a_few_seconds():
+    """It has the largest allowed numbers of scans and pixels; each scan visits all coefficients."""
     with io.BytesIO() as file:
         Image.new("L", (7071, 7071), 9).save(file, "JPEG", progressive=True)
         data = file.getvalue()
     last = data[data.rindex(b"\xff\xda") : -2]
     began = time.process_time()
-    read(data[:-2] + last * (MAX_SCANS - data.count(b"\xff\xda")) + data[-2:])
+    decode_file(data[:-2] + last * (MAX_SCANS - data.count(b"\xff\xda")) + data[-2:])
     assert time.process_time() - began < 8

@@ -1,4 +1,4 @@
-"""The process that ingests an upload is bounded, holds no secrets, dies with its parent, and says how it ended."""
+"""The process that ingests an upload is bounded, has no secrets, dies with its parent, and reports its end."""
 
 import json
 import os
@@ -27,28 +27,28 @@ TWO = IngestLimits(processes=2)
 HERE = find_doors()
 
 
-def processes_of(group: int) -> list[int]:
-    """Processes of a session, read from outside."""
+def list_processes(group: int) -> list[int]:
+    """List the processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process has ended
         if int(fields[3]) == group and fields[0] != "Z":
             found.append(int(path.parent.name))
     return found
 
 
 def until(what, within_s: float = 120.0) -> None:
-    """Wait for something that another process does."""
+    """Wait for an effect of another process."""
     ends = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < ends, "it did not happen"
         threading.Event().wait(0.02)
 
 
-def failing(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = TWO) -> Rejection:
+def reject(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = TWO) -> Rejection:
     with pytest.raises(Rejection) as caught:
         ingest(source, spec, target, limits)
     assert list(target.iterdir()) == []
@@ -57,34 +57,33 @@ def failing(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: Ingest
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """An upload that takes a while."""
+    """An upload that takes some time."""
     some = pictures(10, shape=(200, 200))
     files = {f"{name}{part}.png": data for name, data in some.items() for part in range(100)}
     return zipped(tmp_path_factory.mktemp("large") / "large.zip", files, zipfile.ZIP_STORED)
 
 
-def all_of(process: IngestProcess) -> None:
-    """Listen until there is no more."""
+def receive_all(process: IngestProcess) -> None:
+    """Receive messages until the report."""
     while not isinstance(process.receive(60), IngestReport):
         pass
 
 
-# --- good uploads --------------------------------------------------------------------------------
+# --- valid uploads -------------------------------------------------------------------------------
 
 
-def test_the_process_gives_what_run_gives_and_tells_how_far_it_is(tmp_path):
+def test_the_process_gives_the_report_of_run_and_reports_its_progress(tmp_path):
     path = zipped(tmp_path / "a.zip", pictures(40))
     expected, _ = taken(path)
-    heard: list[IngestProgress] = []
-    report = ingest(path, SPEC, tmp_path / "target", TWO, heard.append)
+    received: list[IngestProgress] = []
+    report = ingest(path, SPEC, tmp_path / "target", TWO, received.append)
     assert report == expected
-    assert [progress.stage for progress in heard] == sorted(
-        (progress.stage for progress in heard), key=["opening", "decoding", "auditing", "finishing"].index
-    )
-    assert IngestProgress("decoding", 80, 80) in heard
+    stages = [progress.stage for progress in received]
+    assert stages == sorted(stages, key=["opening", "decoding", "auditing", "finishing"].index)
+    assert IngestProgress("decoding", 80, 80) in received
 
 
-def test_messages_come_back_as_they_were(tmp_path):
+def test_messages_survive_encoding(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
     for message in (report, IngestProgress("decoding", 3, 7)):
         assert decode(json.dumps(encode_message(message)).encode()) == message
@@ -96,8 +95,8 @@ def test_messages_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     "line", [b"", b"[]", b"{}", b'{"report": {}}', b'{"rejection": {"code": "x"}}', b"\xff", b"[" * 9999]
 )
-def test_what_is_no_message_is_noticed(line):
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever the text
+def test_an_invalid_message_is_an_error(line):
+    with pytest.raises(ValueError):  # noqa: PT011 - any text
         decode(line)
 
 
@@ -116,7 +115,7 @@ def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
         monkeypatch.setenv(name, "secret-1234")
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
         assert process.receive(60) is not None
-        for pid in processes_of(process.pid):
+        for pid in list_processes(process.pid):
             assert b"secret-1234" not in Path(f"/proc/{pid}/environ").read_bytes()
             assert b"secret-1234" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
@@ -124,8 +123,8 @@ def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
 def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
     with IngestProcess(large, SPEC, tmp_path / "target", IngestLimits(memory_bytes=700 * MIB, wall_s=77)) as process:
         assert process.receive(60) is not None
-        until(lambda: len(processes_of(process.pid)) == 3)
-        for pid in processes_of(process.pid):
+        until(lambda: len(list_processes(process.pid)) == 3)
+        for pid in list_processes(process.pid):
             limits = Path(f"/proc/{pid}/limits").read_text()
             values = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
             assert values["Max data size"] == str(700 * MIB)
@@ -137,31 +136,31 @@ def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
             assert (f"\nUid:\t{os.geteuid()}\t" not in status) is (not HERE.cannot_switch)
 
 
-def test_an_image_that_needs_more_memory_than_there_is_is_named(tmp_path):
+def test_an_image_that_exceeds_the_memory_is_named(tmp_path):
     files = {**pictures(10), "cat/005x.png": png(30_000, 30_000)}
     limits = IngestLimits(memory_bytes=512 * MIB, pixels=10**9)
-    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", limits=limits)
+    rejection = reject(zipped(tmp_path / "a.zip", files), tmp_path / "target", limits=limits)
     assert (rejection.code, rejection.member) == ("out_of_memory", "cat/005x.png")
 
 
-def test_a_set_whose_labels_need_more_memory_than_there_is_is_refused(tmp_path):
+def test_labels_that_exceed_the_memory_are_refused(tmp_path):
     labels = np.array(["x" * 500, "y"] * 60_000)
     path = npz(tmp_path / "a.npz", x=np.zeros((120_000, 8, 8), np.uint8), y=labels)
-    rejection = failing(path, tmp_path / "target", limits=IngestLimits(memory_bytes=300 * MIB, member_bytes=10**10))
+    rejection = reject(path, tmp_path / "target", limits=IngestLimits(memory_bytes=300 * MIB, member_bytes=10**10))
     assert rejection.code in ("out_of_memory", "bad_labels")
 
 
-def test_a_bomb_is_refused_by_the_process_too(tmp_path, bomb):
+def test_the_process_refuses_a_bomb(tmp_path, bomb):
     path = zipped(tmp_path / "a.zip", {**pictures(4), "cat/x.png": png(10, 12, chunk(b"zTXt", b"x\0\0" + bomb))})
-    assert failing(path, tmp_path / "target").code == "image_bomb"
+    assert reject(path, tmp_path / "target").code == "image_bomb"
 
 
 def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
-    """A group rule for which Python's matcher would take longer than the sun will shine."""
+    """Python would need ages to match this group rule."""
     files = {f"{name}/{'a' * 60}{number}.png": encoded(noise()) for name in ("cat", "dog") for number in range(4)}
     spec = DatasetSpec(name="pets", group_by=r"^[^/]+/((?:a+)+)$")
     began = time.monotonic()
-    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", spec, IngestLimits(wall_s=2))
+    rejection = reject(zipped(tmp_path / "a.zip", files), tmp_path / "target", spec, IngestLimits(wall_s=2))
     assert rejection.code == "timed_out"
     assert rejection.is_retryable
     assert time.monotonic() - began < 15
@@ -170,41 +169,41 @@ def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
 # --- ends ----------------------------------------------------------------------------------------
 
 
-def test_killing_ends_all_of_it_and_leaves_nothing(tmp_path, large):
+def test_killing_ends_all_processes_and_leaves_no_files(tmp_path, large):
     process = IngestProcess(large, SPEC, tmp_path / "target", TWO)
-    until(lambda: len(processes_of(process.pid)) == 3)
+    until(lambda: len(list_processes(process.pid)) == 3)
     process.kill()
-    until(lambda: processes_of(process.pid) == [])
+    until(lambda: list_processes(process.pid) == [])
     assert list((tmp_path / "target").iterdir()) == []
     process.kill()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_process_that_dies_is_a_rejection_and_takes_its_helpers_with_it(tmp_path, large, sent):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_process_that_dies_gives_a_rejection_and_ends_its_helpers(tmp_path, large, sent):
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
         assert process.receive(60) is not None
         os.kill(process.pid, sent)
         with pytest.raises(Rejection) as caught:
-            all_of(process)
+            receive_all(process)
     assert caught.value.code == "crashed"
     assert sent.name in caught.value.detail
     assert list((tmp_path / "target").iterdir()) == []
-    until(lambda: processes_of(process.pid) == [])
+    until(lambda: list_processes(process.pid) == [])
 
 
-def test_a_helper_that_dies_names_what_it_was_reading(tmp_path, large):
+def test_a_helper_that_dies_gives_a_rejection(tmp_path, large):
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
-        until(lambda: len(processes_of(process.pid)) == 3)
-        helper = next(pid for pid in processes_of(process.pid) if pid != process.pid)
+        until(lambda: len(list_processes(process.pid)) == 3)
+        helper = next(pid for pid in list_processes(process.pid) if pid != process.pid)
         os.kill(helper, signal.SIGSEGV)
         with pytest.raises(Rejection) as caught:
-            all_of(process)
+            receive_all(process)
     assert caught.value.code == "crashed"
     assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_the_process_ends_with_its_parent(tmp_path, large):
-    """Even when the parent is killed and can end nothing itself."""
+    """The parent is killed and cannot end anything itself."""
     code = (
         "import sys, threading; from pathlib import Path\n"
         "from worker.ingest.parent import IngestProcess, DatasetSpec\n"
@@ -214,14 +213,14 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     group = int(parent.stdout.readline())
-    assert processes_of(group)
+    assert list_processes(group)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: processes_of(group) == [])
+    until(lambda: list_processes(group) == [])
 
 
-def test_words_that_are_no_message_end_the_process(tmp_path, large, monkeypatch):
+def test_an_invalid_message_ends_the_process(tmp_path, large, monkeypatch):
     monkeypatch.setattr("worker.ingest.parent.decode", lambda line: decode(b"gibberish"))
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
         process.receive(60)

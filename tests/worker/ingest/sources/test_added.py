@@ -1,4 +1,4 @@
-"""More images make a new version: the images that were there stay as they are, and where they are."""
+"""Adding images makes a new version, in which the existing images keep their pixels, labels and places."""
 
 from pathlib import Path
 
@@ -22,15 +22,15 @@ def base(tmp_path):
     return read_base(folder, folder / "members.txt", "pets@1", "0" * 64, [(0, 11)])
 
 
-def added(base, path: Path, spec: DatasetSpec = ADDING):
-    """The report, and the images, of the version that an upload makes with those of `base`."""
+def add(base, path: Path, spec: DatasetSpec = ADDING):
+    """Add an upload to `base`; return the report, the images and their names."""
     target = path.parent / f"{path.name}-target"
     return run(path, spec, target, ALONE, base=base), load(target), (target / "members.txt").read_text().splitlines()
 
 
-def test_the_images_before_come_first_with_their_labels_names_and_splits(tmp_path, base):
+def test_existing_images_come_first_with_their_labels_names_and_splits(tmp_path, base):
     files = {f"more/dog/{number}.png": encoded(noise((12, 10), 500 + number)) for number in range(4)}
-    report, images, names = added(
+    report, images, names = add(
         base, tarred(tmp_path / "more.tar", {**files, "more/cat/9.png": encoded(noise((12, 10), 9))})
     )
     assert np.array_equal(images.images[:20], base.images.images)
@@ -46,9 +46,9 @@ def test_the_images_before_come_first_with_their_labels_names_and_splits(tmp_pat
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_images_go_to_the_split_that_their_folder_says(tmp_path, base, split):
+def test_images_go_to_the_split_of_their_folder(tmp_path, base, split):
     path = zipped(tmp_path / "more.zip", {f"{split}/cat/new.png": encoded(noise((12, 10), 77))})
-    _, images, _ = added(base, path)
+    _, images, _ = add(base, path)
     assert 20 in images.splits[split]
     assert [len(images.splits[name]) - len(base.images.splits[name]) for name in SPLITS] == [
         name == split for name in SPLITS
@@ -56,26 +56,24 @@ def test_images_go_to_the_split_that_their_folder_says(tmp_path, base, split):
 
 
 def test_one_class_is_enough_and_new_classes_come_last(tmp_path, base):
-    _, images, _ = added(base, zipped(tmp_path / "more.zip", {"ant/1.png": encoded(noise((12, 10), 78))}))
+    _, images, _ = add(base, zipped(tmp_path / "more.zip", {"ant/1.png": encoded(noise((12, 10), 78))}))
     assert images.classes == ("cat", "dog", "ant")
     assert images.labels[20] == 2
 
 
-def test_images_of_another_size_or_with_colors_become_like_those_that_are_there(tmp_path, base):
-    _, images, _ = added(base, zipped(tmp_path / "more.zip", {"cat/large.png": encoded(noise((24, 20, 3), 79))}))
+def test_new_images_get_the_size_and_channels_of_existing_images(tmp_path, base):
+    _, images, _ = add(base, zipped(tmp_path / "more.zip", {"cat/large.png": encoded(noise((24, 20, 3), 79))}))
     assert images.images.shape == (21, 12, 10, 1)
 
 
-def test_broken_files_are_left_out_where_that_was_asked_for(tmp_path, base):
+def test_broken_files_are_skipped_on_request(tmp_path, base):
     files = {"cat/bad.png": b"\x89PNG\r\n\x1a\n", "cat/good.png": encoded(noise((12, 10), 80))}
-    _, images, names = added(
-        base, zipped(tmp_path / "more.zip", files), ADDING.model_copy(update={"skip_broken": True})
-    )
+    _, images, names = add(base, zipped(tmp_path / "more.zip", files), ADDING.model_copy(update={"skip_broken": True}))
     assert (len(images.labels), names[20:]) == (21, ["cat/good.png"])
 
 
-def test_arrays_that_are_not_alike_are_refused(tmp_path, base):
+def test_arrays_with_other_values_are_refused(tmp_path, base):
     arrays = arrays_of(10)
     with pytest.raises(Rejection, match="Save them alike") as caught:
-        added(base, npz(tmp_path / "more.npz", x=arrays["x"] / np.float32(255), y=arrays["y"]))
+        add(base, npz(tmp_path / "more.npz", x=arrays["x"] / np.float32(255), y=arrays["y"]))
     assert caught.value.code.value == "mixed_sizes"

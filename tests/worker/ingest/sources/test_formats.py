@@ -1,4 +1,4 @@
-"""Every format becomes the same internal format, with the labels, names and splits that it had."""
+"""Each format is converted to the same internal format and keeps its labels, names and splits."""
 
 import json
 import tarfile
@@ -27,12 +27,12 @@ from tests.worker.ingest.uploads import (
 from worker.ingest.rejection import IngestLimits
 
 
-def members(target):
+def read_members(target):
     return (target / "members.txt").read_text().splitlines()
 
 
-def split_folder(order=("train", "validation", "test"), classes=("cat", "dog")):
-    """Three splits of two classes; in each folder as many images as its place says."""
+def make_split_folder(order=("train", "validation", "test"), classes=("cat", "dog")):
+    """Make three splits of two classes, with three, two images and one image of each class."""
     return {
         f"{split}/{name}/{number}.png": encoded(noise((12, 10), 100 * place + 10 * label + number))
         for place, split in enumerate(order)
@@ -49,14 +49,14 @@ def test_a_zip_of_class_folders_keeps_pixels_labels_and_names(tmp_path):
     report, target = taken(zipped(tmp_path / "pets.zip", files))
     images = load(target)
     assert report.classes == images.classes == ("cat", "dog")
-    assert members(target) == sorted(files)
+    assert read_members(target) == sorted(files)
     for row, name in enumerate(sorted(files)):
         with Image.open(zipfile.ZipFile(tmp_path / "pets.zip").open(name)) as picture:
             np.testing.assert_array_equal(images.images[row, ..., 0], np.asarray(picture))
         assert images.classes[images.labels[row]] == name.split("/")[0]
 
 
-def test_the_report_says_what_the_files_hold(tmp_path):
+def test_the_report_describes_the_files(tmp_path):
     report, target = taken(zipped(tmp_path / "pets.zip", pictures(10)))
     images = load(target)
     assert (report.shape, report.dtype, report.range) == ((12, 10, 1), "uint8", (0, 255))
@@ -73,24 +73,20 @@ def test_the_report_says_what_the_files_hold(tmp_path):
     assert sorted(path.name for path in (target / "preview").iterdir()) == ["0.png", "1.png"]
 
 
-def test_the_file_of_pixels_is_the_one_that_numpy_writes(tmp_path):
+def test_the_file_of_pixels_is_as_written_by_numpy(tmp_path):
     _, target = taken(zipped(tmp_path / "pets.zip", pictures(5)))
     np.save(tmp_path / "again.npy", np.load(target / "images.npy"))
     assert (tmp_path / "again.npy").read_bytes() == (target / "images.npy").read_bytes()
 
 
-@pytest.mark.parametrize("pack", ["zip", "stored zip", "tar", "tar.gz", "gnu tar", "wrapped", "reversed", "dotted"])
-def test_one_folder_is_one_dataset_however_it_is_packed(tmp_path, pack):
+@pytest.mark.parametrize("pack", ["stored zip", "tar.gz", "gnu tar", "wrapped", "reversed", "dotted"])
+def test_a_folder_gives_the_same_dataset_in_any_archive(tmp_path, pack):
     files = pictures(6)
     expected, _ = taken(zipped(tmp_path / "plain.zip", files))
     path = tmp_path / "packed"
     match pack:
-        case "zip":
-            zipped(path, files)
         case "stored zip":
             zipped(path, files, zipfile.ZIP_STORED)
-        case "tar":
-            tarred(path, files)
         case "tar.gz":
             tarred(path, files, "w:gz")
         case "gnu tar":
@@ -106,32 +102,34 @@ def test_one_folder_is_one_dataset_however_it_is_packed(tmp_path, pack):
 
 
 @pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_long_names_in_a_tar_are_read_whole(tmp_path, format_):
-    files = {f"{name}/{'deep/' * 17}{number}.png": data for (name, number, data) in named(pictures(4))}
+def test_long_names_in_a_tar_are_complete(tmp_path, format_):
+    files = {f"{name}/{'deep/' * 17}{number}.png": data for (name, number, data) in split_names(pictures(4))}
     _, target = taken(tarred(tmp_path / "long.tar", files, format_=format_))
-    assert members(target) == sorted(files)
+    assert read_members(target) == sorted(files)
 
 
-def named(files):
+def split_names(files):
     return [(*name.removesuffix(".png").split("/"), data) for name, data in files.items()]
 
 
 def test_names_in_any_language_are_kept(tmp_path):
-    files = {f"{name}/{number}.png": data for name, number, data in named(pictures(4, ("кошка", "犬", "chien à poil")))}
+    files = {
+        f"{name}/{number}.png": data for name, number, data in split_names(pictures(4, ("кошка", "犬", "chien à poil")))
+    }
     zip_report, target = taken(zipped(tmp_path / "a.zip", files))
     tar_report, _ = taken(tarred(tmp_path / "a.tar", files))
     assert zip_report.classes == tar_report.classes == tuple(sorted({"кошка", "犬", "chien à poil"}))
-    assert members(target) == sorted(files)
+    assert read_members(target) == sorted(files)
 
 
 def test_splits_of_the_folder_are_kept(tmp_path):
-    report, target = taken(zipped(tmp_path / "pets.zip", split_folder()))
+    report, target = taken(zipped(tmp_path / "pets.zip", make_split_folder()))
     assert {split: counts["per_class"] for split, counts in report.splits.items()} == {
         "train": [3, 3],
         "validation": [2, 2],
         "test": [1, 1],
     }
-    names = members(target)
+    names = read_members(target)
     for split, rows in load(target).splits.items():
         assert {names[row].split("/")[0] for row in rows} == {split}
     assert set(report.source["splits"].values()) == {"upload"}
@@ -140,12 +138,12 @@ def test_splits_of_the_folder_are_kept(tmp_path):
 @pytest.mark.parametrize(
     "names", [("TRAIN", "Val", "Test"), ("training", "valid", "testing"), ("Train", "validation", "TEST")]
 )
-def test_usual_names_of_splits_are_understood(tmp_path, names):
-    report, _ = taken(zipped(tmp_path / "pets.zip", split_folder(names)))
+def test_common_names_of_splits_are_recognized(tmp_path, names):
+    report, _ = taken(zipped(tmp_path / "pets.zip", make_split_folder(names)))
     assert [counts["count"] for counts in report.splits.values()] == [6, 4, 2]
 
 
-def test_what_systems_leave_behind_is_passed_over_and_other_files_are_listed(tmp_path):
+def test_system_files_are_ignored_and_other_files_are_listed(tmp_path):
     junk = {"__MACOSX/cat/._000.png": b"", "cat/.DS_Store": b"x", "dog/Thumbs.db": b"x", "cat/._001.png": b"x"}
     others = {"README.txt": b"x", "cat/labels.csv": b"x"}
     report, _ = taken(zipped(tmp_path / "pets.zip", {**junk, **pictures(5), **others}))
@@ -153,17 +151,17 @@ def test_what_systems_leave_behind_is_passed_over_and_other_files_are_listed(tmp
     assert report.source["passed_over"] == {"count": 2, "names": ["README.txt", "cat/labels.csv"]}
 
 
-def test_folders_below_a_class_belong_to_it(tmp_path):
-    files = {f"all/{name}/part {int(number) % 2}/{number}.png": data for name, number, data in named(pictures(4))}
+def test_subfolders_belong_to_their_class(tmp_path):
+    files = {f"all/{name}/part {int(number) % 2}/{number}.png": data for name, number, data in split_names(pictures(4))}
     report, _ = taken(zipped(tmp_path / "pets.zip", files))
     assert report.classes == ("cat", "dog")
 
 
 def test_several_processes_give_the_same_dataset_as_one(tmp_path):
     path = zipped(tmp_path / "pets.zip", pictures(300))
-    one, _ = taken(path)
-    two, _ = taken(path.rename(tmp_path / "again.zip"), limits=IngestLimits(processes=3))
-    assert one == two
+    expected, _ = taken(path)
+    report, _ = taken(path.rename(tmp_path / "again.zip"), limits=IngestLimits(processes=3))
+    assert report == expected
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_several_processes_give_the_same_dataset_as_one(tmp_path):
         ({"a.txt": b"x"}, "no_images", None),
         ({"cat.png": encoded(noise()), "dog.png": encoded(noise())}, "unexpected_layout", "cat.png"),
         ({"train/1.png": encoded(noise()), "test/2.png": encoded(noise())}, "unexpected_layout", "train/1.png"),
-        ({**split_folder(), "extra/cat/1.png": encoded(noise())}, "unexpected_layout", "extra"),
+        ({**make_split_folder(), "extra/cat/1.png": encoded(noise())}, "unexpected_layout", "extra"),
         (pictures(4, ["cat"]), "too_few_classes", None),
         ({**pictures(4), "cat/x.gif": encoded(noise(), "GIF")}, "unsupported_image", "cat/x.gif"),
         ({f"test/{name}": data for name, data in pictures(2).items()} | {"val/cat/1.png": b""}, "too_few_images", None),
@@ -180,7 +178,7 @@ def test_several_processes_give_the_same_dataset_as_one(tmp_path):
     ],
     ids=["none", "flat", "splits of no classes", "stray folder", "one class", "gif", "no train", "one image a class"],
 )
-def test_a_folder_that_cannot_be_trained_on_is_refused(tmp_path, files, code, member):
+def test_an_unusable_folder_is_refused(tmp_path, files, code, member):
     rejection = rejection_of(zipped(tmp_path / "pets.zip", files))
     assert (rejection.code, rejection.member) == (code, member)
 
@@ -190,7 +188,7 @@ def test_a_folder_that_cannot_be_trained_on_is_refused(tmp_path, files, code, me
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("shape", [(12, 10), (12, 10, 1), (12, 10, 3)])
-def test_keras_keys_keep_splits_in_order(tmp_path, save, shape):
+def test_keys_of_keras_keep_splits_and_order(tmp_path, save, shape):
     arrays = {
         "x_train": noise((30, *shape), 1),
         "y_train": np.arange(30) % 3,
@@ -206,10 +204,10 @@ def test_keras_keys_keep_splits_in_order(tmp_path, save, shape):
         np.testing.assert_array_equal(images.images[images.splits[split]].reshape(-1), arrays[f"x_{key}"].reshape(-1))
         np.testing.assert_array_equal(images.labels[images.splits[split]], arrays[f"y_{key}"].reshape(-1))
     assert report.classes == ("0", "1", "2")
-    assert members(target)[29:31] == ["x_train[29]", "x_val[0]"]
+    assert read_members(target)[29:31] == ["x_train[29]", "x_val[0]"]
 
 
-def test_medmnist_keys_are_understood(tmp_path):
+def test_keys_of_medmnist_are_recognized(tmp_path):
     sizes = {"train": 20, "val": 4, "test": 8}
     arrays = {f"{split}_images": noise((size, 28, 28), size) for split, size in sizes.items()}
     arrays |= {
@@ -219,7 +217,7 @@ def test_medmnist_keys_are_understood(tmp_path):
     assert [counts["count"] for counts in report.splits.values()] == [20, 4, 8]
 
 
-def test_one_pair_is_cut_into_splits(tmp_path):
+def test_a_single_pair_of_arrays_is_split(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(100)))
     assert [counts["per_class"] for counts in report.splits.values()] == [[36, 36], [4, 4], [10, 10]]
     assert "numpy.random.default_rng(0)" in report.source["splits"]["test"]
@@ -253,65 +251,47 @@ def test_labels_may_be_text_or_numbers_with_gaps(tmp_path):
     assert (text.classes, gaps.classes) == (("cat", "dog"), ("-3", "7"))
 
 
-def test_class_names_next_to_the_arrays_name_the_labels(tmp_path):
+def test_an_array_of_class_names_names_the_labels(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40), class_names=np.array(["dog", "cat", "cow"])))
     assert report.classes == ("dog", "cat", "cow")
     assert "class_missing" in {finding.code for finding in report.findings}
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "member"),
-    [
-        ({"x": np.array([None] * 40)}, "pickle_refused", "x"),
-        ({"other": np.array([{}])}, "pickle_refused", "other"),
-        ({"x": noise((40, 144))}, "bad_array", "x"),
-        ({"x": noise((40, 3, 12, 10))}, "bad_array", "x"),
-        ({"x": noise((40, 12, 10, 4))}, "bad_array", "x"),
-        ({"x": np.asfortranarray(noise((40, 12, 10)))}, "bad_array", "x"),
-        ({"x": np.zeros((40, 12, 10), np.complex64)}, "bad_array", "x"),
-        ({"x": np.full((40, 12, 10), 0.5)}, "bad_array", "x"),
-        ({"x": np.where(np.arange(4800).reshape(40, 12, 10) == 4799, np.nan, 0.5)}, "bad_array", "x[39]"),
-        ({"x": np.where(np.arange(4800).reshape(40, 12, 10) == 0, 1e39, 0.5)}, "bad_array", "x[0]"),
-        ({"x": noise((40, 12, 10)).astype(np.int64) << 20}, "bad_array", "x"),
-        ({"x": noise((40, 7, 10))}, "size_out_of_bounds", "x"),
-        ({"x": noise((0, 12, 10)), "y": np.zeros(0, int)}, "no_images", "x"),
-        ({"y": np.arange(39) % 2}, "bad_labels", "y"),
-        ({"y": np.eye(40)}, "bad_labels", "y"),
-        ({"y": np.arange(40) + 0.5}, "bad_labels", "y"),
-        ({"y": np.full(40, np.nan)}, "bad_labels", "y"),
-        ({"y": np.zeros(40, int)}, "too_few_classes", None),
-        ({"class_names": np.array(["only", "these"]), "y": np.arange(40) % 3}, "bad_labels", "class_names"),
-        ({"class_names": np.array(["same", "same"])}, "bad_labels", "class_names"),
-    ],
-    ids=[
-        "objects",
-        "objects beside",
-        "flat rows",
-        "channels first",
-        "four channels",
-        "columns first",
-        "complex",
-        "between the scales",
-        "not a number",
-        "beyond float32",
-        "large integers",
-        "too low",
-        "no image",
-        "a label too few",
-        "one-hot",
-        "halves",
-        "labels that are not numbers",
-        "one class",
-        "labels beyond the names",
-        "a name twice",
-    ],
-)
-def test_arrays_that_are_not_images_with_labels_are_refused(tmp_path, change, code, member):
+UNUSABLE = {
+    "objects": ({"x": np.array([None] * 40)}, "pickle_refused", "x"),
+    "objects in another array": ({"other": np.array([{}])}, "pickle_refused", "other"),
+    "flat rows": ({"x": noise((40, 144))}, "bad_array", "x"),
+    "channels first": ({"x": noise((40, 3, 12, 10))}, "bad_array", "x"),
+    "four channels": ({"x": noise((40, 12, 10, 4))}, "bad_array", "x"),
+    "columns first": ({"x": np.asfortranarray(noise((40, 12, 10)))}, "bad_array", "x"),
+    "complex": ({"x": np.zeros((40, 12, 10), np.complex64)}, "bad_array", "x"),
+    "between the scales": ({"x": np.full((40, 12, 10), 0.5)}, "bad_array", "x"),
+    "not a number": ({"x": np.where(np.arange(4800).reshape(40, 12, 10) == 4799, np.nan, 0.5)}, "bad_array", "x[39]"),
+    "beyond float32": ({"x": np.where(np.arange(4800).reshape(40, 12, 10) == 0, 1e39, 0.5)}, "bad_array", "x[0]"),
+    "large integers": ({"x": noise((40, 12, 10)).astype(np.int64) << 20}, "bad_array", "x"),
+    "too low": ({"x": noise((40, 7, 10))}, "size_out_of_bounds", "x"),
+    "no image": ({"x": noise((0, 12, 10)), "y": np.zeros(0, int)}, "no_images", "x"),
+    "a label too few": ({"y": np.arange(39) % 2}, "bad_labels", "y"),
+    "one-hot": ({"y": np.eye(40)}, "bad_labels", "y"),
+    "halves": ({"y": np.arange(40) + 0.5}, "bad_labels", "y"),
+    "labels that are not numbers": ({"y": np.full(40, np.nan)}, "bad_labels", "y"),
+    "one class": ({"y": np.zeros(40, int)}, "too_few_classes", None),
+    "labels beyond the names": (
+        {"class_names": np.array(["only", "these"]), "y": np.arange(40) % 3},
+        "bad_labels",
+        "class_names",
+    ),
+    "a name twice": ({"class_names": np.array(["same", "same"])}, "bad_labels", "class_names"),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "member"), UNUSABLE.values(), ids=UNUSABLE)
+def test_unusable_arrays_are_refused(tmp_path, change, code, member):
     rejection = rejection_of(npz(tmp_path / "a.npz", **(arrays_of(40) | change)))
     assert (rejection.code, rejection.member) == (code, member)
 
 
-def test_arrays_without_their_labels_or_of_other_names_are_refused(tmp_path):
+def test_arrays_without_labels_or_with_unknown_names_are_refused(tmp_path):
     assert rejection_of(npz(tmp_path / "a.npz", x_train=noise((9, 12, 10)))).code == "bad_labels"
     assert "`pictures`" in rejection_of(npz(tmp_path / "b.npz", pictures=noise((9, 12, 10)))).detail
 
@@ -323,7 +303,7 @@ def test_more_classes_than_the_limit_are_refused(tmp_path):
     assert rejection.code == "too_many_classes"
 
 
-def test_names_of_classes_are_bounded_together(tmp_path):
+def test_the_total_size_of_class_names_is_limited(tmp_path):
     names = np.array([f"{number:03}" + "é" * 125 for number in range(300)])
     arrays = {"x": noise((300, 12, 10)), "y": np.arange(300)}
     rejection = rejection_of(npz(tmp_path / "a.npz", **arrays, class_names=names))
@@ -335,7 +315,7 @@ def test_names_of_classes_are_bounded_together(tmp_path):
 
 
 def table(files, *, names=("cat", "dog"), hugging_face=True, paths=True):
-    """What `datasets` writes for images with class labels."""
+    """Make a table as `datasets` writes it for images with class labels."""
     rows = sorted(files)
     images = [{"bytes": files[name], "path": name.replace("/", "-") if paths else None} for name in rows]
     columns = {
@@ -352,17 +332,17 @@ def test_parquet_of_hugging_face_keeps_images_and_class_names(tmp_path):
     pq.write_table(table(files, names=("dog", "cat")), tmp_path / "a.parquet", row_group_size=7)
     report, target = taken(tmp_path / "a.parquet")
     assert report.classes == ("dog", "cat")
-    assert members(target) == [name.replace("/", "-") for name in sorted(files)]
+    assert read_members(target) == [name.replace("/", "-") for name in sorted(files)]
     folder, folder_target = taken(zipped(tmp_path / "a.zip", files))
     np.testing.assert_array_equal(load(target).images, load(folder_target).images)
     assert report.splits["train"]["count"] == folder.splits["train"]["count"]
 
 
-def test_parquet_without_notes_numbers_its_classes_and_rows(tmp_path):
+def test_parquet_without_metadata_numbers_its_classes_and_rows(tmp_path):
     pq.write_table(table(pictures(10), hugging_face=False, paths=False), tmp_path / "a.parquet")
     report, target = taken(tmp_path / "a.parquet")
     assert report.classes == ("0", "1")
-    assert members(target)[:2] == ["table[0]", "table[1]"]
+    assert read_members(target)[:2] == ["table[0]", "table[1]"]
 
 
 def test_parquet_files_in_a_zip_are_splits(tmp_path):
@@ -392,12 +372,12 @@ def test_parquet_files_in_a_zip_are_splits(tmp_path):
     ],
     ids=["no label", "no image", "unlabelled", "null labels", "lists", "no bytes", "no picture", "no rows"],
 )
-def test_a_table_without_images_or_labels_is_refused(tmp_path, spoil, code):
+def test_an_unusable_table_is_refused(tmp_path, spoil, code):
     pq.write_table(spoil(table(pictures(10))), tmp_path / "a.parquet")
     assert rejection_of(tmp_path / "a.parquet").code == code
 
 
-def test_mnist5k_comes_back_as_it_is(tmp_path, mnist5k):
+def test_mnist5k_is_unchanged(tmp_path, mnist5k):
     x = {split: mnist5k.images[rows] for split, rows in mnist5k.splits.items()}
     y = {split: mnist5k.labels[rows] for split, rows in mnist5k.splits.items()}
     path = npz(
