@@ -1,4 +1,4 @@
-"""Checks of uploads leave slots to trainings."""
+"""Checks of uploads and searches for wrong labels leave slots to trainings."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from worker.supervision.worker import Worker
 
 @pytest.fixture
 def worker(tmp_path) -> Iterator[Worker]:
-    """A worker with four slots, without GPUs."""
+    """A worker with four slots and without GPUs."""
     worker = Worker(Settings(home=tmp_path, database_url=SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}"), slots=4))
     upgrade(worker.database)
     yield worker
@@ -32,19 +32,19 @@ def add_check(work: Work) -> None:
         new_jobs.add(session, NewJob(spec=check, owner=ALICE, name="pets@1", dataset_id=work.dataset.id))
 
 
-def test_checks_take_half_of_the_slots_and_the_next_one_begins_when_one_of_them_ends(worker):
+def test_checks_take_at_most_half_of_the_slots(worker):
     work = Work(worker.database)
     for _ in range(3):
         add_check(work)
     work.submit()
     claimed = [worker.claim() for _ in range(4)]
-    assert [one and one.kind for one in claimed] == [JobKind.INGEST, JobKind.INGEST, JobKind.TRAIN, None]
+    assert [claim and claim.kind for claim in claimed] == [JobKind.INGEST, JobKind.INGEST, JobKind.TRAIN, None]
     worker.checks.end(claimed[0])
     assert worker.claim().kind is JobKind.INGEST
 
 
-def test_no_search_for_wrong_labels_begins_while_a_training_waits_that_this_worker_cannot_take(worker):
-    """Otherwise the search would begin and end again and again."""
+def test_no_search_for_wrong_labels_begins_while_a_training_waits_for_another_worker(worker):
+    """Otherwise the search would start and stop repeatedly."""
     work = Work(worker.database)
     with work.database.write() as session:
         search = suspects.queue(session, ALICE, work.dataset.id)

@@ -1,4 +1,4 @@
-"""A worker with GPUs is known of while it lives, and jobs that ask for more than any has are warned of."""
+"""A worker announces its GPUs while it lives."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from tests.heldout.served import until
 from worker.supervision.threads import GpuPresence
 
 
-def most(database):
+def find_most_gpus(database):
     with database.read() as session:
         return workers.find_most_gpus(session)
 
@@ -32,24 +32,24 @@ def started(database):
         presence.stop()
 
 
-def test_a_worker_s_gpus_are_known_of_until_it_stops(database, started):
+def test_the_gpus_of_a_worker_are_known_until_it_stops(database, started):
     presence = started(2)
-    until(lambda: most(database) == 2, "the first word of it")
+    until(lambda: find_most_gpus(database) == 2, "the first announcement")
     with database.read() as session:
         assert calibrations.list_speeds(session) == []  # it is not a measured speed
     presence.stop()
-    assert most(database) == 0
+    assert find_most_gpus(database) == 0
 
 
-def test_a_worker_that_has_said_nothing_for_long_is_gone(database):
+def test_the_gpus_of_a_silent_worker_are_forgotten(database):
     with database.write() as session:
         workers.note_gpus(session, "dead", 4)
         workers.note_gpus(session, "alive", 1)
         old = get_now(session) - timedelta(seconds=workers.GPUS_SEEN_S + 1)
         session.execute(update(CalibrationRow).where(CalibrationRow.host == "dead").values(measured_at=old))
-    assert most(database) == 1
+    assert find_most_gpus(database) == 1
 
 
-def test_a_worker_without_gpus_says_nothing(database, started):
+def test_a_worker_without_gpus_announces_nothing(database, started):
     started(0)
-    assert most(database) == 0
+    assert find_most_gpus(database) == 0

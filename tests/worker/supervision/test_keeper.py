@@ -1,4 +1,4 @@
-"""The keeper's sign of life, which a container's health check looks at."""
+"""The keeper of leases: its sign of life, which health checks of containers read, and how it wakes up."""
 
 import threading
 import time
@@ -23,18 +23,18 @@ def keeper(tmp_path, monkeypatch):
     keeper.stop()
 
 
-def test_the_keeper_gives_a_sign_of_life_at_each_round_even_if_its_folder_was_away(keeper, tmp_path):
+def test_the_keeper_gives_a_sign_of_life_in_each_round_even_if_its_folder_was_missing(keeper, tmp_path):
     (tmp_path / "scratch").mkdir()
     sign = tmp_path / "scratch" / "alive"
     seen = set()
-    until = time.monotonic() + 60
-    while len(seen) < 3 and time.monotonic() < until:
+    ends_at = time.monotonic() + 60
+    while len(seen) < 3 and time.monotonic() < ends_at:
         seen |= {sign.stat().st_mtime_ns} if sign.exists() else set()
     assert len(seen) == 3
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_keeper_that_rested_looks_after_a_new_job_at_once(database, tmp_path, monkeypatch):
+def test_an_idle_keeper_watches_a_new_job_at_once(database, tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "IDLE_ROUND_S", 3600.0)
     work = Work(database)
     keeper = LeaseKeeper(database, Settings(poll_s=0.01), "worker", tmp_path / "alive")
@@ -43,6 +43,6 @@ def test_a_keeper_that_rested_looks_after_a_new_job_at_once(database, tmp_path, 
     held = work.running()
     keeper.hold(held)
     work.cancel(held.job_id)
-    until(lambda: keeper.request_for(held) is not None, "the request that was seen")
+    until(lambda: keeper.request_for(held) is not None, "the request")
     keeper.stop()
-    assert "keeper" not in {thread.name for thread in threading.enumerate()}, "it rests no longer when it is to stop"
+    assert "keeper" not in {thread.name for thread in threading.enumerate()}, "an idle keeper stops at once"

@@ -1,4 +1,4 @@
-"""A worker makes room for a large job that has waited long, and no second worker does so for the same job."""
+"""One worker at a time reserves memory for a large job that has waited long."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ GIB = 2**30
 
 @pytest.fixture
 def workers(tmp_path) -> Iterator[tuple[Worker, Worker]]:
-    """Two workers with ten GiB each, without GPUs."""
+    """Two workers with 10 GiB each and without GPUs."""
     url = SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}")
     both = tuple(Worker(Settings(home=tmp_path / name, database_url=url, slots=8)) for name in ("a", "b"))
     upgrade(both[0].database)
@@ -41,46 +41,46 @@ def submit(work: Work, owner: str, gib: int, *, waited_s: float = 0.0) -> str:
     return job_id
 
 
-def claimed(worker: Worker, work: Work) -> Claimed:
+def claim(worker: Worker) -> Claimed:
     found = worker.claim()
     assert found is not None
     return found
 
 
-def test_small_jobs_wait_for_a_large_one_that_has_waited_long_but_for_what_fits_next_to_it(workers, work):
+def test_small_jobs_wait_for_a_large_job_unless_they_fit_next_to_it(workers, work):
     worker, other = workers
     for _ in range(3):
         submit(work, BOB, 4)
-    first = [claimed(one, work) for one in (worker, worker, other)]
+    first = [claim(claimer) for claimer in (worker, worker, other)]
     large = submit(work, ALICE, 7, waited_s=PATIENCE_S)
     small = [submit(work, BOB, 2) for _ in range(3)]
-    assert claimed(worker, work).held.job_id == small[0], "it fits beside the seven"
-    assert worker.claim() is None, "a second one would not, though two are free"
-    assert claimed(other, work).held.job_id == small[1], "one worker makes room"
+    assert claim(worker).held.job_id == small[0], "it fits next to the large job"
+    assert worker.claim() is None, "another would not, although 2 GiB are free"
+    assert claim(other).held.job_id == small[1], "only one worker makes room"
     worker.memory.give_back(first[0].held)
     assert worker.claim() is None
     worker.memory.give_back(first[1].held)
-    assert claimed(worker, work).held.job_id == large
+    assert claim(worker).held.job_id == large
 
 
-def test_no_one_waits_for_a_large_job_that_has_just_come_or_whose_turn_is_later(workers, work):
+def test_no_job_waits_for_a_large_job_that_is_new_or_whose_turn_is_later(workers, work):
     worker, _ = workers
     for _ in range(2):
         submit(work, BOB, 4)
-        claimed(worker, work)
+        claim(worker)
     submit(work, ALICE, 7, waited_s=PATIENCE_S - 10)
     submit(work, BOB, 2, waited_s=2 * PATIENCE_S)
     later = submit(work, BOB, 8, waited_s=2 * PATIENCE_S)
-    found = claimed(worker, work)
+    found = claim(worker)
     assert found.held.job_id != later
     assert worker.memory.taken[found.held] == 2 * GIB
 
 
-def test_another_worker_makes_room_once_the_first_one_has_gone_silent(workers, work):
+def test_another_worker_makes_room_once_the_first_is_silent(workers, work):
     worker, other = workers
-    for one in workers:
+    for claimer in workers:
         submit(work, BOB, 4)
-        claimed(one, work)
+        claim(claimer)
     large = submit(work, ALICE, 7, waited_s=PATIENCE_S)
     submit(work, BOB, 5)
     assert worker.claim() is None

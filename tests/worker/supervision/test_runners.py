@@ -1,4 +1,4 @@
-"""A claimed job is run by what its kind says, which no kind can lack, and queueing one wakes a worker."""
+"""Each kind of job has a class that runs it, and queueing a job wakes a worker."""
 
 from typing import get_args
 
@@ -57,26 +57,26 @@ RUN_BY = [
 ]
 
 
-def test_every_kind_is_run():
+def test_every_kind_is_in_the_cases():
     assert {type(asked) for asked, _ in RUN_BY} == set(get_args(WorkSpec)) - {ExternalRunSpec}
 
 
 @pytest.mark.parametrize(("asked", "attempt"), RUN_BY)
-def test_a_job_is_run_by_what_its_kind_says(asked, attempt):
+def test_a_job_is_run_by_the_class_of_its_kind(asked, attempt):
     assert ATTEMPTS[get_kind(asked)].__name__ == attempt
 
 
-def test_a_registry_that_lacks_a_kind_cannot_be_made():
+def test_a_registry_without_a_kind_is_refused():
     with pytest.raises(TypeError, match="no entry for the kinds export, train"):
         require_all_kinds({kind: None for kind in ATTEMPTS if kind not in {"train", "export"}}, KINDS_OF_WORKERS)
 
 
 @pytest.mark.parametrize("asked", [asked for asked, _ in RUN_BY], ids=lambda asked: get_kind(asked))
-def test_a_job_that_is_queued_wakes_a_worker_unless_it_takes_no_slot(database, asked):
-    """Announced by queueing: no endpoint has to."""
-    work, heard = Work(database), list[WakeUp]()
-    database.announce = heard.extend
+def test_queueing_a_job_wakes_a_worker_unless_it_takes_no_slot(database, asked):
+    """No endpoint has to do it."""
+    work, announced = Work(database), list[WakeUp]()
+    database.announce = announced.extend
     with database.write() as session:
         job = new_jobs.add(session, NewJob(spec=asked, owner=ALICE, name="a job", dataset_id=work.dataset.id))
-        assert heard == [], "not before the commit"
-    assert heard == ([WakeUp(job.id, "train")] if KINDS[get_kind(asked)].takes_slot else [])
+        assert announced == [], "not before the commit"
+    assert announced == ([WakeUp(job.id, "train")] if KINDS[get_kind(asked)].takes_slot else [])
