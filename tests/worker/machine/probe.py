@@ -1,4 +1,4 @@
-"""Entry of a process that is enclosed as those of the product are, and then tries what it must not be able to do."""
+"""Entry point of a process in the product's sandbox, which then tries everything that it must not be able to do."""
 
 import ctypes
 import errno
@@ -17,16 +17,10 @@ from typing import Any
 from worker.machine.enclosure import Doors, begin, enclose
 
 PTRACE_SEIZE, IO_URING_SETUP, PROCESS_VM_READV = 0x4206, 425, {"x86_64": 310}.get(os.uname().machine, 270)
-# What an enclosed process is for: of all that is tried, this alone succeeds.
+# Only these attempts may succeed.
 ALLOWED = {
-    *(
-        "read its input",
-        "read a file of its dataset",
-        "write its folder",
-        "move what it wrote",
-        "write temporary files",
-    ),
-    *("pair sockets", "fork", "start a thread"),
+    *("read its input", "read a file of its dataset", "write its folder", "move what it wrote"),
+    *("write temporary files", "pair sockets", "fork", "start a thread"),
 }
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -112,7 +106,7 @@ def main() -> None:
         "run Python": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
         "make a ring": lambda: call(libc.syscall, IO_URING_SETUP, 0, 0),
         "use a right of root": lambda: os.chroot("/"),
-        "make a namespace": lambda: call(libc.unshare, 0x10000000),  # last but one: it brings rights
+        "make a namespace": lambda: call(libc.unshare, 0x10000000),  # last but one, because it gives rights
         "leave its session": os.setsid,
     }
     for file in assignment.get("files", ()):

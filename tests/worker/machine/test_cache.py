@@ -1,4 +1,4 @@
-"""Copies of datasets on a worker's disk: fetched once, kept below a limit, never deleted while in use."""
+"""Copies of datasets on a worker's disk are fetched once, kept below a limit, and never deleted while in use."""
 
 import os
 import shutil
@@ -27,9 +27,9 @@ from worker.machine.cache import hold_dataset
 from worker.machine.held_folders import evict
 
 ROOMY = 10**12
-SIDE = 20  # 400 images are 160 kB, and nothing else is a tenth of that
+SIDE = 20  # 400 images are 160 kB, and everything else is less than a tenth of that
 
-# A worker of its own: uses a dataset until its standard input ends. Its arguments: URL, address, cache, cap.
+# Another worker, which uses a dataset until its standard input ends. Arguments: URL, address, cache, cap.
 USER = """
 import sys
 from pathlib import Path
@@ -50,7 +50,7 @@ def blobs(s3_url: str) -> "Counting":
 
 
 class Counting(Blobs):
-    """Remembers what was fetched."""
+    """Records the fetched keys."""
 
     def __init__(self, url: str, **options: float) -> None:
         super().__init__(url, **options)
@@ -66,8 +66,8 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def stored(blobs: Blobs, folder: Path, value: int, count: int = 400) -> str:
-    """A dataset in the store whose pixels are all `value`; gives its address."""
+def store(blobs: Blobs, folder: Path, value: int, count: int = 400) -> str:
+    """Store a dataset whose pixels are all `value`; return its address."""
     images = ImageSet(
         images=np.full((count, SIDE, SIDE, 1), value, np.uint8),
         labels=np.zeros(count, np.int32),
@@ -84,11 +84,11 @@ def stored(blobs: Blobs, folder: Path, value: int, count: int = 400) -> str:
     return sha256
 
 
-def size_of(cache: Path) -> int:
+def get_size(cache: Path) -> int:
     return sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
 
 
-def there(cache: Path) -> set[str]:
+def list_copies(cache: Path) -> set[str]:
     return {folder.name for folder in cache.iterdir() if folder.is_dir()}
 
 
@@ -113,11 +113,11 @@ def another_process(url: str, sha256: str, cache: Path, cap: int = ROOMY) -> Ite
         process.communicate()
 
 
-# --- whole, and once -----------------------------------------------------------------------------------
+# --- complete, and once ----------------------------------------------------------------------------------
 
 
-def test_a_copy_is_what_was_stored_and_is_fetched_once(blobs, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_a_copy_equals_the_stored_dataset_and_is_fetched_once(blobs, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 7)
     first = use(blobs, sha256, cache)
     assert arrays.compute_content_address(first) == sha256
     assert sorted(blobs.fetched) == sorted(f"datasets/{sha256}/{name}" for name in FILES)
@@ -125,18 +125,18 @@ def test_a_copy_is_what_was_stored_and_is_fetched_once(blobs, cache, tmp_path):
     assert len(blobs.fetched) == len(FILES)
 
 
-def test_a_local_store_is_used_where_it_lies(cache, tmp_path):
+def test_datasets_in_a_local_store_are_not_copied(cache, tmp_path):
     local = Counting((tmp_path / "blobs").as_uri())
-    sha256 = stored(local, tmp_path, 7)
+    sha256 = store(local, tmp_path, 7)
     with hold_dataset(local, sha256, cache, ROOMY) as folder:
         assert folder == tmp_path / "blobs" / "datasets" / sha256
     assert local.fetched == []
     assert not cache.exists()
 
 
-def test_several_workers_that_need_it_at_once_fetch_it_once(blobs, s3_url, cache, tmp_path, s3_server):
-    sha256 = stored(blobs, tmp_path, 7)
-    s3_server.pause()  # so that all are there before the first has it
+def test_workers_that_need_a_dataset_at_the_same_time_fetch_it_once(blobs, s3_url, cache, tmp_path, s3_server):
+    sha256 = store(blobs, tmp_path, 7)
+    s3_server.pause()  # so that all have started before the first has it
     with ExitStack() as stack:
         processes = [stack.enter_context(another_process(s3_url, sha256, cache)) for _ in range(4)]
         until(lambda: (cache / sha256 / "fetching").exists(), "a fetch")
@@ -145,14 +145,14 @@ def test_several_workers_that_need_it_at_once_fetch_it_once(blobs, s3_url, cache
         s3_server.resume()
         for process in processes:
             assert process.stdout.readline() == f"{7 * 400 * SIDE * SIDE}\n"
-        assert all(one.result().images.sum() == 7 * 400 * SIDE * SIDE for one in ours)
+        assert all(use.result().images.sum() == 7 * 400 * SIDE * SIDE for use in ours)
         threads.shutdown()
-    assert len(blobs.fetched) in {0, len(FILES)}  # by one of ours, or by one of them
+    assert len(blobs.fetched) in {0, len(FILES)}  # by a thread, or by another process
     assert sorted(os.listdir(cache / sha256)) == sorted([*FILES, "lock", "fetching"])
 
 
-def test_threads_of_one_worker_fetch_it_once(blobs, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_threads_of_a_worker_fetch_a_dataset_once(blobs, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 7)
     with ThreadPoolExecutor(8) as threads:
         for images in threads.map(lambda _: use(blobs, sha256, cache), range(8)):
             assert arrays.compute_content_address(images) == sha256
@@ -162,59 +162,58 @@ def test_threads_of_one_worker_fetch_it_once(blobs, cache, tmp_path):
 # --- the cap -------------------------------------------------------------------------------------------
 
 
-def test_the_cache_stays_below_its_cap_and_the_longest_unused_goes_first(blobs, cache, tmp_path):
-    addresses = [stored(blobs, tmp_path, value) for value in range(5)]
-    one = size_of(tmp_path / "source-0")
-    cap = int(3.5 * one)
+def test_the_cache_stays_below_its_cap_and_evicts_the_least_recently_used(blobs, cache, tmp_path):
+    addresses = [store(blobs, tmp_path, value) for value in range(5)]
+    cap = int(3.5 * get_size(tmp_path / "source-0"))
     for sha256 in addresses[:3]:
         use(blobs, sha256, cache, cap)
-    use(blobs, addresses[0], cache, cap)  # now the second is the longest unused
+    use(blobs, addresses[0], cache, cap)  # now the second is the least recently used
     use(blobs, addresses[3], cache, cap)
-    assert there(cache) == {addresses[0], addresses[2], addresses[3]}
+    assert list_copies(cache) == {addresses[0], addresses[2], addresses[3]}
     use(blobs, addresses[4], cache, cap)
-    assert there(cache) == {addresses[0], addresses[3], addresses[4]}
-    assert size_of(cache) <= cap
+    assert list_copies(cache) == {addresses[0], addresses[3], addresses[4]}
+    assert get_size(cache) <= cap
 
 
-def test_a_use_that_has_just_ended_is_a_recent_one(blobs, cache, tmp_path):
-    long, short, new = (stored(blobs, tmp_path, value) for value in range(3))
-    cap = int(2.5 * size_of(tmp_path / "source-0"))
+def test_the_end_of_a_use_counts_as_recent_use(blobs, cache, tmp_path):
+    long, short, new = (store(blobs, tmp_path, value) for value in range(3))
+    cap = int(2.5 * get_size(tmp_path / "source-0"))
     with hold_dataset(blobs, long, cache, cap):
         use(blobs, short, cache, cap)
     use(blobs, new, cache, cap)
-    assert there(cache) == {long, new}
+    assert list_copies(cache) == {long, new}
 
 
-def test_what_another_process_uses_stays_even_above_the_cap(blobs, s3_url, cache, tmp_path):
-    used, unused, new = (stored(blobs, tmp_path, value) for value in range(1, 4))
+def test_a_copy_in_use_by_another_process_stays_even_above_the_cap(blobs, s3_url, cache, tmp_path):
+    used, unused, new = (store(blobs, tmp_path, value) for value in range(1, 4))
     with another_process(s3_url, used, cache) as process:
         before = process.stdout.readline()
         use(blobs, unused, cache)
         use(blobs, new, cache, cap=1)
         evict(cache, 0)
-        assert there(cache) == {used}
-        said, _ = process.communicate("")
-        assert said == before
+        assert list_copies(cache) == {used}
+        after, _ = process.communicate("")
+        assert after == before
     evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-def test_a_user_that_was_killed_keeps_nothing(blobs, s3_url, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_a_killed_process_no_longer_holds_its_copy(blobs, s3_url, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 7)
     with another_process(s3_url, sha256, cache) as process:
         process.stdout.readline()
         process.kill()
         process.wait()
         evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-def test_different_datasets_that_come_at_once_count_together(blobs, cache, tmp_path):
-    """Each sees the room that the others will take, not only what they have taken yet."""
-    addresses = [stored(blobs, tmp_path, value, count=4000) for value in range(4)]
-    unused = stored(blobs, tmp_path, 9, count=4000)
+def test_datasets_that_are_fetched_at_the_same_time_count_together(blobs, cache, tmp_path):
+    """Each fetch counts the space that the others will take, not only what they have taken so far."""
+    addresses = [store(blobs, tmp_path, value, count=4000) for value in range(4)]
+    unused = store(blobs, tmp_path, 9, count=4000)
     use(blobs, unused, cache)
-    cap = int(4.5 * size_of(tmp_path / "source-9"))
+    cap = int(4.5 * get_size(tmp_path / "source-9"))
     together = threading.Barrier(4)
 
     def fetch(sha256: str) -> None:
@@ -224,14 +223,14 @@ def test_different_datasets_that_come_at_once_count_together(blobs, cache, tmp_p
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(fetch, addresses))
-    assert there(cache) == set(addresses)
-    assert size_of(cache) <= cap
+    assert list_copies(cache) == set(addresses)
+    assert get_size(cache) <= cap
 
 
-def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, cache, tmp_path):
-    addresses = [stored(blobs, tmp_path, value, count=20) for value in range(4)]
-    cap = int(1.5 * size_of(tmp_path / "source-0"))
-    ends_at = time.monotonic() + 2
+def test_workers_that_use_and_evict_at_random_never_lose_a_copy_in_use(blobs, cache, tmp_path):
+    addresses = [store(blobs, tmp_path, value, count=20) for value in range(4)]
+    cap = int(1.5 * get_size(tmp_path / "source-0"))
+    ends_at = time.monotonic() + 1
 
     def work(seed: int) -> int:
         uses, chance = 0, np.random.default_rng(seed)
@@ -249,12 +248,12 @@ def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, ca
     with ThreadPoolExecutor(6) as threads:
         assert all(threads.map(work, range(6)))
     evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
 @pytest.fixture
 def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[], object]], None]:
-    """Do something between the moments in which a process opens a lock for the first time and takes it."""
+    """Do something between the moments when a process first opens a lock and when it takes the lock."""
 
     def arrange(lock: Path, do: Callable[[], object]) -> None:
         waiting, opened = [do], worker.machine.held_folders._open_lock
@@ -270,23 +269,23 @@ def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Cal
     return arrange
 
 
-def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(
+def test_a_copy_that_is_removed_before_a_worker_has_its_lock_is_fetched_again(
     blobs, cache, tmp_path, before_lock_is_taken
 ):
-    sha256 = stored(blobs, tmp_path, 7)
+    sha256 = store(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
     before_lock_is_taken(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
     with hold_dataset(blobs, sha256, cache, ROOMY) as folder:
         evict(cache, 0)
         assert arrays.compute_content_address(arrays.load(folder)) == sha256
     evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(
+def test_a_copy_that_was_fetched_again_meanwhile_is_not_evicted_in_place_of_the_old_one(
     blobs, cache, tmp_path, before_lock_is_taken
 ):
-    sha256 = stored(blobs, tmp_path, 7)
+    sha256 = store(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
     locks: list[int] = []
 
@@ -297,32 +296,32 @@ def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(
 
     before_lock_is_taken(cache / sha256 / "lock", replace)
     evict(cache, 0)
-    assert there(cache) == {sha256}
+    assert list_copies(cache) == {sha256}
     os.close(locks.pop())
     evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-# --- what goes wrong -----------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------------
 
 
-def test_a_fetch_that_fails_leaves_nothing_and_the_next_one_succeeds(blobs, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_a_failed_fetch_leaves_nothing_and_the_next_succeeds(blobs, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 7)
     about = blobs.read(f"datasets/{sha256}/about.json")
     blobs.delete(f"datasets/{sha256}/about.json")
     with pytest.raises(BlobMissing), hold_dataset(blobs, sha256, cache, ROOMY):
         pass
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
     blobs.put(f"datasets/{sha256}/about.json", about)
     assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
 
 
-def test_a_store_that_goes_away_within_a_file_leaves_nothing(
+def test_an_outage_in_the_middle_of_a_file_leaves_nothing(
     s3_url, s3_server: S3Server, cache, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_TIMEOUT", "500ms")
     blobs = Counting(s3_url, retry_s=0.2)
-    sha256 = stored(blobs, tmp_path, 7, count=2 * RANGE_BYTES // SIDE**2)
+    sha256 = store(blobs, tmp_path, 7, count=2 * RANGE_BYTES // SIDE**2)
     frozen = []
 
     def freeze() -> None:
@@ -332,15 +331,15 @@ def test_a_store_that_goes_away_within_a_file_leaves_nothing(
 
     with pytest.raises(StorageUnavailable), hold_dataset(blobs, sha256, cache, ROOMY, freeze):
         pass
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
     s3_server.resume()
     assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
 
 
-def test_a_fetch_that_no_one_wants_any_more_ends_and_so_does_the_wait_for_it(blobs, cache, tmp_path):
+def test_a_canceled_fetch_ends_and_so_does_a_wait_for_it(blobs, cache, tmp_path):
     class Cancelled(Exception): ...
 
-    sha256 = stored(blobs, tmp_path, 7)
+    sha256 = store(blobs, tmp_path, 7)
     fetching, cancelled = threading.Event(), threading.Event()
 
     def first() -> None:
@@ -357,15 +356,15 @@ def test_a_fetch_that_no_one_wants_any_more_ends_and_so_does_the_wait_for_it(blo
             pass
         cancelled.set()
         assert running.result() == cache / sha256
-    other = stored(blobs, tmp_path, 8)
+    other = store(blobs, tmp_path, 8)
     with pytest.raises(Cancelled), hold_dataset(blobs, other, cache, ROOMY, second):
         pass
-    assert there(cache) == {sha256}
+    assert list_copies(cache) == {sha256}
 
 
 @pytest.mark.parametrize("what", ["all", "images.npy", "lock"])
-def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_a_deleted_copy_is_fetched_again(blobs, cache, tmp_path, what):
+    sha256 = store(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
     if what == "all":
         for file in (cache / sha256).iterdir():
@@ -375,11 +374,11 @@ def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
         (cache / sha256 / what).unlink()
     assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
     evict(cache, 0)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cache, tmp_path, s3_server):
-    sha256 = stored(blobs, tmp_path, 7, count=4 * RANGE_BYTES // SIDE**2)
+def test_a_killed_fetch_is_completed_by_the_next(blobs, s3_url, cache, tmp_path, s3_server):
+    sha256 = store(blobs, tmp_path, 7, count=4 * RANGE_BYTES // SIDE**2)
     with another_process(s3_url, sha256, cache) as process:
         until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", longest_pause_s=0.005)
         os.kill(process.pid, signal.SIGKILL)
@@ -388,22 +387,22 @@ def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cach
     assert sorted(os.listdir(cache / sha256)) == sorted([*FILES, "lock", "fetching"])
 
 
-def test_what_a_killed_worker_was_fetching_or_removing_counts_and_goes(blobs, cache, tmp_path):
+def test_leftovers_of_a_killed_worker_count_and_are_evicted(blobs, cache, tmp_path):
     half = cache / ("a" * 64)
     going = cache / ".gone-0123"
     for folder in (half, going):
         folder.mkdir(parents=True)
         (folder / "images.npy.part").write_bytes(bytes(100_000))
     evict(cache, 200_000)
-    assert there(cache) == {half.name}
+    assert list_copies(cache) == {half.name}
     evict(cache, 50_000)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()
 
 
-def test_a_stranger_in_the_cache_is_no_hindrance(blobs, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 7)
+def test_a_foreign_file_in_the_cache_does_no_harm(blobs, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 7)
     cache.mkdir()
-    (cache / "README").write_text("a file that somebody put here")
+    (cache / "README").write_text("a foreign file")
     assert arrays.compute_content_address(use(blobs, sha256, cache, cap=1)) == sha256
     evict(cache, 0)
     assert {path.name for path in cache.iterdir()} == {"README", ".making-room"}
@@ -428,9 +427,9 @@ def flip(file: Path, at: int) -> None:
         ("about.json", 0),
     ],
 )
-def test_a_local_dataset_that_is_not_what_its_address_says_is_not_used(cache, tmp_path, name, at):
+def test_a_local_dataset_that_does_not_match_its_address_is_not_used(cache, tmp_path, name, at):
     blobs = Blobs((tmp_path / "store").as_uri())
-    sha256 = stored(blobs, tmp_path, 3)
+    sha256 = store(blobs, tmp_path, 3)
     use(blobs, sha256, cache)
     file = tmp_path / "store" / "datasets" / sha256 / name
     whole = file.read_bytes()
@@ -442,9 +441,9 @@ def test_a_local_dataset_that_is_not_what_its_address_says_is_not_used(cache, tm
         use(blobs, sha256, cache)
 
 
-def test_a_process_reads_a_dataset_for_its_address_once(cache, tmp_path, monkeypatch):
+def test_a_process_verifies_the_address_of_a_dataset_once(cache, tmp_path, monkeypatch):
     blobs = Blobs((tmp_path / "store").as_uri())
-    sha256 = stored(blobs, tmp_path, 4)
+    sha256 = store(blobs, tmp_path, 4)
     read = []
     address = arrays.read_content_address
     monkeypatch.setattr(worker.machine.cache, "read_content_address", lambda *given: read.append(1) or address(*given))
@@ -453,8 +452,8 @@ def test_a_process_reads_a_dataset_for_its_address_once(cache, tmp_path, monkeyp
     assert len(read) == 1
 
 
-def test_a_damaged_copy_is_fetched_again_and_a_damaged_original_leaves_none(blobs, cache, tmp_path):
-    sha256 = stored(blobs, tmp_path, 5)
+def test_a_damaged_copy_is_fetched_again_and_a_damaged_original_is_not_copied(blobs, cache, tmp_path):
+    sha256 = store(blobs, tmp_path, 5)
     expected = use(blobs, sha256, cache).images.sum()
     blobs.fetched.clear()
     flip(cache / sha256 / "images.npy", -1)
@@ -462,8 +461,8 @@ def test_a_damaged_copy_is_fetched_again_and_a_damaged_original_leaves_none(blob
     assert len(blobs.fetched) == len(FILES)
     flip(tmp_path / "source-5" / "images.npy", -1)
     blobs.put(f"datasets/{sha256}/images.npy", tmp_path / "source-5" / "images.npy")
-    assert use(blobs, sha256, cache).images.sum() == expected, "the copy is whole"
+    assert use(blobs, sha256, cache).images.sum() == expected, "the copy is intact"
     shutil.rmtree(cache)
     with pytest.raises(DatasetDamaged):
         use(blobs, sha256, cache)
-    assert there(cache) == set()
+    assert list_copies(cache) == set()

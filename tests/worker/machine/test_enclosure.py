@@ -1,7 +1,8 @@
-"""A process that reads strangers' files has nothing to lose: each way out, with all doors of a machine and fewer."""
+"""A sandboxed process that reads untrusted files cannot get out, with all protections of a machine and with fewer."""
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from worker.supervision.foreign_attempts import ForeignProcess
 HERE = find_doors()
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")
 
-# Which door closes which way, where it is the only one: as another user, by Landlock, by the filter of system calls.
+# Which protection alone stops which attempt: another user, Landlock, or the filter of system calls.
 USER, LANDLOCK, FILTER = "user", "landlock", "filter"
 CLOSED_BY = {
     "read the key": {USER, LANDLOCK},
@@ -56,7 +57,7 @@ CLOSED_BY = {
     "leave its session": {FILTER},
     "use a right of root": {USER, LANDLOCK, FILTER},
 }
-# What works without a sandbox: otherwise the attempts would prove nothing.
+# These attempts succeed without a sandbox; otherwise their failure would prove nothing.
 OPEN_OTHERWISE = {
     *("read the key", "read a neighbour", "signal the worker", "signal another process", "bound the worker"),
     *("write outside", "open a file to all", "link to the key", "connect by TCP", "connect by UDP"),
@@ -66,13 +67,13 @@ OPEN_OTHERWISE = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A worker's folder with a key, files that are handed over, and servers that must not be reached."""
-    umask = os.umask(0o077)  # as if only the worker may read what it makes
+    """A worker's folder with a key, input files, and servers that must not be reached."""
+    umask = os.umask(0o077)  # only the worker may read its files
     outside = tmp_path / "home"
     outside.mkdir()
     (outside / "api-key").write_text("ho_secret")
     (tmp_path / "neighbour").write_text("another owner's")
-    (tmp_path / "input").write_text("a stranger's")
+    (tmp_path / "input").write_text("an upload")
     dataset = tmp_path / "datasets" / "one"
     dataset.mkdir(parents=True)
     for name in (*FILES, "other"):
@@ -85,7 +86,7 @@ def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim,
     ):
         before = os.getcwd()
-        os.chdir(outside)  # the path of a socket is short
+        os.chdir(outside)  # the path of a socket must be short
         named.bind("socket")
         os.chdir(before)
         named.listen()
@@ -105,8 +106,8 @@ def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
     os.umask(umask)
 
 
-def tried(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
-    """What the process could do, with the doors closed that are given, or all."""
+def try_everything(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
+    """Return what the process could do with these protections, or with all."""
     assignment = place["assignment"] | {"doors": None if doors is None else asdict(doors)}
     with EnclosedProcess("tests.worker.machine.probe", "", assignment, place["inputs"], place["target"], {}) as process:
         line = process.read_line(60)
@@ -118,7 +119,7 @@ def tried(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "missing", [(), (USER,), (USER, LANDLOCK), (USER, FILTER), (LANDLOCK, FILTER), (USER, LANDLOCK, FILTER)]
 )
-def test_each_way_out_is_closed_by_what_the_machine_has(
+def test_each_attempt_is_stopped_by_the_protections_that_the_machine_has(
     missing: tuple[str, ...], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doors = HERE
@@ -132,28 +133,30 @@ def test_each_way_out_is_closed_by_what_the_machine_has(
     has = {USER} if not doors.cannot_switch else set()
     has |= {LANDLOCK} if doors.landlock >= 6 else set()
     has |= {FILTER} if doors.has_filter else set()
-    said = tried(place, doors if missing else None)["said"]
+    said = try_everything(place, doors if missing else None)["said"]
     assert {name for name in ALLOWED if said[name] != "done"} == set()
     assert {name for name, by in CLOSED_BY.items() if by & has and said[name] == "done"} == set()
     assert {name for name in OPEN_OTHERWISE if not CLOSED_BY[name] & has and said[name] != "done"} == set()
     assert set(said) == ALLOWED | set(CLOSED_BY)
 
 
-def test_it_knows_five_variables_and_our_own_constants(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_has_five_variables_besides_our_constants(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HELDOUT_DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY", "HOME", "ANYTHING_ELSE"):
         monkeypatch.setenv(name, "secret-1234")
-    known = set(tried(place, None)["variables"]) - set(enclosed_process._CONSTANTS) - {"LC_CTYPE"}
+    known = set(try_everything(place, None)["variables"]) - set(enclosed_process._CONSTANTS) - {"LC_CTYPE"}
     assert known <= {"PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "TMPDIR"}
     assert len(known) <= 5
 
 
 @on_linux
 @pytest.mark.skipif(bool(HERE.cannot_switch), reason=f"no other users here: {HERE.cannot_switch}")
-def test_each_process_has_a_user_of_its_own_and_what_it_writes_is_the_workers(place: dict[str, Any]) -> None:
+def test_each_process_has_its_own_user_and_its_files_belong_to_the_worker(place: dict[str, Any]) -> None:
     target = place["target"]
     users = set()
     for number in range(2):
-        users.add(tried({**place, "target": target.with_name(f"target-{number}")}, None)["user"])
+        users.add(try_everything({**place, "target": target.with_name(f"target-{number}")}, None)["user"])
     assert len(users) == 2
     assert all(FIRST_USER <= user < FIRST_USER + USERS for user in users)
     written = target.with_name("target-0")
@@ -168,9 +171,10 @@ def test_the_process_that_reads_a_model_is_enclosed(tmp_path: Path) -> None:
     assigned, out = {"max_parameters": None}, tmp_path / "out"
     with ForeignProcess("check", assigned, {"model": model}, out, memory_bytes=2**32, wall_s=60) as process:
         answer = process.read_line(60)
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status, limits = (Path(f"/proc/{process.pid}/{file}").read_text() for file in ("status", "limits"))
     assert answer is not None
     assert set(json.loads(answer)) == {"facts"}
+    assert re.search(r"Max cpu time +60 +65 ", limits)
     lines = dict(line.split(":", 1) for line in status.splitlines())
     assert lines["NoNewPrivs"].strip() == "1"
     assert lines["Seccomp"].strip() == ("2" if HERE.has_filter else "0")
@@ -178,7 +182,7 @@ def test_the_process_that_reads_a_model_is_enclosed(tmp_path: Path) -> None:
     assert (int(lines["Uid"].split()[0]) == os.geteuid()) == bool(HERE.cannot_switch)
 
 
-def test_what_is_taken_back_leads_nowhere(tmp_path: Path) -> None:
+def test_links_and_special_files_are_removed_from_the_output(tmp_path: Path) -> None:
     secret, written = tmp_path / "secret", tmp_path / "written"
     secret.write_text("secret")
     (written / "closed").mkdir(parents=True)
@@ -207,8 +211,7 @@ def test_what_is_taken_back_leads_nowhere(tmp_path: Path) -> None:
         (Doors("darwin", "…", 0, has_filter=False), True, ["the worker's user", "only Linux", "Docker Compose"]),
     ],
 )
-def test_what_a_machine_lacks_is_reported(doors: Doors, works: bool, words: list[str]) -> None:
-    told, text = doors.describe()
-    assert told is works
-    for word in words:
-        assert word in text
+def test_missing_protections_are_reported(doors: Doors, works: bool, words: list[str]) -> None:
+    is_enclosed, text = doors.describe()
+    assert is_enclosed is works
+    assert all(word in text for word in words)

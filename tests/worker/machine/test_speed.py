@@ -1,4 +1,4 @@
-"""The speed that is fitted explains the times that it was fitted to, and a worker measures it only while it is idle."""
+"""A fitted speed explains the times that it was fitted to, and a worker measures it only while it is idle."""
 
 import threading
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def plan(spec, image):
     return plan_network(spec.network, image, CLASSES)
 
 
-def exact_times():
+def compute_exact_times():
     return [
         (
             compute_seconds(count_training_work(spec, plan(spec, image)), TRUE.training),
@@ -43,8 +43,8 @@ def exact_times():
     ]
 
 
-def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
-    times = exact_times()
+def test_a_speed_is_recovered_from_its_own_times():
+    times = compute_exact_times()
     found = fit_speed(times, None)
     for (spec, image), (step, batch) in zip(SPECS, times, strict=True):
         assert compute_seconds(count_training_work(spec, plan(spec, image)), found.training) == pytest.approx(
@@ -61,7 +61,7 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
 
 
 def test_two_towers_take_their_measured_share_and_never_more_than_one():
-    times = exact_times()
+    times = compute_exact_times()
     faster = [(0.6 * times[number][0], 1.5 * times[number][1]) for number in TWO_TOWER_SPECS]
     found = fit_speed(times, faster)
     assert (found.training_share, found.measuring_share) == (pytest.approx(0.6), 1)
@@ -76,7 +76,7 @@ def database(tmp_path):
 
 
 class Measuring:
-    """Stands for the process that measures: returns exact times on request."""
+    """Stands in for the process that measures: returns exact times on request."""
 
     started: list["Measuring"] = []  # noqa: RUF012
 
@@ -89,7 +89,7 @@ class Measuring:
     def receive(self, timeout_s):
         if not self.finished.wait(0.01):
             return None
-        times = exact_times()
+        times = compute_exact_times()
         return times if self.towers == 1 else [times[number] for number in TWO_TOWER_SPECS]
 
     def kill(self):
@@ -105,12 +105,12 @@ def measuring(monkeypatch):
     return Measuring
 
 
-def known(database):
+def list_speeds(database):
     with database.read() as session:
         return calibrations.list_speeds(session)
 
 
-def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
+def test_an_idle_worker_measures_once_and_stores_the_speed(database, measuring):
     measuring.finished.set()
     for _ in range(2):
         calibrator = Calibrator(database, Cores(), threading.Event())
@@ -118,19 +118,19 @@ def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
         calibrator.stop()
     assert len(measuring.started) == 1
     assert measuring.started[0].killed
-    assert known(database) == [fit_speed(exact_times(), None)]
+    assert list_speeds(database) == [fit_speed(compute_exact_times(), None)]
 
 
-def test_sixteen_bits_are_measured_where_the_processor_has_units_for_them(database, measuring):
+def test_mixed_precision_is_measured_if_the_processor_has_units_for_it(database, measuring):
     measuring.finished.set()
     calibrator = Calibrator(database, Cores(), threading.Event(), has_bfloat16=True)
     calibrator.start()
     calibrator.stop()
-    assert [one.precision for one in measuring.started] == ["float32", "mixed"]
-    assert known(database) == [fit_speed(exact_times(), None, mixed=exact_times())]
+    assert [process.precision for process in measuring.started] == ["float32", "mixed"]
+    assert list_speeds(database) == [fit_speed(compute_exact_times(), None, mixed=compute_exact_times())]
 
 
-def test_what_was_measured_under_other_facts_is_measured_again(database, measuring):
+def test_a_speed_is_measured_again_if_its_facts_have_changed(database, measuring):
     with database.write() as session:
         old = asdict(TRUE)
         calibrations.keep(session, host=threads.get_host_name(), device="cpu", facts={"measured": 0}, speed=old)
@@ -138,13 +138,13 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
     calibrator = Calibrator(database, Cores(), threading.Event())
     calibrator.start()
     calibrator.stop()
-    assert known(database) == [fit_speed(exact_times(), None)]
+    assert list_speeds(database) == [fit_speed(compute_exact_times(), None)]
     facts = collect_calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
         assert calibrations.get_facts(session, threads.get_host_name(), "cpu") == facts
 
 
-def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):
+def test_a_new_job_ends_the_measuring_which_starts_again_afterwards(database, measuring):
     cores, stopping = Cores(), threading.Event()
     calibrator = Calibrator(database, cores, stopping)
     calibrator.start()
@@ -155,11 +155,11 @@ def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(databa
             stopping.wait(0.01)
         measuring.finished.set()
         stopping.wait(0.1)
-        assert known(database) == []
+        assert list_speeds(database) == []
         assert len(measuring.started) == 1
     calibrator.stop()
     assert len(measuring.started) == 2
-    assert len(known(database)) == 1
+    assert len(list_speeds(database)) == 1
 
 
 def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
