@@ -10,7 +10,6 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap import compute_levels
 from heldout.diagnosis.renaming import (
-    RenamedPart,
     find_best_renaming,
     has_other_pixels,
     is_known,
@@ -264,8 +263,9 @@ def find_test_renamed(facts: Facts) -> Renamed | None:
 def _find_parts(facts: Facts) -> Iterator[Renamed]:
     """For each held-out split, the renaming of part of its labels that best explains its answers.
 
-    In most classes, more answers follow the other order than in the other split, and fewer are right. With only two
-    classes a harder split looks the same.
+    In most classes, more answers follow the other order than in the other split, and fewer are right. How many fewer
+    proves nothing, because one split may be easier than the other. With only two classes, a harder split looks the same
+    as a renamed part.
     """
     if len(facts.classes) < thresholds.FEWEST_CLASSES_OF_PART:
         return
@@ -283,7 +283,7 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
     best, most = None, thresholds.MIN_EXPLAINED_BY_PART
     for renaming in renamings:
         part = measure_part(figures.confusion, other.confusion, renaming)
-        if part is None or not _can_be(part):
+        if part is None or part.share >= thresholds.MIN_WHOLE_SHARE or part.right[0] >= part.right[1]:
             continue
         answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
         here, there = zip(answered, part.counts, strict=True)
@@ -296,12 +296,6 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
             gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
             best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), explained
     return best
-
-
-def _can_be(part: RenamedPart) -> bool:
-    """Whether only some labels are renamed, and enough right answers are missing for what correcting them restores."""
-    gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
-    return 0 < part.share < thresholds.MIN_WHOLE_SHARE and gain > 0 and missing >= thresholds.MIN_MISSING_OF_PART * gain
 
 
 def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:

@@ -191,6 +191,14 @@ def test_a_large_gap_does_not_hide_that_training_images_are_still_being_learned(
     assert codes(judged(nearly_done, course)) == ["too_little_data"]
 
 
+def test_a_few_epochs_are_too_few_to_blame_the_data_while_a_fifth_of_the_training_images_is_unknown():
+    flat_by_now = [2.0, 1.6, 1.59, 1.58, 1.58]
+    made = Made(answers(0.5, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
+    assert codes(judged(made, history(flat_by_now, flat_by_now))) == ["not_converged", "too_little_data"]
+    nearly_done = replace(made, train=answers(0.85, 3000))
+    assert codes(judged(nearly_done, history(flat_by_now, flat_by_now))) == ["too_little_data"]
+
+
 @pytest.mark.parametrize(("validation", "test", "is_noise"), [(0.1, 0.1, True), (0.17, 0.1, False), (0.1, 0.2, False)])
 def test_labels_are_not_called_noise_where_something_holds_for_new_images(validation, test, is_noise):
     made = Made(answers(1.0, 1000), answers(validation, 1000, 1), answers(test, 1000, 2))

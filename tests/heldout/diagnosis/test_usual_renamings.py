@@ -60,6 +60,12 @@ def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
     assert "a different test set (labels in another order)" in found.explanation
 
 
+def test_a_part_in_another_order_is_found_in_a_test_that_is_easier_than_validation():
+    """Its other images make up for most of the right answers that the wrong labels take away."""
+    found = diagnosed(answered(600, 0.76, 1, renamed=0.25), answered(400, 0.6, 2))
+    assert found.verdict == "label_order_mismatch"
+
+
 def test_validation_is_compared_with_test_in_the_same_way():
     found = diagnosed(answered(600, 0.6, 1), answered(400, 0.6, 2, renamed=0.5))
     assert found.verdict == "label_order_mismatch"
