@@ -149,8 +149,8 @@ MAX_DISTANCE_OF_RENAMED = 0.35
 PRIOR_ANSWERS = 4.0
 # Share of the labels. From here on, a renaming counts as one of all labels. (zoo, open sets)
 MIN_WHOLE_SHARE = 0.9
-# A renaming of some labels must explain this share of the difference in answers. This share of the classes must show it.
-# (zoo, open sets)
+# A renaming of some labels must explain this share of the difference in answers.
+# This share of the classes must show it. (zoo, open sets)
 MIN_EXPLAINED_BY_PART = 0.25
 MIN_CLASSES_OF_PART = 0.5
 # Classes. With two, every wrong answer matches the other order. (mathematics)
