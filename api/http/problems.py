@@ -14,80 +14,43 @@ from starlette.routing import BaseRoute, Match
 
 from api.disconnects import STATUS_OF_LEFT
 from api.http.body import get_body_refusal
-from heldout.errors import (
-    ArtifactDamaged,
-    ArtifactLost,
-    BodyTooLarge,
-    CopiesNotKnown,
-    CrossSiteRequest,
-    DatabaseUnavailable,
-    DatasetDamaged,
-    DatasetLost,
-    DatasetUnavailable,
-    ExportNotReady,
-    HeldoutError,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    ImageRefused,
-    InsufficientScope,
-    Internal,
-    InvalidForm,
-    InvalidJson,
-    InvalidParameter,
-    InvalidSpec,
-    InvalidTensor,
-    MethodNotAllowed,
-    ModelDoesNotFit,
-    ModelUnavailable,
-    NeedsMoreMemory,
-    NetworkTooDeep,
-    NotReady,
-    NotSupported,
-    OwnerSuspended,
-    QuotaExceeded,
-    RouteNotFound,
-    SpecDatasetNotFound,
-    SpecModelNotFound,
-    StorageUnavailable,
-    TooManyDownloads,
-    TooManyImages,
-    TooManyParameters,
-    TooManyRequests,
-    TooManyUploads,
-    Unauthenticated,
-    UnsupportedMediaType,
-    UploadTooSlow,
-)
+from heldout import errors
 from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
 from heldout.views.base import ChoiceView, FieldErrorView, Problem, RequestView
 
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE = "/v2"
 # Errors of every route that takes JSON, and of every route that takes a spec.
-JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec, TooManyUploads)
+JSON_BODY = (
+    errors.InvalidJson,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidSpec,
+    errors.TooManyUploads,
+)
 REFUSED_SPEC = (
-    SpecDatasetNotFound,
-    DatasetUnavailable,
-    CopiesNotKnown,
-    DatasetLost,
-    NeedsMoreMemory,
-    NetworkTooDeep,
-    ModelDoesNotFit,
-    ModelUnavailable,
-    NotSupported,
-    SpecModelNotFound,
-    StorageUnavailable,
-    TooManyParameters,
+    errors.SpecDatasetNotFound,
+    errors.DatasetUnavailable,
+    errors.CopiesNotKnown,
+    errors.DatasetLost,
+    errors.NeedsMoreMemory,
+    errors.NetworkTooDeep,
+    errors.ModelDoesNotFit,
+    errors.ModelUnavailable,
+    errors.NotSupported,
+    errors.SpecModelNotFound,
+    errors.StorageUnavailable,
+    errors.TooManyParameters,
 )
 # Errors of every route that uses up a quota.
-NO_ROOM = (QuotaExceeded, OwnerSuspended)
+NO_ROOM = (errors.QuotaExceeded, errors.OwnerSuspended)
 # Errors of every route that takes an idempotency key, and of every route that takes a file.
-ONCE = (IdempotencyKeyInFlight, IdempotencyKeyReused)
-UPLOADED = (InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow)
+ONCE = (errors.IdempotencyKeyInFlight, errors.IdempotencyKeyReused)
+UPLOADED = (errors.InvalidForm, errors.StorageUnavailable, errors.TooManyUploads, errors.UploadTooSlow)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def make_problem_response(error: HeldoutError, path: str) -> JSONResponse:
+def make_problem_response(error: errors.HeldoutError, path: str) -> JSONResponse:
     """Encode the error in the format of the protocol that the path belongs to."""
     if path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/"):
         return JSONResponse({"error": error.detail}, _open_inference_status(error), headers=error.headers)
@@ -106,35 +69,38 @@ def make_problem_response(error: HeldoutError, path: str) -> JSONResponse:
     return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
-def _open_inference_status(error: HeldoutError) -> int:
+def _open_inference_status(error: errors.HeldoutError) -> int:
     """Choose 400 for faulty content and 503 while a model is not ready yet."""
-    if isinstance(error, InvalidJson | InvalidSpec | InvalidTensor | ImageRefused | TooManyImages):
+    if isinstance(
+        error,
+        errors.InvalidJson | errors.InvalidSpec | errors.InvalidTensor | errors.ImageRefused | errors.TooManyImages,
+    ):
         return 400
-    return 503 if isinstance(error, NotReady | ExportNotReady) else error.status
+    return 503 if isinstance(error, errors.NotReady | errors.ExportNotReady) else error.status
 
 
-def document_errors(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+def document_errors(*own: type[errors.HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
     """Build the `responses=` of a route from its own errors and the errors of every route."""
-    anywhere: tuple[type[HeldoutError], ...] = (Internal,)
+    anywhere: tuple[type[errors.HeldoutError], ...] = (errors.Internal,)
     if not open_to_all:
-        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope)
-        anywhere += (TooManyRequests, TooManyDownloads, DatabaseUnavailable)
-    if StorageUnavailable in errors:  # a route that reads stored files may find a damaged one
-        anywhere += (DatasetDamaged, ArtifactDamaged, ArtifactLost)
-    by_status: dict[int, dict[str, type[HeldoutError]]] = {}
-    for error in (*errors, *anywhere):
+        anywhere += (errors.InvalidParameter, errors.Unauthenticated, errors.CrossSiteRequest, errors.InsufficientScope)
+        anywhere += (errors.TooManyRequests, errors.TooManyDownloads, errors.DatabaseUnavailable)
+    if errors.StorageUnavailable in own:  # a route that reads stored files may find a damaged one
+        anywhere += (errors.DatasetDamaged, errors.ArtifactDamaged, errors.ArtifactLost)
+    by_status: dict[int, dict[str, type[errors.HeldoutError]]] = {}
+    for error in (*own, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error
     return {status: _document_each(list(same.values())) for status, same in sorted(by_status.items())}
 
 
-def _document_each(errors: list[type[HeldoutError]]) -> dict[str, Any]:
+def _document_each(kinds: list[type[errors.HeldoutError]]) -> dict[str, Any]:
     # JSON Schema allows `properties` next to `$ref`. This way, generated clients have one class for all problems.
     schema = {
         "$ref": "#/components/schemas/Problem",
-        "properties": {"code": {"enum": [error.code for error in errors]}},
+        "properties": {"code": {"enum": [kind.code for kind in kinds]}},
     }
     return {
-        "description": "; ".join(f"`{error.code}`: {error.title}" for error in errors),
+        "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
 
@@ -143,8 +109,8 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Answer every failure of this app and of the included routers with a problem."""
     documented = _list_documented_methods([*app.routes, *(route for router in routers for route in router.routes)])
 
-    @app.exception_handler(HeldoutError)
-    async def expected(request: Request, error: HeldoutError) -> Response:
+    @app.exception_handler(errors.HeldoutError)
+    async def expected(request: Request, error: errors.HeldoutError) -> Response:
         return make_problem_response(error, request.scope["path"])
 
     @app.exception_handler(ClientDisconnect)
@@ -160,26 +126,28 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         return make_problem_response(_make_unrouted_problem(request, error, documented), request.scope["path"])
 
 
-def _make_refusal(request: Request, error: RequestValidationError) -> HeldoutError:
+def _make_refusal(request: Request, error: RequestValidationError) -> errors.HeldoutError:
     found = error.errors()
     for finding in found:
         if finding["loc"][0] != "body":
-            return InvalidParameter(describe_parameter_error(finding))
+            return errors.InvalidParameter(describe_parameter_error(finding))
     located = [{**finding, "loc": finding["loc"][1:]} for finding in found]
     return get_body_refusal(request) or make_values_refusal(located, error.body)
 
 
 def _make_unrouted_problem(
     request: Request, error: HTTPException, documented: Mapping[str, Collection[str]]
-) -> HeldoutError:
+) -> errors.HeldoutError:
     if error.status_code == 404:
-        return RouteNotFound(request.scope["path"])
+        return errors.RouteNotFound(request.scope["path"])
     if error.status_code == 405:
         allowed = ", ".join(_list_allowed_methods(request, documented))
         received = f"{request.method[:20]} {request.scope['path'][:200]}"
-        return MethodNotAllowed(f"Received {received}. This address accepts {allowed}.", headers={"Allow": allowed})
+        return errors.MethodNotAllowed(
+            f"Received {received}. This address accepts {allowed}.", headers={"Allow": allowed}
+        )
     # FastAPI raises 400 when the client disconnects in the middle of its body.
-    return InvalidJson("The body ended early.")
+    return errors.InvalidJson("The body ended early.")
 
 
 def _list_allowed_methods(request: Request, documented: Mapping[str, Collection[str]]) -> list[str]:

@@ -20,6 +20,13 @@ class HeldoutError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
+    def __init_subclass__(
+        cls, *, code: str | None = None, status: int | None = None, title: str | None = None, **more: Any
+    ) -> None:
+        """What a class does not give, it has from its base."""
+        super().__init_subclass__(**more)
+        cls.code, cls.status, cls.title = code or cls.code, status or cls.status, title or cls.title
+
     def __init__(
         self,
         detail: str,

@@ -7,10 +7,10 @@ from typing import Any
 from heldout.errors.base import FieldError, HeldoutError
 
 
-class IdempotencyKeyInFlight(HeldoutError):
+class IdempotencyKeyInFlight(
+    HeldoutError, code="idempotency_key_in_flight", status=409, title="The first request with this key is still running"
+):
     """The first request with this key is still being answered."""
-
-    code, status, title = "idempotency_key_in_flight", 409, "The first request with this key is still running"
 
     def __init__(self) -> None:
         super().__init__(
@@ -19,28 +19,22 @@ class IdempotencyKeyInFlight(HeldoutError):
         )
 
 
-class JobFinished(HeldoutError):
+class JobFinished(HeldoutError, code="job_finished", status=409, title="The job has ended"):
     """The job has ended."""
-
-    code, status, title = "job_finished", 409, "The job has ended"
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status}; that is final. POST /v1/jobs/{job_id}/retry makes a new one.")
 
 
-class JobNotFinished(HeldoutError):
+class JobNotFinished(HeldoutError, code="job_not_finished", status=409, title="The job has not ended"):
     """The job has not ended."""
-
-    code, status, title = "job_not_finished", 409, "The job has not ended"
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
 
 
-class PartOfStudy(HeldoutError):
+class PartOfStudy(HeldoutError, code="part_of_study", status=409, title="The job belongs to a study"):
     """The job is a training of a study and can only be deleted with that study."""
-
-    code, status, title = "part_of_study", 409, "The job belongs to a study"
 
     def __init__(self, job_id: str, study_id: str) -> None:
         super().__init__(
@@ -49,29 +43,23 @@ class PartOfStudy(HeldoutError):
         )
 
 
-class StudyFinished(HeldoutError):
+class StudyFinished(HeldoutError, code="study_finished", status=409, title="The study has ended"):
     """A study that has ended cannot be cancelled."""
-
-    code, status, title = "study_finished", 409, "The study has ended"
 
     def __init__(self, study_id: str, status: str) -> None:
         super().__init__(f"Study {study_id} is {status}; that is final. POST /v1/studies starts a new one.")
 
 
-class StudyNotFinished(HeldoutError):
+class StudyNotFinished(HeldoutError, code="study_not_finished", status=409, title="The study has not ended"):
     """Only a study that has ended, including its refit, can be deleted."""
-
-    code, status, title = "study_not_finished", 409, "The study has not ended"
 
     def __init__(self, study_id: str, status: str) -> None:
         refit = "" if status == "running" else ", but its winner is still being trained on all images"
         super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
 
 
-class JobNotQueued(HeldoutError):
+class JobNotQueued(HeldoutError, code="job_not_queued", status=409, title="The job is not queued"):
     """The priority of a job can only change while it is queued."""
-
-    code, status, title = "job_not_queued", 409, "The job is not queued"
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(
@@ -80,10 +68,10 @@ class JobNotQueued(HeldoutError):
         )
 
 
-class ChangedMeanwhile(HeldoutError):
+class ChangedMeanwhile(
+    HeldoutError, code="changed_meanwhile", status=412, title="The job has changed since it was read"
+):
     """The job no longer has the version named in `If-Match`; nothing was changed."""
-
-    code, status, title = "changed_meanwhile", 412, "The job has changed since it was read"
 
     def __init__(self, job_id: str, if_match: str, etag: str) -> None:
         super().__init__(
@@ -93,28 +81,22 @@ class ChangedMeanwhile(HeldoutError):
         )
 
 
-class JobNotPaused(HeldoutError):
+class JobNotPaused(HeldoutError, code="not_paused", status=409, title="The job is not paused"):
     """Only a paused job can be resumed."""
-
-    code, status, title = "not_paused", 409, "The job is not paused"
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status}; only a paused job can be resumed.")
 
 
-class NotReady(HeldoutError):
+class NotReady(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The job's model, predictions or confusion matrix are not available yet."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status} and has no {what} yet. It is written when the job ends.")
 
 
-class NoModel(HeldoutError):
+class NoModel(HeldoutError, code="no_model", status=409, title="The job has no model"):
     """The job ended without a model, predictions or a confusion matrix, so there will never be any."""
-
-    code, status, title = "no_model", 409, "The job has no model"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
         why = "It was not kept"
@@ -128,10 +110,8 @@ class NoModel(HeldoutError):
         super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {retry}.")
 
 
-class StateGone(HeldoutError):
+class StateGone(HeldoutError, code="state_gone", status=409, title="The job's last state is gone"):
     """A retry with `epochs` has no state to continue from: none was stored, or `HELDOUT_KEEP_STATE_S` has passed."""
-
-    code, status, title = "state_gone", 409, "The job's last state is gone"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -141,19 +121,15 @@ class StateGone(HeldoutError):
         )
 
 
-class DatasetNotReady(HeldoutError):
+class DatasetNotReady(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The dataset's splits, audit or previews are not available yet."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
         super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}. {why}".rstrip())
 
 
-class CopiesNotKnown(HeldoutError):
+class CopiesNotKnown(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The job asks for folds, but the search for copies in the dataset has not ended."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -163,19 +139,15 @@ class CopiesNotKnown(HeldoutError):
         )
 
 
-class NoAudit(HeldoutError):
+class NoAudit(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """A bundled dataset has no audit."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Dataset {name!r} is bundled with the service. It was not uploaded, so it has no audit.")
 
 
-class UploadFinished(HeldoutError):
+class UploadFinished(HeldoutError, code="upload_finished", status=409, title="The dataset already has content"):
     """The dataset already has different content."""
-
-    code, status, title = "upload_finished", 409, "The dataset already has content"
 
     def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
         why = "it was uploaded with different content" if came else "this content arrived too late"
@@ -185,29 +157,25 @@ class UploadFinished(HeldoutError):
         )
 
 
-class DatasetIsBundled(HeldoutError):
+class DatasetIsBundled(
+    HeldoutError, code="dataset_is_bundled", status=409, title="The dataset is bundled with the service"
+):
     """The dataset is bundled with the service and cannot be changed or deleted."""
-
-    code, status, title = "dataset_is_bundled", 409, "The dataset is bundled with the service"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} is a bundled dataset, which cannot be changed or deleted. Name one of your own.")
 
 
-class DatasetInUse(HeldoutError):
+class DatasetInUse(HeldoutError, code="dataset_in_use", status=409, title="Jobs or studies need the dataset"):
     """Jobs or studies that have not ended need the dataset; the detail lists them."""
-
-    code, status, title = "dataset_in_use", 409, "Jobs or studies need the dataset"
 
     def __init__(self, name: str, version: int, ids: Sequence[str], *, more: bool) -> None:
         listed = ", ".join(ids) + (" and more" if more else "")
         super().__init__(f"Dataset {name}@{version} is still needed by {listed}. Cancel these or wait until they end.")
 
 
-class ModelInUse(HeldoutError):
+class ModelInUse(HeldoutError, code="model_in_use", status=409, title="Evaluations need the model"):
     """Jobs or evaluations that have not ended need the uploaded model; the detail lists them."""
-
-    code, status, title = "model_in_use", 409, "Evaluations need the model"
 
     def __init__(self, model_id: str, ids: Sequence[str]) -> None:
         super().__init__(
@@ -216,10 +184,8 @@ class ModelInUse(HeldoutError):
         )
 
 
-class ModelIsShared(HeldoutError):
+class ModelIsShared(HeldoutError, code="model_is_shared", status=409, title="The model is shared with all owners"):
     """The model is the operator's, who shares it with all owners. It can be used, but not deleted."""
-
-    code, status, title = "model_is_shared", 409, "The model is shared with all owners"
 
     def __init__(self, model_id: str) -> None:
         super().__init__(
@@ -228,10 +194,8 @@ class ModelIsShared(HeldoutError):
         )
 
 
-class EvaluationFinished(HeldoutError):
+class EvaluationFinished(HeldoutError, code="evaluation_finished", status=409, title="The evaluation has ended"):
     """An evaluation that has ended cannot be cancelled."""
-
-    code, status, title = "evaluation_finished", 409, "The evaluation has ended"
 
     def __init__(self, evaluation_id: str, status: str) -> None:
         super().__init__(
@@ -239,19 +203,17 @@ class EvaluationFinished(HeldoutError):
         )
 
 
-class EvaluationNotFinished(HeldoutError):
+class EvaluationNotFinished(
+    HeldoutError, code="evaluation_not_finished", status=409, title="The evaluation has not ended"
+):
     """Only an evaluation that has ended can be deleted."""
-
-    code, status, title = "evaluation_not_finished", 409, "The evaluation has not ended"
 
     def __init__(self, evaluation_id: str, status: str) -> None:
         super().__init__(f"Evaluation {evaluation_id} is {status}. Cancel it or wait until it ends.")
 
 
-class EvaluationNotReady(HeldoutError):
+class EvaluationNotReady(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The evaluation has not measured anything yet."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, evaluation_id: str, status: str, what: str) -> None:
         has_ended = status in {"failed", "cancelled"}
@@ -259,10 +221,8 @@ class EvaluationNotReady(HeldoutError):
         super().__init__(f"Evaluation {evaluation_id} is {status} and has no {what}. {then}.")
 
 
-class WebhookDisabled(HeldoutError):
+class WebhookDisabled(HeldoutError, code="webhook_disabled", status=409, title="The webhook is disabled"):
     """The webhook is disabled, so nothing is sent to it; enable it first."""
-
-    code, status, title = "webhook_disabled", 409, "The webhook is disabled"
 
     def __init__(self, webhook_id: str) -> None:
         super().__init__(
@@ -270,13 +230,11 @@ class WebhookDisabled(HeldoutError):
         )
 
 
-class DataFirst(HeldoutError):
+class DataFirst(HeldoutError, code="data_first", status=409, title="The data have to be fixed first"):
     """The study's data have copies across splits, labels in another order, or other pixel values in one split.
 
     `errors` lists the faults, and `request` is what to send to fix them.
     """
-
-    code, status, title = "data_first", 409, "The data have to be fixed first"
 
     def __init__(
         self,
@@ -323,10 +281,8 @@ def _make_choice(name: str, title: str, method: str, path: str, body: dict[str, 
     return {"name": name, "title": title, "request": {"method": method, "path": path, "body": body}}
 
 
-class LeaseLost(HeldoutError):
+class LeaseLost(HeldoutError, code="lease_lost", status=409, title="The job belongs to another attempt"):
     """Another attempt holds the job, or it has ended, so what this worker writes no longer counts."""
-
-    code, status, title = "lease_lost", 409, "The job belongs to another attempt"
 
     def __init__(self, job_id: str, attempt: int) -> None:
         super().__init__(f"Attempt {attempt} of job {job_id} no longer holds it.")

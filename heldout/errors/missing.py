@@ -6,46 +6,36 @@ from heldout.access.rights import get_model_route
 from heldout.errors.base import HeldoutError
 
 
-class RouteNotFound(HeldoutError):
+class RouteNotFound(HeldoutError, code="route_not_found", status=404, title="There is no such route"):
     """There is no route at this path."""
-
-    code, status, title = "route_not_found", 404, "There is no such route"
 
     def __init__(self, path: str) -> None:
         super().__init__(f"Nothing is served at {path[:200]!r}. GET /docs lists the routes.")
 
 
-class JobNotFound(HeldoutError):
+class JobNotFound(HeldoutError, code="job_not_found", status=404, title="There is no such job"):
     """The key's owner has no such job."""
-
-    code, status, title = "job_not_found", 404, "There is no such job"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"No job of this key's owner has the id {job_id[:80]!r}. List them with GET /v1/jobs.")
 
 
-class StudyNotFound(HeldoutError):
+class StudyNotFound(HeldoutError, code="study_not_found", status=404, title="There is no such study"):
     """The key's owner has no such study."""
-
-    code, status, title = "study_not_found", 404, "There is no such study"
 
     def __init__(self, study_id: str) -> None:
         super().__init__(f"No study of this key's owner has the id {study_id[:80]!r}. List them with GET /v1/studies.")
 
 
-class ModelNotFound(HeldoutError):
+class ModelNotFound(HeldoutError, code="model_not_found", status=404, title="There is no such model"):
     """The key's owner has no such uploaded model."""
-
-    code, status, title = "model_not_found", 404, "There is no such model"
 
     def __init__(self, model_id: str) -> None:
         super().__init__(f"No model of this key's owner has the id {model_id[:80]!r}. List them with GET /v1/models.")
 
 
-class EvaluationNotFound(HeldoutError):
+class EvaluationNotFound(HeldoutError, code="evaluation_not_found", status=404, title="There is no such evaluation"):
     """The key's owner has no such evaluation."""
-
-    code, status, title = "evaluation_not_found", 404, "There is no such evaluation"
 
     def __init__(self, evaluation_id: str) -> None:
         super().__init__(
@@ -53,34 +43,26 @@ class EvaluationNotFound(HeldoutError):
         )
 
 
-class DatasetNotFound(HeldoutError):
+class DatasetNotFound(HeldoutError, code="dataset_not_found", status=404, title="There is no such dataset"):
     """The owner has no such dataset."""
-
-    code, status, title = "dataset_not_found", 404, "There is no such dataset"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets.")
 
 
-class ImageNotFound(HeldoutError):
+class ImageNotFound(HeldoutError, code="image_not_found", status=404, title="There is no such image"):
     """The dataset has no such class or image; the detail says which ones exist."""
 
-    code, status, title = "image_not_found", 404, "There is no such image"
 
-
-class KeyNotFound(HeldoutError):
+class KeyNotFound(HeldoutError, code="key_not_found", status=404, title="There is no such key"):
     """The owner has no such key."""
-
-    code, status, title = "key_not_found", 404, "There is no such key"
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"No key of this owner has the id {key_id[:80]!r}. List them with GET /v1/keys.")
 
 
-class WebhookNotFound(HeldoutError):
+class WebhookNotFound(HeldoutError, code="webhook_not_found", status=404, title="There is no such webhook"):
     """The key's owner has no such webhook."""
-
-    code, status, title = "webhook_not_found", 404, "There is no such webhook"
 
     def __init__(self, webhook_id: str) -> None:
         super().__init__(
@@ -88,10 +70,8 @@ class WebhookNotFound(HeldoutError):
         )
 
 
-class DiagnosisNotFound(HeldoutError):
+class DiagnosisNotFound(HeldoutError, code="diagnosis_not_found", status=404, title="There is no such diagnosis"):
     """The key's owner keeps no such diagnosis. Only the newest 200 are kept."""
-
-    code, status, title = "diagnosis_not_found", 404, "There is no such diagnosis"
 
     def __init__(self, diagnosis_id: str) -> None:
         super().__init__(
@@ -100,10 +80,8 @@ class DiagnosisNotFound(HeldoutError):
         )
 
 
-class DeliveryNotFound(HeldoutError):
+class DeliveryNotFound(HeldoutError, code="delivery_not_found", status=404, title="There is no such delivery"):
     """The webhook has no such delivery, or it is older than seven days."""
-
-    code, status, title = "delivery_not_found", 404, "There is no such delivery"
 
     def __init__(self, delivery_id: str) -> None:
         super().__init__(
@@ -114,10 +92,8 @@ class DeliveryNotFound(HeldoutError):
 OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing or damaged."
 
 
-class ModelLost(HeldoutError):
+class ModelLost(HeldoutError, code="model_lost", status=410, title="The model is lost"):
     """A model is gone from the blob store; train the job again, or have the operator restore a backup."""
-
-    code, status, title = "model_lost", 410, "The model is lost"
 
     def __init__(self, source_id: str, *, wanted_as: str | None = None) -> None:
         """wanted_as: the format of an export that could not be made without the model."""
@@ -128,39 +104,31 @@ class ModelLost(HeldoutError):
         super().__init__(_describe_loss(f"The model of {source_id} is", remedy))
 
 
-class ExportLost(HeldoutError):
+class ExportLost(HeldoutError, code="export_lost", status=410, title="The exported file is lost"):
     """An exported file is gone from the blob store; export it again, or have the operator restore a backup."""
-
-    code, status, title = "export_lost", 410, "The exported file is lost"
 
     def __init__(self, source_id: str, format: str) -> None:
         remedy = f"POST {get_model_route(source_id)}?format={format} writes it again."
         super().__init__(_describe_loss(f"The {format} file of {source_id} is", remedy))
 
 
-class PredictionsLost(HeldoutError):
+class PredictionsLost(HeldoutError, code="predictions_lost", status=410, title="The job's predictions are lost"):
     """The job's predictions are gone from the blob store; retry the job, or have the operator restore a backup."""
-
-    code, status, title = "predictions_lost", 410, "The job's predictions are lost"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(_describe_loss(f"The predictions of job {job_id} are", _suggest_retry(job_id)))
 
 
-class DatasetLost(HeldoutError):
+class DatasetLost(HeldoutError, code="dataset_lost", status=410, title="The dataset's files are lost"):
     """Files of the dataset are gone from the blob store; upload it again, or have the operator restore a backup."""
-
-    code, status, title = "dataset_lost", 410, "The dataset's files are lost"
 
     def __init__(self, name: str) -> None:
         remedy = "Upload it again as a new version. The same command restores datasets bundled with the service."
         super().__init__(_describe_loss(f"Files of dataset {name!r} are", remedy))
 
 
-class ArtifactLost(HeldoutError):
+class ArtifactLost(HeldoutError, code="artifact_lost", status=410, title="A file of the job is lost"):
     """Another file of a job, such as `evaluation.json`, is gone; retry it, or have the operator restore a backup."""
-
-    code, status, title = "artifact_lost", 410, "A file of the job is lost"
 
     def __init__(self, what: str, job_id: str) -> None:
         super().__init__(_describe_loss(f"The file with {what} is", _suggest_retry(job_id)))
@@ -179,16 +147,14 @@ class Damaged(Exception):
         return cls(f"The file with {what} is damaged. {found} It was not used. {lasting} {OPERATOR} {remedy}")
 
 
-class DatasetDamaged(Damaged, HeldoutError):
+class DatasetDamaged(
+    Damaged, HeldoutError, code="dataset_damaged", status=410, title="A file of the dataset is damaged"
+):
     """A file of the dataset has changed in the store; restore it from a backup, or upload the dataset again."""
 
-    code, status, title = "dataset_damaged", 410, "A file of the dataset is damaged"
 
-
-class ArtifactDamaged(Damaged, HeldoutError):
+class ArtifactDamaged(Damaged, HeldoutError, code="artifact_damaged", status=410, title="A stored file is damaged"):
     """A file of a job, study or model has changed in the store; restore it, or recreate it as the detail says."""
-
-    code, status, title = "artifact_damaged", 410, "A stored file is damaged"
 
 
 def _suggest_retry(job_id: str) -> str:

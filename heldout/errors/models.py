@@ -4,10 +4,8 @@ from heldout.access.rights import get_model_route
 from heldout.errors.base import FieldError, HeldoutError
 
 
-class EnsembleNotReady(HeldoutError):
+class EnsembleNotReady(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The study is running, and its winner has not been measured as an ensemble yet."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, study_id: str) -> None:
         super().__init__(
@@ -16,10 +14,8 @@ class EnsembleNotReady(HeldoutError):
         )
 
 
-class NoEnsemble(HeldoutError):
+class NoEnsemble(HeldoutError, code="no_model", status=409, title="The study has no ensemble"):
     """The study ended without an ensemble: no remedy won, or base and winner could not be measured on test."""
-
-    code, status, title = "no_model", 409, "The study has no ensemble"
 
     def __init__(self, study_id: str, status: str) -> None:
         super().__init__(
@@ -28,10 +24,8 @@ class NoEnsemble(HeldoutError):
         )
 
 
-class ExportNotReady(HeldoutError):
+class ExportNotReady(HeldoutError, code="not_ready", status=409, title="Not available yet"):
     """The export of the model to that format has not ended; `Retry-After`."""
-
-    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, source_id: str, format: str, status: str) -> None:
         super().__init__(
@@ -41,13 +35,13 @@ class ExportNotReady(HeldoutError):
         )
 
 
-class ExportDiffers(HeldoutError):
+class ExportDiffers(
+    HeldoutError, code="export_differs", status=409, title="The exported model gives different answers"
+):
     """The exported model, loaded in its runtime, gives different answers than the job's own predictions.
 
     Such a file is never served.
     """
-
-    code, status, title = "export_differs", 409, "The exported model gives different answers"
 
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
@@ -57,10 +51,8 @@ class ExportDiffers(HeldoutError):
         )
 
 
-class ExportFailed(HeldoutError):
+class ExportFailed(HeldoutError, code="export_failed", status=409, title="The model could not be exported"):
     """The model could not be written in that format; the detail says why, and how to try again."""
-
-    code, status, title = "export_failed", 409, "The model could not be exported"
 
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
@@ -69,10 +61,8 @@ class ExportFailed(HeldoutError):
         )
 
 
-class ExportNotSupported(HeldoutError):
+class ExportNotSupported(HeldoutError, code="not_supported", status=422, title="The workers cannot write that format"):
     """The workers cannot write a model for this runtime, because packages are missing."""
-
-    code, status, title = "not_supported", 422, "The workers cannot write that format"
 
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
@@ -81,10 +71,8 @@ class ExportNotSupported(HeldoutError):
         )
 
 
-class ImageRefused(HeldoutError):
+class ImageRefused(HeldoutError, code="unreadable_image", status=422, title="An image cannot be read"):
     """An image of the request is broken, not an image, or needs too much memory; `errors` says which one."""
-
-    code, status, title = "unreadable_image", 422, "An image cannot be read"
 
     def __init__(self, index: int, name: str | None, detail: str) -> None:
         """index: the image's position in the request, from 0. name: its file name, if it has one."""
@@ -92,34 +80,24 @@ class ImageRefused(HeldoutError):
         super().__init__(f"{where}: {detail}", errors=[FieldError(f"/images/{index}", detail)])
 
 
-class WrongSize(ImageRefused):
+class WrongSize(ImageRefused, code="wrong_size", title="An image has the wrong size"):
     """The image's size differs from the dataset's images, which were not resized when they were uploaded."""
 
-    code, title = "wrong_size", "An image has the wrong size"
 
-
-class WrongChannels(ImageRefused):
+class WrongChannels(ImageRefused, code="wrong_channels", title="An image has the wrong channels"):
     """The image has colors but the model takes grayscale images, or the number of channels differs."""
 
-    code, title = "wrong_channels", "An image has the wrong channels"
 
-
-class WrongDtype(ImageRefused):
+class WrongDtype(ImageRefused, code="wrong_dtype", title="An image has values of the wrong type"):
     """The image's values have a different type than the dataset's pixels."""
 
-    code, title = "wrong_dtype", "An image has values of the wrong type"
 
-
-class WrongRange(ImageRefused):
+class WrongRange(ImageRefused, code="wrong_range", title="An image has values outside the dataset's range"):
     """A pixel is not a finite number, or is outside the dataset's range."""
 
-    code, title = "wrong_range", "An image has values outside the dataset's range"
 
-
-class TooManyImages(HeldoutError):
+class TooManyImages(HeldoutError, code="too_many_images", status=422, title="Too many images"):
     """A request has more images than the model answers at once."""
-
-    code, status, title = "too_many_images", 422, "Too many images"
 
     def __init__(self, received: int, allowed: int) -> None:
         count = f"{received:,}" if received < 10**12 else "far too many"
@@ -128,10 +106,8 @@ class TooManyImages(HeldoutError):
         )
 
 
-class NoImages(HeldoutError):
+class NoImages(HeldoutError, code="no_images", status=422, title="There is no image"):
     """A prediction request contains no image."""
-
-    code, status, title = "no_images", 422, "There is no image"
 
     def __init__(self) -> None:
         super().__init__(
@@ -140,10 +116,8 @@ class NoImages(HeldoutError):
         )
 
 
-class NoTemperature(HeldoutError):
+class NoTemperature(HeldoutError, code="no_temperature", status=409, title="The job has no temperature"):
     """The request asks for `calibrated`, but the job has no temperature from its validation images."""
-
-    code, status, title = "no_temperature", 409, "The job has no temperature"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -152,16 +126,14 @@ class NoTemperature(HeldoutError):
         )
 
 
-class InvalidTensor(HeldoutError):
+class InvalidTensor(HeldoutError, code="invalid_tensor", status=400, title="A tensor is refused"):
     """`/v2` only, which answers `{"error": …}`: the request's tensors are not what the model takes."""
 
-    code, status, title = "invalid_tensor", 400, "A tensor is refused"
 
-
-class PredictionsUnavailable(HeldoutError):
+class PredictionsUnavailable(
+    HeldoutError, code="predictions_unavailable", status=503, title="Predictions are unavailable at the moment"
+):
     """The prediction process does not answer, or has as many requests as its memory allows; `Retry-After`."""
-
-    code, status, title = "predictions_unavailable", 503, "Predictions are unavailable at the moment"
 
     def __init__(self, why: str) -> None:
         super().__init__(f"{why} Repeat the request shortly.", headers={"Retry-After": "1"})

@@ -5,10 +5,8 @@ from collections.abc import Collection
 from heldout.errors.base import FieldError, HeldoutError
 
 
-class InvalidSpec(HeldoutError):
+class InvalidSpec(HeldoutError, code="invalid_spec", status=422, title="The body is not valid"):
     """A value in the body is not valid; `errors` says which one and why."""
-
-    code, status, title = "invalid_spec", 422, "The body is not valid"
 
     @staticmethod
     def at(pointer: str, detail: str) -> "InvalidSpec":
@@ -16,39 +14,31 @@ class InvalidSpec(HeldoutError):
         return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
-class NotSupported(InvalidSpec):
+class NotSupported(InvalidSpec, code="not_supported", title="This release cannot do that yet"):
     """This release does not support that part of the spec yet."""
-
-    code, title = "not_supported", "This release cannot do that yet"
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
-class SpecDatasetNotFound(InvalidSpec):
+class SpecDatasetNotFound(InvalidSpec, code="dataset_not_found", title="The spec names a dataset that does not exist"):
     """The spec names a dataset that the owner does not have."""
-
-    code, title = "dataset_not_found", "The spec names a dataset that does not exist"
 
     def __init__(self, name: str) -> None:
         detail = f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets."
         super().__init__(detail, errors=[FieldError("/dataset", detail)])
 
 
-class SpecModelNotFound(InvalidSpec):
+class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body names a model that does not exist"):
     """The body names a model that the owner does not have."""
-
-    code, title = "model_not_found", "The body names a model that does not exist"
 
     def __init__(self, name: str, pointer: str = "/model") -> None:
         detail = f"No model of this key's owner has the id {name[:80]!r}. List them with GET /v1/models."
         super().__init__(detail, errors=[FieldError(pointer, detail)])
 
 
-class ModelUnavailable(InvalidSpec):
+class ModelUnavailable(InvalidSpec, code="model_unavailable", title="The model cannot be used"):
     """The uploaded model is still being checked, or was rejected; the detail says why."""
-
-    code, title = "model_unavailable", "The model cannot be used"
 
     def __init__(self, model_id: str, status: str, pointer: str = "/model") -> None:
         why = (
@@ -60,29 +50,23 @@ class ModelUnavailable(InvalidSpec):
         super().__init__(detail, errors=[FieldError(pointer, detail)])
 
 
-class ModelDoesNotFit(InvalidSpec):
+class ModelDoesNotFit(InvalidSpec, code="model_does_not_fit", title="The model does not fit"):
     """The uploaded model expects a different image shape or number of classes than the dataset has."""
-
-    code, title = "model_does_not_fit", "The model does not fit"
 
     def __init__(self, detail: str, pointer: str = "/model") -> None:
         super().__init__(detail, errors=[FieldError(pointer, detail)])
 
 
-class DatasetUnavailable(InvalidSpec):
+class DatasetUnavailable(InvalidSpec, code="dataset_unavailable", title="The dataset's images are not available"):
     """The dataset is known, but its images are not available; the detail says why and what to do."""
-
-    code, title = "dataset_unavailable", "The dataset's images are not available"
 
     def __init__(self, name: str, remedy: str) -> None:
         detail = f"The images of {name!r} are not available. {remedy}"
         super().__init__(detail, errors=[FieldError("/dataset", detail)])
 
 
-class NetworkTooDeep(InvalidSpec):
+class NetworkTooDeep(InvalidSpec, code="network_too_deep", title="The network shrinks the image to nothing"):
     """A block would shrink its feature map below 1×1; the detail names the block and the size left."""
-
-    code, title = "network_too_deep", "The network shrinks the image to nothing"
 
     def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
         detail = (
@@ -93,10 +77,10 @@ class NetworkTooDeep(InvalidSpec):
         super().__init__(detail, errors=[FieldError(f"/network/blocks/{block}", detail)])
 
 
-class TooManyParameters(InvalidSpec):
+class TooManyParameters(
+    InvalidSpec, code="too_many_parameters", title="The network is larger than this service allows"
+):
     """The network is larger than `HELDOUT_MAX_PARAMETERS`."""
-
-    code, title = "too_many_parameters", "The network is larger than this service allows"
 
     def __init__(self, parameters: int, cap: int) -> None:
         detail = (
@@ -106,10 +90,8 @@ class TooManyParameters(InvalidSpec):
         super().__init__(detail, errors=[FieldError("/network", detail)])
 
 
-class DigestMismatch(HeldoutError):
+class DigestMismatch(HeldoutError, code="digest_mismatch", status=422, title="The content does not match its digest"):
     """The content does not match `Content-Digest`; nothing was kept."""
-
-    code, status, title = "digest_mismatch", 422, "The content does not match its digest"
 
     def __init__(self, said: str, received: str, size_bytes: int) -> None:
         super().__init__(
@@ -118,10 +100,10 @@ class DigestMismatch(HeldoutError):
         )
 
 
-class IdempotencyKeyReused(HeldoutError):
+class IdempotencyKeyReused(
+    HeldoutError, code="idempotency_key_reused", status=422, title="The idempotency key was used for another request"
+):
     """The key was used with a different body within 24 hours."""
-
-    code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
 
     def __init__(self) -> None:
         super().__init__(
@@ -129,28 +111,22 @@ class IdempotencyKeyReused(HeldoutError):
         )
 
 
-class WebhookUrlRefused(HeldoutError):
+class WebhookUrlRefused(HeldoutError, code="webhook_url_refused", status=422, title="The webhook's URL is not allowed"):
     """The URL is not https or not on the public internet; the detail gives the reason."""
-
-    code, status, title = "webhook_url_refused", 422, "The webhook's URL is not allowed"
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The URL is refused. {reason}", errors=[FieldError("/url", reason)])
 
 
-class KeyRefused(InvalidSpec):
+class KeyRefused(InvalidSpec, code="key_refused", title="The key cannot be created like this"):
     """A key cannot have more scopes, or last longer, than the key that creates it."""
-
-    code, title = "key_refused", "The key cannot be created like this"
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
-class NeedsMoreMemory(InvalidSpec):
+class NeedsMoreMemory(InvalidSpec, code="needs_more_memory", title="No worker has that much memory"):
     """No worker has that much memory; the detail says which batch size would fit."""
-
-    code, title = "needs_more_memory", "No worker has that much memory"
 
     def __init__(self, needed_bytes: int, largest_bytes: int, fitting_batch_size: int | None) -> None:
         smaller = (
@@ -170,49 +146,39 @@ def _format_amount(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:,.1f} GiB"
 
 
-class MalformedRequest(HeldoutError):
+class MalformedRequest(
+    HeldoutError, code="malformed_request", status=400, title="The request is malformed or ambiguous"
+):
     """The bytes are not a request, or two programs could read them differently; the connection is closed.
 
     Examples are `Content-Length` with `Transfer-Encoding`, a repeated header that must be unique, or a broken header.
     """
 
-    code, status, title = "malformed_request", 400, "The request is malformed or ambiguous"
-
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Connection": "close"})
 
 
-class InvalidJson(HeldoutError):
+class InvalidJson(HeldoutError, code="invalid_json", status=400, title="The body is not JSON"):
     """The body is not JSON: broken, not UTF-8, NaN or Infinity, nested too deep."""
 
-    code, status, title = "invalid_json", 400, "The body is not JSON"
 
-
-class InvalidForm(HeldoutError):
+class InvalidForm(HeldoutError, code="invalid_form", status=400, title="The form cannot be read"):
     """A form, or the content of a dataset, ends too early or has unknown fields."""
 
-    code, status, title = "invalid_form", 400, "The form cannot be read"
 
-
-class InvalidCursor(HeldoutError):
+class InvalidCursor(HeldoutError, code="invalid_cursor", status=400, title="The cursor is not valid for this list"):
     """`after` is not a cursor of this list, or `Last-Event-ID` is not an event number."""
-
-    code, status, title = "invalid_cursor", 400, "The cursor is not valid for this list"
 
     def __init__(self, detail: str = "`after` is not a cursor of this list. Use `next` of the previous page."):
         super().__init__(detail)
 
 
-class InvalidParameter(HeldoutError):
+class InvalidParameter(HeldoutError, code="invalid_parameter", status=400, title="A parameter is unknown or not valid"):
     """A query parameter, header or path is unknown or out of bounds."""
 
-    code, status, title = "invalid_parameter", 400, "A parameter is unknown or not valid"
 
-
-class Unauthenticated(HeldoutError):
+class Unauthenticated(HeldoutError, code="unauthenticated", status=401, title="A valid API key is needed"):
     """There is no key, or it is malformed, unknown or revoked."""
-
-    code, status, title = "unauthenticated", 401, "A valid API key is needed"
 
     def __init__(
         self,
@@ -222,13 +188,13 @@ class Unauthenticated(HeldoutError):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-class CrossSiteRequest(HeldoutError):
+class CrossSiteRequest(
+    HeldoutError, code="cross_site_request", status=403, title="A page of another site sent this request"
+):
     """The request has the dashboard's cookie but comes from a page of another site or port.
 
     A request that changes something without an `Origin` is refused too.
     """
-
-    code, status, title = "cross_site_request", 403, "A page of another site sent this request"
 
     def __init__(self, sender: str) -> None:
         super().__init__(
@@ -237,10 +203,8 @@ class CrossSiteRequest(HeldoutError):
         )
 
 
-class InsufficientScope(HeldoutError):
+class InsufficientScope(HeldoutError, code="insufficient_scope", status=403, title="The key may not do that"):
     """The key may not do that; the detail names the scope that is needed."""
-
-    code, status, title = "insufficient_scope", 403, "The key may not do that"
 
     def __init__(self, needed: str, scopes: Collection[str]) -> None:
         has = ", ".join(sorted(scopes)) or "none"
@@ -250,36 +214,28 @@ class InsufficientScope(HeldoutError):
         )
 
 
-class MethodNotAllowed(HeldoutError):
+class MethodNotAllowed(HeldoutError, code="method_not_allowed", status=405, title="The method is not allowed here"):
     """The route takes other methods; `Allow` lists them."""
 
-    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
 
-
-class RequestTimeout(HeldoutError):
+class RequestTimeout(HeldoutError, code="request_timeout", status=408, title="The request arrived too slowly"):
     """The headers were not complete within `HELDOUT_HEAD_TIMEOUT_S`, the body arrived more slowly than
     `HELDOUT_MIN_BODY_RATE`, or images to predict took more than a minute; the connection is closed."""
-
-    code, status, title = "request_timeout", 408, "The request arrived too slowly"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Connection": "close"})
 
 
-class BodyTooLarge(HeldoutError):
+class BodyTooLarge(HeldoutError, code="body_too_large", status=413, title="The body is too large"):
     """The body is larger than the limit that the detail gives."""
-
-    code, status, title = "body_too_large", 413, "The body is too large"
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than the limit of {limit_bytes} bytes for this route.")
         self.limit_bytes = limit_bytes
 
 
-class TargetTooLong(HeldoutError):
+class TargetTooLong(HeldoutError, code="target_too_long", status=414, title="The path and its query are too long"):
     """The path and its query are longer than 8 KiB; the connection is closed."""
-
-    code, status, title = "target_too_long", 414, "The path and its query are too long"
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
@@ -287,10 +243,8 @@ class TargetTooLong(HeldoutError):
         )
 
 
-class HeadersTooLarge(HeldoutError):
+class HeadersTooLarge(HeldoutError, code="headers_too_large", status=431, title="The headers are too large"):
     """More than 100 headers, or more than 16 KiB before the body; the connection is closed."""
-
-    code, status, title = "headers_too_large", 431, "The headers are too large"
 
     def __init__(self, limit_bytes: int, limit_count: int) -> None:
         super().__init__(
@@ -299,31 +253,27 @@ class HeadersTooLarge(HeldoutError):
         )
 
 
-class UnsupportedMediaType(HeldoutError):
+class UnsupportedMediaType(
+    HeldoutError, code="unsupported_media_type", status=415, title="The media type is not supported"
+):
     """The body is not `application/json`."""
-
-    code, status, title = "unsupported_media_type", 415, "The media type is not supported"
 
     def __init__(self, received: str, expected: str) -> None:
         super().__init__(f"Received Content-Type {received!r}; send {expected}.")
 
 
-class UploadTooSlow(HeldoutError):
+class UploadTooSlow(HeldoutError, code="upload_too_slow", status=408, title="The upload is too slow"):
     """The upload was slower than `HELDOUT_MIN_UPLOAD_BYTES_PER_S` or took more than `HELDOUT_MAX_UPLOAD_S`.
 
     Nothing was kept.
     """
 
-    code, status, title = "upload_too_slow", 408, "The upload is too slow"
-
     def __init__(self, why: str) -> None:
         super().__init__(f"{why} Nothing was kept; send the content again.", headers={"Connection": "close"})
 
 
-class TooManyUploads(HeldoutError):
+class TooManyUploads(HeldoutError, code="too_many_uploads", status=429, title="Too many uploads at once"):
     """You already have as many uploads, or JSON bodies above 64 KiB, in progress as allowed; `Retry-After`."""
-
-    code, status, title = "too_many_uploads", 429, "Too many uploads at once"
 
     def __init__(self, own: int) -> None:
         super().__init__(

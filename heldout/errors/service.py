@@ -3,10 +3,8 @@
 from heldout.errors.base import HeldoutError
 
 
-class DatabaseUnavailable(HeldoutError):
+class DatabaseUnavailable(HeldoutError, code="database_unavailable", status=503, title="The database does not answer"):
     """The database does not answer, and nothing was changed; `Retry-After`."""
-
-    code, status, title = "database_unavailable", 503, "The database does not answer"
 
     def __init__(self) -> None:
         super().__init__(
@@ -15,10 +13,10 @@ class DatabaseUnavailable(HeldoutError):
         )
 
 
-class DatabaseMismatched(HeldoutError):
+class DatabaseMismatched(
+    HeldoutError, code="database_mismatched", status=503, title="The database belongs to another release"
+):
     """`/readyz` only: the tables belong to another release; run `heldout migrate`."""
-
-    code, status, title = "database_mismatched", 503, "The database belongs to another release"
 
     def __init__(self, found: str | None, needed: str) -> None:
         super().__init__(
@@ -27,23 +25,19 @@ class DatabaseMismatched(HeldoutError):
         )
 
 
-class StorageUnavailable(HeldoutError):
+class StorageUnavailable(HeldoutError, code="storage_unavailable", status=503, title="The blob store does not answer"):
     """The blob store does not answer; `Retry-After`."""
-
-    code, status, title = "storage_unavailable", 503, "The blob store does not answer"
 
     def __init__(self) -> None:
         super().__init__("The blob store does not answer. Repeat the request shortly.", headers={"Retry-After": "2"})
 
 
-class TooManyConnections(HeldoutError):
+class TooManyConnections(HeldoutError, code="too_many_connections", status=503, title="Too many connections are open"):
     """The service, or this address, has reached its limit of connections, and none of them is idle.
 
     `HELDOUT_MAX_CONNECTIONS` and `HELDOUT_MAX_CONNECTIONS_PER_ADDRESS` set the limits. `Retry-After`; probes are still
     answered.
     """
-
-    code, status, title = "too_many_connections", 503, "Too many connections are open"
 
     def __init__(self) -> None:
         super().__init__(
@@ -53,10 +47,10 @@ class TooManyConnections(HeldoutError):
         )
 
 
-class FileOfLaterRelease(HeldoutError):
+class FileOfLaterRelease(
+    HeldoutError, code="file_of_later_release", status=503, title="A stored file was written by a later release"
+):
     """A stored audit or evaluation has a newer format than this release can read: update the service."""
-
-    code, status, title = "file_of_later_release", 503, "A stored file was written by a later release"
 
     def __init__(self, file_name: str, found: int, known: int) -> None:
         super().__init__(
@@ -65,10 +59,8 @@ class FileOfLaterRelease(HeldoutError):
         )
 
 
-class SecretUnreadable(HeldoutError):
+class SecretUnreadable(HeldoutError, code="secret_unreadable", status=503, title="A stored secret cannot be read"):
     """The key that encrypts webhook secrets has changed; see `HELDOUT_SECRETS_KEY`."""
-
-    code, status, title = "secret_unreadable", 503, "A stored secret cannot be read"
 
     def __init__(self) -> None:
         super().__init__(
@@ -77,10 +69,8 @@ class SecretUnreadable(HeldoutError):
         )
 
 
-class SecretsUnavailable(HeldoutError):
+class SecretsUnavailable(HeldoutError, code="secrets_unavailable", status=503, title="Secrets cannot be encrypted"):
     """The key that encrypts webhook secrets can be neither read nor created; see `HELDOUT_SECRETS_KEY`."""
-
-    code, status, title = "secrets_unavailable", 503, "Secrets cannot be encrypted"
 
     def __init__(self) -> None:
         super().__init__(
@@ -89,13 +79,13 @@ class SecretsUnavailable(HeldoutError):
         )
 
 
-class SpecUnreadable(HeldoutError):
+class SpecUnreadable(
+    HeldoutError, code="spec_unreadable", status=503, title="A stored job was written by another release"
+):
     """Another release stored a job with a spec that this release does not understand: update the service.
 
     To list the jobs behind it, pass its id as `after`.
     """
-
-    code, status, title = "spec_unreadable", 503, "A stored job was written by another release"
 
     def __init__(self, job_id: str, found: str) -> None:
         super().__init__(
@@ -111,17 +101,13 @@ class Internal(HeldoutError):
         super().__init__(f"Something broke on our side. The log has it under request {request_id}.")
 
 
-class OperatorError(HeldoutError):
+class OperatorError(HeldoutError, code="operator", title="The command failed"):
     """Why `heldout up`, `migrate`, `keys` or `check` cannot do its work, in one line for a terminal."""
 
-    code, title = "operator", "The command failed"
 
-
-class QuotaExceeded(HeldoutError):
+class QuotaExceeded(HeldoutError, code="quota_exceeded", status=429, title="The quota is used up"):
     """The owner has used up a quota; the detail says how much is used and allowed. See
     [quotas](../explanation/fair-share.md#quotas)."""
-
-    code, status, title = "quota_exceeded", 429, "The quota is used up"
 
     def __init__(
         self, quota: str, what: str, used: float, allowed: int, *, asked: int = 1, retry_after_s: int | None = None
@@ -135,10 +121,8 @@ class QuotaExceeded(HeldoutError):
         )
 
 
-class TooManyRequests(HeldoutError):
+class TooManyRequests(HeldoutError, code="too_many_requests", status=429, title="Too many requests"):
     """The key sends more requests than `HELDOUT_RATE` allows; `Retry-After`, `RateLimit`."""
-
-    code, status, title = "too_many_requests", 429, "Too many requests"
 
     def __init__(self, allowed: str, retry_after_s: int) -> None:
         super().__init__(
@@ -148,10 +132,8 @@ class TooManyRequests(HeldoutError):
         )
 
 
-class OwnerSuspended(HeldoutError):
+class OwnerSuspended(HeldoutError, code="owner_suspended", status=403, title="The owner is suspended"):
     """The operator has suspended the key's owner: nothing new is accepted, and models do not answer."""
-
-    code, status, title = "owner_suspended", 403, "The owner is suspended"
 
     def __init__(self, owner: str) -> None:
         super().__init__(
@@ -160,10 +142,8 @@ class OwnerSuspended(HeldoutError):
         )
 
 
-class TooManyDownloads(HeldoutError):
+class TooManyDownloads(HeldoutError, code="too_many_downloads", status=429, title="Too many downloads at once"):
     """Too many responses above 64 KiB are still being sent to you; `Retry-After`."""
-
-    code, status, title = "too_many_downloads", 429, "Too many downloads at once"
 
     def __init__(self, own: int) -> None:
         super().__init__(
