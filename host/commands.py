@@ -15,14 +15,7 @@ from heldout.access.rights import SCOPES, Scope
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from host.backup import back_up
 from host.check import report
-from host.command_parts import (
-    AsJson,
-    HomeOption,
-    answer,
-    check_owner_name,
-    configure_settings,
-    print_json,
-)
+from host.command_parts import AsJson, HomeOption, answer, check_owner_name, configure_settings, print_json
 from host.homes import make_home, open_database
 from host.restore import restore as fill
 from models.blobs import Blobs

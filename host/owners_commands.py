@@ -8,14 +8,7 @@ import typer
 from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
 from heldout.access.rights import COUNTED, Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
-from host.command_parts import (
-    AsJson,
-    HomeOption,
-    answer,
-    check_owner_name,
-    configure_settings,
-    print_json,
-)
+from host.command_parts import AsJson, HomeOption, answer, check_owner_name, configure_settings, print_json
 from host.homes import open_database
 from models.database import Database, Session
 from models.store import activity, owners, study_jobs

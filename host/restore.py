@@ -9,16 +9,7 @@ from pathlib import Path
 from heldout.errors import OperatorError
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
-from host.backup import (
-    BLOBS,
-    DATABASE_FILES,
-    About,
-    hash_file,
-    read_about,
-    read_kind,
-    read_listed,
-    restore_postgres,
-)
+from host.backup import BLOBS, DATABASE_FILES, About, hash_file, read_about, read_kind, read_listed, restore_postgres
 from host.homes import is_of_home, lock_home, make_home, open_database
 from models.blobs import Blobs
 from models.migrations import get_current, require_known, upgrade

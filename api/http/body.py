@@ -10,14 +10,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
-from heldout.errors import (
-    BodyTooLarge,
-    FieldError,
-    HeldoutError,
-    InvalidJson,
-    InvalidSpec,
-    UnsupportedMediaType,
-)
+from heldout.errors import BodyTooLarge, FieldError, HeldoutError, InvalidJson, InvalidSpec, UnsupportedMediaType
 from heldout.spec.documents import make_pointer
 
 MAX_DEPTH = 64

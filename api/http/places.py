@@ -14,12 +14,7 @@ from starlette.types import Receive, Scope, Send
 from analysis.scheduling.fair_share import has_room
 from api.http.body import LARGE_BODY_BYTES, discard_body, receive_json
 from api.turns import Turns
-from heldout.errors import (
-    HeldoutError,
-    TooManyDownloads,
-    TooManyUploads,
-    UploadTooSlow,
-)
+from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads, UploadTooSlow
 
 LARGE_ANSWER_BYTES = 64 * 1024
 EVENTS = "text/event-stream"

@@ -6,12 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import (
-    compute_duration_s,
-    format_moment,
-    format_points,
-    format_seconds,
-)
+from heldout.cli.figures import compute_duration_s, format_moment, format_points, format_seconds
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 from heldout.words import NONE, format_loss, format_range, percent

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heldout.lifecycle.resources import (
-    FIRST_BYTES,
-    MAX_ARCHITECTURE_BYTES,
-    ModelRejectionCode,
-    begins_as_architecture,
-)
+from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, ModelRejectionCode, begins_as_architecture
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.refusal import ModelRefused
 

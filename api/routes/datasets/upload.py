@@ -17,13 +17,7 @@ from api.http.hashed_stream import DIGEST
 from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
-from api.http.upload_body import (
-    JSON_FIELDS,
-    ReceivedContent,
-    get_form_file,
-    parse_dataset_spec,
-    parse_form_spec,
-)
+from api.http.upload_body import JSON_FIELDS, ReceivedContent, get_form_file, parse_dataset_spec, parse_form_spec
 from api.routes.datasets.dataset import Reference
 from heldout.errors import (
     BodyTooLarge,

@@ -6,13 +6,7 @@ from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
-from api.http.deps import (
-    AppContextDep,
-    DeleteFilesDep,
-    EvaluationId,
-    ReadSessionDep,
-    SessionDep,
-)
+from api.http.deps import AppContextDep, DeleteFilesDep, EvaluationId, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
