@@ -67,6 +67,7 @@ def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
         has_test=False,
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
+        objective=asked.objective,
     )
 
 
@@ -98,6 +99,7 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
         validation_images=0,
         has_test=False,
         recording=Recording(runs, draw_choosing_units(runs), asked.metric, asked.better, asked.images),
+        objective=asked.objective,
     )
 
 

@@ -194,6 +194,7 @@ def _make_ordered(
         sizes=choose_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
+        objective=asked.objective,
     )
     _require_possible(plan)
     return _Ordered(base, plan, examined)

@@ -237,6 +237,7 @@ def _suggest_next_studies(study: StudyView) -> list[CommandView]:
         return []  # if images are needed too, more seeds alone would not answer the question
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
     body = _build_base(study) | {"remedies": _list_remedies(study), "seeds": seeds, "splits": study.splits}
+    body |= _build_objective(study)
     what = f"Measure more: the same study with {seeds} seeds"
     return [_make_study_command(what, MORE_FILE, body, _build_cure_command(study, seeds))]
 
@@ -262,6 +263,8 @@ def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None 
         return None
     words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
     words += ["--splits", study.splits]
+    if study.objective is not None:
+        words += ["--objective", study.objective]
     if budget is not None and budget.jobs is not None:
         words += ["--budget-jobs", f"{budget.jobs}"]
     if budget is not None and budget.seconds is not None:
@@ -285,12 +288,13 @@ def _build_body(study: StudyView) -> dict[str, Any]:
     if study.recorded is not None:
         arms = [{"name": arm.name, "runs": dump_json(arm)["runs"]} for arm in study.recorded.arms]
         about = {name: getattr(study.recorded, name) for name in ("metric", "better", "images")}
-        return {"kind": study.kind, "arms": arms, **about}
+        return {"kind": study.kind, "arms": arms, **about, **_build_objective(study)}
     body: dict[str, Any] = {
         "kind": study.kind,
         **_build_base(study),
         "seeds": study.seeds,
         "splits": study.splits,
+        **_build_objective(study),
         "budget": dump_json(study.budget),
     }
     if study.spec is not None:
@@ -305,6 +309,10 @@ def _build_base(study: StudyView) -> dict[str, Any]:
     if study.spec is None:
         return {"arms": [{"name": arm.name, "parameters": arm.patch} for arm in study.arms]}
     return {"spec": dump_json(study.spec)} if study.job is None else {"job": study.job}
+
+
+def _build_objective(study: StudyView) -> dict[str, Any]:
+    return {} if study.objective is None else {"objective": study.objective}
 
 
 def _list_remedies(study: StudyView) -> list[Any]:

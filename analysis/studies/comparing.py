@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.studies.intervals import (
+    UNKNOWN,
     MeanEstimate,
     Spread,
     compute_crossed_spread,
@@ -17,6 +18,8 @@ from analysis.studies.intervals import (
     estimate_shared_noise,
 )
 from analysis.studies.state import Scores
+from heldout.studies.spec import Measure
+from heldout.words.studies import MEASURES
 
 # One training of one arm: its answer to each image.
 Values = NDArray[np.float64]
@@ -27,7 +30,8 @@ Reading = Callable[[Scores], Values]
 class Comparison:
     """One arm compared with another on the seeds that both have: the arm minus the other.
 
-    gain: the share of the base's errors and of its loss that the arm saves, averaged; more is better.
+    gain: the share of the base's errors and of its loss that the arm saves, averaged; more is better. If one measure
+        decides, it is the benefit in that measure, and the other measure is unknown.
     """
 
     loss: MeanEstimate
@@ -37,10 +41,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GainUnit:
-    """The unit of gains: the base's mean loss in nats, and its share of errors."""
+    """The unit of gains: the base's mean loss in nats, its share of errors, and which of the two measures decide."""
 
     loss: float
     errors: float
+    measures: tuple[Measure, ...] = MEASURES
 
 
 def compute_losses(scores: Scores) -> Values:
@@ -53,15 +58,17 @@ def score_answers(scores: Scores) -> Values:
     return scores.right.astype(np.float64)
 
 
-def compute_gain_unit(base: Sequence[Scores]) -> GainUnit:
+def compute_gain_unit(base: Sequence[Scores], measures: tuple[Measure, ...] = MEASURES) -> GainUnit:
     """Return the unit of a study's gains. If the base makes no errors, one is assumed."""
     loss = float(np.mean([compute_losses(run).mean() for run in base]))
     errors = float(np.mean([1 - score_answers(run).mean() for run in base]))
-    return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)))
+    return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)), measures)
 
 
 def make_gain_reading(unit: GainUnit) -> Reading:
     """Return a measure that rises with each error and each nat saved."""
+    if unit.measures != MEASURES:
+        return score_answers if "accuracy" in unit.measures else lambda scores: -compute_losses(scores)
     return lambda scores: (score_answers(scores) / unit.errors - compute_losses(scores) / unit.loss) / 2
 
 
@@ -109,13 +116,16 @@ class Pair(NamedTuple):
 
 def compare_pairs(pairs: Mapping[str, Pair], unit: GainUnit, folds: int | None = None) -> dict[str, Comparison]:
     """Compare arms, each with trainings of its own. Noise is estimated from all of them together."""
-    readings: tuple[tuple[Reading, bool], ...] = (
-        (compute_losses, False),
-        (score_answers, True),
-        (make_gain_reading(unit), False),
+    readings: tuple[tuple[str, Reading, bool], ...] = (
+        ("loss", compute_losses, False),
+        ("accuracy", score_answers, True),
+        ("gain", make_gain_reading(unit), unit.measures == ("accuracy",)),
     )
     estimates = []
-    for reading, binary in readings:
+    for name, reading, binary in readings:
+        if name not in (*unit.measures, "gain"):
+            estimates.append([UNKNOWN] * len(pairs))
+            continue
         spreads = [_compute_pair_spread(pair, reading, folds, binary=binary) for pair in pairs.values()]
         estimates.append([MeanEstimate(*pair) for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)])
     return {name: Comparison(*of_arm) for name, of_arm in zip(pairs, zip(*estimates, strict=True), strict=True)}

@@ -15,8 +15,8 @@ from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyTestView
 from heldout.words import studies as words
 
-# The test split is used by one remedy, in two measures.
-TEST_ERROR = 0.05 / 2
+# How often the intervals on the test split may miss together. One remedy uses it.
+TEST_ERROR = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def conclude_cure(
     also = [name for name in list_cures(look, unconfirmed=True) if name != winner]
     explanation = words.explain_cure(
         arms[winner],
+        state.objective,
         fresh_seeds=look.seeds - look.seeds_before if is_confirmed(look, winner) else 0,
         beaten_parts=beaten,
         other_parts=[part for part in arm.parts if part not in beaten],
@@ -69,7 +70,7 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
     failed = [name for name in remedies if name not in standings]
     if not open_arms:
         small = [name for name, standing in standings.items() if standing is RemedyStanding.NO_HELP]
-        explanation = words.explain_nothing(remedies, small, harm, failed)
+        explanation = words.explain_nothing(remedies, state.objective, small, harm, failed)
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=explanation)
     best = max(open_arms, key=lambda name: (gains[name], name))
     look = race.looks[best]
@@ -80,7 +81,7 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         doubt = f", which may be chance with {look.seeds} seeds and {images}"
     notes = [*([race.ended_early] if race.ended_early else []), *harm]
-    explanation = words.explain_doubt(remedies, arms[best], doubt, needs, notes, failed)
+    explanation = words.explain_doubt(remedies, arms[best], state.objective, doubt, needs, notes, failed)
     return ConclusionView(kind="cannot_tell", remedy=None, explanation=explanation, needs=needs)
 
 
@@ -91,9 +92,11 @@ def test_view(
     if state.tested is None:
         return None
     base, winner = (_test_scores(jobs, state) for jobs in (base_jobs, winner_jobs))
-    comparison = compare_pairs({"winner": Pair(winner, base, is_paired)}, compute_gain_unit(base))["winner"]
+    unit = compute_gain_unit(base, state.measures)
+    comparison = compare_pairs({"winner": Pair(winner, base, is_paired)}, unit)["winner"]
+    error = TEST_ERROR / len(state.measures)
     return StudyTestView(
-        base=test_figures(base), winner=test_figures(winner), difference=build_difference_view(comparison, TEST_ERROR)
+        base=test_figures(base), winner=test_figures(winner), difference=build_difference_view(comparison, error)
     )
 
 

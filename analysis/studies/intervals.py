@@ -220,6 +220,9 @@ class MeanEstimate:
         return sqrt(max(t * t * between + z * z * images, 0.0))
 
 
+# A measure that is not compared. Nothing is known of it, so it decides nothing.
+UNKNOWN = MeanEstimate(Spread(float("nan"), 2, 0, float("inf"), 0.0, 0.0), RunNoise(float("inf"), 1))
+
 # A study needs the same few quantiles repeatedly, also in a transaction.
 _t = lru_cache(maxsize=4096)(compute_t_quantile)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil
 
 from analysis.studies.comparing import Comparison, GainUnit
-from analysis.studies.standing import DOUBT_ERROR, MEASURES, compute_mean_benefit, estimate, get_relevant_benefit
+from analysis.studies.standing import DOUBT_ERROR, compute_mean_benefit, estimate, get_relevant_benefit
 from heldout.views.study import NeedsView
 
 # More than this is impractical to train or collect.
@@ -39,14 +39,14 @@ def estimate_needs(comparison: Comparison, unit: GainUnit, error: float, validat
 
 
 def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
-    """Return whether intervals would be narrow enough to prove a benefit in one measure, or its absence in both.
+    """Return whether intervals would be narrow enough to prove a benefit in one measure, or its absence in all.
 
     Args:
         error: how often an interval that proves a cure may miss.
         trainings, image_factor: this many trainings, on this many times the images.
     """
     too_little = []
-    for measure in MEASURES:
+    for measure in unit.measures:
         difference, mean = estimate(comparison, measure), compute_mean_benefit(comparison, measure)
         if difference.compute_expected_half_width(error, trainings, image_factor) < mean:
             return True

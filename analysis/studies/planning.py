@@ -58,8 +58,8 @@ def count_most_from(state: StudyState, planned: int, arms: int, seeds: int) -> i
 
 
 def count_comparisons(state: StudyState) -> int:
-    """Return how many chances there are to name a false cure: two measures of each remedy and search candidate."""
-    return 2 * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)
+    """Return how many chances there are to name a false cure: each measure of each remedy and search candidate."""
+    return len(state.measures) * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)
 
 
 def list_race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[RunKey]:

@@ -20,7 +20,7 @@ from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops
 from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyStanding
 from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
-from heldout.studies.spec import BASE_ARM
+from heldout.studies.spec import BASE_ARM, Measure
 from heldout.words import studies as words
 
 NO_ROOM = "The budget did not allow more seeds."
@@ -118,7 +118,7 @@ def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, Stu
             progress.waiting = True
             untuned.append(arm.name)
             continue
-        choice = _find_best_candidate(arm, [by_key[key] for key in keys])
+        choice = _find_best_candidate(arm, [by_key[key] for key in keys], state.measures)
         if choice is None:
             progress.drop(arm.name, "All trainings of its search failed.")
         else:
@@ -126,8 +126,8 @@ def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, Stu
     return untuned
 
 
-def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun]) -> int | None:
-    """Return the candidate with the smallest errors and loss, each relative to the candidates' mean.
+def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun], measures: Sequence[Measure]) -> int | None:
+    """Return the candidate with the smallest errors and loss, or what decides, relative to the candidates' mean.
 
     None if all failed.
     """
@@ -140,8 +140,9 @@ def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun]) -> int | None:
             figures[variant] = loss, float(np.mean([1 - run.right.mean() for run in known]))
     if not figures:
         return None
-    mean_loss, mean_errors = (float(np.mean([pair[i] for pair in figures.values()])) for i in (0, 1))
-    return min(figures, key=lambda v: (figures[v][0] / (mean_loss or 1.0) + figures[v][1] / (mean_errors or 1.0), v))
+    places = [("loss", "accuracy").index(measure) for measure in measures]
+    means = {place: float(np.mean([pair[place] for pair in figures.values()])) or 1.0 for place in places}
+    return min(figures, key=lambda v: (sum(figures[v][place] / means[place] for place in places), v))
 
 
 def _train(
@@ -195,6 +196,7 @@ def _look(
         seeds_before=before,
         errors=(error / share, plan_look_errors(state)[-1] / share),
         last_seeds=plan_look_seeds(state)[-1],
+        measures=state.measures,
     )
     progress.looks |= dict.fromkeys(progress.racing, look)
     progress.final = look
@@ -220,7 +222,7 @@ def _drop(progress: RaceProgress, look: Look) -> None:
             smaller = is_gap_smaller(base, look.scores[name])
             why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
         elif reason is DropReason.NO_HELP:
-            why = words.say_no_help(look.seeds, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
+            why = words.say_no_help(look.seeds, difference.measures, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
         elif reason is DropReason.BEATEN:
             why = words.say_beaten(by or "")
         else:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
 from analysis.studies.needs import would_tell
 from analysis.studies.standing import (
-    MEASURES,
     Judgement,
     RemedyStanding,
     compute_mean_benefit,
@@ -16,7 +15,8 @@ from analysis.studies.standing import (
     list_worse_measures,
 )
 from analysis.studies.state import Arm, Scores
-from heldout.studies.spec import BASE_ARM
+from heldout.studies.spec import BASE_ARM, Measure
+from heldout.words.studies import MEASURES
 
 # How often the interval may miss by which one arm is dropped for another.
 BEATEN_ERROR = 0.05
@@ -64,6 +64,7 @@ def look_at(
     seeds_before: int,
     errors: tuple[float, float],
     last_seeds: int,
+    measures: tuple[Measure, ...] = MEASURES,
 ) -> Look:
     """Compare all arms.
 
@@ -71,9 +72,10 @@ def look_at(
         scores: of the base and the racing arms, for each of the look's seeds.
         dropped: of the dropped arms, where they exist: they still show how noisy trainings are.
         errors: how often each deciding interval may miss at this look, and at the last one.
+        measures: those that decide.
     """
     base = scores[BASE_ARM]
-    unit = compute_gain_unit(base)
+    unit = compute_gain_unit(base, measures)
     others = {name: runs for name, runs in scores.items() if name != BASE_ARM}
     compared = compare(others | {name: runs for name, runs in dropped.items() if len(runs) > 1}, base, unit, folds)
     comparisons = {name: compared[name] for name in others}
@@ -105,7 +107,7 @@ def list_clearly_beaten(look: Look, name: str, others: Sequence[str]) -> list[st
 
 def can_become_a_cure(look: Look, name: str) -> bool:
     """Return whether the last look could still find that an arm is a cure, in the best case that seeds allow."""
-    for measure in MEASURES:
+    for measure in look.unit.measures:
         difference = estimate(look.comparisons[name], measure)
         best = compute_mean_benefit(look.comparisons[name], measure) + difference.compute_expected_change(
             look.last_seeds
@@ -174,7 +176,7 @@ def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
         standing = look.judgements[name].standing
         if standing is RemedyStanding.NO_HELP:
             found[name] = DropReason.NO_HELP, None
-        elif list_worse_measures(look.comparisons[name], look.error):
+        elif list_worse_measures(look.comparisons[name], look.unit, look.error):
             found[name] = DropReason.WORSE, None
         elif standing is not RemedyStanding.CURE and not can_become_a_cure(look, name):
             found[name] = DropReason.WORSE if standing is RemedyStanding.WORSE else DropReason.HOPELESS, None

@@ -19,8 +19,8 @@ from analysis.studies.figures import (
     train_figures,
 )
 from analysis.studies.intervals import (
+    UNKNOWN,
     MeanEstimate,
-    RunNoise,
     Spread,
     compute_figures_spread,
     compute_share_noise,
@@ -33,22 +33,24 @@ from analysis.studies.recording import FEWEST_RUNS, Matched, list_run_keys, matc
 from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures
 from analysis.studies.state import NextSteps, Recording, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL
-from heldout.studies.spec import BASE_ARM
+from heldout.studies.spec import BASE_ARM, Measure
 from heldout.views.study import ArmFiguresView, ArmView, ConclusionView, StudyTestView
 from heldout.words import recordings as words
 from heldout.words.studies import explain_test
 
 # How often a study may name an arm better that is not.
 ERROR = 0.05
-# A measure that a recording does not have: nothing is known of it, so it decides nothing.
-_UNKNOWN = MeanEstimate(Spread(float("nan"), FEWEST_RUNS, 0, float("inf"), 0.0, 0.0), RunNoise(float("inf"), 1))
 
 
 @dataclass(frozen=True)
 class _Compared:
-    """The arms that can be compared, with their runs that ended well. matched: which of them are compared."""
+    """The arms that can be compared, with their runs that ended well.
+
+    measures: those that decide. matched: which of the runs are compared.
+    """
 
     recording: Recording
+    measures: tuple[Measure, ...]
     scores: Mapping[str, Sequence[Scores]]
     jobs: Mapping[str, Sequence[str]]
     matched: Mapping[str, Matched]
@@ -82,12 +84,11 @@ def decide_recorded(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     if len(there[BASE_ARM]) < FEWEST_RUNS or not matched:
         failed = tuple(_build_arm(state, arm.name, status="dropped") for arm in state.arms)
         return NextSteps("failed", arms=failed, error=("nothing_to_compare", words.NOTHING_TO_COMPARE))
-    return _conclude(state, _Compared(replace(recording, runs=there), scores, jobs, matched))
+    return _conclude(state, _Compared(replace(recording, runs=there), state.measures, scores, jobs, matched))
 
 
 def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
-    measures = 2 if compared.recording.metric is None else 1
-    error = ERROR / (measures * len(compared.matched))
+    error = ERROR / (len(compared.measures) * len(compared.matched))
     unit, comparisons = _compare(compared, compared.matched)
     judgements = {name: judge(comparison, unit, error) for name, comparison in comparisons.items()}
     arms = tuple(_build_compared_arm(state, compared, arm.name, comparisons.get(arm.name), error) for arm in state.arms)
@@ -97,7 +98,7 @@ def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
     if not better:
         conclusion = _conclude_without(compared, unit, comparisons, judgements, error, of_arm)
         return NextSteps("succeeded", planned=count, arms=arms, conclusion=conclusion)
-    winner, is_cure, doubt = _choose(compared, better, comparisons, judgements, measures)
+    winner, is_cure, doubt = _choose(compared, better, comparisons, judgements)
     if is_cure and state.has_test and state.tested is None and state.test_failed is None:
         jobs = _list_compared_jobs(compared, winner)
         return NextSteps("running", planned=count, most=count, evaluate=jobs, arms=arms)
@@ -109,12 +110,13 @@ def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
     explanation = words.explain_better(
         of_arm[winner],
         compared.recording.metric,
+        state.objective,
         others=[name for name in better if name != winner],
         confirming=confirming if is_cure else 0,
         doubt=doubt,
         notes=[
             *words.explain_scope(compared.recording.metric, compared.recording.images),
-            *([explain_test(test, state.test_failed)] if is_cure and measures > 1 else []),
+            *([explain_test(test, state.test_failed)] if is_cure and compared.recording.metric is None else []),
         ],
     )
     conclusion = ConclusionView(
@@ -132,7 +134,6 @@ def _choose(
     better: Sequence[str],
     comparisons: Mapping[str, Comparison],
     judgements: Mapping[str, Judgement],
-    measures: int,
 ) -> tuple[str, bool, str]:
     """Return the arm to name, whether it is a cure, and if not, why."""
     best = max(better, key=lambda name: (comparisons[name].gain.mean, name))
@@ -153,7 +154,7 @@ def _choose(
     if min(len(half.own), len(half.base)) < FEWEST_RUNS:
         return best, False, words.TOO_FEW_TO_CONFIRM
     unit, confirming = _compare(compared, {chosen: half})
-    judgement = judge(confirming[chosen], unit, ERROR / measures)
+    judgement = judge(confirming[chosen], unit, ERROR / len(compared.measures))
     if judgement.standing is RemedyStanding.CURE and set(judgement.better) & set(judgements[chosen].better):
         return chosen, True, ""
     return best, False, words.NOT_CONFIRMED if chosen == best else words.say_not_chosen(chosen)
@@ -169,7 +170,7 @@ def _conclude_without(
 ) -> ConclusionView:
     """Return the answer if no arm is surely better."""
     recording = compared.recording
-    worse = [name for name, comparison in comparisons.items() if list_worse_measures(comparison, error)]
+    worse = [name for name, comparison in comparisons.items() if list_worse_measures(comparison, unit, error)]
     scope = words.explain_scope(recording.metric, recording.images)
     if len(worse) == len(comparisons):
         explanation = words.explain_worse([arms[name] for name in worse], recording.metric, scope)
@@ -192,7 +193,7 @@ def _compare(compared: _Compared, matched: Mapping[str, Matched]) -> tuple[GainU
     recording = compared.recording
     if recording.metric is not None:
         return _compare_figures(recording, matched)
-    unit = compute_gain_unit(compared.scores[BASE_ARM])
+    unit = compute_gain_unit(compared.scores[BASE_ARM], compared.measures)
     pairs = {
         name: Pair(
             [compared.scores[name][place] for place in match.own],
@@ -210,9 +211,9 @@ def _compare_figures(recording: Recording, matched: Mapping[str, Matched]) -> tu
     spreads = [_compute_figures_difference(recording, name, match) for name, match in matched.items()]
     found = [MeanEstimate(*pair) for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)]
     if recording.better == "higher":
-        return unit, {name: Comparison(_UNKNOWN, one, one) for name, one in zip(matched, found, strict=True)}
+        return unit, {name: Comparison(UNKNOWN, one, one) for name, one in zip(matched, found, strict=True)}
     gains = [replace(one, spread=replace(one.spread, mean=-one.spread.mean)) for one in found]
-    return unit, {name: Comparison(one, _UNKNOWN, gain) for name, one, gain in zip(matched, found, gains, strict=True)}
+    return unit, {name: Comparison(one, UNKNOWN, gain) for name, one, gain in zip(matched, found, gains, strict=True)}
 
 
 def _compute_figures_difference(recording: Recording, name: str, match: Matched) -> Spread:
@@ -273,7 +274,7 @@ def _summarize(recording: Recording, name: str, places: Sequence[int]) -> ArmFig
     noise = compute_share_noise(float(np.mean(figures)), recording.images)
     spread = compute_figures_spread(figures, recording.images, noise)
     mean = MeanEstimate(spread, estimate_own_noise(spread))
-    return make_figures_view(*((_UNKNOWN, mean) if recording.better == "higher" else (mean, _UNKNOWN)))
+    return make_figures_view(*((UNKNOWN, mean) if recording.better == "higher" else (mean, UNKNOWN)))
 
 
 def _list_compared_jobs(compared: _Compared, winner: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from analysis.studies.comparing import Comparison, GainUnit
 from analysis.studies.intervals import MeanEstimate
+from heldout.studies.spec import Measure
 
-Measure = Literal["loss", "accuracy"]
-MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # The smallest benefits that a study looks for: a remedy that certainly gives less does not help.
 RELEVANT_ACCURACY = 0.01
 RELEVANT_SHARE_OF_LOSS = 0.05
@@ -21,7 +19,7 @@ DOUBT_ERROR = 0.05
 class RemedyStanding(StrEnum):
     """The possible judgements of a remedy against the base."""
 
-    CURE = "cure"  # certainly better in loss or accuracy, and credibly worse in neither
+    CURE = "cure"  # certainly better in a measure that decides, and credibly worse in none
     WORSE = "worse"  # credibly worse in one of them
     NO_HELP = "no_help"  # any benefit is too small to matter
     OPEN = "open"
@@ -43,20 +41,20 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
         comparison: with the base.
         error: how often a deciding interval may miss: its share of the study's error.
     """
-    better = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(error)[0] > 0)
-    worse = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] < 0)
+    better = tuple(m for m in unit.measures if get_benefit_interval(comparison, m)(error)[0] > 0)
+    worse = tuple(m for m in unit.measures if get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] < 0)
     if worse:
         return Judgement(RemedyStanding.WORSE, better, worse)
     if better:
         return Judgement(RemedyStanding.CURE, better, worse)
-    most = {m: get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] for m in MEASURES}
-    helpless = all(most[m] < get_relevant_benefit(m, unit) for m in MEASURES)
+    most = {m: get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] for m in unit.measures}
+    helpless = all(most[m] < get_relevant_benefit(m, unit) for m in unit.measures)
     return Judgement(RemedyStanding.NO_HELP if helpless else RemedyStanding.OPEN, better, worse)
 
 
-def list_worse_measures(comparison: Comparison, error: float) -> tuple[Measure, ...]:
+def list_worse_measures(comparison: Comparison, unit: GainUnit, error: float) -> tuple[Measure, ...]:
     """Return the measures that an arm is proven to make worse, as strictly as a cure is proven."""
-    return tuple(measure for measure in MEASURES if get_benefit_interval(comparison, measure)(error)[1] < 0)
+    return tuple(measure for measure in unit.measures if get_benefit_interval(comparison, measure)(error)[1] < 0)
 
 
 def estimate(comparison: Comparison, measure: Measure) -> MeanEstimate:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.job import JobStatus
+from heldout.studies.spec import Measure
 from heldout.views.study import ArmView, ConclusionView, CurvePointView, ForecastView
+from heldout.words.studies import MEASURES
 
 
 class Purpose(StrEnum):
@@ -127,6 +129,7 @@ class StudyState:
     split.
     sizes: of a learning curve, numbers of training images, ascending.
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
+    objective: the measure that decides; None if both do.
     """
 
     kind: StudyKind
@@ -142,6 +145,14 @@ class StudyState:
     tested: TestScores | None = None
     test_failed: str | None = None  # why there will be no `tested`
     recording: Recording | None = None  # of a study of recorded trainings
+    objective: Measure | None = None
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures that are compared. Final figures have one."""
+        if self.recording is not None and self.recording.metric is not None:
+            return ("accuracy",) if self.recording.better == "higher" else ("loss",)
+        return MEASURES if self.objective is None else (self.objective,)
 
     @property
     def refits(self) -> int:

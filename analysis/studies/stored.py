@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.studies.state import Arm, RecordedRun, Recording, Scores, StudyKind, StudyState, TestScores
+from heldout.studies.spec import Measure
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class StudyPlan:
     max_jobs: int | None = None
     max_seconds: float | None = None
     recording: Recording | None = None
+    objective: Measure | None = None
 
     def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
         """Return the state that decisions use.
@@ -64,6 +66,7 @@ class StudyPlan:
             tested=None if tested is None else unpack_tested(tested),
             test_failed=test_failed,
             recording=self.recording,
+            objective=self.objective,
         )
 
     def arm(self, name: str) -> ArmPlan:
@@ -73,8 +76,9 @@ class StudyPlan:
     def to_json(self) -> dict[str, Any]:
         """Return it as stored in the study's row."""
         stored = asdict(self)
-        if self.recording is None:  # earlier releases, which may read it, know no such field
-            del stored["recording"]
+        for name in ("recording", "objective"):  # earlier releases, which may read it, know no such fields
+            if stored[name] is None:
+                del stored[name]
         return stored
 
     def to_text(self) -> str:

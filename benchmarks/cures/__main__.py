@@ -6,7 +6,7 @@ pack FOLDER      keep complete parts: arms with all seeds, in conditions with te
 table            show what is kept
 score            show how well studies do on the conditions that are not sealed
 score sealed     the same on the sealed ones: once, after the rules are committed
-foreign          show how often studies of external trainings name a cure although nothing can help
+foreign [WAY]    show how often studies of external trainings name a cure although nothing can help
 """
 
 import sys
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> None:
             print("\n".join(score.tables(replay.conditions(sealed=False))))
         case ["score", "sealed"]:
             print("\n".join(score.tables(replay.conditions(sealed=True))))
-        case ["foreign"]:
-            for line in foreign.tables():
+        case ["foreign", *ways]:
+            for line in foreign.tables(*ways):
                 print(line, flush=True)
         case _:
             raise SystemExit(__doc__)

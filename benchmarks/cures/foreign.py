@@ -1,4 +1,4 @@
-"""Studies of external trainings in which nothing can help: `python -m benchmarks.cures foreign`.
+"""Studies of external trainings in which nothing can help: `python -m benchmarks.cures foreign [BEGINNING OF A WAY]`.
 
 The recorded trainings of `nulls.py` are given to a study as its user would give them:
 
@@ -6,6 +6,7 @@ The recorded trainings of `nulls.py` are given to a study as its user would give
 - *recorded answers*: all at once, each with its answers to the validation images. With folds there is no such study.
 - *recorded accuracies*, *losses*: all at once, each with its validation accuracy or loss only.
 - *stopped at the best*: compared after each seed, from 3 to 8; the best of these six answers counts.
+- *by accuracy*, *by loss*: with this `objective`.
 
 Each draw takes 1 to 6 arms. Recorded arms have 3 to 8 runs each; half of the draws have seeds, and half do not.
 """
@@ -25,7 +26,8 @@ from benchmarks.cures.studies import FIRST_SEEDS, orders, scores_of
 from benchmarks.studies.simulated import follow
 from heldout.lifecycle.job import JobStatus
 from heldout.statistics import compute_wilson_interval
-from heldout.studies.spec import BASE_ARM
+from heldout.studies.spec import BASE_ARM, Measure
+from heldout.words.studies import MEASURES
 
 WAYS = (
     "ask and tell",
@@ -35,6 +37,7 @@ WAYS = (
     "recorded accuracies, stopped at the best",
     "recorded accuracies and images",
     "recorded losses",
+    *(f"{way}, by {measure}" for way in ("ask and tell", "recorded answers") for measure in MEASURES),
 )
 DRAWS = 1000
 MOST_ARMS = 6
@@ -45,13 +48,14 @@ BOOTSTRAPS = 2000
 Drawn = dict[str, list[Training]]
 
 
-def tables() -> Iterator[str]:
-    """How often each way names a cure, or says `better`, although nothing can help."""
+def tables(begins: str = "") -> Iterator[str]:
+    """How often each way that begins so names a cure, or says `better`, although nothing can help."""
     yield "| way | nothing can help | conditions | studies | cure (interval) | better (interval) |"
     yield "|---|---|---|---|---|---|"
     for way in WAYS:
         for kind in KINDS:
-            yield row_of(way, kind)
+            if way.startswith(begins):
+                yield row_of(way, kind)
 
 
 def row_of(way: str, kind: str) -> str:
@@ -74,8 +78,8 @@ def answer_nulls(condition: Condition, kind: str, way: str, count: int) -> Itera
         training = shuffle_trainings(condition, kind, arms, order, random)
         others = random.permutation(arms[1:])[: random.integers(1, MOST_ARMS + 1)]
         names = [BASE_ARM, *map(str, others)]
-        if way == "ask and tell":
-            yield get_answer(ask_and_tell(condition, names, training))
+        if way.startswith("ask and tell"):
+            yield get_answer(ask_and_tell(condition, names, training, find_objective(way)))
             continue
         counts = [int(random.integers(FEWEST_RUNS, len(SEEDS) + 1))]
         if way.endswith("stopped at the best"):
@@ -92,7 +96,16 @@ def get_answer(steps: NextSteps) -> str:
     return steps.conclusion.kind
 
 
-def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str, int], Training]) -> NextSteps:
+def find_objective(way: str) -> Measure | None:
+    return next((measure for measure in MEASURES if way.endswith(f"by {measure}")), None)
+
+
+def ask_and_tell(
+    condition: Condition,
+    arms: list[str],
+    training: Callable[[str, int], Training],
+    objective: Measure | None,
+) -> NextSteps:
     """Report to a study each training that it asks for."""
     state = StudyState(
         "external",
@@ -102,6 +115,7 @@ def ask_and_tell(condition: Condition, arms: list[str], training: Callable[[str,
         condition.train,
         condition.validation,
         has_test=False,
+        objective=objective,
     )
     return follow(state, lambda key: scores_of(condition, training(key.arm, key.seed)))[0]
 
@@ -139,6 +153,7 @@ def compare_recorded(condition: Condition, drawn: Drawn, way: str, *, has_seeds:
         condition.validation,
         has_test=False,
         recording=recording,
+        objective=find_objective(way),
     )
     told = []
     if has_answers:

@@ -13,9 +13,10 @@ import numpy as np
 
 from analysis.studies.comparing import compare, compute_gain_unit
 from analysis.studies.planning import list_race_keys
-from analysis.studies.standing import MEASURES, estimate
+from analysis.studies.standing import estimate
 from benchmarks.studies.simulated import Trainings, World, hash_of, state_of
 from heldout.studies.spec import BASE_ARM
+from heldout.words.studies import MEASURES
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import wraps
 from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
 import typer
 from typer.core import TyperGroup
@@ -109,6 +109,10 @@ ModelId = Annotated[
 # Options of commands that start work and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
 Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, and end.")]
+Objective = Annotated[
+    Literal["accuracy", "loss"] | None,
+    typer.Option(help="The measure of validation that decides; by default, a cure may show in either."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 

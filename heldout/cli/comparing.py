@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, open_service
+from heldout.cli.command import AsJson, Home, Objective, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem
@@ -54,6 +54,7 @@ def compare(
         int | None,
         typer.Option(min=2, help="How many images a figure is a share of, to include the luck of the images."),
     ] = None,
+    objective: Objective = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="No service runs; this command keeps the study in ./heldout-runs.")
@@ -93,6 +94,7 @@ def compare(
                 metric=named if has_figures else None,
                 better=direction,
                 images=images,
+                objective=objective,
                 name=name,
             ).view
         except ApiProblem as problem:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, complete_job_ids, goes_on, open_service
+from heldout.cli.command import AsJson, Detach, Home, JobId, Objective, Yes, complete_job_ids, goes_on, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
@@ -87,6 +87,7 @@ def cure(
         int | None, typer.Option(min=2, max=20, help="Seeds of the first look at each; by default 3.")
     ] = None,
     splits: Splits = None,
+    objective: Objective = None,
     budget_jobs: BudgetJobs = None,
     budget_seconds: Annotated[
         float | None, typer.Option(min=1, help="The most seconds that all trainings together may take.")
@@ -117,7 +118,12 @@ def cure(
             raise Refused("--embedded and --home exclude each other. Give only one.")
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
-        order_ = {"seeds": seeds or DEFAULT_SEEDS, "splits": splits or "fixed", "budget": budget}
+        order_ = {
+            "seeds": seeds or DEFAULT_SEEDS,
+            "splits": splits or "fixed",
+            "objective": objective,
+            "budget": budget,
+        }
         return run_study(
             *(run, arms or (), job_id),
             order=order_,
@@ -147,6 +153,7 @@ def cure(
         "remedies": _parse_names(remedies),
         "seeds": seeds,
         "splits": splits,
+        "objective": objective,
         "budget": budget,
     }
     if fix or anyway:

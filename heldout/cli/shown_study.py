@@ -88,11 +88,10 @@ def build_table(study: StudyView) -> Table:
     if study.kind == "learning_curve":
         return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
     rows, right = build_arm_rows(study), (2, 3, 4, 6)
-    if study.recorded is None or study.metric is None:
+    if study.only_measure is None:
         return Table(HEADINGS, rows, right, FEWEST_COLUMNS)
-    # Final figures are one measure, which has the columns of accuracy or those of loss.
-    shown = (0, 1, 2, 3, 4, 5, 8) if study.recorded.better == "higher" else (0, 1, 2, 6, 7)
-    names = {"ACCURACY": study.metric.upper(), "LOSS": study.metric.upper()}
+    shown = (0, 1, 2, 3, 4, 5, 8) if study.only_measure == "accuracy" else (0, 1, 2, 6, 7)
+    names = {} if study.metric is None else {"ACCURACY": study.metric.upper(), "LOSS": study.metric.upper()}
     headings = tuple(names.get(HEADINGS[place], HEADINGS[place]) for place in shown)
     return Table(headings, [tuple(row[place] for place in shown) for row in rows], right[:3], FEWEST_COLUMNS)
 
@@ -136,7 +135,9 @@ def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
         else f"{percent(arm.provisional.accuracy)} so far",
         format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
         format_signed_range(POINTS, accuracy, None if bounds is None else bounds.accuracy),
-        format_signed(LOSS, loss, None if bounds is None else bounds.loss),
+        format_signed(LOSS, loss, None if bounds is None else bounds.loss)
+        if so_far is None
+        else f"{format_loss(so_far.loss)} so far",
         format_signed_range(LOSS, loss, None if bounds is None else bounds.loss),
         _draw_picture(arm, widest),
     )

@@ -7,6 +7,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
+from heldout.studies.spec import Measure
+
 # A file of answers, `{split: {what: values}}`, or a final figure.
 Recorded = Path | str | Mapping[str, Mapping[str, object]] | float
 
@@ -50,6 +52,7 @@ def build_recorded_order(
     metric: str | None,
     better: Literal["higher", "lower"],
     images: int | None,
+    objective: Measure | None = None,
     name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def build_recorded_order(
         "metric": metric or "accuracy" if has_figures else None,
         "better": better,
         "images": images,
+        "objective": objective,
         "metadata": dict(metadata or {}),
     }
 

@@ -23,7 +23,7 @@ from heldout.client.typed_answers import (
 )
 from heldout.errors import RunNotFound, StudyNotFound
 from heldout.histories.reading import read_text
-from heldout.studies.spec import StudySpec
+from heldout.studies.spec import Measure, StudySpec
 from heldout.views.account import EventPage, EventView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study import StudyEstimateView, StudyPage, StudyView
@@ -61,6 +61,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
         seeds: int = 3,
         name: str | None = None,
         splits: Literal["fixed", "resampled"] = "fixed",
+        objective: Measure | None = None,
         budget: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -72,6 +73,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
             seeds: how many of the first look at every arm; arms that may still win get more.
             splits: `fixed` if all trainings answer the same validation images; `resampled` if each seed has its own
                 fold, `run.fold` of `run.folds`.
+            objective: the measure that decides, if only one does.
             budget: the most `jobs` and `seconds` of all trainings together.
         """
         order: dict[str, Any] = {
@@ -80,6 +82,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
             "arms": [{"name": arm, "parameters": dict(parameters)} for arm, parameters in arms.items()],
             "seeds": seeds,
             "splits": splits,
+            "objective": objective,
             "budget": dict(budget or {}),
             "metadata": dict(metadata or {}),
         }
@@ -93,6 +96,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
         metric: str | None = None,
         better: Literal["higher", "lower"] = "higher",
         images: int | None = None,
+        objective: Measure | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -105,12 +109,15 @@ class StudyResource(ModelSourceResource[OneHandle]):
                 files, such as `base-seed3.npz`.
             metric, better: what final figures are; by default `accuracy`. With `higher` they are from 0 to 1.
             images: how many images a figure is a share of. Without it, the intervals cover seeds only.
+            objective: the measure of answers that decides, if only one does.
         Raises:
             TunerTrials: most arms have a single run.
             RunsDisagree: two runs answer other images or classes. The study is cancelled.
         """
         runs = {arm: name_runs(arm, given) for arm, given in arms.items()}
-        order = build_recorded_order(runs, metric=metric, better=better, images=images, name=name, metadata=metadata)
+        order = build_recorded_order(
+            runs, metric=metric, better=better, images=images, objective=objective, name=name, metadata=metadata
+        )
         study: Any = await StudyResource.create(self, order, idempotency_key=idempotency_key)
         answers = list_answers(runs)
         waiting = await StudyResource.runs(self, study.id) if answers else ()

@@ -7,7 +7,7 @@ from typing_extensions import TypeAliasType
 
 from heldout.spec.job import Metadata, Name, SpecPart
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
-from heldout.studies.spec import RemedyName, StudyBudget, StudySpec
+from heldout.studies.spec import Objective, RemedyName, StudyBudget, StudySpec
 
 ParameterName = Annotated[str, Field(min_length=1, max_length=64)]
 ParameterValue = bool | int | float | Annotated[str, Field(max_length=512)] | None
@@ -36,6 +36,7 @@ class ExternalStudySpec(SpecPart):
         description="`fixed`: all trainings answer the same validation images. `resampled`: each seed has its own "
         "fold, which the script cuts by the number that it gets.",
     )
+    objective: Objective = None
     budget: StudyBudget = StudyBudget()
     metadata: Metadata = Field(default_factory=dict)
 

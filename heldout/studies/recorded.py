@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from heldout.spec.job import Metadata, Name, SpecPart
-from heldout.studies.spec import BASE_ARM, RemedyName
+from heldout.studies.spec import BASE_ARM, Objective, RemedyName
 
 # More arms than a study compares, so that the trials of a tuner are refused as such.
 MAX_ARMS, MAX_COMPARED_ARMS, MAX_RUNS = 1000, 21, 1000
@@ -56,6 +56,7 @@ class RecordedStudySpec(SpecPart):
         le=1_000_000_000,
         description="How many images `value` is a share of. Without it, the intervals cover seeds only.",
     )
+    objective: Objective = None
     metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -66,6 +67,8 @@ class RecordedStudySpec(SpecPart):
         if self.better == "lower" and (self.images is not None or self.metric is None):
             what = "`images` belongs to shares of right answers" if self.images else "`better` belongs to `metric`"
             _refuse(("better",), f"{what}; leave one of them out")
+        if self.objective is not None and self.metric is not None:
+            _refuse(("objective",), "final figures have one measure, their `metric`; leave `objective` out")
         for place, arm in enumerate(self.arms):
             self._check_arm(place, arm)
         return self

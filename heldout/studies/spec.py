@@ -15,6 +15,16 @@ MAX_PATCHES_BYTES = 64 * 1024
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 
+Measure = Literal["accuracy", "loss"]
+Objective = Annotated[
+    Measure | None,
+    Field(
+        description="The measure of validation that decides. Only it is compared, so its intervals allow for half as "
+        "many comparisons. null: a cure makes either of them better, and neither worse."
+    ),
+]
+
+
 class NamedPatch(SpecPart):
     """A client's own remedy: a name, and a merge patch (RFC 7396) of the base spec."""
 
@@ -53,6 +63,7 @@ class StudySpec(SpecPart):
         description="`fixed`: the dataset's own splits. `resampled`: each seed gets its own fold. `auto` resamples "
         "below 1,000 validation images, unless an arm starts from `initial`: those weights may know a fold's images.",
     )
+    objective: Objective = None
     data: Literal["fix", "as_they_are"] | None = Field(
         None,
         description="What to do if the data have faults that no remedy cures. `fix` makes a version without them and "
@@ -88,6 +99,8 @@ class StudySpec(SpecPart):
     def _check_has_one_base(self) -> "StudySpec":
         if (self.job is None) == (self.spec is None):
             raise ValueError("name either `job` or `spec`")
+        if self.kind == "learning_curve" and self.objective is not None:
+            raise ValueError("a `learning_curve` measures the error; leave `objective` out")
         return self
 
 

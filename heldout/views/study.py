@@ -6,6 +6,7 @@ from pydantic import Field
 
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure
+from heldout.studies.spec import Measure as Measure
 from heldout.views.base import Page, Time, View
 from heldout.views.job import DatasetReference, JobErrorView
 
@@ -13,7 +14,6 @@ Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
 ArmStatus = Literal["racing", "dropped", "finished"]
 ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse"]
-Measure = Literal["accuracy", "loss"]
 Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
@@ -41,19 +41,28 @@ class ArmFiguresView(View):
 
 
 class DifferenceView(View):
-    """An arm's mean minus the base's, on the same images, seeds and folds. Lower loss or higher accuracy is better."""
+    """An arm's mean minus the base's, on the same images, seeds and folds. Lower loss or higher accuracy is better.
+
+    With an `objective`, the other measure is null: `validation` still has it.
+    """
 
     loss: Figure
     accuracy: Figure
     intervals: IntervalsView = Field(description="Single intervals: each is right in 95 of 100 comparisons.")
     adjusted_intervals: IntervalsView = Field(
-        description="Wider, because several remedies and two measures are compared: in 95 of 100 studies, all of a "
-        "study's intervals are right at once. These decide."
+        description="Wider, because several remedies and two measures, or the `objective`, are compared: in 95 of 100 "
+        "studies, all of a study's intervals are right at once. These decide."
     )
 
     def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
         """The side of 0 on which the interval of one measure lies."""
         return find_side(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The measures that were compared."""
+        measures: tuple[Measure, ...] = ("accuracy", "loss")
+        return [measure for measure in measures if getattr(self, measure) is not None]
 
     @property
     def effect(self) -> Effect:
@@ -267,6 +276,7 @@ class StudyView(View):
     remedies: list[str]
     seeds: int
     splits: Literal["fixed", "resampled"]
+    objective: Measure | None = Field(None, description="The measure that decides; null: either of them.")
     budget: BudgetView
     metadata: dict[str, str] = Field({}, description="Also set on each of its jobs.")
     waits_for: str | None = Field(None, description="What it is waiting for before it can start; null once started.")
@@ -293,6 +303,13 @@ class StudyView(View):
     def metric(self) -> str | None:
         """The name of the final figures of recorded runs; None for answers to images."""
         return None if self.recorded is None else self.recorded.metric
+
+    @property
+    def only_measure(self) -> Measure | None:
+        """The measure that is compared; None for both. Final figures are one of them."""
+        if self.recorded is None or self.metric is None:
+            return self.objective
+        return "accuracy" if self.recorded.better == "higher" else "loss"
 
     @property
     def has_ended(self) -> bool:

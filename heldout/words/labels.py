@@ -254,6 +254,16 @@ def quote_remedy(name: str) -> str:
     return f'"{describe_remedy(name)}"'
 
 
+def say_helps(objective: str | None, *, is_plural: bool = False, negated: bool = False) -> str:
+    """`helps`, or with one measure that decides, `improves accuracy`."""
+    verb = "help" if objective is None else "improve"
+    if negated:
+        verb = f"{'do' if is_plural else 'does'} not {verb}"
+    elif not is_plural:
+        verb += "s"
+    return verb if objective is None else f"{verb} {objective}"
+
+
 def join_remedies(names: Sequence[str]) -> str:
     """`"dropout"`, `"dropout" and "mixup"`, `"dropout", "mixup" and "L2 penalty"`."""
     return join_with_and([quote_remedy(name) for name in names])

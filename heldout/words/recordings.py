@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import percent, pluralize
-from heldout.words.labels import join_remedies, quote_remedy
-from heldout.words.studies import describe_at_least, describe_change, describe_needs, list_measures, rename_measure
+from heldout.words.labels import join_remedies, quote_remedy, say_helps
+from heldout.words.studies import describe_at_least, describe_change, describe_needs, rename_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,7 @@ def explain_scope(metric: str | None, images: int | None) -> list[str]:
 def explain_better(
     winner: ArmView,
     metric: str | None,
+    objective: Measure | None,
     *,
     others: Sequence[str],
     confirming: int,
@@ -65,16 +66,17 @@ def explain_better(
 
     Args:
         metric: the name of final figures; None for answers to images.
+        objective: the measure that decides; None if both do, or for final figures.
         others: other arms that are better. confirming: how many runs that did not choose it prove it alone; 0 if it is
             not a cure. doubt: why it is not. notes: further sentences to add.
     """
     assert winner.difference is not None
-    name, measures = quote_remedy(winner.name), list_measures(winner)
-    changes = " and ".join(_describe(winner, measure, metric) for measure in measures)
+    name = quote_remedy(winner.name)
+    changes = " and ".join(_describe(winner, measure, metric) for measure in winner.difference.measures)
     least = " and ".join(rename_measure(text, metric) for text in describe_at_least(winner))
     where = "on validation images, " if metric is None else ""
     text = [
-        f"{name} {'helps' if confirming else 'is better than the base'}: {where}{changes}, averaged over "
+        f"{name} {say_helps(objective) if confirming else 'is better than the base'}: {where}{changes}, averaged over "
         f"{pluralize(winner.seeds, 'run')}.",
         f"Allowing for chance in all comparisons, {least}.",
     ]
@@ -95,7 +97,7 @@ def explain_worse(arms: Sequence[ArmView], metric: str | None, scope: Sequence[s
     text = []
     for arm in arms:
         assert arm.difference is not None
-        worse = [measure for measure in list_measures(arm) if arm.difference.side(measure) == "worse"]
+        worse = [measure for measure in arm.difference.measures if arm.difference.side(measure) == "worse"]
         changes = " and ".join(_describe(arm, measure, metric) for measure in worse)
         text.append(f"{quote_remedy(arm.name)} is worse than the base: {changes}.")
     return " ".join([*text, *scope])
@@ -112,7 +114,8 @@ def explain_doubt(
     scope: Sequence[str],
 ) -> str:
     """The answer when the runs cannot tell. small, worse: arms that change too little to matter, or are worse."""
-    changes = " and ".join(_describe(best, measure, metric) for measure in list_measures(best))
+    assert best.difference is not None
+    changes = " and ".join(_describe(best, measure, metric) for measure in best.difference.measures)
     name = quote_remedy(best.name)
     text = ["These runs cannot tell whether any arm is better than the base."]
     if not several:

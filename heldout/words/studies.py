@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import POINTS, format_signed_range, percent, pluralize
-from heldout.words.labels import join_remedies, quote_remedy
+from heldout.words.labels import join_remedies, quote_remedy, say_helps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,18 +41,9 @@ def describe_change(difference: DifferenceView, measure: Measure, base_loss: flo
     return f"{measure} {'rises' if change > 0 else 'falls'} by {amount}"
 
 
-def describe_changes(
-    difference: DifferenceView, base_loss: float | None, measures: Sequence[Measure] = MEASURES
-) -> str:
-    """`accuracy rises by 3.1 points and loss falls by 12.0%`."""
-    return " and ".join(describe_change(difference, measure, base_loss) for measure in measures)
-
-
-def list_measures(arm: ArmView) -> list[Measure]:
-    """The measures in which an arm was compared: both, or that of final figures."""
-    return [
-        measure for measure in MEASURES if arm.difference is not None and getattr(arm.difference, measure) is not None
-    ]
+def describe_changes(difference: DifferenceView, base_loss: float | None, measures: Sequence[Measure] = ()) -> str:
+    """`accuracy rises by 3.1 points and loss falls by 12.0%`. measures: by default those that were compared."""
+    return " and ".join(describe_change(difference, measure, base_loss) for measure in measures or difference.measures)
 
 
 def rename_measure(text: str, metric: str | None) -> str:
@@ -61,18 +52,18 @@ def rename_measure(text: str, metric: str | None) -> str:
 
 
 def explain_arm(arm: ArmView, metric: str | None = None) -> str:
-    """The result of an arm in both measures, with ranges. metric: the name of final figures."""
+    """The result of an arm in each measure, with ranges. metric: the name of final figures."""
     difference = arm.difference
     if difference is None:
         return "Not compared yet." if arm.why is None else "It could not be compared."
     scale, ranges = arm.base_loss, difference.adjusted_intervals
-    changes = {measure: describe_change(difference, measure, scale) for measure in MEASURES}
+    changes = {measure: describe_change(difference, measure, scale) for measure in difference.measures}
     if ranges.accuracy is not None and any(ranges.accuracy):
         changes["accuracy"] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
     if ranges.loss is not None and any(ranges.loss) and difference.loss is not None and scale:
         low, high = (bound / scale for bound in ranges.loss)
         changes["loss"] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
-    text = "; ".join(rename_measure(changes[m], metric) for m in (MEASURES if metric is None else list_measures(arm)))
+    text = "; ".join(rename_measure(changes[measure], metric) for measure in difference.measures)
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -94,11 +85,12 @@ def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Meas
     return text
 
 
-def say_no_help(seeds: int, accuracy: float, share_of_loss: float) -> str:
+def say_no_help(seeds: int, measures: Sequence[Measure], accuracy: float, share_of_loss: float) -> str:
     """accuracy, share_of_loss: the least benefit that matters. Judged by the single interval, not the adjusted one."""
-    least = f"{format_points(accuracy)} of accuracy, or {percent(share_of_loss, 0)} of the loss"
+    leasts = {"accuracy": f"{format_points(accuracy)} of accuracy", "loss": f"{percent(share_of_loss, 0)} of the loss"}
+    least = ", or ".join(leasts[measure] for measure in measures) + ("," if len(measures) > 1 else "")
     return (
-        f"Probably does not help: after {pluralize(seeds, 'seed')}, a benefit of {least}, is unlikely. "
+        f"Probably does not help: after {pluralize(seeds, 'seed')}, a benefit of {least} is unlikely. "
         "The range shown is wider because it holds for all remedies at once."
     )
 
@@ -124,6 +116,7 @@ def say_failed(seed: int, status: str, error: str | None, images: int | None = N
 
 def explain_cure(
     winner: ArmView,
+    objective: Measure | None,
     *,
     fresh_seeds: int,
     beaten_parts: Sequence[str],
@@ -135,6 +128,7 @@ def explain_cure(
     """The answer when one arm has won.
 
     Args:
+        objective: the measure that decides; None if both do.
         fresh_seeds: how many seeds that had no part in choosing it show the same; 0 if it is not confirmed.
         beaten_parts, other_parts: the remedies of a combination that it is clearly better than, and the others.
         also: other cures. simpler_than: those of them that contain the winner.
@@ -143,17 +137,16 @@ def explain_cure(
     difference, now, name = winner.difference, winner.validation, quote_remedy(winner.name)
     assert difference is not None
     assert now is not None
-    assert now.accuracy is not None
-    assert difference.accuracy is not None
-    by_accuracy, by_loss = (describe_change(difference, measure, winner.base_loss) for measure in MEASURES)
-    from_to = f"from {percent(now.accuracy - difference.accuracy)} to {percent(now.accuracy)}"
+    changes = {measure: describe_change(difference, measure, winner.base_loss) for measure in difference.measures}
+    if now.accuracy is not None and difference.accuracy is not None:
+        changes["accuracy"] += f" (from {percent(now.accuracy - difference.accuracy)} to {percent(now.accuracy)})"
     confirmed = "No new seeds have confirmed it."
     if fresh_seeds:
         shows = "shows" if fresh_seeds == 1 else "show"
         confirmed = f"{pluralize(fresh_seeds, 'fresh seed')}, which had no part in choosing it, {shows} the same."
     text = [
-        f"{name} helps: on validation images, {by_accuracy} ({from_to}) and {by_loss}, averaged over {winner.seeds} "
-        "seeds.",
+        f"{name} {say_helps(objective)}: on validation images, {' and '.join(changes.values())}, averaged over "
+        f"{winner.seeds} seeds.",
         f"Allowing for chance in all comparisons of this study, {' and '.join(describe_at_least(winner))}.",
         confirmed,
         *(f"It is clearly better than {quote_remedy(part)} alone." for part in beaten_parts),
@@ -163,7 +156,7 @@ def explain_cure(
         ),
     ]
     if also:
-        text.append(f"{join_remedies(also)} {'helps' if len(also) == 1 else 'help'} too.")
+        text.append(f"{join_remedies(also)} {say_helps(objective, is_plural=len(also) > 1)} too.")
     text += [f"{quote_remedy(arm)} is not clearly better than {name}, which is simpler." for arm in simpler_than]
     return " ".join([*text, *notes])
 
@@ -179,16 +172,25 @@ def describe_at_least(arm: ArmView) -> list[str]:
     return parts
 
 
-def explain_nothing(remedies: Sequence[str], small: Sequence[str], harm: Sequence[str], failed: Sequence[str]) -> str:
+def explain_nothing(
+    remedies: Sequence[str],
+    objective: Measure | None,
+    small: Sequence[str],
+    harm: Sequence[str],
+    failed: Sequence[str],
+) -> str:
     """The answer when no remedy helps.
 
     Args:
+        objective: the measure that decides; None if both do.
         small: remedies that change too little to matter.
         harm: sentences about the remedies that harm.
         failed: remedies without figures.
     """
     which = "Neither of the two remedies" if len(remedies) == 2 else f"None of the {len(remedies)} remedies"
-    text = [f"{quote_remedy(remedies[0])} does not help." if len(remedies) == 1 else f"{which} helps."]
+    text = [f"{which} {say_helps(objective)}."]
+    if len(remedies) == 1:
+        text = [f"{quote_remedy(remedies[0])} {say_helps(objective, negated=True)}."]
     if small:
         text.append(f"{join_remedies(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
     return " ".join([*text, *harm, *_describe_untried(failed)])
@@ -197,6 +199,7 @@ def explain_nothing(remedies: Sequence[str], small: Sequence[str], harm: Sequenc
 def explain_doubt(
     remedies: Sequence[str],
     best: ArmView,
+    objective: Measure | None,
     doubt: str,
     needs: NeedsView,
     notes: Sequence[str],
@@ -205,7 +208,8 @@ def explain_doubt(
     """The answer when the study cannot tell.
 
     Args:
-        best: the most promising arm. doubt: why it is not a cure, as the end of a sentence about its figures.
+        best: the most promising arm. objective: the measure that decides; None if both do.
+        doubt: why it is not a cure, as the end of a sentence about its figures.
     """
     assert best.difference is not None
     subject = f"any of the {len(remedies)} remedies"
@@ -213,7 +217,7 @@ def explain_doubt(
         subject = quote_remedy(remedies[0]) if len(remedies) == 1 else "either of the two remedies"
     average = f"on average, {describe_changes(best.difference, best.base_loss)}"
     average = f"O{average[1:]}" if len(remedies) == 1 else f"{quote_remedy(best.name)} comes closest: {average}"
-    text = [f"Cannot tell whether {subject} helps.", f"{average}{doubt}.", describe_needs(needs)]
+    text = [f"Cannot tell whether {subject} {say_helps(objective)}.", f"{average}{doubt}.", describe_needs(needs)]
     return " ".join([*text, *notes, *_describe_untried(failed)])
 
 

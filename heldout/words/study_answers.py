@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import format_duration, percent, pluralize, whole_percents
-from heldout.words.labels import describe_remedy, join_remedies
+from heldout.words.labels import describe_remedy, join_remedies, say_helps
 from heldout.words.studies import MIN_GAP, describe_needs
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def phrase_question(study: StudyView) -> str:
         return "Would more training images make the network better on images it has not seen?"
     remedies = _list_remedies(study)
     which = join_remedies(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
-    return f"Does {which} make the network better on images it has not seen?"
+    what = "make the network better" if study.objective is None else f"improve the network's {study.objective}"
+    return f"Does {which} {what} on images it has not seen?"
 
 
 def describe_study(study: StudyView) -> tuple[str, str]:
@@ -43,32 +44,41 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if study.kind == "recorded" and study.conclusion is not None:
         return _describe_recorded(study, study.conclusion)
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
-        return "The study cannot tell what helps.", f"The differences may be chance. {_say_next(study)}"
+        return (
+            f"The study cannot tell what {say_helps(study.objective)}.",
+            f"The differences may be chance. {_say_next(study)}",
+        )
     if study.conclusion.kind == "cure":
         effect = "" if study.winner is None else _describe_effect(study.winner)
         name = _get_name(study.conclusion.remedy or "")
-        return f"{name} {'help' if _is_plural(name) else 'helps'}.", f"{effect} {_say_next(study)}".strip()
+        helps = say_helps(study.objective, is_plural=_is_plural(name))
+        return f"{name} {helps}.", f"{effect} {_say_next(study)}".strip()
     remedies = _list_remedies(study)
     name = _get_name(remedies[0])
-    headline, each = f"{name} {'do' if _is_plural(name) else 'does'} not help.", "It"
+    helps = say_helps(study.objective, is_plural=_is_plural(name), negated=True)
+    headline, each = f"{name} {helps}.", "It"
     if len(remedies) > 1:
-        headline, each = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps.", "Each"
-    return headline, f"{each} makes the network worse or gains too little to matter. {_say_next(study)}"
+        which = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies"
+        headline, each = f"{which} {say_helps(study.objective)}.", "Each"
+    what = "the network" if study.objective is None else study.objective
+    return headline, f"{each} makes {what} worse or gains too little to matter. {_say_next(study)}"
 
 
 def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[str, str]:
     remedies = _list_remedies(study)
     name = _get_name(conclusion.remedy or remedies[0])
     verb = "are" if _is_plural(name) else "is"
+    by = "" if study.objective is None else f" by {study.objective}"
     if conclusion.kind in ("cure", "better"):
         effect = "" if study.winner is None else _describe_effect(study.winner, study.metric)
-        headline = f"{name} {verb} better than the base"
+        headline = f"{name} {verb} better than the base{by}"
         headline += ", and confirmed." if conclusion.kind == "cure" else ", but not confirmed."
         return headline, f"{effect} {_say_next(study)}".strip()
     if conclusion.kind == "worse":
-        headline = f"{name} {verb} worse than the base." if len(remedies) == 1 else "Every arm is worse than the base."
+        which = f"{name} {verb}" if len(remedies) == 1 else "Every arm is"
+        headline = f"{which} worse than the base{by}."
         return headline, _say_next(study)
-    return "These runs cannot tell which arm is better.", f"The differences may be chance. {_say_next(study)}"
+    return f"These runs cannot tell which arm is better{by}.", f"The differences may be chance. {_say_next(study)}"
 
 
 def _describe_curve(study: StudyView) -> tuple[str, str]:

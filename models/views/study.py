@@ -35,6 +35,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             metadata=study.user_metadata,
             seeds=plan["seeds"],
             splits="fixed" if plan["folds"] is None else "resampled",
+            objective=plan.get("objective"),
             waits_for=waits_for,
             budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
             recorded=_build_recorded(study),

@@ -26,7 +26,16 @@ def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
     assert sum(outcome.winner is not None for outcome in outcomes) <= 2
 
 
-@pytest.mark.parametrize("way", ["ask and tell", "recorded answers", "recorded accuracies", "recorded losses"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "ask and tell",
+        "ask and tell, by accuracy",
+        "recorded answers, by loss",
+        "recorded accuracies",
+        "recorded losses",
+    ],
+)
 def test_studies_of_trainings_elsewhere_hardly_ever_name_a_cure_of_nothing(way) -> None:
     answers = [*answer_nulls(CONDITIONS["digits-8-wide-100"], "other seeds", way, 30)]
     assert len(answers) == 30

@@ -87,10 +87,11 @@ def read_journal(folder: Path, what: str) -> list[tuple[str, str, int]]:
 
 
 def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, client, folder):
-    ended = run(service, folder, "--run", command(), *ARMS, "--jobs", "2")
+    ended = run(service, folder, "--run", command(), *ARMS, "--jobs", "2", "--objective", "accuracy")
     assert ended.returncode == 0, ended.stderr
     study = next(study for study in client.studies.list() if study.kind == "external")  # the newest
     assert (study.status, study.conclusion.kind, study.conclusion.remedy) == ("succeeded", "cure", "calm")
+    assert study.conclusion.headline == "Calm improves accuracy."
     assert study.conclusion.headline in ended.stdout
     assert study.conclusion.test is not None
     runs = [run for run in client.studies.runs(study.id) if run.status == "succeeded"]
@@ -100,7 +101,7 @@ def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, 
     kept = folder / "heldout-runs" / study.id
     assert "trained" in (kept / "base-seed0.log").read_text()
     trained = len(read_journal(folder, "begin"))
-    again = run(service, folder, "--run", command(), *ARMS, "--jobs", "2")
+    again = run(service, folder, "--run", command(), *ARMS, "--jobs", "2", "--objective", "accuracy")
     assert (again.returncode, study.conclusion.headline in again.stdout) == (0, True)
     assert len(read_journal(folder, "begin")) == trained
 

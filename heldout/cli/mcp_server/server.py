@@ -36,6 +36,7 @@ from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
 from heldout.spec.documents import merge
 from heldout.stored.results import FinalView
+from heldout.studies.spec import Measure
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 
@@ -52,6 +53,9 @@ JobId = Annotated[
 ]
 # Clients give up on a tool after a minute or so.
 WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait for the end.")]
+Objective = Annotated[
+    Measure | None, Field(description="The measure that decides, named before anything is known; else either may.")
+]
 _READS = ToolAnnotations(read_only_hint=True)
 _STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
 
@@ -253,6 +257,7 @@ class Tools:
             Literal["fix", "as_they_are"] | None,
             Field(description="If the data have faults, fix makes a version without them and continues."),
         ] = None,
+        objective: Objective = None,
         dry_run: Annotated[bool, Field(description="Only say how many trainings it would take, and how long.")] = False,
     ) -> str:
         """Measure which remedies help a job beyond chance: trains with each and without, over several seeds."""
@@ -260,6 +265,7 @@ class Tools:
             "job": job,
             "remedies": remedies or "auto",
             "seeds": seeds,
+            "objective": objective,
             "budget": {"jobs": max_jobs, "seconds": None},
             **({} if data is None else {"data": data}),
         }
@@ -277,10 +283,11 @@ class Tools:
             Field(min_length=2, description='Parameters of each way to train, base first: {"base": {"p": 0}, …}.'),
         ],
         seeds: Annotated[int, Field(ge=2, le=20, description="Trainings of each at first.")] = 3,
+        objective: Objective = None,
     ) -> str:
         """Order a study of the user's own script: which parameters help beyond chance. Says how to run the script."""
         async with self._client() as client:
-            study = (await client.studies.external(arms, seeds=seeds)).view
+            study = (await client.studies.external(arms, seeds=seeds, objective=objective)).view
         values = " ".join(f"--{name} {{{name}}}" for name in next(iter(arms.values())))
         command = f'heldout cure {study.id} --run "python train.py --seed {{seed}} {values} --out {{out}}"'
         return (
@@ -294,11 +301,12 @@ class Tools:
             dict[str, list[str]],
             Field(min_length=2, description="Files of answers of each way to train, one for each seed; base first."),
         ],
+        objective: Objective = None,
     ) -> str:
         """Say whether trainings that are already there differ by more than luck. Needs several seeds of each."""
         files = {name: [Path(path).expanduser() for path in paths] for name, paths in arms.items()}
         async with self._client() as client:
-            return describe_study((await client.studies.recorded(files)).view)
+            return describe_study((await client.studies.recorded(files, objective=objective)).view)
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:

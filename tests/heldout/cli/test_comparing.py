@@ -48,9 +48,10 @@ def test_files_of_answers_are_compared_and_the_answer_is_printed(heldout, client
 def test_folders_of_answers_and_json(heldout, tmp_path):
     write_answers(tmp_path / "base", "any", 0.0, 3)
     write_answers(tmp_path / "other", "any", 0.0, 3)
-    result = heldout("compare", "base=base", "other=other/", "--json")
+    result = heldout("compare", "base=base", "other=other/", "--objective", "accuracy", "--json")
     study = json.loads(result.stdout)
     assert (result.returncode, study["status"], study["conclusion"]["kind"]) == (0, "succeeded", "cannot_tell")
+    assert (study["objective"], study["arms"][1]["difference"]["loss"]) == ("accuracy", None)
 
 
 def test_histories_give_their_last_validation_figure(heldout, client, tmp_path):

@@ -52,12 +52,23 @@ def only_study(client):
 
 
 def test_a_study_is_ordered_as_the_options_say_and_its_id_printed(heldout, client, ended):
-    asked = ("--remedies", "dropout, l2,dropout+l2", "--seeds", "2", *FIXED, "--budget-jobs", "40")
+    asked = (
+        "--remedies",
+        "dropout, l2,dropout+l2",
+        "--seeds",
+        "2",
+        *FIXED,
+        "--objective",
+        "loss",
+        "--budget-jobs",
+        "40",
+    )
     result = heldout("cure", ended, *asked, "--detach")
     study = only_study(client)
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{study.id}\n", "")
     assert study.remedies == ["dropout", "l2", "dropout+l2"]
     assert (study.job, study.seeds, study.splits, study.budget.jobs) == (ended, 2, "fixed", 40)
+    assert study.objective == "loss"
 
 
 def test_a_dry_run_says_what_it_would_be_and_orders_nothing(heldout, client, ended):

@@ -55,9 +55,19 @@ def test_before_a_comparison_there_are_means_marked_as_such_and_nothing_to_concl
     show_study(study(status="running", arms=early, conclusion=None))
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line}
-    assert rows["base"][2:] == ["2", "85.4%", "so", "far", "–", "–", "–", "–", "|"]
+    assert rows["base"][2:] == ["2", "85.4%", "so", "far", "–", "–", "0.400", "so", "far", "–", "|"]
     assert rows["dropout"][2:] == ["3", "–", "–", "–", "–", "–", "|"]
     assert lines[-1].startswith("So far: the mean of the trainings that have ended.")
+
+
+@pytest.mark.parametrize(
+    ("objective", "shown"),
+    [("accuracy", ["ACCURACY", "POINTS", "SURELY", "WORSE"]), ("loss", ["LOSS", "SURELY"])],
+)
+def test_with_an_objective_the_table_has_the_columns_of_that_measure(capsys, objective, shown):
+    show_study(study(objective=objective))
+    heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
+    assert heading.split()[3 : 3 + len(shown)] == shown
 
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.words.study_answers import answer_questions, describe_study, explain_base_ensemble
+from heldout.words.study_answers import answer_questions, describe_study, explain_base_ensemble, phrase_question
 from tests.analysis.reports import made_studies as made
 from tests.reading import assert_short
 
@@ -53,6 +53,13 @@ STUDIES = {
     "recorded better": recorded("better", "dropout"),
     "recorded worse": recorded("worse", None),
     "recorded doubt": recorded("cannot_tell", None),
+    "cure by accuracy": changed(CURE, objective="accuracy"),
+    "long name by accuracy": changed(named("a_patch_of_my_own_with_a_name_that_goes_on_and_on"), objective="accuracy"),
+    "nothing by accuracy": changed(made.nothing_helped(), objective="accuracy"),
+    "doubt by accuracy": changed(made.cannot_tell(), objective="accuracy"),
+    "recorded better by accuracy": changed(recorded("better", "dropout"), objective="accuracy"),
+    "recorded worse by accuracy": changed(recorded("worse", None), objective="accuracy"),
+    "recorded doubt by accuracy": changed(recorded("cannot_tell", None), objective="accuracy"),
     "curve": made.learning_curve(),
     "unsure curve": changed(
         made.learning_curve(), forecast=made.learning_curve().forecast.model_copy(update={"interval": (0.01, 0.06)})
@@ -73,6 +80,24 @@ def test_a_recorded_study_says_whether_it_is_confirmed():
     assert said["better"] == "Dropout is better than the base, but not confirmed."
     assert said["worse"] == "Every arm is worse than the base."
     assert said["doubt"] == "These runs cannot tell which arm is better."
+
+
+def test_a_study_with_an_objective_speaks_of_that_measure():
+    said = {name: describe_study(study)[0] for name, study in STUDIES.items() if name.endswith(" by accuracy")}
+    assert list(said.values()) == [
+        "Dropout improves accuracy.",
+        "One remedy improves accuracy.",
+        "None of the 3 remedies improves accuracy.",
+        "The study cannot tell what improves accuracy.",
+        "Dropout is better than the base by accuracy, but not confirmed.",
+        "Every arm is worse than the base by accuracy.",
+        "These runs cannot tell which arm is better by accuracy.",
+    ]
+    one = changed(STUDIES["nothing"], arms=STUDIES["nothing"].arms[:2], objective="loss")
+    assert describe_study(one)[0].endswith(" does not improve loss.")
+    assert describe_study(one)[1].startswith("It makes loss worse or gains too little to matter.")
+    assert phrase_question(one).endswith(" improve the network's loss on images it has not seen?")
+    assert describe_study(changed(named("more_epochs"), objective="loss"))[0] == "More epochs improve loss."
 
 
 def test_a_study_says_what_helps_by_how_much_and_what_to_do():

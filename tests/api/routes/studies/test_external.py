@@ -99,6 +99,25 @@ def test_a_study_of_foreign_trainings_names_its_cure_and_meets_test_once(client)
     assert client.delete(f"/v1/studies/{study}").status_code == 204
 
 
+def test_an_objective_decides_alone_and_the_answer_and_the_report_speak_of_it(client):
+    study = ordered(client, objective="accuracy")
+    told_to_the_end(client, study)
+    view = client.get(f"/v1/studies/{study}").json()
+    assert (view["objective"], view["headline"]) == ("accuracy", "Better improves accuracy.")
+    assert "loss" not in f"{view['summary']} {view['conclusion']['explanation']}"
+    assert [arm["difference"]["loss"] for arm in view["arms"][1:]] == [None, None]
+    assert all(arm["validation"]["loss"] > 0 for arm in view["arms"]), "means of the other measure are still shown"
+    assert view["conclusion"]["test"]["difference"]["adjusted_intervals"]["loss"] is None
+    report = client.get(f"/v1/studies/{study}/report").json()
+    assert report["commands"][-1]["body"]["objective"] == "accuracy"
+    assert "loss" not in report["arms"][1]["explanation"]
+    either = ordered(client)
+    told_to_the_end(client, either)
+    of_both = client.get(f"/v1/studies/{either}").json()
+    wide, narrow = (one["arms"][1]["difference"]["adjusted_intervals"]["accuracy"] for one in (of_both, view))
+    assert (of_both["objective"], wide[0] < narrow[0] < narrow[1] < wide[1]) == (None, True)
+
+
 def test_each_run_has_its_diagnosis_without_test_until_the_end(client):
     study = ordered(client)
     run = ask(client, study)["run"]
@@ -319,6 +338,7 @@ def test_resampled_studies_give_each_seed_its_own_fold(client):
         ({"arms": [*ARMS, ARMS[1]]}, "/arms"),
         ({"seeds": 1}, "/seeds"),
         ({"spec": {}}, "/spec"),
+        ({"objective": "auc"}, "/objective"),
         ({"budget": {"jobs": 3}}, "/budget/jobs"),
     ],
 )

@@ -124,6 +124,7 @@ def test_trials_of_a_tuner_are_refused_as_what_they_are(client):
         ({"base": runs(BASE), "drop": runs(BASE)}, {"metric": None}, "/arms/0/runs/0/value", "no `metric`"),
         ({"base": runs(BASE), "drop": runs(BASE)}, {"better": "lower", "images": 9}, "/better", "leave one"),
         ({"base": runs(BASE), "drop": runs([-1.0, 1.0])}, {"better": "lower"}, "/arms/1/runs/0/value", "at least 0"),
+        ({"base": runs(BASE), "drop": runs(BASE)}, {"objective": "accuracy"}, "/objective", "have one measure"),
         ({"base": runs(BASE), "drop": runs(BASE)}, {"seeds": 3}, "/seeds", ""),
         ({f"a{n}" if n else "base": runs(BASE[:2]) for n in range(30)}, {}, "/arms", "at most 21"),
     ],

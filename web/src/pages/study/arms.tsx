@@ -13,10 +13,10 @@ import { armWord, EFFECT_TONES } from '../../words/verdicts'
 type Measure = 'accuracy' | 'loss'
 
 export function ArmsCard({ study, report }: { study: Study; report: StudyReport | undefined }) {
-  // Final figures of recorded trainings are one measure, shown as an accuracy or as a loss.
+  // Final figures of recorded trainings are one measure, shown as an accuracy or as a loss. An objective is one, too.
   const metric = study.recorded?.metric
-  const only: Measure = study.recorded?.better === 'lower' ? 'loss' : 'accuracy'
-  const measure: Measure = metric ? only : inQuery('by') === 'loss' ? 'loss' : 'accuracy'
+  const objective = metric ? (study.recorded?.better === 'lower' ? 'loss' : 'accuracy') : study.objective
+  const measure: Measure = objective ?? (inQuery('by') === 'loss' ? 'loss' : 'accuracy')
   const told = new Map(report?.arms.map((one) => [one.name, one]))
   const [base, ...others] = study.arms
   const sorted = [...others].sort((a, b) => orderOf(b, measure) - orderOf(a, measure))
@@ -25,8 +25,8 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
     <section class="card" aria-label="Arms">
       <header>
         <h2>{study.status === 'running' ? 'The race so far' : 'How the remedies compare'}</h2>
-        {metric ? (
-          <span class="soft">{metric}</span>
+        {objective ? (
+          <span class="soft">{metric ?? objective}</span>
         ) : (
           <Segments
             label="What is shown"

@@ -22,7 +22,7 @@ export function TestCard({ study }: { study: Study }) {
         {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
         {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
       </PlainTable>
-      {test && (
+      {test && test.difference.accuracy !== null && (
         <p>
           Difference: <strong>{points(test.difference.accuracy)} points</strong>
           {test.difference.intervals.accuracy && (

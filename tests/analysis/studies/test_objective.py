@@ -1,0 +1,139 @@
+"""Studies with an objective: one measure decides, and the other one has no part in anything."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.recording import draw_choosing_units, list_run_keys
+from analysis.studies.state import Arm, Purpose, RecordedRun, Recording, RunKey, Scores, StudyRun, StudyState
+from benchmarks.studies.simulated import Trainings, World, follow, state_of
+from heldout.lifecycle.job import JobStatus
+
+SEEDS, IMAGES = 8, 1000
+ARMS = ("base", "sharp", "calm", "same")
+NOISE = dict.fromkeys(ARMS, 0.005)
+# One arm is right more often and less sure of it; another has a lower loss and more errors.
+OPPOSITE = World(ARMS, IMAGES, {"sharp": 0.06, "calm": -0.06}, {"sharp": 0.5, "calm": -0.5}, NOISE)
+
+
+def make_runs(arm, losses, rights):
+    """Trainings that answer all images alike, so that only seeds make noise and Student's interval is exact."""
+    for seed, (loss, right) in enumerate(zip(losses, rights, strict=True)):
+        images = np.arange(IMAGES, dtype=np.int32)
+        scores = Scores(images, np.full(IMAGES, loss, np.float32), np.full(IMAGES, bool(right)), 0.1, 0.9, 0, 0)
+        yield StudyRun(RunKey(arm, Purpose.RACE, seed), f"{arm}-{seed}", JobStatus.SUCCEEDED, scores)
+
+
+LOSSES = np.random.default_rng(1).normal(1.0, 0.05, SEEDS).astype(np.float32).tolist()
+LOWER = np.random.default_rng(2).normal(0.9, 0.05, SEEDS).astype(np.float32).tolist()
+WRONG, RIGHT = [0] * SEEDS, [1, 0] * (SEEDS // 2)
+
+
+def compare(objective, losses=LOWER, rights=RIGHT):
+    """A study with room for one look, whose error of 5 in 100 is divided by its comparisons."""
+    state = StudyState(
+        "external",
+        (Arm("base", {}), Arm("other", {})),
+        SEEDS,
+        None,
+        0,
+        IMAGES,
+        has_test=False,
+        max_jobs=2 * SEEDS,
+        objective=objective,
+    )
+    return decide_next_steps(state, [*make_runs("base", LOSSES, WRONG), *make_runs("other", losses, rights)])
+
+
+@pytest.mark.parametrize(("objective", "error"), [(None, 0.05 / 2), ("loss", 0.05)])
+def test_the_interval_of_the_loss_is_students_for_as_many_comparisons_as_there_are(objective, error):
+    difference = compare(objective).arms[1].difference
+    expected = stats.ttest_rel(LOWER, LOSSES).confidence_interval(1 - error)
+    assert difference.adjusted_intervals.loss == pytest.approx(tuple(expected), abs=1e-7)
+    single = stats.ttest_rel(LOWER, LOSSES).confidence_interval(0.95)
+    assert difference.intervals.loss == pytest.approx(tuple(single), abs=1e-7)
+
+
+@pytest.mark.parametrize(("objective", "error"), [(None, 0.05 / 2), ("accuracy", 0.05)])
+def test_the_interval_of_the_accuracy_is_students_for_as_many_comparisons_as_there_are(objective, error):
+    low, _ = compare(objective, LOSSES).arms[1].difference.adjusted_intervals.accuracy
+    expected = stats.ttest_rel(RIGHT, WRONG).confidence_interval(1 - error)
+    assert low == pytest.approx(expected.low, abs=1e-3)  # half an image that differs is added to it
+
+
+def test_what_is_no_cure_for_two_measures_can_be_one_for_the_measure_that_decides():
+    assert compare(None, LOSSES).conclusion.kind == "cannot_tell"
+    assert compare("accuracy", LOSSES).conclusion.kind == "cure"
+    assert compare("loss", LOSSES).conclusion.kind == "nothing_helped"
+
+
+def garble(scores, measure):
+    """Other values of one measure."""
+    random = np.random.default_rng(int(scores.kept_epoch))
+    if measure == "loss":
+        return replace(scores, losses=random.exponential(9.0, len(scores.images)).astype(np.float32))
+    return replace(scores, right=random.random(len(scores.images)) < random.random())
+
+
+@pytest.mark.parametrize("folds", [None, 10])
+@pytest.mark.parametrize(("objective", "other"), [("accuracy", "loss"), ("loss", "accuracy")])
+@pytest.mark.parametrize("world", [OPPOSITE, replace(OPPOSITE, accuracy={"sharp": 0.01}, loss={"sharp": -0.02})])
+def test_the_other_measure_changes_neither_a_step_nor_a_word(world, folds, objective, other):
+    world = replace(world, folds=folds, images=60 if folds else 300)
+    trainings = Trainings(world, 4)
+    arms = (*(Arm(name, {}) for name in ARMS[:3]), Arm("same", {}, candidates=({"rate": 1}, {"rate": 2})))
+    state = state_of(world, 3, objective=objective, arms=arms)
+    steps, runs = follow(state, trainings.scores)
+    same, again = follow(state, lambda key: garble(trainings.scores(key), other))
+
+    assert again.keys() == runs.keys()
+    assert same.conclusion.model_copy(update={"gap": None}) == steps.conclusion.model_copy(update={"gap": None})
+    for arm, of_same in zip(steps.arms, same.arms, strict=True):
+        assert (arm.status, arm.why, arm.seeds, arm.patch) == (
+            of_same.status,
+            of_same.why,
+            of_same.seeds,
+            of_same.patch,
+        )
+        assert arm.difference == of_same.difference
+        said = f"{arm.why} {steps.conclusion.explanation}".lower()
+        assert other not in said, said
+    undecided, _ = follow(replace(state, objective=None), lambda key: garble(trainings.scores(key), other))
+    assert undecided.arms != same.arms, "without an objective, both measures count"
+
+
+def test_each_measure_has_its_own_winner_and_without_an_objective_each_arm_harms():
+    conclusions = {
+        objective: follow(state_of(OPPOSITE, 3, objective=objective), Trainings(OPPOSITE, 1).scores)[0].conclusion
+        for objective in ("accuracy", "loss", None)
+    }
+    assert [(said.kind, said.remedy) for said in conclusions.values()] == [
+        ("cure", "sharp"),
+        ("cure", "calm"),
+        ("cannot_tell", None),
+    ]
+    assert '"sharp" improves accuracy: on validation images, accuracy rises by' in conclusions["accuracy"].explanation
+    assert '"calm" improves loss: on validation images, loss falls by' in conclusions["loss"].explanation
+
+
+def test_recorded_answers_are_judged_by_their_objective_alone():
+    def decide(objective):
+        runs = {arm: tuple(RecordedRun(f"{arm}{seed}", seed) for seed in range(SEEDS)) for arm in ("base", "other")}
+        recording = Recording(runs, draw_choosing_units(runs))
+        arms = tuple(Arm(arm, {}) for arm in runs)
+        state = StudyState(
+            "recorded", arms, SEEDS, None, 0, IMAGES, has_test=False, recording=recording, objective=objective
+        )
+        told = [*make_runs("base", LOSSES, WRONG), *make_runs("other", LOSSES, RIGHT)]
+        assert {run.key for run in told} == {key for keys in list_run_keys(recording).values() for key in keys}
+        return decide_next_steps(state, told)
+
+    assert decide(None).conclusion.kind == "cannot_tell"
+    assert decide("loss").conclusion.kind == "cannot_tell"
+    steps = decide("accuracy")
+    assert (steps.conclusion.kind, steps.arms[1].difference.loss) == ("better", None)
+    low, _ = steps.arms[1].difference.adjusted_intervals.accuracy
+    assert low == pytest.approx(stats.ttest_rel(RIGHT, WRONG).confidence_interval(0.95).low, abs=1e-3)
