@@ -1,16 +1,21 @@
-"""Times `ask` with 50 runners of one study and a thousand requests a minute. `python -m benchmarks.asks [SECONDS]`.
+"""Times `ask` with 50 runners of one study and a thousand requests a minute.
 
-It uses the service of HELDOUT_URL or of its home. A runner that gets a training reports its result at once.
+`python -m benchmarks.asks [SECONDS]` uses the service of HELDOUT_URL or of its home. With `--postgres` it starts an API
+on a PostgreSQL of its own. A runner that gets a training reports its result at once.
 """
 
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 import httpx2
 import numpy as np
 
-from heldout.client.locate import locate
+from heldout.client.locate import ServiceAddress, locate
 from tests.e2e.external_runner import make_answers
 
 RUNNERS, ASKS_A_MINUTE, SEEDS = 50, 1000, 20
@@ -33,12 +38,40 @@ def run(url: str, headers: dict[str, str], study: str, number: int, ends_at: flo
                     "token": (None, training["token"]),
                     "file": ("answers.npz", make_answers(training["arm"], training["seed"])),
                 }
-                client.post(f"/v1/studies/{study}/runs/{training['run']}/result", files=parts).raise_for_status()
+                path = f"/v1/studies/{study}/runs/{training['run']}/result"
+                while (told := client.post(path, files=parts)).status_code == 429:  # as clients repeat it
+                    pause.wait(float(told.headers["Retry-After"]))
+                told.raise_for_status()
             pause.wait(max(0.0, every_s - (monotonic() - begun)))
 
 
-def main(seconds: float = 60.0) -> None:
-    address = locate()
+@contextmanager
+def serve_on_postgres() -> Iterator[ServiceAddress]:
+    """An API with PostgreSQL for the block."""
+    from tests.e2e.stack import stack_on
+    from tests.servers import PostgresServer, RedisServer
+
+    with (
+        tempfile.TemporaryDirectory(prefix="heldout-asks-") as folder,
+        PostgresServer() as postgres,
+        RedisServer() as broker,
+        stack_on(Path(folder), postgres, broker) as running,
+    ):
+        running.start_api()
+        yield ServiceAddress(running.url, running.key)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the median and the 99th percentile of the time that an ask takes."""
+    seconds = next((float(text) for text in arguments if text != "--postgres"), 60.0)
+    if "--postgres" not in arguments:
+        measure(locate(), seconds)
+        return
+    with serve_on_postgres() as address:
+        measure(address, seconds)
+
+
+def measure(address: ServiceAddress, seconds: float) -> None:
     headers = {"Authorization": f"Bearer {address.api_key}"}
     arms = [{"name": name} for name in ("base", *(f"arm{number}" for number in range(20)))]
     order = {"kind": "external", "arms": arms, "seeds": SEEDS}
@@ -62,4 +95,4 @@ def main(seconds: float = 60.0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:]))
+    main(sys.argv[1:])
