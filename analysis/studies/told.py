@@ -105,11 +105,8 @@ def explain_disagreement(
         splits: those whose images must be the same.
     """
     if told["classes"] != other["classes"]:
-        ours, theirs = (", ".join(run["classes"][:SHOWN_CLASSES]) for run in (told, other))
-        return (
-            f"It has {len(told['classes'])} classes ({ours}, …), but {other_run} has {len(other['classes'])} "
-            f"({theirs}, …)."
-        )
+        ours, theirs = (_describe_classes(run["classes"]) for run in (told, other))
+        return f"It has {ours}, but {other_run} has {theirs}."
     for split in splits:
         mine, its = (run["splits"].get(split) for run in (told, other))
         if split == "validation" or (mine and its):
@@ -126,6 +123,11 @@ def explain_disagreement(
             has, lacks = ("It", other_run) if its is None else (other_run, "it")
             return f"{has} has answers to {split} images, and {lacks} has none."
     return None
+
+
+def _describe_classes(classes: Sequence[str]) -> str:
+    shown = ", ".join([*classes[:SHOWN_CLASSES], *(["…"] if len(classes) > SHOWN_CLASSES else [])])
+    return f"{len(classes)} classes ({shown})"
 
 
 def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

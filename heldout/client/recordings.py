@@ -32,15 +32,16 @@ Arms = Mapping[str, OfArm]
 def name_runs(arm: str, given: OfArm) -> list[NamedRun]:
     """Name the runs of an arm that have no names yet, and find their seeds.
 
-    Seeds are the keys of a mapping, or numbers in the names of files. In a list, seeds count only if every run has
-    its own.
+    Seeds are the keys of a mapping, or numbers in the names of files. In a list, last numbers count only if every run
+    has its own. What is called `seed` counts even if it comes twice, which the service refuses.
     """
     if isinstance(given, Mapping):
         return [NamedRun(_name(arm, seed, run), seed, run) for seed, run in given.items()]
     named = [run for run in given if isinstance(run, NamedRun)]
     runs = [run for run in given if not isinstance(run, NamedRun)]
     seeds = [_find_seed(run) for run in runs]
-    are_known = None not in seeds and len(set(seeds)) == len(seeds)
+    are_called = all(isinstance(run, Path | str) and _SEED.search(Path(run).name) for run in runs)
+    are_known = None not in seeds and (are_called or len(set(seeds)) == len(seeds))
     return named + [
         NamedRun(_name(arm, place, run), seeds[place] if are_known else None, run) for place, run in enumerate(runs)
     ]

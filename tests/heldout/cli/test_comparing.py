@@ -54,6 +54,14 @@ def test_folders_of_answers_and_json(heldout, tmp_path):
     assert (study["objective"], study["arms"][1]["difference"]["loss"]) == ("accuracy", None)
 
 
+def test_a_seed_that_comes_twice_in_the_names_of_files_is_refused_with_both(heldout, tmp_path):
+    for folder in ("base", "again", "other"):
+        write_answers(tmp_path / folder, "any", 0.0, 2)
+    result = heldout("compare", "base=base", "base=again", "other=other")
+    assert result.returncode == Exit.REFUSED
+    assert "seed 0 comes twice in `base`: base/any-seed0.npz and again/any-seed0.npz" in result.stderr
+
+
 def test_histories_give_their_last_validation_figure(heldout, client, tmp_path):
     for arm, gain in (("base", 0.0), ("drop", 0.1)):
         for seed in range(3):

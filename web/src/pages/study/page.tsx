@@ -92,6 +92,7 @@ const StudyFacts = ({ study }: { study: Study }) => (
     )}
     {!study.recorded && <Fact name="First look">{count(study.seeds)} seeds</Fact>}
     <Fact name="Validation">{study.splits === 'fixed' ? 'the same images for all' : 'different images for each seed'}</Fact>
+    {study.objective && <Fact name="Decides">{study.objective}</Fact>}
     {!study.recorded && <Fact name="Budget">{budgetWord(study)}</Fact>}
     <Fact name="Created">{moment(study.created_at)}</Fact>
   </Facts>
