@@ -17,7 +17,7 @@ from tests.e2e.running import ROOT, Service
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 60_000
-# What the browser itself says of answers that pages expect.
+# Messages of the browser itself about responses that pages expect.
 EXPECTED = re.compile(r"the server responded with a status of (401|404|409|422)|ERR_INTERNET_DISCONNECTED|ERR_FAILED")
 
 
@@ -39,7 +39,7 @@ def client(service: Service) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def ended(client: Client) -> str:
-    """The id of a job that has memorized some images, so that its page shows every part."""
+    """The id of a job that has memorized its images, so that its page shows every part."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec["training"] |= {"train_limit": 400, "epochs": 12}
     submitted, ended = client.jobs.create(spec), None
@@ -55,7 +55,7 @@ def chromium() -> Iterator[Browser]:
     assert program, "The browser tests need Chromium: apt-get install chromium"
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        # A container's root has no sandbox; only this service's own pages are opened.
+        # Root in a container has no sandbox. Only this service's own pages are opened.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -89,8 +89,8 @@ def open_page(chromium: Browser, service: Service) -> Iterator[Callable[..., Pag
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console",
-            lambda said: (
-                complaints.append(said.text) if said.type == "error" and not EXPECTED.search(said.text) else None
+            lambda entry: (
+                complaints.append(entry.text) if entry.type == "error" and not EXPECTED.search(entry.text) else None
             ),
         )
         page.goto(path)
@@ -99,13 +99,13 @@ def open_page(chromium: Browser, service: Service) -> Iterator[Callable[..., Pag
     yield make
     for context in contexts:
         context.close()
-    assert not elsewhere, "a page asked somebody else"
+    assert not elsewhere, "a page sent a request to another host"
     assert not complaints
 
 
 @pytest.fixture(scope="session")
 def pictures() -> Path | None:
-    """The folder for pictures of pages, if they are wanted."""
+    """The folder for pictures of pages, or None if no one asked for them."""
     folder = os.environ.get("HELDOUT_PICTURES")
     if folder is None:
         return None

@@ -1,4 +1,4 @@
-"""Requirements for each page: nothing serious for axe, nothing wider than the screen, no button of many lines."""
+"""Requirements for each page: no serious finding of axe, nothing wider than the screen, and no tall buttons."""
 
 import re
 from pathlib import Path
@@ -7,19 +7,20 @@ from playwright.sync_api import Page
 
 from tests.e2e.running import ROOT
 
-# Buttons of more than two lines, with how many they have. One around a picture may be as tall as that.
+# Lists buttons of more than two lines, with their line counts. Buttons around a picture may be tall.
 TALL_BUTTONS = """
-() => [...document.querySelectorAll('button, a.button')].filter(one => one.offsetParent && !one.querySelector('img'))
-    .map(one => {
-        const style = getComputedStyle(one)
-        const text = one.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom)
-        return [one.innerText.slice(0, 60), Math.floor(text / parseFloat(style.lineHeight))]
+() => [...document.querySelectorAll('button, a.button')]
+    .filter(button => button.offsetParent && !button.querySelector('img'))
+    .map(button => {
+        const style = getComputedStyle(button)
+        const text = button.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom)
+        return [button.innerText.slice(0, 60), Math.floor(text / parseFloat(style.lineHeight))]
     })
     .filter(([, lines]) => lines > 2)
 """
-DESK = 1280  # pixels; on a screen of this width nothing scrolls sideways, not even a table of its own
+DESK = 1280  # pixels; on a screen of this width nothing scrolls sideways, not even a table
 FOR_TERMINALS = re.compile(r"--[a-z]|\b(?:GET|POST|PUT|PATCH|DELETE) /|/v1/|\bcurl\b")
-# Blocks to be copied into a terminal or a program.
+# Reads a page's text without blocks that readers copy into a terminal or a program.
 READ_TEXT = """() => {
   const copied = [...document.querySelectorAll('pre, textarea')].map(block => block.innerText)
   return copied.reduce((text, block) => text.replace(block, ''), document.body.innerText)
@@ -33,21 +34,21 @@ AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
     """Check the page as it is, and save a picture of it if pictures are wanted."""
-    # As an extension does it, whom a page's policy does not bind.
+    # It is injected as an extension would do it, because the page's policy does not bind extensions.
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
     serious = [
-        (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
+        (violation["id"], [node["html"][:120] for node in violation["nodes"][:3]])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
     ]
     assert not serious, f"{name}: {serious}"
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{name} is {wide} pixels wider than the screen"
     tall = page.evaluate(TALL_BUTTONS)
     assert not tall, f"{name} has buttons of more than two lines: {tall}"
-    said = FOR_TERMINALS.search(page.evaluate(READ_TEXT))
-    assert said is None, f"{name} says what only a terminal can use: {said[0]}"
+    command = FOR_TERMINALS.search(page.evaluate(READ_TEXT))
+    assert command is None, f"{name} shows what only a terminal can use: {command[0]}"
     if page.viewport_size and page.viewport_size["width"] >= DESK:
         sideways = page.evaluate(FIND_SIDEWAYS)
         assert not sideways, f"{name} has parts that scroll sideways: {sideways}"

@@ -1,4 +1,4 @@
-"""Jobs side by side in the dashboard: chosen in the list or by name, edited in place; every figure is the API's."""
+"""The dashboard compares jobs that are chosen in the list or by name. Every figure is the API's."""
 
 import json
 import re
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="session")
 def twins(client: Client) -> list[JobView]:
-    """Two jobs that differ in the seed alone, and a third one that differs in two fields too."""
+    """Two jobs that differ only in the seed, and a third that also differs in two other fields."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec |= {"network": {"blocks": [{"filters": 4}]}}
     spec["training"] |= {"train_limit": 200, "epochs": 3}
@@ -64,7 +64,7 @@ def test_jobs_ticked_in_the_list_are_compared_and_edited_in_place(
         page.get_by_role("checkbox", name=f"Select {job.name}").check()
     page.get_by_role("link", name="Compare 2").click()
     assert [f"job={job.id}" in page.url for job in twins] == [True, True, False]
-    # Seeds alone: one line.
+    # Only the seeds differ, so one line says it.
     expect(page.get_by_label("Differences")).to_contain_text("Only in the seed")
     page.get_by_label("Add a job").fill("other")
     page.get_by_role("button", name=re.compile("^other")).click()
@@ -92,30 +92,30 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     page.goto("/compare?curve=accuracy&" + "&".join(f"job={job.id}" for job in twins))
     figures = [client.jobs.metrics(job.id) for job in twins]
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(2)
-    expect(page.get_by_label("Did it help?")).to_have_count(0)  # as long as a job is missing
+    expect(page.get_by_label("Did it help?")).to_have_count(0)  # while a job is missing
     for route in late:
         route.continue_()
     page.unroute(f"**/v1/jobs/{twins[1].id}")
     expect(page.get_by_text("Loading jobs")).to_have_count(0)
-    one, two, other = (metrics.final for metrics in figures)
-    assert one
-    assert two
+    first_twin, second_twin, other = (metrics.final for metrics in figures)
+    assert first_twin
+    assert second_twin
     assert other
     assert other.test
     both, alone = cells(page, "Figures of each")
     for cell, split in zip(both[2:5], ("train", "validation", "test"), strict=True):
-        values = [getattr(one, split).accuracy, getattr(two, split).accuracy]
+        values = [getattr(first_twin, split).accuracy, getattr(second_twin, split).accuracy]
         expected = f"{percent(sum(values) / 2)}\n{percent(min(values))} to {percent(max(values))}"
         assert re.sub(r"\s*\n\s*", "\n", cell) == expected
     low, high = other.test.interval
     assert re.sub(r"\s*\n\s*", "\n", alone[4]) == f"{percent(other.test.accuracy)}\n{percent(low)} to {percent(high)}"
     assert alone[5].startswith(points(other.train.accuracy - other.test.accuracy))
 
-    # Whether it helped: the difference, and what chance alone can do to so few images.
-    assert one.validation
-    assert two.validation
+    # Whether it helped: the difference, and what chance alone can do with this few images.
+    assert first_twin.validation
+    assert second_twin.validation
     assert other.validation
-    before, after = (one.validation.accuracy + two.validation.accuracy) / 2, other.validation.accuracy
+    before, after = (first_twin.validation.accuracy + second_twin.validation.accuracy) / 2, other.validation.accuracy
     answer = page.get_by_label("Did it help?")
     expect(answer).to_contain_text(f"{percent(after)} against {percent(before)}")
     words = "higher" if after > before else "lower"
@@ -129,7 +129,7 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     )
     expect(answer).to_contain_text("most likely" if abs(after - before) > chance else "That may be chance")
 
-    # At the same epoch, the last one that all have.
+    # At the same epoch: first the last that all have.
     page.get_by_role("button", name="Same epoch").click()
     expect(page.get_by_label("Epoch", exact=True)).to_have_value("3")
     page.get_by_label("Epoch", exact=True).fill("2")
@@ -138,7 +138,7 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     assert cells(page, "Figures of each")[1][3] == percent(figures[2].epochs[1].validation_accuracy)
     assert "at=2" in page.url
 
-    # The hidden table of the chart: mean and bounds of the twins, then the other one, which alone has epochs 4 and 5.
+    # The hidden table of the chart: mean and bounds of the twins, then the other job, which alone has epochs 4 and 5.
     rows = page.locator("table", has=page.locator("caption", has_text="Accuracy of each epoch")).locator("tbody tr")
     expect(rows).to_have_count(5)
     values = [metrics.epochs[0].validation_accuracy or 0 for metrics in figures]
@@ -153,7 +153,7 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(3)
 
 
-def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_request(
+def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_in_one_request(
     client: Client, twins: list[JobView], open_page
 ) -> None:
     study = client.studies.create({"job": twins[0].id, "remedies": ["dropout"], "seeds": 2, "name": "hidden"})
@@ -161,8 +161,8 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
         page = open_page("/jobs")
         row = page.get_by_role("row", name=re.compile("twin seed 1"))
         losses = [epoch.validation_loss or 0 for epoch in client.jobs.metrics(twins[0].id).epochs]
-        said = row.get_by_role("img").get_attribute("aria-label") or ""
-        assert said.endswith(f"validation loss {losses[0]:.3g} to {losses[-1]:.3g}")
+        label = row.get_by_role("img").get_attribute("aria-label") or ""
+        assert label.endswith(f"validation loss {losses[0]:.3g} to {losses[-1]:.3g}")
         trained = {job for arm in client.studies.get(study.id).arms for job in arm.jobs}
         shown = {link.get_attribute("href") for link in page.locator("td.name a").all()}
         assert not shown & {f"/jobs/{job}" for job in trained}
@@ -203,14 +203,14 @@ def test_a_job_is_renamed_from_its_page(client: Client, digits: JobView, open_pa
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
-def test_the_page_that_compares_is_fit_for_all(
+def test_the_comparison_page_is_accessible(
     colours: str, width: int, twins: list[JobView], digits: JobView, ended: str, open_page, pictures: Path | None
 ) -> None:
     page = open_page("/compare", colours=colours, width=width)
     ids = [*(job.id for job in twins), digits.id, ended]
     for name, path, ready in (
         ("compare-empty", "/compare", "Nothing to compare yet"),
-        ("compare", "/compare?" + "&".join(f"job={one}" for one in ids), "The gap is in percentage points."),
+        ("compare", "/compare?" + "&".join(f"job={job}" for job in ids), "The gap is in percentage points."),
         ("compare-lost", "/compare?job=job_01jd0000000000000000000000", "not loaded"),
     ):
         page.goto(path)

@@ -22,7 +22,7 @@ BUDGET_BYTES = 60_000
 
 
 def table_of(page: Page, caption: str) -> list[list[str]]:
-    """The text of a table's cells, row by row."""
+    """Return the text of a table's cells, row by row."""
     rows = page.locator("table", has=page.locator("caption", has_text=caption)).locator("tbody tr")
     return [row.locator("th, td").all_inner_texts() for row in rows.all()]
 
@@ -31,7 +31,7 @@ def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service,
     link = re.search(r"Dashboard: (\S+/login#\S+)", service.output.read_text())
     assert link, "heldout up prints no link"
     page = open_page("about:blank", log_in=False)
-    # The page asks who is logged in while the link logs in. Here the answer `nobody` comes after that.
+    # The page asks who is logged in while the link logs in. Here that question is answered with 401 after the login.
     early: list[tuple[Route, APIResponse]] = []
     page.route(
         "**/v1/session",
@@ -39,10 +39,10 @@ def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service,
     )
     page.goto(link[1])
     expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
-    [(route, nobody)] = early
-    assert nobody.status == 401
+    [(route, unauthorized)] = early
+    assert unauthorized.status == 401
     with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/v1/session")):
-        route.fulfill(response=nobody)
+        route.fulfill(response=unauthorized)
     assert "#" not in page.url
     assert page.evaluate("document.cookie") == ""
     page.get_by_role("button", name="Log out").click()
@@ -69,7 +69,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     filters.nth(1).fill("8")
     filters.nth(1).blur()
     page.get_by_label(re.compile("^Epochs")).fill("1000")
-    # The answer to the previous change redraws the form meanwhile, and removes nothing.
+    # Meanwhile, the response to the previous change redraws the form without removing anything.
     with page.expect_response(lambda answer: "dry_run" in answer.url and answer.ok):
         page.get_by_label(re.compile("^Epochs")).blur()
         page.get_by_label("Name").first.fill("<img src=x onerror=alert(1)> of mine")
@@ -85,7 +85,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     page.wait_for_url("**/jobs/job_*")
     expect(page.get_by_role("heading", level=1)).to_have_text("<img src=x onerror=alert(1)> of mine")
     job_id = page.url.rpartition("/")[2]
-    # Without a reload: epochs come in, and a zoom stays as it is.
+    # Without a reload, epochs arrive, and a zoom is kept.
     expect(page.get_by_text(re.compile(r"Epoch [3-9] of 1000|Epoch \d\d+ of 1000"))).to_be_visible()
     assert client.jobs.get(job_id).spec.training.epochs == 1000
     chart = page.locator(".u-over")
@@ -118,7 +118,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     assert client.jobs.get(job_id).status == "cancelled"
 
 
-def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_page) -> None:
+def test_a_preset_is_fitted_to_small_images_and_the_page_says_so(client: Client, open_page) -> None:
     page = open_page("/new?dataset=digits")  # 8 × 8 pixels
     cost = page.get_by_label("Size and cost")
     for preset in ("regularized", "overfit"):
@@ -127,12 +127,12 @@ def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_p
         expect(cost.get_by_text("valid", exact=True)).to_be_visible()
         spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
         expect(cost).to_contain_text(f"{client.jobs.estimate(spec).parameters:,}")
-    # Other settings are folded away, but for those that are not as usual.
+    # Other settings are folded away, except those that differ from their defaults.
     expect(page.get_by_label("When it overfits")).to_have_count(0)
     spec["training"]["on_overfit"] = "warn"
     page.get_by_role("textbox", name="As JSON").fill(json.dumps(spec))
     expect(page.get_by_label("When it overfits")).to_have_value("warn")
-    # What fits is left as it is.
+    # A preset that fits is not changed.
     page.get_by_label("Dataset").fill("mnist5k")
     page.get_by_label("Dataset").blur()
     page.get_by_role("button", name="overfit").click()
@@ -140,7 +140,7 @@ def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_p
     assert "padding" not in page.get_by_role("textbox", name="As JSON").input_value()
 
 
-def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client, ended: str, open_page) -> None:
+def test_the_hardest_images_are_shown_by_class(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     card = page.get_by_label("Images that were hard to learn")
     of_all, label = client.jobs.memorized(ended, limit=24), client.jobs.memorized(ended).data[0].label
@@ -156,7 +156,7 @@ def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client
     expect(shown).to_have_count(len(of_class.data))
 
 
-def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Client, ended: str, open_page) -> None:
+def test_dropped_images_get_the_answers_of_the_api(client: Client, ended: str, open_page) -> None:
     digits = load_digits()
     images = {}
     for place in range(3):
@@ -177,7 +177,7 @@ def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Cl
         item = shown.filter(has_text=name)
         expect(item.locator("strong")).to_have_text(answer.answer)
         assert item.locator(".chances li").all_inner_texts() == [
-            f"{one.label}\n{percent(one.probability)}" for one in answer.top
+            f"{entry.label}\n{percent(entry.probability)}" for entry in answer.top
         ]
     expect(shown.filter(has_text="notes.txt")).to_contain_text("not a PNG, JPEG, WebP or BMP")
     card.get_by_role("button", name="Clear").click()
@@ -228,7 +228,7 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
         for name, counts in zip(confusion.classes, scores.confusion, strict=True)
     ]
 
-    # A cell opens its images, all of that label and answer.
+    # A cell opens all images of its label and answer.
     label, answer, count = max(
         (
             (row, column, count)
@@ -236,7 +236,7 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
             for column, count in enumerate(counts)
             if row != column
         ),
-        key=lambda one: one[2],
+        key=lambda cell: cell[2],
     )
     names = confusion.classes[label], confusion.classes[answer]
     page.get_by_role("button", name=f"{count} images of {names[0]} were taken for {names[1]}").click()
@@ -260,7 +260,7 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
     expect(row).to_contain_text(diagnosis.headline)
 
 
-def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> None:
+def test_the_address_keeps_choices_and_open_parts(ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
     page.get_by_label("The gap").get_by_role("button", name="Loss").click()
@@ -313,8 +313,8 @@ def test_the_first_page_is_small_and_its_files_are_kept(ended: str, open_page, s
     expect(page.get_by_role("row").first).to_be_visible()
     files = page.evaluate(
         "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
-        ".filter(one => !new URL(one.name).pathname.startsWith('/v1'))"
-        ".map(one => [new URL(one.name).pathname, one.encodedBodySize])"
+        ".filter(entry => !new URL(entry.name).pathname.startsWith('/v1'))"
+        ".map(entry => [new URL(entry.name).pathname, entry.encodedBodySize])"
     )
     assert sum(size for _, size in files) < BUDGET_BYTES, files
     asset = next(name for name, _ in files if name.endswith(".js"))
@@ -328,8 +328,8 @@ def test_the_first_page_is_small_and_its_files_are_kept(ended: str, open_page, s
     assert page.request.get("/no/such/page").status == 404
 
 
-def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> None:
-    """What the policy forbids would be a complaint of the console."""
+def test_the_api_page_can_send_requests_under_its_own_policy(open_page) -> None:
+    """A violation of the policy would appear on the console, and fail the test."""
     page = open_page("/docs", log_in=False)
     livez = page.locator(".opblock", has_text="/livez")
     livez.locator(".opblock-summary").click()
@@ -338,7 +338,7 @@ def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> N
     expect(livez.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
-def test_the_manual_is_found_and_searched_in_the_browser_alone(open_page) -> None:
+def test_the_manual_is_found_and_searched_in_the_browser(open_page) -> None:
     dashboard = open_page("/jobs")
     with dashboard.context.expect_page() as opened:
         dashboard.get_by_role("link", name="Manual").click()
@@ -374,12 +374,12 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
     assert_fit_for_all(outside, f"login-{colours}-{width}", pictures)
 
 
-def test_characters_that_turn_text_around_are_shown_as_escapes(client: Client, open_page) -> None:
+def test_characters_that_reverse_text_are_shown_as_escapes(client: Client, open_page) -> None:
     spec = json.loads((Path(__file__).resolve().parents[2] / "examples/overfit.json").read_text())
     turned = "report\u202egnp.exe"
     job = client.jobs.create({**spec, "name": turned, "priority": -100})
     client.jobs.cancel(job.id)
-    assert client.jobs.get(job.id).name == turned, "the service gives it back as it is"
+    assert client.jobs.get(job.id).name == turned, "the service returns it unchanged"
     page = open_page(f"/jobs/{job.id}")
     expect(page.get_by_role("heading", level=1)).to_have_text("report\\u202egnp.exe")
     assert "\u202e" not in page.locator("body").inner_text()

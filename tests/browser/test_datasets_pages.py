@@ -1,4 +1,4 @@
-"""Datasets in the dashboard: dropped, audited, looked at, fixed by click; every figure is the API's."""
+"""In the dashboard, datasets are dropped, audited, browsed and fixed by clicks. Every figure is the API's."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 
 @pytest.fixture(scope="session")
 def faulty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits of which some test images are in train too, and some labels are wrong."""
+    """Digits with some test images that are also in train, and some wrong labels."""
     digits = BUNDLED["digits"].read(Path("/nonexistent"))
     chosen = np.random.default_rng(0).permutation(len(digits.images))[:500]
     images, labels = digits.images[chosen] * 15, digits.labels[chosen].copy()
@@ -37,11 +37,11 @@ def faulty(client: Client, faulty_file: Path) -> DatasetView:
 
 
 def ready(client: Client, dataset_id: str) -> DatasetView:
-    return until(lambda: (one := client.datasets.get(dataset_id)).status == "ready" and one, "the check of a dataset")
+    return until(lambda: (now := client.datasets.get(dataset_id)).status == "ready" and now, "the check of a dataset")
 
 
 def drop(page: Page, path: Path) -> None:
-    """As a hand does it: a file over the page, then let go."""
+    """Drop a file on the page as a user does."""
     held = page.evaluate_handle(
         "([name, bytes]) => { const held = new DataTransfer();"
         " held.items.add(new File([new Uint8Array(bytes)], name)); return held }",
@@ -52,7 +52,7 @@ def drop(page: Page, path: Path) -> None:
 
 def has_loaded(picture: Locator) -> None:
     picture.scroll_into_view_if_needed()
-    until(lambda: picture.evaluate("one => one.complete && one.naturalWidth > 0"), "a picture")
+    until(lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"), "a picture")
 
 
 def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_file: Path, open_page) -> None:
@@ -67,11 +67,11 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     page.get_by_label("Validation share").fill("25")
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url("**/datasets/ds_*")
-    # Without a reload.
+    # This happens without a reload.
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
     dataset = client.datasets.get(page.url.rpartition("/")[2])
     assert (dataset.name, dataset.version) == ("mine", 1)
-    # Test is the file's own; of its 400 training images a quarter of each class validates.
+    # The file has its own test split. A quarter of each class of its 400 training images becomes validation.
     assert dataset.splits
     assert (dataset.splits.test.count, dataset.splits.train.count + dataset.splits.validation.count) == (100, 400)
     assert 85 <= dataset.splits.validation.count <= 100
@@ -99,7 +99,7 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     expect(page.get_by_text("The same images in several splits")).to_have_count(0)
 
 
-def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
+def test_the_contact_sheet_shows_a_class_of_a_split_and_enlarges_images(
     client: Client, faulty: DatasetView, open_page
 ) -> None:
     page = open_page(f"/datasets/{faulty.id}")
@@ -114,7 +114,7 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
     wanted = client.datasets.images(faulty.id, split="test", class_="3", limit=48)
     sheet = page.locator(".sheet img")
     expect(sheet).to_have_count(len(wanted.data))
-    assert [one.get_attribute("src") for one in sheet.all()] == [one.thumbnail for one in wanted.data]
+    assert [tile.get_attribute("src") for tile in sheet.all()] == [image.thumbnail for image in wanted.data]
     assert "split=test&class=3" in page.url
     sheet.first.click()
     large = page.get_by_role("dialog").get_by_role("img")
@@ -125,7 +125,7 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
     expect(large).to_have_attribute("src", wanted.data[0].thumbnail)
 
 
-def test_a_change_that_a_job_proposes_is_laid_out_on_the_datasets_page(faulty: DatasetView, open_page) -> None:
+def test_a_change_that_a_job_proposes_is_shown_on_the_datasets_page(faulty: DatasetView, open_page) -> None:
     page = open_page(f'/datasets/{faulty.id}?fix={{"drop_copies":true}}&job=job_of_before')
     expect(page.get_by_role("dialog")).to_contain_text("only one stays")
     page.get_by_role("button", name="Leave it").click()
@@ -144,7 +144,7 @@ def assert_fit_in_both_widths(page: Page, name: str, pictures: Path | None) -> N
 
 @pytest.fixture
 def alike(client: Client, tmp_path: Path) -> DatasetView:
-    """Digits, six of which are in test once more, darker and under another label."""
+    """Digits, six of which are also in test, darker and with another label."""
     digits = BUNDLED["digits"].read(Path("/nonexistent"))
     images, labels = digits.images[:300] * 15.0, digits.labels[:300].copy()
     images[280:286], labels[280:286] = np.round(images[:6] * 0.8), (labels[:6] + 1) % 10
@@ -153,7 +153,7 @@ def alike(client: Client, tmp_path: Path) -> DatasetView:
     return ready(client, client.datasets.upload(client.datasets.create({"name": "alike"}).id, path).id)
 
 
-def test_look_alikes_are_asked_about_and_left_out_or_remembered(
+def test_the_user_is_asked_about_look_alikes_and_leaves_them_out_or_keeps_them(
     client: Client, alike: DatasetView, open_page, pictures: Path | None
 ) -> None:
     page = open_page(f"/datasets/{alike.id}")
@@ -163,9 +163,9 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     has_loaded(pairs.first.get_by_role("img").first)
     assert_fit_in_both_widths(page, "look-alikes", pictures)
     pairs.first.get_by_role("button", name="They are different").click()
-    # Without a reload.
+    # This happens without a reload.
     expect(pairs).to_have_count(5)
-    [finding] = [one for one in client.datasets.audit(alike.id).findings if one.code == "look_alikes"]
+    [finding] = [found for found in client.datasets.audit(alike.id).findings if found.code == "look_alikes"]
     assert finding.numbers["pairs"] == 5
 
     question.get_by_role("button", name="Leave them out: 10 images").click()
@@ -180,11 +180,13 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     assert fixed.splits
     assert alike.splits
     assert finding.effect.removes.test == alike.splits.test.count - fixed.splits.test.count == 5
-    # The pair that was marked as different is still there, and is not asked about again.
-    assert "look_alikes" not in {one.code for one in client.datasets.audit(fixed.id).findings}
+    # The pair marked as different is still there, and the user is not asked about it again.
+    assert "look_alikes" not in {found.code for found in client.datasets.audit(fixed.id).findings}
 
 
-def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:
+def test_suspected_labels_form_a_work_list_that_becomes_a_version(
+    client: Client, faulty: DatasetView, open_page
+) -> None:
     page = open_page(f"/datasets/{faulty.id}")
     page.get_by_role("button", name="Look for them").click()
     rows = page.locator(".work-list li")
@@ -204,14 +206,14 @@ def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, f
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
-def test_pages_of_datasets_are_fit_for_all(
+def test_pages_of_datasets_are_accessible(
     colours: str, width: int, faulty: DatasetView, open_page, pictures: Path | None
 ) -> None:
     page = open_page("/datasets", colours=colours, width=width)
     for name, path, ready_text in (
         ("datasets", "/datasets", "Drop files or folders here"),
         ("dataset", f"/datasets/{faulty.id}", "How often you have looked"),
-        ("no-dataset", "/datasets/nobody", "Not found"),
+        ("no-dataset", "/datasets/unknown", "Not found"),
     ):
         page.goto(path)
         expect(page.get_by_text(ready_text).last).to_be_attached()

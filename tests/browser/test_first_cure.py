@@ -1,4 +1,4 @@
-"""A newcomer's first cure by clicks alone: a network is trained, judged, and what helps is measured."""
+"""A newcomer's first cure by clicks alone: a network is trained and diagnosed, and what helps is measured."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Models in the dashboard: exported for other programs, dropped and measured; every figure is the API's."""
+"""In the dashboard, models are exported for other programs, dropped and measured. Every figure is the API's."""
 
 import json
 import re
@@ -19,17 +19,17 @@ from tests.onnx_files import dense_onnx
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 # Writing a model for another runtime, and loading it there, takes a while.
 EXPORT_MS = 200_000
-# A training elsewhere that memorizes its images.
+# The history of an external training that memorizes its images.
 OVERFITTED = {"loss": [1, 0.5, 0.2, 0.1, 0.05, 0.02], "val_loss": [1, 0.6, 0.5, 0.6, 0.8, 1.0]}
 
 
 @pytest.fixture(scope="session")
 def foreign_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that names the class whose mean is nearest, and takes dark for light: pixels 16 - x instead of x."""
+    """A model that picks the class with the nearest mean, but expects inverted pixels: 16 - x instead of x."""
     digits = BUNDLED["digits"].read(Path("/nonexistent"))
     rows = digits.splits["train"]
     images, labels = np.asarray(digits.images[rows], float).reshape(len(rows), -1), np.asarray(digits.labels[rows])
-    means = np.stack([images[labels == one].mean(axis=0) for one in range(10)])
+    means = np.stack([images[labels == digit].mean(axis=0) for digit in range(10)])
     weights, bias = means.T / 16, -(means**2).sum(axis=1) / 32
     path = tmp_path_factory.mktemp("foreign") / "nearest mean.onnx"
     path.write_bytes(dense_onnx(-weights, bias + 16 * weights.sum(axis=0), image=(8, 8, 1)))
@@ -38,7 +38,7 @@ def foreign_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluation(client: Client, foreign_file: Path) -> EvaluationView:
-    """The same model, measured."""
+    """An evaluation of the same model."""
     model = client.models.create(foreign_file, name="measured").wait()
     assert model.status == "ready", model.error
     ordered = client.evaluations.create(model.id, "digits").wait()
@@ -51,7 +51,7 @@ def figures(page: Page) -> list[list[str]]:
     return [row.locator("th, td").all_inner_texts() for row in rows.all()]
 
 
-def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Client, ended: str, open_page) -> None:
+def test_a_jobs_model_is_exported_for_another_program_checked_and_saved(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     card = page.get_by_label("Export the model")
     litert = card.get_by_label("LiteRT")
@@ -59,7 +59,7 @@ def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Clie
     expect(litert.get_by_role("link", name="Download")).to_have_count(0)
     litert.get_by_role("button", name="Make it LiteRT").click()
     expect(litert).to_contain_text("being made")
-    # Without a reload.
+    # This happens without a reload.
     expect(litert.get_by_text("ready", exact=True)).to_be_visible(timeout=EXPORT_MS)
     known = {export.format: export for export in client.jobs.exports(ended)}
     assert known["litert"].status == "stored"
@@ -87,11 +87,11 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
 ) -> None:
     page = open_page("/models")
     broken = tmp_path / "notes.keras"
-    broken.write_bytes(b"nothing of the kind" * 100)
+    broken.write_bytes(b"not a model" * 100)
     drop(page, broken)
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url("**/models/mod_*")
-    # Without a reload, like all that follows.
+    # This and everything below happens without a reload.
     expect(page.get_by_text("This file was rejected")).to_be_visible()
     refused = client.models.get(page.url.rpartition("/")[2])
     assert refused.error
@@ -120,7 +120,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
         for dataset in client.datasets.list()
         if list(dataset.shape or ()) == [8, 8, 1] and len(dataset.classes or ()) == 10
     }
-    assert "digits@1" in offered <= fitting, "only what fits is offered"
+    assert "digits@1" in offered <= fitting, "only datasets that fit are offered"
     page.get_by_label("Dataset", exact=True).select_option(label="digits@1")
     page.get_by_role("button", name="Measure it").click()
     page.wait_for_url("**/evaluations/evl_*")
@@ -138,7 +138,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url("**/evaluations")
-    assert made not in {one.id for one in client.evaluations.list()}
+    assert made not in {found.id for found in client.evaluations.list()}
 
 
 def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: EvaluationView, open_page) -> None:
@@ -149,12 +149,13 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
     assert evaluation.preprocessing
     expect(page.get_by_label("Figures", exact=True)).to_contain_text(evaluation.preprocessing.in_words)
     for row, split in zip(figures(page), ("train", "validation", "test"), strict=True):
-        one, raw = getattr(metrics, split), getattr(as_given, split)
-        low, high = one.interval
+        measured, raw = getattr(metrics, split), getattr(as_given, split)
+        low, high = measured.interval
         assert [row[1], row[2], row[3], row[5]] == [
-            *(f"{one.count:,}", percent(one.accuracy), f"{percent(low)} to {percent(high)}", percent(raw.accuracy)),
+            *(f"{measured.count:,}", percent(measured.accuracy)),
+            *(f"{percent(low)} to {percent(high)}", percent(raw.accuracy)),
         ]
-        assert float(row[4]) == pytest.approx(one.loss, rel=0.01)
+        assert float(row[4]) == pytest.approx(measured.loss, rel=0.01)
     diagnosis, confusion = client.evaluations.diagnosis(evaluation.id), client.evaluations.confusion(evaluation.id)
     expect(page.get_by_label("Verdict")).to_contain_text(diagnosis.explanation)
     assert diagnosis.gap
@@ -163,19 +164,19 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
     assert shown == [percent(diagnosis.gap.train.accuracy), *terms, percent(diagnosis.gap.test.accuracy)]
     rows = page.locator(".matrix tbody tr")
     counts = [row.locator("td").all_inner_texts() for row in rows.all()]
-    assert [[0 if one == "·" else int(one) for one in row] for row in counts] == confusion.splits["test"].confusion
+    assert [[0 if cell == "·" else int(cell) for cell in row] for row in counts] == confusion.splits["test"].confusion
     expect(page.locator(".matrix button")).to_have_count(0)
 
     page.goto("/evaluations")
     row = page.get_by_role("row", name=re.compile("^measured on digits"))
     assert metrics.validation
     assert metrics.test
-    accuracies = [one.accuracy for one in (metrics.train, metrics.validation, metrics.test)]
+    accuracies = [split.accuracy for split in (metrics.train, metrics.validation, metrics.test)]
     expect(row).to_contain_text(" / ".join(percent(accuracy) for accuracy in accuracies))
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
-def test_pages_of_models_are_fit_for_all(
+def test_pages_of_models_are_accessible(
     colours: str, width: int, client: Client, evaluation: EvaluationView, ended: str, open_page, pictures: Path | None
 ) -> None:
     page = open_page("/models", colours=colours, width=width)
@@ -195,10 +196,10 @@ def test_pages_of_models_are_fit_for_all(
         ("evaluations", "/evaluations", "measured on digits"),
         ("evaluation", f"/evaluations/{evaluation.id}", "Which classes"),
         ("diagnosis", f"/diagnoses/{kept.id}", kept.headline),
-        ("no-diagnosis", "/diagnoses/nobody", "Not found"),
+        ("no-diagnosis", "/diagnoses/unknown", "Not found"),
         ("exports", f"/jobs/{ended}", "answers differ"),
-        ("no-evaluation", "/evaluations?model=nobody", "has not been measured"),
-        ("no-model", "/models/nobody", "Not found"),
+        ("no-evaluation", "/evaluations?model=unknown", "has not been measured"),
+        ("no-model", "/models/unknown", "Not found"),
     ):
         page.goto(path)
         expect(page.get_by_text(ready_text).last).to_be_attached()

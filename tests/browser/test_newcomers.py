@@ -1,7 +1,6 @@
-"""The first half hour by clicks alone: two archives become a prediction, and faulty test splits are fixed."""
+"""A newcomer's first half hour by clicks alone: two archives become a prediction, and faulty test splits are fixed."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,14 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from heldout.client.client import Client
-from tests.browser.looks import assert_fit_for_all
+from tests.browser.looks import assert_fit_at_every_size
 from tests.e2e.running import until
 from tests.newcomer_sets import WORDS, list_files, pack, read_digits
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 MOST_CLICKS = 15
-# Kept over the pages that a click leads to.
+# Session storage keeps the count from page to page.
 COUNT_CLICKS = """addEventListener('click', event => {
   if (event.isTrusted) sessionStorage.clicks = 1 + Number(sessionStorage.clicks ?? 0)
 }, true)"""
@@ -35,7 +34,7 @@ def choose(page: Page, button: str, paths: list[Path] | Path) -> None:
 
 
 def drop(page: Page, paths: list[Path]) -> None:
-    """As a hand does it, over the window of the browser: folders too."""
+    """Drop files and folders on the browser's window as a user does."""
     place = page.get_by_label("Upload", exact=True).bounding_box()
     assert place
     session = page.context.new_cdp_session(page)
@@ -44,25 +43,8 @@ def drop(page: Page, paths: list[Path]) -> None:
         session.send("Input.dispatchDragEvent", {"type": event, "x": place["x"] + 9, "y": place["y"] + 9, "data": data})
 
 
-@pytest.fixture
-def take_pictures(pictures: Path | None) -> Callable[[Page, str], None]:
-    """The page as it stands is fit for all: on a desk and on a phone, in light and in dark."""
-
-    def take(page: Page, name: str) -> None:
-        before = page.viewport_size
-        assert before
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            for colours in ("dark", "light"):
-                page.emulate_media(color_scheme=colours)
-                assert_fit_for_all(page, f"newcomer-{name}-{colours}-{width}", pictures)
-        page.set_viewport_size(before)
-
-    return take
-
-
 def test_two_zips_become_a_prediction_in_fifteen_clicks(
-    client: Client, digits, tmp_path: Path, open_page, take_pictures
+    client: Client, digits, tmp_path: Path, open_page, pictures: Path | None
 ) -> None:
     images, labels = digits
     train, test = (
@@ -79,19 +61,19 @@ def test_two_zips_become_a_prediction_in_fifteen_clicks(
     choose(page, "Choose files", [train, test])
     expect(page.get_by_label("What was dropped").get_by_role("listitem")).to_have_count(2)
     expect(page.get_by_label("Name", exact=True)).to_have_value("images")
-    take_pictures(page, "upload")
+    assert_fit_at_every_size(page, "newcomer-upload", pictures)
     page.get_by_role("button", name="Upload", exact=True).click()
     page.wait_for_url("**/datasets/ds_*")
     page.get_by_role("link", name="Train on it").click()
     expect(page.get_by_text("valid", exact=True)).to_be_visible()
-    take_pictures(page, "new-job")
+    assert_fit_at_every_size(page, "newcomer-new-job", pictures)
     page.get_by_role("button", name="Train", exact=True).click()
     page.wait_for_url("**/jobs/job_*")
     expect(page.get_by_role("heading", name="Try it")).to_be_visible(timeout=120_000)
     choose(page, "Choose files", own)
     answer = page.get_by_label("Answers").get_by_role("listitem").first
     expect(answer).to_contain_text("%")
-    take_pictures(page, "prediction")
+    assert_fit_at_every_size(page, "newcomer-prediction", pictures)
 
     assert int(page.evaluate("sessionStorage.clicks")) <= MOST_CLICKS
     job_id = page.url.rpartition("/")[2].partition("?")[0]
@@ -103,8 +85,8 @@ def test_two_zips_become_a_prediction_in_fifteen_clicks(
 
 
 @pytest.mark.parametrize(("fault", "width"), [("inverted", 390), ("relabelled", 1280)])
-def test_a_faulty_test_split_is_put_right_by_clicks(
-    client: Client, digits, tmp_path: Path, open_page, take_pictures, fault: str, width: int
+def test_a_faulty_test_split_is_fixed_by_clicks(
+    client: Client, digits, tmp_path: Path, open_page, pictures: Path | None, fault: str, width: int
 ) -> None:
     images, labels = digits
     wrong = {
@@ -123,22 +105,22 @@ def test_a_faulty_test_split_is_put_right_by_clicks(
     before = page.url
     fix = page.get_by_role("button", name="Fix it")
     expect(fix.first).to_be_visible()
-    take_pictures(page, f"{fault}-found")
+    assert_fit_at_every_size(page, f"newcomer-{fault}-found", pictures)
     fix.first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Changes 200 of 200 test images.")
     expect(dialog.get_by_label("Changed images").get_by_role("img")).to_have_count(12)
-    take_pictures(page, f"{fault}-preview")
+    assert_fit_at_every_size(page, f"newcomer-{fault}-preview", pictures)
     dialog.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and url != before)
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
     expect(page.get_by_label("Audit")).to_be_visible()
     expect(page.get_by_role("button", name="Fix it")).to_have_count(0)
-    take_pictures(page, f"{fault}-fixed")
+    assert_fit_at_every_size(page, f"newcomer-{fault}-fixed", pictures)
 
     fixed = client.datasets.get(page.url.rpartition("/")[2])
     first = client.datasets.images(fixed.id, split="test", class_="three", limit=1).data[0]
-    # Whatever the file was called, it shows what the digit really is.
+    # Whatever the file was called, its class is now what the image shows.
     number = int(Path(first.member or "").stem)
     assert WORDS[labels[600 + number]] == "three"
     tile = Image.open(io.BytesIO(client.datasets.image(fixed.id, first.index))).convert("L").resize((16, 16))
@@ -168,12 +150,12 @@ def test_more_images_become_a_new_version_by_clicks(client: Client, digits, tmp_
     assert before
     assert made.derived_from.dataset.version == 1
     assert (made.splits.train.count, made.splits.test.count) == (before.train.count + 400, 200)
-    # The first images are those that were there, so the same rows are held out.
+    # The earlier images come first, so the same rows are held out.
     after, earlier = client.datasets.split_indices("few@2"), client.datasets.split_indices("few@1")
     assert (after.test, after.validation) == (earlier.test, earlier.validation)
 
 
-def test_folders_and_archives_are_dropped_together_and_nothing_is_ignored_in_silence(
+def test_folders_and_archives_are_dropped_together_and_nothing_is_ignored_silently(
     client: Client, digits, tmp_path: Path, open_page
 ) -> None:
     images, labels = digits
@@ -210,7 +192,7 @@ def test_folders_and_archives_are_dropped_together_and_nothing_is_ignored_in_sil
     page.get_by_role("button", name="Upload", exact=True).click()
     page.wait_for_url("**/datasets/ds_*")
     made = until(
-        lambda: (one := client.datasets.get(page.url.rpartition("/")[2])).status == "ready" and one,
+        lambda: (now := client.datasets.get(page.url.rpartition("/")[2])).status == "ready" and now,
         "the check of a dataset",
     )
     assert made.splits

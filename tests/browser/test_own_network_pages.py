@@ -1,4 +1,4 @@
-"""A user's own Keras network in the dashboard: uploaded from the form of a new job, refused at its fields, trained."""
+"""A user's own Keras network in the dashboard: uploaded in the form of a new job, validated and trained."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_an_own_network_is_uploaded_adjusted_and_trained(
     save_architecture(tmp_path / "seven.json", 7)
     page = open_page("/new?dataset=digits")
     page.get_by_role("button", name="My own Keras network").click()
-    expect(page.get_by_label("Name of the job")).to_have_value("")  # an example's name is of no use here
+    expect(page.get_by_label("Name of the job")).to_have_value("")  # not the name of an example
     page.get_by_label("Or upload one").set_input_files(tmp_path / "seven.json")
     expect(page.get_by_text("Takes 8 × 8 × 1. Gives 7 classes. Has no weights.")).to_be_visible(timeout=READ_MS)
     head = page.get_by_label("How features become an answer")
@@ -52,7 +52,7 @@ def test_an_own_network_is_uploaded_adjusted_and_trained(
     expect(page.get_by_role("heading", name="Training and validation")).to_be_visible()
     page.get_by_role("link", name="Clone and edit").click()
     expect(page.get_by_label("Uploaded Keras network")).to_have_value(network.model)
-    # Blocks come back as an example, and the own network again with what was set.
+    # Blocks come back as an example, and the user's network with its settings.
     page.get_by_role("button", name="Blocks", exact=True).click()
     expect(page.get_by_text("Blocks, from the image to the answer", exact=True)).to_be_visible()
     page.get_by_role("button", name="My own Keras network").click()

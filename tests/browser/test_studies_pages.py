@@ -1,4 +1,4 @@
-"""Studies in the dashboard: ordered from a job, followed live, read, cancelled; every figure is the API's."""
+"""In the dashboard, studies are ordered from a job, followed live, read and cancelled. Every figure is the API's."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def ended_study(client: Client, study_id: str) -> StudyView:
 
 @pytest.fixture(scope="session")
 def curve(client: Client) -> StudyView:
-    """A learning curve of trainings that take a moment each."""
+    """A learning curve of short trainings."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec |= {"name": "curve", "network": {"blocks": [{"filters": 8}]}}
     spec["training"] |= {"train_limit": 320, "epochs": 2}
@@ -57,7 +57,7 @@ def faulty(client: Client) -> str:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_data_that_come_first_leave_three_ways_on(
+def test_faulty_data_come_first_and_the_page_offers_three_ways_to_continue(
     client: Client, faulty: str, open_page, pictures: Path | None, width: int
 ) -> None:
     page = open_page(f"/studies/new?job={faulty}", width=width)
@@ -90,7 +90,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     page.get_by_role("link", name="Measure what helps").click()
     page.get_by_label("Let me choose").check()
     expect(page.get_by_text("Choose at least one remedy.").first).to_be_visible()
-    for route in late:  # a verdict that comes after the choice still ticks its remedies
+    for route in late:  # a verdict that arrives after the choice still ticks its remedies
         route.continue_()
     page.unroute("**/diagnosis")
     checked = page.get_by_role("checkbox", checked=True)
@@ -114,7 +114,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
 
     study = ended_study(client, study_id)
     assert study.budget.jobs == 6
-    # Without a reload.
+    # This happens without a reload.
     expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
     report = client.studies.report(study_id)
     answer = page.get_by_label("Answer")
@@ -175,7 +175,7 @@ def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, ope
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
-def test_pages_of_studies_are_fit_for_all(
+def test_pages_of_studies_are_accessible(
     colours: str, width: int, curve: StudyView, ended: str, client: Client, open_page, pictures: Path | None
 ) -> None:
     compared = next(study for study in client.studies.list(statuses=["succeeded"]) if study.kind == "remedies")

@@ -1,4 +1,4 @@
-"""Figures as pages write them, from the API's."""
+"""Formats the API's figures as pages show them."""
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

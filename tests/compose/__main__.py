@@ -24,14 +24,14 @@ from tests.compose.client import Api, Load
 from tests.compose.engine import ROOT, TLS, Engine, NoEngine, Stack, run
 from tests.worker.machine.probe import ALLOWED
 
-# Characters that break what was put into a URL or a shell's word without care; a quote ends a value in .env.
+# Characters that break URLs and shell words that were built without quoting. A single quote would end a value in .env.
 AWKWARD = '@:/?#&%$\\" ;='
 EXAMPLES = ("overfit", "regularized", "augmented")
 LEASE_S = 8
 
 
 class Scenario:
-    """The steps in order. Each leaves behind what the next ones need."""
+    """The steps in order. Each prepares what the next ones need."""
 
     def __init__(self, stack: Stack, port: int, tls_port: int, certificate: Path, passwords: list[str]) -> None:
         self.stack = stack
@@ -59,7 +59,7 @@ class Scenario:
 
     def make_a_key(self) -> str:
         printed = self.stack.compose("exec", "-T", "api", "heldout", "keys", "create", "--owner", "me")
-        assert re.fullmatch(r"ho_\w+_[\w-]+\n", printed), "not the key alone"
+        assert re.fullmatch(r"ho_\w+_[\w-]+\n", printed), "more than the key was printed"
         assert self.api.ask("GET", "/v1/jobs").status == 401
         self.api.key = printed.strip()
         return self.api.key[:11] + "…"
@@ -78,23 +78,23 @@ class Scenario:
         push = f'python -c "{make}" && heldout datasets push /tmp/a.npz --name pets'
         variables = ("-e", f"HELDOUT_API_KEY={self.api.key}", "-e", "HELDOUT_URL=http://127.0.0.1:8000")
         self.stack.compose("exec", "-T", *variables, "api", "sh", "-c", push)
-        # As the worker is started: with its user and its capabilities.
+        # Started like the worker: with its user and its capabilities.
         command = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-worker"]["command"]
         as_worker = command[: command.index("celery")]
         script = (ROOT / "tests/compose/closed_doors.py").read_text()
         probe = (ROOT / "tests/worker/machine/probe.py").read_text()
-        printed = self.stack.compose("exec", "-T", "worker", *as_worker, "python", "-c", script, told=probe)
+        printed = self.stack.compose("exec", "-T", "worker", *as_worker, "python", "-c", script, stdin=probe)
         answer, worker_user, rights_of_children = json.loads(printed)
         assert {name for name, how in answer["said"].items() if how == "done"} == ALLOWED, answer
         assert worker_user == 10001
-        assert rights_of_children == ["0" * 16], "what trains may become another user"
+        assert rights_of_children == ["0" * 16], "the process that trains may become another user"
         assert answer["user"] > 65535
         return f"as user {answer['user']}, the worker being {worker_user}"
 
     def train_the_three_reference_jobs(self) -> str:
         specs = {name: json.loads((ROOT / f"examples/{name}.json").read_text()) for name in EXAMPLES}
         ids = {name: self.api.submit(spec) for name, spec in specs.items()}
-        said = []
+        accuracies = []
         for name, job_id in ids.items():
             job = self.api.ended(job_id, 120)
             assert job["status"] == "succeeded", job
@@ -103,8 +103,8 @@ class Scenario:
                 range(1, specs[name]["training"]["epochs"] + 1)
             )
             self.models[job_id] = self._model(job_id)
-            said.append(f"{name} {metrics['final']['test']['accuracy']:.3f}")
-        return "test accuracy: " + ", ".join(said)
+            accuracies.append(f"{name} {metrics['final']['test']['accuracy']:.3f}")
+        return "test accuracy: " + ", ".join(accuracies)
 
     def predict_an_image(self) -> str:
         job_id = next(iter(self.models))
@@ -126,7 +126,7 @@ class Scenario:
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 201
-        assert "Secure" in answer.headers["Set-Cookie"], "the API believes its proxy"
+        assert "Secure" in answer.headers["Set-Cookie"], "the API did not believe its proxy"
         connection.request("GET", "/metrics")
         assert connection.getresponse().status == 404
         connection.close()
@@ -149,7 +149,7 @@ class Scenario:
         run("docker", "kill", "--signal", "KILL", victim)
         killed = time.monotonic()
         while len(workers := self.api.workers_of(job_id)) < 2:
-            assert time.monotonic() - killed < 60, "nobody took the job over"
+            assert time.monotonic() - killed < 60, "no worker took the job over"
             time.sleep(0.2)
         taken_s = time.monotonic() - killed
         job = self.api.ended(job_id, 120)
@@ -181,7 +181,7 @@ class Scenario:
             self.stack.compose("start", "redis")
             time.sleep(3)
         assert not load.wrong, load.wrong[:5]
-        assert load.statuses["POST 503"] > 0, "the load never met the database's absence"
+        assert load.statuses["POST 503"] > 0, "no request of the load met the missing database"
         for job_id in (running, *load.accepted.values()):
             job = self.api.ended(job_id, 120)
             assert job["status"] == "succeeded", job
@@ -217,7 +217,7 @@ class Scenario:
             assert self._model(job_id) == digest, f"the model of {job_id} changed"
         job = self.api.ended(self.resumed, 120)
         assert (job["status"], job["failures"]) == ("succeeded", 0), job
-        return f"{len(after)} jobs with their metrics, {len(self.models)} models; the stopped job went on"
+        return f"{len(after)} jobs with their metrics, {len(self.models)} models; the stopped job continued"
 
     def look_for_secrets_in_all_logs(self) -> str:
         self.logs += self.stack.logs()
@@ -227,7 +227,7 @@ class Scenario:
             for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote(secret), json.dumps(secret)}
             if form.strip('"') in self.logs
         ]
-        assert not shown, f"{len(shown)} secrets stand in the logs"
+        assert not shown, f"{len(shown)} secrets are in the logs"
         return f"none in {len(self.logs.splitlines())} lines"
 
     def take_all_down(self) -> str:
@@ -323,12 +323,12 @@ def bring_up(engine: Engine) -> int:
             name = step.__name__.replace("_", " ")
             at = time.monotonic()
             try:
-                said = step()
+                outcome = step()
             except Exception:
                 print("\n".join(stack.logs().splitlines()[-80:]))
                 print(f"FAILED  {name}", flush=True)
                 raise
-            print(f"{time.monotonic() - at:6.1f} s  {name}: {said}", flush=True)
+            print(f"{time.monotonic() - at:6.1f} s  {name}: {outcome}", flush=True)
     finally:
         stack.remove()
         folder.cleanup()

@@ -1,4 +1,4 @@
-"""Plain HTTP to the published port: every status is checked, and nothing is repeated behind our back."""
+"""Plain HTTP to the published port: every status is checked, and no request is retried silently."""
 
 import http.client
 import json
@@ -82,14 +82,14 @@ class Api:
             after = f"&after={page['next']}"
 
     def workers_of(self, job_id: str) -> list[str]:
-        """The hosts that ran the job's attempts, in order."""
+        """Return the hosts that ran the job's attempts, in order."""
         events = self.get(f"/v1/jobs/{job_id}/events?limit=200")["data"]
         return [event["data"]["worker"].split(":")[0] for event in events if event["type"] == "job.started"]
 
 
 @dataclass
 class Load:
-    """Clients that submit and list all the time. They repeat requests with the same key after a 503."""
+    """Clients that submit and list jobs continuously. After a 503 they repeat a request with the same key."""
 
     api: Api
     accepted: dict[str, str] = field(default_factory=dict)  # idempotency key → job
@@ -126,7 +126,7 @@ class Load:
             self._asked("GET", "/v1/jobs?limit=5", 200)
 
     def _asked(self, method: str, path: str, expected: int, body: Any = None, **headers: str) -> Answer | None:
-        """Return the response if it is one of those promised. Otherwise note it and return None."""
+        """Return the response if its status is allowed. Otherwise record it and return None."""
         began = time.monotonic()
         try:
             answer = self.api.ask(method, path, body, **headers)

@@ -1,7 +1,7 @@
-"""Run inside the worker's container, by its own command line: tries what a stranger's file could, as the tests do.
+"""Tries, inside the worker's container, what a hostile uploaded file could do, with the probe of the tests.
 
-The probe's text comes from standard input. Printed is JSON: what worked and as which user, the worker's
-user, and the capabilities of its children, which train.
+The probe's code comes from standard input. The output is JSON: what worked and as which user, the worker's user, and
+the capabilities of its children, which train.
 """
 
 import json
@@ -23,7 +23,7 @@ statuses = [
     dict(line.split(":\t", 1) for line in path.read_text().splitlines()) for path in Path("/proc").glob("[0-9]*/status")
 ]
 rights_of_children = {status["CapEff"].strip() for status in statuses if status["PPid"] == worker.name}
-# The probe lies where every user may read, and what it is to find closed where the worker's files are.
+# The probe's code is where every user may read. The files that it must not read are where the worker's files are.
 with (
     tempfile.TemporaryDirectory() as code,
     tempfile.TemporaryDirectory(dir="/home/heldout/scratch") as text,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# Optional: starts an engine where there is none, and makes local images in place of those of a registry.
+# Optional: a program that starts an engine if there is none, and builds local images instead of using a registry.
 STAND_INS = ROOT.parent / "shared" / "docker" / "stand-ins"
 
 UP = ("--detach", "--no-build", "--wait", "--wait-timeout", "150")
 TLS = ("--profile", "tls")
-# What would lead Compose to another stack, or settings into this one.
+# Prefixes of variables that would lead Compose to another stack, or change this one's settings.
 FOREIGN = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
 
 
@@ -23,13 +23,13 @@ class NoEngine(Exception):
 
 
 def run(
-    *command: str, timeout_s: float = 120, check: bool = True, told: str = "", **options: Any
+    *command: str, timeout_s: float = 120, check: bool = True, stdin: str = "", **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """A command and its output; on failure the end of what it said is part of the error. told: its standard input."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, input=told, **options)
+    """Run a command. On failure, the error includes the end of its output."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, input=stdin, **options)
     if check and done.returncode:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{said}")
+        output = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{output}")
     return done
 
 
@@ -80,16 +80,8 @@ class Stack:
         env_file = folder / ".env"
         env_file.touch(mode=0o600)
         env_file.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()), encoding="utf-8")
-        self._options = [
-            "--ansi",
-            "never",
-            "--project-name",
-            project,
-            "--env-file",
-            str(env_file),
-            "--file",
-            "docker-compose.yml",
-        ]
+        self._options = ["--ansi", "never", "--project-name", project, "--env-file", str(env_file)]
+        self._options += ["--file", "docker-compose.yml"]
         if host_network:
             override = folder / "host-network.json"
             services = {name: {"build": {"network": "host"}} for name in ("migrate", "worker-gpu", "proxy")}
@@ -97,21 +89,21 @@ class Stack:
             self._options += ["--file", str(override)]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
-    def compose(self, *words: str, timeout_s: float = 180, check: bool = True, told: str = "") -> str:
+    def compose(self, *words: str, timeout_s: float = 180, check: bool = True, stdin: str = "") -> str:
         """Run `docker compose …` and return its standard output."""
         command = ("docker", "compose", *self._options, *words)
-        return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check, told=told).stdout
+        return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check, stdin=stdin).stdout
 
     def up(self, *words: str) -> None:
-        """Start what is not running, and wait until all are healthy."""
+        """Start what is not running, and wait until everything is healthy."""
         self.compose("up", *UP, *words)
 
     def up_with_tls(self) -> None:
-        """Do the same with the proxy."""
+        """Start everything with the proxy, and wait until everything is healthy."""
         self.compose(*TLS, "up", *UP)
 
     def containers(self, service: str) -> list[str]:
-        """The ids of a service's running containers."""
+        """Return the ids of a service's running containers."""
         return self.compose("ps", "--quiet", "--no-trunc", service).split()
 
     def logs(self) -> str:

@@ -1,4 +1,4 @@
-"""Services for tests: a separate one for each test that damages it, and one for all others."""
+"""Services for tests: a fresh one for each test that damages it, and a shared one for all others."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="session")
 def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all files whose tests leave it unchanged: it takes as long to start as several trainings."""
-    # Files of what was deleted go with a round of the reconciler, which some tests wait for.
+    # The reconciler removes the files of what was deleted, and some tests wait for that.
     environment = {"HELDOUT_RECONCILE_S": "1", "HELDOUT_METRICS_PORT": str(find_free_port())}
     running = Service(tmp_path_factory.mktemp("service") / "home", **environment).start()
     yield running

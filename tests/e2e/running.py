@@ -50,7 +50,7 @@ def children_of(pid: int) -> list[int]:
 
 def tree_of(pid: int) -> list[int]:
     """Return `pid` and all processes below it."""
-    return [pid] + [one for child in children_of(pid) for one in tree_of(child)]
+    return [pid] + [below for child in children_of(pid) for below in tree_of(child)]
 
 
 def lives(pid: int) -> bool:
@@ -61,8 +61,8 @@ def lives(pid: int) -> bool:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """List the processes whose environment, command or working folder names the folder, such as those of a service's
-    home.
+    """List the processes whose environment, command or working folder names the folder: a service's home,
+    for example.
     """
     mark, found = os.fsencode(folder), []
     for process in Path("/proc").glob("[0-9]*"):
@@ -75,12 +75,12 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def freeze(pid: int) -> None:
-    """Send SIGSTOP and wait until all threads have stopped: on a busy machine they run on for a while."""
+    """Send SIGSTOP and wait until all threads have stopped: on a busy machine they keep running for a while."""
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: _stands_still(pid), f"the stop of {pid}")
+    until(lambda: _is_stopped(pid), f"the stop of {pid}")
 
 
-def _stands_still(pid: int) -> bool:
+def _is_stopped(pid: int) -> bool:
     states = []
     for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
         with suppress(OSError):  # it has ended
@@ -108,7 +108,7 @@ class Service:
         self.output = home.parent / f"{home.name}.out"
 
     def begin(self) -> None:
-        """Start it without waiting until it is ready."""
+        """Start the service without waiting until it is ready."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -151,11 +151,11 @@ class Service:
         return Client(self.url, (self.home / "api-key").read_text().strip())
 
     def worker_pid(self) -> int:
-        """The worker's process, once it runs."""
+        """Return the worker's process once it runs."""
         return int(until(lambda: [p for p in children_of(self.pid) if b"worker.local" in command_of(p)], "a worker")[0])
 
     def training_pids(self) -> list[int]:
-        """Processes that train: children of the server that forks."""
+        """List the processes that train: children of the server that forks."""
         return [
             child
             for server in children_of(self.worker_pid())
@@ -164,11 +164,11 @@ class Service:
         ]
 
     def ingesting_pids(self) -> list[int]:
-        """Processes that ingest uploads: children of the worker."""
+        """List the processes that ingest uploads: children of the worker."""
         return self._pids_of(b"ingest")
 
     def relating_pids(self) -> list[int]:
-        """Processes that find the copies of stored datasets: children of the worker."""
+        """List the processes that find copies in stored datasets: children of the worker."""
         return self._pids_of(b"relate")
 
     def _pids_of(self, work: bytes) -> list[int]:
@@ -176,7 +176,7 @@ class Service:
         return [child for child in children_of(self.worker_pid()) if started_by in command_of(child)]
 
     def kill(self) -> None:
-        """Kill it without warning, like a power cut."""
+        """Kill the service without warning, like a power cut."""
         if self.process is not None:
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
@@ -200,7 +200,7 @@ class Service:
 
 
 def command_of(pid: int) -> bytes:
-    """The command line, its words separated by NUL; empty for a process that is gone."""
+    """Return the command line, its words separated by NUL. It is empty for a process that is gone."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
@@ -224,7 +224,7 @@ def after_epoch(client: Client, job_id: str, epoch: int) -> None:
 
 
 def history(client: Client, job_id: str) -> list[dict[str, Any]]:
-    """The served epochs without what depends on the clock."""
+    """Return the served epochs without what depends on the clock."""
     clocks = {"seconds", "evaluation_seconds", "images_per_second"}
     return [epoch.model_dump(exclude=clocks) for epoch in client.jobs.metrics(job_id).epochs]
 

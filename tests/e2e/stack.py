@@ -29,14 +29,14 @@ from tests.servers_fixtures import empty_postgres
 OWNER = "me"
 # As docker-compose.yml starts it.
 CELERY = ("-m", "celery", "--quiet", "-A", "worker.celery_app", "worker")
-CELERY_SAYS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+CELERY_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 # A lease that tests can wait for; a worker is counted as lost after eight missed heartbeats.
 SHORT = {
     "HELDOUT_LEASE_S": "4",
     "HELDOUT_HEARTBEAT_S": "0.5",
     "HELDOUT_POLL_S": "0.2",
     "HELDOUT_RECONCILE_S": "0.5",
-    # So that counts of files and rows include none of jobs that have ended.
+    # The state of a finished job goes at once, so counts of files and rows do not include it.
     "HELDOUT_KEEP_STATE_S": "0",
 }
 LEASE_S = float(SHORT["HELDOUT_LEASE_S"])
@@ -119,7 +119,7 @@ class Program:
         assert text in self.said(), f"{self.name} ended with {self.process.returncode}: {self.said()[-2000:]}"
 
     def trainings(self) -> list[int]:
-        """Processes that train: children of the server that forks, and spawned ones."""
+        """List the processes that train: children of the server that forks, and spawned ones."""
         found = []
         for child in children_of(self.pid):
             command = command_of(child)
@@ -133,13 +133,13 @@ class Program:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Send SIGKILL to this process alone. The processes that it started have to end by themselves."""
+        """Send SIGKILL to this process alone. Its children have to end by themselves."""
         if self.lives():
             self.send(signal.SIGKILL)
         self.process.wait(60)
 
     def kill_all(self) -> None:
-        """Send SIGKILL to it and to everything that it started, like a power cut."""
+        """Send SIGKILL to this process and everything below it, like a power cut."""
         if self.lives():
             freeze(self.pid)  # starts nothing while it is counted
             for pid in tree_of(self.pid):
@@ -155,9 +155,9 @@ class Program:
 
 
 class Stack:
-    """One database, one blob folder, one API, any number of workers; a broker where `redis_url` names one.
+    """One database, one blob folder, one API, any number of workers, and a broker if `redis_url` names one.
 
-    `HELDOUT_BLOBS` among the settings puts blobs elsewhere, in an object store say.
+    The setting `HELDOUT_BLOBS` puts blobs elsewhere, for example in an object store.
     Without a broker the workers are `worker.local`, as in the embedded service, but each may be harmed alone.
     """
 
@@ -218,7 +218,7 @@ class Stack:
         return self.api
 
     def start_predict(self, **environment: str) -> Program:
-        """A process for predictions; does not wait until it listens."""
+        """Start a process for predictions without waiting until it listens."""
         return self._start("predict", ("-m", "predict"), environment)
 
     def start(self, workers: int = 1, **environment: str) -> list[Program]:
@@ -233,7 +233,7 @@ class Stack:
         if self.redis_url is None:
             arguments: tuple[str, ...] = ("-m", "worker.local")
         else:
-            arguments = (*CELERY, *CELERY_SAYS, "--hostname", f"{name}@test")
+            arguments = (*CELERY, *CELERY_OPTIONS, "--hostname", f"{name}@test")
         worker = self._start("worker", arguments, {"HELDOUT_WORKER_NAME": name} | environment)
         self.workers.append(worker)
         if wait:
@@ -261,7 +261,7 @@ class Stack:
     def _start(self, kind: str, arguments: Collection[str], environment: dict[str, str]) -> Program:
         name = f"{kind}-{self._started}"
         self._started += 1
-        # A home each: what machines do not share, processes of a test do not share either.
+        # Each process gets its own home, as each machine has its own.
         home = {"HELDOUT_HOME": str(self.homes / name)}
         return Program(name, arguments, self.folder, self.environment | home | environment, self.root)
 
@@ -300,7 +300,7 @@ class Stack:
         return str(answer.json()["id"])
 
     def accepted(self) -> list[str]:
-        """The ids of all jobs that were answered with 201."""
+        """List the ids of all jobs whose submission was answered with 201."""
         answers = self.recorder.answers
         return [str(answer.body["id"]) for answer in answers if (answer.method, answer.status) == ("POST", 201)]
 
@@ -347,13 +347,13 @@ class Stack:
                 return found
 
     def history(self, job_id: str) -> list[dict[str, Any]]:
-        """The served epochs without what depends on the clock."""
+        """Return the served epochs without what depends on the clock."""
         clocks = {"seconds", "evaluation_seconds", "images_per_second"}
         epochs = self.ask("GET", f"/v1/jobs/{job_id}/metrics").json()["epochs"]
         return [{k: v for k, v in epoch.items() if k not in clocks} for epoch in epochs]
 
     def holder(self, job_id: str) -> Program:
-        """The worker of the job's latest attempt."""
+        """Return the worker of the job's latest attempt."""
         name = [event["data"]["worker"] for event in self.events(job_id) if event["type"] == "job.started"][-1]
         pid = int(name.split(":")[1])
         return next(worker for worker in self.workers if worker.pid == pid)
@@ -400,13 +400,13 @@ def submit_promptly(stack: Stack, count: int) -> list[str]:
         began = time.monotonic()
         jobs.append(stack.submit(digits()))
         took.append(time.monotonic() - began)
-    # An answer that waited would take this long each time; a busy machine is slow now and then.
+    # A response that waits for the broker takes this long every time; a busy machine is slow only now and then.
     assert min(took) < wake.BROKER_TIMEOUT_S
     return jobs
 
 
 def long_digits(epochs: int = 40, **changes: Any) -> dict[str, Any]:
-    """Epochs of about a quarter of a second, with all that a checkpoint must hold: dropout, augmentation."""
+    """A spec with epochs of about a quarter of a second, and with dropout and augmentation for checkpoints to hold."""
     return digits(epochs=epochs, batch_size=16, **changes) | {
         "network": {"blocks": [{"filters": 16, "dropout": 0.2, "padding": "same"}, {"filters": 16, "padding": "same"}]},
         "augmentation": {"rotation_degrees": 10, "width_shift": 0.1},

@@ -1,4 +1,4 @@
-"""The alert rules: what they ask for is what a real service serves, and each fires when it should and not before."""
+"""Alert rules query only what a real service serves, and each fires when it should and not before."""
 
 import re
 import shutil
@@ -16,11 +16,11 @@ from tests.predict.world import predicting
 
 FOLDER = ROOT / "monitoring"
 PROMTOOL = shutil.which("promtool")
-# What Prometheus itself adds to each target.
-OF_PROMETHEUS = {"up": {"job", "instance"}}
+# Prometheus itself adds this metric for each target.
+PROMETHEUS_METRICS = {"up": {"job", "instance"}}
 WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "offset"}
 SMALL = {"dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 1}}
-# One epoch of it takes longer than the second that it gets.
+# One epoch takes longer than the second that the job may run.
 HUGE = {
     "dataset": "digits",
     "network": {"blocks": [{"filters": 512, "padding": "same", "pool": 1, "repeat": 4}], "head": "global_average"},
@@ -35,12 +35,12 @@ def rules():
 
 @pytest.fixture(scope="module")
 def served(service):
-    """Labels and their values by metric, of the API, of what answers predictions, and of a worker after two jobs."""
+    """Labels and their values by metric: of the API, of the prediction process, and of a worker after two jobs."""
     with service.client() as client:
         jobs = [client.jobs.create(spec).id for spec in (SMALL, HUGE)]
         ends = [until(lambda job=job: (now := client.jobs.poll(job)).has_ended and now.status, job) for job in jobs]
         assert ends == ["succeeded", "failed"]
-        client.jobs.create({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
+        client.jobs.create({**SMALL, "resources": {"device": "gpu"}})  # waits: this machine has no GPU
         with predicting(make_embedded_settings(service.home)) as predict:
             httpx2.post(f"{predict}/v1/jobs/x/predict")
             sources = (service.url, f"http://127.0.0.1:{service.metrics_port}", predict)
@@ -56,7 +56,7 @@ def served(service):
 
 
 def selectors(expression):
-    """Each metric that a query names, with its matchers: `[("up", {"job": ("=", "heldout-api")})]`."""
+    """List the metrics that a query names, with their matchers: `[("up", {"job": ("=", "heldout-api")})]`."""
     bare = re.sub(r"\b(?:by|without|on|ignoring)\s*\([^)]*\)", " ", expression)
     found = re.findall(r"([a-zA-Z_:][\w:]*)\s*(\{[^}]*\})?(?!\s*\(|\w)", re.sub(r"\[[^\]]*\]", "", bare))
     return [
@@ -67,11 +67,11 @@ def selectors(expression):
 
 
 @pytest.mark.parametrize("alert", rules())
-def test_each_query_asks_for_what_is_served(alert, served):
+def test_each_query_names_only_served_metrics_and_labels(alert, served):
     expression = rules()[alert]["expr"]
     named = selectors(expression)
     assert named
-    labels_of = {name: set(labels) | {"job", "instance"} for name, labels in served.items()} | OF_PROMETHEUS
+    labels_of = {name: set(labels) | {"job", "instance"} for name, labels in served.items()} | PROMETHEUS_METRICS
     for name, matchers in named:
         assert name in labels_of, f"{alert} asks for {name}, which is not served"
         assert matchers.keys() <= labels_of[name], f"{alert}: {name} has no such label"
@@ -82,7 +82,7 @@ def test_each_query_asks_for_what_is_served(alert, served):
             elif label == "code":
                 assert set(wanted.split("|")) <= set(FailureCode)
             elif label == "status" and name != "heldout_attempts_total":
-                assert all(re.fullmatch(r"\dxx", one) for one in {wanted, *values})
+                assert all(re.fullmatch(r"\dxx", status) for status in {wanted, *values})
             else:
                 assert wanted in values
     grouped = {part.strip() for names in re.findall(r"\bby\s*\(([^)]*)\)", expression) for part in names.split(",")}
@@ -97,7 +97,7 @@ def test_every_alert_is_on_the_page_that_says_what_to_do():
 
 
 def scraped_jobs():
-    return {one["job_name"] for one in yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]}
+    return {config["job_name"] for config in yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]}
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus")
@@ -110,6 +110,6 @@ def scraped_jobs():
     ],
     ids=["rules", "configuration", "when they fire"],
 )
-def test_promtool_accepts_the_rules_and_plays_them(arguments):
+def test_promtool_accepts_the_rules_and_their_scenarios_pass(arguments):
     done = subprocess.run([str(PROMTOOL), *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The client that the service serves, in an environment that has nothing else, and what a newcomer does with it."""
+"""The served client installs into an empty environment, and newcomers reach their goals with it."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ print([finding.code for finding in fixed.audit().findings if finding.severity ==
 
 
 def distributions_below(requirements: list[str], found: set[str]) -> set[str]:
-    """Names of the distributions that these need, on this machine, without extras."""
+    """Collect the names of all distributions that these need on this machine, without extras."""
     for requirement in map(Requirement, requirements):
         is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if is_wanted and requirement.name not in found:
@@ -59,7 +59,7 @@ def distributions_below(requirements: list[str], found: set[str]) -> set[str]:
 
 
 def copy_distribution(name: str, to: Path) -> None:
-    """What a wheel has installed, as pip would install it once more."""
+    """Copy the files that a wheel has installed, as pip would install them."""
     for file in distribution(name).files or []:
         if not file.parts[0].startswith("..") and "__pycache__" not in file.parts:
             (to / file).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def installed(running_service: Service, bare: Path) -> Path:
 
 
 def test_the_served_wheel_installs_and_trains_with_nothing_else(service: Service, installed: Path) -> None:
-    there = {one["name"] for one in json.loads(run(service, installed / "bin/pip", "list", "--format=json"))}
+    there = {package["name"] for package in json.loads(run(service, installed / "bin/pip", "list", "--format=json"))}
     assert "heldout" in there
     assert not there & {"pydantic-settings", "numpy", "fastapi", "sqlalchemy", "keras", "tensorflow"}
     status, verdict = run(service, installed / "bin/python", "-c", TRAIN).splitlines()
@@ -124,7 +124,7 @@ def test_the_page_names_the_file_and_needs_no_key(service: Service) -> None:
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
-    """Folders of two zips each, and an image: what a newcomer brings along."""
+    """Folders of two zips each, and an image: the files that a newcomer has."""
     pack_splits(tmp_path / "digits")
     for fault in ("inverted", "relabelled"):
         pack_splits(tmp_path / fault, fault)
@@ -135,7 +135,7 @@ def sets(tmp_path: Path) -> Path:
 
 
 def assert_test_split_is_true(service: Service, dataset: str) -> None:
-    """Whatever the files were called, each test image of the dataset shows what its class says."""
+    """Check that test images show what their classes say, whatever the files were called."""
     _, labels = read_digits()
     truth = {WORDS[digit]: int(np.sum(labels[TRAIN_IMAGES:] == digit)) for digit in range(10)}
     with service.client() as client:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(CORES != 2, reason="written for a machine with t
 
 
 def shares(service: Service) -> list[set[int]]:
-    """For each training process the cores that its threads may use."""
+    """Return the cores that the threads of each training process may use."""
     return [
         set().union(*(os.sched_getaffinity(int(task)) for task in os.listdir(f"/proc/{pid}/task")))
         for pid in service.training_pids()
@@ -31,15 +31,15 @@ def test_two_jobs_have_a_core_each_and_one_alone_has_both_with_the_same_bits(ser
     after_epoch(client, busy, 1)
     assert client.jobs.get(busy).engine.towers == client.jobs.get(busy).spec.resources.towers == 2
     assert shares(service) == [{0, 1}]
-    beside = client.jobs.create(spec("overfit", **SHORT)).id
-    after_epoch(client, beside, 1)
+    second = client.jobs.create(spec("overfit", **SHORT)).id
+    after_epoch(client, second, 1)
     assert sorted(map(sorted, shares(service))) == [[0], [1]]
-    assert client.jobs.get(beside).engine.towers == 2
-    assert ended(client, beside).status == "succeeded"
+    assert client.jobs.get(second).engine.towers == 2
+    assert ended(client, second).status == "succeeded"
     until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
     assert client.jobs.get(busy).status == "running"
     client.jobs.cancel(busy)
     ended(client, busy)
-    assert client.jobs.get(beside).spec == client.jobs.get(alone).spec
-    assert history(client, beside) == history(client, alone)
-    assert client.jobs.metrics(beside).final == client.jobs.metrics(alone).final
+    assert client.jobs.get(second).spec == client.jobs.get(alone).spec
+    assert history(client, second) == history(client, alone)
+    assert client.jobs.metrics(second).final == client.jobs.metrics(alone).final

@@ -1,4 +1,4 @@
-"""Damage to the files of a real service: what every route, job and command that needs one says, and what continues."""
+"""A real service with damaged files: what needs a damaged file names the damage, and everything else works."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ class World:
         until(lambda: client.models.get(model).has_ended, "the check of the model")
         evaluation = self.evaluate(model)
         assert evaluation.status == "succeeded", evaluation.error
-        assert until(lambda: (one := client.datasets.suspects(dataset.id)).status == "ready" and one, "the search")
+        assert until(lambda: client.datasets.suspects(dataset.id).status == "ready", "the search")
         client.jobs.download_model(job, folder / "model.onnx", format="onnx")
         [export] = self.keys(f"jobs/{job}/exports")
         [model_key] = self.keys(f"models/{model}")
@@ -63,7 +63,7 @@ class World:
         }
 
     def keys(self, folder: str) -> list[str]:
-        return [one.key for one in self.blobs.stored(folder)]
+        return [blob.key for blob in self.blobs.stored(folder)]
 
     def train(self, spec: dict) -> str:
         job = ended(self.client, self.client.jobs.create(spec).id)
@@ -72,7 +72,7 @@ class World:
 
     def evaluate(self, model: str):
         evaluation = self.client.evaluations.create(model, "own")
-        return until(lambda: (one := self.client.evaluations.get(evaluation.id)).has_ended and one, "the evaluation")
+        return until(lambda: (now := self.client.evaluations.get(evaluation.id)).has_ended and now, "the evaluation")
 
     @contextmanager
     def damaged(self, key: str, how: str):
@@ -81,7 +81,7 @@ class World:
         self.blobs.put(key, whole)
 
     def check_deep(self) -> list[tuple[str, str]]:
-        """What `heldout check --deep` finds, words and why, without the start of a process."""
+        """Return what `heldout check --deep` finds, with the reason, without starting a process."""
         database = Database(f"sqlite:///{self.service.home / 'heldout.db'}")
         try:
             return [(fault.what, fault.why) for fault in compare(database, self.blobs).faults]
@@ -89,7 +89,7 @@ class World:
             database.dispose()
 
     def run_check(self) -> list[tuple[str, str]]:
-        """The same, by the command."""
+        """Return what the command finds, with the reason."""
         command = [sys.executable, "-m", "heldout", "check", "--deep", "--json", "--home", str(self.service.home)]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         faults = json.loads(ran.stdout)["files"]["faults"]
@@ -164,11 +164,11 @@ def test_a_study_on_a_dataset_that_gets_damaged_says_so(make_service, tmp_path):
         blobs = Blobs((service.home / "blobs").as_uri())
         whole = damage(blobs, f"datasets/{dataset.sha256}/images.npy", "flipped")
         study = client.studies.create(STUDY)
-        study = until(lambda: (one := client.studies.get(study.id)).has_ended and one, "the end of the study")
+        study = until(lambda: (now := client.studies.get(study.id)).has_ended and now, "the end of the study")
         assert study.status == "failed", study
         jobs = [client.jobs.get(job) for arm in study.arms for job in arm.jobs]
         assert {job.error.code for job in jobs if job.error} == {"dataset_damaged"}
         blobs.put(f"datasets/{dataset.sha256}/images.npy", whole)
         again = client.studies.create(STUDY)
-        again = until(lambda: (one := client.studies.get(again.id)).has_ended and one, "the end of the study", 300)
+        again = until(lambda: (now := client.studies.get(again.id)).has_ended and now, "the end of the study", 300)
         assert again.status == "succeeded"

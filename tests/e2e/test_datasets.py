@@ -1,4 +1,4 @@
-"""Own images, from a folder on a disk to a training on them: a real service, real ingests in processes of their own."""
+"""A user's own images, from a folder to a training: a real service, whose ingests run in separate processes."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ DIGITS = load_digits()
 
 
 def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
-    """The 1,797 real digits as `split/class/name.png`, a fifth of them test; some of train are put into test too."""
+    """Write the 1,797 real digits as `split/class/name.png`, a fifth as test, and some of train into test as well."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (pixels, label) in enumerate(zip(DIGITS.images, DIGITS.target, strict=True)):
             picture = Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((size, size))
@@ -41,7 +41,7 @@ def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
 
 
 def pushed(client: Client, content: Path, **dataset: object) -> DatasetView:
-    """The dataset once its ingest has ended, however that was."""
+    """Push the files, and return the dataset once its ingest has ended, ready or rejected."""
     try:
         return client.datasets.push(content, **{"name": "own", **dataset})
     except DatasetRejected as rejected:
@@ -80,7 +80,7 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     exporting = [sys.executable, "-m", "heldout", "export", trained.id, "--format", "python", "-o", str(script)]
     subprocess.run([*exporting, "--home", str(service.home)], check=True, capture_output=True, cwd=ROOT)
     assert_trained_again(client, trained.id, script, tmp_path / "digits.zip")
-    # What its ingest has noted: from now on another byte is noticed, by a worker that has used the file before too.
+    # The ingest has noted digests: a changed byte is noticed, even by a worker that has used the file before.
     blobs, labels = Blobs((service.home / "blobs").as_uri()), f"datasets/{dataset.sha256}/labels.npy"
     whole = damage(blobs, labels, "flipped")
     failed = ended(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
@@ -110,7 +110,7 @@ def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client
         picture = client.datasets.picture(route)
         assert Image.open(io.BytesIO(picture)).format == "PNG"
     splits = client.datasets.ledger(dataset.id).splits
-    assert [(one.reads, one.handed_out) for one in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
+    assert [(split.reads, split.handed_out) for split in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
 
 
 def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
@@ -119,7 +119,7 @@ def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
     made = client.datasets.create({"name": "interrupted"})
     client.datasets.upload(made.id, digits_zip(tmp_path / "digits.zip"))
     ingester = until(service.ingesting_pids, "an ingest")[0]
-    os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its worker is killed
+    os.kill(ingester, signal.SIGSTOP)  # so that it cannot end before its worker is killed
     os.kill(service.worker_pid(), signal.SIGKILL)
     with suppress(ProcessLookupError):
         os.kill(ingester, signal.SIGCONT)
@@ -135,7 +135,7 @@ def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
     made = client.datasets.create({"name": "deleted"})
     client.datasets.upload(made.id, digits_zip(tmp_path / "digits.zip"))
     ingester = until(service.ingesting_pids, "an ingest")[0]
-    os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its dataset is deleted
+    os.kill(ingester, signal.SIGSTOP)  # so that it cannot end before its dataset is deleted
     client.datasets.delete("deleted")
     until(lambda: not lives(ingester), "the end of the ingest's process", within_s=60)
     assert "deleted" not in [dataset.name for dataset in client.datasets.list()]

@@ -26,20 +26,20 @@ ROW = re.compile(r"(\w+) +(\d[\d,]+) +(\d+\.\d)% +(\d+\.\d)% +(\d+\.\d)%  (.+)")
 ARM = re.compile(r"(\w[\w +]+?)  +(?:finished|dropped) .+")
 LINES_AT_THE_END = 10
 
-# The whole of it takes more than two minutes on two cores, and several times that on a busy machine.
+# The whole demonstration takes more than two minutes on two cores, and several times that on a busy machine.
 pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture
 def temporary():
-    """A folder for temporary files with a path that is short enough for the service's sockets."""
+    """A folder for temporary files, whose path is short enough for the service's sockets."""
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def start(temporary):
-    """Starts the demonstration with an environment that would mislead it, in a process group of its own."""
+    """Starts the demonstration in its own process group, with an environment that would mislead it."""
     environment = {
         "PATH": os.environ["PATH"],
         "TMPDIR": str(temporary),
@@ -76,7 +76,7 @@ def start(temporary):
 
 
 def left_by(folder):
-    """Files in the temporary folder, and processes that were started with one of its own as theirs."""
+    """List the files in the temporary folder, and the processes whose environment names it."""
     processes = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -91,7 +91,7 @@ def left_by(folder):
 def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporary):
     process = start()
     first = process.stdout.readline()
-    assert str(temporary) in first  # so that what is left would be found there
+    assert str(temporary) in first  # so that leftovers would be found there
     out, err = process.communicate(timeout=1700)
     assert (process.returncode, err) == (0, "")
     lines = out.splitlines()
@@ -113,7 +113,7 @@ def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporar
     assert arms == ["base", "augmentation", "dropout", "dropout + augmentation", "horizontal flip"]
     report = Path(end[-1].rpartition(" ")[2])
     assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)
+    until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)
 
 
 def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
@@ -124,7 +124,7 @@ def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err.split()) == (130, ["Interrupted:", "ending", "the", "service", "…"])
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)
+    until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)
 
 
 def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
@@ -137,4 +137,4 @@ def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
-    until(lambda: left_by(temporary) == [], "the end of all that it started", within_s=60)
+    until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)

@@ -1,4 +1,4 @@
-"""Each cause of poor test results, brought about for real: what the service says of a training that has it."""
+"""Real trainings with one cause of poor test results each: the service names it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,16 +114,16 @@ def test_the_cause_is_named(diagnoses, case: str) -> None:
     assert diagnosis.verdict == CASES[case].verdict, (codes, diagnosis.explanation)
 
 
-def test_the_numbers_behind_it_are_given(diagnoses) -> None:
+def test_findings_carry_the_numbers_behind_them(diagnoses) -> None:
     evidence = {finding.code: finding.evidence for _, diagnosis in diagnoses.values() for finding in diagnosis.findings}
-    said = evidence["overconfidence"]
-    assert said["best_epoch"] < said["onset_epoch"] <= 60
-    assert said["last"] > said["best"] > 0
+    overconfidence = evidence["overconfidence"]
+    assert overconfidence["best_epoch"] < overconfidence["onset_epoch"] <= 60
+    assert overconfidence["last"] > overconfidence["best"] > 0
     moved = {str(label): str((label + 9) % 10) for label in range(10)}
     assert evidence["label_order_mismatch"]["renamed"] == moved
 
 
-def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diagnoses) -> None:
+def test_a_faulty_test_split_is_not_to_be_cured_by_another_training(diagnoses) -> None:
     verdict = diagnoses["labels of test moved by one"][1].findings[0]
     assert {remedy.name for remedy in verdict.remedies} == {"fix_data"}
 
@@ -134,7 +134,7 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     guarded["network"] = {"blocks": [{"filters": 16}], "dense": [{"units": 64}]}
     job = ended(client, client.jobs.create(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
-    [event] = [one for one in client.jobs.events(job.id) if one.type == "job.overfitting"]
+    [event] = [event for event in client.jobs.events(job.id) if event.type == "job.overfitting"]
     metrics = client.jobs.metrics(job.id)
     losses = [epoch.validation_loss for epoch in metrics.epochs]
     best = losses.index(min(losses)) + 1
@@ -142,8 +142,8 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert len(losses) < 60
     assert metrics.final.epoch == best
     assert losses[-1] > losses[best - 1]
-    # In time, or too early where the last epoch answers the test images surely better.
-    [finding] = [one for one in client.jobs.diagnosis(job.id).findings if "last_epoch" in one.evidence]
+    # It stopped in time, or too early if the last epoch is clearly better on the test images.
+    [finding] = [found for found in client.jobs.diagnosis(job.id).findings if "last_epoch" in found.evidence]
     assert finding.code in {"overfitting", "not_converged"}
     assert (finding.severity == "info") == (finding.code == "overfitting")
     cost = finding.evidence["last_epoch"]

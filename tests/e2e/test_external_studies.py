@@ -17,7 +17,7 @@ ARMS = [{"name": "base"}, {"name": "better"}, {"name": "same"}, {"name": "other"
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.proof)])
-def test_killed_runners_lose_no_training_and_tell_none_twice(service: Service, client: Client, kills: int):
+def test_killed_runners_lose_no_training_and_report_none_twice(service: Service, client: Client, kills: int):
     draw = random.Random(kills)
     study = client.studies.create({"kind": "external", "arms": ARMS, "seeds": 3 if kills < 10 else 12})
     key = (service.home / "api-key").read_text().strip()
@@ -30,7 +30,7 @@ def test_killed_runners_lose_no_training_and_tell_none_twice(service: Service, c
         while not client.studies.get(study.id).has_ended:
             victim = draw.randrange(2)
             if killed < kills:
-                until(partial(has_told_more, service, study.id, killed), "the next result")
+                until(partial(has_more_results, service, study.id, killed), "the next result")
                 runners[victim].kill()
                 runners[victim].wait()
                 killed += 1
@@ -56,5 +56,5 @@ def runs_of(service: Service, study: str) -> list[dict]:
     return httpx2.get(f"{service.url}/v1/studies/{study}/runs", headers=headers).raise_for_status().json()["data"]
 
 
-def has_told_more(service: Service, study: str, than: int) -> bool:
+def has_more_results(service: Service, study: str, than: int) -> bool:
     return sum(run["status"] == "succeeded" for run in runs_of(service, study)) > than

@@ -1,4 +1,4 @@
-"""Faults that were planted are found, cured by the very requests that the service offers, and gone afterwards."""
+"""Planted faults are found, cured by the requests that the service offers, and gone afterwards."""
 
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,13 @@ def diagnosed(client: Client, dataset: DatasetView) -> DiagnosisView:
 
 
 def term(diagnosis: DiagnosisView, code: str) -> float:
-    """Accuracy that a term of the gap stands for; 0 where there is none."""
+    """Return the accuracy that a term of the gap accounts for, 0 if there is no such term."""
     assert diagnosis.gap is not None
-    return sum(one.accuracy for one in diagnosis.gap.terms if one.code == code)
+    return sum(term.accuracy for term in diagnosis.gap.terms if term.code == code)
 
 
 def requests_of(diagnosis: DiagnosisView) -> dict[str, Any]:
-    """The requests that remedies carry, by the finding's code."""
+    """Return the requests that remedies carry, by the finding's code."""
     return {
         finding.code: remedy.request
         for finding in diagnosis.findings

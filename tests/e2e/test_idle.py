@@ -11,7 +11,7 @@ from tests.e2e.running import Service, command_of, ended, processor_s, tree_of, 
 from tests.e2e.stack import digits
 
 WATCHED_S = 60.0
-# After its last job a service tidies up, and looks for news more often for a while.
+# After its last job a service tidies up, and polls more often for a while.
 QUIET_AFTER_S = 30.0
 MOST_OF_A_CORE = 0.01
 
@@ -26,7 +26,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def seconds_of(pids: list[int]) -> dict[int, float]:
-    """Processor seconds of each process that lives."""
+    """Return the processor seconds of each living process."""
     used = {}
     for pid in pids:
         with suppress(OSError):
@@ -38,7 +38,7 @@ def test_a_service_without_work_takes_less_than_a_hundredth_of_a_core(service: S
     with service.client() as client:
         assert ended(client, client.jobs.create(digits()).id).status == "succeeded"
         bundled = len(list(client.datasets.list()))
-    # The copies of the bundled datasets are looked for after the start.
+    # After the start the worker looks for copies in the bundled datasets.
     log = service.home / "logs" / "worker.log"
     until(lambda: log.read_text().count('"attempt_settled"') >= 1 + bundled, "the start")
     time.sleep(QUIET_AFTER_S)

@@ -1,4 +1,4 @@
-"""What real trainings leave in the ledger: each epoch's weights once, whatever happens to their worker. By raw SQL."""
+"""Real trainings enter each epoch's weights in the ledger once, whatever happens to their worker."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ Reads = Callable[[str], list[tuple[str, int, str]]]
 
 @pytest.fixture
 def reads(service: Service) -> Reads:
-    """Split, epoch and kind of each look of a job, in order."""
+    """Lists split, epoch and kind of each look of a job, in order."""
 
     def of_job(job_id: str) -> list[tuple[str, int, str]]:
         query = "SELECT split, epoch, what FROM label_reads WHERE subject_id = ? ORDER BY split, epoch"
@@ -31,7 +31,7 @@ def validation(epochs: int, what: str = "measured") -> list[tuple[str, int, str]
     return [("validation", epoch, what) for epoch in range(1, epochs + 1)]
 
 
-def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Client, reads: Reads) -> None:
+def test_a_training_reads_validation_in_each_epoch_and_test_once(client: Client, reads: Reads) -> None:
     job = ended(client, client.jobs.create(digits(epochs=2)).id).id
     assert reads(job) == [("test", 2, "measured"), *validation(2)]
     for _ in range(2):
@@ -50,7 +50,7 @@ def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(c
     assert reads(job) == [("test", kept, "measured"), ("test", last, "measured"), *validation(last, "selected")]
 
 
-def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Reads) -> None:
+def test_a_cancelled_job_has_read_only_what_it_measured(client: Client, reads: Reads) -> None:
     job = client.jobs.create(long_digits(300)).id
     after_epoch(client, job, 2)
     client.jobs.cancel(job)
@@ -60,7 +60,7 @@ def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Re
     assert reads(job) == validation(measured)
 
 
-def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
+def test_a_job_reads_each_epoch_once_despite_a_pause_and_a_dead_process(
     service: Service, client: Client, reads: Reads
 ) -> None:
     job = client.jobs.create(long_digits(40)).id

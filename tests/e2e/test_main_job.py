@@ -17,7 +17,7 @@ from worker.machine.devices import get_processor, has_bfloat16_units
 
 Jobs = dict[str, JobView]
 
-# Of the ten in `examples/`: enough to learn digits. The demonstration trains all ten.
+# The specs in `examples/` have ten: these are enough to learn digits. The demonstration trains all ten.
 EPOCHS = 4
 
 EVALUATE = """
@@ -56,7 +56,7 @@ def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, par
     assert job.spec.training.precision == job.engine.precision == precision
 
 
-def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
+def test_the_served_figures_are_consistent(client: Client, jobs: Jobs) -> None:
     for name, job in jobs.items():
         metrics = client.jobs.metrics(job.id)
         final = metrics.final
@@ -120,7 +120,7 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
         assert not any("Random" in layer for layer in measured["layers"])
 
 
-def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: Jobs, tmp_path: Path) -> None:
+def test_the_predictions_give_the_served_figures(client: Client, jobs: Jobs, tmp_path: Path) -> None:
     job = jobs["regularized"]
     client.jobs.download_predictions(job.id, tmp_path / "predictions.npz")
     splits = client.datasets.split_indices("mnist5k")
@@ -133,9 +133,7 @@ def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: J
             assert chances.sum(axis=1) == pytest.approx(np.ones(len(labels)), abs=1e-5)
 
 
-def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
-    client: Client, jobs: Jobs, tmp_path: Path
-) -> None:
+def test_scores_by_class_are_those_of_scikit_learn(client: Client, jobs: Jobs, tmp_path: Path) -> None:
     job = jobs["overfit"]
     client.jobs.download_predictions(job.id, tmp_path / "predictions.npz")
     served = client.jobs.confusion(job.id)
@@ -145,10 +143,10 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
             chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
             answers, found = chances.argmax(1), served.splits[split]
             assert found.confusion == confusion_matrix(labels, answers, labels=range(10)).tolist()
-            scores = precision_recall_fscore_support(labels, answers, labels=range(10), zero_division=np.nan)
-            recalls[split] = scores[1]
-            for name, values in zip(("precision", "recall", "f1", "count"), scores, strict=True):
-                assert [getattr(one, name) for one in found.per_class] == pytest.approx(values.tolist())
+            expected = precision_recall_fscore_support(labels, answers, labels=range(10), zero_division=np.nan)
+            recalls[split] = expected[1]
+            for name, values in zip(("precision", "recall", "f1", "count"), expected, strict=True):
+                assert [getattr(scores, name) for scores in found.per_class] == pytest.approx(values.tolist())
             bins = np.minimum((chances.max(1) * 15).astype(int), 14)
             gaps = [abs((answers == labels)[bins == n].sum() - chances.max(1)[bins == n].sum()) for n in range(15)]
             assert found.calibration_error == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
@@ -158,11 +156,11 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
             for mistake in found.mistakes:
                 row = known[mistake.index]
                 assert (mistake.label, mistake.answer) == (str(labels[row]), str(answers[row]))
-    gap = [one.gap for one in served.splits["test"].per_class]
+    gap = [scores.gap for scores in served.splits["test"].per_class]
     assert gap == pytest.approx((recalls["train"] - recalls["test"]).tolist())
 
 
-def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
+def test_each_event_is_reported_once_and_in_order(client: Client, jobs: Jobs) -> None:
     events = list(client.jobs.events(jobs["overfit"].id))
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     types = [event.type for event in events]
@@ -172,7 +170,7 @@ def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
     assert types.count("job.succeeded") == 1
 
 
-def test_the_same_seed_gives_the_same_history_and_another_seed_another(client: Client, jobs: Jobs) -> None:
+def test_the_history_depends_on_the_seed_alone(client: Client, jobs: Jobs) -> None:
     again = client.jobs.create(spec("augmented", epochs=1))
     other = client.jobs.create(spec("augmented", epochs=1, seed=8))
     ended(client, again.id)
@@ -193,7 +191,7 @@ def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: 
     assert all(value is None or isinstance(value, int | float) for epoch in epochs for _, value in epoch)
 
 
-def test_what_is_not_there_yet_is_said_so(client: Client, tmp_path: Path) -> None:
+def test_a_running_job_has_no_final_figures_and_refuses_its_model(client: Client, tmp_path: Path) -> None:
     job = client.jobs.create(spec("overfit", epochs=1000))
     assert client.jobs.metrics(job.id).final is None
     with pytest.raises(ApiProblem) as refused:

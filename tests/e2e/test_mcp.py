@@ -1,4 +1,4 @@
-"""`heldout mcp` as an assistant's program uses it: the protocol's own client, a real service, real trainings."""
+"""`heldout mcp` as an assistant uses it: with the protocol's own client, a real service and real trainings."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def environment(home):
 
 @pytest.fixture
 def asked(service):
-    """Asks tools in one session, in order; gives each answer's text and whether it is an error."""
+    """Calls tools in one session, in order. Returns each answer's text and whether it is an error."""
 
     def ask(*calls, home=service.home):
         async def session():
@@ -69,7 +69,7 @@ async def tools_of(assistant):
     return (await assistant.list_tools()).tools
 
 
-def test_an_assistant_finds_out_tries_and_compares(asked, client):
+def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     [tools, (trained, failed)] = asked(tools_of, call("train", spec=SPEC, wait_s=55))
     assert {tool.name for tool in tools} == TOOLS
     assert all(tool.description and tool.annotations.destructive_hint is not True for tool in tools)
@@ -82,11 +82,11 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
 
     remedy = call("try_remedy", job=job.id, remedy="dropout", wait_s=55)
     estimate = call("cure", job=job.id, remedies=["dropout"], dry_run=True)
-    told, tried, planned, found = asked(
+    diagnosed, tried, planned, found = asked(
         call("diagnose_job", job=job.id), remedy, estimate, call("dataset_findings", dataset="digits")
     )
-    assert told == (capture_output(show_diagnosis, diagnosis), False)
-    after = next(one for one in client.jobs.list() if one.retry_of == job.id)
+    assert diagnosed == (capture_output(show_diagnosis, diagnosis), False)
+    after = next(retry for retry in client.jobs.list() if retry.retry_of == job.id)
     assert after.spec.network.blocks[0].dropout > 0
     text, _ = tried
     assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
@@ -108,7 +108,7 @@ def test_a_study_is_ordered_and_followed(asked, client):
         client.studies.cancel(study)
 
 
-def test_trainings_of_ones_own_are_diagnosed_compared_and_ordered(asked, client, tmp_path):
+def test_external_trainings_are_diagnosed_compared_and_ordered(asked, client, tmp_path):
     for seed in range(4):
         for arm in ("base", "better"):
             (tmp_path / f"{arm}-seed{seed}.npz").write_bytes(make_answers(arm, seed))
@@ -129,22 +129,22 @@ def test_trainings_of_ones_own_are_diagnosed_compared_and_ordered(asked, client,
     study.cancel()
 
 
-def test_a_job_is_found_by_name_by_the_beginning_of_its_id_and_as_the_last(asked, client):
+def test_a_job_is_found_by_name_by_the_start_of_its_id_and_as_the_last(asked, client):
     ids = []
     for name in ("first of two", "second of two"):
         job = client.train({**SPEC, "name": name, "training": {"epochs": 1, "seed": 7}})
         job.wait()
         ids.append(job.id)
-    beginning = next(ids[0][:length] for length in range(5, 30) if not ids[1].startswith(ids[0][:length]))
-    by_id, by_name, by_beginning, last, compared, wrong = asked(
+    start = next(ids[0][:length] for length in range(5, 30) if not ids[1].startswith(ids[0][:length]))
+    by_id, by_name, by_start, last, compared, wrong = asked(
         call("diagnose_job", job=ids[0]),
         call("diagnose_job", job="first of two"),
-        call("diagnose_job", job=beginning),
+        call("diagnose_job", job=start),
         call("progress", id="last"),
         call("compare", jobs=["first of two", "last"]),
         call("diagnose_job", job="digits"),
     )
-    assert by_name == by_beginning == by_id
+    assert by_name == by_start == by_id
     assert not by_id[1]
     assert ids[1] in last[0]
     assert re.findall(r"job_\w+", compared[0])[:2] == ids
@@ -166,7 +166,7 @@ def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
     assert by_file[0].startswith("The network trained past its best epoch.")
 
 
-def test_what_cannot_be_done_is_refused_with_what_to_do(asked, tmp_path):
+def test_a_refusal_says_what_to_do(asked, tmp_path):
     calls = (call("diagnose_job", job="job_nothing"), call("train", spec={**SPEC, "dataset": "pets"}))
     calls += (call("diagnose_history", path=str(tmp_path / "none.csv")), call("compare", jobs=["job_nothing"]))
     (unknown, refused, missing, few), failed = zip(*asked(*calls), strict=True)

@@ -1,7 +1,4 @@
-"""Memory that really runs out.
-
-which process is killed, and which jobs continue. The decisions have short tests elsewhere.
-"""
+"""Memory really runs out: which process is killed, and which jobs continue."""
 
 import os
 import sqlite3
@@ -13,7 +10,7 @@ import pytest
 
 from tests.e2e.running import Service, after_epoch, ended, event_types, lives, spec, tree_of, until
 
-GROUPS = Path("/sys/fs/cgroup/memory")  # of cgroups v1; in v2 a group with processes can have none below it
+GROUPS = Path("/sys/fs/cgroup/memory")  # of cgroups v1; in v2 a group with processes cannot have groups below it
 MIB = 2**20
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
@@ -21,7 +18,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def bounded() -> Iterator[Callable[[list[int], int], None]]:
-    """Bounds the memory that processes take from now on."""
+    """Limits the memory that processes may take from now on."""
     group = GROUPS / f"heldout-test-{os.getpid()}"
     group.mkdir()
 
@@ -62,10 +59,10 @@ def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_continues(
         failed = ended(client, greedy)
         assert (failed.status, failed.attempt, failed.failures) == ("failed", 1, 1)
         assert failed.error.code == "out_of_memory", failed.error
-        # The kernel may have taken the neighbour, too, before it had the memory back: then it continues where it was.
+        # The kernel may also have killed the neighbour before it got the memory back. Then it continues where it was.
         known = client.jobs.get(neighbour).progress.epoch
-        went_on = until(lambda: (now := client.jobs.get(neighbour)).progress.epoch > known and now, "its next epoch")
-        assert (went_on.status, went_on.failures) == ("running", 0), went_on.error
+        continued = until(lambda: (now := client.jobs.get(neighbour)).progress.epoch > known and now, "its next epoch")
+        assert (continued.status, continued.failures) == ("running", 0), continued.error
         assert lives(worker)
         assert "job.requeued" not in event_types(client, greedy)
     service.close()

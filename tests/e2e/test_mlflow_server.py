@@ -1,4 +1,4 @@
-"""`heldout mlflow` with a real MLflow server, which keeps figures in a database and files itself."""
+"""`heldout mlflow` with a real MLflow server, which stores figures in a database and files in a folder."""
 
 import os
 import shutil
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.proof
 
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 8}]}, "training": {"epochs": 2}}
 
-# Nothing is sent elsewhere, and no processes for what is not used here.
+# Send nothing elsewhere, and start no processes for features that are not used here.
 OPTIONS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def _command() -> list[str]:
-    """TEST_MLFLOW, a program, or a server in an environment of its own that uv makes."""
+    """Return the program TEST_MLFLOW, or the command by which uv runs a server in its own environment."""
     given = os.environ.get("TEST_MLFLOW")
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     return [given] if given else [str(uv), "tool", "run", "mlflow"]
@@ -31,7 +31,7 @@ def _command() -> list[str]:
 
 @pytest.fixture
 def server(tmp_path):
-    """A server's address, and a way to end it and to start it again."""
+    """A server's address, and functions that start and stop it."""
     port = find_free_port()
     url, folder = f"http://127.0.0.1:{port}", tmp_path / "mlflow"
     folder.mkdir()
@@ -70,7 +70,7 @@ def _answers(url):
         return False
 
 
-def test_a_job_is_a_run_on_a_real_server_also_after_it_was_away(service, client, server, tmp_path):
+def test_a_job_becomes_a_run_on_a_real_server_once_it_is_back(service, client, server, tmp_path):
     url, start, stop = server
     job = client.train(SPEC)
     job.wait()
@@ -86,7 +86,7 @@ def test_a_job_is_a_run_on_a_real_server_also_after_it_was_away(service, client,
     assert (away.returncode, away.stdout) == (2, "")
     assert url in away.stderr
     start()
-    for _ in range(2):  # the second time nothing is left to send
+    for _ in range(2):  # the second time, nothing is left to send
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     reader = MlflowClient(url)

@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere: read by a bounded process, and measured as plain Keras measures them."""
+"""Models trained elsewhere are read by a bounded process, and measured as plain Keras measures them."""
 
 import json
 import sqlite3
@@ -36,7 +36,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits, tmp_path_factory) -> Path:
-    """A model that someone has trained with plain Keras on pixels from 0 to 1, and has saved without a rescaling."""
+    """A model trained in plain Keras on pixels from 0 to 1, and saved without its rescaling."""
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [
@@ -100,7 +100,7 @@ def bare(module_client: Client, trained: Path) -> EvaluationView:
     return evaluated(module_client, model)
 
 
-def test_a_model_is_known_by_what_its_file_says(whole, with_rescaling):
+def test_a_model_is_described_by_its_file(whole, with_rescaling):
     model, _ = whole
     own = keras.saving.load_model(with_rescaling)
     assert (model.format, model.gives, model.classes) == ("keras", "answers", 10)
@@ -110,7 +110,7 @@ def test_a_model_is_known_by_what_its_file_says(whole, with_rescaling):
     assert model.made_by == f"keras {keras.__version__}"
 
 
-def test_its_figures_are_those_of_plain_keras(whole, with_rescaling, digits, client):
+def test_figures_of_a_model_are_those_of_plain_keras(whole, with_rescaling, digits, client):
     _, evaluation = whole
     own = keras.saving.load_model(with_rescaling)
     own.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -128,7 +128,7 @@ def test_its_figures_are_those_of_plain_keras(whole, with_rescaling, digits, cli
     assert client.evaluations.confusion(evaluation.id).splits["test"].confusion == confusion.tolist()
 
 
-def test_a_model_without_its_rescaling_is_found_out(bare, whole, trained, digits, client):
+def test_a_missing_rescaling_is_detected(bare, whole, trained, digits, client):
     own = keras.saving.load_model(trained)
     own.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     images, labels = digits["test"]
@@ -155,7 +155,7 @@ def test_the_ledger_counts_a_model_once(service, whole, client):
     assert "uploaded model" in ledger.explanation
 
 
-def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
+def test_an_onnx_model_is_measured_like_a_keras_model(tmp_path, digits, client):
     keras.utils.set_random_seed(5)
     images, labels = digits["train"]
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -164,10 +164,10 @@ def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
     model.fit(images, labels, epochs=4, verbose=0)
     file = tmp_path / "dense.onnx"
     file.write_bytes(dense_onnx(*model.layers[-1].get_weights(), image=(8, 8, 1)))
-    uploaded_one = uploaded(client, file)
-    assert (uploaded_one.status, uploaded_one.format) == ("ready", "onnx"), uploaded_one.error
-    assert (uploaded_one.parameters, uploaded_one.classes) == (650, 10)
-    evaluation = evaluated(client, uploaded_one)
+    linear = uploaded(client, file)
+    assert (linear.status, linear.format) == ("ready", "onnx"), linear.error
+    assert (linear.parameters, linear.classes) == (650, 10)
+    evaluation = evaluated(client, linear)
     for split, (images, labels) in digits.items():
         loss, accuracy = model.evaluate(images, labels, verbose=0)
         assert getattr(evaluation.metrics, split).accuracy == pytest.approx(accuracy, abs=1e-6)
@@ -175,7 +175,7 @@ def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
 
 
 def test_a_training_starts_from_an_uploaded_model(bare, trained, client, tmp_path):
-    """At a rate that changes next to nothing it answers as the model does with the pixels that it knows.
+    """At a negligible learning rate, the job answers as the model does on pixels of its own range.
 
     Its script, given the model's file, trains as the job did.
     """
@@ -249,7 +249,9 @@ def assert_for_any_runtime(client: Client, job_id: str, own: keras.Model, digits
     test = client.jobs.metrics(job_id).final.test
     assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-4), pytest.approx(accuracy, abs=1e-6))
     assert test.accuracy > 0.8
-    client.jobs.download_model(job_id, folder / "own.onnx", format="onnx")  # handed out once it answers alike
+    client.jobs.download_model(
+        job_id, folder / "own.onnx", format="onnx"
+    )  # it is handed out only if it gives the same answers
     (answer,) = client.jobs.predict(job_id, images[:1].astype(np.uint8)).predictions
     assert answer.probability == pytest.approx(own.predict(images[:1], verbose=0).max(), abs=1e-4)
     with pytest.raises(ApiProblem, match="an uploaded model"):
@@ -288,7 +290,7 @@ def test_an_operator_shares_a_model_from_the_command_line_and_a_user_pushes_one(
     assert module_client.models.get(model_id).error.code == "withdrawn"
 
 
-def test_an_architecture_is_read_without_weights_and_its_like_with_too_many_is_not(module_client, trained):
+def test_an_architecture_is_read_without_weights_unless_it_has_too_many(module_client, trained):
     network = keras.saving.load_model(trained)
     file = trained.with_name("network.json")
     file.write_text(network.to_json())

@@ -1,4 +1,4 @@
-"""The notebook in `examples/` runs from its first cell to its last against a real service, and is stored empty."""
+"""The notebook in `examples/` runs from first to last cell against a real service, and is stored without outputs."""
 
 import os
 
@@ -24,14 +24,14 @@ def html_of(cell):
     )
 
 
-def test_it_is_stored_without_outputs(read):
+def test_the_notebook_is_stored_without_outputs(read):
     nbformat.validate(read)
     code = [cell for cell in read.cells if cell.cell_type == "code"]
     assert len(code) > 8
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
 
 
-def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, monkeypatch, tmp_path):
+def test_the_notebook_runs_and_shows_jobs_plots_progress_and_the_conclusion(read, service, monkeypatch, tmp_path):
     monkeypatch.setenv("HELDOUT_HOME", str(service.home))
     monkeypatch.delenv("HELDOUT_URL", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -39,7 +39,7 @@ def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, 
         monkeypatch.setenv(name, str(tmp_path))
     NotebookClient(read, timeout=240, kernel_name="python3").execute()
     shown = {cell.source.splitlines()[-1]: html_of(cell) for cell in read.cells if cell.cell_type == "code"}
-    said = {cell.source.splitlines()[-1]: cell.outputs for cell in read.cells if cell.cell_type == "code"}
+    printed = {cell.source.splitlines()[-1]: cell.outputs for cell in read.cells if cell.cell_type == "code"}
     assert "12 of 12" in shown["job"]
     assert "<progress" in shown["job"]
     assert "<svg" in shown["job.plot()"]
@@ -48,5 +48,5 @@ def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, 
     assert "<svg" in shown["study.plot()"]
     assert "test images answered correctly" in shown['job.plot("confusion")']
     assert "retry" not in shown["again"]
-    assert any("dropout" in output.get("text", "") for output in said["print(study.conclusion.explanation)"])
+    assert any("dropout" in output.get("text", "") for output in printed["print(study.conclusion.explanation)"])
     assert "overfitting" in shown["client.diagnoses.create(history)"]

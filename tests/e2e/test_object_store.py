@@ -1,4 +1,4 @@
-"""The service on an object store: uploads, datasets, checkpoints and models lie there and nowhere else."""
+"""With an object store, uploads, datasets, checkpoints and models are stored there and nowhere else."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def stack(s3_url: str, sqlite_url: str, tmp_path: Path) -> Iterator[Stack]:
 
 
 def kinds(s3_server: S3Server, url: str) -> set[str]:
-    """The folders of the first level."""
+    """List the folders of the first level."""
     return {key.removeprefix("some/prefix/").split("/")[0] for key in s3_server.keys(url)}
 
 
@@ -52,19 +52,21 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
         with np.load(tmp_path / "predictions.npz") as predictions:
             assert len(predictions.files) > 0
 
-        # The worker's disk has its copy of the dataset, and no file of the job. It has copies of bundled datasets whose
-        # relations it has found.
+        # The worker's disk has a copy of the dataset but no file of the job. It may have copies of bundled datasets,
+        # in which it looks for relations.
         home = stack.homes / worker.name
-        bundled = {one.sha256 for one in client.datasets.list() if one.bundled}
+        bundled = {dataset.sha256 for dataset in client.datasets.list() if dataset.bundled}
         assert {path.name for path in (home / "datasets").iterdir() if path.is_dir()} - bundled == {dataset.sha256}
         assert not stack.blobs.exists()
         assert not (home / "blobs").exists()
-        assert kinds(s3_server, s3_url) == {"datasets", "jobs"}  # the upload is gone, once it is checked
+        assert kinds(s3_server, s3_url) == {"datasets", "jobs"}  # the upload is gone once it is checked
 
         client.jobs.delete(job.id)
         client.datasets.delete(dataset.id)
         until(lambda: "jobs" not in kinds(s3_server, s3_url), "the removal of the job's files")
-        until(lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "that of the images")
+        until(
+            lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "the removal of the images"
+        )
 
 
 def accuracy_on_digits(model: Path) -> float:

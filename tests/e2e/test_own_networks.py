@@ -16,13 +16,13 @@ from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service, ended
 from worker.training.keras_parts import iterate_parts
 
-# So few images are memorized.
+# A network memorizes this few images.
 TRAINING = {"epochs": 20, "batch_size": 8, "train_limit": 200, "seed": 1}
 RATE = 0.002
 
 
 def make_network(width: int = 16) -> keras.Model:
-    """Make what a user may have written for digits, with probabilities at the end."""
+    """Make a network that a user may have written for digits, with probabilities at the end."""
     images = keras.Input((28, 28, 1))
     maps = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(images)
     maps = layers.Add()([maps, layers.Conv2D(width, 3, padding="same", activation="relu")(maps)])

@@ -1,7 +1,7 @@
-"""What README, tutorial and how-to pages tell readers to type works, on one small service.
+"""Everything that README, tutorial and how-to pages tell readers to type works on one small service.
 
-A comment `<!-- not run: why -->` before a block keeps it from being run; its syntax is checked all the same. Ids on the
-pages become those of this service, and what would take minutes is made shorter.
+A comment `<!-- not run: why -->` before a block keeps it from being run; its syntax is still checked. Ids on the pages
+are replaced by those of this service, and what would take minutes is shortened.
 """
 
 import ast
@@ -40,7 +40,7 @@ SPEC = {
     "training": {"epochs": 1, "seed": 1, "precision": "float32"},
     "resources": {"towers": 1},
 }
-# What is typed on a page, and what is run instead; nothing else is changed.
+# What a page says, and what is run instead. Nothing else is changed.
 SHORTER = (
     (r"training\.epochs=\d+", "training.epochs=1"),
     (r'"epochs": \d+}', '"epochs": 1}'),
@@ -48,7 +48,7 @@ SHORTER = (
     (r"(heldout (?:cure|curve) (?!--)\S+)", r"\1 --dry-run"),
     (r"(heldout cure) (--run)", r"\1 --dry-run \2"),
     (r"job\.cure\(\)", "job.cure(['dropout'], seeds=2, wait=False)"),
-    # Searches for a minute; that its words and options are known is seen all the same.
+    # The search takes a minute; its help still shows that its arguments and options exist.
     (r"(heldout datasets suspects \S+(?: --\S+ \S+)?)", r"\1 --help"),
     (r"^\. \.venv/bin/activate$", "true"),
     (r"^heldout up .*$", "true"),
@@ -62,7 +62,7 @@ SHORTER = (
 
 @dataclass
 class Reader:
-    """Someone who follows a page, in a folder that has what the pages assume."""
+    """A reader who follows a page, in a folder that has what the pages assume."""
 
     folder: Path
     service: Service
@@ -88,7 +88,7 @@ class Reader:
         }
 
     def typed(self, text: str) -> str:
-        """The text of a page as this reader has to type it."""
+        """Return the text of a page as this reader has to type it."""
         for pattern, instead in SHORTER:
             text = re.sub(pattern, instead, text, flags=re.MULTILINE)
         text = re.sub(r"job_[0-9a-z]+…?|\b(?:NEW_)?JOB\b", self.job, text)
@@ -110,7 +110,7 @@ class Reader:
         )
         stopped_by_us = done.returncode == 28 and "--max-time" in self.typed(command)
         assert done.returncode == 0 or stopped_by_us, f"{command}\n{done.stdout}\n{done.stderr}"
-        if "/v1/datasets" in command:  # what a page continues with is what the command before it has made
+        if "/v1/datasets" in command:  # a page continues with what the command before has made
             self.dataset = next(iter(re.findall(r'"id": ?"(ds_\w+)"', done.stdout)), self.dataset)
         return done.stdout
 
@@ -134,13 +134,13 @@ def first_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture
 def reader(first_reader: Reader, tmp_path: Path) -> Reader:
-    """One for each page, whose folder the pages before have not changed."""
+    """A reader for each page, whose folder no other page has changed."""
     shutil.copytree(first_reader.folder, tmp_path / "desk", symlinks=True)
     return replace(first_reader, folder=tmp_path / "desk")
 
 
 def _fill(folder: Path) -> None:
-    """Images, a table of labels, predictions, a history, and the command `heldout`."""
+    """Write images, a table of labels, predictions, a history, and the command `heldout`."""
     digits = load_digits()
     for number in range(600):
         label, split = int(digits.target[number]), ("train", "train", "train", "validation", "test")[number % 5]
@@ -176,7 +176,7 @@ def _fill(folder: Path) -> None:
 
 
 def _fill_with_runs(folder: Path) -> None:
-    """Runs of two arms, as files of answers, as histories, in two tables, and in MLflow's database."""
+    """Write runs of two arms: as files of answers, as histories, in two tables, and in MLflow's database."""
     labels, random = np.arange(60) % 2, np.random.default_rng(2)
     rows, exported = ["run,arm,seed,val_acc"], ["Name,dropout,seed,val_acc,epoch"]
     (folder / "runs").mkdir()
@@ -196,17 +196,17 @@ def _fill_with_runs(folder: Path) -> None:
         database.executescript(recorded.read_text())
 
 
-# Examples leave a client open for what follows on their page; readers' programs end.
+# Examples leave a client open, because a reader's program ends after them.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_page_tells_readers_to_type_works(page: Path, reader: Reader) -> None:
+def test_everything_that_a_page_tells_readers_to_type_works(page: Path, reader: Reader) -> None:
     names = _names(reader)
     for block in blocks_of(page):
         if block.not_run is not None or block.language not in RUN:
             continue
         if block.language == "python":
-            names["client"] = reader.client  # an example may have opened one of its own
+            names["client"] = reader.client  # an example may have opened its own
             _run_python(block, reader, names)
         elif block.language == "sh":
             reader.shell(block.text)
@@ -219,7 +219,7 @@ def test_what_a_page_tells_readers_to_type_works(page: Path, reader: Reader) -> 
 
 
 def _run_python(block: Block, reader: Reader, names: dict[str, Any]) -> None:
-    """As a notebook does it: names last from block to block, and `await` is allowed."""
+    """Run a block as a notebook does: names last from block to block, and `await` is allowed."""
     where = f"{block.page}:{block.line}"
     code = compile(reader.typed(block.text), where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with pytest.MonkeyPatch.context() as patch:
@@ -233,7 +233,7 @@ def _run_python(block: Block, reader: Reader, names: dict[str, Any]) -> None:
 
 
 def _names(reader: Reader) -> dict[str, Any]:
-    """What the pages' Python takes as given."""
+    """Return the names that the pages' Python assumes."""
     secret, body, sent = "whsec_" + b64encode(b"k" * 24).decode(), '{"type": "job.succeeded"}', datetime.now(UTC)
     headers = {
         "webhook-id": "msg_1",
@@ -245,7 +245,7 @@ def _names(reader: Reader) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_cannot_be_run_here_is_at_least_well_formed(page: Path) -> None:
+def test_blocks_that_are_not_run_are_well_formed(page: Path) -> None:
     for block in blocks_of(page):
         where = f"{block.page}:{block.line}"
         if block.language == "python":

@@ -1,4 +1,4 @@
-"""Predictions through the address of `heldout up`: from a training to an answer, with no step between."""
+"""Predictions through `heldout up`: a trained job answers images without another step."""
 
 import json
 import subprocess
@@ -24,18 +24,21 @@ def job(service: Service) -> str:
         return trained.id
 
 
-def test_the_first_prediction_of_a_job_exports_its_model_and_answers_its_bits(client: Client, job: str, tmp_path: Path):
+def test_the_first_prediction_of_a_job_exports_its_model_and_has_its_exact_probabilities(
+    client: Client, job: str, tmp_path: Path
+):
     images = BUNDLED["digits"].read(Path("/nonexistent")).images[:64]
     answer = client.jobs.predict(job, images, top_k=10)
     client.jobs.download_model(job, tmp_path / "model.onnx", "onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     expected = session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
-    for said, chances in zip(answer.predictions, expected, strict=True):
-        assert {one.index: np.float32(one.probability) for one in said.top} == dict(enumerate(chances))
+    for prediction, probabilities in zip(answer.predictions, expected, strict=True):
+        served = {entry.index: np.float32(entry.probability) for entry in prediction.top}
+        assert served == dict(enumerate(probabilities))
     assert client.jobs.get(job).predict(images[0]).predictions[0].answer == answer.predictions[0].answer
 
 
-def test_the_command_line_names_what_is_on_files_and_in_folders(service: Service, job: str, tmp_path: Path):
+def test_the_command_line_predicts_files_and_folders(service: Service, job: str, tmp_path: Path):
     images = BUNDLED["digits"].read(Path("/nonexistent")).images[:2, ..., 0]
     (tmp_path / "more").mkdir()
     Image.fromarray(images[0]).save(tmp_path / "one.png")
@@ -51,7 +54,7 @@ def test_the_command_line_names_what_is_on_files_and_in_folders(service: Service
         return done.stdout
 
     found = json.loads(run("--json", "--threshold", "1", "--top-k", "3"))["predictions"]
-    assert [(one["name"], one["answer"], len(one["top"])) for one in found] == [
+    assert [(image["name"], image["answer"], len(image["top"])) for image in found] == [
         ("one.png", "uncertain", 3),
         ("two.npy", "uncertain", 3),
     ]

@@ -1,4 +1,4 @@
-"""Copies and groups of datasets, found by a real worker in the background: of bundled sets, old ones, and own ones."""
+"""A real worker finds copies and groups in the background: in bundled, older and uploaded datasets."""
 
 import os
 import shutil
@@ -39,22 +39,22 @@ def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(se
     assert {"digits", "mnist5k"} <= found.keys()
     for name, count in (("digits", 1797), ("mnist5k", 5000)):
         relations = load_relations(relations_file(service, found[name]))
-        assert np.array_equal(relations.copy_of, np.arange(count))  # no image of them is there twice
+        assert np.array_equal(relations.copy_of, np.arange(count))  # no image occurs twice
         assert relations.group is None
-    # The relations as they are after an upgrade.
+    # After an upgrade from an earlier release, no dataset has relations.
     for dataset_id in found.values():
         shutil.rmtree(relations_file(service, dataset_id).parent)
     rows(service, "UPDATE datasets SET relations_status = NULL WHERE owner IS NULL")
-    until(lambda: all_stored(service), "the relations once more")
+    until(lambda: all_stored(service), "the relations again")
     assert all(relations_file(service, dataset_id).is_file() for dataset_id in found.values())
     assert len(list(client.jobs.list())) == jobs
 
 
 @pytest.mark.proof  # tests/e2e/test_datasets.py kills a worker in an ingest in every run
-def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) -> None:
+def test_another_worker_finishes_what_a_killed_worker_began(make_service) -> None:
     service = make_service(**RECOVERS_SOON).start()
     [searching] = until(service.relating_pids, "a search for copies")
-    os.kill(searching, signal.SIGSTOP)  # so that it has not ended when its worker is killed
+    os.kill(searching, signal.SIGSTOP)  # so that it cannot end before its worker is killed
     [(job_id,)] = rows(service, "SELECT id FROM jobs WHERE kind = 'relate' AND status = 'running'")
     os.kill(service.worker_pid(), signal.SIGKILL)
     with suppress(ProcessLookupError):
@@ -68,7 +68,7 @@ def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) ->
     assert relations_file(service, dataset_id).is_file()
 
 
-def test_an_own_dataset_has_its_relations_when_it_is_ready_and_loses_them_when_it_is_deleted(
+def test_an_uploaded_dataset_has_relations_once_ready_and_loses_them_when_deleted(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), group_by=r"(\d+)\.png")

@@ -1,4 +1,4 @@
-"""`heldout cure --run`: a user's own script is compared here, and a command that is killed continues where it was."""
+"""`heldout cure --run`: compares a user's own script, and a killed command continues where it was."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from heldout.client.client import Client
 from heldout.client.locate import read_service_file
 from tests.e2e.running import ROOT, Service, lives, processes_of, until
 
-# Trains by itself, in no framework: nearest means of noisy points. Noise is what its parameter changes.
+# It trains without a framework: nearest means of noisy points. Its parameter changes the noise.
 SCRIPT = """
 import argparse, json, os, pathlib, time
 import numpy as np
@@ -39,8 +39,8 @@ for split, count in (("train", 200), ("validation", 300), ("test", 300)):
         seen = images + float(args.noise) * draw.normal(size=images.shape)
         learned = np.stack([seen[labels == place].mean(axis=0) for place in range(4)])
     outputs = -((images[:, None] - learned) ** 2).sum(axis=2) / 2
-    of_each = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    answers |= {f"{split}_labels": labels, f"{split}_probabilities": of_each / of_each.sum(axis=1, keepdims=True)}
+    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    answers |= {f"{split}_labels": labels, f"{split}_probabilities": odds / odds.sum(axis=1, keepdims=True)}
 np.savez(args.out, **answers)
 history = {"loss": [1.5, 0.5], "val_loss": [1.6, 0.6]}
 pathlib.Path(args.out).with_suffix(".history.json").write_text(json.dumps(history))
@@ -113,8 +113,8 @@ def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_conti
     first.send_signal(signal.SIGKILL)
     first.communicate()
     until(lambda: not any(lives(pid) for _, _, pid in read_journal(folder, "begin")), "the end of its trainings")
-    told = len(read_journal(folder, "end"))
-    assert told < len(read_journal(folder, "begin"))  # they were ended, and did not come to their end
+    reported = len(read_journal(folder, "end"))
+    assert reported < len(read_journal(folder, "begin"))  # the others were killed before their end
     second = run(service, folder, *arguments)
     assert second.returncode == 0, second.stderr
     study = json.loads(second.stdout.splitlines()[-1])
@@ -126,7 +126,7 @@ def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_conti
     ended = read_journal(folder, "end")
     assert len({pair[:2] for pair in ended}) == len(pairs)
     assert len(ended) <= len(pairs) + 2
-    assert told >= 2
+    assert reported >= 2
     assert {run.attempts for run in runs if run.status == "succeeded"} == {1}
 
 
@@ -134,9 +134,9 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, fol
     process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
     until(lambda: read_journal(folder, "begin"), "a training")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "The same command continues where it was" in said
+    assert "The same command continues where it was" in err
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
     [study] = client.studies.list(statuses=["running"])
     study.cancel()
@@ -169,12 +169,12 @@ def test_a_folder_has_one_service_which_ends_with_ctrl_c(folder):
     second = run(None, folder, *arguments)
     assert (second.returncode, "did not start" in second.stderr) == (2, True)
     first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=60)
-    assert (first.returncode, "The same command continues where it was" in said) == (130, True)
+    _, err = first.communicate(timeout=60)
+    assert (first.returncode, "The same command continues where it was" in err) == (130, True)
     assert not processes_of(folder)
 
 
-def test_a_training_over_its_limit_has_failed_and_the_study_says_why(service, client, folder):
+def test_a_training_over_its_limit_fails_and_the_study_says_why(service, client, folder):
     ended = run(service, folder, "--run", command(pause_s=60), *ARMS, "--timeout", "1")
     assert ended.returncode == 1
     assert "base, seed 0: It took longer than the limit of 1 s." in ended.stderr
@@ -187,7 +187,7 @@ def test_a_training_over_its_limit_has_failed_and_the_study_says_why(service, cl
 
 def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(service, client, folder):
     script = folder / "train.py"
-    script.write_text(SCRIPT.replace("of_each / of_each.sum(axis=1, keepdims=True)", "outputs"))
+    script.write_text(SCRIPT.replace("odds / odds.sum(axis=1, keepdims=True)", "outputs"))
     refused = run(service, folder, "--run", command(), *ARMS)
     assert refused.returncode == 2
     assert "base, seed 0" in refused.stderr
@@ -195,7 +195,7 @@ def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(servi
     assert run(service, folder, "--run", command(), *ARMS).returncode == 0
 
 
-def test_trainings_at_the_same_time_have_gpus_of_their_own_and_seeds_folds(service, client, folder, monkeypatch):
+def test_concurrent_trainings_get_separate_gpus_and_each_seed_its_fold(service, client, folder, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     text = command(pause_s=0.2).replace("--seed {seed}", "--seed {seed}{fold}")
     ended = run(service, folder, "--run", text, *ARMS, "--jobs", "2", "--splits", "resampled")
@@ -223,7 +223,7 @@ def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             ("--run", "python t.py {seed} {out} {dropuot}", "--arm", "base:dropout=0", "--arm", "x:dropout=1"),
@@ -244,8 +244,8 @@ def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
         ((), "Name the job to cure"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_runs(
-    service, client, folder, arguments, said, monkeypatch, capsys
+def test_a_faulty_command_is_refused_before_anything_runs(
+    service, client, folder, arguments, message, monkeypatch, capsys
 ):
     before = len(list(client.studies.list()))
     monkeypatch.chdir(folder)
@@ -253,11 +253,11 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(
     with pytest.raises(SystemExit) as refused:
         main()
     assert refused.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert len(list(client.studies.list())) == before
 
 
-def test_values_become_arguments_and_never_the_text_of_a_shell(service, folder):
+def test_values_become_arguments_and_never_reach_a_shell(service, folder):
     arms = ("--arm", "base:text=$(touch hacked); rm {seed},flag=", "--arm", "x:text=a b,flag=--augment")
     line = "echo {text} {flag} {{kept}} {seed} {out}"
     shown = run(service, folder, "--run", line, *arms, "--dry-run").stdout.splitlines()

@@ -1,4 +1,4 @@
-"""PostgreSQL, a broker, the API and Celery workers, all real: what travels, who runs what, and what harms nothing."""
+"""Real PostgreSQL, broker, API and Celery workers: what messages carry, who runs what, and which faults do no harm."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_o
 from tests.servers import PostgresServer, RedisServer
 from tests.worker.ingest.uploads import arrays_of, npz
 
-# As docker-compose.yml says it: a worker that is stopped has this long to give its jobs back.
+# As in docker-compose.yml: a worker that is stopped has this long to give its jobs back.
 GRACE_S = 30.0
 SLOTS = 2
 
@@ -42,7 +42,7 @@ def broker(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 def with_workers(stack: Stack, count: int) -> Stack:
-    """The stack with exactly this many workers, all ready."""
+    """Return the stack with exactly this many workers, all ready."""
     living = [worker for worker in stack.workers if worker.lives()]
     for worker in living[count:]:
         worker.stop(GRACE_S)
@@ -54,8 +54,8 @@ def with_at_least(stack: Stack, count: int) -> Stack:
     return with_workers(stack, max(count, sum(worker.lives() for worker in stack.workers)))
 
 
-def run_once(stack: Stack, job_id: str) -> None:
-    """The job ends well after one attempt that was started once."""
+def require_run_once(stack: Stack, job_id: str) -> None:
+    """Check that the job succeeds in one attempt, which was started once."""
     job = stack.ended(job_id)
     types = [event["type"] for event in stack.events(job_id)]
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), job
@@ -71,22 +71,22 @@ def test_an_upload_is_checked_by_a_celery_worker_while_a_training_waits(stack: S
         with_workers(stack, 1)
         ready = until(lambda: (found := client.datasets.get("own")).status not in {"checking"} and found, "the ingest")
         assert ready.status == "ready", ready.error
-    run_once(stack, waiting)
+    require_run_once(stack, waiting)
 
 
-# --- without a worker: what travels ------------------------------------------------------------------
+# --- without a worker: what messages carry ------------------------------------------------------------------
 
 
-def test_a_message_carries_the_jobs_id_and_nothing_else_of_it(stack: Stack, broker: redis.Redis) -> None:
+def test_a_message_carries_only_the_jobs_id(stack: Stack, broker: redis.Redis) -> None:
     with_workers(stack, 0)
     broker.flushall()
-    job_id = stack.submit(digits() | {"name": "nobody's business", "metadata": {"team": "secret"}})
+    job_id = stack.submit(digits() | {"name": "confidential name", "metadata": {"team": "secret"}})
     [raw] = until(lambda: broker.lrange("train", 0, -1), "a message", within_s=60)
     message = json.loads(raw)
     args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
     assert (message["headers"]["task"], args, kwargs) == ("heldout.wake", [job_id], {})
     everything = raw + base64.b64decode(message["body"])
-    for private in (b"nobody", b"secret", b"digits", b"filters", stack.key.encode()):
+    for private in (b"confidential", b"secret", b"digits", b"filters", stack.key.encode()):
         assert private not in everything
     stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
 
@@ -110,7 +110,7 @@ def test_a_message_is_published_after_the_commit_and_not_before(stack: Stack, br
         hold.execute("UPDATE refuse_commits SET refuse = true")
         broker.flushall()
         assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 500
-    # The publisher takes one after the other: with the next job's message, the refused one's would be there too.
+    # Messages are published in order: before the next job's message, the refused job's would have come.
     job_id = stack.submit(digits())
     until(lambda: broker.llen("train") >= 1, "the next message", within_s=60)
     ids = {json.loads(base64.b64decode(json.loads(raw)["body"]))[0][0] for raw in broker.lrange("train", 0, -1)}
@@ -120,20 +120,20 @@ def test_a_message_is_published_after_the_commit_and_not_before(stack: Stack, br
     _cancel_all(stack)
 
 
-def test_a_job_for_a_gpu_waits_for_one_in_a_queue_of_its_own(stack: Stack, broker: redis.Redis) -> None:
+def test_a_job_for_a_gpu_waits_in_a_separate_queue(stack: Stack, broker: redis.Redis) -> None:
     with_workers(stack, 0)
     broker.flushall()
     job_id = stack.submit(digits() | {"resources": {"device": "gpu"}})
     until(lambda: broker.llen("train.gpu") == 1, "its message", within_s=60)
     assert broker.llen("train") == 0
     with_workers(stack, 1)
-    run_once(stack, stack.submit(digits()))
+    require_run_once(stack, stack.submit(digits()))
     waiting = stack.ask("GET", f"/v1/jobs/{job_id}/queue").json()
     assert (stack.job(job_id)["status"], waiting["waiting_for"]) == ("queued", "gpu")
     stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
 
 
-# --- the broker away -----------------------------------------------------------------------------------
+# --- without the broker -----------------------------------------------------------------------------------
 
 
 def test_a_broker_that_is_down_delays_no_answer_and_loses_no_job(stack: Stack, redis_server: RedisServer) -> None:
@@ -144,7 +144,7 @@ def test_a_broker_that_is_down_delays_no_answer_and_loses_no_job(stack: Stack, r
     finally:
         redis_server.start()
     for job_id in jobs:
-        run_once(stack, job_id)
+        require_run_once(stack, job_id)
 
 
 def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack, redis_server: RedisServer) -> None:
@@ -155,7 +155,7 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
     finally:
         redis_server.resume()
     for job_id in jobs:
-        run_once(stack, job_id)
+        require_run_once(stack, job_id)
 
 
 def test_a_worker_that_lost_its_broker_during_a_job_continues(stack: Stack, redis_server: RedisServer) -> None:
@@ -168,8 +168,8 @@ def test_a_worker_that_lost_its_broker_during_a_job_continues(stack: Stack, redi
         stack.after_epoch(job_id, before + 3)
     finally:
         redis_server.start()
-    run_once(stack, job_id)
-    run_once(stack, stack.submit(digits()))
+    require_run_once(stack, job_id)
+    require_run_once(stack, stack.submit(digits()))
 
 
 # --- who runs what -------------------------------------------------------------------------------------
@@ -188,11 +188,11 @@ def test_a_worker_takes_as_many_jobs_at_once_as_it_has_slots(stack: Stack) -> No
 
 
 @pytest.mark.parametrize("count", [2, *(pytest.param(other, marks=pytest.mark.proof) for other in (1, 4))])
-def test_each_of_many_jobs_runs_once_whatever_the_number_of_workers(stack: Stack, count: int) -> None:
+def test_each_job_runs_once_whatever_the_number_of_workers(stack: Stack, count: int) -> None:
     with_workers(stack, count)
     jobs = [stack.submit(digits()) for _ in range(8)]
     for job_id in jobs:
-        run_once(stack, job_id)
+        require_run_once(stack, job_id)
 
 
 def test_a_wake_up_that_is_delivered_five_times_starts_its_job_once(stack: Stack, redis_server: RedisServer) -> None:
@@ -202,14 +202,14 @@ def test_a_wake_up_that_is_delivered_five_times_starts_its_job_once(stack: Stack
     for _ in range(4):
         wake.send(app, wake.WakeUp(job_id, wake.QUEUE))
     app.close()
-    run_once(stack, job_id)
-    # Each worker has room for the next ones only once it has dealt with these.
+    require_run_once(stack, job_id)
+    # A worker has room for the next jobs only once it has dealt with all wake-ups.
     for later in [stack.submit(digits()) for _ in range(4)]:
-        run_once(stack, later)
-    run_once(stack, job_id)
+        require_run_once(stack, later)
+    require_run_once(stack, job_id)
 
 
-def test_a_worker_that_is_stopped_gives_its_job_back_and_another_one_ends_it(stack: Stack) -> None:
+def test_a_worker_that_is_stopped_gives_its_job_back_and_another_finishes_it(stack: Stack) -> None:
     with_at_least(stack, 2)
     whole, stopped = stack.submit(long_digits(20)), stack.submit(long_digits(20))
     stack.after_epoch(stopped, 2)
@@ -235,7 +235,7 @@ def test_logs_are_json_lines_with_ids_and_without_secrets(
     with_at_least(stack, 1)
     answer = stack.ask("POST", "/v1/jobs", json=digits(), headers={"X-Request-ID": "ours-1"})
     job_id = answer.json()["id"]
-    run_once(stack, job_id)
+    require_run_once(stack, job_id)
     assert stack.ask("GET", "/v1/jobs", headers={"Authorization": f"Bearer {stack.key}x"}).status_code == 401
     assert stack.api is not None
     api = _lines(stack.api.err)
@@ -249,7 +249,7 @@ def test_logs_are_json_lines_with_ids_and_without_secrets(
     for file in (*stack.folder.glob("*.err"), *stack.folder.glob("*.out")):
         text = file.read_text()
         assert not [secret for secret in secrets if secret in text], file
-    # Celery says one word of its own at the end, on standard output.
+    # Celery itself prints one line to standard output at the end.
     for program in (stack.api, *stack.workers):
         assert program.out.read_text().strip() in {"", "worker: Warm shutdown (MainProcess)"}
 
@@ -273,7 +273,7 @@ def _waiting_for_a_lock(connection: psycopg.Connection) -> bool:
 
 @contextmanager
 def _slow_commits(stack: Stack) -> Iterator[psycopg.Connection]:
-    """Commits of new jobs wait for the advisory lock 42, and fail on request: a trigger that fires last."""
+    """Make commits of new jobs wait for the advisory lock 42, and fail on request, by a trigger that fires last."""
     with psycopg.connect(stack.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("""
             CREATE TABLE refuse_commits AS SELECT false AS refuse;

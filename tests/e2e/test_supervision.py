@@ -1,4 +1,4 @@
-"""What happens to jobs when something ends: a client's wish, a process, a worker, the whole service."""
+"""What happens to jobs when a client changes its mind, or a process, a worker or the whole service ends."""
 
 import os
 import signal
@@ -35,21 +35,21 @@ EPOCHS = 16
 
 @pytest.fixture(scope="module")
 def uninterrupted(service: Service) -> list[dict[str, Any]]:
-    """The history of the short job that others are interrupted in."""
+    """The history of the short job, which other tests interrupt."""
     with service.client() as client:
         job = client.jobs.create(long_digits(EPOCHS)).id
         ended(client, job)
         return history(client, job)
 
 
-def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and_state(
+def test_a_cancel_ends_the_process_and_keeps_complete_epochs_with_their_weights_and_state(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     job = client.jobs.create(long_digits(1000)).id
     after_epoch(client, job, 2)
     training = service.training_pids()
     for pid in training:
-        # It has none of the supervisor's libraries, which would take longer to import than the rest of its start.
+        # It does not load the supervisor's libraries: importing them would take longer than the rest of its start.
         assert "obstore" not in mapped_files(pid)
     assert client.jobs.cancel(job).status == "cancelling"
     assert client.jobs.cancel(job).status in {"cancelling", "cancelled"}
@@ -83,7 +83,7 @@ def test_only_the_process_that_trains_loads_tensorflow(service: Service, client:
 
 
 def mapped_files(pid: int) -> str:
-    """The files in a process's memory: its programs and libraries."""
+    """Return the files that are mapped into a process's memory: its program and libraries."""
     return Path(f"/proc/{pid}/maps").read_text()
 
 
@@ -102,7 +102,7 @@ def test_a_paused_job_frees_its_slot_and_continues_with_the_same_history(
     assert history(client, job) == uninterrupted
 
 
-def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
+def test_a_killed_process_is_a_failure_with_a_reason_and_its_last_log_lines(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
     job = client.jobs.create(long_digits(EPOCHS)).id
@@ -116,11 +116,11 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
     assert isinstance(warnings[0].data["log"], list)
     requeued = next(event for event in client.jobs.events(job) if event.type == "job.requeued")
     assert "SIGKILL" in requeued.message
-    # It continued from the last checkpoint, and its figures show no trace of the interruption.
+    # It continued from the last checkpoint: its figures show no trace of the interruption.
     assert history(client, job) == uninterrupted
 
 
-def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
+def test_a_job_past_its_deadline_keeps_its_complete_epochs_and_succeeds(client: Client) -> None:
     wanted = long_digits(1000) | {"limits": {"max_runtime_s": 7}}
     job = ended(client, client.jobs.create(wanted).id)
     assert (job.status, job.stop_reason) == ("succeeded", "deadline")
@@ -140,9 +140,9 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_continues_with_its_jobs(
     temporary: Path, make_service: MakeService
 ) -> None:
-    # What is meant for other programs on this machine changes nothing.
-    of_others = {"DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
-    service = make_service(TMPDIR=str(temporary), PORT="1", **of_others).start()
+    # Variables that are meant for other programs change nothing.
+    foreign = {"DATABASE_URL": "postgresql://other:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
+    service = make_service(TMPDIR=str(temporary), PORT="1", **foreign).start()
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
         job = client.jobs.create(long_digits(20)).id
@@ -171,7 +171,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
         requeued = [event for event in client.jobs.events(job) if event.type == "job.requeued"]
         assert requeued[0].data["reason"] == "release"
         assert [epoch.epoch for epoch in client.jobs.metrics(job).epochs] == list(range(1, 21))
-    assert left & set(temporary.iterdir()) == set(), "the start after a kill removes what was left"
+    assert left & set(temporary.iterdir()) == set(), "the start after a kill removes what the killed service left"
     service.stop(signal.SIGINT)
     assert list(temporary.iterdir()) == []
     assert list((service.home / "scratch").iterdir()) == []
@@ -207,7 +207,7 @@ def test_a_port_that_is_taken_is_reported_in_one_line(service: Service, tmp_path
     assert port in second.stderr
 
 
-def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
+def test_a_locked_database_is_a_503_and_makes_the_worker_wait_and_both_recover(
     service: Service, client: Client
 ) -> None:
     job = client.jobs.create(long_digits(12)).id

@@ -1,4 +1,4 @@
-"""The proxy's configuration as it stands, in a real nginx, in front of a real API."""
+"""The repository's proxy configuration in a real nginx, in front of a real API."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: a
 
 @dataclass(frozen=True)
 class Proxied:
-    """A stack, and where its proxy is."""
+    """A stack and the ports of its proxy."""
 
     stack: Stack
     predict: Program
@@ -72,14 +72,14 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _make_certificate(folder: Path) -> None:
-    """Made with the command of the how-to page."""
+    """Make the certificate with the command of the how-to page."""
     page = (ROOT / "docs/how-to/tls.md").read_text()
     [command] = re.findall(r"openssl req .*?fullchain\.pem\n", page, re.DOTALL)
     subprocess.run(["sh", "-c", command], cwd=folder, check=True, capture_output=True)
 
 
 def _configuration(made: Proxied, folder: Path) -> str:
-    """The repository's file with ports, paths and the API's address of this machine."""
+    """Return the repository's file, with this test's ports, paths and addresses."""
     text = (ROOT / "proxy/nginx.conf").read_text()
     here = {
         "/tmp/": f"{folder}/",
@@ -120,7 +120,7 @@ def test_a_browser_logs_in_with_a_secure_cookie_and_from_its_own_pages_alone(pro
         assert (foreign.status_code, foreign.json()["code"]) == (403, "cross_site_request")
 
 
-def test_a_stream_of_events_comes_as_it_happens(proxied):
+def test_events_are_streamed_as_they_happen(proxied):
     with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:
         job = client.post("/v1/jobs", json=digits()).json()["id"]
         stream = client.stream("GET", f"/v1/jobs/{job}/events", headers={"Accept": "text/event-stream"})
@@ -131,7 +131,7 @@ def test_a_stream_of_events_comes_as_it_happens(proxied):
             assert any("job.cancelled" in line for line in lines)
 
 
-def test_an_upload_passes_without_being_kept_by_the_proxy(proxied):
+def test_an_upload_is_not_stored_by_the_proxy(proxied):
     with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:
         made = client.post("/v1/datasets", json={"name": "large"})
         assert made.status_code == 201, made.text
@@ -140,7 +140,7 @@ def test_an_upload_passes_without_being_kept_by_the_proxy(proxied):
     assert answer.status_code == 202, answer.text
 
 
-def test_hostile_framing_does_not_pass(proxied):
+def test_hostile_framing_is_refused(proxied):
     context = ssl.create_default_context(cafile=str(proxied.certificate))
     smuggled = (
         b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET"
@@ -155,20 +155,20 @@ def test_hostile_framing_does_not_pass(proxied):
         assert answer.status == 400
 
 
-def test_clients_are_known_by_their_own_addresses(proxied):
+def test_the_api_sees_the_clients_own_address(proxied):
     with proxied.client() as client:
         answer = client.get("/v1/jobs", headers={"X-Forwarded-For": "203.0.113.9"})
     assert answer.status_code == 401
     asked = [line for line in map(json.loads, proxied.stack.api.said().splitlines()) if line["event"] == "request"]
-    assert asked[-1]["address"] == "127.0.0.1", "what a client says of itself is replaced"
+    assert asked[-1]["address"] == "127.0.0.1", "the address that a client claims is replaced"
 
 
-def test_predictions_are_led_past_the_api_as_long_as_their_process_lives(proxied):
+def test_predictions_bypass_the_api_while_their_process_lives(proxied):
     path = f"/v1/jobs/{make_id('job')}/predict"
 
     def lines(program: Program) -> int:
-        said = [line for line in program.said().splitlines() if '"request"' in line]
-        return sum(path in line or "/v2/" in line for line in said)
+        requests = [line for line in program.said().splitlines() if '"request"' in line]
+        return sum(path in line or "/v2/" in line for line in requests)
 
     with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:
         for asked in (path, f"/v2/models/{path.split('/')[3]}/infer"):

@@ -1,7 +1,7 @@
 """The page about PyTorch and Lightning, and the scripts of `heldout init`, run with the real libraries.
 
-They are not among the packages of the tests, which have TensorFlow. HELDOUT_TORCH_PYTHON names a Python that has torch
-and lightning; without it, a build for CPUs is installed into `.cache/torch`, if pip has one.
+The environment of the tests does not have them. HELDOUT_TORCH_PYTHON names a Python that has torch and lightning.
+Without it, a build for CPUs is installed into `.cache/torch`, if pip has one.
 """
 
 import json
@@ -64,20 +64,11 @@ network = Network()
 
 
 def _has_cpu_build(python: str) -> bool:
-    """Whether pip would install a torch without CUDA, which has a tenth of the size."""
-    command = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--dry-run",
-        "--no-deps",
-        "--ignore-installed",
-        "--quiet",
-        "--report",
-        "-",
-    ]
-    found = subprocess.run([*command, "torch"], capture_output=True, text=True, check=False)
+    """Return whether pip would install a torch without CUDA, which is ten times smaller."""
+    options = ["--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-"]
+    found = subprocess.run(
+        [python, "-m", "pip", "install", *options, "torch"], capture_output=True, text=True, check=False
+    )
     return found.returncode == 0 and "cpu" in json.loads(found.stdout)["install"][0]["download_info"]["url"]
 
 
@@ -119,14 +110,14 @@ def blocks(heading: str) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-def test_a_training_loop_of_pytorch_gets_its_gap_and_its_study(python, service, client, tmp_path):
+def test_a_pytorch_loop_gets_its_gap_and_its_study(python, service, client, tmp_path):
     loop, compare = blocks("PyTorch")
     assert len(loop.strip().splitlines()) <= 17
-    said = run_code(python, LOADERS + loop + compare, tmp_path, service.home)
-    assert "points: " in said
+    printed = run_code(python, LOADERS + loop + compare, tmp_path, service.home)
+    assert "points: " in printed
     study = next(study for study in client.studies.list() if study.kind == "external")  # the newest
     assert study.status == "succeeded"
-    assert study.headline in said
+    assert study.headline in printed
     assert study.conclusion.kind in ("cannot_tell", "nothing_helped", "cure")
     client.studies.delete(study.id)
 
@@ -155,14 +146,14 @@ def test_the_answers_are_those_of_the_network_in_evaluation_mode(python, service
 from heldout.torch import answers
 network = make_network(dropout=0.9)
 network.train()
-said = answers(network, test)
+found = answers(network, test)
 assert network.training
 network.eval()
 with torch.no_grad():
     expected = network(digits[800:]).softmax(dim=1).numpy()
-np.testing.assert_allclose(said["probabilities"], expected, atol=1e-6)
-np.testing.assert_array_equal(said["labels"], known[800:].numpy())
-assert len(set(said["hashes"])) > 900
+np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
+np.testing.assert_array_equal(found["labels"], known[800:].numpy())
+assert len(set(found["hashes"])) > 900
 """
     run_code(python, LOADERS + code, tmp_path, service.home)
 

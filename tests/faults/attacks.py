@@ -1,7 +1,7 @@
-"""Strangers and hostile tenants, each a program of its own: `python -m tests.faults.attacks NAME… PORT SECONDS KEY`.
+"""Strangers and hostile tenants, each a separate program: `python -m tests.faults.attacks NAME… PORT SECONDS KEY`.
 
-They come from other loopback addresses than the client that is measured, so that limits per address can tell them
-apart. Each prints what it did as JSON.
+Their loopback addresses differ from that of the measured client, so that limits per address can tell them apart.
+Each prints what it did as JSON.
 """
 
 import io
@@ -47,7 +47,7 @@ def json_request(target: str, key: str, body: bytes) -> bytes:
     return request("POST", target, "Content-Type: application/json", *bearer, body=body)
 
 
-# --- connections that stay ------------------------------------------------------------------------
+# --- connections that stay open ------------------------------------------------------------------------
 
 
 def hold(
@@ -60,34 +60,36 @@ def hold(
     receive_bytes: int | None = None,
 ) -> Counter[str]:
     """Keep this many connections open. Each has sent `first`, and sends `then` every second."""
-    said: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     held: list[socket.socket] = []
     turn = count()
-    while time.monotonic() < until or not said:
+    while time.monotonic() < until or not counts:
         began = time.monotonic()
         kept = []
-        for one in held:
+        for connection in held:
             try:
-                one.send(then)
-                kept.append(one)
+                connection.send(then)
+                kept.append(connection)
             except OSError:
-                said["closed on us"] += 1
-                one.close()
+                counts["closed on us"] += 1
+                connection.close()
         held = kept
-        while len(held) < wanted and (time.monotonic() < min(until, began + 1) or not said):
+        while len(held) < wanted and (time.monotonic() < min(until, began + 1) or not counts):
             try:
-                one = connect(port, addresses[next(turn) % len(addresses)], timeout_s=1, receive_bytes=receive_bytes)
-                one.setblocking(False)
-                one.send(first)
-                held.append(one)
-                said["opened"] += 1
+                connection = connect(
+                    port, addresses[next(turn) % len(addresses)], timeout_s=1, receive_bytes=receive_bytes
+                )
+                connection.setblocking(False)
+                connection.send(first)
+                held.append(connection)
+                counts["opened"] += 1
             except OSError:
-                said["not let in"] += 1
-        said["most held"] = max(said["most held"], len(held))
+                counts["not let in"] += 1
+        counts["most held"] = max(counts["most held"], len(held))
         time.sleep(max(0.0, min(until - time.monotonic(), began + 1 - time.monotonic())))
-    for one in held:
-        one.close()
-    return said
+    for connection in held:
+        connection.close()
+    return counts
 
 
 HALF_A_HEAD = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-A: "
@@ -112,12 +114,12 @@ def dripping_bodies(port: int, until: float, key: str) -> Counter[str]:
 
 
 def large_bodies_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
-    """A valid key, four addresses, and as much of each body as the service accepts, without the end."""
+    """Send with a valid key, from four addresses, as much of each body as the service accepts, but never its end."""
     head = json_request("/v1/jobs", key, b"[" * MIB)[:-MIB]
     return hold(port, until, [f"127.0.3.{number}" for number in range(1, 5)], 1900, head, b"[" * 60_000)
 
 
-def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]:
+def unread_answers(port: int, until: float, key: str) -> Counter[str]:
     return hold(port, until, [ATTACKER], 400, request("GET", "/openapi.json") * 8, b"", receive_bytes=2048)
 
 
@@ -128,27 +130,27 @@ def flood(
     port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS, patience_s: float = 20
 ) -> Counter[str]:
     """Send requests with this many clients, each on a new connection, and count the responses."""
-    said: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     lock = threading.Lock()
 
     def work() -> None:
-        while time.monotonic() < until or not said:
+        while time.monotonic() < until or not counts:
             with lock:
                 sent = next(requests)
             found = "no answer"
-            with suppress(OSError), connect(port, timeout_s=patience_s) as one:
+            with suppress(OSError), connect(port, timeout_s=patience_s) as connection:
                 with suppress(OSError):
-                    one.sendall(sent)
-                found = one.recv(4096)[9:12].decode() or found
+                    connection.sendall(sent)
+                found = connection.recv(4096)[9:12].decode() or found
             with lock:
-                said[found] += 1
+                counts[found] += 1
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return said
+    return counts
 
 
 def made_up_methods(port: int, until: float, key: str) -> Counter[str]:
@@ -165,30 +167,30 @@ def probes(port: int, until: float, key: str) -> Counter[str]:
 
 
 def requests_without_a_key(port: int, until: float, key: str) -> Counter[str]:
-    """Cheap requests on connections that stay open: as many as the service answers."""
+    """Send cheap requests on connections that stay open, as many as the service answers."""
     return keep_asking(port, until, request("GET", "/v1/jobs"))
 
 
 def keep_asking(port: int, until: float, sent: bytes, clients: int = 300) -> Counter[str]:
-    said: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with selectors.DefaultSelector() as selector, ExitStack() as connections:
         for _ in range(clients):
             with suppress(OSError):
-                one = connections.enter_context(connect(port))
-                one.sendall(sent)
-                selector.register(one, selectors.EVENT_READ)
-        while (time.monotonic() < until or not said) and selector.get_map():
+                connection = connections.enter_context(connect(port))
+                connection.sendall(sent)
+                selector.register(connection, selectors.EVENT_READ)
+        while (time.monotonic() < until or not counts) and selector.get_map():
             for ready, _ in selector.select(1):
                 found = b""
                 with suppress(OSError):
                     found = ready.fileobj.recv(65_536)  # type: ignore[union-attr]  # a socket
                     if found.endswith(b"}"):  # the body may come after the head
-                        said["answered"] += 1
+                        counts["answered"] += 1
                         ready.fileobj.sendall(sent)  # type: ignore[union-attr]
                 if not found:
-                    said["closed on us"] += 1
+                    counts["closed on us"] += 1
                     selector.unregister(ready.fileobj)
-    return said
+    return counts
 
 
 def scrapes(port: int, until: float, key: str) -> Counter[str]:
@@ -197,7 +199,7 @@ def scrapes(port: int, until: float, key: str) -> Counter[str]:
 
 def unknown_keys(port: int, until: float, key: str) -> Counter[str]:
     made_up = (f"ho_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}" for _ in count())
-    return flood(port, until, (json_request("/v1/jobs", one, b"{}") for one in made_up))
+    return flood(port, until, (json_request("/v1/jobs", unknown, b"{}") for unknown in made_up))
 
 
 def hostile_framing(port: int, until: float, key: str) -> Counter[str]:
@@ -208,7 +210,7 @@ def hostile_framing(port: int, until: float, key: str) -> Counter[str]:
     return flood(port, until, (twice if number % 2 else both for number in count()))
 
 
-# Valid-looking JSON of some 781 KB: what each route must do with it before it can say no.
+# Plausible JSON of some 781 KB, which each route must read before it can refuse it.
 LARGE_BODIES: dict[str, tuple[str, Callable[[], object]]] = {
     "unknown fields": ("/v1/jobs", lambda: {f"field{number}": number for number in range(40_000)}),
     "class weights": (
@@ -246,15 +248,15 @@ def bearer(key: str) -> str:
 
 
 def job_named(port: int, key: str, name: str) -> str:
-    """The id of the tenant's job of this name."""
+    """Return the id of the tenant's job of this name."""
     sent = request("GET", "/v1/jobs?limit=200", bearer(key), "Connection: close")
-    jobs = json.loads(answer_to(port, sent).partition(b"\r\n\r\n")[2])["data"]
+    jobs = json.loads(read_answer(port, sent).partition(b"\r\n\r\n")[2])["data"]
     return next(job["id"] for job in jobs if job["name"] == name)
 
 
-def answer_to(port: int, sent: bytes) -> bytes:
-    with connect(port, timeout_s=60) as one, one.makefile("rb") as answer:
-        one.sendall(sent)
+def read_answer(port: int, sent: bytes) -> bytes:
+    with connect(port, timeout_s=60) as connection, connection.makefile("rb") as answer:
+        connection.sendall(sent)
         return answer.read()
 
 
@@ -270,29 +272,29 @@ def slow_readers(port: int, until: float, key: str) -> Counter[str]:
 
 
 def large_tables(port: int, until: float, key: str) -> Counter[str]:
-    """Tables of predictions, read as fast as they arrive."""
+    """Request tables of predictions, and read them as fast as they arrive."""
     target = f"/v1/jobs/{job_named(port, key, 'table')}/predictions?format=csv"
     sent = request("GET", target, bearer(key), "Connection: close")
-    said: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     lock = threading.Lock()
 
     def work() -> None:
-        while time.monotonic() < until or not said:
+        while time.monotonic() < until or not counts:
             found, taken = b"", 0
-            with suppress(OSError), connect(port) as one:
-                one.sendall(sent)
-                while (time.monotonic() < until or not found) and (chunk := one.recv(65_536)):
+            with suppress(OSError), connect(port) as connection:
+                connection.sendall(sent)
+                while (time.monotonic() < until or not found) and (chunk := connection.recv(65_536)):
                     found, taken = found or chunk, taken + len(chunk)
             with lock:
-                said[found[9:12].decode() or "no answer"] += 1
-                said["bytes"] += taken
+                counts[found[9:12].decode() or "no answer"] += 1
+                counts["bytes"] += taken
 
     threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return said
+    return counts
 
 
 def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
@@ -305,8 +307,8 @@ def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
 
 
 def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
-    """JPEGs of some 3 MB, each of which would take a minute to decode."""
-    from PIL import Image  # of all attacks this one alone needs it
+    """Send JPEGs of some 3 MB, each of which would take a minute to decode."""
+    from PIL import Image  # only this attack needs it
 
     content = io.BytesIO()
     Image.new("L", (2000, 2000), 128).save(content, "JPEG", progressive=True)
@@ -330,14 +332,14 @@ def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
 
 
 def packed_predictions(port: int, until: float, key: str) -> Counter[str]:
-    """Predictions that compress to a thousandth of their size, as many as are read from so small a file."""
+    """Send predictions that compress to a thousandth of their size, as many as are read from a file of that size."""
     sent = []
     for images in (4000, 350):
-        said = np.zeros((images, 1000), np.float32)
-        said[:, 0] = 1
+        chances = np.zeros((images, 1000), np.float32)
+        chances[:, 0] = 1
         content, labels = io.BytesIO(), np.arange(images) % 1000
         np.savez_compressed(
-            content, train_labels=labels, train_answers=labels, test_labels=labels, test_probabilities=said
+            content, train_labels=labels, train_answers=labels, test_labels=labels, test_probabilities=chances
         )
         sent.append(form_request("/v1/diagnoses/predictions", key, content.getvalue()))
     return flood(port, until, (sent[number % 2] for number in count()), clients=8)
@@ -350,7 +352,7 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
         half_open_from_many_addresses,
         bodies_without_a_key,
         dripping_bodies,
-        answers_that_nobody_takes,
+        unread_answers,
         made_up_methods,
         long_paths,
         probes,
@@ -378,8 +380,8 @@ def main(names: list[str], port: str, seconds: str, key: str) -> None:
     print("begun", flush=True)
     for name in names:
         used = time.process_time()
-        said = ATTACKS[name](int(port), time.monotonic() + float(seconds), key)
-        did = {"attack": name, "answers": said, "processor_s": round(time.process_time() - used, 2)}
+        counts = ATTACKS[name](int(port), time.monotonic() + float(seconds), key)
+        did = {"attack": name, "answers": counts, "processor_s": round(time.process_time() - used, 2)}
         print(json.dumps(did), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Stacks to be damaged: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
+"""Stacks for tests to damage: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
 
 import io
 import json
@@ -22,7 +22,7 @@ Away = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
-    """`sqlite` or `celery`; tests name theirs."""
+    """The kind of stack, which a test names: `sqlite` or `celery`."""
     return str(getattr(request, "param", "celery"))
 
 
@@ -96,7 +96,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def require_ended_in_order(stack: Stack) -> None:
-    """Check that all accepted jobs end, and that the history of all of them is in order."""
+    """Check that all accepted jobs end, and that their history is in order."""
     for job_id in stack.accepted():
         stack.ended(job_id)
         stack.history(job_id)
@@ -107,7 +107,7 @@ def require_ended_in_order(stack: Stack) -> None:
 
 
 def predictions_of(stack: Stack, job_id: str) -> dict[str, object]:
-    """The arrays of a job's predictions, as bytes, and what its file says of the model, without the job's id."""
+    """Return the arrays of a job's predictions as bytes, and the file's facts about the model without the job's id."""
     with np.load(io.BytesIO(stack.ask("GET", f"/v1/jobs/{job_id}/predictions").content)) as file:
         arrays = {name: file[name].tobytes() for name in file.files if name != "about"}
         about = json.loads(str(file["about"]))

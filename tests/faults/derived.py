@@ -1,4 +1,4 @@
-"""Derived versions whose worker or process is killed at random moments: what becomes of them, and what is left."""
+"""Derives versions while their worker or process is killed at random moments, and checks what becomes of them."""
 
 import os
 import random
@@ -22,14 +22,14 @@ from tests.worker.ingest.uploads import arrays_of, npz
 IMAGES = 2000
 # A third failure ends a job.
 KILLS_OF_EACH = 2
-# Time between the start of a process and its kill. Some kills come while its worker stores results, some too late.
+# The longest time between the start of a process and its kill: some kills hit the storing of results, some come late.
 LONGEST_WAIT_S = 2.0
 
 
 def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: str) -> int:
-    """Derive versions while this many kills hit, a worker or a process in turn; returns the number of versions.
+    """Derive versions under this many kills, of a worker or a process in turn. Return the number of versions.
 
-    Each is ready once, with the content that the same changes give undisturbed, and no file is left of the disturbed.
+    Each becomes ready once, with the content that the same changes give undisturbed. No other file is left.
     """
     chance = random.Random(kills)
     with stack.client() as client:
@@ -45,7 +45,7 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
                 [(process, worker), *_] = _processes(stack).items() or [(0, None)]
                 time.sleep(chance.uniform(0, LONGEST_WAIT_S))  # a random moment
                 if worker is None or not _is_open(client, versions[-1].id):
-                    break  # it was faster
+                    break  # it ended first
                 if done % 2 == 0:
                     with suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)
@@ -54,7 +54,7 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
                     stack.start_worker(wait=False, **environment)
                 done += 1
                 until(lambda gone=process: not lives(gone), "the end of the process", within_s=10)  # type: ignore[misc]
-            _ended(client, versions[-1].id)  # so that all that derives derives the next one
+            _ended(client, versions[-1].id)  # the next processes then belong to the next version
         for number, version in enumerate(versions):
             ready = _ended(client, version.id)
             assert ready.status == "ready", ready
@@ -69,8 +69,8 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
 
 
 def _require_in_order(database: Database, blobs: Blobs, versions: list[DatasetView]) -> None:
-    """Check that each version became ready once, that every file named by a row is complete, and that there is no
-    other.
+    """Check that each version became ready once, that every file named by a row is complete, and that there are no
+    others.
     """
     with database.read() as session:
         query = text("SELECT count(*) FROM events WHERE subject_id = :id AND type = 'dataset.ready'")
@@ -85,7 +85,7 @@ def _is_open(client: Client, dataset_id: str) -> bool:
 
 def _ended(client: Client, dataset_id: str) -> DatasetView:
     return until(
-        lambda: (one := client.datasets.get(dataset_id)).status != "checking" and one, f"the end of {dataset_id}"
+        lambda: (now := client.datasets.get(dataset_id)).status != "checking" and now, f"the end of {dataset_id}"
     )
 
 

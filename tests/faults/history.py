@@ -44,9 +44,9 @@ class JobRecord:
 
 
 def violations(answers: Sequence[Answer], database_url: str) -> list[str]:
-    """Everything that must not have happened and did; empty for a history that is in order.
+    """List everything that happened and must not have. It is empty for a history that is in order.
 
-    Call it once nothing runs any more: a job that was accepted and has not ended by then is stuck.
+    Call this once nothing runs: an accepted job that has not ended by then is stuck.
     """
     tables = read(database_url)
     records = {
@@ -74,12 +74,12 @@ def violations(answers: Sequence[Answer], database_url: str) -> list[str]:
 
 
 def _job_of(row: Row) -> str:
-    """The job that a row of any table but `jobs` belongs to; of events, their subject."""
+    """Return the job that a row belongs to, of any table except `jobs`. Events have a subject."""
     return row["subject_id"] if "subject_id" in row else row["job_id"]
 
 
 def read(database_url: str) -> dict[str, list[Row]]:
-    """The tables as they are."""
+    """Read all tables."""
     if database_url.startswith("sqlite"):
         with closing(sqlite3.connect(database_url.partition("///")[2], timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
@@ -112,13 +112,13 @@ def _wrong_in_rows(record: JobRecord) -> Iterator[str]:
         if result["attempt"] != job["attempt"]:
             yield f"its result is of attempt {result['attempt']}, and {job['attempt']} was the last"
         names = sorted(row["name"] for row in record.artifacts)
-        # What its gap is made of may be missing: then the job has warned of it.
+        # The parts of its gap may be missing: then the job has warned of it.
         if [name for name in names if name != "gap"] != ["evaluation", "model", "predictions"]:
             yield f"it has succeeded with the files {names}"
     for file in record.artifacts if status in TERMINAL else ():
         if file["attempt"] != job["attempt"] or not file["key"].startswith(f"jobs/{job['id']}/{job['attempt']}/"):
             yield f"it has a file of another attempt: {file['key']}"
-    # A pause leaves the model too, in case that the job is cancelled.
+    # A pause also leaves the model, in case the job is cancelled.
     allowed = {"model"} if record.visible() and status != "failed" else set()
     if status != "succeeded" and not {row["name"] for row in record.artifacts} <= allowed:
         yield f"it has {status} with files"
@@ -128,7 +128,7 @@ def _wrong_in_rows(record: JobRecord) -> Iterator[str]:
         if record.checkpoints:
             yield "checkpoints are left of it"
         if job["request"] is not None or job["lease_expires_at"] is not None or job["worker"] is not None:
-            yield "it has ended and somebody still holds it"
+            yield "it has ended and is still held"
     times = [job[name] for name in ("created_at", "started_at", "finished_at") if job[name] is not None]
     if times != sorted(times):
         yield f"its times are out of order: {times}"
@@ -140,7 +140,7 @@ def _wrong_in_events(record: JobRecord) -> Iterator[str]:
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"its events are numbered {numbers}"
     if record.job["last_event"] != len(numbers):
-        yield f"its last event is said to be {record.job['last_event']} of {len(numbers)}"
+        yield f"its last event is given as {record.job['last_event']} of {len(numbers)}"
     times = [event["created_at"] for event in events]
     if times != sorted(times):
         yield "its events' times are out of order"
@@ -149,7 +149,7 @@ def _wrong_in_events(record: JobRecord) -> Iterator[str]:
     if len(ends) > 1:
         yield f"it has ended {len(ends)} times: {ends}"
     elif ends and (ends[0] != types[-1] or ends[0] != f"job.{record.job['status']}"):
-        yield f"its last event is {types[-1]}, it has {record.job['status']}, and {ends[0]} was told"
+        yield f"its last event is {types[-1]}, it has {record.job['status']}, and {ends[0]} was reported"
     elif not ends and record.job["status"] in TERMINAL:
         yield f"it has {record.job['status']} and no event says so"
     started = [event["data"]["attempt"] for event in events if event["type"] == "job.started"]
@@ -166,7 +166,7 @@ def _wrong_in_events(record: JobRecord) -> Iterator[str]:
 
 def _repeated_events(events: list[Row]) -> Iterator[str]:
     """An attempt reports each epoch and each checkpoint once, and a job its overfitting once."""
-    told = set()
+    reported = set()
     attempt = 0
     for event in events:
         if event["type"] == "job.started":
@@ -177,9 +177,9 @@ def _repeated_events(events: list[Row]) -> Iterator[str]:
             what = (event["type"], 0, 0, None)
         else:
             continue
-        if what in told:
-            yield f"{what[0]} was told twice: {event['data']}"
-        told.add(what)
+        if what in reported:
+            yield f"{what[0]} was reported twice: {event['data']}"
+        reported.add(what)
 
 
 def _wrong_in_attempts(record: JobRecord) -> Iterator[str]:
@@ -235,8 +235,8 @@ def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[
             if (answer.body["final"] is not None) and status != "succeeded":
                 yield "final figures were served of a job that did not succeed"
     last = [answer for answer in answers if answer.path.endswith("/metrics") and answer.status == 200][-1:]
-    for one in last:
-        served = [(epoch["epoch"], epoch["train_loss"]) for epoch in one.body["epochs"]]
+    for answer in last:
+        served = [(epoch["epoch"], epoch["train_loss"]) for epoch in answer.body["epochs"]]
         stored = [(row["epoch"], row["train_loss"]) for row in record.visible()]
         if served != stored:
             yield "the served epochs are not those of the attempts that count"
@@ -254,5 +254,5 @@ def _id_in(path: str) -> str | None:
     return match[1] if match else None
 
 
-def _id_of(one: Answer) -> str | None:
-    return one.body.get("id") if isinstance(one.body, dict) and one.body.get("object") == "job" else None
+def _id_of(answer: Answer) -> str | None:
+    return answer.body.get("id") if isinstance(answer.body, dict) and answer.body.get("object") == "job" else None

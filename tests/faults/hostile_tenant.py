@@ -1,6 +1,6 @@
-"""What a hostile tenant has beforehand: a dataset and predictions of some size, and a model that takes long to answer.
+"""What a hostile tenant has stored: a large dataset, a large table of predictions, and a slow model.
 
-They are stored as a worker would have left them; the attacks find them by their names.
+They are stored as a worker would have stored them. Attacks find them by name.
 """
 
 import io
@@ -29,10 +29,10 @@ ROWS_OF_TABLE, CLASSES_OF_TABLE = 20_000, 300
 
 
 def prepare(settings: Settings, hostile: str, victim: str) -> None:
-    """Store all of it for these two owners."""
+    """Store everything for these two owners."""
     database, blobs = Database(settings.database), Blobs(settings.blobs_url)
     add_large_dataset(database, blobs, hostile)
-    # As an upload of digits whose images were brought to their size, so that images of other sizes are taken.
+    # Like an upload of digits whose images were resized, so that predictions take images of other sizes.
     _add_dataset(
         database, PHOTOS, hostile, compute_content_address(DIGITS), resize={"height": 8, "width": 8, "rule": "pad"}
     )
@@ -76,14 +76,14 @@ def _add_dataset(database: Database, name: str, owner: str, sha256: str, **spec:
 
 def _table() -> bytes:
     """Return a `predictions.npz` whose table has about 80 MB."""
-    said = np.random.default_rng(0).random((ROWS_OF_TABLE, CLASSES_OF_TABLE), np.float32)
-    said /= said.sum(axis=1, keepdims=True)
+    chances = np.random.default_rng(0).random((ROWS_OF_TABLE, CLASSES_OF_TABLE), np.float32)
+    chances /= chances.sum(axis=1, keepdims=True)
     content = io.BytesIO()
     np.savez(
         content,
         classes=np.array([f"class{number}" for number in range(CLASSES_OF_TABLE)]),
         test_indices=np.arange(ROWS_OF_TABLE),
         test_labels=np.zeros(ROWS_OF_TABLE, np.int32),
-        test_probabilities=said,
+        test_probabilities=chances,
     )
     return content.getvalue()

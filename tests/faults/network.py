@@ -34,7 +34,7 @@ class Host:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """What this thread opens in the block, and all processes that it starts, are on this host."""
+        """Put what this thread opens in the block, and all processes that it starts, on this host."""
         with Path("/proc/thread-self/ns/net").open() as before:
             _enter(NAMESPACES / self._namespace)
             try:
@@ -43,7 +43,7 @@ class Host:
                 _set_namespace(before.fileno())
 
     def cut(self) -> None:
-        """Pull the cable at the switch: there is no notice, and no more answers."""
+        """Pull the cable at the switch: no one is notified, and answers stop."""
         _ip("-n", self._switch, "link", "set", self._port, "down")
 
     def fix(self) -> None:
@@ -55,7 +55,7 @@ class Host:
 
 @contextmanager
 def network_of(count: int) -> Iterator[list[Host]]:
-    """Hosts on one switch, isolated from everything else; removed after the block.
+    """Make hosts on one switch, isolated from everything else. They are removed after the block.
 
     Raises:
         NotAllowed: before anything is left.
@@ -80,7 +80,7 @@ def _enter(namespace: Path) -> None:
 
 
 def _set_namespace(descriptor: int) -> None:
-    """Of this thread alone. `os.setns` is younger than our oldest Python."""
+    """Set the namespace of this thread alone. `os.setns` is newer than our oldest Python."""
     if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
         raise NotAllowed(f"setns: {os.strerror(ctypes.get_errno())}")
 
@@ -101,7 +101,7 @@ def _remove(network: str) -> None:
 
 
 def _remove_abandoned() -> None:
-    """What runs of the tests left that were killed."""
+    """Remove the networks of test runs that were killed."""
     for switch in NAMESPACES.glob(f"{PREFIX}-*-switch"):
         network = switch.name.removesuffix("-switch")
         if not Path(f"/proc/{network.rpartition('-')[2]}").exists():

@@ -1,4 +1,4 @@
-"""What a soak needs: owners who use everything at once, faults, and samples of what must not grow."""
+"""Owners who use everything at once, and samples of what must not grow, for the soak test."""
 
 import random
 import threading
@@ -19,9 +19,9 @@ PATIENCE_S = 240.0
 
 @dataclass
 class Owner:
-    """One client with its own key: makes requests in sequence until it is stopped.
+    """A client with its own key, which makes requests in sequence until it is stopped.
 
-    Whatever the service answers or does not, a job that it was promised has to end.
+    Whether or not the service answers, an accepted job has to end.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Owner:
                 try:
                     act()
                     self.done += 1
-                except Exception as error:  # noqa: BLE001  (whatever it is, the soak has found it)
+                except Exception as error:  # noqa: BLE001  (any error is a finding of the soak)
                     self.wrong.append(f"{self.name}, {act.__name__}: {error!r}")
 
     # --- what it does --------------------------------------------------------------------------------
@@ -97,10 +97,10 @@ class Owner:
             self._ask("GET", path)
         self.stop.wait(1)
 
-    # --- how it asks ---------------------------------------------------------------------------------
+    # --- how it makes requests ---------------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
-        """The answer, asked for again while there is none or a 503. Any other failure of the service is wrong."""
+        """Repeat the request until there is an answer other than 503. Any other server error is wrong."""
         ends = time.monotonic() + PATIENCE_S
         while True:
             with suppress(httpx2.TransportError):
@@ -150,7 +150,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process tree has at one moment: resident memory of the process itself, open files, threads."""
+    """State of a process at one moment: its resident memory, open files and threads."""
 
     at_s: float
     memory_mb: float
@@ -187,14 +187,14 @@ class Watch:
 
 
 def sample_of(pid: int, at_s: float) -> Sample:
-    """From /proc."""
+    """Read a sample from /proc."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     memory_kb = int(fields["VmRSS"].split()[0])
     return Sample(at_s, memory_kb / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())), int(fields["Threads"]))
 
 
 def growth(values: list[float]) -> float:
-    """How much higher the last quarter's median is than that of the second quarter: the first warms up."""
+    """Return how much the last quarter's median exceeds the second quarter's. The first quarter is warm-up."""
     quarter = len(values) // 4
     early, late = sorted(values[quarter : 2 * quarter]), sorted(values[3 * quarter :])
     return late[len(late) // 2] - early[len(early) // 2]

@@ -1,7 +1,7 @@
 """The API process survives strangers: while they attack, another owner is answered soon, and memory stays bounded.
 
-The attacker is a program of its own, against a real API process with default settings. The proofs attack for a minute
-each and say how soon; every run goes through all attacks in a few seconds.
+The attacker is a separate program, and the API a real process with default settings. The proofs attack for a minute
+each and check response times; every run goes through all attacks in a few seconds.
 """
 
 import io
@@ -29,12 +29,12 @@ from tests.faults.attacks import ATTACKS
 from tests.faults.hostile_tenant import QUICK, prepare
 
 MIB = 1024 * 1024
-# docker-compose.yml gives the API 1024, in which the system's own buffers and files have to fit too.
+# docker-compose.yml gives the API 1024, which must also hold the system's own buffers and files.
 MAX_MEMORY_MIB = 700
 WITHIN_S = 1.0
-# A client that gives up does not know how long it would have waited, so it has to wait longer than other tests take.
+# A client that gave up would not know how long it had to wait, so it waits longer than other tests take.
 PATIENCE_S = 120.0
-# A log that strangers fill: a line each for some thousand requests a second.
+# The log that strangers may fill: a line for each of some thousand requests a second.
 MAX_LOG_BYTES_A_SECOND = 1.5 * MIB
 LONG_S, SHORT_S = 60.0, 0.3
 HOSTILE = "mallory"
@@ -42,7 +42,7 @@ HOSTILE = "mallory"
 
 @pytest.fixture(scope="module")
 def attacked(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An API alone, with no settings but where things are."""
+    """An API without workers, with default settings."""
     folder = tmp_path_factory.mktemp("strangers")
     file = folder / "heldout.db"
     file.write_bytes(sqlite_template.read_bytes())
@@ -61,7 +61,7 @@ def attacked(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def tenant_key(attacked: Stack) -> str:
-    """The key of an owner who means no good."""
+    """The key of the hostile owner."""
     database = Database(attacked.database_url)
     with database.write() as session:
         key = keys.make(session, HOSTILE)
@@ -77,8 +77,8 @@ def _images(count: int) -> bytes:
 
 SIXTEEN_IMAGES = _images(16)
 ANSWERS = {"file": ("a.csv", b"split,label,answer\n" + b"train,0,0\ntest,1,0\n" * 50)}
-# What the other owner requests besides jobs, during attacks on just that. Takes a client and a job with a model.
-ASKED_TOO: dict[str, Callable[[httpx2.Client, str], httpx2.Response]] = {
+# What the other owner requests besides jobs during attacks on it. Takes a client and a job with a model.
+VICTIM_REQUESTS: dict[str, Callable[[httpx2.Client, str], httpx2.Response]] = {
     "predictions-of-a-tenant": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
     "images-of-empty-scans": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
     "packed-predictions": lambda client, job: client.post("/v1/diagnoses/predictions", files=ANSWERS),
@@ -87,9 +87,9 @@ ASKED_TOO: dict[str, Callable[[httpx2.Client, str], httpx2.Response]] = {
 
 @dataclass
 class Victim:
-    """Another owner, who reads and submits jobs on one connection, and a probe on a new one each time.
+    """Another owner, who reads and submits jobs on one connection, and probes on a new one each time.
 
-    attack: what that is asked for too, if it is one of `ASKED_TOO`.
+    During an attack of `VICTIM_REQUESTS`, the owner also requests what that attacks.
     """
 
     stack: Stack
@@ -113,7 +113,7 @@ class Victim:
         self._thread.join()
 
     def within_s(self, share: float) -> float:
-        """How long this share of the requests took at most; what is asked for too counts by itself."""
+        """Return the longest time that this share of the requests took. `VICTIM_REQUESTS` count separately."""
         kinds = [self.seconds, self.own_seconds] if self.own_seconds else [self.seconds]
         return max(sorted(seconds)[int(share * (len(seconds) - 1))] for seconds in kinds)
 
@@ -125,8 +125,8 @@ class Victim:
                 self._timed(200, lambda: client.get("/v1/jobs?limit=50"))
                 self._timed(201, lambda: client.post("/v1/jobs", json=digits()))
                 self._timed(200, lambda: httpx2.get(f"{self.stack.url}/livez", timeout=PATIENCE_S, trust_env=False))
-                if self.attack in ASKED_TOO:
-                    self._timed(200, lambda: ASKED_TOO[self.attack](client, self._quick), self.own_seconds)
+                if self.attack in VICTIM_REQUESTS:
+                    self._timed(200, lambda: VICTIM_REQUESTS[self.attack](client, self._quick), self.own_seconds)
                 if self._stop.wait(0.02):
                     return
 
@@ -142,22 +142,19 @@ class Victim:
 
 
 def test_another_owner_is_served_while_one_attack_follows_the_other(attacked: Stack, tenant_key: str) -> None:
-    # How soon, on cores that run other tests too, says little of some fifty requests: that is for the minutes.
-    survived(attacked, [*ATTACKS], SHORT_S, tenant_key)
+    # Times of some fifty requests on busy cores say little, so only the proofs check them.
+    survive(attacked, [*ATTACKS], SHORT_S, tenant_key)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("name", ATTACKS)
 def test_another_owner_is_answered_soon_during_a_minute_of(name: str, attacked: Stack, tenant_key: str) -> None:
-    victim = survived(attacked, [name], LONG_S, tenant_key)
+    victim = survive(attacked, [name], LONG_S, tenant_key)
     assert victim.within_s(0.99) < WITHIN_S
 
 
-def survived(attacked: Stack, names: list[str], seconds: float, key: str) -> Victim:
-    """Attack for this many seconds each.
-
-    another owner gets correct answers, and the process stays within its memory.
-    """
+def survive(attacked: Stack, names: list[str], seconds: float, key: str) -> Victim:
+    """Attack for this many seconds each, while another owner gets correct answers and memory stays bounded."""
     assert attacked.api is not None
     log_bytes = attacked.api.err.stat().st_size
     _reset_peak(attacked.api.pid)
@@ -168,22 +165,22 @@ def survived(attacked: Stack, names: list[str], seconds: float, key: str) -> Vic
         assert attacker.stdout is not None
         assert attacker.stdout.readline() == "begun\n"
         with Victim(attacked, names[0] if len(names) == 1 else "") as victim:
-            said, _ = attacker.communicate(timeout=len(names) * (seconds + 60))
+            printed, _ = attacker.communicate(timeout=len(names) * (seconds + 60))
     took = time.monotonic() - began
     logged = (attacked.api.err.stat().st_size - log_bytes) / took
     peak_mib = _peak_mib(attacked.api.pid)
-    attackers_s = sum(json.loads(line)["processor_s"] for line in said.splitlines())
+    attackers_s = sum(json.loads(line)["processor_s"] for line in printed.splitlines())
     print(
-        f"\n{said}{len(victim.seconds)} requests of another owner, half within {victim.within_s(0.5):.3f} s, "
+        f"\n{printed}{len(victim.seconds)} requests of another owner, half within {victim.within_s(0.5):.3f} s, "
         f"99% within {victim.within_s(0.99):.3f} s, longest {victim.within_s(1):.3f} s; peak {peak_mib:.0f} MiB; "
         f"{logged / 1000:.0f} kB of log a second; of a core the API took "
         f"{(processor_s(attacked.api.pid) - used) / took:.0%}, the attacker {attackers_s / took:.0%}"
     )
     assert attacked.api.lives()
     assert attacker.returncode == 0
-    for line in said.splitlines():
+    for line in printed.splitlines():
         did = json.loads(line)
-        assert sum(did["answers"].values()) > 0, f"{did['attack']} was no attack"
+        assert sum(did["answers"].values()) > 0, f"{did['attack']} got no answers"
     assert not victim.wrong, victim.wrong[:5]
     assert peak_mib < MAX_MEMORY_MIB
     assert logged < MAX_LOG_BYTES_A_SECOND
@@ -195,5 +192,5 @@ def _reset_peak(pid: int) -> None:
 
 
 def _peak_mib(pid: int) -> float:
-    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmHWM")]
+    [line] = [row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("VmHWM")]
     return int(line.split()[1]) / 1024

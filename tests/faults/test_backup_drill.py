@@ -1,4 +1,4 @@
-"""A service is backed up under load by its command, destroyed, restored and started: what had ended is as it was."""
+"""A service is backed up under load, destroyed, restored and started: finished jobs are as before."""
 
 import json
 import os
@@ -28,7 +28,7 @@ MOST_JOBS = 12
 
 
 def command(environment: Mapping[str, str], *words: str) -> dict[str, Any]:
-    """What a command of the server answers as JSON."""
+    """Run a command of the server, and return its JSON."""
     done = subprocess.run(
         [sys.executable, "-m", "api", *words, "--json"],
         cwd=ROOT,
@@ -53,7 +53,7 @@ def other_database(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 
 def results(stack: Stack, job_ids: list[str]) -> dict[str, tuple[Any, bytes]]:
-    """Metrics and model of each job, as they are served."""
+    """Return the served metrics and model of each job."""
     return {
         job_id: (
             stack.ask("GET", f"/v1/jobs/{job_id}/metrics").json(),
@@ -74,9 +74,7 @@ def _destroy(database_url: str) -> None:
 
 
 @on()
-def test_a_drill_under_load_gives_back_every_job_that_had_ended(
-    stack: Stack, other_database: str, tmp_path: Path
-) -> None:
+def test_a_drill_under_load_restores_every_finished_job(stack: Stack, other_database: str, tmp_path: Path) -> None:
     stack.start(workers=2)
     stop, submitted = threading.Event(), list[str]()
 
@@ -128,7 +126,7 @@ def test_a_drill_under_load_gives_back_every_job_that_had_ended(
 
 
 @pytest.mark.proof
-def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Path) -> None:
+def test_a_home_is_backed_up_while_it_serves_and_while_it_is_stopped(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     with ExitStack() as services:
         service = Service(tmp_path / "home", **SHORT)

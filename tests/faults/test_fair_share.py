@@ -45,39 +45,41 @@ def queue_many(stack: Stack, database: Database) -> None:
 
 
 def jobs_that_began(database: Database) -> Sequence[JobRow]:
-    """All jobs that a worker has had, by when it began them."""
+    """List all jobs that workers have begun, in order of their start."""
     with database.read() as session:
         return session.scalars(select(JobRow).where(JobRow.started_at.is_not(None)).order_by(JobRow.started_at)).all()
 
 
 @on()
-def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_foretold(stack: Stack, database: Database) -> None:
+def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_estimated(stack: Stack, database: Database) -> None:
     stack.start(workers=1)
     with database.write() as session:
-        key = keys.make(session, "somebody-else")
+        key = keys.make(session, "someone-else")
     other = Client(stack.url, key)
-    # How long trainings take here is known then to the other one, whose own they have to be.
+    # The estimate for an owner needs a training of that owner.
     ended(other, other.jobs.create(long_digits(12)).id)
     queue_many(stack, database)
 
     def all_slots_are_busy() -> bool:
-        """And no claim is under way: those that run have begun a while ago."""
+        """Return whether all slots are busy and no claim is under way: the running jobs began a while ago."""
         running = [row for row in jobs_that_began(database) if row.status is JobStatus.RUNNING]
         return len(running) == SLOTS and all(row.epoch >= 3 for row in running)
 
     until(all_slots_are_busy, "work for all slots")
     lone_id = other.jobs.create(digits()).id
-    told_s = other.jobs.queue(lone_id).estimated_start_s
+    estimated_s = other.jobs.queue(lone_id).estimated_start_s
     assert ended(other, lone_id).status == "succeeded"
     other.close()
     began = jobs_that_began(database)
     [lone] = [row for row in began if row.id == lone_id]
     others = [row for row in began if row.id != lone_id]
-    assert not [row.id for row in others if lone.created_at < row.started_at < lone.started_at], "others were next"
+    assert not [row.id for row in others if lone.created_at < row.started_at < lone.started_at], (
+        "another job was claimed first"
+    )
     then_running = [row for row in others if row.started_at < lone.created_at < (row.finished_at or lone.started_at)]
     longest = max((row.finished_at or lone.started_at) - row.started_at for row in then_running)
     waited = lone.started_at - lone.created_at
     assert waited <= longest
     waited_s = waited.total_seconds()
-    assert told_s is not None
-    assert waited_s / 2 - 2 <= told_s <= 2 * waited_s + 2
+    assert estimated_s is not None
+    assert waited_s / 2 - 2 <= estimated_s <= 2 * waited_s + 2

@@ -1,4 +1,4 @@
-"""The judge itself: a history in order passes, and every seeded bug is seen."""
+"""The judge itself is tested: a history in order passes, and every planted bug is detected."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ from tests.models.work import Work, artifacts_of, final_of
 
 
 class Past:
-    """A SQLite database in which a job was lost once and then succeeded, and the answers to a client about it."""
+    """A SQLite database in which a job was lost once and then succeeded, and what a client was answered."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -61,7 +61,7 @@ class Past:
         body = {"object": "metrics", "epochs": epochs, "final": {"epoch": 3}}
         return Answer("GET", f"/v1/jobs/{self.job_id}/metrics", 200, body, 3, 3.5)
 
-    def doctor(self, statement: str) -> None:
+    def tamper(self, statement: str) -> None:
         with closing(sqlite3.connect(self.file)) as connection, connection:
             connection.execute(statement.replace(":job", f"'{self.job_id}'"))
 
@@ -79,7 +79,7 @@ def test_a_history_in_order_passes(past: Past) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "seen_as"),
+    ("bug", "finding"),
     [
         ("DELETE FROM jobs", "it was accepted and is lost"),
         ("UPDATE jobs SET status = 'running'", "it is stuck as running"),
@@ -91,51 +91,53 @@ def test_a_history_in_order_passes(past: Past) -> None:
         ("DELETE FROM artifacts WHERE name = 'predictions'", "it has succeeded with the files"),
         ("UPDATE jobs SET attempt = 1", "attempts [1, 2] were started"),
         ("DELETE FROM events WHERE id = 3", "its events are numbered"),
-        ("UPDATE jobs SET last_event = last_event + 1", "its last event is said to be"),
+        ("UPDATE jobs SET last_event = last_event + 1", "its last event is given as"),
         ("UPDATE events SET created_at = '2000-01-01T00:00:00.000Z' WHERE id = 3", "times are out of order"),
         ("UPDATE events SET type = 'job.succeeded' WHERE type = 'job.requeued'", "it has ended 2 times"),
         (
             "UPDATE events SET type = 'job.warning' WHERE type = 'job.requeued'",
             "started twice without being given back",
         ),
-        ("""UPDATE events SET data = '{"epoch": 2}' WHERE type = 'job.epoch'""", "job.epoch was told twice"),
+        ("""UPDATE events SET data = '{"epoch": 2}' WHERE type = 'job.epoch'""", "job.epoch was reported twice"),
         ("UPDATE attempts SET start_epoch = NULL", "the epochs [1, 2, 2, 3] are visible"),
         ("UPDATE attempts SET start_epoch = 0 WHERE attempt = 2", "the epochs [2, 3] are visible"),
         ("DELETE FROM epochs WHERE epoch = 3", "it has succeeded with 2 of 3 epochs"),
         ("UPDATE epochs SET train_loss = 9 WHERE epoch = 1", "the served epochs are not those of the attempts"),
         ("INSERT INTO checkpoints VALUES (:job, 1, 1, 0, 'key', '2026')", "checkpoints are left of it"),
-        ("UPDATE jobs SET worker = 'zombie'", "somebody still holds it"),
+        ("UPDATE jobs SET worker = 'zombie'", "it has ended and is still held"),
         ("UPDATE jobs SET started_at = '2100-01-01T00:00:00.000Z'", "its times are out of order"),
     ],
 )
-def test_a_bug_in_the_rows_is_seen(past: Past, bug: str, seen_as: str) -> None:
-    past.doctor(bug)
-    assert any(seen_as in wrong for wrong in past.violations()), past.violations()
+def test_a_bug_in_the_rows_is_detected(past: Past, bug: str, finding: str) -> None:
+    past.tamper(bug)
+    assert any(finding in wrong for wrong in past.violations()), past.violations()
 
 
-def test_a_success_after_an_accepted_cancel_is_seen(past: Past) -> None:
+def test_a_success_after_an_accepted_cancel_is_detected(past: Past) -> None:
     for status in (200, 202):
-        told = past.answer(
+        accepted = past.answer(
             "POST", f"/v1/jobs/{past.job_id}/cancel", status, 2, status="cancelling", attempt=2, version=8
         )
-        assert any("although a cancel was accepted" in wrong for wrong in violations([*past.answers, told], past.url))
+        assert any(
+            "although a cancel was accepted" in wrong for wrong in violations([*past.answers, accepted], past.url)
+        )
     refused = past.answer("POST", f"/v1/jobs/{past.job_id}/cancel", 409, 2, object="problem")
     assert violations([*past.answers, refused], past.url) == []
 
 
 @pytest.mark.parametrize(
-    ("later", "seen_as"),
+    ("later", "finding"),
     [
         ({"status": "failed", "attempt": 2, "version": 9}, "served as succeeded and later as failed"),
         ({"status": "succeeded", "attempt": 1, "version": 9}, "its attempt went from 2 to 1"),
         ({"status": "succeeded", "attempt": 2, "version": 3}, "its version went from 9 to 3"),
     ],
 )
-def test_an_answer_that_contradicts_an_earlier_one_is_seen(past: Past, later: dict[str, Any], seen_as: str) -> None:
+def test_an_answer_that_contradicts_an_earlier_one_is_detected(past: Past, later: dict[str, Any], finding: str) -> None:
     past.answers.append(past.answer("GET", f"/v1/jobs/{past.job_id}", 200, 5, **later))
-    assert any(seen_as in wrong for wrong in past.violations())
+    assert any(finding in wrong for wrong in past.violations())
 
 
-def test_served_epochs_of_an_attempt_that_does_not_count_are_seen(past: Past) -> None:
+def test_served_epochs_of_a_superseded_attempt_are_detected(past: Past) -> None:
     past.answers[-1] = past.metrics([1.0, 0.5, 2.0 / 3])
     assert any("not those of the attempts that count" in wrong for wrong in past.violations())

@@ -1,4 +1,4 @@
-"""Many machines: a host for what is shared, two for workers, nothing in common but the network, whose links are cut."""
+"""Three machines that share only a network: one for servers, two for workers. Their links are cut."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
 
 class Distributed(Stack):
-    """Blobs are asked for by processes on the hosts alone: ours has threads that were started elsewhere."""
+    """A stack whose blobs only processes on the hosts use: this process has threads outside their network."""
 
     def _register(self, database: Database) -> None:
         register = self._start("migrate", ("-m", "api", "migrate"), {})
@@ -31,7 +31,7 @@ class Distributed(Stack):
 
 @dataclass
 class Machines:
-    """API, database, broker and object store on one host, where the test itself is too; workers on two others."""
+    """API, database, broker, object store and the test itself on one host, and workers on two others."""
 
     stack: Stack
     store: S3Server
@@ -80,9 +80,9 @@ def machines(hosts: list[Host], tmp_path: Path) -> Iterator[Machines]:
 
 
 @pytest.mark.parametrize(
-    ("back", "epochs"), [("in the middle of both trainings", 240), ("with a model of its own, too late", 50)]
+    ("back", "epochs"), [("in the middle of both trainings", 240), ("too late, with a model of its own", 50)]
 )
-def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_not_heard_any_more(
+def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_ignored(
     machines: Machines, back: str, epochs: int
 ) -> None:
     stack = machines.stack
@@ -115,17 +115,17 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
     job = stack.ended(job_id)
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
     [second] = machines.rows("attempts", job_id, attempt=2)
-    assert second["start_epoch"] >= 2, "it began anew instead of from the checkpoint"
+    assert second["start_epoch"] >= 2, "it began from scratch instead of from the checkpoint"
     assert machines.rows("epochs", job_id, attempt=1) == first
     assert stack.history(job_id) == stack.history(whole)
-    finals = [stack.ask("GET", f"/v1/jobs/{one}/metrics").json()["final"] for one in (job_id, whole)]
+    finals = [stack.ask("GET", f"/v1/jobs/{same}/metrics").json()["final"] for same in (job_id, whole)]
     assert finals[0] == finals[1]
     assert predictions_of(stack, job_id) == predictions_of(stack, whole)
     require_ended_in_order(stack)
     of_second = ["2/evaluation.json", "2/gap.json", "2/model.keras", "2/predictions.npz"]
     until(lambda: _files(machines, job_id) == of_second, "no file of the first attempt", 30)
 
-    # It is a worker like any other again.
+    # It is a normal worker again.
     other.stop()
     assert stack.ended(stack.submit(digits()))["attempt"] == 1
     assert stack.holder(stack.accepted()[-1]) is cut_off
@@ -133,13 +133,13 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
 
 
 def _files(machines: Machines, job_id: str) -> list[str]:
-    """What the object store holds of the job, by attempt."""
+    """List the job's files in the object store, by attempt."""
     folder = f"some/prefix/jobs/{job_id}/"
     return sorted(key.removeprefix(folder) for key in machines.store.keys(machines.blobs_url) if folder in key)
 
 
 def _require_cut_off(stack: Stack, host: Host) -> None:
-    """The fault is real: nothing on the other host can be reached from there."""
+    """Check that the fault is real: the host cannot reach the servers."""
     with host.inside():
         for port in (POSTGRES_PORT, REDIS_PORT, int(stack.environment["HELDOUT_PORT"])):
             with pytest.raises(OSError, match=r"timed out|unreachable|No route"):

@@ -1,4 +1,4 @@
-"""Nothing that a service or a worker has started outlives it, whenever it is killed, and the next start comes up."""
+"""Nothing that a service or worker has started outlives it, whenever it is killed, and it starts again."""
 
 import os
 import random
@@ -23,7 +23,7 @@ from tests.worker.ingest.uploads import arrays_of, npz
 GONE_WITHIN_S = 30.0
 LAUNCHES = 20
 PROOF_KILLS = 30
-# A parent that becomes known, starts a child, and continues starting others until it is killed.
+# A parent that starts children until it is killed.
 PARENT = """
 import subprocess, sys
 from heldout.service.parent_process import build_launch_command
@@ -35,7 +35,7 @@ while True:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """For homes and for what lies outside of them."""
+    """A folder for homes and for what is stored outside them."""
     with tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
         made = Path(name)
         (made / "tmp").mkdir()
@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
 
 
 def gone(folder: Path, what: str) -> float:
-    """Seconds until no process names the folder any more."""
+    """Wait until no process names the folder, and return how many seconds that took."""
     began = time.monotonic()
     try:
         until(lambda: not processes_of(folder), f"the end of {what}", GONE_WITHIN_S)
@@ -61,7 +61,7 @@ def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
     process.wait(30)
 
 
-def test_a_program_ends_with_its_parent_also_where_that_ends_while_it_starts(tmp_path: Path) -> None:
+def test_a_program_ends_with_its_parent_even_if_that_ends_first_during_the_start(tmp_path: Path) -> None:
     chance = random.Random(1)
     for _ in range(LAUNCHES):
         with subprocess.Popen(
@@ -81,7 +81,7 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
     longest = 0.0
     try:
         for number in range(PROOF_KILLS):
-            if number % 6 == 5:  # at the first start of a home, too
+            if number % 6 == 5:  # also at the first start of a home
                 service = Service(folder / f"home-{number}", TMPDIR=str(folder / "tmp"))
             if number % 3 == 2:
                 service.begin()

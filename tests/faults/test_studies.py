@@ -1,4 +1,4 @@
-"""A study whose workers are killed and whose database goes away has the answer of one that nothing happened to."""
+"""A study whose workers are killed and whose database goes away has the answer of an undisturbed one."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from tests.faults.conftest import Away
 from tests.faults.marks import SQLITE, on
 
 EPOCHS = 12
-# A base that has hardly learned anything, and two remedies of which one helps at once. A look of two seeds, then the
-# evaluation on test, then the refit of the winner.
+# A base that hardly learns, and a remedy that helps at once. A look at two seeds, then the evaluation on test, then
+# the refit of the winner.
 ADAM = {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003, "momentum": None}}}
 BASE = long_digits(EPOCHS, optimizer={"name": "sgd", "learning_rate": 0.0005})
 STUDY = {
@@ -36,14 +36,14 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
         [first, *_] = harmed.arms[0].jobs
         stack.after_epoch(first, 2)
         stack.holder(first).kill_all()
-        stack.start_worker(wait=False)  # meanwhile the other worker could end them all
+        stack.start_worker(wait=False)  # if we waited, the other worker could finish them all
         [*_, last] = harmed.arms[1].jobs
         stack.after_epoch(last, 2)
         stack.holder(last).kill()
         stack.start_worker()
         with database_away():
-            # Long enough that the trainings which run now end meanwhile.
-            worker = next(one for one in stack.workers if one.lives())
+            # Long enough for the running trainings to end.
+            worker = next(worker for worker in stack.workers if worker.lives())
             worker.until_said("database_unavailable")
         harmed = _ended(stack, harmed.id)
     for job_id in (first, last):
@@ -65,7 +65,7 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
         assert _query(stack, evaluations, study.id) == [(1,)]
 
 
-# Two arms, two seeds and one look: neither helps enough to meet test.
+# Two arms, two seeds and one look: the remedy does not help enough to be measured on test.
 SMALL = {
     "spec": digits(epochs=8, batch_size=16, train_limit=700),
     "remedies": [{"name": "a little smoothing", "patch": {"training": {"label_smoothing": 0.01}}}],
@@ -76,7 +76,7 @@ SMALL = {
 
 
 @on(SQLITE, always=SQLITE)
-def test_a_small_study_whose_worker_is_killed_has_the_answer_of_one_that_nothing_happened_to(stack: Stack) -> None:
+def test_a_small_study_whose_worker_is_killed_has_the_answer_of_an_undisturbed_one(stack: Stack) -> None:
     stack.start(workers=2)
     with stack.client() as client:
         whole, harmed = client.studies.create(SMALL), client.studies.create(SMALL)
@@ -97,7 +97,7 @@ def test_a_small_study_whose_worker_is_killed_has_the_answer_of_one_that_nothing
 
 
 def _ended(stack: Stack, study_id: str) -> StudyView:
-    """The study with its answer, and its refit done."""
+    """Wait for the study's answer and the end of its refit, and return the study."""
 
     def served() -> StudyView | None:
         answer = stack.ask("GET", f"/v1/studies/{study_id}?wait=5")
@@ -111,7 +111,7 @@ def _ended(stack: Stack, study_id: str) -> StudyView:
 
 
 def _without_ids(study: StudyView) -> Mapping[str, Any]:
-    """What a study has found, without ids, times, and how often it was written."""
+    """Return a study's findings, without ids, times and row versions."""
     found = study.model_dump(mode="json", include={"status", "arms", "conclusion", "ensemble"})
     for arm in found["arms"]:
         arm["jobs"] = len(arm["jobs"])
@@ -124,7 +124,7 @@ def _jobs(study: StudyView) -> list[str]:
 
 
 def _rows(stack: Stack, study_id: str) -> list[tuple[Any, ...]]:
-    """Arm, purpose, seed and stored scores of each of a study's trainings."""
+    """List arm, purpose, seed and stored scores of a study's trainings."""
     query = "SELECT arm, purpose, seed, scores FROM study_runs WHERE study_id = %s"
     rows = [(*key, scores and bytes(scores)) for *key, scores in _query(stack, query, study_id)]
     return sorted(rows, key=lambda row: (row[1], row[0], row[2]))

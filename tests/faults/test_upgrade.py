@@ -1,4 +1,4 @@
-"""An upgrade of a service with data in it: from an earlier release's code and tables, with workers of both at once."""
+"""A service with data is upgraded from an earlier release's code and tables, with workers of both at once."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def revision_of(stack: Stack) -> str | None:
 
 
 def _open_jobs(stack: Stack) -> set[str]:
-    """Trainings that have not ended."""
+    """Return the trainings that have not ended."""
     of_kind = [row for row in read(stack.database_url)["jobs"] if row["kind"] == "train"]
     return {row["id"] for row in of_kind if row["status"] not in TERMINAL}
 
@@ -118,13 +118,12 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_continue_next_to_workers
     assert revision_of(stack) == migrations.get_newest()
     stack.root = ROOT
     later = stack.start_worker()
-    # The API stays the earlier one as long as its workers do: they do not know the fields that the later one writes.
+    # The earlier API runs as long as its workers: they do not know the fields that the later API writes.
     ends_at = time.monotonic() + float(os.environ.get("UPGRADE_SECONDS", "60"))
     jobs = list(waiting)
     while time.monotonic() < ends_at:
         jobs += [stack.submit(digits(epochs=2)) for _ in range(4)]
-        # Compared by their rows: the earlier API does not know the fields that a later worker writes into the job's
-        # spec.
+        # Read from the rows, because the earlier API does not know the fields that later workers write into specs.
         until(lambda: _open_jobs(stack) <= {running}, "the end of four jobs", 200)
     until(lambda: _open_jobs(stack) == set(), "the end of the long job", 200)
     assert earlier.lives(), earlier.said()[-2000:]

@@ -1,4 +1,4 @@
-"""Databases, brokers, disks and the API that go away and come back: nothing that was accepted is lost or done twice."""
+"""Databases, brokers, disks and the API go away and come back: no accepted job is lost or done twice."""
 
 import shutil
 import threading
@@ -24,7 +24,7 @@ def test_a_job_whose_api_is_killed_after_the_commit_and_before_the_message_still
     stack.start(workers=1)
     if kind == CELERY:
         broker: RedisServer = request.getfixturevalue("broker")
-        broker.pause()  # the message cannot get out, and the API cannot hear that
+        broker.pause()  # the message cannot be sent, and the API cannot notice
     job_id = stack.submit(digits())
     assert stack.api is not None
     stack.api.kill()
@@ -32,7 +32,7 @@ def test_a_job_whose_api_is_killed_after_the_commit_and_before_the_message_still
         broker.resume()
         with redis.Redis.from_url(broker.url) as client:
             assert client.llen("train") == 0
-    # No API lives, so the worker has found it by itself.
+    # There is no API, so the worker must find the job by itself.
     stack.workers[0].until_said("attempt_settled")
     stack.start_api()
     job = stack.ended(job_id)
@@ -54,7 +54,7 @@ def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has
 
         sending = threading.Thread(target=send)
         sending.start()
-        time.sleep(0.01 * number)  # each time at another point of the request
+        time.sleep(0.01 * number)  # each time at a different point of the request
         api.kill()
         sending.join(10)
         stack.start_api()
@@ -71,7 +71,7 @@ def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack:
         stack.after_epoch(job_id, 2)
     with database_away():
         away_until = time.monotonic() + 1.25 * LEASE_S
-        # A lock lets readers of SQLite pass; no job is accepted.
+        # A lock on SQLite lets readers pass, but no job is accepted.
         assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 503
         time.sleep(max(0.0, away_until - time.monotonic()))  # the fault itself
     for job_id in jobs:
@@ -124,7 +124,7 @@ def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_continues_when_
     assert stack.api is not None
     stack.api.kill()
     other = next(worker for worker in stack.workers if worker.lives())
-    # The only reconciler that is left is that of a worker which waits for its broker too.
+    # The only reconciler left is that of a worker that is also waiting for the broker.
     other.until_said("job_recovered")
     broker.resume()
     stack.start_api()
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_a_warning(stack: Stack, small_di
     stack.start(workers=1)
     job_id = stack.submit(long_digits(150))
     stack.after_epoch(job_id, 2)
-    # A checkpoint written while the disk filled frees the room of an older one, into which later ones would fit.
+    # A checkpoint written while the disk fills up removes an older one, which makes room for later ones.
     until(lambda: _fill(small_disk) and len(_warnings(stack, job_id)) >= 3, "three warnings")
     _fill(small_disk).unlink()
     job = stack.ended(job_id)
@@ -255,7 +255,7 @@ def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, smal
 
 
 def _on_small_disk(stack: Stack, disk: Path, what: str) -> None:
-    """Let the blobs of the stack, or its processes' homes, lie on the small disk."""
+    """Put the blobs of the stack, or the homes of its processes, on the small disk."""
     if what == "scratch":
         stack.homes = disk
         return
@@ -265,7 +265,7 @@ def _on_small_disk(stack: Stack, disk: Path, what: str) -> None:
 
 
 def _fill(disk: Path) -> Path:
-    """A file that takes all the room there is; called again, also what has become free since."""
+    """Fill the disk with a file, and return that. Another call also fills what has become free."""
     filler = disk / "filler"
     with suppress(OSError), filler.open("ab", buffering=0) as file:
         while True:

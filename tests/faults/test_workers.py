@@ -1,4 +1,4 @@
-"""Workers that die, freeze, or see another clock: their jobs continue elsewhere, and their later writes are refused."""
+"""Workers die, freeze, or have a wrong clock: their jobs continue elsewhere, and their later writes are refused."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from tests.faults.derived import derive_under_kills
 from tests.faults.marks import CELERY, SQLITE, on
 
 EPOCHS = 20
-# Imported when Python starts. Workers have the time from one of these. Pandas, where it is imported, does not bear
-# another datetime.
+# Imported when Python starts. Workers get the time from one of these functions. Where pandas is imported, it does not
+# work with another datetime class.
 WRONG_CLOCK = """
 import datetime, sys, time
 real, real_ns = time.time, time.time_ns
@@ -40,7 +40,7 @@ if "celery" in sys.orig_argv:
 
 @on(always=SQLITE)
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.proof)])
-def test_a_job_whose_worker_is_killed_continues_elsewhere_as_if_nothing_had_happened(
+def test_a_job_whose_worker_is_killed_continues_elsewhere_with_the_same_history(
     stack: Stack, everything: bool, tmp_path: Path
 ) -> None:
     stack.start(workers=2)
@@ -66,13 +66,11 @@ def test_a_job_whose_worker_is_killed_continues_elsewhere_as_if_nothing_had_happ
 
 @on()
 @pytest.mark.timeout(1800)
-def test_derived_versions_whose_worker_or_process_is_killed_are_those_of_undisturbed_ones(
-    stack: Stack, tmp_path: Path
-) -> None:
+def test_derived_versions_whose_worker_or_process_is_killed_have_the_same_content(stack: Stack, tmp_path: Path) -> None:
     home = {"HELDOUT_HOME": str(tmp_path / "home")}
     stack.start(workers=2, **home)
     versions = derive_under_kills(stack, tmp_path, kills=50, **home)
-    # What killed workers leave in their home is removed by the next one that starts there.
+    # The next worker that starts in a home removes what killed workers left there.
     for worker in stack.workers:
         worker.stop()
     stack.start_worker(**home).stop()
@@ -83,7 +81,7 @@ def test_derived_versions_whose_worker_or_process_is_killed_are_those_of_undistu
 
 @on(always=CELERY)
 @pytest.mark.parametrize("with_training", [False, pytest.param(True, marks=pytest.mark.proof)])
-def test_a_worker_that_was_frozen_past_its_lease_is_not_heard_any_more(stack: Stack, with_training: bool) -> None:
+def test_a_worker_that_was_frozen_past_its_lease_is_ignored(stack: Stack, with_training: bool) -> None:
     stack.start(workers=2)
     whole, frozen = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
     stack.after_epoch(frozen, 3)
@@ -99,38 +97,38 @@ def test_a_worker_that_was_frozen_past_its_lease_is_not_heard_any_more(stack: St
     for worker in stack.workers:
         if worker is not zombie:
             worker.stop()
-    # It is a worker like the other one again: alone, it runs the jobs that come.
+    # It is a normal worker again: it runs new jobs alone.
     later = [stack.submit(digits()) for _ in range(2)]
     require_ended_in_order(stack)
     assert [(stack.job(job)["status"], stack.job(job)["attempt"]) for job in later] == [("succeeded", 1)] * 2
     assert stack.history(frozen) == stack.history(whole)
-    result = _one(stack, "SELECT attempt FROM results WHERE job_id = %s", frozen)
+    result = _get_value(stack, "SELECT attempt FROM results WHERE job_id = %s", frozen)
     assert result == 2
-    assert _one(stack, "SELECT count(*) FROM checkpoints") == 0
+    assert _get_value(stack, "SELECT count(*) FROM checkpoints") == 0
 
 
 @on()
-def test_a_worker_that_wakes_up_while_another_one_has_its_job_writes_nothing(stack: Stack) -> None:
+def test_a_worker_that_wakes_up_while_another_has_its_job_writes_nothing(stack: Stack) -> None:
     stack.start(workers=2)
     job_id = stack.submit(long_digits(400))
     stack.after_epoch(job_id, 3)
     zombie = stack.holder(job_id)
     with _frozen(stack, zombie, with_training=False):
         stack.running(job_id, attempt=2)
-        first = _one(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id)
+        first = _get_value(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id)
     zombie.until_said("attempt_lost")
-    assert _one(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id) == first
+    assert _get_value(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id) == first
     stack.after_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
     job = stack.job(job_id)
     assert (job["status"], job["attempt"]) == ("running", 2)
     stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
     require_ended_in_order(stack)
     left = [path.name for path in (stack.blobs / "jobs").rglob("*") if path.is_file()]
-    assert left == ["model.keras"], "the zombie's checkpoint was not taken away"
+    assert left == ["model.keras"], "the zombie's checkpoint was not removed"
 
 
 @on()
-def test_a_job_that_kills_its_process_each_time_fails_for_good_with_the_reason(stack: Stack) -> None:
+def test_a_job_that_kills_its_process_every_time_fails_with_the_reason(stack: Stack) -> None:
     [worker] = stack.start(workers=1)
     poison = stack.submit(long_digits(400))
     kills = 0
@@ -149,7 +147,7 @@ def test_a_job_that_kills_its_process_each_time_fails_for_good_with_the_reason(s
 
 
 @on()
-def test_a_job_that_kills_its_worker_each_time_fails_for_good_with_the_reason(stack: Stack) -> None:
+def test_a_job_that_kills_its_worker_every_time_fails_with_the_reason(stack: Stack) -> None:
     stack.start(workers=3)
     poison = stack.submit(long_digits(1000))
     for attempt in (1, 2, 3):
@@ -166,7 +164,9 @@ def test_a_job_that_kills_its_worker_each_time_fails_for_good_with_the_reason(st
 @on(CELERY)
 def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(stack: Stack, tmp_path: Path) -> None:
     stack.start_api()
-    began = _one(stack, "SELECT min(created_at) FROM jobs")  # of the bundled datasets, before any worker
+    began = _get_value(
+        stack, "SELECT min(created_at) FROM jobs"
+    )  # jobs of the bundled datasets, queued before any worker started
     ahead, behind = _wrong_clock(tmp_path, 3600), _wrong_clock(tmp_path, -3600)
     workers = [stack.start_worker(wait=False, **ahead), stack.start_worker(wait=False, **behind)]
     for worker in workers:
@@ -175,7 +175,7 @@ def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(s
     jobs = [stack.submit(long_digits(40)) for _ in range(2)]
     for job_id in jobs:
         stack.after_epoch(job_id, 1)
-    longest = _one(stack, "SELECT max(extract(epoch FROM lease_expires_at - clock_timestamp())) FROM jobs")
+    longest = _get_value(stack, "SELECT max(extract(epoch FROM lease_expires_at - clock_timestamp())) FROM jobs")
     assert 0 < float(longest) <= LEASE_S
     killed = jobs[0]
     stack.holder(killed).kill_all()
@@ -191,7 +191,7 @@ def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(s
     for table, columns in moments.items():
         for column in columns:
             wrong = f"SELECT count(*) FROM {table} WHERE {column} NOT BETWEEN %s AND clock_timestamp()"
-            assert _one(stack, wrong, began) == 0, (table, column)
+            assert _get_value(stack, wrong, began) == 0, (table, column)
 
 
 @on()
@@ -231,7 +231,7 @@ def test_a_worker_that_is_stopped_while_it_warms_up_ends_at_once(stack: Stack) -
 
 @contextmanager
 def _frozen(stack: Stack, worker: Program, with_training: bool) -> Iterator[None]:
-    """The worker is stopped and later continues; on SQLite not within a write, which would lock all others out."""
+    """Stop the worker for the block. On SQLite it is not stopped within a write, which would lock everyone out."""
     while True:
         pids = tree_of(worker.pid) if with_training else [worker.pid]
         for pid in pids:
@@ -264,8 +264,8 @@ def _file(stack: Stack) -> str:
     return stack.database_url.partition("///")[2]
 
 
-def _one(stack: Stack, query: str, *values: object) -> Any:
-    """The one value that a query of ours gives."""
+def _get_value(stack: Stack, query: str, *values: object) -> Any:
+    """Return the value of a query with one row and one column."""
     if stack.database_url.startswith("sqlite"):
         with closing(sqlite3.connect(_file(stack), timeout=30)) as connection:
             return connection.execute(query.replace("%s", "?"), values).fetchone()[0]
@@ -275,7 +275,7 @@ def _one(stack: Stack, query: str, *values: object) -> Any:
 
 
 def _wrong_clock(folder: Path, seconds: int) -> dict[str, str]:
-    """The environment of a Python whose clock is wrong, whichever function asks it."""
+    """Return the environment of a Python whose clock is wrong, whichever function reads it."""
     site = folder / f"site{seconds}"
     site.mkdir()
     (site / "sitecustomize.py").write_text(WRONG_CLOCK.format(shift_s=seconds))
@@ -283,7 +283,7 @@ def _wrong_clock(folder: Path, seconds: int) -> dict[str, str]:
 
 
 def _require_wrong_clock(worker: Program) -> None:
-    """The time stamps of its log show that the clock is wrong."""
+    """Check by the time stamps of its log that the worker's clock is wrong."""
     line = json.loads(worker.said().splitlines()[-1])
     off = abs((datetime.fromisoformat(line["timestamp"]) - datetime.now(UTC)).total_seconds())
     assert off > 3000, line

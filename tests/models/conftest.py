@@ -1,4 +1,4 @@
-"""A worker's and a client's hands on a fresh database."""
+"""The fixture `work`: what clients and workers do, on a fresh database."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A second transaction that comes while a first one is open, and waits for its end."""
+"""A second transaction that begins while a first is open, and waits for its end."""
 
 import threading
 from collections.abc import Callable
@@ -31,8 +31,8 @@ class Other:
     def submit(self, act: Callable[..., Any], *arguments: object, skips_locked: bool = False) -> "Future[Any]":
         """Act in the second thread while the first one's transaction is open.
 
-        On PostgreSQL this returns when the second transaction waits for a lock, or has passed over it where it
-        `skips_locked`; on SQLite when it asks to begin.
+        On PostgreSQL this returns once the second transaction waits for a lock, or has ended if it `skips_locked`. On
+        SQLite it returns once the second transaction asks to begin.
         """
         outcome = self._pool.submit(act, *arguments)
         if not self._is_postgresql:
@@ -51,13 +51,13 @@ class Other:
             assert not outcome.done(), "The second transaction did not wait for the first."
 
     def require_race(self) -> None:
-        """Fails unless the second transaction came while the first was open, and waited for its end."""
+        """Fail unless the second transaction came while the first was open, and waited for its end."""
         if not self._is_postgresql:
             assert self._beginning.is_set(), "Nothing raced."
             assert self._steps.index("first committing") < self._steps.index("second begun")
 
     def _note_beginning(self, *_: object) -> None:
-        """A connection is taken from the pool just before a transaction begins."""
+        """Note that a connection was taken from the pool, which happens just before a transaction begins."""
         if self._thread() == "second":
             self._beginning.set()
 

@@ -1,4 +1,4 @@
-"""Trainings that no worker could ever hold are refused; the others are claimed where there is enough memory."""
+"""Trainings that no worker has the memory for are refused. Others are claimed once a worker has enough."""
 
 import pytest
 
@@ -51,9 +51,9 @@ def planned(spec: JobSpec) -> NetworkPlan:
     return plan
 
 
-def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
+def test_a_training_that_no_worker_can_hold_is_refused_with_what_would_fit(work):
     asked = spec(training={"batch_size": 1024})
-    check(work, asked)  # no worker is known of yet
+    check(work, asked)  # no worker is known yet
     needed = estimate_needed_bytes(PHOTOS, asked, planned(asked))
     report(work, "small", needed // 4)
     report(work, "larger", needed // 2)
@@ -65,8 +65,8 @@ def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
     check(work, asked)
 
 
-def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
-    """A job that no worker may claim would wait forever; images that would fill a worker are read from their file."""
+def test_never_more_is_reserved_than_the_largest_worker_can_hold():
+    """A job that no worker may claim would wait forever. Images that would fill a worker are read from their file."""
     asked = spec()
     alone = compute_reserved_bytes(PHOTOS, asked, None, planned(asked))
     assert compute_reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone), planned(asked)) == alone
@@ -81,10 +81,10 @@ def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
     assert compute_reserved_bytes(many, asked, WorkerMemory(16 * GIB), planned(asked)) < 2 * GIB
     assert compute_reserved_bytes(many, asked, WorkerMemory(120 * GIB), planned(asked)) > 60 * GIB
     from_file = WorkerMemory(120 * GIB, resident_bytes=16 * GIB)
-    assert compute_reserved_bytes(many, asked, from_file, planned(asked)) < 2 * GIB, "as its worker does"
+    assert compute_reserved_bytes(many, asked, from_file, planned(asked)) < 2 * GIB, "read from the file"
 
 
-def test_a_job_for_gpus_is_not_judged_by_a_workers_memory_and_its_batches_take_none_of_it(work):
+def test_a_job_for_gpus_is_not_limited_by_a_workers_memory_and_its_batches_take_none_of_it(work):
     asked, larger = (spec(resources={"device": "gpu"}, training={"batch_size": size}) for size in (32, 1024))
     report(work, "small", 1)
     check(work, asked)
@@ -94,7 +94,7 @@ def test_a_job_for_gpus_is_not_judged_by_a_workers_memory_and_its_batches_take_n
     )
 
 
-def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_worker_has(work):
+def test_work_of_every_kind_has_memory_reserved_but_never_more_than_the_largest_worker_has(work):
     def reserved(dataset: str) -> int:
         with work.database.write() as session:
             job = suspects.queue(session, ALICE, dataset)
@@ -113,10 +113,10 @@ def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_
         asked = EvaluateSpec(base=(first,), winner=(second,))
         new_job = NewJob(spec=asked, owner=ALICE, name="study", dataset_id=work.dataset.id)
         job = new_jobs.add_evaluation(session, new_job)
-    assert work.row(job.id).memory_bytes == 3 * GIB, "as much as the larger training"
+    assert work.row(job.id).memory_bytes == 3 * GIB, "as much as for the larger training"
 
 
-def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(work):
+def test_the_memory_for_an_uploaded_model_follows_the_size_of_its_file(work):
     def reserved(size_bytes: int) -> tuple[int, int]:
         half = ModelLayer(name="dense", type="Dense", weights=((size_bytes // 8, 1),))
         facts = ModelFacts(format="keras", input_shape=(8, 8, 1), output_shape=(3,), parameters=1, layers=(half, half))
@@ -129,29 +129,29 @@ def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(wor
         return check.memory_bytes, measure.memory_bytes
 
     small, large = reserved(1_000), reserved(GIB // 2)
-    assert large[0] - small[0] == pytest.approx(7 * GIB / 2, rel=0.01), "all of it may be one layer"
-    assert large[1] - small[1] == pytest.approx((2 + 5 / 2) * GIB / 2, rel=0.01), "half of it is"
+    assert large[0] - small[0] == pytest.approx(7 * GIB / 2, rel=0.01), "it may all be one layer"
+    assert large[1] - small[1] == pytest.approx((2 + 5 / 2) * GIB / 2, rel=0.01), "the largest layer is half of it"
     assert small[1] > small[0]
     assert (
         estimate_export_bytes(ExportFormat.ONNX, 10**7) > estimate_export_bytes(ExportFormat.LITERT, 10**7) > GIB // 2
     )
     report(work, "worker", GIB)
-    assert reserved(GIB // 2) == (int(1.25 * GIB), int(1.25 * GIB)), "never more than a worker could hold"
+    assert reserved(GIB // 2) == (int(1.25 * GIB), int(1.25 * GIB)), "never more than a worker can hold"
 
 
-def test_a_training_from_an_uploaded_model_has_room_to_take_the_weights_out_of_its_file():
+def test_a_training_from_an_uploaded_model_has_memory_for_reading_its_weights():
     alone = compute_reserved_bytes(PHOTOS, spec(), None, planned(spec()))
     assert add_uploaded_weights(alone, 1_000, None) == max(alone, estimate_foreign_bytes(1_000))
     assert add_uploaded_weights(alone, 2 * GIB, None) == estimate_foreign_bytes(2 * GIB) > alone
     assert add_uploaded_weights(alone, 2 * GIB, WorkerMemory(2 * GIB)) == int(1.25 * 2 * GIB)
 
 
-def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
+def test_a_job_waits_for_memory_if_no_worker_has_enough_left(work):
     def is_short(needed_bytes: int) -> bool:
         with work.database.read() as session:
             return workers.is_short(session, needed_bytes)
 
-    assert not is_short(64 * GIB), "no worker is known of"
+    assert not is_short(64 * GIB), "no worker is known"
     report(work, "worker", 8 * GIB)
     assert is_short(11 * GIB)
     assert not is_short(9 * GIB), "the estimate may be too high"
@@ -161,7 +161,7 @@ def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
     assert not is_short(3 * GIB)
 
 
-def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_first(work):
+def test_a_job_is_claimed_once_its_memory_is_free_and_does_not_hide_others(work):
     large, small = work.submit(), work.submit()
     work.set(large, memory_bytes=4 * GIB)
     work.set(small, memory_bytes=GIB)
@@ -177,9 +177,9 @@ def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_fir
     assert claimed(4 * GIB) == large
 
 
-def test_a_worker_gives_its_memory_to_jobs_and_gets_it_back():
+def test_a_worker_lends_memory_to_jobs_and_gets_it_back():
     budget = MemoryBudget(8 * GIB)
-    assert budget.free_bytes == 10 * GIB, "alone a job may take what it could hold if the estimate is too high"
+    assert budget.free_bytes == 10 * GIB, "a job that runs alone may use more, because the estimate may be too high"
     for held, memory_bytes, left in (("a", 5 * GIB, 3 * GIB), ("b", 3 * GIB, 0)):
         budget.take(held, memory_bytes)
         assert budget.free_bytes == left

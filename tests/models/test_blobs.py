@@ -1,4 +1,4 @@
-"""The blob store, a folder and S3 alike: whole puts, exact reads, and a store that does not answer."""
+"""The blob store, in a folder or on S3: complete puts, exact reads, and a store that does not respond."""
 
 import io
 import os
@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(params=["file", "s3"])
 def blobs(request, tmp_path: Path) -> Blobs:
-    """A folder, and a real server of S3's protocol."""
+    """A store in a folder, and one on a real server of S3's protocol."""
     return Blobs((tmp_path / "blobs").as_uri() if request.param == "file" else request.getfixturevalue("s3_url"))
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
-def test_what_is_put_comes_back_exactly(blobs, tmp_path):
+def test_blobs_are_read_exactly_as_they_were_put(blobs, tmp_path):
     content = os.urandom(3_000_000)
     file = tmp_path / "source"
     file.write_bytes(content)
@@ -51,7 +51,7 @@ def test_what_is_put_comes_back_exactly(blobs, tmp_path):
     assert file.read_bytes() == content
 
 
-def test_a_large_blob_comes_in_pieces(blobs):
+def test_a_large_blob_is_read_in_pieces(blobs):
     content = os.urandom(5_000_001)
     blobs.put(KEY, content)
     pieces = list(blobs.chunks(KEY))
@@ -60,17 +60,17 @@ def test_a_large_blob_comes_in_pieces(blobs):
     assert all(isinstance(piece, bytes) and piece for piece in pieces)
 
 
-@pytest.mark.parametrize("size", [0, 1, models.blobs.RANGE_BYTES, models.blobs.RANGE_BYTES + 1])
-def test_no_byte_is_lost_where_pieces_meet(blobs, tmp_path, size):
-    content = os.urandom(size)
-    blobs.put(KEY, content)
-    assert b"".join(blobs.chunks(KEY)) == content
-    blobs.fetch(KEY, tmp_path / "target")
-    assert (tmp_path / "target").read_bytes() == content
+def test_no_byte_is_lost_where_pieces_meet(blobs, tmp_path):
+    for size in (0, 1, models.blobs.RANGE_BYTES, models.blobs.RANGE_BYTES + 1):
+        content = os.urandom(size)
+        blobs.put(KEY, content)
+        assert b"".join(blobs.chunks(KEY)) == content
+        blobs.fetch(KEY, tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == content
 
 
 @pytest.mark.parametrize("chunk_bytes", [70_000, 3 * MIB])
-def test_a_stream_is_stored_whole_though_it_takes_many_parts(blobs, chunk_bytes):
+def test_a_stream_of_many_parts_is_stored_completely(blobs, chunk_bytes):
     content = os.urandom(2 * models.blobs.PART_BYTES + 12_345)
     chunks = (content[at : at + chunk_bytes] for at in range(0, len(content), chunk_bytes))
     assert blobs.put_stream(KEY, chunks) == len(content)
@@ -78,13 +78,13 @@ def test_a_stream_is_stored_whole_though_it_takes_many_parts(blobs, chunk_bytes)
     assert b"".join(blobs.chunks(KEY)) == content
 
 
-def test_a_stream_without_a_byte_is_an_empty_blob(blobs):
+def test_an_empty_stream_is_an_empty_blob(blobs):
     assert blobs.put_stream(KEY, iter([])) == 0
     assert blobs.read(KEY) == b""
 
 
 @pytest.mark.parametrize("whole_parts", [0, 3])
-def test_a_stream_that_breaks_leaves_what_was_there_and_says_why(blobs, whole_parts):
+def test_a_stream_that_breaks_changes_nothing_and_raises_its_error(blobs, whole_parts):
     class SenderLeft(Exception): ...
 
     def broken() -> Iterator[bytes]:
@@ -105,7 +105,7 @@ def test_a_stream_that_breaks_leaves_what_was_there_and_says_why(blobs, whole_pa
     assert folder is None or [path.name for path in folder.iterdir()] == ["model.keras"]
 
 
-def test_a_blob_is_fetched_into_a_file_over_what_was_there(blobs, tmp_path):
+def test_a_fetched_blob_overwrites_the_file(blobs, tmp_path):
     content = os.urandom(2_500_000)
     blobs.put(KEY, content)
     target = tmp_path / "target"
@@ -122,7 +122,7 @@ def test_a_second_put_replaces_the_first(blobs):
     assert blobs.read(KEY) == b"second"
 
 
-def test_a_blob_that_is_not_there_is_missing_for_every_reader(blobs, tmp_path):
+def test_a_blob_that_does_not_exist_is_missing_for_every_reader(blobs, tmp_path):
     blobs.put("jobs/job_1/1/other", b"other")
     target = tmp_path / "target"
     for read in (blobs.read, blobs.size, blobs.chunks, lambda key: blobs.fetch(key, target)):
@@ -131,7 +131,7 @@ def test_a_blob_that_is_not_there_is_missing_for_every_reader(blobs, tmp_path):
     assert not target.exists()
 
 
-def test_a_blob_is_deleted_once_and_alone(blobs):
+def test_only_the_named_blob_is_deleted_and_repeating_that_is_no_error(blobs):
     blobs.put(KEY, b"model")
     blobs.put(KEY + ".old", b"kept")
     blobs.delete(KEY)
@@ -141,7 +141,7 @@ def test_a_blob_is_deleted_once_and_alone(blobs):
     assert blobs.read(KEY + ".old") == b"kept"
 
 
-def test_a_folder_of_blobs_is_deleted_and_its_namesakes_are_not(blobs):
+def test_a_folder_of_blobs_is_deleted_but_not_those_with_a_similar_name(blobs):
     for key in ("jobs/a/1/x", "jobs/a/2/y/z", "jobs/ab/1/x", "datasets/a/x"):
         blobs.put(key, key.encode())
     blobs.delete_all("jobs/a")
@@ -167,7 +167,7 @@ def test_a_check_leaves_nothing_behind(folder):
     assert list(folder.iterdir()) == []
 
 
-def test_checks_side_by_side_do_not_meet(blobs):
+def test_concurrent_checks_do_not_interfere(blobs):
     failures: list[BaseException] = []
 
     def check() -> None:
@@ -188,7 +188,7 @@ def test_checks_side_by_side_do_not_meet(blobs):
 # --- a folder ------------------------------------------------------------------------------------
 
 
-def test_the_folder_is_made_for_its_owner_alone(folder):
+def test_the_folder_is_accessible_only_to_its_owner(folder):
     Blobs(folder.as_uri())
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -199,7 +199,7 @@ def test_a_folder_may_have_any_name(tmp_path):
     assert (folder / KEY).read_bytes() == b"here"
 
 
-def test_a_folder_of_blobs_can_be_mapped_where_it_lies(folder):
+def test_a_folder_of_blobs_can_be_mapped_in_place(folder):
     blobs = Blobs(folder.as_uri())
     blobs.put("datasets/abc/images.npy", b"pixels")
     assert (blobs.get_local_folder("datasets/abc") / "images.npy").read_bytes() == b"pixels"
@@ -237,8 +237,8 @@ def test_a_reader_never_sees_half_a_put(folder):
 
 
 @contextmanager
-def as_somebody_else() -> Iterator[None]:
-    """Root may write everywhere: what is read-only shows to another user alone."""
+def as_another_user() -> Iterator[None]:
+    """Act as another user, because root may write to read-only folders."""
     if os.geteuid() != 0:
         yield
         return
@@ -264,7 +264,7 @@ def read_only() -> Iterator[Blobs]:
 
 
 def test_a_read_only_folder_is_unavailable_for_writers_and_keeps_what_it_has(read_only):
-    with as_somebody_else():
+    with as_another_user():
         for write in (
             lambda: read_only.put(KEY, b"lost"),
             lambda: read_only.put("jobs/job_2/1/new", b"lost"),
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
 
 
 @pytest.mark.parametrize("instead", ["nothing", "a file"])
-def test_a_folder_that_is_away_has_not_lost_its_blobs(folder, tmp_path, instead):
+def test_a_missing_folder_does_not_count_as_lost_blobs(folder, tmp_path, instead):
     blobs = Blobs(folder.as_uri())
     blobs.put(KEY, b"x")
     folder.rename(folder.with_name("elsewhere"))
@@ -302,7 +302,7 @@ def test_a_folder_that_is_away_has_not_lost_its_blobs(folder, tmp_path, instead)
     assert blobs.read(KEY) == b"x"
 
 
-def test_a_source_that_is_gone_is_no_missing_blob(blobs, tmp_path):
+def test_a_missing_source_is_not_a_missing_blob(blobs, tmp_path):
     with pytest.raises(FileNotFoundError):
         blobs.put(KEY, tmp_path / "gone")
     with pytest.raises(BlobMissing):
@@ -312,7 +312,7 @@ def test_a_source_that_is_gone_is_no_missing_blob(blobs, tmp_path):
 # --- a remote store ------------------------------------------------------------------------------
 
 
-def test_a_remote_store_that_no_one_serves_is_unavailable(monkeypatch):
+def test_a_remote_store_without_a_server_is_unavailable(monkeypatch):
     for name, value in {
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -328,7 +328,7 @@ def test_a_remote_store_that_no_one_serves_is_unavailable(monkeypatch):
         assert "secret" not in str(caught.value)
 
 
-def test_a_bucket_that_is_not_there_takes_nothing_and_is_no_missing_blob(s3_url):
+def test_a_missing_bucket_is_unavailable(s3_url):
     blobs = Blobs("s3://never-made/prefix")
     for write in (
         lambda: blobs.put(KEY, b"x"),
@@ -340,7 +340,7 @@ def test_a_bucket_that_is_not_there_takes_nothing_and_is_no_missing_blob(s3_url)
             write()
 
 
-def test_blobs_lie_under_their_prefix_and_are_not_mapped(s3_url, s3_server):
+def test_blobs_are_stored_under_their_prefix_and_are_not_mapped(s3_url, s3_server):
     blobs = Blobs(s3_url)
     blobs.put(KEY, b"x")
     assert s3_server.keys(s3_url) == [f"some/prefix/{KEY}"]
@@ -352,7 +352,7 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
         yield from [os.urandom(MIB)] * 30
         raise ValueError
 
-    with pytest.raises(ValueError):  # noqa: PT011  (it is ours, and has no message)
+    with pytest.raises(ValueError):  # noqa: PT011  (it has no message)
         Blobs(s3_url).put_stream(KEY, broken())
     assert s3_server.keys(s3_url) == []
     bucket = s3_url.split("/")[2]
@@ -363,12 +363,12 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 
 @pytest.fixture
 def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
-    """Waits two seconds for each request rather than half a minute."""
+    """A store that waits two seconds for each request rather than half a minute."""
     monkeypatch.setenv("AWS_TIMEOUT", "2s")
     return Blobs(s3_url, retry_s=0.6)
 
 
-def test_a_remote_store_that_stops_answering_is_unavailable_in_time(
+def test_a_remote_store_that_stops_responding_is_soon_unavailable(
     blobs_with_short_timeouts, s3_server: S3Server, tmp_path
 ):
     blobs_with_short_timeouts.put(KEY, b"x")
@@ -395,17 +395,17 @@ def test_a_remote_store_that_stops_answering_is_unavailable_in_time(
     blobs_with_short_timeouts.check()
 
 
-def test_a_reader_may_take_longer_than_a_request_may(blobs_with_short_timeouts):
+def test_a_slow_reader_may_take_longer_than_the_timeout_of_a_request(blobs_with_short_timeouts):
     content = os.urandom(5 * models.blobs.RANGE_BYTES)
     blobs_with_short_timeouts.put(KEY, content)
     taken = []
     for piece in blobs_with_short_timeouts.chunks(KEY):
         taken.append(piece)
-        time.sleep(0.08)  # a slow client; 20 of them take three times as long as a request may
+        time.sleep(0.08)  # a slow client, which takes longer than a request may
     assert b"".join(taken) == content
 
 
-def test_a_sender_may_take_longer_than_a_request_may(blobs_with_short_timeouts):
+def test_a_slow_sender_may_take_longer_than_the_timeout_of_a_request(blobs_with_short_timeouts):
     def slow() -> Iterator[bytes]:
         for _ in range(20):
             time.sleep(0.08)
@@ -414,10 +414,10 @@ def test_a_sender_may_take_longer_than_a_request_may(blobs_with_short_timeouts):
     assert blobs_with_short_timeouts.put_stream(KEY, slow()) == 20 * MIB
 
 
-def test_a_remote_store_that_breaks_off_within_a_blob_is_unavailable(
+def test_a_remote_store_that_stops_within_a_blob_is_unavailable(
     blobs_with_short_timeouts, s3_server: S3Server, tmp_path
 ):
-    """What has come is not the blob: the file is not left looking like it."""
+    """An incomplete file must not be left, because it would look like the blob."""
     blobs_with_short_timeouts.put(KEY, os.urandom(3 * models.blobs.RANGE_BYTES))
     chunks = blobs_with_short_timeouts.chunks(KEY)
     next(chunks)
@@ -447,7 +447,7 @@ def test_a_blob_that_is_replaced_while_it_is_read_is_never_a_mixture(s3_url):
         list(chunks)
 
 
-def test_what_is_not_what_was_stored_is_not_given_out(blobs, tmp_path):
+def test_a_changed_file_is_never_returned(blobs, tmp_path):
     key, target = "jobs/job_1/1/model.keras", tmp_path / "fetched"
     (tmp_path / "model").write_bytes(b"weights" * 1000)
     expected = compute_file_digest(tmp_path / "model")
@@ -464,7 +464,7 @@ def test_what_is_not_what_was_stored_is_not_given_out(blobs, tmp_path):
         assert not list(tmp_path.glob("fetched*"))
 
 
-def test_a_part_of_a_file_is_compared_with_the_digests_of_its_blocks(blobs, tmp_path):
+def test_parts_of_a_file_are_checked_by_the_digests_of_their_blocks(blobs, tmp_path):
     key, file = "datasets/abc/images.npy", tmp_path / "images.npy"
     content = np.random.default_rng(0).bytes(MIN_BLOCK_BYTES * 2 + 5)
     file.write_bytes(content)
@@ -487,7 +487,7 @@ def test_a_part_of_a_file_is_compared_with_the_digests_of_its_blocks(blobs, tmp_
         pass
 
 
-def test_digests_of_blocks_stay_small_however_large_a_file_is():
+def test_digests_of_blocks_stay_small_for_large_files():
     for size in (0, 1, 10**9, 10**12):
         digest = FileDigest(size, "")
         assert size <= digest.block_bytes * MAX_BLOCKS

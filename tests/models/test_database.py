@@ -1,4 +1,4 @@
-"""Engines and sessions: one clock, one kind of time, and a database that goes away and comes back."""
+"""Engines and sessions: one clock, one kind of time, and databases that go away and come back."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, make_url, select, text, update
+from sqlalchemy import delete, func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 from heldout.errors import DatabaseUnavailable, LeaseLost
@@ -33,21 +33,21 @@ def moment(database: Database, *offset: object) -> datetime:
         return session.scalar(select(db_now(*offset)))
 
 
-def test_the_databases_clock_is_a_moment_in_utc(database):
+def test_the_databases_clock_gives_utc(database):
     before = datetime.now(UTC)
     now = moment(database)
     assert now.tzinfo is UTC
     assert abs(now - before) < timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("seconds", [0, 1, -1, 0.05, -0.05, 0.0001, 60, 86_400, -3600.5, 604_800, 1e-7])
-def test_seconds_are_added_to_the_clock(database, seconds):
-    with database.read() as session:
-        now, then = session.execute(select(db_now(), db_now(seconds))).one()
-    assert abs(then - now - timedelta(seconds=seconds)) <= timedelta(milliseconds=2)
+def test_seconds_are_added_to_the_clock(database):
+    for seconds in (0, 1, -1, 0.05, -0.05, 0.0001, 60, 86_400, -3600.5, 604_800, 1e-7):
+        with database.read() as session:
+            now, then = session.execute(select(db_now(), db_now(seconds))).one()
+        assert abs(then - now - timedelta(seconds=seconds)) <= timedelta(milliseconds=2), seconds
 
 
-def test_a_columns_seconds_can_be_added(work):
+def test_the_seconds_of_a_column_are_added_to_the_clock(work):
     job_id = work.submit()
     work.set(job_id, runtime_s=90.5)
     with work.database.read() as session:
@@ -55,7 +55,7 @@ def test_a_columns_seconds_can_be_added(work):
     assert abs(then - now - timedelta(seconds=90.5)) <= timedelta(milliseconds=2)
 
 
-def test_the_clock_continues_within_a_transaction(database):
+def test_the_clock_advances_within_a_transaction(database):
     with database.write() as session:
         first = session.scalar(select(db_now()))
         deadline = time.monotonic() + 60
@@ -75,32 +75,33 @@ MOMENTS = [
 ]
 
 
-def stored(database: Database, when: datetime) -> datetime:
-    with database.write() as session:
-        session.execute(insert(KeyRow).values(id="k", owner="o", secret_sha256="0", created_at=when))
-    with database.read() as session:
-        found = session.scalar(select(KeyRow.created_at).where(KeyRow.id == "k"))
-        assert session.scalar(select(KeyRow.id).where(KeyRow.created_at == when)) == "k"
-        assert session.scalar(select(KeyRow.id).where(KeyRow.created_at < when)) is None
-    return found
+def add_key(session, key_id: str = "k", when: object = None) -> None:
+    values = {"owner": "o", "secret_sha256": "0", "created_at": db_now() if when is None else when}
+    session.execute(insert(KeyRow).values(id=key_id, **values))
 
 
-@pytest.mark.parametrize("when", MOMENTS, ids=str)
-def test_a_moment_comes_back_in_utc_to_the_millisecond(database, when):
-    found = stored(database, when)
-    assert found == when.replace(microsecond=when.microsecond // 1000 * 1000)
-    assert found.tzinfo is UTC
+def test_times_are_stored_in_utc_to_the_millisecond(database):
+    for when in MOMENTS:
+        with database.write() as session:
+            session.execute(delete(KeyRow))
+            add_key(session, when=when)
+        with database.read() as session:
+            found = session.scalar(select(KeyRow.created_at))
+            assert session.scalar(select(KeyRow.id).where(KeyRow.created_at == when)) == "k"
+            assert session.scalar(select(KeyRow.id).where(KeyRow.created_at < when)) is None
+        assert found == when.replace(microsecond=when.microsecond // 1000 * 1000)
+        assert found.tzinfo is UTC
 
 
-def test_a_moment_without_a_zone_is_refused(database):
-    with pytest.raises(Exception, match="time zone"):
-        stored(database, datetime(2026, 3, 1))
+def test_a_time_without_a_zone_is_refused(database):
+    with pytest.raises(Exception, match="time zone"), database.write() as session:
+        add_key(session, when=datetime(2026, 3, 1))
 
 
-def test_moments_sort_as_time_does(database):
+def test_times_are_sorted_chronologically(database):
     with database.write() as session:
         for number, when in enumerate(MOMENTS):
-            session.execute(insert(KeyRow).values(id=str(number), owner="o", secret_sha256="0", created_at=when))
+            add_key(session, str(number), when)
     with database.read() as session:
         found = session.scalars(select(KeyRow.created_at).order_by(KeyRow.created_at)).all()
     assert found == sorted(found)
@@ -115,17 +116,13 @@ def count(database: Database) -> int | None:
         return session.scalar(select(func.count()).select_from(KeyRow))
 
 
-def add_key(session, key_id: str = "k") -> None:
-    session.execute(insert(KeyRow).values(id=key_id, owner="o", secret_sha256="0", created_at=db_now()))
-
-
-def test_a_write_is_kept_when_its_block_ends_well(database):
+def test_a_write_is_committed_at_the_end_of_its_block(database):
     with database.write() as session:
         add_key(session)
     assert count(database) == 1
 
 
-def test_a_write_is_undone_when_its_block_breaks(database):
+def test_a_write_is_rolled_back_if_its_block_raises(database):
     def broken() -> None:
         with database.write() as session:
             add_key(session)
@@ -136,20 +133,20 @@ def test_a_write_is_undone_when_its_block_breaks(database):
     assert count(database) == 0
 
 
-def test_a_reading_session_leaves_nothing_behind(database):
-    # PostgreSQL refuses it at once, SQLite undoes it.
+def test_a_reading_session_writes_nothing(database):
+    # PostgreSQL refuses the write, SQLite rolls it back.
     with contextlib.suppress(InternalError), database.read() as session:
         add_key(session)
     assert count(database) == 0
 
 
-def test_what_is_not_committed_is_not_seen(database):
+def test_uncommitted_writes_are_not_visible(database):
     with database.write() as session:
         add_key(session)
         assert count(database) == 0
 
 
-def test_an_error_in_a_statement_is_not_taken_for_an_absent_database(database):
+def test_an_error_in_a_statement_does_not_count_as_an_unavailable_database(database):
     for wrong in ("SELECT no_such_column FROM jobs", "SELEKT 1"):
         with pytest.raises(DBAPIError), database.read() as session:
             session.execute(text(wrong))
@@ -159,10 +156,10 @@ def test_an_error_in_a_statement_is_not_taken_for_an_absent_database(database):
         add_key(session)
 
 
-# --- a database that does not answer -------------------------------------------------------------
+# --- a database that does not respond -------------------------------------------------------------
 
 
-# Waits are short where a test only asks whether they end.
+# Short waits for tests that only check that waits end.
 SHORT = Limits(sqlite_busy_ms=50, pool_timeout_s=0.05)
 
 
@@ -173,25 +170,25 @@ def reopened(database_url) -> Iterator[Database]:
     opened.dispose()
 
 
-def test_a_database_without_tables_does_not_serve(empty_database_url):
+def test_a_database_without_tables_is_unavailable(empty_database_url):
     database = Database(empty_database_url)
     with pytest.raises(DatabaseUnavailable), database.read() as session:
         require_revision(session)
     database.dispose()
 
 
-def test_a_migrated_database_serves(database):
+def test_a_migrated_database_is_available(database):
     with database.read() as session:
         require_revision(session)
 
 
-def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(sqlite_url):
+def test_a_locked_sqlite_file_is_unavailable_for_writers_until_it_is_free(sqlite_url):
     database = Database(sqlite_url, limits=SHORT)
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseUnavailable), database.write() as session:
         add_key(session)
-    assert count(database) == 0  # readers do not wait for it
+    assert count(database) == 0  # readers do not wait
     other.execute("ROLLBACK")
     other.close()
     with database.write() as session:
@@ -200,7 +197,7 @@ def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_unti
     database.dispose()
 
 
-def test_a_reader_does_not_hold_up_a_writer(sqlite_url):
+def test_a_reader_does_not_delay_a_writer(sqlite_url):
     database = Database(sqlite_url)
     with database.read() as reader:
         assert reader.scalar(select(func.count()).select_from(KeyRow)) == 0
@@ -217,7 +214,7 @@ def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path):
         require_revision(session)
 
 
-def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+def test_a_file_that_is_not_a_database_is_unavailable(tmp_path):
     file = tmp_path / "heldout.db"
     file.write_bytes(b"not a database at all" * 100)
     database = Database(f"sqlite:///{file}")
@@ -227,11 +224,8 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     database.dispose()
 
 
-def test_all_who_find_a_new_sqlite_file_at_once_can_use_it(tmp_path):
-    """SQLite does not wait for the switch to a write-ahead log.
-
-    without care some connections fail because it is locked.
-    """
+def test_concurrent_openers_of_a_new_sqlite_file_can_all_use_it(tmp_path):
+    """SQLite does not wait for the switch to a write-ahead log, so some connections could find the file locked."""
     rounds, together = 100, 8
     ready = threading.Barrier(together)
 
@@ -250,7 +244,7 @@ def test_all_who_find_a_new_sqlite_file_at_once_can_use_it(tmp_path):
             assert set(pool.map(opens, [tmp_path / f"{number}.db"] * together)) == {"wal"}
 
 
-def test_sqlite_is_set_up_to_keep_what_it_acknowledged(sqlite_url):
+def test_sqlite_keeps_what_it_acknowledged(sqlite_url):
     database = Database(sqlite_url)
     with database.read() as session:
         pragmas = {
@@ -260,7 +254,7 @@ def test_sqlite_is_set_up_to_keep_what_it_acknowledged(sqlite_url):
     database.dispose()
 
 
-def test_more_sessions_than_connections_are_told_so(database_url):
+def test_a_session_without_a_free_connection_is_refused(database_url):
     database = Database(database_url, limits=replace(SHORT, pool_size=1, pool_overflow=0))
     with database.read() as session:
         session.execute(select(KeyRow.id))
@@ -270,8 +264,8 @@ def test_more_sessions_than_connections_are_told_so(database_url):
     database.dispose()
 
 
-def test_a_port_on_which_nothing_listens_is_unavailable():
-    database = Database("postgresql+psycopg://nobody:secret@127.0.0.1:1/heldout")
+def test_a_port_without_a_server_is_unavailable():
+    database = Database("postgresql+psycopg://someone:secret@127.0.0.1:1/heldout")
     with pytest.raises(DatabaseUnavailable) as caught, database.read() as session:
         require_revision(session)
     assert "secret" not in str(caught.value)
@@ -287,34 +281,34 @@ def test_a_wrong_password_is_unavailable_and_not_shown(fresh_postgres_url):
 
 @pytest.fixture
 def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """This run's server, running again afterwards whatever the test did to it."""
+    """This run's server, which runs again after the test."""
     yield postgres_server
     postgres_server.resume()
     postgres_server.start()
 
 
-def one(database: Database) -> object:
+def select_one(database: Database) -> object:
     with database.read() as session:
         return session.scalar(text("SELECT 1"))
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_postgresql_that_went_away_is_unavailable_and_serves_at_once_when_it_is_back(own_server, end):
+def test_a_postgresql_that_went_away_is_unavailable_until_it_is_back(own_server, end):
     database = Database(own_server.url)
     with contextlib.ExitStack() as sessions:
-        for _ in range(3):  # connections that will be dead in the pool
+        for _ in range(3):  # the pool's connections will be dead
             sessions.enter_context(database.read()).execute(text("SELECT 1"))
     getattr(own_server, end)()
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
-            one(database)
+            select_one(database)
     own_server.start()
     for _ in range(5):
-        assert one(database) == 1
+        assert select_one(database) == 1
     database.dispose()
 
 
-def test_a_postgresql_that_goes_away_inside_a_transaction_is_unavailable_and_the_next_one_works(own_server):
+def test_a_postgresql_that_goes_away_inside_a_transaction_is_unavailable_and_the_next_transaction_works(own_server):
     database = Database(own_server.url)
 
     def interrupted() -> None:
@@ -327,7 +321,7 @@ def test_a_postgresql_that_goes_away_inside_a_transaction_is_unavailable_and_the
         interrupted()
 
     own_server.start()
-    assert one(database) == 1
+    assert select_one(database) == 1
     database.dispose()
 
 
@@ -349,7 +343,7 @@ def test_a_postgresql_that_goes_away_before_the_commit_is_unavailable(own_server
 
 
 def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_job(fresh_postgres_url):
-    """Stopped between two statements, it would hold the job's row forever, and the job could not be taken back."""
+    """A worker stopped between two statements would hold the job's row forever, and no one could recover the job."""
     work = Work(Database(fresh_postgres_url))
     held = work.running(lease_s=-1)
     stalled = Database(fresh_postgres_url, limits=Limits(idle_in_transaction_ms=200))
@@ -374,7 +368,7 @@ def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_j
     work.database.dispose()
 
 
-def test_a_statement_that_takes_too_long_is_ended(fresh_postgres_url):
+def test_a_statement_that_takes_too_long_is_cancelled(fresh_postgres_url):
     database = Database(fresh_postgres_url, limits=Limits(statement_timeout_ms=50))
     with pytest.raises(DatabaseUnavailable), database.read() as session:
         session.execute(text("SELECT pg_sleep(30)"))
@@ -389,7 +383,7 @@ def test_threads_share_one_database(reopened):
         try:
             with reopened.write() as session:
                 add_key(session, str(number))
-        except DatabaseUnavailable as error:  # SQLite's writers wait in turn, and here not for long
+        except DatabaseUnavailable as error:  # SQLite's writers wait in turn, here for a short time
             failures.append(error)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
@@ -400,7 +394,7 @@ def test_threads_share_one_database(reopened):
     assert count(reopened) == 8 - len(failures)
 
 
-def test_a_change_is_seen_by_another_process_connection(database_url):
+def test_a_change_is_seen_by_another_connection(database_url):
     first, second = Database(database_url), Database(database_url)
     with first.write() as session:
         add_key(session)
@@ -412,7 +406,7 @@ def test_a_change_is_seen_by_another_process_connection(database_url):
     second.dispose()
 
 
-def test_a_sqlite_database_survives_its_last_connection_and_needs_no_other_file(sqlite_url, tmp_path: Path):
+def test_a_closed_sqlite_database_needs_no_other_file(sqlite_url, tmp_path: Path):
     database = Database(sqlite_url)
     with database.write() as session:
         add_key(session)
@@ -426,9 +420,9 @@ def test_a_sqlite_database_survives_its_last_connection_and_needs_no_other_file(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(database_url):
-    """As after a restart of the server: what lies in the pool is dead, and the next query does not see it."""
-    database = Database(database_url, limits=Limits(ping_after_s=0.0))  # in place of a pause
+def test_an_idle_connection_that_was_cut_fails_no_query(database_url):
+    """After a restart of the server, the pool's connections are dead, but the next query succeeds."""
+    database = Database(database_url, limits=Limits(ping_after_s=0.0))  # instead of a pause
     with database.read() as session:
         mine = session.scalar(text("SELECT pg_backend_pid()"))
     other = Database(database.engine.url.render_as_string(hide_password=False))
@@ -441,9 +435,9 @@ def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(datab
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_whether_anybody_has_written_is_known_without_a_query(database, sqlite_url):
+def test_whether_someone_has_written_is_known_without_a_query(database, sqlite_url):
     other, watch = Database(sqlite_url), database.watch()
-    assert watch.may_have_changed()  # what was there before the first look
+    assert watch.may_have_changed()  # there may be changes from before the first look
     assert not watch.may_have_changed()
     with database.read() as session:
         session.scalars(select(KeyRow)).all()
@@ -458,7 +452,7 @@ def test_whether_anybody_has_written_is_known_without_a_query(database, sqlite_u
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_where_only_a_query_tells_there_may_always_be_something_new(database):
+def test_a_watch_of_postgresql_always_expects_changes(database):
     watch = database.watch()
     assert all(watch.may_have_changed() for _ in range(3))
     watch.close()
@@ -468,7 +462,7 @@ def test_where_only_a_query_tells_there_may_always_be_something_new(database):
 
 
 @pytest.mark.parametrize("before", [None, 0o644], ids=["new", "of an earlier release"])
-def test_a_sqlite_file_is_readable_by_its_owner_alone_whatever_its_folder_allows(tmp_path, before):
+def test_a_sqlite_file_is_readable_only_by_its_owner_whatever_its_folder_allows(tmp_path, before):
     tmp_path.chmod(0o777)
     file = tmp_path / "heldout.db"
     if before is not None:
@@ -487,8 +481,8 @@ def test_a_sqlite_file_is_readable_by_its_owner_alone_whatever_its_folder_allows
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_another_database_object_on_the_same_file_leaves_the_locks_of_this_process(database, sqlite_url):
-    """Where a process closes a file, POSIX ends all locks that it holds on it, those of SQLite too."""
+def test_another_database_object_on_the_file_keeps_the_locks_of_this_process(database, sqlite_url):
+    """If a process closes a file, POSIX releases all its locks on that file, including SQLite's."""
     file = make_url(sqlite_url).database
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("BEGIN")
@@ -500,7 +494,7 @@ def test_another_database_object_on_the_same_file_leaves_the_locks_of_this_proce
 
 
 def locks_on(file: str) -> int:
-    """Locks that this process holds on a file."""
+    """Count the locks that this process holds on a file."""
     inode = os.stat(file).st_ino
     lines = Path("/proc/locks").read_text().splitlines()
     return sum(f" {os.getpid()} " in line and f":{inode} " in line for line in lines)

@@ -1,4 +1,4 @@
-"""The number of images that a fix removes or changes is known beforehand, and is what the worker then does."""
+"""The predicted number of images that a fix removes or changes is what the worker then removes or changes."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
-def test_the_effect_is_what_a_worker_does(tmp_path, body):
+def test_the_predicted_effect_is_that_of_a_worker(tmp_path, body):
     report, base = taken(npz(tmp_path / "base.npz", **with_copies()), DatasetSpec(name="pets"))
     names = (base / "members.txt").read_text().split("\n")[:-1]
     before, changes = load(base), VersionChanges.model_validate(body)
@@ -54,7 +54,7 @@ def test_the_effect_is_what_a_worker_does(tmp_path, body):
     assert effect.is_complete
 
 
-def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_reported(tmp_path):
+def test_a_renamed_class_changes_no_image_and_unknown_copies_are_reported(tmp_path):
     labels, rows = np.zeros(6, np.int32), np.arange(6)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))
     renamed = compute_effect(
@@ -68,7 +68,7 @@ def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_repo
     assert not unknown.is_complete
 
 
-def test_the_effect_is_reported_by_split_the_held_out_ones_first():
+def test_the_effect_is_reported_by_split_and_test_comes_first():
     changes = VersionChanges.model_validate({"exclude": [0], "resplit": True})
     rows = np.arange(30)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))

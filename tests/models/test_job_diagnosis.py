@@ -1,4 +1,4 @@
-"""A job's diagnosis from what is stored about it, with and without the test split, and the summary in its row."""
+"""A job's diagnosis from its stored files and rows, with and without the test split, and the summary in its row."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ from models.study_base import pick_remedies, require_fixed
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
-# What is read is proven on both databases by tests/models/store.
+# tests/models/store reads the same rows on both databases.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 FOCAL = {"loss": {"name": "focal"}}
@@ -116,7 +116,7 @@ BEST = {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.appro
 
 @dataclass
 class Stored:
-    """All that one trained job has left, as files and figures that a test can change before they are stored."""
+    """Everything that a trained job has left, as files and figures that a test can change before they are stored."""
 
     work: Work
     blobs: Blobs
@@ -129,7 +129,7 @@ class Stored:
         training: dict[str, Any] | None = None,
         **parts: Any,
     ) -> HeldAttempt:
-        """A job on an uploaded dataset that has its epochs and waits for its end."""
+        """Claim a job on an uploaded dataset and record its epochs. It has not ended."""
         with self.work.database.read() as session:
             dataset = session.get_one(DatasetRow, self.dataset_id)
         job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12} | (training or {}), **parts)
@@ -159,7 +159,7 @@ class Stored:
         return Result(FinalView.model_validate(final), tuple(files))
 
     def put(self, held: HeldAttempt, name: str, content: Any) -> str:
-        """Where a file of the job is; without content it is not there."""
+        """Store a file of the job, unless it has no content, and return its key."""
         key = f"jobs/{held.job_id}/{held.attempt}/{name}"
         if content is not None:
             self.blobs.put(key, json.dumps(content).encode())
@@ -195,14 +195,14 @@ def stored(work: Work, tmp_path) -> Stored:
 
 
 def codes_of(diagnosis: Diagnosis) -> set[str]:
-    return {one.code for one in diagnosis.findings}
+    return {found.code for found in diagnosis.findings}
 
 
-# --- what enters the diagnosis -----------------------------------------------------------------------
+# --- what the diagnosis uses -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("verdict", "is_found"), [("can_tell", True), ("too_hard", False), (None, False)])
-def test_wrong_labels_enter_where_a_search_can_tell(stored: Stored, verdict: str | None, is_found: bool):
+def test_the_diagnosis_uses_wrong_labels_if_the_search_can_tell(stored: Stored, verdict: str | None, is_found: bool):
     held = stored.trained()
     stored.succeed(held, stored.result(held))
     many = SplitLabels(images=100, count=30, low=20, high=40)
@@ -220,19 +220,19 @@ def test_wrong_labels_enter_where_a_search_can_tell(stored: Stored, verdict: str
     assert [error.code for error in stored.diagnosis(held).left_out] == ["dataset_lost"]
 
 
-def test_curves_counts_audit_and_spec_all_enter(stored: Stored):
+def test_the_diagnosis_uses_curves_counts_audit_and_spec(stored: Stored):
     held = stored.trained()
     running = stored.diagnosis(held)
     assert {"leakage", "scale_mismatch", "label_conflicts", "overfitting"} <= codes_of(running)
     assert "collapsed_class" not in codes_of(running)
-    assert any(remedy.patch for one in running.findings for remedy in one.remedies)
+    assert any(remedy.patch for found in running.findings for remedy in found.remedies)
     stored.succeed(held, stored.result(held))
     ended = stored.diagnosis(held)
-    [overfitting] = [one for one in ended.findings if one.code == "overfitting"]
+    [overfitting] = [found for found in ended.findings if found.code == "overfitting"]
     assert "last_epoch" in overfitting.evidence
 
 
-def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_reports_and_the_diagnosis_says_so(
+def test_a_training_measured_only_at_the_end_is_judged_by_what_fit_reports_and_the_diagnosis_says_so(
     stored: Stored,
 ):
     measured = stored.diagnosis(stored.trained())
@@ -264,7 +264,7 @@ def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored)
     assert stored.diagnosis(held) == before
 
 
-def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_best_epoch(stored: Stored):
+def test_a_job_that_trains_on_its_validation_images_has_no_best_epoch_and_has_not_diverged(stored: Stored):
     stored.audit({**AUDIT, "findings": []})
     with stored.work.database.read() as session:
         dataset = session.get_one(DatasetRow, stored.dataset_id)
@@ -289,10 +289,10 @@ def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: 
     stored.succeed(held, stored.result(held, evaluation=None))
     found = stored.diagnosis(held)
     assert {"leakage", "overfitting"} <= codes_of(found)
-    assert all("last_epoch" not in one.evidence for one in found.findings)
+    assert all("last_epoch" not in cause.evidence for cause in found.findings)
 
 
-def test_the_gap_is_reported_once_a_training_is_about_to_succeed_and_ever_after(stored: Stored):
+def test_the_gap_is_reported_from_the_moment_a_training_is_about_to_succeed(stored: Stored):
     held = stored.trained()
     assert stored.diagnosis(held).gap is None
     result = stored.result(held, gap=GAP)
@@ -316,7 +316,7 @@ def test_a_result_of_an_older_release_has_no_gap(stored: Stored, is_lost: bool):
     stored.succeed(held, result)
     found = stored.diagnosis(held)
     assert found.gap is None
-    assert all(one.explains is None for one in found.findings)
+    assert all(cause.explains is None for cause in found.findings)
 
 
 # --- without the test split --------------------------------------------------------------------------
@@ -329,12 +329,12 @@ def pixels_undone(gained: int) -> dict[str, Any]:
 
 
 def without_test(stored: Stored, draw: random.Random | None) -> bytes:
-    """The diagnosis for automatic choices, in bytes; with `draw` everything about test is anything."""
-    audit, evaluation, final, gap = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL, GAP))
+    """Return the diagnosis for automatic choices, as bytes. With `draw`, everything about test is random."""
+    audit, evaluation, final, gap = (copy.deepcopy(part) for part in (AUDIT, EVALUATION, FINAL, GAP))
     if draw is not None:
         leakage, scale, conflicts = audit["findings"]
         leakage["numbers"]["test_in_train"] = {**COPIES, "images": draw.randrange(500), "share": draw.random()}
-        audit["findings"] = [one for one in (leakage, scale, conflicts) if one is leakage or draw.random() < 0.5]
+        audit["findings"] = [known for known in (leakage, scale, conflicts) if known is leakage or draw.random() < 0.5]
         audit["findings"] += [
             finding(code, split="test", distance=draw.random())
             for code in ("split_shift", "label_order_mismatch", "test_too_small", "inverted_values")
@@ -369,7 +369,7 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
-def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(stored: Stored):
+def test_without_the_test_split_no_fact_about_it_changes_the_diagnosis(stored: Stored):
     expected = without_test(stored, None)
     assert b"leakage" in expected
     assert b"overfitting" in expected
@@ -380,7 +380,7 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
 
 
 def test_without_the_test_split_validation_still_matters(stored: Stored):
-    """So that the test above would see it if figures were ignored altogether."""
+    """Otherwise the test above would pass if all figures were ignored."""
     held = stored.trained()
     worse, better = (
         stored.diagnosis(
@@ -400,7 +400,7 @@ BRIGHT = {"factor": 1.0, "offset": 40.0}
 
 
 def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | None = None) -> DataFirst | None:
-    """Why a study of a job on this dataset is refused."""
+    """Return why a study of a job on this dataset is refused."""
     stored.audit(AUDIT | {"findings": audit})
     held = stored.trained()
     stored.succeed(held, stored.result(held, gap=gap))
@@ -412,7 +412,7 @@ def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | N
     return None
 
 
-def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
+def test_a_study_begins_only_on_sound_data(stored: Stored):
     leak = finding("leakage", validation_in_train=COPIES)
     order = finding("label_order_mismatch", split="test", renamed={"cat": "dog", "dog": "cat"})
     bright = finding("scale_mismatch", split="test", undone_by={"test": BRIGHT})
@@ -436,7 +436,7 @@ def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
     VersionSpec.model_validate(refused.request["body"])
 
 
-def test_what_only_a_training_has_measured_is_fixed_first_too(stored: Stored):
+def test_a_fault_that_only_a_training_measured_is_also_fixed_first(stored: Stored):
     undone = pixels_undone(200) | {"parameters": [{"factor": 0.5}, {"factor": 0.5}]}
     refused = refusal(stored, [], GAP | {"pixels": undone, "validation_copies": None, "test_copies": None})
     assert refused is not None
@@ -447,18 +447,18 @@ def test_what_only_a_training_has_measured_is_fixed_first_too(stored: Stored):
     assert "/diagnosis says what to fix" in unknown.detail
 
 
-def test_a_study_begins_where_no_fix_would_change_its_answer(stored: Stored):
+def test_a_study_begins_if_no_fix_would_change_its_answer(stored: Stored):
     few = finding("leakage", validation_in_train={**COPIES, "share": 0.001}) | {"severity": "warning"}
     other_images = finding("split_shift", split="test", distance=0.9)
     assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None
 
 
-def test_a_study_is_refused_only_for_faults_whose_cost_is_sure_once_it_was_measured(stored: Stored):
+def test_a_study_is_refused_only_for_faults_whose_measured_cost_is_certain(stored: Stored):
     leak = finding("leakage", test_in_train=COPIES)
     costly = refusal(stored, [leak], GAP)
     assert costly is not None
     assert costly.request["body"] == {"drop_copies": True}
-    # As many copies as before, but a copy is answered like any other image, and there are few of them.
+    # There are as many copies, but they are few and the network is no better on them than on other images.
     harmless = {"clean": tally(340, 388), "copied": tally(11, 12)}
     free = GAP | {"test": tally(351, 400), "test_copies": harmless, "validation_copies": None}
     assert refusal(stored, [leak], free) is None
@@ -469,7 +469,7 @@ IMBALANCE = {"smallest": {"class": "cat", "count": 1}, "largest": {"class": "dog
 # --- the summary -------------------------------------------------------------------------------------
 
 
-def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stored):
+def test_a_summary_has_the_best_epoch_gap_and_verdict_of_the_routes(stored: Stored):
     held = stored.trained()
     result = stored.result(held)
     summary = stored.summary(held, result)
@@ -502,7 +502,7 @@ def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
 def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     held = stored.trained()
     result = stored.result(held)
-    stored.blobs.put(audit_key(stored.dataset_id), b'{"format": 2}')  # of a later release
+    stored.blobs.put(audit_key(stored.dataset_id), b'{"format": 2}')  # from a later release
     summary = stored.summary(held, result)
     assert summary.best is not None
     assert summary.gap is not None
@@ -510,27 +510,25 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
 
 
 @pytest.mark.parametrize("damaged", [b"{", b"[]"])
-def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_no_verdict(
-    stored: Stored, damaged: bytes
-):
+def test_a_diagnosis_reports_a_lost_or_damaged_audit_and_a_summary_has_no_verdict(stored: Stored, damaged: bytes):
     held = stored.trained()
     result = stored.result(held)
     assert stored.summary(held, result).verdict is not None
     assert stored.diagnosis(held, result=result).left_out == ()
     key = audit_key(stored.dataset_id)
     stored.blobs.put(key, damaged)
-    assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_damaged"]
+    assert [error.code for error in stored.diagnosis(held, result=result).left_out] == ["dataset_damaged"]
     assert stored.summary(held, result).verdict is None
     stored.blobs.delete(key)
-    # Of which no digest was noted it may never have been there, as in homes of before uploads were checked.
+    # An audit without a digest may never have existed, as in homes from before uploads were checked.
     assert stored.diagnosis(held, result=result).left_out == ()
     with stored.work.database.write() as session:
         file_digests.note(session, {key: FileDigest(2, "0" * 64)})
-    assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_lost"]
+    assert [error.code for error in stored.diagnosis(held, result=result).left_out] == ["dataset_lost"]
     assert stored.summary(held, result).verdict is None
 
 
-def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
+def test_a_job_without_an_epoch_has_an_empty_summary(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
         summary = summarize_job(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
@@ -539,8 +537,8 @@ def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     assert summary == SummaryView(verdict="cannot_tell", headline=summary.headline)
 
 
-def test_summaries_of_an_earlier_release_are_completed_and_others_left_alone(stored: Stored):
-    """Raw rows without what this release added; the summary that the same job gets today is the reference."""
+def test_summaries_of_an_earlier_release_are_completed(stored: Stored):
+    """Rows lack what this release added. The reference is the summary that the same job gets today."""
     held = stored.trained()
     result = stored.result(held)
     summary = stored.summary(held, result)
@@ -558,8 +556,8 @@ def test_summaries_of_an_earlier_release_are_completed_and_others_left_alone(sto
     assert stored.work.row(held.job_id).summary == today
 
 
-def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
-    """It is written with the end, in one transaction; an attempt that ends otherwise leaves none."""
+def test_a_summary_is_kept_only_if_the_job_has_ended(work: Work):
+    """It is written in the transaction that ends the job. An attempt that does not end the job leaves none."""
     held = work.running()
     for end, status in ((claims.release, JobStatus.QUEUED), (fail, JobStatus.FAILED)):
         with work.database.write() as session:
@@ -570,7 +568,7 @@ def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
             held = work.claim().held
     assert work.row(held.job_id).summary == SummaryView(verdict="healthy").model_dump()
     with work.unchanged(held.job_id), work.database.write() as session:
-        claims.note_summary(session, held, SummaryView(verdict="overfitting"))  # it is no longer this attempt's
+        claims.note_summary(session, held, SummaryView(verdict="overfitting"))  # this attempt no longer holds the job
 
 
 def fail(session, held: HeldAttempt) -> JobStatus:

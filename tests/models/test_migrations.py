@@ -1,4 +1,4 @@
-"""Migrations: up, down and without drift, with running jobs in the tables, by several processes at once."""
+"""Migrations run up and down and without drift, with running jobs in the tables, and in several processes at once."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ from models.tables import Base, DatasetRow, DeliveryRow, JobRow, ModelRow, Webho
 from models.views.dataset import build_dataset_view
 from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 
-# The revision before a job's files had rows of their own.
+# The revision before a job's files had their own rows.
 BEFORE_ARTIFACTS = "0007"
 # The revision before reads of held-out labels were counted.
 BEFORE_LEDGER = "0010"
@@ -65,7 +65,7 @@ def empty(empty_database_url):
 
 @pytest.fixture
 def release(monkeypatch, tmp_path):
-    """Adds a migration after the newest one, as a later release would."""
+    """Adds a migration after the newest, as a later release would."""
 
     def add(migration: str) -> None:
         folder = shutil.copytree(migrations.FOLDER, tmp_path / "alembic")
@@ -94,7 +94,7 @@ def test_an_empty_database_is_brought_to_the_newest_revision(empty):
     assert tables(empty) == set(Base.metadata.tables)
 
 
-def test_the_tables_and_the_migrations_say_the_same(empty):
+def test_the_tables_match_the_migrations(empty):
     migrations.upgrade(empty)
     run(empty, command.check)
 
@@ -112,14 +112,14 @@ def test_every_revision_goes_down_and_up_again(empty):
     run(empty, command.check)
 
 
-def test_upgrading_what_is_newest_changes_nothing(work):
+def test_upgrading_the_newest_revision_changes_nothing(work):
     held = work.running()
     work.epoch(held, 1, train_loss=0.5)
     with work.unchanged(held.job_id):
         assert migrations.upgrade(work.database) == migrations.get_newest()
 
 
-def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
+def test_a_database_of_a_later_release_is_refused_and_not_changed(work):
     held = work.running()
     with work.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'later'"))
@@ -128,7 +128,7 @@ def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
     assert migrations.get_current(work.database) == "later"
 
 
-def test_nothing_serves_on_the_tables_of_another_release(database):
+def test_tables_of_another_release_are_refused(database):
     migrations.require_newest(database)
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
@@ -136,7 +136,7 @@ def test_nothing_serves_on_the_tables_of_another_release(database):
         migrations.require_newest(database)
 
 
-def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
+def test_concurrent_processes_migrate_once(empty_database_url):
     def upgrade(_: int) -> str:
         database = Database(empty_database_url)
         try:
@@ -149,7 +149,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
 
 
 def test_a_database_with_running_jobs_is_upgraded_and_they_continue(work: Work, release):
-    """The worker of the old release is still training; what hangs off the job's row stays."""
+    """A worker of the old release is still training. Rows that refer to the job's row must stay."""
     held = work.running()
     work.begin(held)
     work.epoch(held, 1, train_loss=0.5)
@@ -171,8 +171,8 @@ def test_a_database_with_running_jobs_is_upgraded_and_they_continue(work: Work, 
     assert len(work.stored(held.job_id)["epochs"]) == 2
 
 
-def test_large_rows_that_were_there_are_bounded_and_counted(work: Work):
-    """Sizes of an uploaded model with 21 MB of facts, of a version with its changes, and of a job's spec."""
+def test_existing_large_rows_are_bounded_and_counted(work: Work):
+    """These are an uploaded model with 21 MB of facts, a version with its changes, and a job's spec."""
     wide = {f"{number}": "é" * 512 for number in range(8)}
     large, small = work.submit(metadata=wide), work.submit()
     run(work.database, command.downgrade, "0029")
@@ -225,34 +225,34 @@ def test_large_rows_that_were_there_are_bounded_and_counted(work: Work):
     migrations.upgrade(work.database)
 
 
-def test_jobs_that_were_there_are_found_by_their_metadata(work: Work):
-    """They had no rows by which lists find them."""
-    bearing = work.submit(metadata={"team": "ключ", "run": "1"})
+def test_existing_jobs_are_found_by_their_metadata(work: Work):
+    """Earlier releases did not store the rows by which lists find jobs."""
+    matching = work.submit(metadata={"team": "ключ", "run": "1"})
     work.submit(metadata={"team": "b"})
     run(work.database, command.downgrade, "0002")
     migrations.upgrade(work.database)
     with work.database.read() as session:
         filters = Filters(metadata={"team": "ключ", "run": "1"})
         found, _ = page_of_jobs(session, ALICE, filters, after=None, limit=10)
-    assert [row.id for row in found] == [bearing]
+    assert [row.id for row in found] == [matching]
 
 
 def _known_to_all_releases(work: Work, job_id: str) -> list[dict]:
-    """The job's rows without the version of its spec, and without fields of the spec that are not set."""
+    """Return the job's rows without the version of the spec and its unset fields."""
     rows = work.stored(job_id)["jobs"]
     spec = [{name: value for name, value in row["spec"].items() if value not in (None, "")} for row in rows]
     return [{**row, "spec": own, "spec_version": None} for row, own in zip(rows, spec, strict=True)]
 
 
-def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
-    """A check of an upload had a made-up training spec before, and GPUs were counted in a job's JSON."""
+def test_jobs_of_all_kinds_keep_their_specs(work: Work):
+    """In earlier releases the check of an upload had a made-up training spec, and the number of GPUs was in JSON."""
     check = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60.5)
     with work.database.write() as session:
         new_job = NewJob(spec=check, owner=ALICE, name="pets@1", dataset_id=work.dataset.id)
         checking = new_jobs.add(session, new_job).id
     asked = [{"gpus": 3}, {"device": "gpu"}, {"device": "cpu"}, {"device": "auto"}]
     ids = [checking, *(work.submit(resources=resources) for resources in asked)]
-    work.set(checking, memory_bytes=None)  # which the earlier releases do not keep
+    work.set(checking, memory_bytes=None)  # earlier releases do not store it
     before = {job_id: _known_to_all_releases(work, job_id) for job_id in ids}
     assert [work.row(job_id).gpus for job_id in ids] == [0, 3, 1, 0, 0]
 
@@ -270,8 +270,8 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
     assert work.claim().spec == check
 
 
-def test_files_of_earlier_results_become_artifacts_and_columns_again(work: Work):
-    """Up and down with a result of each kind, and a job without one."""
+def test_files_of_earlier_results_become_artifacts_and_on_downgrade_columns(work: Work):
+    """The jobs have results of one and of two attempts, and none."""
     first, second, running = work.running(), work.running(), work.running()
     second = work.claimed_again(second)
     for held in (first, second):
@@ -294,13 +294,13 @@ def test_files_of_earlier_results_become_artifacts_and_columns_again(work: Work)
     assert before[running]["artifacts"] == []
 
 
-def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work: Work):
+def test_existing_succeeded_jobs_get_a_summary_from_their_epochs_and_result(work: Work):
     held, failed = work.running(), work.running()
     for epoch, loss in ((1, 0.7), (2, 0.1), (3, 0.6)):
         work.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
     held = work.claimed_again(held)
     work.begin(held, start_epoch=1)
-    for epoch, loss in ((2, 0.5), (3, 0.5), (4, None), (5, 0.9)):  # the epochs 2 and 3 of before are hidden
+    for epoch, loss in ((2, 0.5), (3, 0.5), (4, None), (5, 0.9)):  # the earlier epochs 2 and 3 are hidden
         work.epoch(held, epoch, validation_loss=loss, validation_accuracy=0.5)
     gap = {"validation": {"accuracy": 0.25, "loss": 0.2}, "test": None}
     with work.database.write() as session:
@@ -311,14 +311,14 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
     migrations.upgrade(work.database)
     best = {"epoch": 2, "validation_loss": 0.5, "validation_accuracy": 0.5}
     assert work.row(held.job_id).summary == {"best": best, "gap": gap, "verdict": None}
-    # What lists are sorted by; below any figure where there is none.
+    # Lists are sorted by these. Without a figure they are below any other.
     assert (work.row(held.job_id).sort_best, work.row(held.job_id).sort_gap) == (0.5, 0.25)
     assert (work.row(failed.job_id).sort_best, work.row(failed.job_id).sort_gap) == (-1, -2)
     assert work.row(failed.job_id).summary is None
 
 
-def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work):
-    """As a worker of this release would have noted them, but under no digest of a split."""
+def test_the_ledger_begins_with_the_reads_of_existing_jobs(work: Work):
+    """They are what a worker of this release would have noted, but without digests of splits."""
     work.forget_digests()
     early = {"seed": 1, "early_stopping": {"monitor": "validation_loss", "patience": 3}}
     asked = {"training": early, "evaluation": {"test": "every_epoch"}}
@@ -332,10 +332,10 @@ def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work
     for epoch in (2, 3):
         work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
     work.epoch(other, 1, validation_loss=0.5)
-    for one, epoch in ((held, 2), (other, 1)):
+    for attempt, epoch in ((held, 2), (other, 1)):
         with work.database.write() as session:
-            done = Result(final_of(epoch), result(one).artifacts)
-            claims.succeed(session, one, result=done, stop_reason=StopReason.COMPLETED)
+            done = Result(final_of(epoch), result(attempt).artifacts)
+            claims.succeed(session, attempt, result=done, stop_reason=StopReason.COMPLETED)
     query = (
         "SELECT owner, digest, subject_object, subject_id, epoch, split, what, dataset_id FROM label_reads"
         " ORDER BY subject_id, split, epoch"
@@ -354,7 +354,7 @@ def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work
     assert [row[:1] for row in read] == ended
 
 
-def test_more_results_than_are_read_at_once_are_migrated(work: Work):
+def test_more_results_than_one_batch_are_migrated(work: Work):
     held = work.running()
     work.succeed(held)
     run(work.database, command.downgrade, BEFORE_ARTIFACTS)
@@ -377,7 +377,7 @@ def test_more_results_than_are_read_at_once_are_migrated(work: Work):
     assert summed == count + 1
 
 
-def test_foreign_keys_hold_again_after_a_migration(work: Work, release):
+def test_foreign_keys_are_enforced_again_after_a_migration(work: Work, release):
     release(LATER)
     migrations.upgrade(work.database)
     held = work.running()
@@ -385,10 +385,10 @@ def test_foreign_keys_hold_again_after_a_migration(work: Work, release):
     with work.database.write() as session:
         session.execute(text("DELETE FROM jobs"))
     left = {table for table, rows in work.stored(held.job_id).items() if rows}
-    assert left <= {"events"}, "events belong to a subject of any kind, and refer to no table"
+    assert left <= {"events"}, "events belong to subjects of any kind, so they have no foreign key"
 
 
-def test_a_migration_that_breaks_leaves_the_database_as_it_was(work: Work, release):
+def test_a_failing_migration_leaves_the_database_unchanged(work: Work, release):
     held = work.running()
     work.epoch(held, 1, train_loss=0.5)
     newest = migrations.get_newest()
@@ -400,7 +400,7 @@ def test_a_migration_that_breaks_leaves_the_database_as_it_was(work: Work, relea
     assert work.succeed(held) is JobStatus.SUCCEEDED
 
 
-def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path):
+def test_a_missing_database_is_unavailable(tmp_path: Path):
     database = Database(f"sqlite:///{tmp_path / 'missing' / 'x.db'}")
     with pytest.raises(DatabaseUnavailable):
         migrations.upgrade(database)
@@ -429,7 +429,7 @@ INGEST_SPEC_BEFORE = {
 
 @pytest.fixture
 def at_0006(empty):
-    """A database of the release before, with jobs of two owners, a check, events, webhooks and deliveries."""
+    """A database of revision 0006, with jobs of two owners, a check, events, webhooks and deliveries."""
     run(empty, command.upgrade, "0006")
     owners = {"job_a": ("train", ALICE), "job_b": ("train", ALICE), "job_check": ("ingest", ALICE)}
     with empty.write() as session:
@@ -515,7 +515,7 @@ def contents(database: Database, query: str) -> list[tuple]:
         return [tuple(row) for row in session.execute(text(query))]
 
 
-def test_events_that_were_there_get_their_subject_and_their_owners_numbers(at_0006):
+def test_existing_events_get_their_subject_and_their_owners_numbers(at_0006):
     migrations.upgrade(at_0006)
     rows = contents(at_0006, "SELECT subject_object, subject_id, id, owner, owner_number FROM events ORDER BY position")
     assert {row[0] for row in rows} == {"job"}
@@ -532,13 +532,13 @@ def test_events_that_were_there_get_their_subject_and_their_owners_numbers(at_00
     assert contents(at_0006, "SELECT owner_number, id FROM events WHERE message = 'The next one.'") == [(6, 4)]
 
 
-def test_webhooks_and_deliveries_that_were_there_keep_working(at_0006):
+def test_existing_webhooks_and_deliveries_keep_working(at_0006):
     migrations.upgrade(at_0006)
     with at_0006.read() as session:
         assert {row.id: row.events for row in session.query(WebhookRow)} == {"wh_1": ["job.failed"], "wh_2": []}
         delivery = session.get_one(DeliveryRow, "msg_1")
         assert (delivery.subject_object, delivery.subject_id) == ("job", "job_a")
-        # The same as the view of the row, but for what later releases have added to it.
+        # It equals the view of the row, except for fields that later releases have added.
         view = JobView.model_validate(delivery.payload)
         added = dict.fromkeys(("most_accurate", "test_accuracy", "headline"))
         summary = delivery.payload["summary"] | added
@@ -549,7 +549,7 @@ def test_webhooks_and_deliveries_that_were_there_keep_working(at_0006):
         assert delivery.payload["created_at"] == "2026-01-01T00:00:00.123Z"
 
 
-def test_events_and_deliveries_go_back_to_the_release_before(at_0006):
+def test_events_and_deliveries_are_restored_on_downgrade(at_0006):
     former = "SELECT job_id, id, type, level, message, data, created_at FROM events ORDER BY job_id, id"
     before = contents(at_0006, former)
     migrations.upgrade(at_0006)
@@ -581,7 +581,7 @@ def test_events_and_deliveries_go_back_to_the_release_before(at_0006):
     run(at_0006, command.check)
 
 
-def test_the_release_before_is_sent_no_events_of_models(at_0006):
+def test_a_downgrade_removes_webhooks_and_deliveries_of_models(at_0006):
     migrations.upgrade(at_0006)
     delivered = (
         "INSERT INTO webhook_deliveries (id, webhook_id, type, subject_object, subject_id, payload, status, attempts,"
@@ -604,7 +604,7 @@ def test_the_release_before_is_sent_no_events_of_models(at_0006):
 
 @pytest.fixture
 def at_0009(empty):
-    """A database of the release before, with a dataset that is ready, and an ingest and a training on it."""
+    """A database of revision 0009, with a ready dataset, and an ingest and a training on it."""
     run(empty, command.upgrade, "0009")
     with empty.write() as session:
         session.execute(
@@ -637,7 +637,7 @@ def at_0009(empty):
     return empty
 
 
-OF_BEFORE = {
+ROWS_AT_0009 = {
     "SELECT id, name, status, sha256 FROM datasets": [("ds_1", "dots", "ready", "abc")],
     "SELECT id FROM jobs ORDER BY id": [("job_ingest",), ("job_train",)],
     "SELECT job_id FROM attempts ORDER BY job_id": [("job_ingest",), ("job_train",)],
@@ -645,7 +645,7 @@ OF_BEFORE = {
 }
 
 
-def test_datasets_that_were_there_get_a_job_that_finds_their_copies(at_0009):
+def test_existing_datasets_get_a_job_that_finds_their_copies(at_0009):
     migrations.upgrade(at_0009)
     assert contents(at_0009, "SELECT relations_status FROM datasets") == [(None,)]
     with at_0009.write() as session:
@@ -654,13 +654,13 @@ def test_datasets_that_were_there_get_a_job_that_finds_their_copies(at_0009):
     assert contents(at_0009, "SELECT relations_status FROM datasets") == [("queued",)]
 
 
-def test_the_release_before_finds_no_jobs_of_a_kind_that_it_does_not_know(at_0009):
+def test_a_downgrade_removes_jobs_of_unknown_kinds(at_0009):
     migrations.upgrade(at_0009)
     with at_0009.write() as session:
         relations.queue_missing(session)
         assert claims.claim(session, "worker", Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60) is not None
     run(at_0009, command.downgrade, "0009")
-    for query, rows in OF_BEFORE.items():
+    for query, rows in ROWS_AT_0009.items():
         assert contents(at_0009, query) == rows
     migrations.upgrade(at_0009)
     assert contents(at_0009, "SELECT relations_status FROM datasets") == [(None,)]

@@ -1,4 +1,4 @@
-"""Migrations of a database that a service keeps using."""
+"""Migrations of a database while a service uses it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from models.database import Database
 from tests.e2e.running import until
 from tests.servers_fixtures import empty_postgres
 
-# What follows changes `datasets`, then `jobs`, then `label_reads`.
+# Later revisions change `datasets`, then `jobs`, then `label_reads`.
 BEFORE = "0011"
 
 
@@ -29,7 +29,7 @@ def database(postgres_admin: Engine) -> Iterator[Database]:
 
 
 def read(connection: Connection, table: str) -> int:
-    """Count rows in a transaction, which keeps others from changing the table until it ends."""
+    """Count rows in a transaction, which prevents changes of the table until it ends."""
     return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
@@ -47,14 +47,14 @@ def test_a_migration_that_is_in_a_deadlock_with_work_is_repeated(database: Datab
     engine = database.engine
     in_transactions = engine.execution_options(writes=True)
     with ThreadPoolExecutor(2) as pool, in_transactions.connect() as working, in_transactions.connect() as reading:
-        working.execute(text("SET deadlock_timeout = '1min'"))  # so that the migration is the one that yields
+        working.execute(text("SET deadlock_timeout = '1min'"))  # so that PostgreSQL aborts the migration
         read(working, "label_reads")
         read(reading, "jobs")
         migrated = pool.submit(migrations.upgrade, database)
         until_it_waits_for(engine, "jobs")
         worked = pool.submit(read, working, "datasets")
         until_it_waits_for(engine, "datasets")
-        reading.rollback()  # the migration goes on to `label_reads`
+        reading.rollback()  # the migration continues with `label_reads`
         assert worked.result(60) == 0
         working.rollback()
         assert migrated.result(60) == migrations.get_newest()

@@ -1,4 +1,4 @@
-"""The reconciler: when it takes leases back, when it must not, and what it tidies up."""
+"""The reconciler: when it recovers leases, when it must not, and what it removes."""
 
 import time
 from datetime import timedelta
@@ -18,7 +18,7 @@ from models.store.claims import Capacity
 from models.tables import DatasetRow
 from tests.models.work import ALICE, CPU, add_dataset
 
-# A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
+# A new reconciler waits for two heartbeats of the others before it recovers a lease.
 SETTINGS = Settings(lease_s=4, heartbeat_s=0.01, reconcile_s=1)
 KEPT_S = SETTINGS.keep_state_s
 GAP = timedelta(seconds=1.2 * SETTINGS.reconcile_s + SETTINGS.lease_s)
@@ -32,18 +32,18 @@ def blobs(tmp_path):
 @pytest.fixture
 def reconciler(work, blobs):
     made = Reconciler(work.database, SETTINGS, blobs=blobs)
-    time.sleep(2 * SETTINGS.heartbeat_s)  # what it waits for
+    time.sleep(2 * SETTINGS.heartbeat_s)  # the wait before the first recovery
     return made
 
 
-def test_a_lease_that_has_run_out_is_taken_back(work, reconciler):
+def test_an_expired_lease_is_recovered(work, reconciler):
     held = work.running()
     work.set(held.job_id, lease_expires_at=db_now(-1))
     reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.QUEUED
 
 
-def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, reconciler):
+def test_a_round_without_work_is_one_statement(work, reconciler):
     statements = []
 
     def note(*of_execution):
@@ -67,14 +67,14 @@ def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, r
         event.remove(work.database.engine, "before_cursor_execute", note)
 
 
-def test_an_owner_held_under_a_setting_that_allowed_less_continues_under_one_that_allows_more(work, blobs):
+def test_an_owner_who_was_held_continues_once_the_setting_allows_more(work, blobs):
     first = work.submit() and work.claim()
     work.set(first.held.job_id, attempt_started_at=db_now(-50))
     work.succeed(first.held)
     work.submit()
 
     def begins(day_s: int) -> bool:
-        """Whether its next job begins in a service that has been started with such a setting."""
+        """Return whether the owner's next job begins in a service with this setting."""
         settings = SETTINGS.model_copy(update={"quota_slot_seconds": day_s})
         work.database.bounds = settings.quotas
         Reconciler(work.database, settings, blobs=blobs).run_once()
@@ -84,15 +84,15 @@ def test_an_owner_held_under_a_setting_that_allowed_less_continues_under_one_tha
     assert [begins(day_s) for day_s in (45, 48, 5000)] == [False, False, True]
 
 
-def test_a_reconciler_that_has_just_begun_takes_no_lease_back(work):
+def test_a_new_reconciler_recovers_no_lease(work):
     held = work.running()
     work.set(held.job_id, lease_expires_at=db_now(-1))
     Reconciler(work.database, Settings(lease_s=60, heartbeat_s=10)).run_once()
     assert work.row(held.job_id).status is JobStatus.RUNNING
 
 
-def test_no_lease_is_taken_back_after_a_gap_in_the_databases_time(work, reconciler):
-    """As after a database that stood still, a machine that slept, or a clock that was set forward."""
+def test_no_lease_is_recovered_after_a_gap_in_the_databases_time(work, reconciler):
+    """There is a gap after a database stood still, a machine slept, or a clock was set forward."""
     held = work.running()
     reconciler.run_once()
     reconciler._last_round -= GAP
@@ -104,7 +104,7 @@ def test_no_lease_is_taken_back_after_a_gap_in_the_databases_time(work, reconcil
     assert work.row(held.job_id).status is JobStatus.QUEUED
 
 
-def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work, reconciler, blobs):
+def test_a_dataset_that_was_not_uploaded_within_a_day_is_rejected(work, reconciler, blobs):
     unsent, fresh, ready = (add_dataset(work.database, name, ALICE, status="uploading") for name in "abc")
     with work.database.write() as session:
         session.execute(update(DatasetRow).where(DatasetRow.id != fresh).values(created_at=db_now(-24 * 3600 - 1)))
@@ -113,7 +113,7 @@ def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work
     reconciler.run_once()
     with work.database.read() as session:
         rows = {row.id: (row.status, (row.error or {}).get("code")) for row in session.scalars(select(DatasetRow))}
-    assert [rows[one] for one in (unsent, fresh, ready)] == [
+    assert [rows[dataset] for dataset in (unsent, fresh, ready)] == [
         ("rejected", "never_sent"),
         ("uploading", None),
         ("ready", None),
@@ -122,7 +122,7 @@ def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work
         blobs.read(f"uploads/{unsent}/broken off")
 
 
-def test_the_last_state_of_a_job_that_has_ended_is_removed_once_its_time_is_over(work, reconciler, blobs):
+def test_the_last_state_of_an_ended_job_is_removed_once_it_expires(work, reconciler, blobs):
     cancelled, waiting = (work.running() for _ in range(2))
     keys = {}
     for held in (cancelled, waiting):
@@ -141,7 +141,7 @@ def test_the_last_state_of_a_job_that_has_ended_is_removed_once_its_time_is_over
         blobs.read(keys[cancelled])
 
 
-def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_once(work, reconciler):
+def test_a_search_for_copies_is_queued_once_for_a_dataset_of_an_earlier_release(work, reconciler):
     dataset_id = add_dataset(work.database, "old", ALICE)
     reconciler.run_once()
     reconciler.run_once()

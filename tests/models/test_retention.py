@@ -1,4 +1,4 @@
-"""What is deleted once its time is over, and what never is."""
+"""What is deleted once it expires, and what never is."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def blobs(tmp_path: Path) -> Blobs:
     return Blobs((tmp_path / "blobs").as_uri())
 
 
-def deleting(work: Work, blobs: Blobs, **settings: float) -> Retention:
+def make_retention(work: Work, blobs: Blobs, **settings: float) -> Retention:
     return Retention(work.database, blobs, Settings(**settings), pause_s=0)  # type: ignore[arg-type]
 
 
-def ended(work: Work, blobs: Blobs, owner: str = ALICE, *, at: object = LONG_AGO) -> str:
-    """A job that has ended then, with a file."""
+def add_ended(work: Work, blobs: Blobs, owner: str = ALICE, *, at: object = LONG_AGO) -> str:
+    """Add a job with a file that ended at this time."""
     job_id = work.submit(owner)
     work.cancel(job_id, owner)
     work.set(job_id, finished_at=at, created_at=LONG_AGO)
@@ -42,17 +42,17 @@ def left(work: Work) -> set[str]:
 
 
 def folders(blobs: Blobs) -> set[str]:
-    return {one.key.split("/")[1] for one in blobs.stored("jobs")}
+    return {blob.key.split("/")[1] for blob in blobs.stored("jobs")}
 
 
-def test_jobs_go_with_their_events_and_files_and_only_those_whose_time_is_over(work: Work, blobs: Blobs) -> None:
-    old, of_bob = ended(work, blobs), ended(work, blobs, BOB)
-    fresh = ended(work, blobs, at=NOT_YET)
+def test_only_expired_jobs_are_deleted_with_their_events_and_files(work: Work, blobs: Blobs) -> None:
+    old, of_bob = add_ended(work, blobs), add_ended(work, blobs, BOB)
+    fresh = add_ended(work, blobs, at=NOT_YET)
     waiting = work.submit()
     work.set(waiting, created_at=LONG_AGO)
-    deleting(work, blobs).run_once()
+    make_retention(work, blobs).run_once()
     assert {old, of_bob, fresh, waiting} <= left(work)
-    deleting(work, blobs, keep_jobs_s=KEPT_S).run_once()
+    make_retention(work, blobs, keep_jobs_s=KEPT_S).run_once()
     assert left(work) == {fresh, waiting}
     assert folders(blobs) == {fresh}
     for job_id in (old, of_bob):
@@ -60,29 +60,27 @@ def test_jobs_go_with_their_events_and_files_and_only_those_whose_time_is_over(w
     assert work.event_types(fresh) == ["job.queued", "job.cancelled"]
 
 
-def test_a_job_that_says_how_long_it_is_kept_goes_then_and_sooner_where_the_service_keeps_none_so_long(
-    work: Work, blobs: Blobs
-) -> None:
+def test_a_job_expires_after_its_own_time_or_that_of_the_service(work: Work, blobs: Blobs) -> None:
     def kept_for(seconds: float, owner: str = ALICE) -> str:
-        job_id = ended(work, blobs, owner)
+        job_id = add_ended(work, blobs, owner)
         work.set(job_id, keep_s=seconds)
         return job_id
 
-    short, of_bob, long, other = kept_for(60), kept_for(60, BOB), kept_for(10**8), ended(work, blobs)
+    short, of_bob, long, other = kept_for(60), kept_for(60, BOB), kept_for(10**8), add_ended(work, blobs)
     of_study, waiting = kept_for(60), work.submit()
     work.set(waiting, keep_s=60)
     work.ended_study(of_study)
-    deleting(work, blobs).run_once()
+    make_retention(work, blobs).run_once()
     assert left(work) == {long, other, of_study, waiting}
     assert {short, of_bob}.isdisjoint(folders(blobs))
-    deleting(work, blobs, keep_jobs_s=KEPT_S).run_once()
+    make_retention(work, blobs, keep_jobs_s=KEPT_S).run_once()
     assert left(work) == {of_study, waiting}
 
 
-def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -> None:
-    first, second = ended(work, blobs), ended(work, blobs)
+def test_jobs_of_a_study_are_kept_as_long_as_the_study(work: Work, blobs: Blobs) -> None:
+    first, second = add_ended(work, blobs), add_ended(work, blobs)
     study_id = work.ended_study(first, second)
-    keeps = deleting(work, blobs, keep_jobs_s=KEPT_S)
+    keeps = make_retention(work, blobs, keep_jobs_s=KEPT_S)
 
     def set_study(**columns: object) -> None:
         with work.database.write() as session:
@@ -94,7 +92,7 @@ def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -
         assert left(work) == {first, second}
     set_study(finished_at=LONG_AGO)
     running = work.submit()
-    work.set(running, study_id=study_id)  # its refit, say
+    work.set(running, study_id=study_id)  # for example its refit
     keeps.run_once()
     assert left(work) == {first, second, running}
     work.cancel(running)
@@ -103,13 +101,11 @@ def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -
     assert folders(blobs) == set()
 
 
-def test_each_call_looks_at_some_rows_and_all_of_them_in_turn(
-    work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_call_looks_at_the_next_rows(work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention.list_old_jobs, "__defaults__", (2,))
-    young = ended(work, blobs, at=NOT_YET)
-    jobs = [ended(work, blobs) for _ in range(4)]
-    keeps = deleting(work, blobs, keep_jobs_s=KEPT_S)
+    young = add_ended(work, blobs, at=NOT_YET)
+    jobs = [add_ended(work, blobs) for _ in range(4)]
+    keeps = make_retention(work, blobs, keep_jobs_s=KEPT_S)
     counts = []
     for _ in range(4):
         keeps.run_once()
@@ -118,13 +114,13 @@ def test_each_call_looks_at_some_rows_and_all_of_them_in_turn(
     assert young in left(work)
 
 
-def test_events_go_once_their_subject_has_ended_and_numbers_continue(work: Work, blobs: Blobs) -> None:
-    old, waiting = ended(work, blobs), work.submit()
+def test_events_of_ended_subjects_are_deleted_and_numbers_continue(work: Work, blobs: Blobs) -> None:
+    old, waiting = add_ended(work, blobs), work.submit()
     with work.database.write() as session:
         owner_events.number(session, ALICE)
         session.execute(update(EventRow).values(created_at=LONG_AGO))
-    fresh = ended(work, blobs)
-    keeps = deleting(work, blobs, keep_events_s=KEPT_S)
+    fresh = add_ended(work, blobs)
+    keeps = make_retention(work, blobs, keep_events_s=KEPT_S)
     keeps.run_once()
     assert (work.event_types(old), work.event_types(waiting)) == ([], ["job.queued"])
     assert work.event_types(fresh) == ["job.queued", "job.cancelled"]

@@ -1,4 +1,4 @@
-"""Retried jobs: what continues, what changes, and that an old epoch is never counted twice."""
+"""Retried jobs: what continues, what changes, and that no epoch is counted twice."""
 
 import pytest
 from sqlalchemy import select
@@ -28,10 +28,10 @@ def retried(work: Work, blobs: Blobs, job_id: str, **asked: object) -> JobRow:
 
 
 def trained(work: Work, blobs: Blobs, epochs: int = 2, reason: StopReason | None = StopReason.COMPLETED, **spec) -> str:
-    """A job that has ended, with its last state."""
+    """Train a job to its end, with its last state. Return its id."""
     held = work.running(**spec)
     work.begin(held)
-    go_on(work, blobs, held, 1, epochs)
+    train_epochs(work, blobs, held, 1, epochs)
     if reason is None:
         work.fail(held, "diverged")
     else:
@@ -41,7 +41,7 @@ def trained(work: Work, blobs: Blobs, epochs: int = 2, reason: StopReason | None
     return held.job_id
 
 
-def go_on(work: Work, blobs: Blobs, held: claims.HeldAttempt, first: int, last: int) -> None:
+def train_epochs(work: Work, blobs: Blobs, held: claims.HeldAttempt, first: int, last: int) -> None:
     for epoch in range(first, last + 1):
         work.epoch(held, epoch, **TRAINED)
         work.checkpoint(held, epoch)
@@ -64,12 +64,12 @@ def test_a_job_continues_from_the_last_state_of_another_with_all_its_epochs(work
     assert state.key.startswith(f"jobs/{again.id}/")
     assert work.events(again.id)[0].data["continues"] == {"job": ended, "epoch": 2, "step": 0}
     work.begin(claimed.held, start_epoch=2)
-    go_on(work, blobs, claimed.held, 3, 4)
+    train_epochs(work, blobs, claimed.held, 3, 4)
     assert work.history(again.id) == [(0, 1), (0, 2), (1, 3), (1, 4)]
 
 
 @sqlite_only
-def test_what_happens_to_the_job_before_does_not_touch_the_one_that_continues(work, blobs):
+def test_deleting_the_first_job_does_not_affect_its_retry(work, blobs):
     ended = trained(work, blobs)
     again = retried(work, blobs, ended, epochs=4)
     with work.database.write() as session:
@@ -81,28 +81,28 @@ def test_what_happens_to_the_job_before_does_not_touch_the_one_that_continues(wo
 
 
 @sqlite_only
-def test_epochs_are_hidden_where_the_state_cannot_be_used_and_training_begins_anew(work, blobs):
+def test_epochs_are_hidden_if_training_must_begin_from_scratch(work, blobs):
     again = retried(work, blobs, trained(work, blobs), epochs=4)
     work.begin(claimed := work.claim().held, start_epoch=0)
     work.epoch(claimed, 1, **TRAINED)
     assert work.history(again.id) == [(1, 1)]
 
 
-def test_the_ledger_counts_weights_once_whichever_job_keeps_them(work, blobs):
-    """The best epoch of the longer training may be one of the shorter one: the same weights, the same labels."""
+def test_the_ledger_counts_the_same_weights_once_for_all_retries(work, blobs):
+    """The best epoch of a retry may be one of the first job: the same weights and labels."""
     first = trained(work, blobs)
     before = reads(work)
     assert before == {(first, "validation", 1), (first, "validation", 2), (first, "test", 1)}
     second = retried(work, blobs, first, epochs=3).id
     held = work.claim().held
     work.begin(held, start_epoch=2)
-    go_on(work, blobs, held, 3, 3)
-    work.succeed(held)  # it keeps epoch 1, as the first one does
+    train_epochs(work, blobs, held, 3, 3)
+    work.succeed(held)  # it keeps epoch 1, as the first does
     assert reads(work) - before == {(second, "validation", 3)}
     third = retried(work, blobs, second, epochs=5).id
     held = work.claim().held
     work.begin(held, start_epoch=3)
-    go_on(work, blobs, held, 4, 5)
+    train_epochs(work, blobs, held, 4, 5)
     with work.database.write() as session:
         result = claims.Result(final_of(3), ())
         claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
@@ -112,7 +112,7 @@ def test_the_ledger_counts_weights_once_whichever_job_keeps_them(work, blobs):
 
 @sqlite_only
 @pytest.mark.parametrize(
-    ("reason", "spec", "epochs", "said"),
+    ("reason", "spec", "epochs", "message"),
     [
         (StopReason.COMPLETED, {}, 2, "2 epochs are done already"),
         (StopReason.EARLY_STOPPED, {}, 4, "stopped by early stopping after epoch 2"),
@@ -120,17 +120,17 @@ def test_the_ledger_counts_weights_once_whichever_job_keeps_them(work, blobs):
         (StopReason.COMPLETED, {"schedule": {"name": "cosine"}, "epochs": 2}, 4, "With the cosine schedule"),
     ],
 )
-def test_what_would_not_be_the_longer_training_is_refused(work, blobs, reason, spec, epochs, said):
+def test_more_epochs_are_refused_if_they_would_not_continue_the_training(work, blobs, reason, spec, epochs, message):
     ended = trained(work, blobs, reason=reason, training={"seed": 1, **spec})
     work.set(ended, spec=work.row(ended).spec | {"training": work.row(ended).spec["training"] | spec})
-    with pytest.raises(InvalidSpec, match=said) as refused:
+    with pytest.raises(InvalidSpec, match=message) as refused:
         retried(work, blobs, ended, epochs=epochs)
     assert [error.pointer for error in refused.value.errors] == ["/epochs"]
 
 
 @sqlite_only
 @pytest.mark.parametrize("lost", ["row", "file"])
-def test_a_state_that_is_gone_is_reported_and_nothing_is_left_of_the_request(work, blobs, tmp_path, lost):
+def test_a_lost_state_is_reported_and_the_request_leaves_nothing(work, blobs, tmp_path, lost):
     ended = trained(work, blobs, reason=None)
     if lost == "row":
         with work.database.write() as session:
@@ -144,7 +144,7 @@ def test_a_state_that_is_gone_is_reported_and_nothing_is_left_of_the_request(wor
 
 
 @sqlite_only
-def test_a_patch_changes_the_spec_and_the_rest_stays(work, blobs):
+def test_a_patch_changes_only_its_fields(work, blobs):
     ended = trained(work, blobs, metadata={"team": "a"})
     patch = {"training": {"label_smoothing": 0.1}, "metadata": None, "network": {"blocks": [{"filters": 2}]}}
     spec = retried(work, blobs, ended, patch=patch).spec
@@ -155,22 +155,22 @@ def test_a_patch_changes_the_spec_and_the_rest_stays(work, blobs):
 
 
 @sqlite_only
-def test_a_remedy_is_tried_by_its_name_as_the_jobs_diagnosis_offers_it_where_it_does(work, blobs):
+def test_a_remedy_is_tried_by_its_name(work, blobs):
     ended = trained(work, blobs)
     found = retried(work, blobs, ended, remedy="lower_learning_rate")
     assert found.spec["training"]["optimizer"]["learning_rate"] == pytest.approx(0.0001)
     assert found.name == found.spec["name"] == f"{work.row(ended).name} + lower learning rate"
-    # 30 training images in batches of 32 are one step an epoch, so the average looks back as little as it may.
+    # A batch holds all training images, so an epoch has one step and the average has the shortest memory allowed.
     assert retried(work, blobs, ended, remedy="ema").spec["training"]["ema_decay"] == 0.9
     both = retried(work, blobs, ended, remedy="dropout+batch_norm").spec["network"]["blocks"][0]
     assert (both["dropout"], both["batch_norm"]) == (0.25, True)
-    for name, said in (
+    for name, message in (
         ("prayer", r"no remedy 'prayer'.*There are augmentation, .*zoom"),
         ("retune", "searches among several trainings"),
         ("transfer", "would change nothing.*no `initial`"),
         ("temperature", "accuracy never changes"),
     ):
-        with pytest.raises(InvalidSpec, match=said) as refused:
+        with pytest.raises(InvalidSpec, match=message) as refused:
             retried(work, blobs, ended, remedy=name)
         assert [error.pointer for error in refused.value.errors] == ["/remedy"]
     assert work.row(found.id).status is JobStatus.QUEUED

@@ -1,4 +1,4 @@
-"""Submitting below HTTP: what one transaction queues and returns, and what remains after a rollback."""
+"""Submitting without HTTP: what a transaction queues and returns, and what remains after a rollback."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from tests.models.work import ALICE, Work
 
 MAX_PARAMETERS = 1_000_000
 NO_FILES = Blobs("memory:///")
-# On the four pixels square of `dots`.
+# A spec for the images of `dots`, which have 4×4 pixels.
 LEAST = {"dataset": "dots", "network": {"blocks": [{"filters": 3}]}}
 UNKNOWN_CLASS = {**LEAST, "training": {"class_weights": {"neither": 2.0}}}
 
@@ -38,7 +38,7 @@ def stored_ids(database: Database) -> set[str]:
 
 
 class Reconciling:
-    """Submits specs as the reconciler would: all in one transaction, and publishes once that is committed."""
+    """Submits specs in one transaction, as the reconciler does, and records what is published after the commit."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -51,8 +51,8 @@ class Reconciling:
 
     def submit_all(self, specs: list[JobSpec]) -> list[str]:
         with self.database.write() as session:
-            made = [submit.submit(session, NO_FILES, ALICE, one, max_parameters=MAX_PARAMETERS) for one in specs]
-        return [one.job.id for one in made]
+            made = [submit.submit(session, NO_FILES, ALICE, spec, max_parameters=MAX_PARAMETERS) for spec in specs]
+        return [submitted.job.id for submitted in made]
 
 
 def test_several_jobs_are_submitted_in_one_transaction_and_announced_after_it(work):
@@ -72,7 +72,7 @@ def test_several_jobs_are_submitted_in_one_transaction_and_announced_after_it(wo
     assert work.claim().held.job_id == cpu
 
 
-def test_nothing_is_stored_or_announced_where_one_of_them_is_refused(work):
+def test_nothing_is_stored_or_announced_if_one_job_is_refused(work):
     caller = Reconciling(work.database)
     with pytest.raises(InvalidSpec, match="no such class"):
         caller.submit_all([spec(), spec(), spec(**UNKNOWN_CLASS)])
@@ -80,7 +80,7 @@ def test_nothing_is_stored_or_announced_where_one_of_them_is_refused(work):
     assert stored_ids(work.database) == set()
 
 
-def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
+def test_a_spec_is_completed_and_otherwise_kept(work):
     asked = spec(priority=4, limits={"max_pending_s": 60, "keep_s": 90}, metadata={"team": "a"}, training={"epochs": 7})
     job = submitted(work, asked).job
     row = work.row(job.id)
@@ -98,7 +98,7 @@ def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
     assert (row.kind, row.device, row.gpus, row.dataset_id) == ("train", "auto", 0, work.dataset.id)
 
 
-def test_what_is_handed_back_is_what_is_stored(work):
+def test_the_returned_job_is_the_stored_one(work):
     handed = submitted(work, spec(metadata={"team": "a"})).job
     row = work.row(handed.id)
     names = [column.key for column in JobRow.__mapper__.column_attrs]
@@ -108,7 +108,7 @@ def test_what_is_handed_back_is_what_is_stored(work):
     }
 
 
-def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
+def test_a_job_with_an_unreadable_spec_is_not_submitted_again(work):
     held = work.running()
     work.fail(held, "diverged")
     work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
@@ -117,7 +117,7 @@ def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
     assert stored_ids(work.database) == {held.job_id}
 
 
-def test_a_submission_takes_six_statements_the_first_of_an_owner_for_its_row(work):
+def test_a_submission_takes_six_statements(work):
     counted: list[str] = []
     event.listen(work.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
     for metadata, expected in (({}, ["owners", "jobs"]), ({"team": "a"}, ["jobs", "job_metadata"])):

@@ -11,15 +11,15 @@ def history(length: int) -> list[SimpleNamespace]:
     return [SimpleNamespace(epoch=n, train_loss=1.0, validation_loss=draw.random() + 1.0) for n in range(1, length + 1)]
 
 
-def test_a_thousand_epochs_keep_first_last_best_and_each_peak_within_the_number_that_was_asked_for():
+def test_thinning_keeps_first_last_best_and_peaks_within_the_requested_number():
     epochs = history(1000)
     epochs[617].validation_loss, epochs[333].validation_loss, epochs[901].validation_loss = 0.1, 9.0, None
     for points in (10, 11, 100, 999):
-        kept = [one.epoch for one in thin_out(epochs, points)]
+        kept = [epoch.epoch for epoch in thin_out(epochs, points)]
         assert len(kept) <= points
         assert kept == sorted(set(kept))
         assert {1, 1000, 618, 902} <= set(kept)
-        assert 334 in kept or points < 12  # one peak of a stretch; with four stretches another may be higher
+        assert 334 in kept or points < 12  # the peak of its stretch; with four stretches another may be higher
     assert len(thin_out(epochs, 100)) > 80
     assert thin_out(epochs, 1000) == epochs
     assert thin_out([], 10) == []

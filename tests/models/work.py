@@ -1,4 +1,4 @@
-"""Small pieces of work on a database: a dataset, jobs, attempts at them, and all that is stored about a job."""
+"""Small pieces of work on a database: a dataset, jobs, attempts at them, and everything stored about a job."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ def page_of_jobs(
     limit: int,
     sort: Sort = Sort.CREATED,
 ) -> tuple[list[JobRow], bool]:
-    """The rows of a page of the owner's jobs, and whether there are more."""
+    """Return the rows of a page of the owner's jobs, and whether there are more."""
     ids = jobs.list_page(session, owner, filters, after=after, limit=limit, sort=sort)
     rows = [session.get_one(JobRow, job_id, populate_existing=True) for job_id in ids[:limit]]
     assert [row.id for row, _ in jobs.get_listed(session, ids[:limit])] == [row.id for row in rows]
@@ -57,7 +57,7 @@ def page_of_jobs(
 
 
 class Work:
-    """What a client, a worker and a reconciler do, each in a transaction of its own."""
+    """What a client, a worker and a reconciler do, each in its own transaction."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -66,7 +66,7 @@ class Work:
             found = datasets.find(session, ALICE, "dots")
             assert found is not None
             self.dataset = found
-            # Its copies are known, so that no reconciler queues a job that finds them.
+            # Its copies count as known, so no reconciler queues a job that finds them.
             self.dataset.relations_status = RelationsStatus.STORED
 
     def forget_digests(self) -> None:
@@ -90,7 +90,7 @@ class Work:
             return new_jobs.add(session, new_job).id
 
     def ended_study(self, *job_ids: str) -> str:
-        """A study on the dataset that wants nothing more, of which these jobs are the base's trainings."""
+        """Add an ended study on the dataset, with these jobs as trainings of its base."""
         study_id = make_id("std")
         with self.database.write() as session:
             session.execute(
@@ -127,7 +127,7 @@ class Work:
             return claims.claim(session, worker, Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60)
 
     def running(self, *, lease_s: float = 60, **changes: Any) -> HeldAttempt:
-        """A job that a worker has just claimed; no other job waits."""
+        """Submit a job and claim it. No other job may be waiting."""
         job_id = self.submit(**changes)
         claimed = self.claim(lease_s=lease_s)
         assert claimed is not None
@@ -135,7 +135,7 @@ class Work:
         return claimed.held
 
     def claimed_again(self, held: HeldAttempt) -> HeldAttempt:
-        """The attempt after this one, whose lease is made to have run out."""
+        """Let the attempt's lease expire, and return the next attempt."""
         self.set(held.job_id, lease_expires_at=db_now(-1))
         with self.database.write() as session:
             assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.QUEUED)]
@@ -153,7 +153,7 @@ class Work:
             return claims.record_epoch(session, held, epoch, values)
 
     def set_epoch(self, held: HeldAttempt, epoch: int, **columns: float | None) -> None:
-        """Change an epoch's figures behind the store's back."""
+        """Change an epoch's figures without the store."""
         of_epoch = (EpochRow.job_id == held.job_id, EpochRow.attempt == held.attempt, EpochRow.epoch == epoch)
         with self.database.write() as session:
             session.execute(update(EpochRow).where(*of_epoch).values(**columns))
@@ -192,7 +192,7 @@ class Work:
             return jobs.resume(session, owner, job_id)
 
     def set(self, job_id: str, **columns: Any) -> None:
-        """Change the row behind the store's back, for example to let time pass."""
+        """Change the row without the store, for example to let time pass."""
         with self.database.write() as session:
             session.execute(update(JobRow).where(JobRow.id == job_id).values(**columns))
 
@@ -208,12 +208,12 @@ class Work:
         return [event.type for event in self.events(job_id)]
 
     def history(self, job_id: str) -> list[tuple[int, int]]:
-        """Attempt and epoch of each row of metrics that is shown."""
+        """List attempt and epoch of each visible row of metrics."""
         with self.database.read() as session:
             return [(row.attempt, row.epoch) for row in metrics.list_epochs(session, job_id)]
 
     def stored(self, job_id: str) -> dict[str, list[Mapping[str, Any]]]:
-        """Everything in the database about a job, by table."""
+        """Return everything in the database about a job, by table."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         with self.database.read() as session:
             for table in OF_A_JOB:
@@ -227,20 +227,20 @@ class Work:
 
     @contextmanager
     def unchanged(self, job_id: str) -> Iterator[None]:
-        """The block leaves nothing behind in the database about this job."""
+        """Check that the block changes nothing in the database about this job."""
         before = self.stored(job_id)
         yield
         assert self.stored(job_id) == before
 
 
 def spec(**changes: Any) -> JobSpec:
-    """The smallest complete spec, with some fields changed."""
+    """Return the smallest complete spec, with some fields changed."""
     small = {"name": "a job", "dataset": "dots", "network": {"blocks": [{"filters": 1}]}, "training": {"seed": 1}}
     return JobSpec.model_validate({**small, **changes})
 
 
 def final_of(epoch: int, *, with_test: bool = True) -> FinalView:
-    """Made figures of the weights of `epoch`."""
+    """Make up figures of the weights of `epoch`."""
     train = SplitResult(loss=0.3, accuracy=0.75, count=8, interval=(0.41, 0.93))
     held_out = SplitResult(loss=0.5, accuracy=0.5, count=4, interval=(0.15, 0.85))
     gap = GapView(accuracy=0.25, loss=0.2)
@@ -251,7 +251,7 @@ def final_of(epoch: int, *, with_test: bool = True) -> FinalView:
 
 
 def result(held: HeldAttempt) -> Result:
-    """What a training leaves behind; the files themselves are nowhere."""
+    """Return the result of a training, whose files do not exist."""
     return Result(final=final_of(1), artifacts=artifacts_of(held))
 
 
@@ -276,7 +276,7 @@ def dots() -> ImageSet:
 
 
 def add_dataset(database: Database, name: str, owner: str | None, version: int = 1, status: str = "ready") -> str:
-    """A row alone, without images."""
+    """Add only a row, without images."""
     id_ = make_id("ds")
     with database.write() as session:
         session.execute(
@@ -288,7 +288,7 @@ def add_dataset(database: Database, name: str, owner: str | None, version: int =
 
 
 def claim_until_empty(url: str, worker: str) -> list[str]:
-    """Claim jobs as a worker process does until none waits; gives their ids."""
+    """Claim jobs as a worker process does until none is left, and return their ids."""
     database = Database(url)
     claimed = []
     while True:

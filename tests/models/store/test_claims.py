@@ -1,4 +1,4 @@
-"""Who gets a job, how long it stays theirs, and what an attempt that has lost it can no longer do."""
+"""Which worker gets a job, how long it keeps it, and what an attempt that has lost it can no longer do."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def test_jobs_of_one_priority_and_moment_are_claimed_in_the_order_of_their_ids(w
     assert claimed_ids(work) == sorted(ids)
 
 
-def test_a_claim_hands_over_all_that_a_worker_needs_to_begin(work):
+def test_a_claim_returns_everything_that_a_worker_needs_to_begin(work):
     job_id = work.submit(priority=3, training={"epochs": 4, "seed": 9})
     claimed = work.claim("host:1")
     assert claimed.held == HeldAttempt(job_id, 1)
@@ -51,7 +51,7 @@ def test_a_claim_hands_over_all_that_a_worker_needs_to_begin(work):
     assert (claimed.runtime_s, claimed.begins.checkpoints) == (0.0, ())
 
 
-def test_a_claim_starts_the_job_and_says_so(work):
+def test_a_claim_starts_the_job_and_records_it(work):
     job_id = work.submit()
     before = work.row(job_id)
     work.claim("host:1", lease_s=60)
@@ -67,7 +67,7 @@ def test_a_claim_starts_the_job_and_says_so(work):
     assert (attempt["attempt"], attempt["worker"], attempt["start_epoch"]) == (1, "host:1", None)
 
 
-def test_a_claim_takes_five_statements_and_more_only_where_a_webhook_may_want_to_know(work):
+def test_a_claim_takes_few_statements_and_one_more_if_there_is_a_webhook(work):
     counted: list[str] = []
     event.listen(work.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
     for of_webhooks in ([], ["SELECT"]):
@@ -81,7 +81,7 @@ def test_a_claim_takes_five_statements_and_more_only_where_a_webhook_may_want_to
             session.execute(insert(WebhookRow).values(id=make_id("wh"), enabled=True, created_at=db_now(), **about))
 
 
-def test_nothing_is_claimed_where_nothing_waits(work):
+def test_nothing_is_claimed_if_no_job_waits(work):
     assert work.claim() is None
     work.running()
     assert work.claim() is None
@@ -96,18 +96,18 @@ def test_only_a_worker_with_the_device_can_claim(work, device):
     assert work.claim(devices=(device,)).held.job_id == job_id
 
 
-def test_a_job_that_this_worker_cannot_run_hides_none_behind_it(work):
+def test_a_job_that_this_worker_cannot_run_does_not_hide_others(work):
     work.submit(resources={"device": "gpu"}, priority=100)
     job_id = work.submit()
     assert work.claim(devices=CPU).held.job_id == job_id
 
 
-def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
+def test_a_job_for_several_gpus_waits_for_a_worker_with_that_many_free(work):
     several = work.submit(resources={"gpus": 3}, priority=100)
-    one = work.submit(resources={"device": "gpu"})
+    single = work.submit(resources={"device": "gpu"})
     everything = ("auto", "cpu", "gpu")
-    assert work.claim() is None, "without a device it is one for GPUs all the same"
-    assert work.claim(devices=everything, gpus=2).held.job_id == one, "and hides none behind it"
+    assert work.claim() is None, "a job with `gpus` needs GPUs even if it names no device"
+    assert work.claim(devices=everything, gpus=2).held.job_id == single, "it does not hide others"
     with work.database.read() as session:
         assert not claims.is_any_claimable(session, Capacity(everything, 2))
         assert claims.is_any_claimable(session, Capacity(everything, 3))
@@ -116,7 +116,7 @@ def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_where_a_job_has_begun_it_continues(work, device):
+def test_a_job_continues_on_the_device_where_it_began(work, device):
     """`auto` is decided once: another device would give other last digits."""
     job_id = work.submit()
     held = work.claim(devices=("auto", "cpu", "gpu")).held
@@ -129,7 +129,7 @@ def test_where_a_job_has_begun_it_continues(work, device):
     assert work.claim(devices=(device,)).held.job_id == job_id
 
 
-def test_whether_a_job_could_be_claimed_is_known_without_claiming(work):
+def test_whether_a_job_can_be_claimed_is_known_without_claiming(work):
     def claimable() -> bool:
         with work.database.read() as session:
             return claims.is_any_claimable(session, Capacity(CPU))
@@ -182,7 +182,7 @@ def test_processes_that_claim_at_once_get_each_job_once(work, processes):
 # --- leases --------------------------------------------------------------------------------------
 
 
-def test_renewing_prolongs_the_lease_and_changes_nothing_that_clients_see(work):
+def test_renewing_extends_the_lease_and_changes_nothing_that_clients_see(work):
     held = work.running(lease_s=1)
     before = work.row(held.job_id)
     with work.database.write() as session:
@@ -192,7 +192,7 @@ def test_renewing_prolongs_the_lease_and_changes_nothing_that_clients_see(work):
     assert (row.version, row.last_event) == (before.version, before.last_event)
 
 
-def test_renewing_gives_back_only_what_is_still_held(work):
+def test_renewing_returns_only_what_is_still_held(work):
     lost = work.running()
     now = work.claimed_again(lost)
     ended = work.running()
@@ -204,7 +204,7 @@ def test_renewing_gives_back_only_what_is_still_held(work):
         assert claims.renew(session, "worker", [], 60) == set()
 
 
-def test_a_lease_that_ran_out_puts_the_job_back_and_counts_a_failure(work):
+def test_an_expired_lease_requeues_the_job_and_counts_a_failure(work):
     held = work.running(lease_s=-1)
     with work.database.write() as session:
         assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.QUEUED)]
@@ -216,13 +216,13 @@ def test_a_lease_that_ran_out_puts_the_job_back_and_counts_a_failure(work):
     assert event.data["error"]["code"] == "worker_lost"
 
 
-def test_a_lease_that_still_runs_is_left_alone(work):
+def test_an_unexpired_lease_is_left_alone(work):
     held = work.running(lease_s=60)
     with work.unchanged(held.job_id), work.database.write() as session:
         assert claims.recover_expired_leases(session) == []
 
 
-def test_a_job_whose_workers_were_lost_three_times_has_failed(work):
+def test_a_job_that_lost_three_workers_has_failed(work):
     held = work.running()
     held = work.claimed_again(held)
     held = work.claimed_again(held)
@@ -235,7 +235,7 @@ def test_a_job_whose_workers_were_lost_three_times_has_failed(work):
     assert work.claim() is None
 
 
-def test_many_lost_jobs_are_taken_back_in_parts(work):
+def test_many_lost_jobs_are_requeued_in_batches(work):
     ids = set()
     for _ in range(5):
         ids.add(work.submit())
@@ -249,7 +249,7 @@ def test_many_lost_jobs_are_taken_back_in_parts(work):
     assert set(found) == ids
 
 
-def test_two_reconcilers_at_once_take_each_job_back_once(work):
+def test_concurrent_reconcilers_requeue_each_job_once(work):
     ids = []
     for _ in range(6):
         ids.append(work.submit())
@@ -265,7 +265,7 @@ def test_two_reconcilers_at_once_take_each_job_back_once(work):
     assert {work.row(job_id).failures for job_id in ids} == {1}
 
 
-def test_jobs_of_a_dead_service_come_back_at_once_without_a_failure(work):
+def test_jobs_of_a_dead_service_are_requeued_at_once_without_a_failure(work):
     mine = work.submit()
     work.claim("home:17:abc")
     other = work.submit()
@@ -276,7 +276,7 @@ def test_jobs_of_a_dead_service_come_back_at_once_without_a_failure(work):
     assert work.events(mine)[-1].type == "job.requeued"
 
 
-def test_a_workers_name_is_no_pattern(work):
+def test_a_workers_name_is_not_a_pattern(work):
     job_id = work.submit()
     work.claim("home:1")
     with work.unchanged(job_id), work.database.write() as session:
@@ -366,7 +366,7 @@ def test_an_attempt_that_does_not_exist_yet_can_write_nothing(work):
 # --- what an attempt writes ----------------------------------------------------------------------
 
 
-def test_an_attempt_writes_back_what_it_decided_at_its_start(work):
+def test_an_attempt_records_what_it_decided_at_its_start(work):
     held = work.running()
     changed = spec(resources={"device": "cpu", "towers": 2})
     with work.database.write() as session:
@@ -376,7 +376,7 @@ def test_an_attempt_writes_back_what_it_decided_at_its_start(work):
     assert work.stored(held.job_id)["attempts"][0]["start_epoch"] == 3
 
 
-def test_progress_is_seen_as_a_new_version(work):
+def test_progress_makes_a_new_version(work):
     held = work.running()
     before = work.row(held.job_id).version
     with work.database.write() as session:
@@ -385,7 +385,7 @@ def test_progress_is_seen_as_a_new_version(work):
     assert (row.epoch, row.eta_s, row.version) == (2, 12.5, before + 1)
 
 
-def test_the_last_two_checkpoints_are_kept_and_older_keys_given_back(work):
+def test_the_last_two_checkpoints_are_kept_and_older_keys_returned(work):
     held = work.running()
     assert work.checkpoint(held, 1) == []
     assert work.checkpoint(held, 1, 40) == []
@@ -397,7 +397,7 @@ def test_the_last_two_checkpoints_are_kept_and_older_keys_given_back(work):
     assert first not in {checkpoint.key for checkpoint in claimed.begins.checkpoints}
 
 
-def test_a_checkpoint_that_is_written_again_stays_one(work):
+def test_a_checkpoint_that_is_written_twice_is_stored_once(work):
     held = work.running()
     work.checkpoint(held, 1)
     assert work.checkpoint(held, 1) == []
@@ -432,7 +432,7 @@ def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
     assert [checkpoint.epoch for checkpoint in work.claim().begins.checkpoints] == [4]
 
 
-def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones_kept(work):
+def test_of_an_ended_jobs_checkpoints_only_the_last_is_kept_and_of_a_running_jobs_all(work):
     held = work.running()
     work.checkpoint(held, 1)
     work.checkpoint(held, 2)
@@ -441,7 +441,7 @@ def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones
     work.succeed(held)
     with work.database.write() as session:
         assert claims.forget_checkpoints_of_ended(session, held.job_id) == [f"jobs/{held.job_id}/1/1-0"]
-    assert [one["epoch"] for one in work.stored(held.job_id)["checkpoints"]] == [2]
+    assert [row["epoch"] for row in work.stored(held.job_id)["checkpoints"]] == [2]
 
 
 def test_requests_are_reported_for_held_jobs_only(work):
@@ -479,7 +479,7 @@ def test_only_the_first_wait_is_limited(work):
     assert work.row(held.job_id).pending_until is None
 
 
-def test_a_paused_job_does_not_expire_and_waits_anew_after_it_is_resumed(work):
+def test_a_paused_job_does_not_expire_and_its_wait_restarts_when_resumed(work):
     job_id = work.submit(limits={"max_pending_s": 300})
     work.pause(job_id)
     work.set(job_id, pending_until=db_now(-1))
@@ -493,7 +493,7 @@ def test_a_paused_job_does_not_expire_and_waits_anew_after_it_is_resumed(work):
     assert timedelta(seconds=290) < row.pending_until - row.queued_at <= timedelta(seconds=301)
 
 
-def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
+def test_wake_ups_that_may_be_lost_are_repeated(work):
     def unannounced(older_than_s: float) -> list[WakeUp]:
         with work.database.write() as session:
             return claims.take_wake_ups_to_repeat(session, older_than_s)
@@ -511,7 +511,7 @@ def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
     assert unannounced(30) == []
 
 
-def test_a_job_that_comes_back_is_announced_at_once(work):
+def test_a_released_job_is_announced_at_once(work):
     held = work.running()
     work.set(held.job_id, announced_at=db_now())
     work.release(held)

@@ -1,4 +1,4 @@
-"""A dataset's row leaves only its current state, and gets new values only if it does."""
+"""A dataset moves only from the state it is in, and gets new values only if it moves."""
 
 import pytest
 from sqlalchemy import select
@@ -19,31 +19,31 @@ def error_of(database, id_: str):
         return session.get_one(DatasetRow, id_).error
 
 
-def test_only_datasets_that_are_in_the_state_and_meant_are_moved(database):
+def test_only_the_given_datasets_in_the_expected_state_are_moved(database):
     meant, other = (add_dataset(database, name, ALICE, status="uploading") for name in "ab")
     ready = add_dataset(database, "c", ALICE, status="ready")
     with database.write() as session:
         which = DatasetRow.id.in_([meant, ready])
         moved = move_datasets(
-            session, DatasetStatus.UPLOADING, DatasetEvent.RECEIVE, which, message="Come.", upload_key="uploads/x"
+            session, DatasetStatus.UPLOADING, DatasetEvent.RECEIVE, which, message="Received.", upload_key="uploads/x"
         )
     assert moved == [meant]
     assert states(database) == {meant: "checking", other: "uploading", ready: "ready"}
     with database.read() as session:
-        told = [(row.subject_id, row.type, row.message) for row in session.scalars(select(EventRow))]
-        assert told == [(meant, "dataset.checking", "Come.")]
+        reported = [(row.subject_id, row.type, row.message) for row in session.scalars(select(EventRow))]
+        assert reported == [(meant, "dataset.checking", "Received.")]
         keys = {row.id: row.upload_key for row in session.scalars(select(DatasetRow))}
     assert keys == {meant: "uploads/x", other: None, ready: None}
 
 
-def test_what_the_table_does_not_have_changes_nothing(database):
+def test_an_impossible_transition_changes_nothing(database):
     ready = add_dataset(database, "a", ALICE, status="ready")
     with pytest.raises(ImpossibleDatasetTransition), database.write() as session:
         move_datasets(session, DatasetStatus.READY, DatasetEvent.REJECT, DatasetRow.id == ready, message="No.")
     assert states(database) == {ready: "ready"}
 
 
-def test_the_end_of_an_ingest_rejects_a_dataset_that_is_checked_and_no_other(database):
+def test_the_end_of_an_ingest_rejects_only_a_dataset_that_is_being_checked(database):
     checking, ready = (add_dataset(database, name, ALICE, status=name) for name in ("checking", "ready"))
     error = make_rejection(RejectionCode.BAD_LABELS, "Labels are missing.", "y.npy")
     with database.write() as session:
@@ -54,7 +54,7 @@ def test_the_end_of_an_ingest_rejects_a_dataset_that_is_checked_and_no_other(dat
     assert error_of(database, ready) is None
 
 
-def test_the_ingest_of_a_dataset_may_be_cancelled_without_an_error_of_its_own(database):
+def test_a_cancelled_ingest_needs_no_error(database):
     checking = add_dataset(database, "a", ALICE, status="checking")
     with database.write() as session:
         reject_ingested(session, checking, None)

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 
 from analysis.arrays.dataset import ImageSet, compute_content_address, split_digests
 from models.database import Database, db_now
@@ -40,13 +39,13 @@ def test_a_name_means_its_newest_ready_version(database):
     assert find(database, ALICE, ids[11]) == ids[11]
 
 
-def test_if_none_is_ready_the_newest_says_why(database):
+def test_if_no_version_is_ready_the_newest_is_found(database):
     add_dataset(database, "pets", ALICE, 1, "rejected")
     newest = add_dataset(database, "pets", ALICE, 2, "uploading")
     assert find(database, ALICE, "pets") == newest
 
 
-def test_an_owners_own_name_comes_before_a_bundled_one(database):
+def test_an_owners_dataset_takes_precedence_over_a_bundled_one(database):
     bundled = add_dataset(database, "mnist", None, 5)
     assert find(database, ALICE, "mnist") == bundled
     mine = add_dataset(database, "mnist", ALICE, 1)
@@ -57,31 +56,29 @@ def test_an_owners_own_name_comes_before_a_bundled_one(database):
     assert find(database, ALICE, bundled) == bundled
 
 
-def test_a_bundled_one_stays_until_an_own_one_of_its_name_is_ready(database):
+def test_a_bundled_dataset_is_found_until_the_owners_is_ready(database):
     bundled = add_dataset(database, "mnist", None)
     mine = add_dataset(database, "mnist", ALICE, status="uploading")
     assert find(database, ALICE, "mnist") == bundled
     assert find(database, ALICE, "mnist@1") == mine
 
 
-def test_no_one_finds_anothers_dataset(database):
+def test_no_one_finds_the_dataset_of_another_owner(database):
     theirs = add_dataset(database, "pets", BOB)
     for reference in ("pets", "pets@1", theirs):
         assert find(database, ALICE, reference) is None
         assert find(database, BOB, reference) == theirs
 
 
-@pytest.mark.parametrize(
-    "reference",
-    ["", "@", "@1", "pets@", "pets@0", "pets@2", "pets@-1", "pets@1.0", "pets@one", "pets@1@1", "pets@+1", "pets@ 1"]
-    + ["pets@٣", "pets@99999999999999999999", "pet", "Pets", "pets%", "ds_", "ds_" + "0" * 26, "ds_" + "é" * 26],
-)
-def test_what_names_nothing_finds_nothing(database, reference):
+def test_an_unknown_or_malformed_reference_finds_nothing(database):
     add_dataset(database, "pets", ALICE)
-    assert find(database, ALICE, reference) is None
+    malformed = ["", "@", "@1", "pets@", "pets@0", "pets@-1", "pets@1.0", "pets@one", "pets@1@1", "pets@+1", "pets@ 1"]
+    malformed += ["pets@٣", "pets@99999999999999999999", "pets%", "ds_", "ds_" + "é" * 26]
+    for reference in (*malformed, "pets@2", "pet", "Pets", "ds_" + "0" * 26):
+        assert find(database, ALICE, reference) is None, reference
 
 
-def test_pages_hold_what_the_owner_sees_newest_first(database):
+def test_pages_list_what_the_owner_sees_newest_first(database):
     add_dataset(database, "theirs", BOB)
     ids = sorted(
         [add_dataset(database, f"set{number}", [ALICE, None][number % 2]) for number in range(5)], reverse=True
@@ -108,7 +105,7 @@ def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(databas
     add_dataset(database, "alone", BOB, 2)
 
     def listed(**status: str) -> list[str]:
-        """All pages, of two each."""
+        """List all pages of two datasets."""
         found: list[str] = []
         more = True
         while more:
@@ -138,7 +135,7 @@ def test_a_bundled_dataset_is_described_by_its_images(database):
     }
 
 
-def test_the_same_content_again_changes_nothing_and_other_content_is_a_new_version(database):
+def test_only_new_content_makes_a_new_version(database):
     for images in (dots(), dots(), brighter(), brighter(), dots()):
         add_bundled(database, "dots", images)
     with database.read() as session:

@@ -1,4 +1,4 @@
-"""How a job ends: once, for a reason, and never against a cancel that was accepted."""
+"""How a job ends: once, for a reason, and never against an accepted cancel."""
 
 from datetime import timedelta
 
@@ -41,15 +41,15 @@ def test_there_is_no_result_before_the_success(work):
         assert metrics.get_final(session, held.job_id) is None
 
 
-def test_a_success_that_was_not_acknowledged_may_be_said_again(work):
-    """Its commit went through and the answer was lost: a second success, or an error, would cost the model."""
+def test_a_success_that_was_not_acknowledged_may_be_repeated(work):
+    """The commit succeeded but its confirmation was lost. An error now would cost the model."""
     held = work.running()
     work.succeed(held)
     with work.unchanged(held.job_id):
         assert work.succeed(held) is JobStatus.SUCCEEDED
 
 
-def test_another_attempts_success_is_not_taken_for_ones_own(work):
+def test_an_attempt_cannot_repeat_the_success_of_another(work):
     stale = work.running()
     current = work.claimed_again(stale)
     work.succeed(current)
@@ -83,7 +83,7 @@ def test_waiting_and_pauses_are_not_running_time(work):
 # --- failure -------------------------------------------------------------------------------------
 
 
-def test_the_third_failure_is_final_and_each_before_waits_longer(work):
+def test_the_third_failure_is_final_and_the_wait_after_each_before_is_longer(work):
     held = work.running()
     for failures, backoff_s in ((1, 2), (2, 8)):
         assert work.fail(held) is JobStatus.QUEUED
@@ -122,7 +122,7 @@ def test_a_failure_that_another_attempt_would_repeat_is_final_at_once(work, code
     assert (event.type, event.level, event.data["error"]["code"]) == ("job.failed", "error", code)
 
 
-def test_giving_a_job_back_counts_no_failure_however_often(work):
+def test_releasing_a_job_never_counts_as_a_failure(work):
     held = work.running()
     for attempt in range(1, 6):
         assert held.attempt == attempt
@@ -133,7 +133,7 @@ def test_giving_a_job_back_counts_no_failure_however_often(work):
         held = work.claim().held
 
 
-def test_the_job_keeps_its_place_by_age_when_it_comes_back(work):
+def test_a_released_job_keeps_its_place_by_age(work):
     held = work.running()
     work.submit()
     work.release(held)
@@ -172,7 +172,7 @@ def test_a_running_jobs_worker_is_asked_once(work):
     assert (ended.status, ended.request, ended.stop_reason) == (JobStatus.CANCELLED, None, "cancelled")
 
 
-def test_nothing_is_carried_out_that_was_not_asked(work):
+def test_an_attempt_cannot_stop_as_requested_without_a_request(work):
     held = work.running()
     with work.unchanged(held.job_id), pytest.raises(LeaseLost):
         work.stop_as_requested(held)
@@ -236,7 +236,7 @@ def test_a_queued_job_is_paused_at_once_and_not_claimed(work):
         assert work.pause(job_id).status is JobStatus.PAUSED
 
 
-def test_a_resumed_job_waits_behind_those_that_wait(work):
+def test_a_resumed_job_waits_behind_waiting_jobs(work):
     job_id = work.submit()
     work.set(job_id, queued_at=db_now(-60))
     work.pause(job_id)
@@ -276,7 +276,7 @@ def test_a_running_job_is_paused_by_its_worker_and_continues_as_a_new_attempt(wo
 
 
 @pytest.mark.parametrize("end", ["failure", "release", "loss"])
-def test_a_pause_wins_over_going_back_to_the_queue(work, end):
+def test_a_pause_wins_over_a_return_to_the_queue(work, end):
     held = work.running()
     work.pause(held.job_id)
     assert ENDS[end](work, held) is JobStatus.PAUSED
@@ -295,7 +295,7 @@ def test_a_pause_loses_to_a_real_end(work, end, status):
     assert "job.paused" not in work.event_types(held.job_id)
 
 
-def test_a_cancel_replaces_a_pause_and_a_pause_no_cancel(work):
+def test_a_cancel_replaces_a_pause_but_a_pause_does_not_replace_a_cancel(work):
     held = work.running()
     work.pause(held.job_id)
     assert work.cancel(held.job_id).request == "cancel"
@@ -320,7 +320,7 @@ def test_a_queued_job_is_changed_in_its_row_and_in_its_spec(work):
         jobs.change(session, ALICE, second, {"priority": 1})
 
 
-def test_a_worker_that_begins_keeps_the_name_and_the_metadata_that_were_changed_meanwhile(work):
+def test_the_start_of_an_attempt_keeps_a_changed_name_and_metadata(work):
     held = work.running(metadata={"team": "a"})
     with work.database.write() as session:
         jobs.change(session, ALICE, held.job_id, {"name": "renamed", "metadata": {"run": "1"}})
@@ -330,20 +330,20 @@ def test_a_worker_that_begins_keeps_the_name_and_the_metadata_that_were_changed_
     assert row.user_metadata == row.spec["metadata"] == {"team": "a", "run": "1"}
 
 
-def test_deleting_an_ended_job_leaves_no_row_of_it_and_all_of_others(work):
+def test_deleting_an_ended_job_removes_its_rows_and_no_others(work):
     held, other = work.running(), work.running()
-    for one in (held, other):
-        work.begin(one)
-        work.epoch(one, 1, train_loss=0.5)
-        work.checkpoint(one, 1)
-        work.succeed(one)
+    for ended in (held, other):
+        work.begin(ended)
+        work.epoch(ended, 1, train_loss=0.5)
+        work.checkpoint(ended, 1)
+        work.succeed(ended)
     assert all(work.stored(held.job_id).values())
     with work.unchanged(other.job_id), work.database.write() as session:
         jobs.remove(session, ALICE, held.job_id)
     assert not any(work.stored(held.job_id).values())
 
 
-def test_files_that_a_pause_has_left_are_given_back_once_a_later_attempt_has_ended_the_job(work):
+def test_files_of_a_pause_are_released_once_a_later_attempt_has_ended_the_job(work):
     held = work.running()
     work.pause(held.job_id)
     with work.database.write() as session:

@@ -1,4 +1,4 @@
-"""Events by subject and in their owner's order: what is numbered and when, and that no reader misses any."""
+"""Events by subject and in their owner's order: what is numbered when, and that no reader misses any."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def owner_stream(database: Database, owner: str = ALICE, *, after: int = 0, limi
     return list(read_owner_page(database, owner, after=after, limit=limit)[0])
 
 
-def told(rows: list[EventRow]) -> list[tuple[str, str]]:
+def name_events(rows: list[EventRow]) -> list[tuple[str, str]]:
     return [(row.subject_id, row.type) for row in rows]
 
 
@@ -44,14 +44,14 @@ def warn(session: Session, job_id: str, message: str = "news") -> None:
     events.add(session, job_id, "job.warning", message, level="warning")
 
 
-def announced(work: Work, name: str = "pets", owner: str = ALICE) -> str:
+def announce(work: Work, name: str = "pets", owner: str = ALICE) -> str:
     with work.database.write() as session:
         return uploads.announce(session, owner, DatasetSpec(name=name)).id
 
 
-def checking(work: Work, name: str = "pets"):
-    """A dataset whose content has come, and the attempt at its check."""
-    dataset_id = announced(work, name)
+def start_check(work: Work, name: str = "pets"):
+    """Upload a dataset and claim its check. Return the dataset's id and the attempt."""
+    dataset_id = announce(work, name)
     with work.database.write() as session:
         uploads.receive(session, ALICE, dataset_id, key=f"uploads/{dataset_id}", sha256="2" * 64, max_runtime_s=60)
     return dataset_id, work.claim().held
@@ -60,20 +60,20 @@ def checking(work: Work, name: str = "pets"):
 # --- datasets ------------------------------------------------------------------------------------
 
 
-def test_a_dataset_tells_of_its_way_to_ready_and_its_check_is_in_nobodys_stream(work: Work):
-    dataset_id, held = checking(work)
+def test_a_dataset_has_events_until_it_is_ready_and_its_check_is_not_in_the_stream(work: Work):
+    dataset_id, held = start_check(work)
     with work.database.write() as session:
         ingests.mark_ready(session, held, dataset_id, CONTENT)
     with work.database.write() as session:
         discards.remove(session, ALICE, dataset_id)
     types = ["dataset.uploading", "dataset.checking", "dataset.ready", "dataset.deleted"]
     assert [(event.id, event.type) for event in work.events(dataset_id)] == list(enumerate(types, 1))
-    assert told(owner_stream(work.database)) == [(dataset_id, type_) for type_ in types]
+    assert name_events(owner_stream(work.database)) == [(dataset_id, type_) for type_ in types]
     assert work.event_types(held.job_id) == ["job.queued", "job.started", "job.succeeded"]
 
 
 def test_a_dataset_that_is_rejected_says_why(work: Work):
-    dataset_id, held = checking(work)
+    dataset_id, held = start_check(work)
     error = {"code": "no_images", "detail": "It holds no images.", "member": "a.txt"}
     with work.database.write() as session:
         ingests.reject(session, held, error)
@@ -86,8 +86,8 @@ def test_a_dataset_that_is_rejected_says_why(work: Work):
     )
 
 
-def test_a_dataset_that_was_never_sent_is_rejected_with_an_event(work: Work):
-    dataset_id, other = announced(work), announced(work, "other")
+def test_a_dataset_that_was_never_uploaded_is_rejected_with_an_event(work: Work):
+    dataset_id, other = announce(work), announce(work, "other")
     with work.database.write() as session:
         late = update(DatasetRow).where(DatasetRow.id == dataset_id).values(created_at=db_now(-25 * 3600))
         session.execute(late)
@@ -96,16 +96,16 @@ def test_a_dataset_that_was_never_sent_is_rejected_with_an_event(work: Work):
     assert work.event_types(other) == ["dataset.uploading"]
 
 
-def test_a_dataset_that_is_deleted_while_it_is_checked_tells_nothing_afterwards(work: Work):
-    dataset_id, held = checking(work)
+def test_a_dataset_that_is_deleted_during_its_check_has_no_later_events(work: Work):
+    dataset_id, held = start_check(work)
     with work.database.write() as session:
         discards.remove(session, ALICE, dataset_id)
     work.stop_as_requested(held)
     assert work.event_types(dataset_id) == ["dataset.uploading", "dataset.checking", "dataset.deleted"]
 
 
-def test_a_change_of_a_dataset_that_is_undone_leaves_no_event(work: Work):
-    dataset_id, held = checking(work)
+def test_a_rolled_back_change_of_a_dataset_leaves_no_event(work: Work):
+    dataset_id, held = start_check(work)
 
     def undone() -> None:
         with work.database.write() as session:
@@ -120,13 +120,13 @@ def test_a_change_of_a_dataset_that_is_undone_leaves_no_event(work: Work):
 # --- the owner's order ---------------------------------------------------------------------------
 
 
-def test_an_owner_sees_events_of_own_subjects_only(work: Work):
-    mine, theirs, dataset_id = work.submit(), work.submit(BOB), announced(work)
-    assert told(owner_stream(work.database)) == [(mine, "job.queued"), (dataset_id, "dataset.uploading")]
-    assert told(owner_stream(work.database, BOB)) == [(theirs, "job.queued")]
+def test_owners_see_only_events_of_their_own_subjects(work: Work):
+    mine, theirs, dataset_id = work.submit(), work.submit(BOB), announce(work)
+    assert name_events(owner_stream(work.database)) == [(mine, "job.queued"), (dataset_id, "dataset.uploading")]
+    assert name_events(owner_stream(work.database, BOB)) == [(theirs, "job.queued")]
 
 
-def test_numbers_stay_once_they_are_given_and_pages_join(work: Work):
+def test_numbers_are_final_and_pages_join(work: Work):
     ids = [work.submit() for _ in range(5)]
     first = owner_stream(work.database, limit=3)
     ids.append(work.submit())
@@ -136,14 +136,14 @@ def test_numbers_stay_once_they_are_given_and_pages_join(work: Work):
     assert [row.owner_number for row in owner_stream(work.database)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_page_is_numbered_although_more_events_wait_than_one_transaction_numbers(work: Work, monkeypatch):
+def test_a_page_can_be_longer_than_what_one_transaction_numbers(work: Work, monkeypatch):
     monkeypatch.setattr(owner_events, "NUMBERED_AT_ONCE", 2)
     ids = [work.submit() for _ in range(7)]
     assert [row.subject_id for row in owner_stream(work.database, limit=5)] == ids[:5]
     assert [row.subject_id for row in owner_stream(work.database, after=5)] == ids[5:]
 
 
-def test_the_events_of_a_deleted_job_go_with_it_and_their_numbers_are_not_used_again(work: Work):
+def test_events_of_a_deleted_job_go_with_it_and_their_numbers_are_not_reused(work: Work):
     kept, gone = work.submit(), work.submit()
     work.cancel(gone)
     assert [row.owner_number for row in owner_stream(work.database)] == [1, 2, 3]
@@ -153,8 +153,8 @@ def test_the_events_of_a_deleted_job_go_with_it_and_their_numbers_are_not_used_a
     assert [(row.owner_number, row.subject_id) for row in owner_stream(work.database)] == [(1, kept), (4, later)]
 
 
-def test_events_that_commit_in_reverse_order_reach_a_reader_who_came_between(postgres):
-    """The first to write is the last to commit; a reader who has passed the other one still gets it."""
+def test_events_that_commit_in_reverse_order_reach_a_reader_in_between(postgres):
+    """The first to write is the last to commit. A reader who has passed the other event still gets it."""
     work = Work(postgres)
     first, second = work.submit(), work.submit()
     before = owner_stream(postgres)[-1].owner_number
@@ -163,13 +163,13 @@ def test_events_that_commit_in_reverse_order_reach_a_reader_who_came_between(pos
         with postgres.write() as late:
             warn(late, second)
         between = owner_stream(postgres, after=before)
-        assert told(between) == [(second, "job.warning")]
+        assert name_events(between) == [(second, "job.warning")]
         written = select(EventRow.position).where(EventRow.type == "job.warning").order_by(EventRow.position)
         [position] = early.scalars(written.where(EventRow.subject_id == first)).all()
         assert position < between[0].position, "the event that is not committed was written first"
     after = owner_stream(postgres, after=between[-1].owner_number)
-    assert told(after) == [(first, "job.warning")], "it was lost"
-    assert told(owner_stream(postgres, after=before)) == told(between + after), "the order has changed"
+    assert name_events(after) == [(first, "job.warning")], "it was lost"
+    assert name_events(owner_stream(postgres, after=before)) == name_events(between + after), "the order has changed"
 
 
 def test_on_sqlite_the_second_writer_begins_after_the_first_has_committed(sqlite_url):
@@ -191,11 +191,11 @@ def test_on_sqlite_the_second_writer_begins_after_the_first_has_committed(sqlite
             begun.wait()
             assert not waiting.done()
         waiting.result()
-    assert told(owner_stream(database, after=before)) == [(first, "job.warning"), (second, "job.warning")]
+    assert name_events(owner_stream(database, after=before)) == [(first, "job.warning"), (second, "job.warning")]
     database.dispose()
 
 
-def test_a_writer_that_stands_still_holds_up_neither_other_writers_nor_readers(postgres):
+def test_a_stuck_writer_delays_neither_other_writers_nor_readers(postgres):
     work = Work(postgres)
     stuck, brisk = work.submit(), work.submit()
     with postgres.write() as session:
@@ -204,10 +204,10 @@ def test_a_writer_that_stands_still_holds_up_neither_other_writers_nor_readers(p
             with postgres.write() as other:
                 other.execute(text("SET LOCAL lock_timeout = '1s'"))
                 warn(other, brisk)
-        assert told(owner_stream(postgres))[-3:] == [(brisk, "job.warning")] * 3
+        assert name_events(owner_stream(postgres))[-3:] == [(brisk, "job.warning")] * 3
 
 
-def test_numbering_and_deleting_wait_for_each_other_only_at_the_owner(postgres):
+def test_numbering_and_deleting_wait_for_each_other_only_at_the_owners_row(postgres):
     """A transaction that deletes a job holds the owner's row: events are numbered afterwards, without a deadlock."""
     work = Work(postgres)
     gone, kept = work.submit(), work.submit()
@@ -218,11 +218,11 @@ def test_numbering_and_deleting_wait_for_each_other_only_at_the_owner(postgres):
             assert owner_events.number(session, ALICE, wait=False) is False
         reading = pool.submit(owner_stream, postgres)
         deleting.commit()
-        assert told(reading.result()) == [(kept, "job.queued")]
+        assert name_events(reading.result()) == [(kept, "job.queued")]
 
 
 @pytest.mark.parametrize("at_once", [3, 1000])
-def test_a_reader_who_pages_all_the_while_gets_each_event_of_many_writers_once(work: Work, monkeypatch, at_once):
+def test_a_reader_who_pages_meanwhile_gets_each_event_of_many_writers_once(work: Work, monkeypatch, at_once):
     monkeypatch.setattr(owner_events, "NUMBERED_AT_ONCE", at_once)
     writers, each = 6, 25
     ids = [work.submit() for _ in range(writers)]
@@ -252,7 +252,7 @@ def test_a_reader_who_pages_all_the_while_gets_each_event_of_many_writers_once(w
             over.set()
         first, second = (reader.result() for reader in readers)
     numbers = [row.owner_number for row in first]
-    assert numbers == list(range(1, writers * (each + 1) + 1)), "lost, twice or out of order"
+    assert numbers == list(range(1, writers * (each + 1) + 1)), "events are lost, duplicated or out of order"
     assert [row.position for row in first] == [row.position for row in second], "readers see different orders"
     for job_id in ids:
         assert [row.id for row in first if row.subject_id == job_id] == list(range(1, each + 2))

@@ -1,4 +1,4 @@
-"""Whose job a worker gets, what its owner is charged, and what limits it."""
+"""Whose job a worker gets, what the owner is charged, and what limits an owner."""
 
 import multiprocessing
 import time
@@ -52,18 +52,18 @@ def limited(work: Work, owner: str = ALICE, *, weight: float | None = None, **bo
 
 
 def ran_for(work: Work, claimed: Claimed, seconds: float) -> None:
-    """Let the attempt have begun so long ago."""
+    """Set the attempt's start to this many seconds ago."""
     work.set(claimed.held.job_id, attempt_started_at=db_now(-seconds))
 
 
-def test_a_lone_job_is_next_however_many_of_another_owner_wait_with_whatever_priority(work):
+def test_a_lone_job_is_next_whatever_jobs_of_another_owner_wait(work):
     for _ in range(5):
         work.submit(ALICE, priority=100)
     work.submit(BOB, priority=-100)
     assert claimed_owners(work, 3) == [ALICE, BOB, ALICE]
 
 
-def test_slots_that_are_free_at_one_moment_go_to_owners_by_turns(work):
+def test_slots_that_are_free_at_once_go_to_owners_in_turn(work):
     for owner in (ALICE, BOB):
         for _ in range(4):
             work.submit(owner)
@@ -78,7 +78,7 @@ def test_an_owner_of_twice_the_weight_gets_twice_the_slots(work):
     assert sorted(claimed_owners(work, 9)) == [ALICE] * 3 + [BOB] * 6
 
 
-def test_who_used_most_lately_comes_last_until_that_is_long_ago(work):
+def test_the_owner_with_the_most_recent_use_comes_last_until_that_is_long_ago(work):
     held = work.submit(ALICE) and work.claim()
     ran_for(work, held, 1000)
     work.succeed(held.held)
@@ -96,7 +96,7 @@ def test_who_used_most_lately_comes_last_until_that_is_long_ago(work):
 
 
 @pytest.mark.parametrize("ends", ["succeed", "fail", "release"])
-def test_a_job_is_charged_at_its_claim_and_for_what_it_took_at_its_end(work, ends):
+def test_a_job_is_charged_at_its_claim_and_for_its_real_time_at_its_end(work, ends):
     claimed = work.submit() and work.claim()
     assert used_slot_s(work) == pytest.approx(CLAIM_CHARGE_S, abs=0.1)
     ran_for(work, claimed, 25)
@@ -118,7 +118,7 @@ def test_a_job_that_continues_is_charged_with_its_renewals(work):
     assert usage_of(work)[0].slot_s == pytest.approx(200, abs=2)
 
 
-def test_a_job_that_is_claimed_again_counts_as_one_and_all_its_attempts_are_charged(work):
+def test_a_job_that_is_claimed_again_counts_once_and_all_its_attempts_are_charged(work):
     held = work.running()
     again = work.claimed_again(held)
     work.set(again.job_id, attempt_started_at=db_now(-10))
@@ -127,7 +127,7 @@ def test_a_job_that_is_claimed_again_counts_as_one_and_all_its_attempts_are_char
     assert (used.jobs, used.slot_s) == (1, pytest.approx(10, abs=1))
 
 
-def test_what_is_rolled_back_is_not_charged(work):
+def test_a_rolled_back_claim_is_not_charged(work):
     job_id = work.submit()
 
     def claim_and_break() -> None:
@@ -141,14 +141,14 @@ def test_what_is_rolled_back_is_not_charged(work):
     assert used_slot_s(work) == 0
 
 
-def test_usage_is_distinguished_by_key_and_by_kind_and_summed_up_by_day(work):
+def test_usage_is_split_by_key_and_by_kind_and_summed_by_day(work):
     for key_id, seconds in (("k1", 10), ("k2", 20), ("k2", 40)):
         job_id = work.submit()
         work.set(job_id, key_id=key_id)
         claimed = work.claim()
         ran_for(work, claimed, seconds)
         work.succeed(claimed.held)
-    by_key = {one.key_id: (one.jobs, round(one.slot_s)) for one in usage_of(work, group_by="key", bucket="day")}
+    by_key = {used.key_id: (used.jobs, round(used.slot_s)) for used in usage_of(work, group_by="key", bucket="day")}
     assert by_key == {"k1": (1, 10), "k2": (2, 60)}
     [by_kind] = usage_of(work, group_by="kind", bucket="day")
     assert (by_kind.kind, by_kind.jobs, round(by_kind.slot_s)) == (JobKind.TRAIN, 3, 70)
@@ -156,14 +156,14 @@ def test_usage_is_distinguished_by_key_and_by_kind_and_summed_up_by_day(work):
     assert usage_of(work, BOB) == []
 
 
-def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
+def test_a_suspended_owner_gets_no_job_started_or_accepted(work):
     held = work.running()
     work.submit()
     with work.database.write() as session:
         owners.suspend(session, ALICE)
     assert work.claim() is None
     with work.database.read() as session:
-        assert not claims.is_any_claimable(session, Capacity(CPU)), "no worker asks in vain for the right to write"
+        assert not claims.is_any_claimable(session, Capacity(CPU)), "workers would ask for a write lock in vain"
     with pytest.raises(OwnerSuspended), work.database.write() as session:
         quotas.require_room(session, ALICE)
     work.succeed(held)  # what runs continues
@@ -173,7 +173,7 @@ def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
     assert owner_of(work, work.claim()) == ALICE
 
 
-def test_an_owner_with_as_many_running_jobs_as_it_may_have_hides_no_one_behind_it(work):
+def test_an_owner_at_its_limit_of_running_jobs_does_not_hide_others(work):
     for _ in range(3):
         work.submit(ALICE)
     work.submit(BOB)
@@ -183,14 +183,14 @@ def test_an_owner_with_as_many_running_jobs_as_it_may_have_hides_no_one_behind_i
     assert claimed_owners(work, 1) == [ALICE]
 
 
-def test_workers_that_claim_at_once_begin_no_more_jobs_than_an_owner_may_have(work):
+def test_concurrent_claims_respect_the_limit_of_running_jobs(work):
     for _ in range(8):
         work.submit()
     with work.database.write() as session:
         session.execute(update(OwnerRow).values(quotas={"running_jobs": 3}))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda number: work.claim(f"w{number}"), range(8)))
-    assert sum(one is not None for one in found) == 3
+    assert sum(claimed is not None for claimed in found) == 3
 
 
 def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work):
@@ -211,7 +211,7 @@ def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work
     assert owner_of(work, work.claim()) == ALICE
 
 
-def test_submissions_at_once_queue_no_more_jobs_than_an_owner_may_have(work):
+def test_concurrent_submissions_respect_the_limit_of_queued_jobs(work):
     work.database.bounds = {Quota.QUEUED_JOBS: 3}
 
     def submit(_: int) -> bool:
@@ -242,9 +242,9 @@ def has_jobs(database: Database, owner: str) -> bool:
 
 
 def run_all(url: str, worker: str) -> None:
-    """Claim jobs and end them, as a worker process with one slot does, until none waits.
+    """Claim jobs and end them as a worker process with one slot does, until none is left.
 
-    The first job takes until the other owner's has come.
+    The first job lasts until the other owner has submitted one.
     """
     database = Database(url)
     while True:
@@ -260,7 +260,7 @@ def run_all(url: str, worker: str) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.proof)], indirect=True)
-def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work, database_url):
+def test_worker_processes_begin_a_lone_job_before_many_earlier_ones(work, database_url):
     many, workers = 40, 3
     for _ in range(many):
         work.submit(ALICE, priority=100)
@@ -270,8 +270,8 @@ def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work,
         while attempts(work.database) < workers:
             time.sleep(0.01)
         lone = work.submit(BOB)
-        for one in done:
-            one.result(240)
+        for worker in done:
+            worker.result(240)
     row = work.row(lone)
     with work.database.read() as session:
         later = select(func.count()).where(
@@ -279,10 +279,10 @@ def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work,
         )
         assert session.scalar(later) <= workers, "others began between its submission and its start"
     assert row.status is JobStatus.SUCCEEDED
-    assert sum(one.jobs for one in usage_of(work)) == many
+    assert sum(used.jobs for used in usage_of(work)) == many
 
 
-def test_all_jobs_of_an_owner_are_cancelled_and_no_one_elses(work):
+def test_all_jobs_of_an_owner_are_cancelled_and_no_others(work):
     running, waiting, other = work.running(), work.submit(), work.submit(BOB)
     with work.database.write() as session:
         assert owners.cancel_jobs(session, ALICE)[0] == 2

@@ -43,7 +43,7 @@ def test_a_figure_that_was_not_measured_or_not_finite_is_null(work: Work):
     assert (row.train_loss, row.train_accuracy, row.test_loss) == (None, 0.5, None)
 
 
-def test_epochs_come_in_order_and_of_this_job_only(work: Work):
+def test_epochs_are_listed_in_order_and_only_of_this_job(work: Work):
     held, other = work.running(), work.running()
     work.epoch(other, 1)
     for epoch in (2, 10, 1):
@@ -51,7 +51,7 @@ def test_epochs_come_in_order_and_of_this_job_only(work: Work):
     assert work.history(held.job_id) == [(1, 1), (1, 2), (1, 10)]
 
 
-def test_an_attempt_writes_an_epoch_once_and_is_told_so(work: Work):
+def test_an_attempt_writes_an_epoch_once_and_learns_whether_it_did(work: Work):
     held = work.running()
     assert work.epoch(held, 1, train_loss=0.5)
     with work.unchanged(held.job_id):
@@ -65,7 +65,12 @@ def test_rows_past_the_start_of_a_later_attempt_are_hidden(work: Work):
     for epoch in (1, 2, 3, 4):
         work.epoch(first, epoch)
     second = work.claimed_again(first)
-    assert work.history(first.job_id) == [(1, 1), (1, 2), (1, 3), (1, 4)]  # where it continues is not known yet
+    assert work.history(first.job_id) == [
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (1, 4),
+    ]  # its start is not known yet
     work.begin(second, start_epoch=2)
     assert work.history(first.job_id) == [(1, 1), (1, 2)]
     work.epoch(second, 3)
@@ -76,7 +81,7 @@ def test_rows_past_the_start_of_a_later_attempt_are_hidden(work: Work):
     assert work.history(first.job_id) == [(1, 1), (3, 2)]
 
 
-def test_an_attempt_that_begins_anew_hides_all_before_it(work: Work):
+def test_an_attempt_that_begins_from_scratch_hides_all_earlier_epochs(work: Work):
     first = work.running()
     work.begin(first)
     work.epoch(first, 1)
@@ -86,7 +91,7 @@ def test_an_attempt_that_begins_anew_hides_all_before_it(work: Work):
     assert len(work.stored(first.job_id)["epochs"]) == 1  # hidden, not deleted
 
 
-def test_a_zombies_epoch_never_shows(work: Work):
+def test_an_epoch_of_a_zombie_is_never_shown(work: Work):
     stale = work.running()
     work.begin(stale)
     current = work.claimed_again(stale)
@@ -100,7 +105,7 @@ def test_a_zombies_epoch_never_shows(work: Work):
         assert [(row.attempt, row.train_loss) for row in metrics.list_epochs(session, stale.job_id)] == [(2, 0.25)]
 
 
-def test_the_curves_of_many_jobs_are_those_of_each_alone(work: Work):
+def test_curves_of_many_jobs_are_those_of_each_job(work: Work):
     resumed, other, without = work.running(), work.running(), work.running()
     for held in (resumed, other, without):
         work.begin(held)
@@ -122,14 +127,14 @@ def test_the_curves_of_many_jobs_are_those_of_each_alone(work: Work):
     assert [figures.train_loss for figures in curves[resumed.job_id]] == [9.0, 0.25]
 
 
-def test_an_unknown_figure_is_refused_and_nothing_written(work: Work):
+def test_an_unknown_figure_is_refused_and_nothing_is_written(work: Work):
     held = work.running()
     with work.unchanged(held.job_id), pytest.raises(Exception, match="no_such_figure"):
         work.epoch(held, 1, no_such_figure=1.0)
 
 
-def test_metrics_cannot_belong_to_an_attempt_that_is_not_there(work: Work):
-    """The foreign key holds on SQLite too."""
+def test_metrics_cannot_belong_to_a_missing_attempt(work: Work):
+    """The foreign key is also enforced on SQLite."""
     held = work.running()
     with pytest.raises(IntegrityError), work.database.write() as session:
         session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=7, epoch=1))

@@ -37,7 +37,7 @@ def age(database: Database, seconds: float) -> None:
         session.execute(update(IdempotencyRow).values(created_at=db_now(-seconds)))
 
 
-def test_the_same_request_gets_the_stored_answer_however_often(database):
+def test_the_same_request_always_gets_the_stored_answer(database):
     keep(database)
     assert [replayed(database) for _ in range(2)] == [ANSWER] * 2
     assert rows(database) == 1
@@ -70,7 +70,7 @@ def test_a_request_that_was_refused_stores_nothing_and_frees_the_key(database):
     keep(database, request=OTHER)
 
 
-def test_a_key_can_be_used_anew_after_a_day_and_not_before(database):
+def test_a_key_can_be_used_for_a_new_request_after_a_day_and_not_before(database):
     keep(database)
     age(database, 24 * 3600 - 60)
     with pytest.raises(IdempotencyKeyReused):
@@ -80,17 +80,17 @@ def test_a_key_can_be_used_anew_after_a_day_and_not_before(database):
     assert replayed(database, request=OTHER) == ANSWER
 
 
-def test_old_answers_are_forgotten_and_young_ones_kept(database):
+def test_old_answers_are_removed_and_recent_ones_kept(database):
     keep(database)
     age(database, 24 * 3600 + 1)
-    keep(database, key="young")
+    keep(database, key="recent")
     with database.write() as session:
         idempotency.forget_old(session)
     assert rows(database) == 1
-    assert replayed(database, key="young") == ANSWER
+    assert replayed(database, key="recent") == ANSWER
 
 
-def test_a_second_request_with_the_key_of_one_in_flight_is_told_so(fresh_postgres_url):
+def test_a_second_request_with_the_key_of_one_in_flight_is_refused(fresh_postgres_url):
     database = Database(fresh_postgres_url)
     with database.write() as first:
         assert idempotency.replay(first, ALICE, "a key", FIRST) is None
@@ -117,7 +117,7 @@ def test_on_sqlite_a_second_request_waits_for_the_first_and_replays_it(sqlite_ur
     database.dispose()
 
 
-def test_requests_with_one_key_at_once_are_carried_out_once(database):
+def test_concurrent_requests_with_one_key_are_carried_out_once(database):
     gate = threading.Barrier(6)
     outcomes: list[str] = []
 

@@ -20,7 +20,7 @@ def key(database):
 
 @pytest.fixture
 def failed(work, database):
-    """A job of which everything is known that a view can show."""
+    """A job that has every field a view can show."""
     held = work.running()
     work.begin(held)
     with database.write() as session:
@@ -29,7 +29,7 @@ def failed(work, database):
     return held.job_id
 
 
-def test_one_statement_finds_the_job_of_a_key_with_all_that_its_view_needs(database, failed, key):
+def test_one_statement_finds_a_keys_job_with_everything_that_its_view_needs(database, failed, key):
     statements = []
     with database.read() as session:
         event.listen(session.get_bind(), "before_cursor_execute", lambda *about: statements.append(about[2]))
@@ -41,7 +41,7 @@ def test_one_statement_finds_the_job_of_a_key_with_all_that_its_view_needs(datab
         assert view == build_job_view(*jobs.find_with_dataset(session, ALICE, failed))
 
 
-def test_nothing_is_loaded_that_the_view_does_not_need(database, failed, key):
+def test_only_the_columns_that_the_view_needs_are_loaded(database, failed, key):
     with database.read() as session:
         _, (job, dataset) = callers.find_with_key(session, key, failed)
         loaded = set(inspect(job).dict) - {"_sa_instance_state"}, set(inspect(dataset).dict) - {"_sa_instance_state"}
@@ -50,9 +50,9 @@ def test_nothing_is_loaded_that_the_view_does_not_need(database, failed, key):
             _ = job.user_metadata
 
 
-def test_a_view_cannot_be_made_where_a_column_that_it_needs_was_not_loaded(database, failed):
-    """So the first test fails as soon as a view needs a column that is not among JOB_COLUMNS."""
-    for column in set(JOB_COLUMNS) - {"id", "dataset_id"}:  # which rows always have
+def test_a_view_cannot_be_built_without_a_column_that_it_needs(database, failed):
+    """Therefore the first test fails once a view needs a column that JOB_COLUMNS lacks."""
+    for column in set(JOB_COLUMNS) - {"id", "dataset_id"}:  # these are always loaded
         others = [getattr(JobRow, name) for name in JOB_COLUMNS if name != column]
         query = select(JobRow, DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
         with database.read() as session:
@@ -61,15 +61,15 @@ def test_a_view_cannot_be_made_where_a_column_that_it_needs_was_not_loaded(datab
                 build_job_view(*found)
 
 
-def test_another_owner_s_job_is_not_there(work, database, key):
+def test_another_owners_job_is_not_found(work, database, key):
     job_id = work.submit(BOB)
     with database.read() as session:
         caller, found = callers.find_with_key(session, key, job_id)
     assert (caller.owner, found) == (ALICE, None)
 
 
-@pytest.mark.parametrize("key", ["", "ho_a_b", "nonsense"])
-def test_an_unknown_key_finds_nothing(work, database, key):
+def test_an_unknown_key_finds_nothing(work, database):
     job_id = work.submit()
     with database.read() as session:
-        assert callers.find_with_key(session, key, job_id) == (None, None)
+        for key in ("", "ho_a_b", "nonsense"):
+            assert callers.find_with_key(session, key, job_id) == (None, None)

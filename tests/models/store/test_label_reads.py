@@ -1,4 +1,4 @@
-"""The ledger: each look at held-out labels is counted once, by owner, labels, subject and epoch. Counted by raw SQL."""
+"""The ledger counts each look at held-out labels once, by owner, labels, subject and epoch. Checked by raw SQL."""
 
 import pytest
 from sqlalchemy import text, update
@@ -20,7 +20,7 @@ EARLY = {"training": {"seed": 1, "early_stopping": {"monitor": "validation_loss"
 
 
 def stored(database: Database) -> list[tuple]:
-    """Owner, split, subject, epoch and kind of each row, in the order of their keys."""
+    """List owner, split, subject, epoch and kind of each row, in the order of their keys."""
     query = "SELECT owner, split, subject_id, epoch, what FROM label_reads ORDER BY owner, subject_id, split, epoch"
     with database.engine.connect() as connection:
         return [tuple(row) for row in connection.execute(text(query))]
@@ -31,7 +31,7 @@ def measured(work: Work) -> list[tuple[str, int]]:
 
 
 def finish(work: Work, held: HeldAttempt, epoch: int, *, test: bool = True, **other) -> None:
-    """The job succeeds with the weights of that epoch."""
+    """Let the job succeed with the weights of that epoch."""
     with work.database.write() as session:
         done = Result(final=final_of(epoch, with_test=test), artifacts=artifacts_of(held), **other)
         claims.succeed(session, held, result=done, stop_reason=StopReason.COMPLETED)
@@ -43,7 +43,7 @@ def totals(work: Work, owner: str = ALICE, dataset: DatasetRow | None = None) ->
 
 
 def give_digests(work: Work, dataset_id: str, **digests: str) -> None:
-    """As the worker that fills them in does: the splits' digests, then the reads under them."""
+    """Fill in the splits' digests, and then those of the reads, as the worker does."""
     with work.database.write() as session:
         row = session.get_one(DatasetRow, dataset_id)
         row.splits = {name: part | {"sha256": digests.get(name)} for name, part in row.splits.items()}
@@ -52,7 +52,7 @@ def give_digests(work: Work, dataset_id: str, **digests: str) -> None:
 
 
 def copy_of_dataset(work: Work, name: str = "more dots", **changes) -> DatasetRow:
-    """Another version, whose splits hold the same numbers of images."""
+    """Add another version, whose splits have as many images."""
     with work.database.read() as session:
         dataset = session.merge(work.dataset, load=False)
         columns = {column.name: getattr(dataset, column.name) for column in DatasetRow.__table__.columns}
@@ -77,7 +77,7 @@ def test_each_epoch_reads_validation_once_and_the_end_reads_test_once(work):
     ]
 
 
-def test_test_at_every_epoch_counts_each_epoch_and_nothing_more_at_the_end(work):
+def test_measuring_test_every_epoch_counts_each_epoch_and_nothing_more_at_the_end(work):
     held = work.running(**EVERY_EPOCH)
     for epoch in (1, 2, 3):
         work.epoch(held, epoch, **WITH_TEST)
@@ -94,15 +94,15 @@ def test_a_job_that_never_measures_test_reads_none_of_it(work):
     assert measured(work) == [("validation", 1)]
 
 
-def test_other_weights_that_met_test_at_the_end_are_counted_too(work):
+def test_other_weights_that_are_measured_on_test_at_the_end_also_count(work):
     held = work.running()
     for epoch in (1, 2):
         work.epoch(held, epoch, **FIGURES)
     finish(work, held, 1, other_reads=(("test", 2),))
-    assert [one for one in measured(work) if one[0] == "test"] == [("test", 1), ("test", 2)]
+    assert [look for look in measured(work) if look[0] == "test"] == [("test", 1), ("test", 2)]
 
 
-def test_a_second_attempt_adds_nothing_for_epochs_that_were_read(work):
+def test_a_second_attempt_adds_nothing_for_epochs_that_were_measured(work):
     held = work.running()
     work.begin(held)
     for epoch in (1, 2):
@@ -132,7 +132,7 @@ def test_a_result_that_is_stored_twice_counts_once(work):
     assert measured(work) == [("test", 1), ("validation", 1)]
 
 
-def test_a_result_that_came_after_a_cancel_is_not_counted(work):
+def test_a_result_after_a_cancel_is_not_counted(work):
     held = work.running()
     work.epoch(held, 1, **FIGURES)
     work.cancel(held.job_id)
@@ -152,7 +152,7 @@ def test_a_result_that_came_after_a_cancel_is_not_counted(work):
         ({"schedule": {"name": "reduce_on_plateau"}}, "selected"),
     ],
 )
-def test_validation_is_selected_by_where_its_figure_can_decide_something(work, training, what):
+def test_validation_counts_as_a_selection_if_its_figure_can_decide_something(work, training, what):
     held = work.running(training={"seed": 1, **training}, **EVERY_EPOCH)
     work.epoch(held, 1, **WITH_TEST)
     assert [(split, kind) for _, split, _, _, kind in stored(work.database)] == [
@@ -175,7 +175,7 @@ def test_totals_agree_with_the_rows(work):
     }
 
 
-def test_two_owners_do_not_count_for_each_other(work):
+def test_looks_of_owners_are_counted_separately(work):
     for owner, epochs in ((ALICE, 2), (BOB, 1)):
         job_id = work.submit(owner)
         held = work.claim().held
@@ -202,7 +202,7 @@ def test_deleting_a_job_keeps_what_it_has_read(work):
     assert len(before) == 2
 
 
-def test_two_versions_with_the_same_test_images_share_its_count_and_not_that_of_validation(work):
+def test_versions_with_the_same_test_images_share_only_the_count_of_test(work):
     other = copy_of_dataset(work)
     give_digests(work, work.dataset.id, validation="a" * 64, test="c" * 64)
     give_digests(work, other.id, validation="b" * 64, test="c" * 64)
@@ -211,13 +211,13 @@ def test_two_versions_with_the_same_test_images_share_its_count_and_not_that_of_
         work.epoch(held, 1, **FIGURES)
         finish(work, held, 1)
     with work.database.read() as session:
-        rows = [session.get_one(DatasetRow, one.id) for one in (work.dataset, other)]
+        rows = [session.get_one(DatasetRow, dataset.id) for dataset in (work.dataset, other)]
     for row in rows:
         counted = totals(work, dataset=row)
         assert (counted["validation"].reads, counted["test"].reads, counted["test"].jobs) == (1, 2, 2)
 
 
-def test_other_content_without_digests_is_counted_apart(work):
+def test_other_content_without_digests_is_counted_separately(work):
     work.forget_digests()
     other = copy_of_dataset(work)
     held = work.running()
@@ -226,7 +226,7 @@ def test_other_content_without_digests_is_counted_apart(work):
     assert totals(work, dataset=other)["validation"].reads == 0
 
 
-def test_reads_from_before_a_split_had_its_digest_are_found_under_it_and_not_counted_twice(work):
+def test_reads_from_before_a_split_had_its_digest_are_counted_under_it_once(work):
     work.forget_digests()
     held = work.running()
     work.epoch(held, 1, **FIGURES)
@@ -240,7 +240,7 @@ def test_reads_from_before_a_split_had_its_digest_are_found_under_it_and_not_cou
     assert (counted["validation"].reads, counted["test"].reads) == (1, 0)
 
 
-def test_a_read_under_both_names_of_a_split_becomes_one(work):
+def test_a_read_under_both_names_of_a_split_is_merged(work):
     work.forget_digests()
     held = work.running()
     work.epoch(held, 1, **FIGURES)
@@ -253,7 +253,7 @@ def test_a_read_under_both_names_of_a_split_becomes_one(work):
     assert measured(work) == [("validation", 1), ("validation", 2)]
 
 
-def test_a_job_continues_where_its_dataset_has_lost_its_address(work):
+def test_a_job_continues_after_its_dataset_has_lost_its_address(work):
     held = work.running()
     with work.database.write() as session:
         session.execute(update(DatasetRow).values(sha256=None, splits=None))
@@ -274,7 +274,7 @@ def test_labels_that_are_shown_count_once_for_each_split(work):
         assert not label_reads.is_handed_out(session, BOB, work.dataset)
 
 
-def test_looks_come_newest_first_over_as_many_pages_as_there_are(work):
+def test_looks_are_paged_newest_first(work):
     held = work.running(**EVERY_EPOCH)
     for epoch in (1, 2, 3):
         work.epoch(held, epoch, **WITH_TEST)
@@ -289,9 +289,9 @@ def test_looks_come_newest_first_over_as_many_pages_as_there_are(work):
     assert len(found) == 6
 
 
-def test_a_folds_validation_images_are_counted_apart_from_the_datasets_own_split(work):
+def test_a_folds_validation_images_are_counted_separately_from_the_datasets_split(work):
     folds = {"validation": {"folds": 5, "fold": 3}}
-    for digest in ("a", "a", "b"):  # of two jobs with one cut, and one with another
+    for digest in ("a", "a", "b"):  # two jobs with one cut, and one with another
         held = work.running(**folds)
         with work.database.write() as session:
             spec = work.row(held.job_id).spec
@@ -304,7 +304,7 @@ def test_a_folds_validation_images_are_counted_apart_from_the_datasets_own_split
     plain = work.running()
     work.epoch(plain, 1, **FIGURES)
     counted = totals(work)
-    assert (counted["validation"].reads, counted["test"].reads) == (1, 3), "test is the same for all"
+    assert (counted["validation"].reads, counted["test"].reads) == (1, 3), "all share the test split"
     with work.database.read() as session:
         dataset = session.merge(work.dataset, load=False)
         assert label_reads.count_fold_reads(session, ALICE, dataset) == 3

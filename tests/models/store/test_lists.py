@@ -1,6 +1,4 @@
-"""Finding jobs: pages without gaps, every filter, no one else's jobs, and the place in the queue."""
-
-from itertools import count
+"""Lists of jobs: pages without gaps, every filter, only the owner's jobs, and the place in the queue."""
 
 import pytest
 
@@ -20,23 +18,25 @@ def listed(work: Work, *, owner: str = ALICE, **filters) -> list[str]:
     return [row.id for row in rows]
 
 
-@pytest.mark.parametrize("limit", [1, 3, 7, 8])
-def test_pages_hold_each_job_once_newest_first(work, limit):
-    ids = sorted((work.submit() for _ in range(7)), reverse=True)
+def all_pages(work: Work, limit: int, **filters) -> list[str]:
     found: list[str] = []
-    after = None
-    for _ in count():
+    more = True
+    while more:
         with work.database.read() as session:
-            rows, more = page_of_jobs(session, ALICE, Filters(), after=after, limit=limit)
+            after = found[-1] if found else None
+            rows, more = page_of_jobs(session, ALICE, Filters(**filters), after=after, limit=limit)
         assert len(rows) <= limit
         found += [row.id for row in rows]
-        if not more:
-            break
-        after = found[-1]
-    assert found == ids
+    return found
 
 
-def test_jobs_that_come_or_go_between_pages_make_no_gap_and_no_duplicate(work):
+def test_pages_list_each_job_once_newest_first(work):
+    ids = sorted((work.submit() for _ in range(7)), reverse=True)
+    for limit in (1, 3, 7, 8):
+        assert all_pages(work, limit) == ids
+
+
+def test_jobs_that_come_or_go_between_pages_cause_no_gap_and_no_duplicate(work):
     ids = sorted((work.submit() for _ in range(10)), reverse=True)
     found: list[str] = []
     after, more = None, True
@@ -48,7 +48,7 @@ def test_jobs_that_come_or_go_between_pages_make_no_gap_and_no_duplicate(work):
         work.submit()
         work.cancel(after)
         with work.database.write() as session:
-            jobs.remove(session, ALICE, after)  # the cursor's own job may go
+            jobs.remove(session, ALICE, after)  # the cursor's own job may disappear
     assert found == ids
 
 
@@ -90,7 +90,7 @@ def test_each_status_lists_exactly_the_jobs_that_clients_see_in_it(work):
     assert listed(work, statuses=SHOWN_STATUSES) == sorted(made.values(), reverse=True)
 
 
-def test_a_dataset_narrows_by_name_and_by_id_and_only_to_what_the_owner_sees(work):
+def test_jobs_are_filtered_by_a_dataset_that_the_owner_sees(work):
     mine = add_dataset(work.database, "pets", ALICE)
     newer = add_dataset(work.database, "pets", ALICE, version=2)
     theirs = add_dataset(work.database, "pets", BOB)
@@ -111,18 +111,19 @@ def test_a_dataset_narrows_by_name_and_by_id_and_only_to_what_the_owner_sees(wor
 ODD_KEYS = ["team", "a.b", "a b", "0", "a'b", 'a"b', "a\\b", "$", "$.x", "[0]", "%", "_", "ä€😀", "a/b", "a:b", "a]b"]
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_metadata_narrows_by_any_key_and_value(work, key):
-    wanted = work.submit(metadata={key: 'it\'s "50%" ä\\'})
-    work.submit(metadata={key: "other"})
-    work.submit(metadata={"unrelated": 'it\'s "50%" ä\\'})
+def test_jobs_are_filtered_by_any_key_and_value_of_metadata(work):
+    odd = 'it\'s "50%" ä\\'
+    work.submit(metadata={"unrelated": odd})
     work.submit()
-    assert listed(work, metadata={key: 'it\'s "50%" ä\\'}) == [wanted]
-    assert listed(work, metadata={key: "%"}) == []
-    assert listed(work, metadata={key: ""}) == []
+    for key in ODD_KEYS:
+        wanted = work.submit(metadata={key: odd})
+        work.submit(metadata={key: "other"})
+        assert listed(work, metadata={key: odd}) == [wanted], key
+        assert listed(work, metadata={key: "%"}) == []
+        assert listed(work, metadata={key: ""}) == []
 
 
-def test_several_filters_must_all_hold(work):
+def test_several_filters_must_all_match(work):
     wanted = work.submit(metadata={"team": "a", "run": "1"})
     work.submit(metadata={"team": "a", "run": "2"})
     work.submit(metadata={"team": "b", "run": "1"})
@@ -146,50 +147,45 @@ ACTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "filters",
-    [
-        {"statuses": ["queued", "paused"]},
-        {"dataset": "cats"},
-        {"statuses": ["cancelled", "queued", "queued"], "dataset": "cats"},
-        {"metadata": {"even": "yes"}},
-        {"statuses": ["queued", "cancelled"], "dataset": "cats", "metadata": {"even": "yes", "all": "yes"}},
-    ],
-    ids=str,
-)
-def test_narrowed_pages_hold_each_job_once_newest_first(work, filters):
-    """Several statuses and versions are looked up one by one, and put together in the list's order."""
+FILTERS: list[dict] = [
+    {"statuses": ["queued", "paused"]},
+    {"dataset": "cats"},
+    {"statuses": ["cancelled", "queued", "queued"], "dataset": "cats"},
+    {"metadata": {"even": "yes"}},
+    {"statuses": ["queued", "cancelled"], "dataset": "cats", "metadata": {"even": "yes", "all": "yes"}},
+]
+
+
+def test_filtered_pages_list_each_job_once_newest_first(work):
+    """Several statuses and versions are looked up one by one, and combined in the list's order."""
     cats = [add_dataset(work.database, "cats", ALICE, version) for version in (1, 2, 3)]
     with work.database.read() as session:
-        versions = [work.dataset, *(session.get_one(DatasetRow, one) for one in cats)]
-    expected = []
+        versions = [work.dataset, *(session.get_one(DatasetRow, version) for version in cats)]
+    made = []
     for number in range(24):
         labels = {"all": "yes", **({"even": "yes"} if number % 2 == 0 else {})}
         job_id = work.submit(dataset=versions[number % 4], metadata=labels)
         status = ("queued", "paused", "cancelled")[number % 3]
         if status != "queued":
             (work.pause if status == "paused" else work.cancel)(job_id)
-        named = filters.get("dataset") is None or number % 4
-        bears = filters.get("metadata", {}).items() <= labels.items()
-        if status in filters.get("statuses", [status]) and named and bears:
-            expected.insert(0, job_id)
-    found: list[str] = []
-    after, more = None, True
-    while more:
-        with work.database.read() as session:
-            rows, more = page_of_jobs(session, ALICE, Filters(**filters), after=after, limit=3)
-        found += [row.id for row in rows]
-        after = found[-1]
-    assert found == expected
+        made.insert(0, (job_id, status, number % 4 > 0, labels))
+    for filters in FILTERS:
+        assert all_pages(work, 3, **filters) == [
+            job_id
+            for job_id, status, is_cats, labels in made
+            if status in filters.get("statuses", [status])
+            and (is_cats or "dataset" not in filters)
+            and filters.get("metadata", {}).items() <= labels.items()
+        ], filters
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-def test_no_one_reaches_anothers_job_or_one_that_is_not_there(work, action):
+def test_no_one_reaches_a_missing_job_or_that_of_another_owner(work):
     job_id = work.submit(ALICE)
-    with work.unchanged(job_id):
-        for owner, asked in ((BOB, job_id), (ALICE, job_id + "x"), (ALICE, ""), (ALICE, "%")):
-            with pytest.raises(JobNotFound), work.database.write() as session:
-                ACTIONS[action](session, owner, asked)
+    for act in ACTIONS.values():
+        with work.unchanged(job_id):
+            for owner, asked in ((BOB, job_id), (ALICE, job_id + "x"), (ALICE, ""), (ALICE, "%")):
+                with pytest.raises(JobNotFound), work.database.write() as session:
+                    act(session, owner, asked)
 
 
 def test_a_job_is_stored_as_it_was_accepted(work):
@@ -207,14 +203,14 @@ def test_a_job_is_stored_as_it_was_accepted(work):
     assert work.event_types(job_id) == ["job.queued"]
 
 
-def test_the_datasets_of_many_jobs_come_in_one_answer(work):
+def test_the_datasets_of_many_jobs_are_found_together(work):
     rows = [work.row(work.submit()), work.row(work.submit())]
     with work.database.read() as session:
         assert {id_: row.name for id_, row in jobs.get_datasets(session, rows).items()} == {work.dataset.id: "dots"}
         assert jobs.get_datasets(session, []) == {}
 
 
-def test_versions_tell_what_changed_and_what_has_ended(work):
+def test_versions_show_what_changed_and_what_has_ended(work):
     held, queued = work.running(), work.submit()
     with work.database.read() as session:
         before = jobs.get_versions(session, [held.job_id, queued, "job_unknown"])
@@ -226,7 +222,7 @@ def test_versions_tell_what_changed_and_what_has_ended(work):
     assert after == {held.job_id: (3, True, 3), queued: (1, False, 1)}
 
 
-def test_versions_of_a_thousand_jobs_are_one_question(work):
+def test_versions_of_thousands_of_jobs_are_found_together(work):
     job_id = work.submit()
     with work.database.read() as session:
         found = jobs.get_versions(session, [job_id, *(f"job_{number}" for number in range(3000))])
@@ -236,7 +232,7 @@ def test_versions_of_a_thousand_jobs_are_one_question(work):
 # --- the queue -----------------------------------------------------------------------------------
 
 
-def test_as_many_jobs_are_ahead_as_are_claimed_before(work):
+def test_the_number_of_jobs_ahead_is_that_of_jobs_claimed_before(work):
     ids = [work.submit(priority=priority) for priority in (0, 3, -2, 3, 0)]
     work.submit(BOB, priority=50)
     work.set(ids[4], queued_at=work.row(ids[0]).queued_at)
@@ -245,12 +241,12 @@ def test_as_many_jobs_are_ahead_as_are_claimed_before(work):
         ahead = {job_id: jobs.count_ahead_of(session, work.row(job_id)) for job_id in ids}
     work.claim()  # Bob's
     order = [work.claim().held.job_id for _ in ids]
-    assert [ahead[job_id] for job_id in order] == [0, 1, 2, 3, 4], "the owner's own"
+    assert [ahead[job_id] for job_id in order] == [0, 1, 2, 3, 4], "only the owner's jobs count"
     with work.database.read() as session:
         assert jobs.count_ahead_of(session, work.row(ids[0])) is None
 
 
-def test_a_wait_for_a_moment_is_distinguished_from_a_wait_for_a_worker(work):
+def test_a_backoff_is_distinguished_from_a_wait_for_a_worker(work):
     job_id = work.submit()
 
     def waits() -> bool:

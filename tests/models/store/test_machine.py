@@ -1,4 +1,4 @@
-"""Random lives of jobs, driven through the real SQL on both databases and compared with a model of a few lines."""
+"""Random lives of jobs, run through the real SQL on both databases and compared with a small model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,27 +36,27 @@ ENDED = {"succeeded", "failed", "cancelled"}
 CLIENTS = ["cancel", "pause", "resume", "remove"]
 WORKERS = ["write", "succeed", "fail", "diverge", "release", "stop_as_requested"]
 OTHERS = ["submit", "claim", "take_back", "expire", "renew", "let_backoffs_pass", "let_leases_pass", "stall"]
-TELLING = {"job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled"}
+STATUS_OF_EVENT = {"job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled"}
 
 
 @dataclass
 class Modelled:
-    """What a job should be, from the words of the design alone."""
+    """What a job should be, according to the design."""
 
     status: str = "queued"
     request: str | None = None
     attempt: int = 0
     failures: int = 0
     priority: int = 0
-    place: int = 0  # in the queue, by age
+    place: int = 0  # place in the queue, by age
     lease_ran_out: bool = False
-    waits: bool = False  # for its backoff
+    waits: bool = False  # for its backoff to pass
     overdue: bool = False  # past max_pending_s
     cancel_accepted: bool = False
     granted: list[HeldAttempt] = field(default_factory=list)
 
     def leave(self, to: str) -> None:
-        """The running attempt is over; a request that was accepted before it comes into its own."""
+        """End the running attempt. A request that was accepted before takes effect."""
         if self.request == "cancel":
             to = "cancelled"
         elif self.request == "pause" and to == "queued":
@@ -69,7 +69,7 @@ class Modelled:
 
 
 class JobLives(RuleBasedStateMachine):
-    """Clients, workers and reconcilers act one after the other, in any order, stale workers included."""
+    """Clients, workers and reconcilers act one after another in any order, including stale workers."""
 
     database: ClassVar[Database]
 
@@ -82,14 +82,14 @@ class JobLives(RuleBasedStateMachine):
         self.places = 0
 
     def join_the_queue(self, job_id: str) -> int:
-        """A place behind all others. Two jobs of one millisecond would be ordered by chance, and no run be repeated."""
+        """Put the job behind all others. Jobs of one millisecond would be in random order, and no run repeatable."""
         self.places += 1
         self.work.set(job_id, queued_at=EPOCH + timedelta(seconds=self.places))
         return self.places
 
     @rule(data=st.data())
-    def go_on(self, data: st.DataObject) -> None:
-        """Some acts in a row: left to itself, Hypothesis makes short runs of few kinds, which show little."""
+    def act_repeatedly(self, data: st.DataObject) -> None:
+        """Act several times in a row: by itself, Hypothesis makes short runs of few kinds, which test little."""
         for _ in range(6):
             self.act(data, data.draw(st.sampled_from(self.possible())))
             self.the_database_is_as_modelled()
@@ -105,7 +105,7 @@ class JobLives(RuleBasedStateMachine):
             job_id = data.draw(st.sampled_from(data.draw(st.sampled_from(groups))))
             getattr(self, act)(job_id, self.jobs[job_id])
         else:
-            # One that holds a job, one that lost it to another, or any that ever was.
+            # An attempt that holds a job, one that lost it to another, or any at all.
             running = [job for job in self.jobs.values() if job.status == "running"]
             stale = [held for job in running for held in job.granted[:-1]]
             groups = [group for group in ([job.granted[-1] for job in running], stale, self.attempts()) if group]
@@ -172,9 +172,9 @@ class JobLives(RuleBasedStateMachine):
     # --- workers ---
 
     def claim(self, data: st.DataObject) -> None:
-        self.claimed(lease_ran_out=data.draw(st.booleans()))
+        self.claim_first(lease_ran_out=data.draw(st.booleans()))
 
-    def claimed(self, *, lease_ran_out: bool) -> None:
+    def claim_first(self, *, lease_ran_out: bool) -> None:
         waiting = {job_id: job for job_id, job in self.jobs.items() if job.status == "queued" and not job.waits}
         claimed = self.work.claim(lease_s=-1 if lease_ran_out else 60)
         if claimed is None:
@@ -187,8 +187,8 @@ class JobLives(RuleBasedStateMachine):
         job.status, job.attempt, job.lease_ran_out, job.overdue = "running", claimed.held.attempt, lease_ran_out, False
         job.granted.append(claimed.held)
 
-    def done(self, held: HeldAttempt, job: Modelled, act: Callable[[HeldAttempt], object]) -> bool:
-        """Act as this attempt. Unless it holds the job now, it is refused and nothing changed."""
+    def try_act(self, held: HeldAttempt, job: Modelled, act: Callable[[HeldAttempt], object]) -> bool:
+        """Act as this attempt. Unless it holds the job now, it must be refused and change nothing."""
         if job.status == "running" and job.attempt == held.attempt:
             act(held)
             return True
@@ -202,16 +202,16 @@ class JobLives(RuleBasedStateMachine):
         return False
 
     def write(self, held: HeldAttempt, job: Modelled) -> None:
-        self.done(held, job, self.work.begin)
-        self.done(held, job, lambda held: self.work.epoch(held, 1, train_loss=0.5))
-        self.done(held, job, lambda held: self.work.checkpoint(held, 1))
+        self.try_act(held, job, self.work.begin)
+        self.try_act(held, job, lambda held: self.work.epoch(held, 1, train_loss=0.5))
+        self.try_act(held, job, lambda held: self.work.checkpoint(held, 1))
 
     def succeed(self, held: HeldAttempt, job: Modelled) -> None:
-        if self.done(held, job, self.work.succeed):
+        if self.try_act(held, job, self.work.succeed):
             job.leave("succeeded")
 
     def fail(self, held: HeldAttempt, job: Modelled) -> None:
-        if self.done(held, job, self.work.fail):
+        if self.try_act(held, job, self.work.fail):
             job.fail(for_good=False)
             job.waits = job.status == "queued"
             if job.waits:
@@ -219,11 +219,11 @@ class JobLives(RuleBasedStateMachine):
                 self.work.set(held.job_id, available_at=db_now(3600))  # it passes when `let_backoffs_pass` says so
 
     def diverge(self, held: HeldAttempt, job: Modelled) -> None:
-        if self.done(held, job, lambda held: self.work.fail(held, "diverged")):
+        if self.try_act(held, job, lambda held: self.work.fail(held, "diverged")):
             job.fail(for_good=True)
 
     def release(self, held: HeldAttempt, job: Modelled) -> None:
-        if self.done(held, job, self.work.release):
+        if self.try_act(held, job, self.work.release):
             job.leave("queued")
 
     def stop_as_requested(self, held: HeldAttempt, job: Modelled) -> None:
@@ -272,11 +272,11 @@ class JobLives(RuleBasedStateMachine):
                 job.lease_ran_out = True
 
     def stall(self, data: st.DataObject) -> None:
-        """All workers, long enough to lose their jobs to others: attempts are left that do not know of it."""
+        """Stall all workers until others have their jobs. Their attempts do not know that."""
         self.let_leases_pass(data)
         self.take_back(data)
         for _ in self.unended():
-            self.claimed(lease_ran_out=False)
+            self.claim_first(lease_ran_out=False)
 
     # --- what must hold at any moment ---
 
@@ -299,11 +299,11 @@ class JobLives(RuleBasedStateMachine):
             )
             assert (row.finished_at is not None) == (job.status in ENDED)
             assert (row.worker is not None) == (row.lease_expires_at is not None) == (job.status == "running")
-            # It ends once, and never well after a cancel was accepted.
-            told = [event for event in events if event.subject_id == job_id]
-            ends = [TELLING[event.type] for event in told if event.type in TELLING]
+            # It ends once, and never succeeds after an accepted cancel.
+            reported = [event for event in events if event.subject_id == job_id]
+            ends = [STATUS_OF_EVENT[event.type] for event in reported if event.type in STATUS_OF_EVENT]
             assert ends == ([job.status] if job.status in ENDED else [])
-            assert [event.id for event in told] == list(range(1, len(told) + 1))
+            assert [event.id for event in reported] == list(range(1, len(reported) + 1))
             assert not (job.cancel_accepted and job.status == "succeeded")
             kept = [attempt for of, attempt in results if of == job_id]
             assert kept == ([job.attempt] if job.status == "succeeded" else [])
@@ -327,11 +327,11 @@ def test_jobs_live_as_the_design_says(database):
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_jobs_live_as_the_design_says_however_long_one_looks(database):
+def test_jobs_live_as_the_design_says_in_long_runs(database):
     run(database, settings(SETTINGS, max_examples=300, stateful_step_count=30, derandomize=False))
 
 
-# --- and the machine sees what it should --------------------------------------------------------
+# --- the machine detects faults --------------------------------------------------------
 
 
 def without_the_attempt(held: HeldAttempt):
@@ -369,6 +369,6 @@ def test_the_machine_catches_failures_that_are_not_counted(monkeypatch, sqlite_u
 def assert_caught(url: str) -> None:
     database = Database(url)
     with pytest.raises((AssertionError, BaseExceptionGroup, pytest.fail.Exception)):
-        # Longer than above, since it ends at the first fault; and that is not made shorter.
+        # More examples than above, because it ends at the first fault, which is not shrunk.
         run(database, settings(SETTINGS, max_examples=300, phases=[Phase.generate]))
     database.dispose()

@@ -1,4 +1,4 @@
-"""Places of uploads and streams, as the store counts them."""
+"""Places of uploads and streams in the store."""
 
 import pytest
 from sqlalchemy import update
@@ -34,7 +34,7 @@ def let_expire(database: Database, quota: Quota) -> None:
         session.execute(update(TABLES[quota]).values(expires_at=db_now(-1)))
 
 
-def test_a_place_counts_until_it_is_given_back(database, quota):
+def test_a_place_counts_until_it_is_released(database, quota):
     place = take(database, quota)
     with pytest.raises(QuotaExceeded):
         take(database, quota)
@@ -44,7 +44,7 @@ def test_a_place_counts_until_it_is_given_back(database, quota):
     assert (used(database, quota), used(database, quota, BOB)) == (0, 1)
 
 
-def test_a_place_that_no_one_renews_counts_no_more_and_its_row_goes(database, quota):
+def test_a_place_that_is_not_renewed_stops_counting_and_its_row_is_removed(database, quota):
     take(database, quota)
     let_expire(database, quota)
     assert used(database, quota) == 0
@@ -66,7 +66,7 @@ def test_a_place_that_is_renewed_counts_again_after_an_outage(database, quota, i
     assert used(database, quota) == 1
 
 
-def test_a_thousand_places_are_renewed_and_given_back_at_once(database):
+def test_a_thousand_places_are_renewed_and_released_at_once(database):
     held = [SharedPlace(f"plc_{number}", Quota.STREAMS, ALICE) for number in range(1000)]
     with database.write() as session:
         places.renew(session, held)

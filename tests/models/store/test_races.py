@@ -1,4 +1,4 @@
-"""Two transactions at once: the one that comes second sees what the first did."""
+"""Two concurrent transactions: the second sees what the first did."""
 
 import threading
 import time
@@ -59,7 +59,7 @@ def test_a_cancel_that_comes_while_a_job_is_claimed_reaches_the_worker(work: Wor
 
 
 def test_a_dataset_that_is_deleted_while_its_ingest_ends_waits_and_is_deleted(work: Work, other):
-    """Both lock the ingest's job first and the dataset second; in two orders they would wait for each other."""
+    """Both lock the ingest's job first and the dataset second. In different orders they would deadlock."""
     with work.database.write() as session:
         dataset_id = uploads.announce(session, ALICE, DatasetSpec(name="pets")).id
         uploads.receive(session, ALICE, dataset_id, key=f"uploads/{dataset_id}", sha256="2" * 64, max_runtime_s=60)
@@ -87,7 +87,7 @@ def test_a_job_that_is_being_cancelled_is_not_claimed(work: Work, other):
     assert work.row(job_id).attempt == 0
 
 
-def test_a_renewal_that_comes_while_the_job_is_taken_back_finds_it_lost(work: Work, other):
+def test_a_renewal_that_comes_while_the_job_is_recovered_finds_it_lost(work: Work, other):
     held = work.running(lease_s=-1)
 
     def renew() -> object:
@@ -101,8 +101,8 @@ def test_a_renewal_that_comes_while_the_job_is_taken_back_finds_it_lost(work: Wo
     assert work.row(held.job_id).lease_expires_at is None
 
 
-def test_a_job_that_its_worker_is_settling_is_not_taken_back(work: Work, other):
-    """Its lease has run out, but the worker came first."""
+def test_a_job_that_its_worker_is_settling_is_not_recovered(work: Work, other):
+    """The lease has expired, but the worker came first."""
     held = work.running(lease_s=-1)
 
     def take_back() -> object:
@@ -116,8 +116,8 @@ def test_a_job_that_its_worker_is_settling_is_not_taken_back(work: Work, other):
     assert work.row(held.job_id).status is JobStatus.SUCCEEDED
 
 
-def test_whatever_comes_first_an_accepted_cancel_is_never_followed_by_a_success(work: Work):
-    """In the first rounds the cancel comes first, in the last ones the success, and in between they meet."""
+def test_an_accepted_cancel_is_never_followed_by_a_success(work: Work):
+    """The cancel comes first in the first rounds, the success in the last ones, and in between they race."""
     seen = set()
     for cancel_after_s in (-0.2, -0.02, *(0.0005 * step for step in range(-6, 7)), 0.02, 0.2):
         held = work.running()
@@ -145,10 +145,10 @@ def test_whatever_comes_first_an_accepted_cancel_is_never_followed_by_a_success(
         ends = [kind for kind in work.event_types(held.job_id) if kind in {"job.succeeded", "job.cancelled"}]
         assert ends == ["job.cancelled" if accepted else "job.succeeded"]
         seen.add(accepted)
-    assert seen == {True, False}, "Both were to come first in some round."
+    assert seen == {True, False}, "Each should come first in some round."
 
 
-def test_events_are_numbered_without_gaps_whoever_writes_them(work: Work):
+def test_events_of_many_writers_are_numbered_without_gaps(work: Work):
     job_id, quiet = work.submit(), work.submit()
 
     def write(worker: int) -> list[int]:
@@ -167,7 +167,7 @@ def test_events_are_numbered_without_gaps_whoever_writes_them(work: Work):
     assert [event.id for event in work.events(quiet)] == [1]
 
 
-def test_a_transaction_that_is_undone_leaves_no_gap(work: Work):
+def test_a_rolled_back_transaction_leaves_no_gap(work: Work):
     job_id = work.submit()
 
     def undone() -> None:
@@ -182,7 +182,7 @@ def test_a_transaction_that_is_undone_leaves_no_gap(work: Work):
     assert [event.message for event in work.events(job_id)][1:] == ["Kept."]
 
 
-def test_an_expired_wait_and_a_claim_happen_once_between_them(work: Work, other):
+def test_a_job_either_expires_or_is_claimed(work: Work, other):
     job_id = work.submit(limits={"max_pending_s": 5})
     work.set(job_id, pending_until=db_now(-1))
     with work.database.write() as session:

@@ -1,4 +1,4 @@
-"""Who gets a job that finds a dataset's copies, how often, and what its end changes in the dataset."""
+"""Jobs that find a dataset's copies: who gets them, how often, and what their end changes in the dataset."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ DIGESTS = split_digests(dots())
 
 
 def stored_before(work: Work, owner: str | None = None, name: str | None = None, **columns: object) -> str:
-    """A ready dataset of an earlier release: no one knows its copies, and its splits have no digests."""
+    """Add a ready dataset of an earlier release, whose copies are unknown and whose splits have no digests."""
     id_ = make_id("ds")
     other = ImageSet(dots().images, dots().labels, dots().splits, ("even", id_), (0, 255))
     with work.database.write() as session:
@@ -60,7 +60,7 @@ def mark_stored(work: Work, held: HeldAttempt, dataset_id: str) -> str:
 
 
 def searching(work: Work, dataset_id: str) -> HeldAttempt:
-    """An attempt of a worker at the dataset's job."""
+    """Claim the dataset's job, and return the attempt."""
     job_id = queue(work, dataset_id)
     held = work.claim_beside_slots().held
     assert held.job_id == job_id
@@ -79,7 +79,7 @@ def test_a_dataset_gets_its_job_once(work):
     assert dataset(work, dataset_id).relations_status == "queued"
 
 
-def test_processes_that_queue_at_once_queue_one_job(work):
+def test_concurrent_processes_queue_one_job(work):
     dataset_id = stored_before(work)
     with ThreadPoolExecutor(6) as pool:
         queued = list(pool.map(lambda act: act(), 3 * [lambda: queue(work, dataset_id), lambda: queue_missing(work)]))
@@ -94,7 +94,7 @@ def test_the_job_knows_the_group_rule_of_the_upload(work):
     assert work.claim_beside_slots().spec == RelateSpec(group_by="(p1)")
 
 
-def test_no_one_owns_the_job_and_no_stream_tells_of_it(work):
+def test_the_job_has_no_owner_and_appears_in_no_stream(work):
     dataset_id = stored_before(work, ALICE)
     held = searching(work, dataset_id)
     mark_stored(work, held, dataset_id)
@@ -103,7 +103,7 @@ def test_no_one_owns_the_job_and_no_stream_tells_of_it(work):
     assert work.event_types(held.job_id) == ["job.queued", "job.started", "job.succeeded"]
 
 
-def test_it_takes_no_slot_and_no_training_counts_it_before_itself(work):
+def test_the_job_takes_no_slot_and_is_not_ahead_of_any_training(work):
     job_id = queue(work, stored_before(work))
     assert work.claim() is None
     training = work.submit(priority=-100)
@@ -114,36 +114,27 @@ def test_it_takes_no_slot_and_no_training_counts_it_before_itself(work):
     assert work.claim_beside_slots() is None
 
 
-def test_workers_are_not_woken_for_it(work):
+def test_workers_are_not_woken_for_the_job(work):
     work.set(queue(work, stored_before(work)), announced_at=None)
     training = work.submit()
     work.set(training, announced_at=None)
     with work.database.write() as session:
-        assert [one.job_id for one in claims.take_wake_ups_to_repeat(session, older_than_s=0)] == [training]
+        assert [wake_up.job_id for wake_up in claims.take_wake_ups_to_repeat(session, older_than_s=0)] == [training]
 
 
-NOT_ASKED_FOR = [
-    {"status": "checking"},
-    {"status": "rejected"},
-    {"deleted_at": "2026-01-01"},
-    {"same_as": "ds_1"},
-    {"relations_status": "stored"},
-    {"relations_status": "failed"},
-]
+def test_no_job_is_queued_for_a_dataset_that_needs_none(work):
+    needs_none: list[dict] = [{"status": status} for status in ("checking", "rejected")]
+    needs_none += [{"relations_status": status} for status in ("stored", "failed")]
+    needs_none += [{"deleted_at": work.dataset.created_at}, {"same_as": "ds_1"}]
+    for columns in needs_none:
+        dataset_id = stored_before(work, **columns)
+        assert queue_missing(work) is None, columns
+        if "same_as" not in columns:
+            assert queue(work, dataset_id) is None, columns
+            assert jobs_of(work, dataset_id) == []
 
 
-@pytest.mark.parametrize("columns", NOT_ASKED_FOR, ids=str)
-def test_no_job_is_queued_for_a_dataset_that_needs_none(work, columns):
-    if "deleted_at" in columns:
-        columns = {"deleted_at": work.row(work.submit()).created_at}
-    dataset_id = stored_before(work, **columns)
-    assert queue_missing(work) is None
-    if "same_as" not in columns:
-        assert queue(work, dataset_id) is None
-        assert jobs_of(work, dataset_id) == []
-
-
-def test_missing_ones_are_queued_one_at_a_time_bundled_ones_first_and_then_the_newest(work):
+def test_missing_jobs_are_queued_one_at_a_time_for_bundled_datasets_and_then_the_newest(work):
     older, newer = stored_before(work, ALICE), stored_before(work, ALICE)
     bundled = stored_before(work)
     found = []
@@ -172,7 +163,7 @@ def test_a_job_that_succeeds_marks_its_dataset_and_adds_what_its_splits_lack(wor
     assert "sha256" not in dataset(work, other).splits["test"]
 
 
-def test_reads_of_labels_are_known_by_the_digests_that_were_found(work):
+def test_reads_of_labels_get_the_digests_that_were_found(work):
     dataset_id = stored_before(work)
     training = work.running(dataset=dataset(work, dataset_id))
     work.epoch(training, 1, validation_loss=0.5, validation_accuracy=0.5)
@@ -189,7 +180,7 @@ def test_a_commit_that_was_not_acknowledged_may_be_repeated(work):
         assert mark_stored(work, held, dataset_id) == "succeeded"
 
 
-def test_a_job_whose_worker_is_lost_is_done_by_another_one(work):
+def test_a_job_whose_worker_is_lost_is_done_by_another(work):
     dataset_id = stored_before(work)
     lost = searching(work, dataset_id)
     work.set(lost.job_id, lease_expires_at=db_now(-1))
@@ -203,7 +194,7 @@ def test_a_job_whose_worker_is_lost_is_done_by_another_one(work):
     assert dataset(work, dataset_id).relations_status == "stored"
 
 
-def test_a_job_that_fails_three_times_leaves_the_dataset_as_it_was_and_is_not_queued_again(work):
+def test_a_job_that_fails_three_times_leaves_the_dataset_ready_and_is_not_queued_again(work):
     dataset_id = stored_before(work)
     job_id = queue(work, dataset_id)
     for failures in range(1, 4):
@@ -220,23 +211,23 @@ def test_a_job_that_fails_three_times_leaves_the_dataset_as_it_was_and_is_not_qu
 # --- deleted -------------------------------------------------------------------------------------
 
 
-def deleted(work: Work, dataset_id: str) -> None:
+def delete(work: Work, dataset_id: str) -> None:
     with work.database.write() as session:
         discards.remove(session, ALICE, dataset_id)
 
 
-def test_a_dataset_is_deleted_while_its_job_waits(work):
+def test_a_dataset_can_be_deleted_while_its_job_waits(work):
     dataset_id = stored_before(work, ALICE)
     job_id = queue(work, dataset_id)
-    deleted(work, dataset_id)
+    delete(work, dataset_id)
     assert work.row(job_id).status == "cancelled"
     assert work.claim_beside_slots() is None
 
 
-def test_a_dataset_is_deleted_while_its_job_runs_and_its_files_stay_until_that_has_ended(work):
+def test_files_of_a_dataset_that_is_deleted_while_its_job_runs_stay_until_the_job_has_ended(work):
     dataset_id = stored_before(work, ALICE)
     held = searching(work, dataset_id)
-    deleted(work, dataset_id)
+    delete(work, dataset_id)
     assert work.row(held.job_id).request is JobRequest.CANCEL
     with work.database.read() as session:
         assert discards.is_still_needed(session, dataset_id)
@@ -253,7 +244,7 @@ def other():
 
 
 @pytest.mark.parametrize("first", ["deletion", "end"])
-def test_a_deletion_and_the_end_of_a_job_never_wait_for_each_other(work, other, first):
+def test_a_deletion_and_the_end_of_a_job_do_not_deadlock(work, other, first):
     dataset_id = stored_before(work, ALICE)
     held = searching(work, dataset_id)
     acts: list[Callable] = [
@@ -279,5 +270,5 @@ def test_trainings_on_a_dataset_still_keep_it_from_being_deleted(work):
     queue(work, dataset_id)
     training = work.submit(dataset=dataset(work, dataset_id))
     with pytest.raises(DatasetInUse, match=training):
-        deleted(work, dataset_id)
+        delete(work, dataset_id)
     assert {job.status for job in jobs_of(work, dataset_id) if job.kind is JobKind.RELATE} == {"queued"}

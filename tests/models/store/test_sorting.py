@@ -17,7 +17,7 @@ LAST = -10.0
 
 
 def summary(best: float | None, to_test: float | None, to_validation: float | None) -> SummaryView:
-    gaps = [None if one is None else GapView(accuracy=one, loss=0.1) for one in (to_validation, to_test)]
+    gaps = [None if gap is None else GapView(accuracy=gap, loss=0.1) for gap in (to_validation, to_test)]
     return SummaryView(
         best=None if best is None else BestEpochView(epoch=1, validation_loss=0.5, validation_accuracy=best),
         gap=None if gaps == [None, None] else GapsView(validation=gaps[0], test=gaps[1]),
@@ -26,7 +26,7 @@ def summary(best: float | None, to_test: float | None, to_validation: float | No
 
 @pytest.fixture
 def listed(work, database):
-    """Alice's jobs, many of them alike in what is sorted by: name, best accuracy and gap by id."""
+    """Name, best accuracy and gap of Alice's jobs by id. Many have equal values."""
     draw = random.Random(0)
     found = {}
     for number in range(24):
@@ -53,20 +53,20 @@ def pages(database, filters: Filters, sort: Sort) -> list[str]:
         after = ids[-1]
 
 
-def test_every_order_has_each_job_once_with_any_filter(listed, database):
+def test_every_order_lists_each_job_once_with_any_filter(listed, database):
     orders = {
         Sort.CREATED: sorted(listed, reverse=True),
-        Sort.NAME: sorted(listed, key=lambda one: (listed[one][0].encode(), one)),
-        Sort.BEST: sorted(listed, key=lambda one: (LAST if (x := listed[one][1]) is None else x, one), reverse=True),
-        Sort.GAP: sorted(listed, key=lambda one: (LAST if (x := listed[one][2]) is None else x, one), reverse=True),
+        Sort.NAME: sorted(listed, key=lambda job: (listed[job][0].encode(), job)),
+        Sort.BEST: sorted(listed, key=lambda job: (LAST if (x := listed[job][1]) is None else x, job), reverse=True),
+        Sort.GAP: sorted(listed, key=lambda job: (LAST if (x := listed[job][2]) is None else x, job), reverse=True),
     }
     red = {job_id for number, job_id in enumerate(listed) if number % 3}
     for sort, expected in orders.items():
-        if sort is not Sort.NAME:  # whose order is the database's own
+        if sort is not Sort.NAME:  # the database orders names
             assert pages(database, Filters(), sort) == expected, sort
         assert sorted(pages(database, Filters(), sort)) == sorted(listed)
         some = pages(database, Filters(search="PETS", metadata={"team": "red"}), sort)
-        assert set(some) == {one for one in listed if listed[one][0].lower().startswith("pets")} & red
+        assert set(some) == {job for job in listed if listed[job][0].lower().startswith("pets")} & red
         assert pages(database, Filters(search="0%_D"), sort) == [
             page for page in pages(database, Filters(), sort) if listed[page][0] == "100%_done"
         ]
@@ -77,7 +77,7 @@ def test_every_order_has_each_job_once_with_any_filter(listed, database):
     )
 
 
-def test_a_page_cannot_follow_a_job_that_is_gone_or_of_another_owner(listed, work, database):
+def test_a_page_cannot_follow_a_job_of_another_owner(listed, work, database):
     theirs = work.submit(BOB)
     with database.read() as session, pytest.raises(InvalidCursor, match="no longer exists"):
         jobs.list_page(session, ALICE, Filters(), after=theirs, limit=5, sort=Sort.GAP)

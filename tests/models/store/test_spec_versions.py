@@ -1,4 +1,4 @@
-"""Workers of two releases on one queue: none claims a job whose spec it could not read."""
+"""Workers of two releases share a queue: none claims a job whose spec it cannot read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ NEXT = SPEC_VERSION + 1
 
 @contextmanager
 def release(spec_version: int) -> Iterator[None]:
-    """What a worker does in here, one of a release does that can read specs up to this version."""
+    """Let workers in the block be of a release that reads specs up to this version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finding, "SPEC_VERSION", spec_version)
         yield
 
 
 def submitted_by_the_next_release(work: Work) -> str:
-    """A job whose spec has a field unknown to this release."""
+    """Submit a job whose spec has a field that this release does not know."""
     job_id = work.submit()
     with work.database.write() as session:
         values = {"spec": work.row(job_id).spec | {"sharpness": 1}, "spec_version": NEXT}
@@ -41,7 +41,7 @@ def claimed(work: Work) -> Claimed | None:
     return found
 
 
-def test_a_worker_leaves_a_job_that_only_the_next_release_can_read_and_takes_those_behind_it(work: Work) -> None:
+def test_a_worker_skips_a_job_that_only_the_next_release_can_read(work: Work) -> None:
     newer, older = submitted_by_the_next_release(work), work.submit()
     with release(SPEC_VERSION):
         first = claimed(work)
@@ -52,14 +52,15 @@ def test_a_worker_leaves_a_job_that_only_the_next_release_can_read_and_takes_tho
     assert (row.status, row.attempt, row.failures) == (JobStatus.QUEUED, 0, 0)
 
 
-def test_a_worker_of_the_next_release_takes_the_jobs_of_both(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_of_the_next_release_takes_jobs_of_both_releases(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = {submitted_by_the_next_release(work), work.submit()}
     # The next release knows the field.
     read = claiming.read_spec
-    monkeypatch.setattr(claiming, "read_spec", lambda job: read(JobRow(id=job.id, kind=job.kind, spec=known(job.spec))))
+
+    def read_new(job: JobRow):
+        known = {name: value for name, value in job.spec.items() if name != "sharpness"}
+        return read(JobRow(id=job.id, kind=job.kind, spec=known))
+
+    monkeypatch.setattr(claiming, "read_spec", read_new)
     with release(NEXT):
-        assert {one.held.job_id for one in (claimed(work), claimed(work)) if one is not None} == jobs
-
-
-def known(spec: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in spec.items() if name != "sharpness"}
+        assert {found.held.job_id for found in (claimed(work), claimed(work)) if found is not None} == jobs

@@ -1,4 +1,4 @@
-"""A study as its jobs end: each training counts once, whichever process looks and whatever happens in between."""
+"""A study advances as its jobs end: each training counts once, whichever process looks and whatever fails."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,12 +30,12 @@ from tests.models.racing import Other
 from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, page_of_jobs, spec
 
 IMAGES = 400
-# How often each arm is right, and its mean loss.
+# The accuracy of each arm, and its mean loss.
 RIGHT = {"base": (0.7, 0.9), "dropout": (0.95, 0.3), "l2": (0.7, 0.9)}
 
 
 class Bench:
-    """A client, a worker and a reconciler of studies. announced: the wake-ups that were published."""
+    """A client, a worker and a reconciler of studies. `announced` lists the published wake-ups."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.announced: list[WakeUp] = []
@@ -54,7 +54,7 @@ class Bench:
             return build_study_view(*studies.find(session, ALICE, study_id))
 
     def end(self, claimed: Claimed) -> None:
-        """Train one job, or measure on test, and end it well, as a worker does."""
+        """Let a training, or an evaluation on test, succeed as a worker does."""
         with self.database.write() as session:
             self.settle(session, claimed)
 
@@ -77,7 +77,7 @@ class Bench:
         evaluations.end(session, claimed.held, tested=tested, ensemble=None, gaps={}, models=models)
 
     def run(self, study_id: str) -> StudyView:
-        """Work until nothing waits."""
+        """Work until no job is left."""
         while (claimed := self.work.claim()) is not None:
             self.end(claimed)
         return self.view(study_id)
@@ -92,7 +92,7 @@ class Bench:
 
 
 def scores_of(arm: str, seed: int) -> Scores:
-    """Made scores: those of one arm and seed are always the same."""
+    """Make scores, always the same for an arm and a seed."""
     right, loss = RIGHT[arm]
     draws = np.random.default_rng([len(arm), seed])
     return Scores(
@@ -155,7 +155,7 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
     assert "study.arm_dropped" in types
 
 
-def test_an_arm_shows_means_so_far_until_it_is_compared_and_the_time_left_never_grows(bench: Bench) -> None:
+def test_an_arm_shows_provisional_means_until_it_is_compared_and_the_time_left_never_grows(bench: Bench) -> None:
     study_id = bench.order()
     left, ended_of, mean_of = [], {}, {}
     while (claimed := bench.work.claim()) is not None:
@@ -177,13 +177,13 @@ def test_an_arm_shows_means_so_far_until_it_is_compared_and_the_time_left_never_
                     assert arm.provisional.accuracy == pytest.approx(mean_of[arm.name])
             else:
                 assert arm.provisional is None
-    told = [eta for eta in left if eta is not None]
-    assert told == sorted(told, reverse=True)
-    assert len(told) > 6
+    etas = [eta for eta in left if eta is not None]
+    assert etas == sorted(etas, reverse=True)
+    assert len(etas) > 6
     assert left[-1] is None
 
 
-def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
+def test_advancing_a_study_again_orders_nothing_twice(bench: Bench) -> None:
     study_id = bench.order()
     while (claimed := bench.work.claim()) is not None:
         before = bench.keys(study_id)
@@ -197,12 +197,12 @@ def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
         assert session.scalar(of_study) == 1
 
 
-def test_workers_that_end_the_last_trainings_of_a_look_at_once_continue_with_it_once(bench: Bench) -> None:
-    """Each holds its job, and both want the study."""
+def test_workers_that_end_the_last_trainings_of_a_look_at_once_advance_it_once(bench: Bench) -> None:
+    """Each worker holds its job, and both want the study."""
     study_id = bench.order()
     *others, last_but_one, last = [bench.work.claim(f"worker {number}") for number in range(6)]
-    for one in others:
-        bench.end(one)
+    for training in others:
+        bench.end(training)
     with ThreadPoolExecutor(1) as pool:
         other = Other(bench.database, pool)
         with bench.database.write() as session:
@@ -215,7 +215,7 @@ def test_workers_that_end_the_last_trainings_of_a_look_at_once_continue_with_it_
     assert bench.view(study_id).progress.done == 6
 
 
-def test_a_training_of_a_study_is_there_once_with_and_without_folds(bench: Bench) -> None:
+def test_a_training_of_a_study_exists_once_with_and_without_folds(bench: Bench) -> None:
     study_id = bench.order()
     for key in (RunKey("base", Purpose.RACE, 90), RunKey("base", Purpose.RACE, 90, fold=2)):
         first, second = bench.work.submit(), bench.work.submit()
@@ -225,8 +225,8 @@ def test_a_training_of_a_study_is_there_once_with_and_without_folds(bench: Bench
             studies.add_run(session, study_id, second, key)
 
 
-def test_a_reconciler_continues_where_the_end_of_a_job_did_not(bench: Bench) -> None:
-    """As after a release that knew no studies: its worker has ended the jobs alone."""
+def test_a_reconciler_advances_a_study_that_the_end_of_a_job_did_not(bench: Bench) -> None:
+    """Workers of a release without studies would end the jobs like this."""
     study_id = bench.order()
     for _ in range(6):
         claimed = bench.work.claim()
@@ -243,7 +243,7 @@ def test_a_reconciler_continues_where_the_end_of_a_job_did_not(bench: Bench) -> 
     }
 
 
-def test_a_remedy_one_of_whose_trainings_is_cancelled_is_out_with_the_rest_of_its_trainings(bench: Bench) -> None:
+def test_a_remedy_with_a_cancelled_training_is_dropped_with_its_other_trainings(bench: Bench) -> None:
     study_id = bench.order()
     first, second = next(arm for arm in bench.view(study_id).arms if arm.name == "l2").jobs
     bench.work.cancel(first)
@@ -254,7 +254,7 @@ def test_a_remedy_one_of_whose_trainings_is_cancelled_is_out_with_the_rest_of_it
     assert bench.run(study_id).conclusion.remedy == "dropout"
 
 
-def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Bench) -> None:
+def test_a_failed_base_fails_its_study_once_none_of_its_jobs_runs(bench: Bench) -> None:
     study_id = bench.order()
     by_name = {claimed.name.split(" · ")[0]: claimed for claimed in [bench.work.claim() for _ in range(6)]}
     bench.work.fail(by_name["base"].held, "diverged")
@@ -270,17 +270,17 @@ def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Ben
     assert "diverged" in ended.error.detail
 
 
-def test_a_study_that_cannot_be_decided_fails_and_does_not_keep_its_jobs_from_ending(bench: Bench) -> None:
+def test_an_undecidable_study_fails_and_its_jobs_still_end(bench: Bench) -> None:
     study_id = bench.order()
     claimed = [bench.work.claim() for _ in range(6)]
     with bench.database.write() as session:
         studies.write(session, study_id, plan={"of": "a later release"})
-    bench.end(claimed[0])  # one of several: nothing is decided yet
+    bench.end(claimed[0])  # others still run, so nothing is decided yet
     bench.work.fail(claimed[1].held, "diverged")
     assert bench.work.row(claimed[1].held.job_id).status is JobStatus.FAILED
     bench.reconcile()
-    for one in claimed[2:]:
-        bench.work.stop_as_requested(one.held)
+    for training in claimed[2:]:
+        bench.work.stop_as_requested(training.held)
     with bench.database.read() as session:
         row, _ = studies.find(session, ALICE, study_id)
         assert (row.status, row.error["code"]) == ("failed", "internal")
@@ -291,7 +291,7 @@ def jobs_of(bench: Bench, study_id: str) -> list[JobRow]:
         return list(session.scalars(select(JobRow).where(JobRow.study_id == study_id)))
 
 
-def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_of_them(bench: Bench) -> None:
+def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_its_jobs(bench: Bench) -> None:
     study_id, other = bench.order(), bench.work.submit(priority=-50)
     running = bench.work.claim()
 
@@ -322,7 +322,7 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_of_the
         removed = studies.remove(session, ALICE, study_id)
     assert len(removed) == 6
     assert jobs_of(bench, study_id) == []
-    assert not any(rows for one in (*removed, study_id) for rows in bench.work.stored(one).values())
+    assert not any(rows for id_ in (*removed, study_id) for rows in bench.work.stored(id_).values())
     assert bench.work.row(other).status is JobStatus.QUEUED
 
 
@@ -339,7 +339,7 @@ def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_e
     assert bench.view(study_id).status == "succeeded"
 
 
-def test_a_remedy_that_alone_chooses_its_epochs_by_validation_is_said_to_look_better_than_it_is(bench: Bench) -> None:
+def test_a_remedy_that_alone_chooses_its_epochs_by_validation_gets_a_warning(bench: Bench) -> None:
     kept = {"name": "dropout", "patch": {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 3}}}}
     alone = bench.run(bench.order(remedies=[kept, "l2"]))
     assert [("chosen on the same validation images" in (arm.why or "")) for arm in alone.arms] == [False, True, False]

@@ -1,4 +1,4 @@
-"""Who gets a job that finds a dataset's wrong labels, when it is repeated, and what its end changes in the dataset."""
+"""Jobs that find a dataset's wrong labels: who gets them, when they are repeated, and what their end changes."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def mark_stored(work: Work, held: HeldAttempt) -> str:
 
 
 def searching(work: Work) -> HeldAttempt:
-    """An attempt of a worker at the dataset's job."""
+    """Claim the dataset's job, and return the attempt."""
     job_id = queue(work)
     held = work.claim().held
     assert held.job_id == job_id
@@ -37,7 +37,7 @@ def status(work: Work) -> str | None:
         return session.get_one(DatasetRow, work.dataset.id).suspects_status
 
 
-def test_a_dataset_is_searched_once_for_whoever_asks_first(work):
+def test_a_dataset_is_searched_once_for_the_first_who_asks(work):
     job_id = queue(work, BOB)
     assert queue(work) is None
     assert queue(work, again=True) is None
@@ -47,24 +47,24 @@ def test_a_dataset_is_searched_once_for_whoever_asks_first(work):
     assert work.claim().spec == SuspectSpec()
 
 
-def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_second_search(work):
-    def unasked() -> str | None:
+def test_a_new_version_is_searched_automatically_and_not_again_on_request(work):
+    def queue_automatically() -> str | None:
         with work.database.write() as session:
             job = suspects.queue_internally(session, work.dataset.id)
         return None if job is None else job.id
 
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).same_as = work.dataset.id
-    assert unasked() is None  # the version that has the same content was searched
+    assert queue_automatically() is None  # the version that has the same content was searched
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).same_as = None
-    job = work.row(unasked())
+    job = work.row(queue_automatically())
     assert (job.owner, job.priority) == (NO_OWNER, KINDS[JobKind.SUSPECT].priority)
-    assert unasked() is None
+    assert queue_automatically() is None
     assert queue(work) is None
 
 
-def test_every_training_that_waits_comes_first_and_none_counts_it_before_itself(work):
+def test_every_waiting_training_comes_before_a_search(work):
     job_id = queue(work)
     training = work.submit(priority=-100)
     with work.database.read() as session:
@@ -72,21 +72,17 @@ def test_every_training_that_waits_comes_first_and_none_counts_it_before_itself(
     assert [work.claim().held.job_id for _ in range(2)] == [training, job_id]
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [{"status": "checking"}, {"status": "rejected"}, {"deleted_at": db_now()}],
-    ids=["checking", "rejected", "deleted"],
-)
-def test_a_dataset_that_is_not_ready_is_not_searched(work, columns):
-    with work.database.write() as session:
-        row = session.get_one(DatasetRow, work.dataset.id)
-        for column, value in columns.items():
+def test_a_dataset_that_is_not_ready_is_not_searched(work):
+    for column, value in (("status", "checking"), ("status", "rejected"), ("deleted_at", db_now())):
+        with work.database.write() as session:
+            row = session.get_one(DatasetRow, work.dataset.id)
+            row.status = "ready"
             setattr(row, column, value)
-    assert queue(work) is None
-    assert status(work) is None
+        assert queue(work) is None, value
+        assert status(work) is None
 
 
-def test_a_search_that_succeeds_marks_its_dataset_also_where_its_commit_was_not_acknowledged(work):
+def test_a_successful_search_marks_its_dataset_even_if_its_commit_was_not_acknowledged(work):
     held = searching(work)
     assert mark_stored(work, held) == "succeeded"
     with work.unchanged(held.job_id):
@@ -96,7 +92,7 @@ def test_a_search_that_succeeds_marks_its_dataset_also_where_its_commit_was_not_
     assert {event.owner for event in work.events(held.job_id)} == {None}
 
 
-def test_a_search_that_failed_is_tried_again_only_where_that_is_asked_for(work):
+def test_a_failed_search_is_repeated_only_on_request(work):
     held = searching(work)
     work.fail(held, "out_of_memory")
     assert status(work) == "failed"
@@ -107,7 +103,7 @@ def test_a_search_that_failed_is_tried_again_only_where_that_is_asked_for(work):
         assert suspects.find_newest_job(session, work.dataset.id).id != held.job_id
 
 
-def test_a_search_whose_worker_is_lost_is_done_by_another_one(work):
+def test_a_search_whose_worker_is_lost_is_done_by_another(work):
     lost = searching(work)
     held = work.claimed_again(lost)
     assert status(work) == "queued"
@@ -116,7 +112,7 @@ def test_a_search_whose_worker_is_lost_is_done_by_another_one(work):
     assert mark_stored(work, held) == "succeeded"
 
 
-def test_a_dataset_that_is_deleted_ends_its_search(work):
+def test_deleting_a_dataset_ends_its_search(work):
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).owner = ALICE
     held = searching(work)

@@ -1,4 +1,4 @@
-"""Derived versions in the store: what is queued, with which name and number, and what the base has to keep."""
+"""Derived versions in the store: what is queued, their names and numbers, and how long the base is needed."""
 
 import pytest
 from sqlalchemy import select
@@ -17,11 +17,6 @@ from tests.models.work import ALICE, BOB, Work, add_dataset
 DROP = VersionSpec(drop_copies=True)
 
 
-@pytest.fixture
-def work(database) -> Work:
-    return Work(database)
-
-
 def derive(work: Work, reference: str, spec: VersionSpec = DROP, owner: str = ALICE) -> tuple[DatasetRow, JobRow]:
     with work.database.write() as session:
         row = versions.derive(session, owner, reference, spec, max_runtime_s=60)
@@ -29,7 +24,7 @@ def derive(work: Work, reference: str, spec: VersionSpec = DROP, owner: str = AL
 
 
 def own(work: Work, name: str = "pets", **columns: object) -> DatasetRow:
-    """A ready dataset of alice's."""
+    """Add a ready dataset of Alice's."""
     splits = {split: {"count": 2, "per_class": [1, 1]} for split in ("train", "validation", "test")}
     content = {"shape": [8, 8, 1], "classes": ["cat", "dog"], "splits": splits, "sha256": "1" * 64}
     with work.database.write() as session:
@@ -39,7 +34,7 @@ def own(work: Work, name: str = "pets", **columns: object) -> DatasetRow:
     return row
 
 
-def test_a_derived_version_is_the_next_of_its_name_and_waits_for_a_worker_at_once(work):
+def test_a_derived_version_is_the_next_of_its_name_and_is_queued_at_once(work):
     base = own(work, description="Cats.", spec={"name": "pets", "group_by": "(p1)", "splits": {"test": 0.3}})
     row, job = derive(work, "pets")
     assert (row.owner, row.name, row.version, row.status) == (ALICE, "pets", 2, "checking")
@@ -62,21 +57,21 @@ def test_a_derived_version_is_the_next_of_its_name_and_waits_for_a_worker_at_onc
     [(True, ("merge", 0.3, 0.1, 0)), ({"seed": 5, "validation": 0.2}, ("merge", 0.3, 0.2, 5))],
     ids=["as before", "otherwise"],
 )
-def test_a_new_cut_is_as_the_upload_asked_for_unless_it_is_said_otherwise(work, resplit, expected):
+def test_new_splits_are_cut_as_in_the_upload_unless_the_changes_say_otherwise(work, resplit, expected):
     own(work, spec={"name": "pets", "splits": {"test": 0.3, "folders": {"fold1": "test"}}})
     row, _ = derive(work, "pets", VersionSpec.model_validate({"resplit": resplit}))
     splits = row.spec["splits"]
     assert tuple(splits[name] for name in ("existing", "test", "validation", "seed")) == expected
 
 
-def test_of_a_bundled_dataset_it_is_the_owners_first_version_of_that_name(work):
+def test_a_version_of_a_bundled_dataset_is_the_owners_first_of_that_name(work):
     row, _ = derive(work, "dots")
     assert (row.owner, row.name, row.version) == (ALICE, "dots", 1)
     other, _ = derive(work, "dots", VersionSpec(drop_copies=True, name="spots"))
     assert (other.name, other.version) == ("spots", 1)
 
 
-def test_only_what_is_ready_and_ones_own_can_be_fixed(work):
+def test_only_ready_datasets_of_the_owner_can_be_fixed(work):
     base = own(work)
     with pytest.raises(DatasetNotFound):
         derive(work, base.id, owner=BOB)
@@ -96,7 +91,7 @@ def test_changes_that_do_not_fit_queue_nothing(work):
         assert session.scalars(select(JobRow.id).where(JobRow.kind == JobKind.DERIVE)).all() == []
 
 
-def test_a_deleted_version_is_needed_while_another_is_derived_from_it(work):
+def test_a_deleted_version_is_kept_while_another_is_derived_from_it(work):
     base = own(work)
     row, _ = derive(work, "pets")
     with work.database.write() as session:
@@ -116,7 +111,7 @@ def announce(work: Work, adds_to: str) -> DatasetRow:
         return uploads.announce(session, ALICE, DatasetSpec(name="pets", adds_to=adds_to))
 
 
-def test_an_upload_whose_images_are_added_needs_the_version_until_it_is_made(work):
+def test_a_version_is_kept_while_images_are_added_to_it(work):
     base = own(work)
     row = announce(work, "pets")
     assert row.derived_from == {"dataset": {"id": base.id, "name": "pets", "version": 1}}
@@ -133,16 +128,16 @@ def test_an_upload_whose_images_are_added_needs_the_version_until_it_is_made(wor
         assert not discards.is_still_needed(session, base.id)
 
 
-@pytest.mark.parametrize("adds_to", ["none", "pets@2"])
-def test_images_are_added_only_to_what_is_ready(work, adds_to):
+def test_images_are_added_only_to_a_ready_version(work):
     own(work)
     announce(work, "pets@1")
-    with pytest.raises(InvalidSpec, match=r"is not there|is uploading") as caught:
-        announce(work, adds_to)
-    assert [error.pointer for error in caught.value.errors] == ["/adds_to"]
+    for adds_to in ("none", "pets@2"):
+        with pytest.raises(InvalidSpec, match=r"is not there|is uploading") as caught:
+            announce(work, adds_to)
+        assert [error.pointer for error in caught.value.errors] == ["/adds_to"]
 
 
-def test_a_version_derived_from_one_with_added_images_adds_nothing(work):
+def test_a_version_derived_from_a_version_with_added_images_adds_nothing(work):
     own(work, spec={"name": "pets", "adds_to": "pets@1"})
     row, _ = derive(work, "pets")
     assert row.spec["adds_to"] is None
