@@ -57,18 +57,18 @@ def _measure(name: str, stack: Stack) -> None:
     noticed, resumed = [], []
     for _ in range(KILLS):
         job_id = stack.submit(long_digits(1000))
-        stack.after_epoch(job_id, 3)
+        stack.wait_for_epoch(job_id, 3)
         time.sleep(chance.uniform(0, LEASE_S / 6))  # each time at another point between two heartbeats
         stack.holder(job_id).kill_all()
         killed_at = time.time()
-        stack.running(job_id, attempt=2)
+        stack.wait_for_attempt(job_id, attempt=2)
         epoch = stack.job(job_id)["progress"]["epoch"]
         until(lambda job_id=job_id, epoch=epoch: stack.job(job_id)["progress"]["epoch"] > epoch, "an epoch")
         resumed.append(time.time() - killed_at)
         [lost] = [event["created_at"] for event in stack.events(job_id) if event["type"] == "job.requeued"]
         noticed.append(datetime.fromisoformat(lost).timestamp() - killed_at)
         stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
-        stack.ended(job_id)
+        stack.wait_for_end(job_id)
         stack.start_worker()
     leases = [seconds / LEASE_S for seconds in resumed]
     rest = [whole - part for whole, part in zip(resumed, noticed, strict=True)]

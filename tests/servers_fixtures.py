@@ -91,7 +91,7 @@ def empty_postgres(admin: Engine, name: str | None = None, template: str = "temp
     """A new database on `admin`'s server, dropped at the end; yields its URL."""
     name = name or f"heldout_test_{secrets.token_hex(6)}"
     with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'))
     try:
         yield admin.url.set(database=name).render_as_string(hide_password=False)
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from heldout.client.client import Client
 from heldout.errors import JobFinished
-from tests.e2e.running import Service, ended
+from tests.e2e.running import Service, wait_for_end
 from tests.servers import find_free_port
 
 
@@ -55,7 +55,7 @@ def service(running_service: Service) -> Iterator[Service]:
         for job in [job for job in client.jobs.list() if not job.has_ended]:
             with suppress(JobFinished):  # since it was listed
                 client.jobs.cancel(job.id)
-            ended(client, job.id)
+            wait_for_end(client, job.id)
         for dataset in client.datasets.list():
             if not dataset.bundled:
                 client.datasets.delete(dataset.id)

@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,12 +214,12 @@ def spec(example: str = "overfit", **changes: Any) -> dict[str, Any]:
     return read
 
 
-def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
+def wait_for_end(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
     """Wait for the job's end, and return the job."""
     return until(lambda: (job := client.jobs.get(job_id)).has_ended and job, f"the end of {job_id}", within_s)
 
 
-def after_epoch(client: Client, job_id: str, epoch: int) -> None:
+def wait_for_epoch(client: Client, job_id: str, epoch: int) -> None:
     """Wait until this many complete epochs are served."""
     until(lambda: client.jobs.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
 
@@ -227,6 +228,18 @@ def history(client: Client, job_id: str) -> list[dict[str, Any]]:
     """Return the served epochs without what depends on the clock."""
     clocks = {"seconds", "evaluation_seconds", "images_per_second"}
     return [epoch.model_dump(exclude=clocks) for epoch in client.jobs.metrics(job_id).epochs]
+
+
+def list_label_reads(service: "Service", job_id: str) -> list[tuple[str, int, str]]:
+    """List split, epoch and kind of each look of a job at held-out labels, in order, by raw SQL."""
+    query = "SELECT split, epoch, what FROM label_reads WHERE subject_id = ? ORDER BY split, epoch"
+    with closing(sqlite3.connect(service.home / "heldout.db")) as database:
+        return [tuple(row) for row in database.execute(query, (job_id,))]
+
+
+def make_validation_reads(epochs: int, what: str = "measured") -> list[tuple[str, int, str]]:
+    """Return the looks at validation of a job with this many epochs."""
+    return [("validation", epoch, what) for epoch in range(1, epochs + 1)]
 
 
 def event_types(client: Client, job_id: str) -> list[str]:

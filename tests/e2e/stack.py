@@ -108,15 +108,15 @@ class Program:
     def pid(self) -> int:
         return self.process.pid
 
-    def said(self) -> str:
+    def read_log(self) -> str:
         return self.err.read_text(errors="replace")
 
     def lives(self) -> bool:
         return self.process.poll() is None
 
-    def until_said(self, text: str, within_s: float = 120.0) -> None:
-        until(lambda: text in self.said() or not self.lives(), f"{text!r} from {self.name}", within_s)
-        assert text in self.said(), f"{self.name} ended with {self.process.returncode}: {self.said()[-2000:]}"
+    def wait_for_log(self, text: str, within_s: float = 120.0) -> None:
+        until(lambda: text in self.read_log() or not self.lives(), f"{text!r} from {self.name}", within_s)
+        assert text in self.read_log(), f"{self.name} ended with {self.process.returncode}: {self.read_log()[-2000:]}"
 
     def trainings(self) -> list[int]:
         """List the processes that train: children of the server that forks, and spawned ones."""
@@ -248,7 +248,7 @@ class Stack:
         return started
 
     def until_ready(self, worker: Program) -> None:
-        worker.until_said("worker_ready" if self.redis_url is None else "@test ready.")
+        worker.wait_for_log("worker_ready" if self.redis_url is None else "@test ready.")
 
     def close(self) -> None:
         """End all processes at once."""
@@ -267,7 +267,7 @@ class Stack:
 
     def _api_lives(self) -> bool:
         assert self.api is not None
-        assert self.api.lives(), self.api.said()[-2000:]
+        assert self.api.lives(), self.api.read_log()[-2000:]
         with suppress(httpx2.TransportError):
             return httpx2.get(f"{self.url}/livez", timeout=30).status_code == 200
         return False
@@ -316,12 +316,12 @@ class Stack:
 
         return dict(until(served, "an answer"))
 
-    def ended(self, job_id: str, within_s: float = 120.0) -> dict[str, Any]:
+    def wait_for_end(self, job_id: str, within_s: float = 120.0) -> dict[str, Any]:
         return dict(
             until(lambda: (job := self.job(job_id))["status"] in TERMINAL and job, f"the end of {job_id}", within_s)
         )
 
-    def after_epoch(self, job_id: str, epoch: int) -> dict[str, Any]:
+    def wait_for_epoch(self, job_id: str, epoch: int) -> dict[str, Any]:
         """Return the job once this many complete epochs are served."""
 
         def far_enough() -> dict[str, Any] | None:
@@ -331,7 +331,7 @@ class Stack:
 
         return dict(until(far_enough, f"epoch {epoch} of {job_id}"))
 
-    def running(self, job_id: str, attempt: int = 1) -> dict[str, Any]:
+    def wait_for_attempt(self, job_id: str, attempt: int = 1) -> dict[str, Any]:
         """Return the job once that attempt or a later one trains it."""
         return dict(
             until(lambda: (job := self.job(job_id))["attempt"] >= attempt and job, f"attempt {attempt} of {job_id}")

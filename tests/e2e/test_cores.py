@@ -5,7 +5,7 @@ import os
 import pytest
 
 from heldout.client.client import Client
-from tests.e2e.running import Service, after_epoch, ended, history, spec, until
+from tests.e2e.running import Service, history, spec, until, wait_for_end, wait_for_epoch
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 # Epochs of a third of a second.
@@ -26,20 +26,20 @@ def shares(service: Service) -> list[set[int]]:
 
 def test_two_jobs_have_a_core_each_and_one_alone_has_both_with_the_same_bits(service: Service, client: Client) -> None:
     alone = client.jobs.create(spec("overfit", **SHORT)).id
-    assert ended(client, alone).status == "succeeded"
+    assert wait_for_end(client, alone).status == "succeeded"
     busy = client.jobs.create(spec("overfit", **LONG)).id
-    after_epoch(client, busy, 1)
+    wait_for_epoch(client, busy, 1)
     assert client.jobs.get(busy).engine.towers == client.jobs.get(busy).spec.resources.towers == 2
     assert shares(service) == [{0, 1}]
     second = client.jobs.create(spec("overfit", **SHORT)).id
-    after_epoch(client, second, 1)
+    wait_for_epoch(client, second, 1)
     assert sorted(map(sorted, shares(service))) == [[0], [1]]
     assert client.jobs.get(second).engine.towers == 2
-    assert ended(client, second).status == "succeeded"
+    assert wait_for_end(client, second).status == "succeeded"
     until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
     assert client.jobs.get(busy).status == "running"
     client.jobs.cancel(busy)
-    ended(client, busy)
+    wait_for_end(client, busy)
     assert client.jobs.get(second).spec == client.jobs.get(alone).spec
     assert history(client, second) == history(client, alone)
     assert client.jobs.metrics(second).final == client.jobs.metrics(alone).final

@@ -16,7 +16,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.digests import describe
 from tests.damaged_files import DAMAGES, KINDS, damage, walk
-from tests.e2e.running import ROOT, Service, ended, until
+from tests.e2e.running import ROOT, Service, until, wait_for_end
 from tests.e2e.test_datasets import SMALL, digits_zip, pushed
 
 FOLDS = {**SMALL, "dataset": "own", "validation": {"folds": 3, "fold": 0}}
@@ -66,7 +66,7 @@ class World:
         return [blob.key for blob in self.blobs.stored(folder)]
 
     def train(self, spec: dict) -> str:
-        job = ended(self.client, self.client.jobs.create(spec).id)
+        job = wait_for_end(self.client, self.client.jobs.create(spec).id)
         assert job.status == "succeeded", job.error
         return job.id
 
@@ -134,7 +134,7 @@ def _jobs_fail(world: World, kind, how: str) -> None:
     client, code = world.client, kind.job_lost if how == "missing" else kind.damaged
     name = kind.key.rpartition("/")[2]
     if "{sha256}" in kind.key:
-        job = ended(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
+        job = wait_for_end(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
         require_error(job.error, code, world.service)
         evaluation = world.evaluate(world.ids["model"])
         require_error(evaluation.error, "model_unavailable" if how == "missing" else code, world.service)

@@ -21,7 +21,7 @@ from heldout.errors import DatasetDamaged
 from heldout.views.dataset import DatasetView
 from models.blobs import Blobs
 from tests.damaged_files import damage
-from tests.e2e.running import ROOT, Service, assert_trained_again, ended, lives, spec, until
+from tests.e2e.running import ROOT, Service, assert_trained_again, lives, spec, until, wait_for_end
 
 DIGITS = load_digits()
 
@@ -61,7 +61,7 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     counts = {name: split.count for name, split in dataset.splits}
     assert counts["test"] == 360
     assert sum(counts.values()) == 1797
-    trained = ended(client, client.jobs.create({**spec("overfit"), **SMALL, "dataset": "own"}).id)
+    trained = wait_for_end(client, client.jobs.create({**spec("overfit"), **SMALL, "dataset": "own"}).id)
     assert trained.status == "succeeded", trained.error
     assert client.jobs.metrics(trained.id).final.test.count == 360
     mistakes = client.jobs.confusion(trained.id).splits["test"].mistakes
@@ -83,7 +83,7 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     # The ingest has noted digests: a changed byte is noticed, even by a worker that has used the file before.
     blobs, labels = Blobs((service.home / "blobs").as_uri()), f"datasets/{dataset.sha256}/labels.npy"
     whole = damage(blobs, labels, "flipped")
-    failed = ended(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
+    failed = wait_for_end(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
     assert failed.error.code == "dataset_damaged"
     assert "The file with the labels of the dataset is damaged" in failed.error.detail
     assert str(service.home) not in failed.error.detail

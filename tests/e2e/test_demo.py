@@ -127,6 +127,7 @@ def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
     until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)
 
 
+@pytest.mark.proof
 def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
     process = start()
     process.stdout.readline()

@@ -13,7 +13,7 @@ from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from models import bundled
-from tests.e2e.running import Service, ended, until
+from tests.e2e.running import Service, until, wait_for_end
 from tests.e2e.stack import digits
 from tests.merge_patch import merged
 
@@ -83,7 +83,7 @@ def diagnoses(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Jud
         submitted = {case: client.jobs.create(_spec(case, names[case])).id for case in names}
         found = {}
         for case, job_id in submitted.items():
-            job = ended(client, job_id, within_s=240)
+            job = wait_for_end(client, job_id, within_s=240)
             found[case] = job, client.jobs.diagnosis(job_id)
             for finding in found[case][1].findings:
                 for remedy in finding.remedies:
@@ -132,7 +132,7 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     fast = {"epochs": 60, "batch_size": 16, "train_limit": 100, "optimizer": {"name": "adam", "learning_rate": 0.01}}
     guarded = digits(on_overfit="stop_and_restore", **fast)
     guarded["network"] = {"blocks": [{"filters": 16}], "dense": [{"units": 64}]}
-    job = ended(client, client.jobs.create(guarded).id)
+    job = wait_for_end(client, client.jobs.create(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
     [event] = [event for event in client.jobs.events(job.id) if event.type == "job.overfitting"]
     metrics = client.jobs.metrics(job.id)

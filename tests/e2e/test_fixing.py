@@ -11,7 +11,7 @@ from heldout.fixes.bodies import combine_bodies
 from heldout.views.dataset import DatasetView
 from heldout.views.diagnosis import DiagnosisView
 from models.bundled import BUNDLED
-from tests.e2e.running import ended, until
+from tests.e2e.running import until, wait_for_end
 
 PLANTED = 60
 IN_ANOTHER_ORDER = np.array([3, 0, 1, 2, 5, 4, 7, 8, 9, 6])
@@ -70,7 +70,7 @@ def uploaded(client: Client, folder: Path, name: str, arrays: dict[str, np.ndarr
 
 
 def diagnosed(client: Client, dataset: DatasetView) -> DiagnosisView:
-    job = ended(client, client.jobs.create({**SPEC, "dataset": dataset.id}).id)
+    job = wait_for_end(client, client.jobs.create({**SPEC, "dataset": dataset.id}).id)
     assert job.status == "succeeded", job.error
     return client.jobs.diagnosis(job.id)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Service, command_of, ended, processor_s, tree_of, until
+from tests.e2e.running import Service, command_of, processor_s, tree_of, until, wait_for_end
 from tests.e2e.stack import digits
 
 WATCHED_S = 60.0
@@ -36,7 +36,7 @@ def seconds_of(pids: list[int]) -> dict[int, float]:
 
 def test_a_service_without_work_takes_less_than_a_hundredth_of_a_core(service: Service) -> None:
     with service.client() as client:
-        assert ended(client, client.jobs.create(digits()).id).status == "succeeded"
+        assert wait_for_end(client, client.jobs.create(digits()).id).status == "succeeded"
         bundled = len(list(client.datasets.list()))
     # After the start the worker looks for copies in the bundled datasets.
     log = service.home / "logs" / "worker.log"

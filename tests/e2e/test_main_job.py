@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from heldout.client.client import ApiProblem, Client
 from heldout.views.job import JobView, Progress
-from tests.e2e.running import Service, ended, event_types, history, spec
+from tests.e2e.running import Service, event_types, history, spec, wait_for_end
 from worker.machine.devices import get_processor, has_bfloat16_units
 
 Jobs = dict[str, JobView]
@@ -40,7 +40,7 @@ def jobs(service: Service) -> Jobs:
         submitted = {
             name: client.jobs.create(spec(name, epochs=EPOCHS)) for name in ("overfit", "regularized", "augmented")
         }
-        return {name: ended(client, job.id) for name, job in submitted.items()}
+        return {name: wait_for_end(client, job.id) for name, job in submitted.items()}
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("overfit", 93_962), ("regularized", 34_826), ("augmented", 27_210)])
@@ -173,8 +173,8 @@ def test_each_event_is_reported_once_and_in_order(client: Client, jobs: Jobs) ->
 def test_the_history_depends_on_the_seed_alone(client: Client, jobs: Jobs) -> None:
     again = client.jobs.create(spec("augmented", epochs=1))
     other = client.jobs.create(spec("augmented", epochs=1, seed=8))
-    ended(client, again.id)
-    ended(client, other.id)
+    wait_for_end(client, again.id)
+    wait_for_end(client, other.id)
     first = history(client, jobs["augmented"].id)
     assert history(client, again.id) == first[:1]
     assert history(client, other.id) != first[:1]
@@ -184,7 +184,7 @@ def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: 
     # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
     wild = spec("overfit", optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}, epochs=20)
     wild["network"]["l2"] = 1.0
-    job = ended(client, client.jobs.create(wild).id)
+    job = wait_for_end(client, client.jobs.create(wild).id)
     assert (job.status, job.error.code, job.attempt) == ("failed", "diverged", 1)
     epochs = client.jobs.metrics(job.id).epochs
     assert client.jobs.metrics(job.id).final is None
@@ -199,5 +199,5 @@ def test_a_running_job_has_no_final_figures_and_refuses_its_model(client: Client
     assert (refused.value.status, refused.value.code) == (409, "not_ready")
     assert not (tmp_path / "model.keras").exists()
     client.jobs.cancel(job.id)
-    assert ended(client, job.id).status == "cancelled"
+    assert wait_for_end(client, job.id).status == "cancelled"
     assert "job.succeeded" not in event_types(client, job.id)

@@ -57,6 +57,13 @@ def asked(service):
     return ask
 
 
+@pytest.fixture(scope="module")
+def job(service):
+    """A small job that has succeeded."""
+    with service.client() as client:
+        return client.train({**SPEC, "training": {"epochs": 1, "seed": 7}}).wait().id
+
+
 def call(tool, **arguments):
     async def made(assistant):
         answer = await assistant.call_tool(tool, arguments)
@@ -96,10 +103,8 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     assert found[0]
 
 
-def test_a_study_is_ordered_and_followed(asked, client):
-    job = client.train({**SPEC, "training": {"epochs": 1, "seed": 7}})
-    job.wait()
-    [(ordered, failed)] = asked(call("cure", job=job.id, remedies=["dropout"], seeds=2, max_jobs=4))
+def test_a_study_is_ordered_and_followed(asked, client, job):
+    [(ordered, failed)] = asked(call("cure", job=job, remedies=["dropout"], seeds=2, max_jobs=4))
     assert not failed, ordered
     study = re.search(r"std_\w+", ordered).group()
     [(followed, _)] = asked(call("progress", id=study, wait_s=1))
@@ -180,11 +185,9 @@ def test_a_refusal_says_what_to_do(asked, tmp_path):
     assert "heldout up" in away
 
 
-def test_a_misspelled_argument_starts_nothing(asked, client):
-    job = client.train({**SPEC, "training": {"epochs": 1, "seed": 7}})
-    job.wait()
+def test_a_misspelled_argument_starts_nothing(asked, client, job):
     before = len(list(client.studies.list()))
-    tools, (text, failed) = asked(tools_of, call("cure", job=job.id, remedies=["dropout"], dryrun=True))
+    tools, (text, failed) = asked(tools_of, call("cure", job=job, remedies=["dropout"], dryrun=True))
     assert failed
     assert text == "There is no argument `dryrun`."
     assert len(list(client.studies.list())) == before

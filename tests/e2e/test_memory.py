@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Service, after_epoch, ended, event_types, lives, spec, tree_of, until
+from tests.e2e.running import Service, event_types, lives, spec, tree_of, until, wait_for_end, wait_for_epoch
 
 GROUPS = Path("/sys/fs/cgroup/memory")  # of cgroups v1; in v2 a group with processes cannot have groups below it
 MIB = 2**20
@@ -46,7 +46,7 @@ def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_continues(
     with service.client() as client:
         neighbour, filler = (client.jobs.create(spec("overfit", epochs=1000)).id for _ in range(2))
         for job in (neighbour, filler):
-            after_epoch(client, job, 1)
+            wait_for_epoch(client, job, 1)
         worker = service.worker_pid()
         assert [score_of(pid) for pid in service.training_pids()] == [1000, 1000], "first in line"
         assert score_of(worker) == 0
@@ -56,7 +56,7 @@ def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_continues(
             database.execute("UPDATE jobs SET memory_bytes = ? WHERE id = ?", (700 * MIB, greedy))
         bounded(tree_of(worker), 1500 * MIB)
         client.jobs.cancel(filler)
-        failed = ended(client, greedy)
+        failed = wait_for_end(client, greedy)
         assert (failed.status, failed.attempt, failed.failures) == ("failed", 1, 1)
         assert failed.error.code == "out_of_memory", failed.error
         # The kernel may also have killed the neighbour before it got the memory back. Then it continues where it was.

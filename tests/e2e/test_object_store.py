@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from analysis.arrays.dataset import SPLITS
-from tests.e2e.running import ended, until
+from tests.e2e.running import until, wait_for_end
 from tests.e2e.stack import SHORT, Stack
 from tests.e2e.test_datasets import SMALL, digits_zip, pushed
 from tests.object_store import S3Server
@@ -41,7 +41,7 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
 
         quick = {"optimizer": {"name": "adam", "learning_rate": 0.01}}
         spec = SMALL | {"training": SMALL["training"] | quick, "dataset": "own"}
-        job = ended(client, client.jobs.create(spec).id)
+        job = wait_for_end(client, client.jobs.create(spec).id)
         assert job.status == "succeeded", job.error
         final = client.jobs.metrics(job.id).final
         served = sum(getattr(final, name).accuracy * getattr(final, name).count for name in SPLITS) / 1797

@@ -1,4 +1,4 @@
-"""A user's own network is cured end to end: uploaded as JSON, trained, diagnosed, compared and taken back to Keras."""
+"""A user's own network is cured end to end: trained, diagnosed, compared and taken back to Keras."""
 
 import json
 import subprocess
@@ -11,9 +11,8 @@ import pytest
 from keras import layers
 
 from heldout.client.client import Client
-from heldout.views.model import ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service, ended
+from tests.e2e.running import ROOT, Service
 from worker.training.keras_parts import iterate_parts
 
 # A network memorizes this few images.
@@ -30,32 +29,33 @@ def make_network(width: int = 16) -> keras.Model:
     return keras.Model(images, layers.Dense(10, activation="softmax")(features), name="mine")
 
 
-def upload(client: Client, file: Path) -> ModelView:
-    file.write_text(make_network().to_json())
-    model = client.models.create(file)
-    while not model.has_ended:
-        model = client.models.get(model.id, wait_s=30)
-    assert model.status == "ready", model.error
-    return model
-
-
 def list_filters(configuration: str) -> list[int]:
     parts = iterate_parts(json.loads(configuration))
     return [part["config"]["filters"] for part in parts if part["class_name"] == "Conv2D"]
 
 
-def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp_path: Path):
-    model = upload(client, tmp_path / "mine.json")
-    training = TRAINING | {"optimizer": {"name": "adam", "learning_rate": RATE}}
-    spec = {"dataset": "mnist5k", "network": {"model": model.id, "width": 0.5}, "training": training}
-    job = ended(client, client.jobs.create(spec).id)
+@pytest.mark.timeout(900)  # six trainings
+def test_a_keras_model_is_trained_diagnosed_cured_and_taken_back(service: Service, client: Client, tmp_path: Path):
+    network = make_network()
+    network.compile(keras.optimizers.Adam(RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    job = client.train(network, dataset="mnist5k", width=0.5, **TRAINING).wait()
     assert (job.status, job.parameters) == ("succeeded", make_network(8).count_params()), job.error
-    assert client.jobs.diagnosis(job.id).verdict in {"overfitting", "too_little_data"}
+    assert job.diagnosis().verdict in {"overfitting", "too_little_data"}
 
-    asked = {"job": job.id, "remedies": ["augmentation"], "seeds": 2, "splits": "fixed", "budget": {"jobs": 5}}
-    study = client.studies.create(asked)
-    while not study.has_ended:
-        study = client.studies.poll(study.id, version=study.version, wait_s=30) or study
+    # A client that posts the spec itself gets the same training.
+    spec = {
+        "name": job.name,
+        "dataset": "mnist5k",
+        "network": {"model": job.spec.network.model, "width": 0.5},
+        "training": TRAINING | {"optimizer": {"name": "adam", "learning_rate": RATE}},
+    }
+    posted = client.jobs.create(spec)
+    client.jobs.cancel(posted.id)
+    assert posted.spec.network == job.spec.network
+    # A worker has chosen the job's precision meanwhile.
+    assert posted.spec.training.model_copy(update={"precision": job.spec.training.precision}) == job.spec.training
+
+    study = job.cure("augmentation", seeds=2, splits="fixed", budget={"jobs": 5})
     assert study.conclusion is not None, study.error
     assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "augmentation")
     [_, winner] = study.arms
@@ -66,6 +66,8 @@ def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp
     assert report.winning_spec.network == job.spec.network
     [_, cured] = report.arms
     assert cured.changes[0].startswith("augmentation: null → ")
+    study.save_report(tmp_path / "report.html")
+    assert "augmentation: null → " in (tmp_path / "report.html").read_text()
 
     file, configuration = tmp_path / "cured.keras", tmp_path / "cured.json"
     client.jobs.download_model(winner.jobs[0], file)
@@ -79,26 +81,3 @@ def test_a_study_cures_a_users_own_network(service: Service, client: Client, tmp
     command = [sys.executable, "-m", "heldout", "export", job.id, "--format", "keras_config", "-o", str(configuration)]
     subprocess.run([*command, "--home", str(service.home)], cwd=ROOT, check=True)
     assert list_filters(configuration.read_text()) == [8, 8]
-
-
-@pytest.mark.timeout(900)  # eight trainings
-def test_a_keras_model_is_trained_diagnosed_and_cured_from_python(client: Client, tmp_path: Path):
-    network = make_network()
-    network.compile(keras.optimizers.Adam(RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    job = client.train(network, dataset="mnist5k", width=0.5, **TRAINING).wait()
-    assert job.diagnosis().verdict in {"overfitting", "too_little_data"}
-
-    # The spec that it stands for gives the same figures to the last bit.
-    spec = {
-        "dataset": "mnist5k",
-        "network": {"model": job.spec.network.model, "width": 0.5},
-        "training": TRAINING | {"optimizer": {"name": "adam", "learning_rate": RATE}},
-    }
-    direct = client.train(spec).wait()
-    assert direct.metrics().final == job.metrics().final
-    assert [epoch.fit_loss for epoch in direct.metrics().epochs] == [epoch.fit_loss for epoch in job.metrics().epochs]
-
-    study = job.cure("augmentation", seeds=2, splits="fixed", budget={"jobs": 5})
-    assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "augmentation")
-    study.save_report(tmp_path / "report.html")
-    assert "augmentation: null → " in (tmp_path / "report.html").read_text()

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from sklearn.datasets import load_digits
 from standardwebhooks import Webhook
 
 from heldout.client.client import Client
+from heldout.errors import JobFinished, StudyFinished
 from tests.e2e.running import ROOT, Service
 from tests.pages import Block, blocks_of, pages_with_commands
 
@@ -44,6 +45,8 @@ SPEC = {
 SHORTER = (
     (r"training\.epochs=\d+", "training.epochs=1"),
     (r'"epochs": \d+}', '"epochs": 1}'),
+    (r"\bepochs=\d+", "epochs=1"),
+    (r'"filters": 32}\]}}', '"filters": 4}]}, "training": {"epochs": 1}}'),
     (r"--epochs 20", "--epochs 2"),
     (r"(heldout (?:cure|curve) (?!--)\S+)", r"\1 --dry-run"),
     (r"(heldout cure) (--run)", r"\1 --dry-run \2"),
@@ -133,10 +136,18 @@ def first_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 @pytest.fixture
-def reader(first_reader: Reader, tmp_path: Path) -> Reader:
+def reader(first_reader: Reader, tmp_path: Path) -> Iterator[Reader]:
     """A reader for each page, whose folder no other page has changed."""
     shutil.copytree(first_reader.folder, tmp_path / "desk", symlinks=True)
-    return replace(first_reader, folder=tmp_path / "desk")
+    yield replace(first_reader, folder=tmp_path / "desk")
+    # What a page left running would take the processor from the next pages.
+    client = first_reader.client
+    for study in client.studies.list(statuses=["running"]):
+        with suppress(StudyFinished):  # since it was listed
+            study.cancel()
+    for job in client.jobs.list(statuses=["queued", "running"]):
+        with suppress(JobFinished):
+            client.jobs.cancel(job.id)
 
 
 def _fill(folder: Path) -> None:
@@ -167,12 +178,20 @@ def _fill(folder: Path) -> None:
     np.savez(folder / "predictions.npz", **arrays)
     (folder / "history.csv").write_text("epoch,loss,val_loss\n1,1.0,1.1\n2,0.5,0.9\n3,0.2,1.0\n")
     _fill_with_runs(folder)
-    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "examples").mkdir()
+    for example in (ROOT / "examples").glob("*.json"):
+        (folder / "examples" / example.name).write_text(_shrink(example.read_text()))
     (folder / "bin").mkdir()
     for name, starts in {"heldout": ["-c", "from heldout.cli import main; main()"], "python": []}.items():
         words = " ".join([f'"{sys.executable}"', *(f"'{start}'" for start in starts)])
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
+
+
+def _shrink(spec: str) -> str:
+    """Make an example spec quick to train: few filters and units, few images, one epoch."""
+    small = re.sub(r'"(filters|units)": \d+', r'"\1": 4', re.sub(r'"train_limit": \d+,\s*', "", spec))
+    return re.sub(r'"epochs": \d+', '"epochs": 1, "train_limit": 60', small)
 
 
 def _fill_with_runs(folder: Path) -> None:

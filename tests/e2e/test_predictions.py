@@ -12,14 +12,14 @@ from PIL import Image
 
 from heldout.client.client import Client
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service, ended
+from tests.e2e.running import ROOT, Service, wait_for_end
 from tests.e2e.stack import digits
 
 
 @pytest.fixture(scope="module")
 def job(service: Service) -> str:
     with service.client() as client:
-        trained = ended(client, client.jobs.create(digits()).id)
+        trained = wait_for_end(client, client.jobs.create(digits()).id)
         assert trained.status == "succeeded"
         return trained.id
 

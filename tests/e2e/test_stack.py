@@ -56,25 +56,13 @@ def with_at_least(stack: Stack, count: int) -> Stack:
 
 def require_run_once(stack: Stack, job_id: str) -> None:
     """Check that the job succeeds in one attempt, which was started once."""
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     types = [event["type"] for event in stack.events(job_id)]
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), job
     assert (types.count("job.started"), types.count("job.succeeded")) == (1, 1)
 
 
-def test_an_upload_is_checked_by_a_celery_worker_while_a_training_waits(stack: Stack, tmp_path: Path) -> None:
-    with_workers(stack, 0)
-    waiting = stack.submit(digits())
-    with stack.client() as client:
-        made = client.datasets.create({"name": "own"})
-        client.datasets.upload(made.id, npz(tmp_path / "own.npz", **arrays_of()))
-        with_workers(stack, 1)
-        ready = until(lambda: (found := client.datasets.get("own")).status not in {"checking"} and found, "the ingest")
-        assert ready.status == "ready", ready.error
-    require_run_once(stack, waiting)
-
-
-# --- without a worker: what messages carry ------------------------------------------------------------------
+# --- what messages carry ------------------------------------------------------------------
 
 
 def test_a_message_carries_only_the_jobs_id(stack: Stack, broker: redis.Redis) -> None:
@@ -120,13 +108,24 @@ def test_a_message_is_published_after_the_commit_and_not_before(stack: Stack, br
     _cancel_all(stack)
 
 
-def test_a_job_for_a_gpu_waits_in_a_separate_queue(stack: Stack, broker: redis.Redis) -> None:
+def test_an_upload_is_checked_by_a_celery_worker_while_a_training_waits(stack: Stack, tmp_path: Path) -> None:
     with_workers(stack, 0)
+    waiting = stack.submit(digits())
+    with stack.client() as client:
+        made = client.datasets.create({"name": "own"})
+        client.datasets.upload(made.id, npz(tmp_path / "own.npz", **arrays_of()))
+        with_workers(stack, 1)
+        ready = until(lambda: (found := client.datasets.get("own")).status not in {"checking"} and found, "the ingest")
+        assert ready.status == "ready", ready.error
+    require_run_once(stack, waiting)
+
+
+def test_a_job_for_a_gpu_waits_in_a_separate_queue(stack: Stack, broker: redis.Redis) -> None:
+    with_workers(stack, 1)
     broker.flushall()
     job_id = stack.submit(digits() | {"resources": {"device": "gpu"}})
     until(lambda: broker.llen("train.gpu") == 1, "its message", within_s=60)
     assert broker.llen("train") == 0
-    with_workers(stack, 1)
     require_run_once(stack, stack.submit(digits()))
     waiting = stack.ask("GET", f"/v1/jobs/{job_id}/queue").json()
     assert (stack.job(job_id)["status"], waiting["waiting_for"]) == ("queued", "gpu")
@@ -140,7 +139,7 @@ def test_a_broker_that_is_down_delays_no_answer_and_loses_no_job(stack: Stack, r
     with_workers(stack, 1)
     redis_server.stop()
     try:
-        jobs = submit_promptly(stack, 3)
+        jobs = submit_promptly(stack, 2)
     finally:
         redis_server.start()
     for job_id in jobs:
@@ -151,7 +150,7 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
     with_workers(stack, 1)
     redis_server.pause()
     try:
-        jobs = submit_promptly(stack, 3)
+        jobs = submit_promptly(stack, 2)
     finally:
         redis_server.resume()
     for job_id in jobs:
@@ -161,11 +160,11 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
 def test_a_worker_that_lost_its_broker_during_a_job_continues(stack: Stack, redis_server: RedisServer) -> None:
     with_workers(stack, 1)
     job_id = stack.submit(long_digits(40))
-    stack.after_epoch(job_id, 2)
+    stack.wait_for_epoch(job_id, 2)
     redis_server.kill()
     try:
         before = stack.job(job_id)["progress"]["epoch"]
-        stack.after_epoch(job_id, before + 3)
+        stack.wait_for_epoch(job_id, before + 3)
     finally:
         redis_server.start()
     require_run_once(stack, job_id)
@@ -179,18 +178,18 @@ def test_a_worker_takes_as_many_jobs_at_once_as_it_has_slots(stack: Stack) -> No
     with_workers(stack, 1)
     jobs = [stack.submit(long_digits(1000)) for _ in range(SLOTS + 1)]
     for job_id in jobs[:SLOTS]:
-        stack.after_epoch(job_id, 1)
+        stack.wait_for_epoch(job_id, 1)
     assert [stack.job(job_id)["status"] for job_id in jobs] == ["running"] * SLOTS + ["queued"]
     for job_id in reversed(jobs):
         stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
     for job_id in jobs:
-        assert stack.ended(job_id)["status"] == "cancelled"
+        assert stack.wait_for_end(job_id)["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("count", [2, *(pytest.param(other, marks=pytest.mark.proof) for other in (1, 4))])
 def test_each_job_runs_once_whatever_the_number_of_workers(stack: Stack, count: int) -> None:
     with_workers(stack, count)
-    jobs = [stack.submit(digits()) for _ in range(8)]
+    jobs = [stack.submit(digits()) for _ in range(6)]
     for job_id in jobs:
         require_run_once(stack, job_id)
 
@@ -212,16 +211,16 @@ def test_a_wake_up_that_is_delivered_five_times_starts_its_job_once(stack: Stack
 def test_a_worker_that_is_stopped_gives_its_job_back_and_another_finishes_it(stack: Stack) -> None:
     with_at_least(stack, 2)
     whole, stopped = stack.submit(long_digits(20)), stack.submit(long_digits(20))
-    stack.after_epoch(stopped, 2)
+    stack.wait_for_epoch(stopped, 2)
     worker = stack.holder(stopped)
     below = tree_of(worker.pid)
     assert worker.stop(GRACE_S) == 0
     all_gone(below)
-    job = stack.ended(stopped)
+    job = stack.wait_for_end(stopped)
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 0)
     requeued = [event for event in stack.events(stopped) if event["type"] == "job.requeued"]
     assert [event["data"]["reason"] for event in requeued] == ["release"]
-    assert stack.ended(whole)["status"] == "succeeded"
+    assert stack.wait_for_end(whole)["status"] == "succeeded"
     assert [epoch["epoch"] for epoch in stack.history(stopped)] == list(range(1, 21))
     assert stack.history(stopped) == stack.history(whole)
 

@@ -17,14 +17,16 @@ from heldout.client.client import ApiProblem, Client
 from tests.e2e.running import (
     ROOT,
     Service,
-    after_epoch,
-    ended,
     event_types,
     history,
+    list_label_reads,
     lives,
+    make_validation_reads,
     spec,
     tree_of,
     until,
+    wait_for_end,
+    wait_for_epoch,
 )
 from tests.e2e.stack import digits, long_digits
 
@@ -38,7 +40,7 @@ def uninterrupted(service: Service) -> list[dict[str, Any]]:
     """The history of the short job, which other tests interrupt."""
     with service.client() as client:
         job = client.jobs.create(long_digits(EPOCHS)).id
-        ended(client, job)
+        wait_for_end(client, job)
         return history(client, job)
 
 
@@ -46,14 +48,19 @@ def test_a_cancel_ends_the_process_and_keeps_complete_epochs_with_their_weights_
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     job = client.jobs.create(long_digits(1000)).id
-    after_epoch(client, job, 2)
+    wait_for_epoch(client, job, 2)
     training = service.training_pids()
+    assert training
     for pid in training:
+        # Importing TensorFlow or Keras maps TensorFlow's libraries.
+        assert "/tensorflow/" in mapped_files(pid)
         # It does not load the supervisor's libraries: importing them would take longer than the rest of its start.
         assert "obstore" not in mapped_files(pid)
+    assert "/tensorflow/" not in mapped_files(service.worker_pid())
+    assert "/tensorflow/" not in mapped_files(service.pid)
     assert client.jobs.cancel(job).status == "cancelling"
     assert client.jobs.cancel(job).status in {"cancelling", "cancelled"}
-    assert ended(client, job).stop_reason == "cancelled"
+    assert wait_for_end(client, job).stop_reason == "cancelled"
     until(lambda: not any(map(lives, training)), "the end of the process", within_s=60)
     assert len(client.jobs.metrics(job).epochs) >= 2
     types = event_types(client, job)
@@ -64,22 +71,11 @@ def test_a_cancel_ends_the_process_and_keeps_complete_epochs_with_their_weights_
     assert (refused.value.status, refused.value.code) == (409, "job_finished")
     assert client.jobs.download_model(job, tmp_path / "model.keras") > 0
     done = client.jobs.get(job).progress.epoch
+    assert list_label_reads(service, job) == make_validation_reads(done)
     again = client.jobs.retry(job, epochs=done + 1).id
-    assert ended(client, again).status == "succeeded"
+    assert wait_for_end(client, again).status == "succeeded"
     assert client.jobs.metrics(again).epochs[:done] == client.jobs.metrics(job).epochs
     assert [epoch.epoch for epoch in client.jobs.metrics(again).epochs] == list(range(1, done + 2))
-
-
-def test_only_the_process_that_trains_loads_tensorflow(service: Service, client: Client) -> None:
-    job = client.jobs.create(long_digits(1000)).id
-    after_epoch(client, job, 1)
-    [training] = service.training_pids()
-    # Importing TensorFlow or Keras maps TensorFlow's libraries.
-    assert "/tensorflow/" in mapped_files(training)
-    assert "/tensorflow/" not in mapped_files(service.worker_pid())
-    assert "/tensorflow/" not in mapped_files(service.pid)
-    client.jobs.cancel(job)
-    ended(client, job)
 
 
 def mapped_files(pid: int) -> str:
@@ -91,25 +87,26 @@ def test_a_paused_job_frees_its_slot_and_continues_with_the_same_history(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
     job = client.jobs.create(long_digits(EPOCHS)).id
-    after_epoch(client, job, 3)
+    wait_for_epoch(client, job, 3)
     client.jobs.pause(job)
     until(lambda: client.jobs.get(job).status == "paused", "the pause")
     until(lambda: not service.training_pids(), "the end of the process", within_s=60)
     client.jobs.resume(job)
-    assert ended(client, job).status == "succeeded"
+    assert wait_for_end(client, job).status == "succeeded"
     assert client.jobs.get(job).attempt == 2
     assert client.jobs.get(job).failures == 0
     assert history(client, job) == uninterrupted
+    assert list_label_reads(service, job) == [("test", EPOCHS, "measured"), *make_validation_reads(EPOCHS)]
 
 
 def test_a_killed_process_is_a_failure_with_a_reason_and_its_last_log_lines(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
     job = client.jobs.create(long_digits(EPOCHS)).id
-    after_epoch(client, job, 2)
+    wait_for_epoch(client, job, 2)
     for pid in service.training_pids():
         os.kill(pid, signal.SIGKILL)
-    assert ended(client, job).status == "succeeded"
+    assert wait_for_end(client, job).status == "succeeded"
     assert client.jobs.get(job).failures == 1
     warnings = [event for event in client.jobs.events(job) if event.type == "job.warning"]
     assert warnings[0].data["exit_code"] == -signal.SIGKILL
@@ -118,11 +115,12 @@ def test_a_killed_process_is_a_failure_with_a_reason_and_its_last_log_lines(
     assert "SIGKILL" in requeued.message
     # It continued from the last checkpoint: its figures show no trace of the interruption.
     assert history(client, job) == uninterrupted
+    assert list_label_reads(service, job) == [("test", EPOCHS, "measured"), *make_validation_reads(EPOCHS)]
 
 
 def test_a_job_past_its_deadline_keeps_its_complete_epochs_and_succeeds(client: Client) -> None:
     wanted = long_digits(1000) | {"limits": {"max_runtime_s": 7}}
-    job = ended(client, client.jobs.create(wanted).id)
+    job = wait_for_end(client, client.jobs.create(wanted).id)
     assert (job.status, job.stop_reason) == ("succeeded", "deadline")
     metrics = client.jobs.metrics(job.id)
     assert 1 <= len(metrics.epochs) < 1000
@@ -132,11 +130,12 @@ def test_a_job_past_its_deadline_keeps_its_complete_epochs_and_succeeds(client: 
 def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
     slow = spec("overfit", epochs=2) | {"limits": {"max_runtime_s": 1}}
     slow["network"]["blocks"] = [{"filters": 256, "padding": "same", "repeat": 4, "pool": 1}]
-    job = ended(client, client.jobs.create(slow).id)
+    job = wait_for_end(client, client.jobs.create(slow).id)
     assert (job.status, job.error.code) == ("failed", "deadline")
     assert client.jobs.metrics(job.id).epochs == []
 
 
+@pytest.mark.timeout(900)
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_continues_with_its_jobs(
     temporary: Path, make_service: MakeService
 ) -> None:
@@ -146,7 +145,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
         job = client.jobs.create(long_digits(20)).id
-        after_epoch(client, job, 2)
+        wait_for_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=60)
@@ -156,7 +155,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     with service.start().client() as client:
         stopped_at = client.jobs.get(job).progress.epoch
         until(lambda: client.jobs.get(job).attempt == 2, "the next attempt", within_s=60)
-        after_epoch(client, job, stopped_at + 1)
+        wait_for_epoch(client, job, stopped_at + 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=60)
@@ -166,7 +165,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
         until(lambda: client.jobs.get(job).attempt == 3, "the attempt after the kill", within_s=60)
-        finished = ended(client, job)
+        finished = wait_for_end(client, job)
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 3, 0)
         requeued = [event for event in client.jobs.events(job) if event.type == "job.requeued"]
         assert requeued[0].data["reason"] == "release"
@@ -182,11 +181,11 @@ def test_a_worker_that_dies_is_replaced_and_its_job_continues(make_service: Make
     service = make_service().start()
     with service.client() as client:
         job = client.jobs.create(spec("overfit", epochs=8)).id
-        after_epoch(client, job, 2)
+        wait_for_epoch(client, job, 2)
         worker, training = service.worker_pid(), service.training_pids()
         os.kill(worker, signal.SIGKILL)
         until(lambda: not any(map(lives, [worker, *training])), "the end of worker and training", within_s=60)
-        finished = ended(client, job)
+        finished = wait_for_end(client, job)
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 2, 1)
 
 
@@ -211,7 +210,7 @@ def test_a_locked_database_is_a_503_and_makes_the_worker_wait_and_both_recover(
     service: Service, client: Client
 ) -> None:
     job = client.jobs.create(long_digits(12)).id
-    after_epoch(client, job, 1)
+    wait_for_epoch(client, job, 1)
     jobs = len(list(client.jobs.list()))
     key = (service.home / "api-key").read_text().strip()
     with closing(sqlite3.connect(service.home / "heldout.db", isolation_level=None, timeout=30)) as lock:
@@ -226,7 +225,7 @@ def test_a_locked_database_is_a_503_and_makes_the_worker_wait_and_both_recover(
         assert answer.json()["code"] == "database_unavailable"
         assert int(answer.headers["Retry-After"]) >= 1
         lock.execute("ROLLBACK")
-    finished = ended(client, job)
+    finished = wait_for_end(client, job)
     assert (finished.status, finished.attempt) == ("succeeded", 1), list(client.jobs.events(job))
     assert [epoch.epoch for epoch in client.jobs.metrics(job).epochs] == list(range(1, 13))
     assert len(list(client.jobs.list())) == jobs
@@ -238,6 +237,6 @@ def _up(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )

@@ -159,7 +159,7 @@ def test_the_api_sees_the_clients_own_address(proxied):
     with proxied.client() as client:
         answer = client.get("/v1/jobs", headers={"X-Forwarded-For": "203.0.113.9"})
     assert answer.status_code == 401
-    asked = [line for line in map(json.loads, proxied.stack.api.said().splitlines()) if line["event"] == "request"]
+    asked = [line for line in map(json.loads, proxied.stack.api.read_log().splitlines()) if line["event"] == "request"]
     assert asked[-1]["address"] == "127.0.0.1", "the address that a client claims is replaced"
 
 
@@ -167,7 +167,7 @@ def test_predictions_bypass_the_api_while_their_process_lives(proxied):
     path = f"/v1/jobs/{make_id('job')}/predict"
 
     def lines(program: Program) -> int:
-        requests = [line for line in program.said().splitlines() if '"request"' in line]
+        requests = [line for line in program.read_log().splitlines() if '"request"' in line]
         return sum(path in line or "/v2/" in line for line in requests)
 
     with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:

@@ -1,12 +1,10 @@
 """The page about PyTorch and Lightning, and the scripts of `heldout init`, run with the real libraries.
 
-The environment of the tests does not have them. HELDOUT_TORCH_PYTHON names a Python that has torch and lightning.
-Without it, a build for CPUs is installed into `.cache/torch`, if pip has one.
+The environment of the tests does not have them: HELDOUT_TORCH_PYTHON names a Python that has.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +14,13 @@ import pytest
 
 from tests.e2e.running import ROOT
 
-PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "httpx2", "pydantic", "typer", "rich")
+PYTHON = os.environ.get("HELDOUT_TORCH_PYTHON", "")
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not PYTHON, reason="HELDOUT_TORCH_PYTHON names no Python with torch and lightning"),
+]
+
 LOADERS = """
 import numpy as np, torch
 from sklearn.datasets import load_digits
@@ -63,32 +67,7 @@ network = Network()
 """
 
 
-def _has_cpu_build(python: str) -> bool:
-    """Return whether pip would install a torch without CUDA, which is ten times smaller."""
-    options = ["--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-"]
-    found = subprocess.run(
-        [python, "-m", "pip", "install", *options, "torch"], capture_output=True, text=True, check=False
-    )
-    return found.returncode == 0 and "cpu" in json.loads(found.stdout)["install"][0]["download_info"]["url"]
-
-
-@pytest.fixture(scope="module")
-def python() -> str:
-    if named := os.environ.get("HELDOUT_TORCH_PYTHON"):
-        return named
-    folder = ROOT / ".cache" / "torch"
-    if not (folder / "complete").exists():
-        names = [name for name in ("python3.11", "python3.12", "python3.13") if shutil.which(name)]
-        base = next((name for name in names if _has_cpu_build(name)), None)
-        if base is None:
-            pytest.skip("pip has no torch without CUDA for a Python of this machine")
-        subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (folder / "complete").touch()
-    return str(folder / "bin" / "python")
-
-
-def run_code(python: str, code: str, folder: Path, home: Path) -> str:
+def run_code(code: str, folder: Path, home: Path) -> str:
     environment = {name: text for name, text in os.environ.items() if not name.startswith("HELDOUT_")}
     environment |= {
         "HELDOUT_HOME": str(home),
@@ -97,7 +76,7 @@ def run_code(python: str, code: str, folder: Path, home: Path) -> str:
         "TMPDIR": str(folder),
     }
     done = subprocess.run(
-        [python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [PYTHON, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -109,11 +88,10 @@ def blocks(heading: str) -> list[str]:
     return [part.split("```")[0] for part in section.split("```python\n")[1:]]
 
 
-@pytest.mark.timeout(900)
-def test_a_pytorch_loop_gets_its_gap_and_its_study(python, service, client, tmp_path):
+def test_a_pytorch_loop_gets_its_gap_and_its_study(service, client, tmp_path):
     loop, compare = blocks("PyTorch")
     assert len(loop.strip().splitlines()) <= 17
-    printed = run_code(python, LOADERS + loop + compare, tmp_path, service.home)
+    printed = run_code(LOADERS + loop + compare, tmp_path, service.home)
     assert "points: " in printed
     study = next(study for study in client.studies.list() if study.kind == "external")  # the newest
     assert study.status == "succeeded"
@@ -122,10 +100,9 @@ def test_a_pytorch_loop_gets_its_gap_and_its_study(python, service, client, tmp_
     client.studies.delete(study.id)
 
 
-@pytest.mark.timeout(900)
-def test_lightnings_callback_writes_answers_that_can_be_diagnosed(python, service, client, tmp_path):
+def test_lightnings_callback_writes_answers_that_can_be_diagnosed(service, client, tmp_path):
     [fit] = blocks("Lightning")
-    run_code(python, LOADERS + NETWORK + fit, tmp_path, service.home)
+    run_code(LOADERS + NETWORK + fit, tmp_path, service.home)
     answers = np.load(tmp_path / "answers.npz")
     assert {name: len(answers[f"{name}_labels"]) for name in ("train", "validation", "test")} == {
         "train": 300,
@@ -140,8 +117,7 @@ def test_lightnings_callback_writes_answers_that_can_be_diagnosed(python, servic
     assert diagnosis.gap.terms
 
 
-@pytest.mark.timeout(900)
-def test_the_answers_are_those_of_the_network_in_evaluation_mode(python, service, tmp_path):
+def test_the_answers_are_those_of_the_network_in_evaluation_mode(service, tmp_path):
     code = """
 from heldout.torch import answers
 network = make_network(dropout=0.9)
@@ -155,12 +131,11 @@ np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
 np.testing.assert_array_equal(found["labels"], known[800:].numpy())
 assert len(set(found["hashes"])) > 900
 """
-    run_code(python, LOADERS + code, tmp_path, service.home)
+    run_code(LOADERS + code, tmp_path, service.home)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["pytorch", "lightning"])
-def test_the_scripts_of_init_train_and_save_answers(python, kind, tmp_path):
+def test_the_scripts_of_init_train_and_save_answers(kind, tmp_path):
     from sklearn.datasets import load_digits
 
     digits, known = load_digits(return_X_y=True)
@@ -168,7 +143,6 @@ def test_the_scripts_of_init_train_and_save_answers(python, kind, tmp_path):
     written = tmp_path / "train.py"
     subprocess.run([sys.executable, "-m", "heldout", "init", kind, "-o", written], cwd=ROOT, check=True)
     run_code(
-        python,
         f"import sys, runpy; sys.argv = ['train.py', '--epochs', '1']; runpy.run_path({str(written)!r})",
         tmp_path,
         tmp_path,

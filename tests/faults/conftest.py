@@ -98,7 +98,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def require_ended_in_order(stack: Stack) -> None:
     """Check that all accepted jobs end, and that their history is in order."""
     for job_id in stack.accepted():
-        stack.ended(job_id)
+        stack.wait_for_end(job_id)
         stack.history(job_id)
     # A job that ended while it waited is tidied up by the next round of a worker's reconciler.
     until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints")

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from models.database import Database
-from tests.e2e.running import ROOT, Service, ended
+from tests.e2e.running import ROOT, Service, wait_for_end
 from tests.e2e.stack import SHORT, TERMINAL, Stack, digits, long_digits
 from tests.faults.marks import on
 from tests.servers_fixtures import empty_postgres
@@ -92,8 +92,8 @@ def test_a_drill_under_load_restores_every_finished_job(stack: Stack, other_data
     loading.start()
     try:
         for job_id in first:
-            assert stack.ended(job_id)["status"] == "succeeded"
-        stack.after_epoch(running, 2)
+            assert stack.wait_for_end(job_id)["status"] == "succeeded"
+        stack.wait_for_epoch(running, 2)
         before = [job for job in [*first, *submitted] if stack.job(job)["status"] == "succeeded"]
         made = command(stack.environment, "backup", str(tmp_path / "backup"))
     finally:
@@ -117,7 +117,7 @@ def test_a_drill_under_load_restores_every_finished_job(stack: Stack, other_data
     listed = stack.ask("GET", "/v1/jobs?limit=200").json()["data"]
     assert {job["id"] for job in listed} >= {*before, running}
     for job in listed:
-        assert stack.ended(job["id"], within_s=300)["status"] == "succeeded"
+        assert stack.wait_for_end(job["id"], within_s=300)["status"] == "succeeded"
     assert stack.job(running)["failures"] == 0
     assert len(stack.history(running)) == 60
     checked = command(stack.environment, "check", "--deep")
@@ -134,7 +134,7 @@ def test_a_home_is_backed_up_while_it_serves_and_while_it_is_stopped(tmp_path: P
         service.start()
         with service.client() as client:
             job = client.jobs.create(digits(epochs=2)).id
-            assert ended(client, job).status == "succeeded"
+            assert wait_for_end(client, job).status == "succeeded"
             metrics = client.jobs.metrics(job)
             client.jobs.download_model(job, tmp_path / "model.keras")
         command(kept, "backup", str(tmp_path / "serving"), "--home", str(service.home))

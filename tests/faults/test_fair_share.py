@@ -13,7 +13,7 @@ from models.database import Database
 from models.store import keys
 from models.submit import submit
 from models.tables import JobRow
-from tests.e2e.running import ended, until
+from tests.e2e.running import until, wait_for_end
 from tests.e2e.stack import OWNER, SHORT, Stack, digits, long_digits
 from tests.faults.marks import on
 
@@ -57,7 +57,7 @@ def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_estimated(stack: 
         key = keys.make(session, "someone-else")
     other = Client(stack.url, key)
     # The estimate for an owner needs a training of that owner.
-    ended(other, other.jobs.create(long_digits(12)).id)
+    wait_for_end(other, other.jobs.create(long_digits(12)).id)
     queue_many(stack, database)
 
     def all_slots_are_busy() -> bool:
@@ -68,7 +68,7 @@ def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_estimated(stack: 
     until(all_slots_are_busy, "work for all slots")
     lone_id = other.jobs.create(digits()).id
     estimated_s = other.jobs.queue(lone_id).estimated_start_s
-    assert ended(other, lone_id).status == "succeeded"
+    assert wait_for_end(other, lone_id).status == "succeeded"
     other.close()
     began = jobs_that_began(database)
     [lone] = [row for row in began if row.id == lone_id]

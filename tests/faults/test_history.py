@@ -1,7 +1,10 @@
 """The judge itself is tested: a history in order passes, and every planted bug is detected."""
 
+import shutil
 import sqlite3
 from contextlib import closing
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,9 +72,18 @@ class Past:
         return violations(self.answers, self.url)
 
 
+@pytest.fixture(scope="module")
+def original(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return Past(f"sqlite:///{shutil.copy(sqlite_template, tmp_path_factory.mktemp('past') / 'heldout.db')}")
+
+
 @pytest.fixture
-def past(sqlite_url: str) -> Past:
-    return Past(sqlite_url)
+def past(original: Past, tmp_path: Path) -> Past:
+    """A copy, for a test to change."""
+    changed = copy(original)
+    changed.file = shutil.copy(original.file, tmp_path / "heldout.db")
+    changed.url, changed.answers = f"sqlite:///{changed.file}", list(original.answers)
+    return changed
 
 
 def test_a_history_in_order_passes(past: Past) -> None:

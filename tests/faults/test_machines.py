@@ -26,7 +26,7 @@ class Distributed(Stack):
 
     def _register(self, database: Database) -> None:
         register = self._start("migrate", ("-m", "api", "migrate"), {})
-        assert register.process.wait(120) == 0, register.said()
+        assert register.process.wait(120) == 0, register.read_log()
 
 
 @dataclass
@@ -87,32 +87,32 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
 ) -> None:
     stack = machines.stack
     whole = stack.submit(long_digits(epochs))
-    stack.ended(whole)
+    stack.wait_for_end(whole)
     job_id = stack.submit(long_digits(epochs))
-    stack.after_epoch(job_id, 3)
+    stack.wait_for_epoch(job_id, 3)
     cut_off = stack.holder(job_id)
     host = machines.hosts[cut_off.pid]
     host.cut()
     _require_cut_off(stack, host)
     assert cut_off.lives()
 
-    stack.running(job_id, attempt=2)
+    stack.wait_for_attempt(job_id, attempt=2)
     first = machines.rows("epochs", job_id, attempt=1)
     other = stack.holder(job_id)
     assert machines.hosts[other.pid] is not host
     if back == "in the middle of both trainings":
-        stack.after_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
+        stack.wait_for_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
         assert cut_off.trainings()
     else:
-        stack.ended(job_id)
+        stack.wait_for_end(job_id)
         until(lambda: not cut_off.trainings(), "the end of its training")
         assert list((stack.homes / cut_off.name / "scratch").rglob("*.keras"))
-    assert "attempt_lost" not in cut_off.said()  # no one could notice it
+    assert "attempt_lost" not in cut_off.read_log()  # no one could notice it
     host.fix()
-    cut_off.until_said("attempt_lost")
+    cut_off.wait_for_log("attempt_lost")
     until(lambda: not cut_off.trainings(), "the end of its training", 30)
 
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
     [second] = machines.rows("attempts", job_id, attempt=2)
     assert second["start_epoch"] >= 2, "it began from scratch instead of from the checkpoint"
@@ -127,7 +127,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
 
     # It is a normal worker again.
     other.stop()
-    assert stack.ended(stack.submit(digits()))["attempt"] == 1
+    assert stack.wait_for_end(stack.submit(digits()))["attempt"] == 1
     assert stack.holder(stack.accepted()[-1]) is cut_off
     require_ended_in_order(stack)
 

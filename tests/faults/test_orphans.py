@@ -21,7 +21,7 @@ from tests.worker.ingest.uploads import arrays_of, npz
 
 # Time between the kill of a process and the end of the last one that it started, on two busy cores.
 GONE_WITHIN_S = 30.0
-LAUNCHES = 20
+LAUNCHES = 8
 PROOF_KILLS = 30
 # A parent that starts children until it is killed.
 PARENT = """
@@ -125,5 +125,5 @@ def test_nothing_outlives_a_worker_that_is_killed_at_a_random_moment(stack: Stac
             with suppress(JobFinished):  # three failures end it
                 client.jobs.cancel(job.id)
         stack.start_worker()
-        assert stack.ended(stack.submit(digits()))["status"] == "succeeded"
+        assert stack.wait_for_end(stack.submit(digits()))["status"] == "succeeded"
     print(f"{PROOF_KILLS} kills, nothing left; the last process ended within {longest:.1f} s")

@@ -72,7 +72,7 @@ def test_a_pause_that_races_with_the_end_pauses_or_comes_too_late(stack: Stack) 
         end.correct(was_early=job["status"] == "paused")
         if job["status"] == "paused":
             assert stack.ask("POST", f"/v1/jobs/{job_id}/resume").status_code == 200
-            assert stack.ended(job_id)["status"] == "succeeded"
+            assert stack.wait_for_end(job_id)["status"] == "succeeded"
     require_ended_in_order(stack)
     assert set(ends) <= {(202, "paused"), (202, "succeeded"), (409, "succeeded")}
     assert {status for _, status in ends} == {"paused", "succeeded"}, (

@@ -44,11 +44,11 @@ CASES: dict[str, dict[str, Any]] = {
 def require_interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     """Train undisturbed, then again while the worker is killed at random moments. Compare everything served."""
     whole = stack.submit(wanted)
-    assert stack.ended(whole, within_s=300)["status"] == "succeeded"
+    assert stack.wait_for_end(whole, within_s=300)["status"] == "succeeded"
     job_id = stack.submit(wanted)
     chance = random.Random(job_id)
     for number in range(1, INTERRUPTIONS + 1):
-        stack.running(job_id, attempt=number)
+        stack.wait_for_attempt(job_id, attempt=number)
         time.sleep(chance.uniform(0.2, 2.5))  # a random moment
         if stack.job(job_id)["status"] != "running":
             break  # it ended first
@@ -58,7 +58,7 @@ def require_interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> No
         else:
             stack.holder(job_id).stop()
         stack.start_worker()
-    job = stack.ended(job_id, within_s=300)
+    job = stack.wait_for_end(job_id, within_s=300)
     assert job["status"] == "succeeded", job
     assert stack.history(job_id) == stack.history(whole)
     finals = [stack.ask("GET", f"/v1/jobs/{same}/metrics").json()["final"] for same in (job_id, whole)]
@@ -73,16 +73,16 @@ def require_interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> No
 def test_a_training_whose_last_checkpoint_is_damaged_continues_from_the_one_before_it(stack: Stack) -> None:
     [worker] = stack.start(workers=1)
     whole = stack.submit(long_digits(18))
-    stack.ended(whole)
+    stack.wait_for_end(whole)
     job_id = stack.submit(long_digits(18))
-    stack.after_epoch(job_id, 5)
+    stack.wait_for_epoch(job_id, 5)
     worker.kill_all()
     older, newer = sorted((row["epoch"], row["key"]) for row in _checkpoints(stack, job_id))
     with (stack.blobs / newer[1]).open("r+b") as file:
         file.seek(-100, os.SEEK_END)
         file.write(bytes(100))
     stack.start_worker()
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 1)
     [warning] = [event["message"] for event in stack.events(job_id) if event["type"] == "job.warning"]
     assert "does not match its checksum" in warning

@@ -28,21 +28,21 @@ def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
 ) -> None:
     [worker] = stack.start(workers=1)
     whole = stack.submit(long_digits(18))
-    stack.ended(whole)
+    stack.wait_for_end(whole)
     job_id = stack.submit(long_digits(18))
-    stack.after_epoch(job_id, 5)
+    stack.wait_for_epoch(job_id, 5)
     s3_server.pause()
     if elsewhere:
         worker.kill_all()
         worker = stack.start_worker()  # it has no copy of the dataset either
     else:
         _kill_training(worker)
-    stack.running(job_id, attempt=2)
+    stack.wait_for_attempt(job_id, attempt=2)
     _until_waiting(worker, job_id, TRIES)
     assert stack.job(job_id)["attempt"] == 2
     stored = [event["data"]["epoch"] for event in stack.events(job_id) if event["type"] == "job.checkpoint"]
     s3_server.resume()
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 1), stack.events(job_id)
     starts = {row["attempt"]: row["start_epoch"] for row in read(stack.database_url)["attempts"] if _is_of(row, job_id)}
     assert starts == {1: 0, 2: max(stored)}
@@ -59,7 +59,7 @@ def test_a_job_that_waits_for_a_store_can_be_cancelled_paused_and_given_back(
     [worker] = stack.start(workers=1)
     s3_server.pause()
     job_id = stack.submit(long_digits(4))
-    stack.running(job_id)
+    stack.wait_for_attempt(job_id)
     _until_waiting(worker, job_id, 1)  # for its dataset, or to store its model if another job has fetched the dataset
     if how == "stop":
         assert worker.stop(within_s=60) == 0
@@ -85,7 +85,7 @@ def _until_waiting(worker: Program, job_id: str, tries: int) -> None:
     """Wait until the worker has tried this many times in vain to reach the store for this job."""
 
     def has_tried() -> bool:
-        of_job = [line for line in worker.said().splitlines() if job_id in line and '"storage_unavailable"' in line]
+        of_job = [line for line in worker.read_log().splitlines() if job_id in line and '"storage_unavailable"' in line]
         return len(of_job) >= tries
 
     until(has_tried, f"{tries} tries of the store")

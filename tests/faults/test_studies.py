@@ -34,17 +34,17 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
         whole = _ended(stack, client.studies.create(STUDY).id)
         harmed = client.studies.create(STUDY)
         [first, *_] = harmed.arms[0].jobs
-        stack.after_epoch(first, 2)
+        stack.wait_for_epoch(first, 2)
         stack.holder(first).kill_all()
         stack.start_worker(wait=False)  # if we waited, the other worker could finish them all
         [*_, last] = harmed.arms[1].jobs
-        stack.after_epoch(last, 2)
+        stack.wait_for_epoch(last, 2)
         stack.holder(last).kill()
         stack.start_worker()
         with database_away():
             # Long enough for the running trainings to end.
             worker = next(worker for worker in stack.workers if worker.lives())
-            worker.until_said("database_unavailable")
+            worker.wait_for_log("database_unavailable")
         harmed = _ended(stack, harmed.id)
     for job_id in (first, last):
         assert stack.job(job_id)["attempt"] > 1
@@ -81,7 +81,7 @@ def test_a_small_study_whose_worker_is_killed_has_the_answer_of_an_undisturbed_o
     with stack.client() as client:
         whole, harmed = client.studies.create(SMALL), client.studies.create(SMALL)
         [first, *_] = harmed.arms[0].jobs
-        stack.running(first)
+        stack.wait_for_attempt(first)
         stack.holder(first).kill_all()  # it trains nothing else
         until(
             lambda: client.studies.get(harmed.id).has_ended and client.studies.get(whole.id).has_ended,
@@ -106,7 +106,7 @@ def _ended(stack: Stack, study_id: str) -> StudyView:
 
     study = until(served, f"the end of {study_id}", 300)
     assert study.status == "succeeded", study
-    stack.ended(study.conclusion.refit)
+    stack.wait_for_end(study.conclusion.refit)
     return study
 
 

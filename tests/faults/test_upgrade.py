@@ -105,13 +105,13 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_continue_next_to_workers
     assert revision_of(stack) == EARLIER_REVISION
     [earlier] = stack.start(workers=1)
     done = stack.submit(digits(epochs=3))
-    assert stack.ended(done)["status"] == "succeeded"
+    assert stack.wait_for_end(done)["status"] == "succeeded"
     model = stack.ask("GET", f"/v1/jobs/{done}/model").content
     metrics = stack.ask("GET", f"/v1/jobs/{done}/metrics").json()
     whole, running = stack.submit(long_digits(60)), None
-    assert stack.ended(whole)["status"] == "succeeded"
+    assert stack.wait_for_end(whole)["status"] == "succeeded"
     running = stack.submit(long_digits(60))
-    stack.after_epoch(running, 2)
+    stack.wait_for_epoch(running, 2)
     waiting = [stack.submit(digits()) for _ in range(3)]
 
     stack.command("migrate", root=ROOT)
@@ -126,7 +126,7 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_continue_next_to_workers
         # Read from the rows, because the earlier API does not know the fields that later workers write into specs.
         until(lambda: _open_jobs(stack) <= {running}, "the end of four jobs", 200)
     until(lambda: _open_jobs(stack) == set(), "the end of the long job", 200)
-    assert earlier.lives(), earlier.said()[-2000:]
+    assert earlier.lives(), earlier.read_log()[-2000:]
     assert earlier.stop() == 0
     assert stack.api is not None
     stack.api.stop()
@@ -142,4 +142,4 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_continue_next_to_workers
     assert stack.history(running) == stack.history(whole)
     assert stack.ask("GET", f"/v1/jobs/{done}/diagnosis").status_code == 200
     again = stack.submit(digits(epochs=3))
-    assert stack.ended(again)["status"] == "succeeded"
+    assert stack.wait_for_end(again)["status"] == "succeeded"

@@ -33,9 +33,9 @@ def test_a_job_whose_api_is_killed_after_the_commit_and_before_the_message_still
         with redis.Redis.from_url(broker.url) as client:
             assert client.llen("train") == 0
     # There is no API, so the worker must find the job by itself.
-    stack.workers[0].until_said("attempt_settled")
+    stack.workers[0].wait_for_log("attempt_settled")
     stack.start_api()
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 1)
     require_ended_in_order(stack)
 
@@ -68,14 +68,14 @@ def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack:
     stack.start(workers=1, HELDOUT_SLOTS="2")
     jobs = [stack.submit(long_digits(40)) for _ in range(2)]
     for job_id in jobs:
-        stack.after_epoch(job_id, 2)
+        stack.wait_for_epoch(job_id, 2)
     with database_away():
         away_until = time.monotonic() + 1.25 * LEASE_S
         # A lock on SQLite lets readers pass, but no job is accepted.
         assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 503
         time.sleep(max(0.0, away_until - time.monotonic()))  # the fault itself
     for job_id in jobs:
-        job = stack.ended(job_id)
+        job = stack.wait_for_end(job_id)
         assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
     assert stack.history(jobs[0]) == stack.history(jobs[1])
     require_ended_in_order(stack)
@@ -88,12 +88,12 @@ def test_a_database_that_answers_no_one_for_longer_than_a_lease_costs_no_attempt
     stack.start(workers=2)
     jobs = [stack.submit(long_digits(60)) for _ in range(2)]
     for job_id in jobs:
-        stack.after_epoch(job_id, 2)
+        stack.wait_for_epoch(job_id, 2)
     postgres_server.pause()
     time.sleep(1.5 * LEASE_S)  # the fault itself
     postgres_server.resume()
     for job_id in jobs:
-        job = stack.ended(job_id)
+        job = stack.wait_for_end(job_id)
         assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
     require_ended_in_order(stack)
 
@@ -117,7 +117,7 @@ def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_continues_when_
 ) -> None:
     stack.start(workers=2)
     job_id = stack.submit(long_digits(60))
-    stack.after_epoch(job_id, 2)
+    stack.wait_for_epoch(job_id, 2)
     holder = stack.holder(job_id)
     broker.pause()
     holder.kill_all()
@@ -125,10 +125,10 @@ def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_continues_when_
     stack.api.kill()
     other = next(worker for worker in stack.workers if worker.lives())
     # The only reconciler left is that of a worker that is also waiting for the broker.
-    other.until_said("job_recovered")
+    other.wait_for_log("job_recovered")
     broker.resume()
     stack.start_api()
-    assert stack.ended(job_id)["attempt"] == 2
+    assert stack.wait_for_end(job_id)["attempt"] == 2
     require_ended_in_order(stack)
 
 
@@ -166,7 +166,7 @@ def test_api_and_workers_that_start_before_their_database_and_broker_wait_for_th
     assert stack.ask("GET", "/readyz").status_code == 503
     answer = stack.ask("POST", "/v1/jobs", json=digits())
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
-    worker.until_said("Cannot connect to redis")
+    worker.wait_for_log("Cannot connect to redis")
     assert worker.lives()
     broker.start()
     stack.until_ready(worker)
@@ -181,11 +181,11 @@ def test_api_and_workers_that_start_before_their_database_and_broker_wait_for_th
 def test_everything_is_restarted_at_once(stack: Stack, kind: str, request: pytest.FixtureRequest) -> None:
     stack.start(workers=2)
     done = stack.submit(digits())
-    stack.ended(done)
+    stack.wait_for_end(done)
     model = stack.ask("GET", f"/v1/jobs/{done}/model").content
     jobs = [stack.submit(long_digits(40)) for _ in range(4)]
     for job_id in jobs[:2]:
-        stack.after_epoch(job_id, 2)
+        stack.wait_for_epoch(job_id, 2)
     stack.close()
     if kind == CELERY:
         for name in ("postgres_server", "redis_server"):
@@ -206,11 +206,11 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_a_warning(stack: Stack, small_di
     _on_small_disk(stack, small_disk, what)
     stack.start(workers=1)
     job_id = stack.submit(long_digits(150))
-    stack.after_epoch(job_id, 2)
+    stack.wait_for_epoch(job_id, 2)
     # A checkpoint written while the disk fills up removes an older one, which makes room for later ones.
     until(lambda: _fill(small_disk) and len(_warnings(stack, job_id)) >= 3, "three warnings")
     _fill(small_disk).unlink()
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0)
     assert all("checkpoint could" in message.lower() for message in _warnings(stack, job_id))
     assert len(stack.history(job_id)) == 150
@@ -225,11 +225,11 @@ def test_a_disk_that_is_full_at_the_end_costs_an_attempt_and_no_epoch(
     _on_small_disk(stack, small_disk, what)
     stack.start(workers=1)
     job_id = stack.submit(long_digits(20))
-    stack.after_epoch(job_id, 2)
+    stack.wait_for_epoch(job_id, 2)
     filler = _fill(small_disk)
     until(lambda: stack.job(job_id)["failures"] == 1, "the failure")
     filler.unlink()
-    job = stack.ended(job_id)
+    job = stack.wait_for_end(job_id)
     assert (job["status"], job["failures"]) == ("succeeded", 1), job
     assert len(stack.history(job_id)) == 20
     assert stack.ask("GET", f"/v1/jobs/{job_id}/model").status_code == 200
@@ -243,9 +243,9 @@ def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, smal
     _on_small_disk(stack, small_disk, "blobs")
     stack.start(workers=1)
     job_id = stack.submit(long_digits(20))
-    stack.after_epoch(job_id, 1)
+    stack.wait_for_epoch(job_id, 1)
     filler = _fill(small_disk)
-    job = stack.ended(job_id, within_s=240)
+    job = stack.wait_for_end(job_id, within_s=240)
     assert (job["status"], job["error"]["code"], job["failures"]) == ("failed", "storage_unavailable", 3)
     filler.unlink()
     require_ended_in_order(stack)

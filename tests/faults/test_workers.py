@@ -45,7 +45,7 @@ def test_a_job_whose_worker_is_killed_continues_elsewhere_with_the_same_history(
 ) -> None:
     stack.start(workers=2)
     whole, killed = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
-    stack.after_epoch(killed, 3)
+    stack.wait_for_epoch(killed, 3)
     worker = stack.holder(killed)
     below = tree_of(worker.pid)
     if everything:
@@ -53,11 +53,11 @@ def test_a_job_whose_worker_is_killed_continues_elsewhere_with_the_same_history(
     else:
         worker.kill()
     all_gone(below, within_s=30)
-    epoch = stack.running(killed, attempt=2)["progress"]["epoch"]
+    epoch = stack.wait_for_attempt(killed, attempt=2)["progress"]["epoch"]
     until(lambda: stack.job(killed)["progress"]["epoch"] > epoch, "an epoch of the next attempt")
-    job = stack.ended(killed)
+    job = stack.wait_for_end(killed)
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
-    assert stack.ended(whole)["attempt"] == 1
+    assert stack.wait_for_end(whole)["attempt"] == 1
     assert stack.history(killed) == stack.history(whole)
     if not everything:
         derive_under_kills(stack, tmp_path, kills=3)
@@ -84,16 +84,16 @@ def test_derived_versions_whose_worker_or_process_is_killed_have_the_same_conten
 def test_a_worker_that_was_frozen_past_its_lease_is_ignored(stack: Stack, with_training: bool) -> None:
     stack.start(workers=2)
     whole, frozen = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
-    stack.after_epoch(frozen, 3)
+    stack.wait_for_epoch(frozen, 3)
     zombie = stack.holder(frozen)
     trainings = zombie.trainings()
     with _frozen(stack, zombie, with_training):
-        stack.running(frozen, attempt=2)
-        job = stack.ended(frozen)
+        stack.wait_for_attempt(frozen, attempt=2)
+        job = stack.wait_for_end(frozen)
         assert (job["status"], job["attempt"]) == ("succeeded", 2)
-    zombie.until_said("attempt_lost")
+    zombie.wait_for_log("attempt_lost")
     all_gone(trainings)
-    stack.ended(whole)
+    stack.wait_for_end(whole)
     for worker in stack.workers:
         if worker is not zombie:
             worker.stop()
@@ -111,14 +111,14 @@ def test_a_worker_that_was_frozen_past_its_lease_is_ignored(stack: Stack, with_t
 def test_a_worker_that_wakes_up_while_another_has_its_job_writes_nothing(stack: Stack) -> None:
     stack.start(workers=2)
     job_id = stack.submit(long_digits(400))
-    stack.after_epoch(job_id, 3)
+    stack.wait_for_epoch(job_id, 3)
     zombie = stack.holder(job_id)
     with _frozen(stack, zombie, with_training=False):
-        stack.running(job_id, attempt=2)
+        stack.wait_for_attempt(job_id, attempt=2)
         first = _get_value(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id)
-    zombie.until_said("attempt_lost")
+    zombie.wait_for_log("attempt_lost")
     assert _get_value(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id) == first
-    stack.after_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
+    stack.wait_for_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
     job = stack.job(job_id)
     assert (job["status"], job["attempt"]) == ("running", 2)
     stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
@@ -138,7 +138,7 @@ def test_a_job_that_kills_its_process_every_time_fails_with_the_reason(stack: St
                 os.kill(pid, signal.SIGKILL)
                 kills += 1
     assert kills >= 3
-    job = stack.ended(poison)
+    job = stack.wait_for_end(poison)
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "process_died")
     assert "SIGKILL" in job["error"]["detail"]
     stack.submit(digits())
@@ -151,10 +151,10 @@ def test_a_job_that_kills_its_worker_every_time_fails_with_the_reason(stack: Sta
     stack.start(workers=3)
     poison = stack.submit(long_digits(1000))
     for attempt in (1, 2, 3):
-        stack.running(poison, attempt)
+        stack.wait_for_attempt(poison, attempt)
         until(lambda: stack.holder(poison).lives(), "the next holder")
         stack.holder(poison).kill_all()
-    job = stack.ended(poison)
+    job = stack.wait_for_end(poison)
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "worker_lost")
     stack.start_worker()
     stack.submit(digits())
@@ -174,12 +174,12 @@ def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(s
         _require_wrong_clock(worker)
     jobs = [stack.submit(long_digits(40)) for _ in range(2)]
     for job_id in jobs:
-        stack.after_epoch(job_id, 1)
+        stack.wait_for_epoch(job_id, 1)
     longest = _get_value(stack, "SELECT max(extract(epoch FROM lease_expires_at - clock_timestamp())) FROM jobs")
     assert 0 < float(longest) <= LEASE_S
     killed = jobs[0]
     stack.holder(killed).kill_all()
-    stack.running(killed, attempt=2)
+    stack.wait_for_attempt(killed, attempt=2)
     require_ended_in_order(stack)
     assert stack.job(jobs[1])["attempt"] == 1
     assert stack.history(jobs[0]) == stack.history(jobs[1])
@@ -200,11 +200,11 @@ def test_many_reconcilers_take_a_lost_job_back_once(stack: Stack) -> None:
     lost = stack.start(workers=1, HELDOUT_SLOTS="3")
     jobs = [stack.submit(long_digits(200)) for _ in range(3)]
     for job_id in jobs:
-        stack.after_epoch(job_id, 1)
+        stack.wait_for_epoch(job_id, 1)
     stack.start_workers(3)
     lost[0].kill_all()
     for job_id in jobs:
-        stack.running(job_id, attempt=2)
+        stack.wait_for_attempt(job_id, attempt=2)
         events = [event["data"]["reason"] for event in stack.events(job_id) if event["type"] == "job.requeued"]
         assert events == ["lose"]
         assert stack.job(job_id)["failures"] == 1
@@ -222,7 +222,7 @@ def test_a_worker_that_is_stopped_while_it_warms_up_ends_at_once(stack: Stack) -
     all_gone(below, within_s=30)
     job_id = stack.submit(digits())
     stack.start_worker()
-    assert stack.ended(job_id)["attempt"] == 1
+    assert stack.wait_for_end(job_id)["attempt"] == 1
     require_ended_in_order(stack)
 
 
@@ -284,6 +284,6 @@ def _wrong_clock(folder: Path, seconds: int) -> dict[str, str]:
 
 def _require_wrong_clock(worker: Program) -> None:
     """Check by the time stamps of its log that the worker's clock is wrong."""
-    line = json.loads(worker.said().splitlines()[-1])
+    line = json.loads(worker.read_log().splitlines()[-1])
     off = abs((datetime.fromisoformat(line["timestamp"]) - datetime.now(UTC)).total_seconds())
     assert off > 3000, line

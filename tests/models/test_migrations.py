@@ -19,7 +19,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.views.job import JobView
 from heldout.work.kinds import KINDS_BESIDE_SLOTS, IngestSpec
 from models import migrations
-from models.database import Database
+from models.database import Database, Limits
 from models.store import claims, events, models, new_jobs, owner_events, quotas, relations
 from models.store.claims import Capacity, Result
 from models.store.listing import Filters
@@ -32,6 +32,8 @@ from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 BEFORE_ARTIFACTS = "0007"
 # The revision before reads of held-out labels were counted.
 BEFORE_LEDGER = "0010"
+
+LONG_AGO = "2026-01-01T00:00:00.000Z"
 
 # A later release that changes a column of `jobs`, for which SQLite recreates the table.
 LATER = """
@@ -81,6 +83,28 @@ def run(database: Database, act, *arguments: str) -> None:
     with migrations.migrating(database) as connection:
         config.attributes["connection"] = connection
         act(config, *arguments)
+
+
+def insert_row(session, table: str, **row: object) -> None:
+    values = ", ".join(f":{name}" for name in row)
+    session.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)
+
+
+def insert_job(session, **row: object) -> None:
+    counts = dict.fromkeys(("priority", "failures", "runtime_s", "epoch"), 0)
+    shared = {"name": "x", "version": 1, "metadata": "{}", "epochs": 1, "created_at": LONG_AGO, "queued_at": LONG_AGO}
+    insert_row(session, "jobs", **shared, **counts, **row)
+
+
+def insert_delivery(session, **row: object) -> None:
+    insert_row(
+        session, "webhook_deliveries", status="pending", attempts=0, fence=0, log="[]", created_at=LONG_AGO, **row
+    )
+
+
+def read_json(value):
+    """Return the content of a JSON column, which SQLite returns as text in raw queries."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def tables(database: Database) -> set[str]:
@@ -138,7 +162,7 @@ def test_tables_of_another_release_are_refused(database):
 
 def test_concurrent_processes_migrate_once(empty_database_url):
     def upgrade(_: int) -> str:
-        database = Database(empty_database_url)
+        database = Database(empty_database_url, limits=Limits(sqlite_busy_ms=60_000))
         try:
             return migrations.upgrade(database)
         finally:
@@ -190,23 +214,11 @@ def test_existing_large_rows_are_bounded_and_counted(work: Work):
     }
     derived_from = {"dataset": {"id": "ds_0", "name": "pets", "version": 1}, "changes": {"drop_copies": True}}
     model = {"id": "mod_1", "owner": ALICE, "name": "m", "status": "ready", "key": "models/mod_1", "size_bytes": 1}
-    now = "2026-01-01T00:00:00.000Z"
-    rows = {
-        "models": {**model, "sha256": "0", "check_job": "job_1", "facts": json.dumps(facts), "created_at": now},
-        "datasets": {
-            "id": "ds_1",
-            "owner": ALICE,
-            "name": "pets",
-            "version": 2,
-            "status": "checking",
-            "created_at": now,
-            "derived_from": json.dumps(derived_from),
-        },
-    }
+    version = {"id": "ds_1", "owner": ALICE, "name": "pets", "version": 2, "status": "checking"}
     with work.database.write() as session:
-        for table, row in rows.items():
-            values = ", ".join(f":{name}" for name in row)
-            session.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)
+        stored = {"facts": json.dumps(facts), "created_at": LONG_AGO}
+        insert_row(session, "models", **model, sha256="0", check_job="job_1", **stored)
+        insert_row(session, "datasets", **version, created_at=LONG_AGO, derived_from=json.dumps(derived_from))
     migrations.upgrade(work.database)
     with work.database.read() as session:
         found = session.get_one(ModelRow, "mod_1")
@@ -221,7 +233,7 @@ def test_existing_large_rows_are_bounded_and_counted(work: Work):
     run(work.database, command.downgrade, "0029")
     with work.database.read() as session:
         stored = session.execute(text("SELECT derived_from FROM datasets WHERE id = 'ds_1'")).scalar_one()
-    assert (json.loads(stored) if isinstance(stored, str) else stored) == derived_from
+    assert read_json(stored) == derived_from
     migrations.upgrade(work.database)
 
 
@@ -259,7 +271,7 @@ def test_jobs_of_all_kinds_keep_their_specs(work: Work):
     run(work.database, command.downgrade, "0006")
     with work.database.read() as session:
         old = session.execute(text("SELECT * FROM jobs WHERE kind = 'ingest'")).mappings().one()
-    old_spec = json.loads(old["spec"]) if isinstance(old["spec"], str) else old["spec"]
+    old_spec = read_json(old["spec"])
     assert "gpus" not in old
     assert (old["device"], old_spec["resources"]) == ("auto", {"device": "auto"})
     assert old_spec["limits"] == {"max_runtime_s": 60.5}
@@ -434,41 +446,18 @@ def at_0006(empty):
     owners = {"job_a": ("train", ALICE), "job_b": ("train", ALICE), "job_check": ("ingest", ALICE)}
     with empty.write() as session:
         for job_id, (kind, owner) in {**owners, "job_eve": ("train", "eve")}.items():
-            session.execute(
-                text(
-                    "INSERT INTO jobs (id, kind, owner, name, status, version, spec, metadata, priority, device,"
-                    " attempt, failures, runtime_s, epoch, epochs, last_event, created_at, queued_at)"
-                    " VALUES (:id, :kind, :owner, 'x', 'queued', 1, :spec, '{}', 0, 'auto', 0, 0, 0, 0, 1, 3, :at, :at)"
-                ),
-                {
-                    "id": job_id,
-                    "kind": kind,
-                    "owner": owner,
-                    "spec": json.dumps(INGEST_SPEC_BEFORE if kind == "ingest" else {}),
-                    "at": "2026-01-01T00:00:00.000Z",
-                },
-            )
+            spec_before = json.dumps(INGEST_SPEC_BEFORE if kind == "ingest" else {})
+            row = {"id": job_id, "kind": kind, "owner": owner, "spec": spec_before}
+            insert_job(session, **row, status="queued", device="auto", attempt=0, last_event=3)
         for job_id, number, minute in EVENTS_BEFORE:
-            session.execute(
-                text("INSERT INTO events VALUES (:job, :id, 'job.warning', 'info', 'm', '{\"a\": 1}', :at)"),
-                {"job": job_id, "id": number, "at": f"2026-01-01T00:0{minute}:00.000Z"},
-            )
+            event = {"job_id": job_id, "id": number, "type": "job.warning", "level": "info", "message": "m"}
+            at = f"2026-01-01T00:0{minute}:00.000Z"
+            insert_row(session, "events", **event, data='{"a": 1}', created_at=at)
         for webhook_id, wanted in (("wh_1", '["job.failed", "study.finished"]'), ("wh_2", '["study.finished"]')):
-            session.execute(
-                text(
-                    "INSERT INTO webhooks (id, owner, url, events, enabled, secret, created_at)"
-                    " VALUES (:id, 'alice', 'https://x', :events, true, 's', '2026-01-01T00:00:00.000Z')"
-                ),
-                {"id": webhook_id, "events": wanted},
-            )
-        session.execute(
-            text(
-                "INSERT INTO webhook_deliveries (id, webhook_id, type, subject, payload, status, attempts, fence, log,"
-                " created_at) VALUES ('msg_1', 'wh_1', 'job.failed', 'job_a', :payload, 'pending', 0, 0, '[]',"
-                " '2026-01-01T00:00:00.000Z')"
-            ),
-            {"payload": json.dumps(PAYLOAD_BEFORE)},
-        )
+            hook = {"id": webhook_id, "owner": ALICE, "url": "https://x", "events": wanted, "enabled": True}
+            insert_row(session, "webhooks", **hook, secret="s", created_at=LONG_AGO)
+        delivery = {"id": "msg_1", "webhook_id": "wh_1", "type": "job.failed", "subject": "job_a"}
+        insert_delivery(session, **delivery, payload=json.dumps(PAYLOAD_BEFORE))
     return empty
 
 
@@ -555,17 +544,12 @@ def test_events_and_deliveries_are_restored_on_downgrade(at_0006):
     migrations.upgrade(at_0006)
     with at_0006.write() as session:
         session.execute(text("UPDATE webhooks SET events = '[\"job.failed\", \"dataset.ready\"]' WHERE id = 'wh_2'"))
-        session.execute(
-            text(
-                "INSERT INTO webhook_deliveries (id, webhook_id, type, subject_object, subject_id, payload, status,"
-                " attempts, fence, log, created_at) VALUES ('msg_2', 'wh_2', 'dataset.ready', 'dataset', 'ds_1', '{}',"
-                " 'pending', 0, 0, '[]', '2026-01-01T00:00:00.000Z')"
-            )
-        )
+        subject = {"type": "dataset.ready", "subject_object": "dataset", "subject_id": "ds_1"}
+        insert_delivery(session, id="msg_2", webhook_id="wh_2", **subject, payload="{}")
     run(at_0006, command.downgrade, "0006")
     assert contents(at_0006, former) == before
     [(id_, subject, payload)] = contents(at_0006, "SELECT id, subject, payload FROM webhook_deliveries")
-    payload = json.loads(payload) if isinstance(payload, str) else payload
+    payload = read_json(payload)
     for name in ("created_at", "queued_at", "started_at"):
         payload["job"][name] = datetime.fromisoformat(payload["job"][name])
     expected = PAYLOAD_BEFORE["job"] | {
@@ -573,27 +557,20 @@ def test_events_and_deliveries_are_restored_on_downgrade(at_0006):
     }
     assert (id_, subject, payload) == ("msg_1", "job_a", PAYLOAD_BEFORE | {"job": expected})
     wanted = dict(contents(at_0006, "SELECT id, events FROM webhooks"))
-    assert {id_: json.loads(x) if isinstance(x, str) else x for id_, x in wanted.items()} == {
-        "wh_1": ["job.failed"],
-        "wh_2": ["job.failed"],
-    }
+    assert [read_json(wanted[id_]) for id_ in ("wh_1", "wh_2")] == [["job.failed"]] * 2
     migrations.upgrade(at_0006)
     run(at_0006, command.check)
 
 
 def test_a_downgrade_removes_webhooks_and_deliveries_of_models(at_0006):
     migrations.upgrade(at_0006)
-    delivered = (
-        "INSERT INTO webhook_deliveries (id, webhook_id, type, subject_object, subject_id, payload, status, attempts,"
-        " fence, log, created_at) VALUES ('msg_3', 'wh_2', 'evaluation.failed', 'evaluation', 'evl_1', '{}', 'pending',"
-        " 0, 0, '[]', '2026-01-01T00:00:00.000Z')"
-    )
+    subject = {"type": "evaluation.failed", "subject_object": "evaluation", "subject_id": "evl_1"}
     with at_0006.write() as session:
         session.execute(text("UPDATE webhooks SET events = '[\"model.ready\", \"study.finished\"]' WHERE id = 'wh_2'"))
-        session.execute(text(delivered))
+        insert_delivery(session, id="msg_3", webhook_id="wh_2", **subject, payload="{}")
     run(at_0006, command.downgrade, "0022")
     [(wanted,)] = contents(at_0006, "SELECT events FROM webhooks WHERE id = 'wh_2'")
-    assert (json.loads(wanted) if isinstance(wanted, str) else wanted) == ["study.finished"]
+    assert read_json(wanted) == ["study.finished"]
     assert contents(at_0006, "SELECT id FROM webhook_deliveries WHERE id = 'msg_3'") == []
     migrations.upgrade(at_0006)
     run(at_0006, command.check)
@@ -607,33 +584,14 @@ def at_0009(empty):
     """A database of revision 0009, with a ready dataset, and an ingest and a training on it."""
     run(empty, command.upgrade, "0009")
     with empty.write() as session:
-        session.execute(
-            text(
-                "INSERT INTO datasets (id, name, version, status, sha256, splits, created_at)"
-                " VALUES ('ds_1', 'dots', 1, 'ready', 'abc', '{\"test\": {\"count\": 2}}', '2026-01-01T00:00:00.000Z')"
-            )
-        )
+        dataset = {"id": "ds_1", "name": "dots", "version": 1, "status": "ready", "sha256": "abc"}
+        insert_row(session, "datasets", **dataset, splits='{"test": {"count": 2}}', created_at=LONG_AGO)
         for kind in ("train", "ingest"):
-            session.execute(
-                text(
-                    "INSERT INTO jobs (id, kind, owner, name, status, version, spec, dataset_id, metadata, priority,"
-                    " device, attempt, failures, runtime_s, epoch, epochs, last_event, created_at, queued_at) VALUES"
-                    " (:id, :kind, 'alice', 'x', 'succeeded', 1, '{}', 'ds_1', '{}', 0, 'cpu', 1, 0, 0, 0, 1, 1,"
-                    " :at, :at)"
-                ),
-                {"id": f"job_{kind}", "kind": kind, "at": "2026-01-01T00:00:00.000Z"},
-            )
-            session.execute(
-                text("INSERT INTO attempts (job_id, attempt, worker, started_at) VALUES (:id, 1, 'w', :at)"),
-                {"id": f"job_{kind}", "at": "2026-01-01T00:00:00.000Z"},
-            )
-            session.execute(
-                text(
-                    "INSERT INTO events (subject_object, subject_id, id, type, level, message, data, created_at)"
-                    " VALUES ('job', :id, 1, 'job.queued', 'info', 'm', '{}', :at)"
-                ),
-                {"id": f"job_{kind}", "at": "2026-01-01T00:00:00.000Z"},
-            )
+            row = {"id": f"job_{kind}", "kind": kind, "owner": ALICE, "spec": "{}", "dataset_id": "ds_1"}
+            insert_job(session, **row, status="succeeded", device="cpu", attempt=1, last_event=1)
+            insert_row(session, "attempts", job_id=f"job_{kind}", attempt=1, worker="w", started_at=LONG_AGO)
+            event = {"subject_object": "job", "subject_id": f"job_{kind}", "id": 1, "type": "job.queued"}
+            insert_row(session, "events", **event, level="info", message="m", data="{}", created_at=LONG_AGO)
     return empty
 
 

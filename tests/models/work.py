@@ -14,7 +14,7 @@ from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
 from heldout.work.kinds import KINDS_BESIDE_SLOTS
-from models.database import Database, Session, db_now
+from models.database import Database, Limits, Session, db_now
 from models.ids import make_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
@@ -289,7 +289,7 @@ def add_dataset(database: Database, name: str, owner: str | None, version: int =
 
 def claim_until_empty(url: str, worker: str) -> list[str]:
     """Claim jobs as a worker process does until none is left, and return their ids."""
-    database = Database(url)
+    database = Database(url, limits=Limits(sqlite_busy_ms=60_000))
     claimed = []
     while True:
         with database.write() as session:

@@ -87,13 +87,13 @@ def test_nothing_is_claimed_if_no_job_waits(work):
     assert work.claim() is None
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "gpu"])
-def test_only_a_worker_with_the_device_can_claim(work, device):
-    job_id = work.submit(resources={"device": device})
-    others = tuple({"auto", "cpu", "gpu"} - {device})
-    with work.unchanged(job_id):
-        assert work.claim(devices=others) is None
-    assert work.claim(devices=(device,)).held.job_id == job_id
+def test_only_a_worker_with_the_device_can_claim(work):
+    for device in ("auto", "cpu", "gpu"):
+        job_id = work.submit(resources={"device": device})
+        others = tuple({"auto", "cpu", "gpu"} - {device})
+        with work.unchanged(job_id):
+            assert work.claim(devices=others) is None
+        assert work.claim(devices=(device,)).held.job_id == job_id
 
 
 def test_a_job_that_this_worker_cannot_run_does_not_hide_others(work):
@@ -115,18 +115,17 @@ def test_a_job_for_several_gpus_waits_for_a_worker_with_that_many_free(work):
     assert work.claim(devices=everything, gpus=3).held.job_id == several
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_a_job_continues_on_the_device_where_it_began(work, device):
+def test_a_job_continues_on_the_device_where_it_began(work):
     """`auto` is decided once: another device would give other last digits."""
-    job_id = work.submit()
-    held = work.claim(devices=("auto", "cpu", "gpu")).held
-    begun = spec(resources={"device": device, "towers": 1})
-    with work.database.write() as session:
-        claims.record_start(session, held, engine={"device": device}, spec=begun, start_epoch=0)
-        claims.release(session, held)
-    other = "gpu" if device == "cpu" else "cpu"
-    assert work.claim(devices=("auto", other)) is None
-    assert work.claim(devices=(device,)).held.job_id == job_id
+    for device, other in (("cpu", "gpu"), ("gpu", "cpu")):
+        job_id = work.submit()
+        held = work.claim(devices=("auto", "cpu", "gpu")).held
+        begun = spec(resources={"device": device, "towers": 1})
+        with work.database.write() as session:
+            claims.record_start(session, held, engine={"device": device}, spec=begun, start_epoch=0)
+            claims.release(session, held)
+        assert work.claim(devices=("auto", other)) is None
+        assert work.claim(devices=(device,)).held.job_id == job_id
 
 
 def test_whether_a_job_can_be_claimed_is_known_without_claiming(work):
@@ -343,19 +342,18 @@ def test_a_worker_whose_job_waits_again_can_write_nothing(work):
     assert_nothing_can_be_written(work, held)
 
 
-@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
-def test_a_worker_whose_job_has_ended_can_write_nothing(work, end):
-    held = work.running()
-    if end == "succeeded":
-        current = work.claimed_again(held)
-        work.succeed(current)
-    elif end == "failed":
-        work.fail(held, "diverged")
-    else:
-        work.cancel(held.job_id)
-        work.stop_as_requested(held)
-    assert work.row(held.job_id).status == end
-    assert_nothing_can_be_written(work, held)
+def test_a_worker_whose_job_has_ended_can_write_nothing(work):
+    for end in ("succeeded", "failed", "cancelled"):
+        held = work.running()
+        if end == "succeeded":
+            work.succeed(work.claimed_again(held))
+        elif end == "failed":
+            work.fail(held, "diverged")
+        else:
+            work.cancel(held.job_id)
+            work.stop_as_requested(held)
+        assert work.row(held.job_id).status == end
+        assert_nothing_can_be_written(work, held)
 
 
 def test_an_attempt_that_does_not_exist_yet_can_write_nothing(work):

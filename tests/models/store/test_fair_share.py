@@ -51,6 +51,11 @@ def limited(work: Work, owner: str = ALICE, *, weight: float | None = None, **bo
         owners.limit(session, owner, weight=weight, changes={Quota(name): value for name, value in bounds.items()})
 
 
+def about(seconds: float):
+    """Compare with some tolerance, because a busy machine takes seconds for a statement."""
+    return pytest.approx(seconds, abs=15)
+
+
 def ran_for(work: Work, claimed: Claimed, seconds: float) -> None:
     """Set the attempt's start to this many seconds ago."""
     work.set(claimed.held.job_id, attempt_started_at=db_now(-seconds))
@@ -84,7 +89,7 @@ def test_the_owner_with_the_most_recent_use_comes_last_until_that_is_long_ago(wo
     work.succeed(held.held)
     work.submit(ALICE)
     work.submit(BOB)
-    assert used_slot_s(work) == pytest.approx(1000, abs=2)
+    assert used_slot_s(work) == about(1000)
     assert owner_of(work, work.claim()) == BOB
     work.submit(BOB)
     assert owner_of(work, work.claim()) == BOB, "60 seconds are less than 1000"
@@ -95,36 +100,36 @@ def test_the_owner_with_the_most_recent_use_comes_last_until_that_is_long_ago(wo
     assert owner_of(work, work.claim()) == ALICE
 
 
-@pytest.mark.parametrize("ends", ["succeed", "fail", "release"])
-def test_a_job_is_charged_at_its_claim_and_for_its_real_time_at_its_end(work, ends):
-    claimed = work.submit() and work.claim()
-    assert used_slot_s(work) == pytest.approx(CLAIM_CHARGE_S, abs=0.1)
-    ran_for(work, claimed, 25)
-    getattr(work, ends)(claimed.held)
-    assert used_slot_s(work) == pytest.approx(25, abs=1)
-    [used] = usage_of(work)
-    assert (used.jobs, used.slot_s) == (1, pytest.approx(25, abs=1))
-    assert work.row(claimed.held.job_id).charged_s == 0
+def test_a_job_is_charged_at_its_claim_and_for_its_real_time_at_its_end(work):
+    for owner, end in (("a", work.succeed), ("b", work.fail), ("c", work.release)):
+        claimed = work.submit(owner) and work.claim()
+        assert used_slot_s(work, owner) == pytest.approx(CLAIM_CHARGE_S, abs=1)
+        ran_for(work, claimed, 250)
+        end(claimed.held)
+        assert used_slot_s(work, owner) == about(250)
+        [used] = usage_of(work, owner)
+        assert (used.jobs, used.slot_s) == (1, about(250))
+        assert work.row(claimed.held.job_id).charged_s == 0
 
 
 def test_a_job_that_continues_is_charged_with_its_renewals(work):
     claimed = work.submit() and work.claim()
-    for seconds, charged_s in ((59, CLAIM_CHARGE_S), (130, 130), (150, 130), (200, 200)):
+    for seconds, charged_s in ((30, CLAIM_CHARGE_S), (130, 130), (150, 130), (250, 250)):
         ran_for(work, claimed, seconds)
         with work.database.write() as session:
             assert claims.renew(session, "worker", [claimed.held], 60) == {claimed.held}
-        assert used_slot_s(work) == pytest.approx(charged_s, abs=2)
+        assert used_slot_s(work) == about(charged_s)
     work.succeed(claimed.held)
-    assert usage_of(work)[0].slot_s == pytest.approx(200, abs=2)
+    assert usage_of(work)[0].slot_s == about(250)
 
 
 def test_a_job_that_is_claimed_again_counts_once_and_all_its_attempts_are_charged(work):
     held = work.running()
     again = work.claimed_again(held)
-    work.set(again.job_id, attempt_started_at=db_now(-10))
+    work.set(again.job_id, attempt_started_at=db_now(-100))
     work.succeed(again)
     [used] = usage_of(work)
-    assert (used.jobs, used.slot_s) == (1, pytest.approx(10, abs=1))
+    assert (used.jobs, used.slot_s) == (1, about(100))
 
 
 def test_a_rolled_back_claim_is_not_charged(work):
@@ -142,16 +147,16 @@ def test_a_rolled_back_claim_is_not_charged(work):
 
 
 def test_usage_is_split_by_key_and_by_kind_and_summed_by_day(work):
-    for key_id, seconds in (("k1", 10), ("k2", 20), ("k2", 40)):
+    for key_id, seconds in (("k1", 100), ("k2", 200), ("k2", 400)):
         job_id = work.submit()
         work.set(job_id, key_id=key_id)
         claimed = work.claim()
         ran_for(work, claimed, seconds)
         work.succeed(claimed.held)
-    by_key = {used.key_id: (used.jobs, round(used.slot_s)) for used in usage_of(work, group_by="key", bucket="day")}
-    assert by_key == {"k1": (1, 10), "k2": (2, 60)}
+    by_key = {used.key_id: (used.jobs, used.slot_s) for used in usage_of(work, group_by="key", bucket="day")}
+    assert by_key == {"k1": (1, about(100)), "k2": (2, about(600))}
     [by_kind] = usage_of(work, group_by="kind", bucket="day")
-    assert (by_kind.kind, by_kind.jobs, round(by_kind.slot_s)) == (JobKind.TRAIN, 3, 70)
+    assert (by_kind.kind, by_kind.jobs, by_kind.slot_s) == (JobKind.TRAIN, 3, about(700))
     assert by_kind.start.hour == 0
     assert usage_of(work, BOB) == []
 

@@ -25,8 +25,8 @@ from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
 SETTINGS = settings(
-    max_examples=10,
-    stateful_step_count=15,
+    max_examples=8,
+    stateful_step_count=10,
     database=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -321,6 +321,7 @@ def run(database: Database, how: settings = SETTINGS) -> None:
     run_state_machine_as_test(machine, settings=how)
 
 
+@pytest.mark.timeout(900)  # thousands of statements
 def test_jobs_live_as_the_design_says(database):
     run(database)
 
