@@ -319,9 +319,10 @@ def test_a_failed_fetch_leaves_nothing_and_the_next_succeeds(blobs, cache, tmp_p
 def test_an_outage_in_the_middle_of_a_file_leaves_nothing(
     s3_url, s3_server: S3Server, cache, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("AWS_TIMEOUT", "500ms")
-    blobs = Counting(s3_url, retry_s=0.2)
+    blobs = Counting(s3_url)
     sha256 = store(blobs, tmp_path, 7, count=2 * RANGE_BYTES // SIDE**2)
+    monkeypatch.setenv("AWS_TIMEOUT", "500ms")
+    impatient = Counting(s3_url, retry_s=0.2)
     frozen = []
 
     def freeze() -> None:
@@ -329,7 +330,7 @@ def test_an_outage_in_the_middle_of_a_file_leaves_nothing(
             frozen.append(True)
             s3_server.pause()
 
-    with pytest.raises(StorageUnavailable), hold_dataset(blobs, sha256, cache, ROOMY, freeze):
+    with pytest.raises(StorageUnavailable), hold_dataset(impatient, sha256, cache, ROOMY, freeze):
         pass
     assert list_copies(cache) == set()
     s3_server.resume()
