@@ -177,7 +177,7 @@ def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
 def test_a_real_process_measures_every_network():
     process = processes.MeasuringProcess(2, "mixed")
     try:
-        times = process.receive(240)
+        times = process.receive(600)
     finally:
         process.kill()
     assert times is not None
