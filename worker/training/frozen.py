@@ -126,8 +126,8 @@ def _divide(network: keras.Model, place: keras.KerasTensor) -> FrozenSplit:
 def _divide_inside(network: keras.Model, node: Any, inner: FrozenSplit) -> FrozenSplit:
     """Divide a network inside the inner model that `node` calls."""
     frozen = keras.Model(network.inputs[0], inner.frozen(node.input_tensors[0]), name="frozen")
-    features = keras.Input(frozen.output_shape[1:], dtype=frozen.output.dtype)
-    outputs = inner.head(features)
+    # Its layers, rather than itself as one layer: `take_pool_out` looks at the first one.
+    features, outputs = inner.head.inputs[0], inner.head.outputs[0]
     if node.outputs[0] is not network.outputs[0]:
         outputs = keras.Model(node.outputs[0], network.outputs[0])(outputs)
     return FrozenSplit(keras.Model(features, outputs, name=network.name), lambda: frozen)

@@ -182,15 +182,18 @@ def test_a_job_that_is_stopped_before_its_first_step_stops(start, file, tmp_path
 
 
 @pytest.mark.usefixtures("forking")
-def test_an_own_network_with_frozen_layers_reads_features(start, tmp_path):
-    """It is frozen in the middle of an inner model, since its images get another size."""
-    pixels = keras.Input((20, 20, 1))
+@pytest.mark.parametrize("size", [20, 28])
+def test_an_own_network_with_frozen_layers_reads_features(start, tmp_path, size):
+    """It is frozen inside an inner model: as it is trained, if its images get another size, and as it is exported."""
+    pixels = keras.Input((size, size, 1))
     maps = keras.layers.MaxPooling2D()(keras.layers.Conv2D(4, 3, activation="relu", name="first")(pixels))
     maps = keras.layers.Conv2D(5, 3, activation="relu", name="second")(maps)
-    outputs = keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(maps))
+    pool = keras.layers.Flatten() if size == 20 else keras.layers.GlobalAveragePooling2D()
+    outputs = keras.layers.Dense(10, activation="softmax")(pool(maps))
     model, file = keras.Model(pixels, outputs), tmp_path / "own.keras"
     model.save(file)
-    frozen = {"weights": "uploaded", "freeze": "first", "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}
+    last = "first" if size == 20 else "second"
+    frozen = {"weights": "uploaded", "freeze": last, "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}
     spec, backbone = spec_of_own({"epochs": 3}, **frozen), taken_apart(file, "unit")
     cached = start(spec, backbone=backbone, features=cache_in(tmp_path))
     in_steps = start(spec, backbone=backbone)

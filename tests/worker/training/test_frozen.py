@@ -66,6 +66,14 @@ def test_global_pooling_is_computed_once_and_features_are_those_of_other_heads()
     assert list_names(split.head) == ["dense"]
 
 
+def test_global_pooling_is_found_inside_an_inner_model():
+    inner = chain(conv("one"), keras.layers.GlobalAveragePooling2D(name="pool"), keras.layers.Dense(2, name="dense"))
+    images = keras.Input((8, 8, 3))
+    split = split_at_frozen(keras.Model(images, inner(keras.layers.Rescaling(2.0)(images))))
+    assert list_names(split.pool) == ["pool"]
+    assert list_names(split.head) == ["dense"]
+
+
 def test_a_network_is_divided_only_where_one_tensor_passes():
     images = keras.Input((8, 8, 3))
     first = conv("first")(images)

@@ -1,5 +1,6 @@
 """The engine with networks that users bring: the bits of Keras' `fit` on one core, and parts of a batch on several."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,10 @@ from heldout.spec.job import JobSpec
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
 from tests.worker.training.test_engine import EPOCHS, differences, rates_of
 from tests.worker.training.trainings import Training
+from worker.training.backbone import UploadedBackbone
 from worker.training.data import scale_to_unit
 from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
-from worker.training.own_network import find_output, list_steps
+from worker.training.own_network import build_own_network, find_output, list_steps
 from worker.training.position import FitSums
 from worker.training.towers import can_divide
 
@@ -123,6 +125,20 @@ def test_one_tower_gives_the_bits_of_fit(name, images):
     reference = build(name, drop=0.2)
     assert history == train_with_fit(reference, training)
     assert differences(training.network, reference) == 0
+
+
+def test_sixteen_bits_are_those_of_fit(images):
+    """Of Keras' own policy, with float32 weights and logits."""
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(ZOO["resnet"]())))
+    uploaded = UploadedBackbone(config, [], "unit", gives_map=False)
+    ours, reference = (
+        build_own_network(SPEC.network, uploaded, IMAGE, CLASSES, iter(range(99)), "mixed_bfloat16") for _ in range(2)
+    )
+    training = Training(SPEC, images, network=ours)
+    assert {layer.compute_dtype for layer in ours.layers if "conv" in layer.name} == {"bfloat16"}
+    assert {weight.dtype for weight in ours.weights} == {ours.output.dtype} == {"float32"}
+    assert train(training) == train_with_fit(reference, training)
+    assert differences(ours, reference) == 0
 
 
 @pytest.mark.parametrize(
