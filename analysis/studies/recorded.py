@@ -176,10 +176,11 @@ def _conclude_without(
         explanation = words.explain_worse([arms[name] for name in worse], recording.metric, scope)
         return ConclusionView(kind="worse", remedy=None, explanation=explanation)
     open_arms = [name for name in comparisons if name not in worse]
-    best = max(open_arms, key=lambda name: (comparisons[name].gain.mean, name))
-    images = len(compared.scores[best][0].images) if recording.metric is None else recording.images
-    needs = estimate_needs(comparisons[best], unit, error, images or 1)
     small = [name for name in open_arms if judgements[name].standing is RemedyStanding.NO_HELP]
+    undecided = [name for name in open_arms if name not in small]
+    best = max(undecided or open_arms, key=lambda name: (comparisons[name].gain.mean, name))
+    images = len(compared.scores[best][0].images) if recording.metric is None else recording.images
+    needs = estimate_needs(comparisons[best], unit, error, images or 1) if undecided else None
     explanation = words.explain_doubt(
         arms[best], recording.metric, needs, several=len(comparisons) > 1, small=small, worse=worse, scope=scope
     )

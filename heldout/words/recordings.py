@@ -106,14 +106,17 @@ def explain_worse(arms: Sequence[ArmView], metric: str | None, scope: Sequence[s
 def explain_doubt(
     best: ArmView,
     metric: str | None,
-    needs: NeedsView,
+    needs: NeedsView | None,
     *,
     several: bool,
     small: Sequence[str],
     worse: Sequence[str],
     scope: Sequence[str],
 ) -> str:
-    """The answer when the runs cannot tell. small, worse: arms that change too little to matter, or are worse."""
+    """The answer when the runs cannot tell. needs: None if nothing is undecided.
+
+    small, worse: arms that change too little to matter, or are worse.
+    """
     assert best.difference is not None
     changes = " and ".join(_describe(best, measure, metric) for measure in best.difference.measures)
     name = quote_remedy(best.name)
@@ -121,7 +124,9 @@ def explain_doubt(
     if not several:
         text = [f"These runs cannot tell whether {name} is better than the base."]
     average = f"{name} comes closest: on average, {changes}" if several else f"On average, {changes}"
-    text += [f"{average}, which may be chance with {pluralize(best.seeds, 'run')}.", describe_needs(needs)]
+    text.append(f"{average}, which may be chance with {pluralize(best.seeds, 'run')}.")
+    if needs is not None:
+        text.append(describe_needs(needs))
     if small:
         text.append(
             f"{join_remedies(small)} probably {'makes' if len(small) == 1 else 'make'} no difference that matters."

@@ -78,7 +78,8 @@ def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[st
         which = f"{name} {verb}" if len(remedies) == 1 else "Every arm is"
         headline = f"{which} worse than the base{by}."
         return headline, _say_next(study)
-    return f"These runs cannot tell which arm is better{by}.", f"The differences may be chance. {_say_next(study)}"
+    chance = "" if conclusion.needs is None else "The differences may be chance. "
+    return f"These runs cannot tell which arm is better{by}.", f"{chance}{_say_next(study)}"
 
 
 def _describe_curve(study: StudyView) -> tuple[str, str]:
@@ -113,6 +114,8 @@ def _say_next(study: StudyView) -> str:
             return "Collect more training images."
         return "Try remedies before you collect more."
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
+        if study.kind == "recorded" and study.conclusion is not None and study.conclusion.needs is None:
+            return "Any benefit is probably too small to matter: keep the base."
         return describe_needs(None if study.conclusion is None else study.conclusion.needs)
     if study.conclusion.kind == "nothing_helped":
         return "Keep the network, and measure whether more training images would help."

@@ -80,6 +80,8 @@ def test_a_recorded_study_says_whether_it_is_confirmed():
     assert said["better"] == "Dropout is better than the base, but not confirmed."
     assert said["worse"] == "Every arm is worse than the base."
     assert said["doubt"] == "These runs cannot tell which arm is better."
+    small = "Any benefit is probably too small to matter: keep the base."
+    assert describe_study(STUDIES["recorded doubt"])[1] == small, "no number of seeds would change that"
 
 
 def test_a_study_with_an_objective_speaks_of_that_measure():
