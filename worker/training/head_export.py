@@ -1,7 +1,7 @@
 """The exported model of a training whose backbone stays fixed: its head, and a file of everything before it.
 
-To build and store a large backbone takes longer than to train a head of it. So a job builds the head alone, and its
-model file is put together with that of the backbone, which is written once for all jobs that read the same features.
+To build and store a large backbone takes longer than to train a head of it. So a job builds the head alone. Its model
+file is put together with that of the backbone, which is written once for all jobs that read the same features.
 """
 
 import json
