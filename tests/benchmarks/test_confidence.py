@@ -1,4 +1,4 @@
-"""Confidence: the collection reproduces the fit, and its probabilities are those of scikit-learn."""
+"""Confidence: the fit can be reproduced from the collection, and its probabilities equal scikit-learn's."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ def records() -> list[Record]:
 
 
 def samples(code: str, figure, is_right) -> list[Sample]:
-    """With one figure that tells, some that are the same everywhere, and others that are not known."""
+    """Make samples with one informative figure, three constant figures, and the others unknown."""
     rest = dict.fromkeys(FIGURES) | dict.fromkeys(list(FIGURES)[:3], 0.5)
     return [
         Sample(code, rest | {"rise": float(value)}, bool(right), place)
@@ -41,7 +41,7 @@ def test_a_probability_is_the_logistic_function_of_bounded_figures():
     assert compute_probability(fit, {}.get) is None
 
 
-def test_the_fit_is_that_of_scikit_learn():
+def test_the_fit_equals_that_of_scikit_learn():
     draw = np.random.default_rng(0)
     figure = draw.uniform(-2, 2, 400)
     is_right = draw.random(400) < 1 / (1 + np.exp(-2 * figure))
@@ -55,14 +55,14 @@ def test_the_fit_is_that_of_scikit_learn():
         assert ours == pytest.approx(expected.predict_proba([[value / clipped.std()]])[0, 1], abs=0.002)
 
 
-def test_a_verdict_that_was_hardly_ever_wrong_has_one_probability_and_a_rare_one_has_none():
+def test_a_verdict_that_was_rarely_wrong_has_one_probability_and_a_rare_verdict_has_none():
     fits = fits_of(samples("leakage", range(60), [True] * 59 + [False]))
     assert fits["leakage"].weights == ()
     assert compute_probability(fits["leakage"], {}.get) == pytest.approx(59.5 / 61, abs=1e-3)
     assert fits_of(samples("leakage", range(10), [True] * 10)) == {}
 
 
-def test_figures_that_tell_nothing_are_left_out():
+def test_uninformative_figures_are_left_out():
     draw = np.random.default_rng(1)
     fits = fits_of(samples("healthy", draw.normal(size=200), draw.random(200) < 0.7))
     assert fits["healthy"].weights == ()
@@ -76,10 +76,10 @@ def test_each_fitted_code_is_a_verdict_and_each_weight_a_figure():
 
 
 @pytest.mark.parametrize("searches", [False, pytest.param(True, marks=pytest.mark.proof)])
-def test_the_fit_in_the_code_is_the_one_that_the_collection_gives(records, tmp_path, monkeypatch, searches):
-    """The search among all pairs of figures takes long."""
+def test_the_fit_in_the_code_follows_from_the_collection(records, tmp_path, monkeypatch, searches):
+    """The short form skips the slow search among all pairs of figures."""
     if not searches:
-        monkeypatch.setattr(calibration, "_chosen_figures", figures_in_the_code())
+        monkeypatch.setattr(calibration, "_chosen_figures", replay_chosen_figures())
     list(calibration.calibrate(records, tmp_path / "fit.py"))
     fitted: dict = {}
     exec((tmp_path / "fit.py").read_text(), fitted)
@@ -91,8 +91,8 @@ def test_the_fit_in_the_code_is_the_one_that_the_collection_gives(records, tmp_p
             assert fit.intercept == pytest.approx(kept[code].intercept, abs=0.02)
 
 
-def figures_in_the_code():
-    """Gives for each code in turn, those of jobs and then those of histories, the figures that its fit has."""
+def replay_chosen_figures():
+    """Return a stand-in for the search: the figures of each fit in order, first of jobs and then of histories."""
     chosen = iter(
         tuple(weight.figure for weight in fit.weights)
         for fits in (FITS_OF_JOBS, FITS_OF_HISTORIES)
@@ -102,7 +102,7 @@ def figures_in_the_code():
     return lambda samples, right: next(chosen)
 
 
-def test_findings_and_verdict_carry_it_and_infos_do_not(records):
+def test_findings_and_verdicts_have_a_confidence_and_infos_do_not(records):
     seen = 0
     for record in records[:200]:
         diagnosis, facts = as_job(record)
@@ -116,7 +116,7 @@ def test_findings_and_verdict_carry_it_and_infos_do_not(records):
     assert seen > 100
 
 
-def test_a_history_of_another_program_is_judged_by_what_such_histories_show():
+def test_a_history_of_another_program_uses_the_fit_of_histories():
     falling = tuple(2.0 * 0.8**epoch for epoch in range(20))
     rising = tuple(1.0 + 0.08 * abs(epoch - 6) for epoch in range(20))
     accuracy = tuple(0.9 - 0.01 * max(0, epoch - 6) for epoch in range(20))
@@ -129,12 +129,12 @@ def test_a_history_of_another_program_is_judged_by_what_such_histories_show():
     assert diagnose(measured).confidence != diagnosis.confidence
 
 
-def test_the_calibration_error_is_that_of_scikit_learns_bins():
+def test_the_calibration_error_equals_that_of_scikit_learns_bins():
     draw = np.random.default_rng(2)
     chances = draw.uniform(size=500)
     right = (draw.random(500) < chances**2).astype(float)
-    true, said = calibration_curve(right, chances, n_bins=confidence.BINS, strategy="quantile")
-    assert confidence.calibration_error(chances, right) == pytest.approx(np.abs(true - said).mean(), abs=0.002)
+    true, predicted = calibration_curve(right, chances, n_bins=confidence.BINS, strategy="quantile")
+    assert confidence.calibration_error(chances, right) == pytest.approx(np.abs(true - predicted).mean(), abs=0.002)
     assert confidence.calibration_error(np.ones(100), np.ones(100)) == 0
 
 

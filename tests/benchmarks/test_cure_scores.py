@@ -15,12 +15,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "studies.md"
 CONDITIONS = {condition.key: condition for condition in replay.conditions(sealed=False)}
 
 
-def test_studies_of_recorded_trainings_name_what_the_page_says() -> None:
+def test_studies_of_recorded_trainings_give_the_published_row() -> None:
     row = row_of(scored(CONDITIONS["digits-8-double-300"]))
-    assert row in PAGE.read_text(encoding="utf-8").splitlines(), f"the page is of other rules; now it is {row}"
+    assert row in PAGE.read_text(encoding="utf-8").splitlines(), f"the page is outdated; now the row is {row}"
 
 
-def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
+def test_studies_of_a_base_against_itself_rarely_name_a_cure() -> None:
     outcomes = [*null_studies(CONDITIONS["digits-8-wide-100"], "other seeds", 30)]
     assert len(outcomes) == 30
     assert sum(outcome.winner is not None for outcome in outcomes) <= 2
@@ -36,13 +36,13 @@ def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
         "recorded losses",
     ],
 )
-def test_studies_of_trainings_elsewhere_hardly_ever_name_a_cure_of_nothing(way) -> None:
+def test_studies_of_external_and_recorded_runs_rarely_name_a_false_cure(way) -> None:
     answers = [*answer_nulls(CONDITIONS["digits-8-wide-100"], "other seeds", way, 30)]
     assert len(answers) == 30
     assert answers.count("cure") <= 2
 
 
-def test_a_remedy_is_judged_by_images_by_which_no_one_chose() -> None:
+def test_a_remedy_is_judged_by_images_that_chose_nothing() -> None:
     condition = CONDITIONS["digits-8-double-300"]
     grid, shares = replay.grid(condition), []
     for seed in range(8):

@@ -1,10 +1,10 @@
-"""Forecasts of learning curves, tested on the recorded ones: the published figures in short form."""
+"""Forecasts of the recorded learning curves: a short form of the published figures."""
 
 from benchmarks.cures import curves, forecasts
 from benchmarks.cures.forecasts import OURS
 
 
-def test_forecasts_of_recorded_curves_are_nearer_than_the_last_value_and_their_intervals_hold() -> None:
+def test_forecasts_are_closer_than_the_last_value_and_their_intervals_cover_the_truth() -> None:
     covered = []
     for by, known in (("validation", 5), ("referee", 5), ("validation", 4), ("referee", 4)):
         reals = [
@@ -16,7 +16,7 @@ def test_forecasts_of_recorded_curves_are_nearer_than_the_last_value_and_their_i
         assert found.curves >= 30
         assert len(found.refused) <= 0.2 * found.curves
         assert forecasts.better_by(found.missed, "the last value")[0] > 0
-        # Few validation images hide which of both is nearer; neither is surely so.
+        # With few validation images, neither is clearly closer.
         assert forecasts.better_by(found.missed, "a plain power law")[1] > 0
         if (by, known) == ("referee", 5):
             assert found.mean(OURS) < found.mean("a plain power law")

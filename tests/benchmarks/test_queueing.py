@@ -1,4 +1,4 @@
-"""The model of waiting jobs agrees with textbook values and with the queue played job by job."""
+"""The model of waiting jobs agrees with textbook values and with a simulated queue."""
 
 from fractions import Fraction
 from math import factorial
@@ -17,29 +17,29 @@ from benchmarks.queueing import mean_wait_s, probability_of_waiting, slots_for, 
         (8, 10, 0.4092),  # Erlang's tables
     ],
 )
-def test_the_share_that_waits_is_that_of_erlang_s_tables(load: float, slots: int, expected: float) -> None:
+def test_the_share_of_waiting_jobs_equals_erlang_s_tables(load: float, slots: int, expected: float) -> None:
     assert probability_of_waiting(load, slots) == pytest.approx(expected, abs=5e-5)
 
 
-def test_the_share_that_waits_is_exact_for_hundreds_of_slots() -> None:
+def test_the_share_of_waiting_jobs_is_exact_for_hundreds_of_slots() -> None:
     load, slots = 290, 300
     unlike_last = sum(Fraction(load**n, factorial(n)) for n in range(slots))
     last = Fraction(load**slots, factorial(slots)) * Fraction(slots, slots - load)
     assert probability_of_waiting(load, slots) == pytest.approx(float(last / (unlike_last + last)), rel=1e-9)
 
 
-def test_one_slot_waits_as_pollaczek_and_khinchine_say() -> None:
+def test_the_wait_for_one_slot_follows_the_pollaczek_khinchine_formula() -> None:
     assert mean_wait_s(0.5, 1, 1) == pytest.approx(1.0)  # ρ / (μ − λ)
     assert mean_wait_s(0.5, 1, 1, spread=0) == pytest.approx(0.5)  # lengths all the same: half of that
     assert mean_wait_s(0.8, 1, 1, spread=2) == pytest.approx(0.8 * 3 / (2 * 0.2))
 
 
 @pytest.mark.parametrize(("slots", "use", "sides"), [(2, 0.7, 8), (4, 0.85, 2), (8, 0.9, 8)])
-def test_several_slots_wait_as_long_as_in_a_queue_that_is_played(slots: int, use: float, sides: float) -> None:
+def test_the_wait_for_several_slots_agrees_with_a_simulated_queue(slots: int, use: float, sides: float) -> None:
     random = np.random.default_rng(slots)
     arrivals = np.cumsum(random.exponential(1 / (slots * use), 200_000))
-    played = np.mean(waits_of(arrivals.tolist(), random.gamma(sides, 1 / sides, 200_000).tolist(), slots))
-    assert mean_wait_s(slots * use, 1, slots, spread=1 / sides) == pytest.approx(played, rel=0.08)
+    simulated = np.mean(waits_of(arrivals.tolist(), random.gamma(sides, 1 / sides, 200_000).tolist(), slots))
+    assert mean_wait_s(slots * use, 1, slots, spread=1 / sides) == pytest.approx(simulated, rel=0.08)
 
 
 def test_a_queue_with_too_few_slots_has_no_mean_wait() -> None:
@@ -47,6 +47,6 @@ def test_a_queue_with_too_few_slots_has_no_mean_wait() -> None:
         mean_wait_s(3, 1, 3)
 
 
-def test_the_fewest_slots_are_enough_and_one_fewer_is_not() -> None:
+def test_the_suggested_slots_are_enough_and_one_fewer_is_not() -> None:
     slots = slots_for(1, 30, wait_s=1)
     assert mean_wait_s(1, 30, slots) <= 1 < mean_wait_s(1, 30, slots - 1)

@@ -1,4 +1,4 @@
-"""Other programs that judge curves: the adapters report what the programs themselves say about the same files."""
+"""Adapters to other programs that judge curves report what these programs say about the same files."""
 
 import contextlib
 import csv
@@ -25,7 +25,7 @@ FALLING = ([2.0 * 0.9**epoch for epoch in range(30)], [2.1 * 0.91**epoch for epo
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    """A small part: one draw, on which no rule was set."""
+    """One draw that was not used to set any rule."""
     return [record for file in sorted(FOLDER.glob("*-8.jsonl")) for record in read(file, Record)]
 
 
@@ -37,13 +37,13 @@ def test_each_program_finds_a_validation_loss_that_rises_while_training_falls(ri
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
-def test_a_loss_that_is_not_finite_or_a_short_history_is_no_overfitting_and_no_crash(rival):
+def test_nan_losses_and_short_histories_are_not_overfitting_and_do_not_crash(rival):
     for curves in (([1.0, float("nan")] * 5, [1.0] * 10), ([1.0, 0.9, 0.8], [1.0, 1.1, 1.2])):
         assert not rival.names["overfitting"] & rival.findings(*curves)
 
 
 def findings_of_command(name: str, training: list[float], validation: list[float], folder: Path) -> set[str]:
-    """What the program's own command says of a file with these curves."""
+    """Run the program's own command on a file with these curves."""
     file = folder / "history.csv"
     with file.open("w", newline="") as opened:
         writer = csv.writer(opened)
@@ -52,23 +52,24 @@ def findings_of_command(name: str, training: list[float], validation: list[float
     match name.split()[0]:
         case "runmedic":
             (run,) = json.loads(_printed(lambda: runmedic.cli.main(["diagnose", str(file), "--json"])))
-            return {one["check"] for one in run["findings"]} | {
+            return {finding["check"] for finding in run["findings"]} | {
                 f"{f['check']}, {f['severity']}" for f in run["findings"]
             }
         case "trainspotter":
-            told = json.loads(_printed(lambda: trainspotter.cli.main(["analyze", str(file), "--output", "json"])))
+            output = json.loads(_printed(lambda: trainspotter.cli.main(["analyze", str(file), "--output", "json"])))
             return {
-                one["detector"] if one["severity"] != "info" else f"{one['detector']}, info" for one in told["findings"]
+                finding["detector"] if finding["severity"] != "info" else f"{finding['detector']}, info"
+                for finding in output["findings"]
             }
         case "losslint":
-            told = json.loads(_printed(lambda: losslint.cli.main(["check", str(file), "--format", "json"])))
-            return {one["check"] for one in told["findings"]}
+            output = json.loads(_printed(lambda: losslint.cli.main(["check", str(file), "--format", "json"])))
+            return {finding["check"] for finding in output["findings"]}
     curves = [",".join(map(str, curve)) for curve in (training, validation)]
     arguments = ["sk-autod", "check", "--train-loss", curves[0], "--val-loss", curves[1], "--output", "json"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", arguments)
-        told = json.loads(_printed(sk_autod.cli.main))
-    return {one["detector_name"] for one in told["findings"]}
+        output = json.loads(_printed(sk_autod.cli.main))
+    return {finding["detector_name"] for finding in output["findings"]}
 
 
 def _printed(command) -> str:
@@ -79,17 +80,19 @@ def _printed(command) -> str:
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
-def test_the_adapter_says_what_the_program_says_of_a_file(rival, records, tmp_path):
-    told = 0
-    for record in [one for one in records if one.kept is not None and len(one.history["train_loss"]) >= 5][:40]:
+def test_the_adapter_reports_what_the_program_reports_of_a_file(rival, records, tmp_path):
+    reported = 0
+    for record in [record for record in records if record.kept is not None and len(record.history["train_loss"]) >= 5][
+        :40
+    ]:
         curves = record.history["train_loss"], record.history["validation_loss"]
         found = rival.findings(*curves)
         assert found == findings_of_command(rival.name, *curves, tmp_path), record.drawn.key
-        told += bool(found)
-    assert told >= 5
+        reported += bool(found)
+    assert reported >= 5
 
 
-def test_the_diagnosis_finds_overfitting_better_than_each_of_them_on_a_small_part(records):
+def test_the_diagnosis_detects_overfitting_better_than_each_program(records):
     of_part = judged(records, truths(records))
     ours = f1([("loss_rises" in predicted_codes(record), truth) for record, truth in of_part])
     theirs = {

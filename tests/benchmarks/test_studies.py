@@ -15,14 +15,14 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_single_intervals_hold_the_true_difference_and_adjusted_ones_all_of_them_at_once(setting: Setting) -> None:
+def test_single_intervals_cover_their_truth_and_adjusted_intervals_cover_all_at_once(setting: Setting) -> None:
     for found in coverage(setting, 80).values():
         assert 0.92 <= found.single <= 0.985
         assert found.family >= 0.93
 
 
 @pytest.mark.parametrize("setting", [Setting(6, 3, 200, 1.0, equal=True), Setting(6, 3, 40, 1.0, equal=True, folds=10)])
-def test_studies_rarely_name_a_cure_where_there_is_none_and_find_the_one_that_there_is(setting: Setting) -> None:
+def test_studies_rarely_name_a_false_cure_and_find_a_real_one(setting: Setting) -> None:
     world = null_world(setting)
     kinds, _ = conclusions(world, 3, 30)
     assert kinds["cure"] <= 3

@@ -1,4 +1,4 @@
-"""The zoo on made-up arrays: each fault does what it says and knows what it did; the sealed half is drawn by lot."""
+"""The zoo: each planted fault does what it says and records it, and the sealed half is drawn at random."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ CLASSES = 4
 
 @pytest.fixture(scope="module")
 def cut() -> Cut:
-    """480 random colour pictures of 48 groups; each class has its own mean."""
+    """480 random color pictures in 48 groups; each class has its own mean."""
     rng = np.random.default_rng(5)
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), 120)
     means = np.array([60, 80, 160, 180])[labels][:, None, None, None]
@@ -28,8 +28,8 @@ def cut() -> Cut:
     return cut_of(Built(images, labels, tuple("abcd"), groups, 0), (4, 2, 2, 0))
 
 
-def levels(name: str, cut: Cut) -> list[int]:
-    """Levels that can be planted in 480 images: tiny splits of 100 are their whole split, or nearly so."""
+def find_levels(name: str, cut: Cut) -> list[int]:
+    """Return the levels that can be planted in 480 images."""
     possible = []
     for level in range(3):
         try:
@@ -41,8 +41,8 @@ def levels(name: str, cut: Cut) -> list[int]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_changes_what_it_says_and_nothing_else(name: str, cut: Cut) -> None:
-    possible = levels(name, cut)
+def test_a_fault_changes_only_what_it_records(name: str, cut: Cut) -> None:
+    possible = find_levels(name, cut)
     assert 2 in possible
     for level in possible:
         planted = plant(cut, [(name, level)], 1)
@@ -60,7 +60,7 @@ def test_a_fault_changes_what_it_says_and_nothing_else(name: str, cut: Cut) -> N
 
 
 def check_place(change: Change, cut: Cut, data: Cut) -> None:
-    """The change lies in its split, and its share is that of its rows."""
+    """Check that a change is within its split and has the share of its rows."""
     assert len(change.rows)
     assert change.fault in FAULTS
     assert change.strength in FAULTS[change.fault].strengths
@@ -75,8 +75,8 @@ def check_place(change: Change, cut: Cut, data: Cut) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_the_same_each_time_and_another_with_another_seed(name: str, cut: Cut) -> None:
-    level = levels(name, cut)[0]
+def test_a_fault_depends_on_nothing_but_its_seed(name: str, cut: Cut) -> None:
+    level = find_levels(name, cut)[0]
     first, again, other = (plant(cut, [(name, level)], seed) for seed in (3, 3, 4))
     assert fingerprint(first.data) == fingerprint(again.data)
     whole_split = name.startswith(("rescaled", "brighter", "blurred"))
@@ -93,10 +93,9 @@ def test_a_stronger_fault_changes_more(cut: Cut) -> None:
         assert shares == sorted(set(shares)), name
 
 
-def test_exact_copies_are_their_sources_with_their_labels(cut: Cut) -> None:
+def test_exact_copies_equal_their_sources_and_have_their_labels(cut: Cut) -> None:
     planted = plant(cut, [("exact_train_test", 2)], 1)
     (change,) = planted.changes
-    assert change.sources is not None
     assert set(change.sources) <= set(cut.splits["train"])
     assert len(set(change.sources)) == len(change.rows) == round(0.5 * len(cut.splits["test"]))
     assert np.array_equal(planted.data.images[change.rows], cut.images[change.sources])
@@ -104,11 +103,10 @@ def test_exact_copies_are_their_sources_with_their_labels(cut: Cut) -> None:
 
 
 @pytest.mark.parametrize("kind", ["recompressed", "scaled", "cropped"])
-def test_other_copies_resemble_their_sources_more_than_others_do(kind: str, cut: Cut) -> None:
+def test_inexact_copies_resemble_their_sources_most(kind: str, cut: Cut) -> None:
     smooth = np.kron(np.random.default_rng(2).integers(0, 256, (480, 3, 3, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
     (change,) = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).changes
     data = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).data
-    assert change.sources is not None
     distances = [np.abs(data.images[row].astype(int) - smooth.astype(int)).mean(axis=(1, 2, 3)) for row in change.rows]
     assert [int(distance.argmin()) for distance in distances] == list(change.sources)
 
@@ -117,19 +115,18 @@ def test_conflicting_copies_have_other_labels(cut: Cut) -> None:
     for source in ("train_train", "train_test"):
         planted = plant(cut, [(f"conflicting_exact_{source}", 1)], 1)
         (change,) = planted.changes
-        assert change.sources is not None
         assert not set(change.sources) & set(change.rows)
         assert (planted.data.labels[change.rows] != cut.labels[change.sources]).all()
         assert np.array_equal(planted.data.images[change.rows], cut.images[change.sources])
 
 
-def test_confusable_labels_are_of_the_nearest_class(cut: Cut) -> None:
+def test_confusable_labels_come_from_the_most_similar_class(cut: Cut) -> None:
     planted = plant(cut, [("wrong_confusable_training", 2)], 1)
     rows = planted.changes[0].rows
     assert np.array_equal(planted.data.labels[rows], np.array([1, 0, 3, 2])[cut.labels[rows]])
 
 
-def test_label_orders_are_those_of_their_names() -> None:
+def test_label_orders_match_their_names() -> None:
     assert label_order("rotated", 3).tolist() == [1, 2, 0]
     assert label_order("reversed", 3).tolist() == [2, 1, 0]
     assert label_order("alphabetical", 5).tolist() == [4, 1, 3, 2, 0]  # four, one, three, two, zero
@@ -147,9 +144,9 @@ def test_pixels_are_changed_as_their_fault_says(cut: Cut) -> None:
     assert blurred.std(axis=(1, 2)).mean() < 0.6 * before.std(axis=(1, 2)).mean()
 
 
-def test_rare_classes_keep_one_image_in_so_many(cut: Cut) -> None:
+def test_rare_classes_keep_one_image_in_ten(cut: Cut) -> None:
     planted = plant(cut, [("rare_classes", 0)], 1)
-    before, after = (np.bincount(one.labels[one.splits["train"]], minlength=CLASSES) for one in (cut, planted.data))
+    before, after = (np.bincount(data.labels[data.splits["train"]], minlength=CLASSES) for data in (cut, planted.data))
     rare = np.flatnonzero(before != after)
     assert len(rare) == 1
     assert after[rare[0]] == round(before[rare[0]] / 10)
@@ -164,12 +161,12 @@ def test_another_source_moves_whole_groups(cut: Cut) -> None:
     assert not set(cut.groups[data.splits["test"]]) & set(cut.groups[data.splits["train"]])
 
 
-def test_grey_sets_have_no_other_channels(cut: Cut) -> None:
+def test_gray_sets_have_no_channels_to_swap(cut: Cut) -> None:
     with pytest.raises(NotApplicable):
         plant(replace(cut, images=cut.images[..., :1]), [("other_channels_test", 2)], 1)
 
 
-def test_a_pair_is_both_and_without_one_of_them_the_other(cut: Cut) -> None:
+def test_a_pair_of_faults_consists_of_both_and_each_can_be_removed(cut: Cut) -> None:
     assert len(PAIRS) == len(set(PAIRS))
     for first, second in PAIRS:
         levels_ = [(first, 1), (second, 0)]
@@ -187,7 +184,7 @@ def test_splits_share_no_group_and_lose_no_image(cut: Cut) -> None:
     assert sum(map(len, groups)) == 48
 
 
-def test_equal_images_are_kept_once_and_not_at_all_with_two_labels() -> None:
+def test_equal_images_are_kept_once_or_dropped_if_their_labels_differ() -> None:
     a, b, c = (np.full((2, 2, 1), level, np.uint8) for level in (1, 2, 3))
     built = collect([(a, "x", "1"), (b, "x", "1"), (a, "x", "2"), (b, "y", "2"), (c, "y", "2")])
     assert built.images[:, 0, 0, 0].tolist() == [1, 3]
@@ -195,16 +192,16 @@ def test_equal_images_are_kept_once_and_not_at_all_with_two_labels() -> None:
     assert built.dropped == 3
 
 
-def test_groups_with_nearly_the_same_image_are_one_group(cut: Cut) -> None:
+def test_groups_that_share_a_near_copy_are_merged(cut: Cut) -> None:
     images = cut.images.copy()
-    images[17] = np.clip(images[473].astype(int) + 3, 0, 255)  # of the second and the last group
+    images[17] = np.clip(images[473].astype(int) + 3, 0, 255)  # images of the second and the last group
     joined = join_copies(Built(images, cut.labels, tuple("abcd"), cut.groups, 0))
     assert joined.groups[17] == joined.groups[473]
     assert len(np.unique(joined.groups)) == 47
     assert np.array_equal(join_copies(replace(joined, images=cut.images, groups=cut.groups)).groups, cut.groups)
 
 
-def test_thinned_classes_get_fewer_by_the_ratio() -> None:
+def test_thinned_classes_shrink_by_the_ratio() -> None:
     image = np.zeros((1, 1, 1), np.uint8)
     samples = [(image, name, str(number)) for name in "abc" for number in range(200)]
     counts = sorted(
@@ -213,12 +210,12 @@ def test_thinned_classes_get_fewer_by_the_ratio() -> None:
     assert counts == [4, 20, 100]
 
 
-def test_half_of_the_first_sets_were_sealed_by_lot() -> None:
+def test_half_of_the_first_sets_were_sealed_at_random() -> None:
     entries, drawn = read_manifest(), drawn_sets()
     assert drawn == draw.draw(entries)
     candidates = [name for name, entry in entries.items() if not entry["tuned_on"] and entry["lot"] == 1]
     assert len(drawn) == len(candidates) // 2
-    # Both halves have each kind.
+    # Both halves have sets of each kind.
     for half in (set(drawn), set(candidates) - set(drawn)):
         assert {entries[name]["channels"] for name in half} == {1, 3}
         assert {entries[name]["guess"] for name in half} == {"easy", "medium", "hard"}
@@ -230,13 +227,13 @@ def test_half_of_the_first_sets_were_sealed_by_lot() -> None:
         )
 
 
-def test_a_sealed_set_stays_shut_until_it_is_unsealed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_a_sealed_set_cannot_be_opened_until_it_is_unsealed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("HELDOUT_ZOO", str(tmp_path))
     for name in sealed_sets():
         with pytest.raises(Sealed):
             open_set(name)
     for name, unseal in ((sealed_sets()[0], True), (drawn_sets()[0], False)):
-        with pytest.raises(manifest.NotBuilt):  # it was looked for
+        with pytest.raises(manifest.NotBuilt):  # the set is looked for
             open_set(name, unseal=unseal)
 
 
@@ -256,16 +253,16 @@ def test_a_built_set_that_differs_from_the_manifest_is_refused(
         files_of(Package("pip", "nothing", "1"), "*")
 
 
-def test_the_manifest_has_each_set_as_the_registry_says() -> None:
+def test_the_manifest_agrees_with_the_registry() -> None:
     entries = read_manifest()
     assert list(entries) == sorted(ZOO)
     assert sum(not entry["tuned_on"] for entry in entries.values()) >= 24
     for name, entry in entries.items():
-        one = ZOO[name]
-        assert list(entry["packages"]) == [str(package) for package in sorted(one.packages)]
+        registered = ZOO[name]
+        assert list(entry["packages"]) == [str(package) for package in sorted(registered.packages)]
         assert all(entry["packages"].values())
         assert (entry["guess"], entry["channels"], entry["tuned_on"], entry["about"]) == (
-            one.guess, one.channels, one.tuned_on, one.about,
+            registered.guess, registered.channels, registered.tuned_on, registered.about,
         )  # fmt: skip
         assert len(entry["sha256"]) == len(entry["splits_sha256"]) == 64
         assert sum(entry["splits"].values()) == entry["images"]
@@ -277,4 +274,4 @@ def test_the_manifest_has_each_set_as_the_registry_says() -> None:
 
 def test_each_pinned_package_is_used_by_a_set() -> None:
     pinned = {package(*line.split()[:2]) for line in PINNED.read_text("utf-8").splitlines()}
-    assert pinned == {package for one in ZOO.values() for package in one.packages}
+    assert pinned == {package for registered in ZOO.values() for package in registered.packages}

@@ -1,4 +1,4 @@
-"""Fitting the recorded trainings of the open sets again gives the confidence of verdicts in the code."""
+"""The confidence of verdicts in the code follows from the recorded trainings of the open sets."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from benchmarks.zoo.calibrate import fit, read_cases
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
-def test_the_fit_in_the_code_is_the_one_that_the_open_sets_give():
+def test_the_fit_in_the_code_follows_from_the_open_sets():
     fitted = fit(read_cases())
     assert set(FITS_OF_VERDICTS) == set(fitted)
     for verdict, known in FITS_OF_VERDICTS.items():

@@ -1,4 +1,4 @@
-"""Trainings of the zoo: what is planned, what interventions measure, what is first by them, and how it is scored."""
+"""Trainings of the zoo: their plan, what interventions measure, which cause comes first, and the score."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ CLASSES, SIDE = 4, 12
 
 @pytest.fixture(scope="module")
 def cut() -> Cut:
-    """800 random pictures of 80 groups, of which 200 are the referee's; each class has its own mean."""
+    """800 random pictures in 80 groups, 200 of them the referee's; each class has its own mean."""
     rng = np.random.default_rng(5)
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), 200)
     means = np.array([60, 80, 160, 180])[labels][:, None, None, None]
@@ -37,14 +37,14 @@ def cut() -> Cut:
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    """Names the class whose brightness is nearest to the image's."""
+    """A network that predicts the class whose brightness is nearest to the image's."""
     centres = np.array([60, 80, 160, 180]) / 255
     found = keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     found.set_weights([np.tile(2 * centres / SIDE**2, (SIDE**2, 1)), -(centres**2)])
     return found
 
 
-def by_hand(network: keras.Model, data: Cut, rows) -> float:
+def measure_accuracy(network: keras.Model, data: Cut, rows) -> float:
     answers = network.predict(data.images[rows].astype("float32") / 255, verbose=0).argmax(axis=1)
     return float(np.mean(answers == data.labels[rows]))
 
@@ -52,36 +52,36 @@ def by_hand(network: keras.Model, data: Cut, rows) -> float:
 @pytest.mark.parametrize(
     ("fault", "split"), [("rotated_test", "test"), ("inverted_validation", "validation"), ("exact_train_test", "test")]
 )
-def test_a_planted_fault_does_to_a_figure_what_numpy_counts_on_the_same_predictions(fault, split, cut, network):
+def test_the_effect_of_a_planted_fault_equals_numpys_count(fault, split, cut, network):
     planted = plant(cut, [(fault, 1), ("wrong_random_training", 0)], 7)
     judge = Judge(network, image_set(planted.data))
     rows = cut.splits["referee"]
-    (told,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
-    assert (told["fault"], told["split"], told["level"]) == (fault, split, 1)
+    (figure,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
+    assert (figure["fault"], figure["split"], figure["level"]) == (fault, split, 1)
     rows = cut.splits[split]
     without = plant(cut, [("wrong_random_training", 0)], 7).data
-    expected = by_hand(network, planted.data, rows) - by_hand(network, without, rows)
-    assert told["served"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+    expected = measure_accuracy(network, planted.data, rows) - measure_accuracy(network, without, rows)
+    assert figure["served"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
     assert expected != 0
 
 
-def test_on_the_referees_images_a_fault_does_what_it_does_when_planted_there(cut, network):
+def test_the_true_effect_of_a_fault_is_measured_on_the_referees_images(cut, network):
     planted = plant(cut, [("reversed_test", 2)], 7)
     judge = Judge(network, image_set(planted.data))
     rows = cut.splits["referee"]
-    (told,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
+    (figure,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
     renamed = replace(cut, labels=CLASSES - 1 - cut.labels)
-    expected = by_hand(network, renamed, rows) - by_hand(network, cut, rows)
-    assert told["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+    expected = measure_accuracy(network, renamed, rows) - measure_accuracy(network, cut, rows)
+    assert figure["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_copies_lift_a_figure_by_their_share_of_what_training_images_are_answered_better(cut, network):
+def test_copies_raise_a_figure_by_their_share_of_the_advantage_of_training_images(cut, network):
     planted = plant(cut, [("exact_train_test", 2)], 7)
     judge = Judge(network, image_set(planted.data))
     referee, train = cut.splits["referee"], cut.splits["train"]
-    (told,) = figures(planted, judge, answers_of(judge, cut.images[referee], cut.labels[referee]))
-    expected = 0.5 * (by_hand(network, cut, train) - by_hand(network, cut, referee))
-    assert told["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+    (figure,) = figures(planted, judge, answers_of(judge, cut.images[referee], cut.labels[referee]))
+    expected = 0.5 * (measure_accuracy(network, cut, train) - measure_accuracy(network, cut, referee))
+    assert figure["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def record(cut) -> ZooRecord:
     return trained.train(training, cut)
 
 
-def test_a_training_keeps_what_the_diagnosis_and_the_truth_need(record, tmp_path):
+def test_a_record_has_what_the_diagnosis_and_the_truth_need(record, tmp_path):
     assert len(record.history["train_loss"]) == 12
     assert record.diagnosis().gap is not None
     truth = record.referee
@@ -111,7 +111,7 @@ def test_a_training_keeps_what_the_diagnosis_and_the_truth_need(record, tmp_path
     assert len(keys_of("latin_capitals", tmp_path)) == 2
 
 
-def test_the_answers_that_are_kept_are_those_of_the_stored_figures(record, cut):
+def test_the_recorded_answers_agree_with_the_recorded_figures(record, cut):
     for split in ("validation", "test"):
         losses, right = unpack(record.answers[split], len(cut.splits[split]))
         figures_of_split = record.kept["final"][split]
@@ -121,7 +121,7 @@ def test_the_answers_that_are_kept_are_those_of_the_stored_figures(record, cut):
     assert (again[0].tolist(), again[1].tolist()) == ([0.5, 2.0], [True, False])
 
 
-def test_an_audit_again_finds_the_same_in_the_same_images(record, cut):
+def test_auditing_again_finds_the_same(record, cut):
     forgotten = replace(record, audit=[], gap=record.gap | {"validation_copies": None})
     again = audited.audited(forgotten, cut)
     assert again.audit == record.audit
@@ -129,27 +129,27 @@ def test_an_audit_again_finds_the_same_in_the_same_images(record, cut):
     assert again.gap["test_copies"] == record.gap["test_copies"]
 
 
-# --- what is first ------------------------------------------------------------------------------------
+# --- which cause comes first --------------------------------------------------------------------------
 
 
 def cause(step: int, code: str, points: float, half: float = 0.01, *, matters: bool | None = True) -> Cause:
     return Cause(code, step, frozenset({code}), points, points - half, points + half, matters)
 
 
-def test_figures_that_are_not_true_come_before_everything_that_costs_more():
+def test_untrue_figures_come_before_costlier_causes():
     causes = [cause(GAP, "too_little_data", 0.55), cause(FIGURES, "scale_mismatch", 0.37)]
     assert first_of(causes) == {"scale_mismatch"}
     assert first_of([*causes, cause(FIGURES, "leakage", 0.1)]) == {"scale_mismatch"}
     assert first_of([*causes, cause(FIGURES, "leakage", 0.36, 0.05)]) == {"scale_mismatch", "leakage"}
 
 
-def test_what_has_no_points_never_silences_what_has_some():
+def test_a_cause_without_cost_never_hides_a_costly_cause():
     causes = [cause(FIGURES, "leakage", 0.005, matters=False), cause(GAP, "too_little_data", 0.72)]
     assert first_of(causes) == {"too_little_data"}
     assert first_of([cause(FIGURES, "leakage", 0.02, 0.03, matters=None), causes[1]]) == {"leakage", "too_little_data"}
 
 
-def test_broken_training_comes_before_the_rest_of_the_gap_and_the_loss_last():
+def test_broken_training_comes_before_the_rest_of_the_gap_and_the_loss_comes_last():
     rest = [cause(LOSS, "overconfidence", 0, 0), cause(GAP, "label_noise", 0.2), cause(GAP, "split_shift", 0.04)]
     assert first_of([*rest, cause(TRAINING, "not_converged", 0.03)]) == {"not_converged"}
     assert first_of(rest) == {"label_noise"}
@@ -165,14 +165,14 @@ def test_a_network_that_has_learned_nothing_is_not_healthy(record):
     truth = {**record.referee, "figures": [], "without": {}, "larger": None, "longer": None, "temperature": None}
     causes = causes_of(replace(record, kept=kept, referee=truth))
     assert first_of(causes) == {"not_converged", "underfitting"}
-    causes = [replace(one, matters=None) for one in causes if one.name == "poor_training"]
+    causes = [replace(cause, matters=None) for cause in causes if cause.name == "poor_training"]
     assert "healthy" not in first_of(causes)
 
 
-def test_copies_count_by_how_much_better_they_are_answered_than_their_split():
+def test_copies_count_by_their_advantage_over_their_split():
     truth = {"clean": {"accuracy": [0.5, 0.01]}, "splits": {"test": {"accuracy": [0.3, 0.02]}}}
     copied = {"fault": "exact_train_test", "level": 2, "split": "test", "served": {"accuracy": [0.31, 0.03]}}
-    # Half of the images are copies, and copies are answered in 0.9: 0.2 more than half of what the referee's have.
+    # Half of the images are copies, of which 90% are answered correctly: 0.2 is half of the advantage over 50%.
     points, error = points_of(truth, copied | {"true": {"accuracy": [0.2, 0.5 * (0.01**2 + 0.03**2) ** 0.5]}})
     assert points == pytest.approx(0.5 * (0.9 - 0.3))
     assert error == pytest.approx(0.5 * (0.03**2 + 0.02**2) ** 0.5)
@@ -181,7 +181,7 @@ def test_copies_count_by_how_much_better_they_are_answered_than_their_split():
     assert points_of(truth, renamed) == (0.31, 0.03)
 
 
-def test_without_a_referee_only_untrue_figures_tell_what_is_first(record):
+def test_without_a_referee_only_untrue_figures_decide_what_comes_first(record):
     small = replace(record, referee={**record.referee, "count": 0})
     assert is_known(small, [cause(FIGURES, "leakage", 0.2)])
     assert not is_known(small, [cause(GAP, "too_little_data", 0.2)])
@@ -201,7 +201,7 @@ def test_the_plan_has_nine_hundred_trainings_and_each_fault_in_both_halves():
         assert {level for training in of_half for _, level in training.faults} == {0, 1, 2}
 
 
-def test_what_is_kept_was_planned_and_is_judged_by_nothing_but_interventions():
+def test_every_record_was_planned_and_can_be_judged():
     for part in ("open", "drawn"):
         planned = {training.key for training in all_trainings(part)}
         for name in sets_of(part):
@@ -215,7 +215,7 @@ def test_what_is_kept_was_planned_and_is_judged_by_nothing_but_interventions():
 # --- the score ----------------------------------------------------------------------------------------
 
 
-def test_sealed_sets_are_not_scored_before_they_judge():
+def test_sealed_sets_are_scored_only_by_the_final_judgment():
     with pytest.raises(Sealed):
         list(score.tables(sealed=True))
     with pytest.raises(SystemExit, match="judge once"):
@@ -226,12 +226,12 @@ def test_intervals_resample_whole_sets():
     values = {"one": [1.0] * 90, "other": [0.0] * 10}
     drawn = score.resampled(values, lambda drawn: float(np.mean(drawn)))
     assert len(drawn) == 2000
-    assert set(drawn.tolist()) == {0.0, 0.9, 1.0}  # one twice, both, the other twice
+    assert set(drawn.tolist()) == {0.0, 0.9, 1.0}  # the first set twice, both sets, the second twice
     assert np.mean(drawn == 0.9) == pytest.approx(0.5, abs=0.05)
     assert score.share(values) == "90 of 100: 90.0% (0.0–100.0)"
 
 
-def test_the_tables_tell_what_is_right(record):
+def test_the_tables_count_correct_verdicts(record):
     judged = score.judge(record)
     lines = "\n".join(score.tables_of([judged], with_confusions=True))
     assert f"| the verdict is right | {int(judged.is_right)} of 1" in lines
