@@ -28,7 +28,7 @@ settings.load_profile("any-speed")
 
 
 def pytest_configure() -> None:
-    """Listen to these signals, as the processes that tests start do. nohup and `&` make Python ignore them."""
+    """Handle these signals, which `nohup` and `&` make Python and the processes that it starts ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _use_own_temporary_directory()
@@ -37,7 +37,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Collected tests stay until the end, so the garbage collector need not go through them again."""
+    """Keep the garbage collector from scanning the collected tests, which live until the end of the run."""
     gc.disable()
     try:
         return (yield)
@@ -61,7 +61,7 @@ def _use_own_temporary_directory() -> None:
     own = tempfile.mkdtemp(prefix="ho-", dir=usual)
     os.chmod(own, 0o755)  # servers run as another user where the tests are root
     os.environ["TMPDIR"] = tempfile.tempdir = own
-    # Keras and MLflow write files of settings where they find none.
+    # Keras and MLflow create settings files if they find none.
     os.environ["KERAS_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{own}/{CONFIG_FOLDER}"
     # After multiprocessing has removed its own folder (at priority -100), which is inside it.
     util.Finalize(None, shutil.rmtree, args=(own, True), exitpriority=-200)
@@ -69,7 +69,7 @@ def _use_own_temporary_directory() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Fails the run if a test, or a process that it started, leaves something in the temporary directory."""
+    """Fail the run if a test, or a process that it started, leaves something in the temporary directory."""
     yield
     own = current_process()._config.get("tempdir")  # type: ignore[attr-defined]  # multiprocessing's folder
     there = [path for path in Path(tempfile.gettempdir()).iterdir() if str(path) != own]

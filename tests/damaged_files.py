@@ -8,10 +8,10 @@ from typing import Any
 from models.blobs import Blobs
 
 DAMAGES = ("missing", "cut", "flipped")
-# What answers as if nothing had happened, but says without which file it does so.
+# Marks a route that still answers, and names the file that it left out.
 LEFT_OUT = "left out"
 
-# By name, what reads a stored file; those after the blank line read none of the files below and never change.
+# Routes by name. Those after the blank comment read none of the files below, so their responses never change.
 ROUTES = {
     "thumbnail": "/v1/datasets/{dataset}/preview/0",
     "images": "/v1/datasets/{dataset}/images",
@@ -50,9 +50,9 @@ ROUTES = {
 class Kind:
     """A kind of stored file.
 
-    key: where it is. routes: those of `ROUTES` that answer with `lost` if it is missing and with `damaged` if it is cut
-    or flipped. `left_out` names those that answer without it, and say so. jobs: which jobs need it, in words; they fail
-    with `job_lost` or with `damaged`.
+    key: where it is stored. routes: the `ROUTES` that respond with `lost` if it is missing, and with `damaged` if it is
+    cut or flipped. left_out: the routes that respond without it and say so. jobs: which jobs need it, in words; they
+    fail with `job_lost` or `damaged`.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Kind:
     again: str = "upload the dataset again"
 
     def answers(self, damage: str) -> dict[str, str]:
-        """Return the code that each route answers with or names, for routes whose answer changes."""
+        """Map each affected route to the code that its response has or names."""
         code = self.lost if damage == "missing" else self.damaged
         return dict.fromkeys(self.routes, code) | dict.fromkeys(self.left_out, f"{LEFT_OUT}: {code}")
 
@@ -204,16 +204,16 @@ def damage(blobs: Blobs, key: str, how: str) -> bytes:
 
 
 def walk(get: Callable[[str], Any], blobs: Blobs, ids: Mapping[str, str], roots: tuple[str, ...]) -> None:
-    """Harm each kind in each way, and compare every answer with the one of before.
+    """Damage each kind of file in each way, and compare every response with the original.
 
     Args:
-        get: answers a path; the answer has `status_code`, `content` and `text`.
-        ids: fills the paths and keys; a route or kind that needs another is left out.
-        roots: folders of this machine, which no text may have.
+        get: fetches a path, and returns a response with `status_code`, `content` and `text`.
+        ids: values for the placeholders of paths and keys; routes and kinds that need others are skipped.
+        roots: folders of this machine, which no response may mention.
     """
     paths = {name: path.format_map(ids) for name, path in ROUTES.items() if _is_known(path, ids)}
     before = {name: get(path) for name, path in paths.items()}
-    unanswered = {name: one.text[:300] for name, one in before.items() if one.status_code != 200}
+    unanswered = {name: answer.text[:300] for name, answer in before.items() if answer.status_code != 200}
     assert not unanswered, unanswered
     for kind in KINDS:
         for how in DAMAGES if _is_known(kind.key, ids) else ():
@@ -224,7 +224,7 @@ def walk(get: Callable[[str], Any], blobs: Blobs, ids: Mapping[str, str], roots:
                 _check(f"{kind.what}, {how}: {name}", get(path), before[name], expected.get(name), roots)
             blobs.put(key, whole)
     after = {name: get(path).content for name, path in paths.items()}
-    assert after == {name: one.content for name, one in before.items()}
+    assert after == {name: answer.content for name, answer in before.items()}
 
 
 def _check(what: str, answer: Any, before: Any, expected: str | None, roots: tuple[str, ...]) -> None:
@@ -241,7 +241,7 @@ def _check(what: str, answer: Any, before: Any, expected: str | None, roots: tup
         assert answer.status_code == 200, (what, answer.text)
         code = expected.removeprefix(f"{LEFT_OUT}: ")
         if "left_out" in answer.text:
-            assert [one["code"] for one in json.loads(answer.text)["left_out"]] == [code], what
+            assert [file["code"] for file in json.loads(answer.text)["left_out"]] == [code], what
         else:
             assert f"Left out, `{code}`" in answer.text, what
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def merged(spec: Any, patch: Any) -> Any:
-    """RFC 7396."""
+    """Apply a JSON Merge Patch (RFC 7396)."""
     if not isinstance(patch, dict):
         return patch
     before = spec if isinstance(spec, dict) else {}

@@ -16,7 +16,7 @@ import httpx2
 
 from tests.e2e.running import until
 
-# The last step before moto's own loop: the kernel ends the server with the test run, however that ends.
+# The kernel kills the server when the test run ends, however it ends.
 SERVE = """
 import ctypes, logging, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

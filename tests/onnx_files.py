@@ -29,16 +29,16 @@ def _tensor(name: str, values: np.ndarray) -> bytes:
 
 
 def _value(name: str, shape: tuple[int | str, ...]) -> bytes:
-    dims = b"".join(_bytes(1, _bytes(2, one) if isinstance(one, str) else _number(1, one)) for one in shape)
+    dims = b"".join(_bytes(1, _bytes(2, size) if isinstance(size, str) else _number(1, size)) for size in shape)
     return _bytes(1, name) + _bytes(2, _bytes(1, _number(1, 1) + _bytes(2, dims)))
 
 
 def _node(operator: str, inputs: tuple[str, ...], output: str) -> bytes:
-    return b"".join(_bytes(1, one) for one in inputs) + _bytes(2, output) + _bytes(4, operator)
+    return b"".join(_bytes(1, name) for name in inputs) + _bytes(2, output) + _bytes(4, operator)
 
 
 def with_tensor_elsewhere(model: bytes, place: str, file: str) -> bytes:
-    """The same model with one more tensor, whose values are in another file; `place` says what holds it."""
+    """Add a tensor whose values are in another file; `place` says what holds it."""
     tensor = _tensor("elsewhere", np.ones(2)) + _number(14, 1) + _bytes(13, _bytes(1, "location") + _bytes(2, file))
     in_attribute = _bytes(1, _node("Constant", (), "c") + _bytes(5, _bytes(1, "value") + _bytes(5, tensor)))
     parts = {
@@ -54,7 +54,7 @@ def with_tensor_elsewhere(model: bytes, place: str, file: str) -> bytes:
 
 
 def dense_onnx(kernel: np.ndarray, bias: np.ndarray, image: tuple[int, ...]) -> bytes:
-    """A model from (batch, *image) to (batch, classes) logits."""
+    """Return a model from (batch, *image) to (batch, classes) logits."""
     graph = (
         _bytes(1, _node("Flatten", ("image",), "flat"))
         + _bytes(1, _node("MatMul", ("flat", "kernel"), "product"))

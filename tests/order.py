@@ -7,9 +7,9 @@ from typing import Protocol, TypeVar
 
 # Their tests start real services and wait for them.
 WAITING = ("tests/e2e", "tests/faults")
-# Their files take long too: trainings.
+# These take long too: they train networks.
 COMPUTING = ("tests/worker",)
-# This many files of other kinds after each that waits, which compute meanwhile.
+# This many other files follow each waiting file, and compute in the meantime.
 OTHERS = 3
 
 

@@ -55,7 +55,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def pages_with_commands() -> list[Path]:
-    """README, tutorial and how-to pages that have a code block."""
+    """List the README, tutorial and how-to pages that have a code block."""
     pages = [
         ROOT / "README.md",
         *sorted((ROOT / "docs/tutorial").glob("*.md")),

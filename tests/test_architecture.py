@@ -11,12 +11,12 @@ PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 FLOWS = ROOT / "docs" / "reference" / "flows.md"
 ROOMS = ("heldout", "analysis", "models", "host", "api", "worker", "predict")
 MAX_LINES = 350
-# Tables: rows of one kind under one another, which a second file would only tear apart.
+# Tables, which a second file would only split.
 TABLES = {"models/tables.py", "benchmarks/diagnosis/conditions.py"}
 
 
 def _source_files() -> list[str]:
-    """Every Python file that is ours, tests apart, as its path from the root."""
+    """List our Python files outside of tests, as paths from the root."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
         cwd=ROOT,
@@ -27,20 +27,20 @@ def _source_files() -> list[str]:
     return [name for name in listed.stdout.splitlines() if not name.startswith("tests/") and (ROOT / name).is_file()]
 
 
-def test_no_source_file_is_longer_than_one_subject_needs() -> None:
+def test_no_source_file_exceeds_the_line_limit() -> None:
     lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in _source_files()}
     assert len(lengths) > 200, "the files were not found"
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES and name not in TABLES} == {}
 
 
-def test_every_file_that_the_pages_name_is_there() -> None:
+def test_every_file_named_on_the_pages_exists() -> None:
     named = re.findall(r"`([\w./{},-]+/[\w./{},-]*)`", PAGE.read_text("utf-8") + FLOWS.read_text("utf-8"))
     assert len(named) > 40, "the pages name hardly any file"
     for name in named:
         assert (ROOT / name).exists(), f"architecture.md or flows.md names {name}"
 
 
-def test_every_function_that_the_page_names_is_in_its_file() -> None:
+def test_every_function_named_in_the_flows_is_in_its_file() -> None:
     pairs = re.findall(r"`([\w/]+\.py)` `(\w+)`", FLOWS.read_text(encoding="utf-8"))
     assert len(pairs) > 15, "the flows name hardly any function"
     for file, function in pairs:

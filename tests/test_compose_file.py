@@ -27,12 +27,12 @@ def test_the_services_are_those_that_the_reference_names():
     assert profiles == {"worker-gpu": ["gpu"], "proxy": ["tls"]}
 
 
-def test_the_servers_are_of_fixed_major_versions():
+def test_the_servers_have_pinned_major_versions():
     assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:17}"
     assert SERVICES["redis"]["image"] == "${REDIS_IMAGE:-redis:8}"
 
 
-def test_the_api_alone_is_published_and_a_proxy_where_one_is_asked_for():
+def test_only_the_api_and_the_optional_proxy_publish_ports():
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "proxy"}
     assert SERVICES["api"]["ports"] == ["${HELDOUT_PORT:-8000}:8000"]
 
@@ -45,7 +45,7 @@ def test_no_secret_has_a_default():
 
 
 @pytest.mark.parametrize("name", sorted(OURS - {"migrate"} | {"postgres", "redis", "proxy"}))
-def test_what_runs_for_long_is_watched_limited_and_stopped_with_patience(name):
+def test_long_running_services_have_health_checks_limits_and_a_grace_period(name):
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"]
@@ -54,7 +54,7 @@ def test_what_runs_for_long_is_watched_limited_and_stopped_with_patience(name):
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_nothing_runs_with_rights_that_it_does_not_need(name):
+def test_services_run_without_privileges_that_they_do_not_need(name):
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True
@@ -62,7 +62,7 @@ def test_nothing_runs_with_rights_that_it_does_not_need(name):
     assert name in OURS or service["user"] == name
 
 
-def test_the_broker_keeps_what_it_was_given():
+def test_the_broker_persists_its_messages():
     command = SERVICES["redis"]["command"]
     options = dict(zip(command[::2], command[1::2], strict=True))
     assert options["--appendonly"] == "yes"
@@ -82,13 +82,13 @@ def test_services_wait_for_the_migrations():
         assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 
 
-def test_blobs_are_shared_by_all_who_use_them():
+def test_all_our_services_share_the_blobs():
     for name in OURS:
         assert "blobs:/data/blobs" in SERVICES[name]["volumes"]
         assert SERVICES[name]["environment"]["HELDOUT_BLOBS"] == "${HELDOUT_BLOBS:-file:///data/blobs}"
 
 
-def test_a_worker_has_time_to_give_its_jobs_back():
+def test_a_worker_has_time_to_release_its_jobs():
     from worker.supervision.training_attempt import STOP_TIMEOUT_S
 
     for name in ("worker", "worker-gpu"):
@@ -107,7 +107,7 @@ def test_the_image_is_made_from_the_locks_and_does_not_run_as_root():
     assert "PIP_REQUIRE_HASHES=1" in DOCKERFILE
 
 
-def test_no_address_of_a_registry_or_an_index_is_written_down():
+def test_no_registry_or_index_address_is_hard_coded():
     for text in (DOCKERFILE, TEXT, EXAMPLE):
         elsewhere = text.replace("http://predict:8000", "")
         assert set(re.findall(r"\w+://", elsewhere)) <= {"file://", "postgresql://", "redis://", "s3://"}

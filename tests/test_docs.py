@@ -10,7 +10,6 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic_core import PydanticUndefined, to_json
-from typer.core import TyperGroup
 
 from heldout import errors
 from heldout.access.webhooks import EVENT_TYPES, PING, WEBHOOK_EVENTS
@@ -28,7 +27,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 def _all(kind: type[errors.HeldoutError]) -> set[type[errors.HeldoutError]]:
-    return {kind} | {one for below in kind.__subclasses__() for one in _all(below)}
+    return {kind} | {subclass for below in kind.__subclasses__() for subclass in _all(below)}
 
 
 # Heading of the section about each kind of network: some of their fields have the same names.
@@ -37,7 +36,7 @@ each_network = pytest.mark.parametrize("network", NETWORKS)
 
 
 def _table_of_spec(network: type[BaseModel]) -> dict[str, list[str]]:
-    """The tables about a spec with this kind of network."""
+    """Read the tables about specs with this kind of network."""
     text = (REFERENCE / "spec.md").read_text(encoding="utf-8")
     for other, heading in NETWORKS.items():
         if other is not network:
@@ -55,7 +54,7 @@ def _table(page: str) -> dict[str, list[str]]:
 
 
 def _table_in(text: str) -> dict[str, list[str]]:
-    """What the first column of a page's tables names, with the other columns of the first row that does."""
+    """Map each name in the first column of a page's tables to the other columns of its first row."""
     rows = re.findall(r"^\| (.+?) \|(.*)\|$", text, re.MULTILINE)
     named: dict[str, list[str]] = {}
     for first, rest in rows:
@@ -64,21 +63,21 @@ def _table_in(text: str) -> dict[str, list[str]]:
     return named
 
 
-def test_what_is_written_from_the_code_is_up_to_date() -> None:
+def test_generated_documentation_is_up_to_date() -> None:
     reference = runpy.run_path(str(ROOT / "scripts/reference.py"))
     assert reference["outdated"]() == [], "run `make reference`"
-    # Each error says when it comes, in its own docstring: the base class has one that would be inherited.
+    # Each error needs a docstring of its own that says when it occurs; otherwise it would inherit the base class's.
     for kind in reference["kinds_of_errors"]():
         assert kind.__doc__, f"{kind.__name__} has no docstring"
 
 
-def test_guides_are_linked_from_routes_and_commands_that_there_are() -> None:
+def test_guides_are_linked_from_existing_routes_and_commands() -> None:
     pages = "".join((REFERENCE / page).read_text("utf-8") for page in ("routes.md", "commands.md"))
     named = {name for names in GUIDES.values() for name in names}
     assert {name for name in named if f"### `{name}`\n" not in pages} == set()
 
 
-def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> None:
+def test_the_reference_lists_exactly_the_events_in_the_code() -> None:
     named: set[str] = set()
     for room in ("models", "worker", "api"):
         for path in (ROOT / room).rglob("*.py"):
@@ -100,7 +99,7 @@ def test_every_code_of_a_failed_job_is_in_the_reference() -> None:
 
 
 def _leaves(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each field of a spec by its path, with its default."""
+    """Yield the path of each field of a spec, with its default."""
     for name, field in part.model_fields.items():
         here, default = f"{path}{name}", field.get_default()
         parts = [model for model in _models_in(field.annotation) if not model.__name__.endswith("Schedule")]
@@ -122,54 +121,54 @@ def test_every_field_of_a_spec_is_in_the_reference_with_its_default(network: typ
     fields = dict(_leaves(_spec_with(network)))
     assert {name for name in table if name.partition(".")[0] in JobSpec.model_fields} == fields.keys()
     for name, default in fields.items():
-        said = table[name][0]
-        if said in ("generated", "drawn"):
+        stated = table[name][0]
+        if stated in ("generated", "drawn"):
             assert default is None
-        elif said == "required":
+        elif stated == "required":
             assert default is PydanticUndefined
         else:
-            assert _value(said.strip("`")) == json.loads(to_json(default)), name
+            assert _value(stated.strip("`")) == json.loads(to_json(default)), name
 
 
 def _bounds(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, float, float]]:
-    """Each number of a spec by its path, with its bounds where it has both."""
+    """Yield the path of each number of a spec that has two bounds, with the bounds."""
     for name, field in part.model_fields.items():
         here = f"{path}{name}"
         for inner in _models_in(field.annotation):
             if not inner.__name__.endswith("Schedule"):
                 yield from _bounds(inner, f"{here}[]." if get_origin(field.annotation) is tuple else f"{here}.")
         schema = TypeAdapter(Annotated[field.annotation, field, *field.metadata]).json_schema()
-        for one in schema.get("anyOf", [schema]):
-            if "minimum" in one and "maximum" in one:
-                yield here, one["minimum"], one["maximum"]
+        for choice in schema.get("anyOf", [schema]):
+            if "minimum" in choice and "maximum" in choice:
+                yield here, choice["minimum"], choice["maximum"]
 
 
 @each_network
-def test_the_bounds_of_a_spec_s_numbers_are_in_the_reference(network: type[BaseModel]) -> None:
+def test_the_reference_gives_the_bounds_of_numeric_fields(network: type[BaseModel]) -> None:
     table, found = _table_of_spec(network), list(_bounds(_spec_with(network)))
     assert len(found) > 20
     for name, least, most in found:
         if most == 10**9:  # a limit that no one reaches
             continue
-        said = table[name][1].replace("−", "-").replace("2³¹ - 1", str(MAX_SEED))
-        assert f"{least:.10g}–{most:.10g}" in said or f"{least:.10g} to {most:.10g}" in said, (name, least, most)
+        stated = table[name][1].replace("−", "-").replace("2³¹ - 1", str(MAX_SEED))
+        assert f"{least:.10g}–{most:.10g}" in stated or f"{least:.10g} to {most:.10g}" in stated, (name, least, most)
 
 
 def _choices(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Each field of a spec that takes one of several words, by its path."""
+    """Yield the path of each field of a spec that is a choice of words, with the words."""
     for name, field in part.model_fields.items():
         here = f"{path}{name}"
         for inner in _models_in(field.annotation):
             if not inner.__name__.endswith("Schedule"):
                 yield from _choices(inner, f"{here}[]." if get_origin(field.annotation) is tuple else f"{here}.")
         schema = TypeAdapter(Annotated[field.annotation, field]).json_schema()
-        words = {word for one in schema.get("anyOf", [schema]) for word in one.get("enum", ())}
+        words = {word for choice in schema.get("anyOf", [schema]) for word in choice.get("enum", ())}
         if words:
             yield here, words
 
 
 @each_network
-def test_the_words_that_a_spec_s_fields_take_are_in_the_reference(network: type[BaseModel]) -> None:
+def test_the_reference_lists_the_choices_of_fields(network: type[BaseModel]) -> None:
     table, found = _table_of_spec(network), list(_choices(_spec_with(network)))
     assert len(found) > 8
     for name, words in found:
@@ -177,15 +176,15 @@ def test_the_words_that_a_spec_s_fields_take_are_in_the_reference(network: type[
             assert words <= set(re.findall(r"`([a-z0-9_]+)`", table[name][1])), name
 
 
-def _value(said: str) -> Any:
-    """JSON, or a word without its quotes."""
+def _value(stated: str) -> Any:
+    """Parse JSON, or return a word that has no quotes."""
     try:
-        return json.loads(said)
+        return json.loads(stated)
     except ValueError:
-        return said
+        return stated
 
 
-def test_every_remedy_and_what_auto_takes_is_in_the_reference() -> None:
+def test_the_reference_lists_every_remedy_and_what_auto_chooses() -> None:
     table = _table("remedies.md")
     assert table.keys() >= {*REMEDIES, *BY_VERDICT}
     for verdict, names in BY_VERDICT.items():
@@ -195,18 +194,8 @@ def test_every_remedy_and_what_auto_takes_is_in_the_reference() -> None:
     assert all(f"`{name}`" in page for name in AFTER_TRAINING)
 
 
-def _words(group: Any, *before: str) -> Iterator[str]:
-    """Each command that does something, in words."""
-    assert isinstance(group, TyperGroup)
-    for name, command in group.commands.items():
-        if not isinstance(command, TyperGroup) or command.invoke_without_command:
-            yield " ".join((*before, name))
-        if isinstance(command, TyperGroup):
-            yield from _words(command, *before, name)
-
-
 @pytest.mark.parametrize("example", ["overfit", "regularized", "augmented", "memorizing", "resnet20"])
-def test_the_reference_says_how_large_the_example_networks_are(example: str) -> None:
+def test_the_reference_gives_the_parameter_counts_of_the_examples(example: str) -> None:
     spec = JobSpec.model_validate(json.loads((ROOT / "examples" / f"{example}.json").read_text()))
     parameters = plan_network(spec.network, (28, 28, 1), 10).parameters
     row = re.search(rf"^\| `examples/{example}\.json` \|.*$", (REFERENCE / "spec.md").read_text("utf-8"), re.MULTILINE)
@@ -233,17 +222,17 @@ def test_every_link_between_pages_leads_somewhere() -> None:
             led = page.parent / target if target else page
             assert led.exists(), f"{page.relative_to(ROOT)} links to {target}"
             assert not anchor or anchor in _anchors(led), f"{page.relative_to(ROOT)} links to {target}#{anchor}"
-            # What lies elsewhere is not in the manual.
+            # Only docs/ is in the manual.
             assert page.name == "README.md" or (ROOT / "docs") in led.resolve().parents
 
 
 def _anchors(page: Path) -> set[str]:
-    """Of its headings, as a page in Markdown and the manual alike make them."""
+    """Return the anchors that Markdown viewers and the manual make from headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkeypatch):
+def test_the_script_in_the_guide_sorts_images_into_folders_by_their_labels(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "how-to" / "datasets.md").read_text()
     [lines] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "images").mkdir()
@@ -259,7 +248,7 @@ def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkey
     ]
 
 
-def test_the_manual_says_what_is_answered_while_a_stored_file_is_damaged():
+def test_the_manual_lists_the_responses_for_each_damaged_file():
     assert as_markdown() in (ROOT / "docs" / "how-to" / "backup.md").read_text()
 
 

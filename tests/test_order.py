@@ -18,7 +18,7 @@ def in_files(*files: str) -> list[OfFile]:
     return [OfFile(ROOT / file, name) for file in files for name in ("second", "first")]
 
 
-def test_files_that_wait_start_early_with_trainings_next_to_them_and_no_file_is_torn():
+def test_waiting_files_start_early_next_to_trainings_and_files_stay_together():
     short = [f"tests/api/test_{number}.py" for number in range(OTHERS)]
     found = longest_first(
         in_files(*short, "tests/e2e/test_a.py", "tests/faults/test_b.py", "tests/worker/test_c.py"), ROOT
@@ -28,7 +28,7 @@ def test_files_that_wait_start_early_with_trainings_next_to_them_and_no_file_is_
     )
 
 
-def test_nothing_is_lost_where_few_files_are_run():
+def test_a_run_of_few_files_keeps_all_tests():
     assert longest_first(in_files("tests/faults/test_b.py", "tests/e2e/test_a.py"), ROOT) == in_files(
         "tests/faults/test_b.py", "tests/e2e/test_a.py"
     )

@@ -1,4 +1,4 @@
-"""The English of the repository is checked, and the check finds what it should."""
+"""The check of the repository's English finds what it should."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The internal format, and the address that depends on everything a training can see."""
+"""The internal format of datasets, and the content address, which covers everything that a training can see."""
 
 from dataclasses import replace
 
@@ -39,18 +39,18 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_whatever_training_can_see_changes_the_address(change):
+def test_every_change_that_a_training_can_see_changes_the_address(change):
     other = CHANGES[change](dots())
     assert compute_content_address(other) != compute_content_address(dots())
     assert compute_content_address(CHANGES[change](dots())) == compute_content_address(other)
 
 
-def test_every_change_has_an_address_of_its_own():
+def test_every_change_has_its_own_address():
     addresses = {compute_content_address(change(dots())) for change in CHANGES.values()}
     assert len(addresses) == len(CHANGES)
 
 
-def test_how_the_arrays_lie_in_memory_does_not_matter():
+def test_the_memory_layout_of_arrays_does_not_matter():
     plain = dots()
     spread = replace(
         plain,
@@ -65,7 +65,7 @@ def test_how_the_arrays_lie_in_memory_does_not_matter():
 
 
 def moved(d: ImageSet) -> ImageSet:
-    """The same test images at other positions of other images' dataset, whose classes have other names."""
+    """Return another dataset that has the same test images at other positions, and other class names."""
     unlike = 255 - d.images[:1]
     return ImageSet(
         np.concatenate([unlike, d.images[d.splits["test"]], unlike]),
@@ -105,7 +105,7 @@ def test_the_order_of_images_with_one_label_counts_too():
     assert split_digests(turned)["test"] != split_digests(one_label)["test"]
 
 
-def test_what_other_splits_hold_does_not_change_the_digest():
+def test_other_splits_do_not_change_the_digest():
     first = dots().splits["train"][0]
     other = replace(dots(), images=changed(dots().images, (first, 0, 0, 0), 99))
     before, after = split_digests(dots()), split_digests(other)
@@ -120,7 +120,7 @@ def test_the_digest_does_not_depend_on_how_many_images_are_read_at_once(monkeypa
 
 
 def many(count: int = 2500) -> ImageSet:
-    """More images than are hashed at a time."""
+    """Return more images than are hashed at a time."""
     random = np.random.default_rng(1)
     order = random.permutation(count)
     return ImageSet(
@@ -133,7 +133,7 @@ def many(count: int = 2500) -> ImageSet:
 
 
 @pytest.mark.parametrize("images", [dots(), many()], ids=["few", "many"])
-def test_what_is_saved_is_loaded_exactly(tmp_path, images):
+def test_a_saved_dataset_is_loaded_exactly(tmp_path, images):
     save(images, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == set(FILES)
     found = load(tmp_path)
@@ -145,7 +145,7 @@ def test_what_is_saved_is_loaded_exactly(tmp_path, images):
     assert compute_content_address(found) == compute_content_address(images)
 
 
-def test_pixels_are_mapped_and_cannot_be_changed(tmp_path):
+def test_pixels_are_memory_mapped_and_read_only(tmp_path):
     save(many(), tmp_path)
     found = load(tmp_path)
     assert isinstance(found.images, np.memmap)

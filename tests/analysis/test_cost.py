@@ -1,4 +1,4 @@
-"""The cost of a training follows from its work."""
+"""The estimated time of a training follows from its work."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,13 +41,13 @@ def expected(job, towers=1):
     return estimate_epoch_seconds(job, plan(job), COUNTS, EACH_STEP, towers)
 
 
-def test_an_epoch_is_its_steps_and_the_measuring_of_train_and_validation():
+def test_an_epoch_consists_of_its_steps_and_the_evaluation_of_train_and_validation():
     assert expected(spec()) == pytest.approx(3600 / 32 * 0.01 + 4000 / 64 * 0.002)
     assert expected(spec(training={"batch_size": 64})) == pytest.approx(3600 / 64 * 0.01 + 4000 / 64 * 0.002)
     assert expected(spec(), towers=2) == pytest.approx(3600 / 32 * 0.006 + 4000 / 64 * 0.001)
 
 
-def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
+def test_only_evaluated_splits_and_limited_training_images_count():
     every = spec(evaluation={"test": "every_epoch"})
     assert expected(every) - expected(spec()) == pytest.approx(1000 / 64 * 0.002)
     at_end = spec(evaluation={"train": "final"})
@@ -74,12 +74,12 @@ def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
         ("averaged", {"training": {"ema_decay": 0.99}}),
     ],
 )
-def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
+def test_every_kind_of_work_is_counted(kind, more):
     changed = spec(**more)
     assert count_training_work(changed, plan(changed))[kind] > count_training_work(spec(), plan(spec()))[kind]
 
 
-def test_normalizations_other_than_of_batches_take_longer_and_more_memory():
+def test_layer_and_group_normalization_take_more_time_and_memory_than_batch():
     def amounts(norm):
         job = spec(network={"blocks": [{"filters": 16, "norm": norm}]})
         works = count_training_work(job, plan(job)), count_measuring_work(job, plan(job))
@@ -94,7 +94,7 @@ def test_erasing_alone_resamples_nothing():
     assert count_training_work(erased, plan(erased))["changed"] == 0
 
 
-def test_blocks_that_are_not_trained_are_computed_forward_alone():
+def test_frozen_blocks_are_only_computed_forward():
     blocks = {"blocks": [{"filters": 16}, {"filters": 32}]}
 
     def work_of(frozen):
@@ -106,7 +106,7 @@ def test_blocks_that_are_not_trained_are_computed_forward_alone():
     first = sum(layer.flops for name, layer in layers.items() if name.startswith("block1"))
     assert set(nothing.values()) == {0}
     assert forward["flops"] == 32 * first
-    # Nor does anyone need the gradient of the maps that come out of frozen blocks.
+    # The gradient of the maps that leave frozen blocks is not computed either.
     dropped = 3 * first + layers["block2_conv1"].flops - layers["block1_conv1"].flops
     assert whole["flops"] - partly["flops"] == 32 * dropped
     assert output_alone["flops"] == 2 * 32 * layers["output"].flops
@@ -115,7 +115,7 @@ def test_blocks_that_are_not_trained_are_computed_forward_alone():
     assert whole["parameters"] > partly["parameters"] > output_alone["parameters"] == layers["output"].parameters
 
 
-def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_precision():
+def test_frozen_blocks_take_the_measured_time_of_a_forward_pass_in_their_precision():
     large = {"blocks": [{"filters": 64}, {"filters": 128}]}
     speed = Speed({"flops": 3e-12}, {"flops": 1e-12}, 1.0, 1.0, 2, {"flops": 3e-13}, {"flops": 1e-13})
 
@@ -128,19 +128,19 @@ def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_pr
     assert seconds(1, "mixed") == pytest.approx(0.1 * seconds(1, "float32"))
 
 
-def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
+def test_averaged_weights_take_the_memory_of_two_more_networks():
     network = plan(spec())
     alone, averaged = spec(), spec(training={"ema_decay": 0.9})
     more = estimate_training_bytes(averaged, network, 100, 1) - estimate_training_bytes(alone, network, 100, 1)
     assert more == 8 * network.parameters
 
 
-def test_measuring_is_the_same_work_for_every_size_of_a_batch():
+def test_evaluation_is_the_same_work_for_every_batch_size():
     small = spec(training={"batch_size": 8})
     assert count_measuring_work(small, plan(small)) == count_measuring_work(spec(), plan(spec()))
 
 
-def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
+def test_each_core_gets_a_tower_if_there_is_enough_work():
     def towers(cores, **more):
         return choose_auto_towers(spec(**more), plan(spec(**more)), cores)
 
@@ -171,12 +171,12 @@ MEASURED = [
 
 
 @pytest.mark.parametrize(("blocks", "share"), MEASURED)
-def test_sixteen_bits_are_chosen_where_they_were_measured_to_be_clearly_faster(blocks, share):
+def test_16_bits_are_chosen_where_they_were_measured_to_be_clearly_faster(blocks, share):
     job = spec(network={"blocks": list(blocks)})
     assert choose_auto_precision(job, plan(job), 1) == ("mixed" if share < 0.9 else "float32")
 
 
-def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_at_no_loss():
+def test_16_bits_need_a_large_batch_and_two_towers_for_batch_normalization():
     blocks = {"blocks": [{"filters": 16, "batch_norm": True}, {"filters": 32, "batch_norm": True}]}
 
     def chosen(batch, towers):
@@ -189,7 +189,7 @@ def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_a
     assert chosen(256, 1) == "float32"
 
 
-def test_the_reference_specs_are_on_either_side_of_the_rule():
+def test_the_reference_specs_include_both_precisions():
     def chosen(name):
         job = JobSpec.model_validate_json((EXAMPLES / f"{name}.json").read_text())
         return choose_auto_precision(job, plan(job), 2)
@@ -197,7 +197,7 @@ def test_the_reference_specs_are_on_either_side_of_the_rule():
     assert [chosen(name) for name in ("overfit", "regularized", "augmented")] == ["mixed", "mixed", "float32"]
 
 
-def test_an_epoch_takes_what_was_measured_in_its_precision_and_is_unknown_where_nothing_was():
+def test_an_epoch_uses_the_speed_of_its_precision_and_is_unknown_without_one():
     large = {"blocks": [{"filters": 64}, {"filters": 128}]}
     fast = replace(EACH_STEP, mixed_training={"step": 0.001}, mixed_measuring={"step": 0.0})
 
@@ -211,15 +211,15 @@ def test_an_epoch_takes_what_was_measured_in_its_precision_and_is_unknown_where_
     assert seconds(EACH_STEP, large, "mixed") is None
 
 
-def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
+def test_more_towers_scale_as_two_towers_were_measured_to():
     assert compute_tower_share(0.5, 8) == 0.125
     assert compute_tower_share(0.6, 2) == pytest.approx(0.6)
     assert compute_tower_share(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
     assert compute_tower_share(1.0, 8) == 1
 
 
-def test_features_of_a_frozen_backbone_are_paid_once():
-    """The time of a second phase is that of training everything."""
+def test_features_of_a_frozen_backbone_are_computed_once():
+    """The second phase takes as long as training everything."""
     backbone = Backbone("mod_1", IMAGE, (3, 3, 8), "unit", 100, 80, 1000, 2000, 500, 9)
     speed = Speed(training={"flops": 3e-6, "step": 0.01}, measuring={"flops": 1e-6})
 
@@ -227,7 +227,6 @@ def test_features_of_a_frozen_backbone_are_paid_once():
         network = {"backbone": {"model": "mod_1", **(backbone_parts or {})}, "blocks": []}
         job = spec(network=network, training={"epochs": epochs}, **parts)
         found = estimate_epoch_seconds(job, plan_network(job.network, IMAGE, CLASSES, backbone), COUNTS, speed, 1)
-        assert found is not None
         return found * epochs
 
     a_pass = 5000 * 1000 * 1e-6

@@ -1,4 +1,4 @@
-"""Folds: each image validates once, classes are spread evenly, and what belongs together stays together."""
+"""Folds: each image validates once, classes are spread evenly, and related images stay together."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def of_fold(fold: int, folds: int = 5, relations: Relations | None = None, **tra
     return compute_job_splits(LABELS, SPLITS, asked, relations)
 
 
-def test_each_pooled_image_validates_in_one_fold_and_trains_in_the_others_and_test_stays() -> None:
+def test_each_image_validates_in_one_fold_and_trains_in_the_others() -> None:
     cuts = [of_fold(fold) for fold in range(5)]
     assert np.sort(np.concatenate([cut["validation"] for cut in cuts])).tolist() == list(range(240))
     for cut in cuts:
@@ -28,20 +28,20 @@ def test_each_pooled_image_validates_in_one_fold_and_trains_in_the_others_and_te
         assert cut["test"].tolist() == SPLITS["test"].tolist()
 
 
-def test_classes_and_sizes_differ_by_one_image_between_folds_at_most() -> None:
+def test_folds_differ_by_at_most_one_image_in_size_and_per_class() -> None:
     counts = np.stack([np.bincount(LABELS[of_fold(fold)["validation"]]) for fold in range(5)])
     assert (np.ptp(counts, axis=0) <= 1).all()
     assert np.ptp(counts.sum(axis=1)) <= 1
 
 
-def test_another_seed_cuts_other_folds_and_the_same_one_the_same() -> None:
+def test_the_seed_determines_the_folds() -> None:
     pool = np.arange(240)
-    one = assign_folds(LABELS, pool, None, folds=5, seed=0)
-    assert np.array_equal(assign_folds(LABELS, pool[::-1], None, folds=5, seed=0)[::-1], one)
-    assert not np.array_equal(assign_folds(LABELS, pool, None, folds=5, seed=1), one)
+    fold_of = assign_folds(LABELS, pool, None, folds=5, seed=0)
+    assert np.array_equal(assign_folds(LABELS, pool[::-1], None, folds=5, seed=0)[::-1], fold_of)
+    assert not np.array_equal(assign_folds(LABELS, pool, None, folds=5, seed=1), fold_of)
 
 
-def test_the_folds_of_a_release_stay_the_folds_of_the_next() -> None:
+def test_folds_stay_the_same_in_later_releases() -> None:
     """Jobs of one study may run under several releases."""
     labels = np.asarray([0, 1] * 10, np.int32)
     units = np.asarray([0, 0, 2, 2, 2, *range(5, 20)])
@@ -50,7 +50,7 @@ def test_the_folds_of_a_release_stay_the_folds_of_the_next() -> None:
     )
 
 
-def test_a_train_limit_takes_from_the_folds_own_training_images() -> None:
+def test_a_train_limit_selects_from_the_training_images_of_the_fold() -> None:
     whole, limited = of_fold(1), of_fold(1, train_limit=60)
     assert len(limited["train"]) == 60
     assert set(limited["train"]) < set(whole["train"])
@@ -90,6 +90,6 @@ def test_a_class_that_is_too_small_for_the_folds_is_found() -> None:
 
 
 @pytest.mark.parametrize("folds", [2, 5])
-def test_without_folds_the_datasets_own_splits_hold(folds: int) -> None:
+def test_without_folds_the_dataset_keeps_its_splits(folds: int) -> None:
     cut = compute_job_splits(LABELS, SPLITS, spec(), None)
     assert all(np.array_equal(cut[split], SPLITS[split]) for split in SPLITS)

@@ -1,4 +1,4 @@
-"""Which layers start from another job's weights: by place and shape, and the output only for the same classes."""
+"""Which layers start from another job's weights: those of the same place and shape, and the output if classes agree."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def found(network: dict[str, Any], classes: str = "ab", image: int = 16, freeze_
     known = Weights.of("job_1", plan_network(spec(SOURCE).network, (16, 16, 1), 2), "ab")
     asked = spec(network, freeze_blocks)
     plan = plan_network(asked.network, (image, image, 1), len(classes))
-    # It goes through a row of the database.
+    # Weights are stored in the database as JSON.
     return match(asked, plan, classes, Weights.from_json(Initial(known, (), ()).to_json()))
 
 
@@ -33,8 +33,8 @@ def test_the_same_network_for_the_same_classes_takes_everything() -> None:
     assert found({**SOURCE, "blocks": [{**block, "dropout": 0.5} for block in SOURCE["blocks"]]}).taken == taken
 
 
-def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -> None:
-    """Each job that starts from it keeps them."""
+def test_only_shapes_that_a_network_could_use_are_kept_of_an_uploaded_model() -> None:
+    """Each job that starts from the model stores these shapes."""
     kernel, odd = ModelLayer(name="a", type="Conv2D", weights=((3, 3, 1, 4), (4,))), ((2,) * 9, (1,))
     layers = (kernel, ModelLayer(name="b", type="Odd", weights=odd), *[kernel] * 5000)
     facts = ModelFacts(
@@ -57,7 +57,7 @@ def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -
     )
 
 
-def test_a_shortcut_is_taken_with_its_block_and_frozen_with_it() -> None:
+def test_a_shortcut_is_transferred_and_frozen_with_its_block() -> None:
     residual = {"filters": 4, "norm": "group", "residual": True, "repeat": 2, "strides": 2}
     network = {"blocks": [SOURCE["blocks"][0], residual]}
     known = Weights.of("job_1", plan_network(spec(network).network, (16, 16, 1), 2), "ab")
@@ -73,7 +73,7 @@ def test_a_shortcut_is_taken_with_its_block_and_frozen_with_it() -> None:
     ) + ("output",)
 
 
-def test_many_layers_are_counted_in_words_and_listed_as_data() -> None:
+def test_many_layers_are_counted_in_the_text_and_listed_in_the_data() -> None:
     network = {"blocks": [{"filters": 1, "padding": "same", "pool": 1}] * 64}
     plan = plan_network(spec(network).network, (16, 16, 1), 2)
     initial = match(spec(network), plan, "ab", Weights.of("job_1", plan, "ab"))
@@ -82,11 +82,11 @@ def test_many_layers_are_counted_in_words_and_listed_as_data() -> None:
 
 
 @pytest.mark.parametrize("classes", ["cd", "ba", "abc"])
-def test_the_output_is_new_for_other_classes_and_for_another_order_of_them(classes: str) -> None:
+def test_the_output_is_new_for_other_classes_or_another_order(classes: str) -> None:
     assert found(SOURCE, classes).new == ("output",)
 
 
-def test_layers_whose_inputs_have_another_size_are_new() -> None:
+def test_layers_with_inputs_of_another_size_are_new() -> None:
     assert found(SOURCE, image=20).new == ("dense1",)
     wider = {**SOURCE, "blocks": [SOURCE["blocks"][0], {"filters": 9}]}
     assert found(wider).new == ("block2_conv1", "dense1")
@@ -94,16 +94,16 @@ def test_layers_whose_inputs_have_another_size_are_new() -> None:
     assert found({"blocks": [{"filters": 4}, {"filters": 9}], "dense": [{"units": 6}]}).is_little
 
 
-def test_kernels_of_as_many_parameters_but_another_shape_do_not_fit() -> None:
-    """1×1 on nine channels and 3×3 on one have as many."""
-    one = Weights("job_1", {"block1_conv1": ((1, 1, 9, 4), (4,))}, "ab")
+def test_kernels_with_the_same_number_of_parameters_but_another_shape_do_not_fit() -> None:
+    """A 1×1 kernel on nine channels has as many parameters as a 3×3 kernel on one."""
+    weights = Weights("job_1", {"block1_conv1": ((1, 1, 9, 4), (4,))}, "ab")
     asked = spec({"blocks": [{"filters": 4}]})
     with pytest.raises(InvalidSpec, match="No layer fits"):
-        match(asked, plan_network(asked.network, (16, 16, 1), 2), "ab", one)
+        match(asked, plan_network(asked.network, (16, 16, 1), 2), "ab", weights)
 
 
 @pytest.mark.parametrize(
-    ("network", "freeze_blocks", "said"),
+    ("network", "freeze_blocks", "message"),
     [
         ({"blocks": [{"filters": 5}]}, 0, "No layer fits"),
         ({"blocks": [{"filters": 4}, {"filters": 9}]}, 2, "block2_conv1 would be frozen untrained"),
@@ -111,6 +111,8 @@ def test_kernels_of_as_many_parameters_but_another_shape_do_not_fit() -> None:
         ({"blocks": [{"filters": 4}]}, 2, "The network has 1 block;"),
     ],
 )
-def test_what_cannot_start_from_there_is_refused(network: dict[str, Any], freeze_blocks: int, said: str) -> None:
-    with pytest.raises(InvalidSpec, match=said):
+def test_a_network_that_cannot_start_from_the_weights_is_refused(
+    network: dict[str, Any], freeze_blocks: int, message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
         found(network, freeze_blocks=freeze_blocks)

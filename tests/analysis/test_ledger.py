@@ -1,4 +1,4 @@
-"""What counts as a selection, and the count in words: the figures in a sentence match those next to it."""
+"""Sentences about looks at held-out labels, and which looks count as selections."""
 
 import pytest
 
@@ -8,7 +8,7 @@ TEST_ADVICE = "The more often test results guide your choices, the better they l
 
 
 @pytest.mark.parametrize(
-    ("counted", "said"),
+    ("counted", "sentence"),
     [
         (SplitReads(), "None of your jobs has looked at the 1,000 test labels yet, and you were not shown them."),
         (SplitReads(1, jobs=1), f"Your job has looked at the 1,000 test labels once. {TEST_ADVICE}"),
@@ -25,12 +25,12 @@ TEST_ADVICE = "The more often test results guide your choices, the better they l
         ),
     ],
 )
-def test_reads_of_test_in_words(counted, said):
-    assert explain_reads("test", 1000, counted) == said
+def test_reads_of_test_in_words(counted, sentence):
+    assert explain_reads("test", 1000, counted) == sentence
 
 
 @pytest.mark.parametrize(
-    ("counted", "said"),
+    ("counted", "sentence"),
     [
         (SplitReads(1, selections=1, jobs=1), "once; it could decide"),
         (SplitReads(4, selections=4, jobs=1), "4 times; each of these looks could decide"),
@@ -38,9 +38,9 @@ def test_reads_of_test_in_words(counted, said):
         (SplitReads(20, selections=1, jobs=2), "20 times; 1 of these looks could decide"),
     ],
 )
-def test_selections_on_validation_in_words(counted, said):
+def test_selections_on_validation_in_words(counted, sentence):
     text = explain_reads("validation", 400, counted)
-    assert said in text
+    assert sentence in text
     assert text.endswith("look a little better than they are, because the best of them were picked.")
 
 

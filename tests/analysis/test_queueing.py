@@ -1,4 +1,4 @@
-"""How long jobs take, estimated from the pace of earlier trainings."""
+"""Estimates of how long jobs take, from the pace of earlier trainings."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from analysis.scheduling.queueing import (
 )
 
 
-def test_forty_short_jobs_on_two_slots_take_what_forty_short_jobs_have_taken():
+def test_forty_short_jobs_on_two_slots_take_as_long_as_earlier_short_jobs():
     # An epoch should take 20 ms and takes 60; the rest of the second is the start and the end of a training.
     pace = compute_pace([EndedJob(taken_s=1.2, epochs_s=0.06, expected_s=0.02)] * 3)
     assert pace.duration_s(0.02) == pytest.approx(1.2)
@@ -26,19 +26,19 @@ def test_forty_short_jobs_on_two_slots_take_what_forty_short_jobs_have_taken():
     assert estimate_seconds_until_start(running, "own", {"own": queue}) == pytest.approx(24.6)
 
 
-def test_a_long_job_after_short_ones_takes_its_epochs_at_their_slowness():
+def test_a_long_job_is_estimated_with_the_slowness_of_short_jobs():
     pace = compute_pace([EndedJob(2.0, 1.0, 0.5), EndedJob(3.0, 2.0, 1.0), EndedJob(50.0, 1.0, None)])
     assert pace == TrainingPace(around_epochs_s=1.0, slowness=2.0, runtime_s=3.0)
     assert pace.duration_s(100.0) == 201
     assert pace.duration_s(None) == 3
 
 
-def test_without_any_training_the_usual_is_assumed():
+def test_without_earlier_trainings_defaults_are_assumed():
     assert compute_pace([]).duration_s(10.0) == 10 + ASSUMED_AROUND_EPOCHS_S
     assert compute_pace([]).duration_s(None) == ASSUMED_RUNTIME_S
 
 
-def test_a_running_job_has_left_what_it_says_itself_and_its_end():
+def test_a_running_jobs_own_estimate_is_used_plus_the_time_of_its_end():
     pace = TrainingPace(around_epochs_s=2.0, slowness=1.0, runtime_s=7.0)
     assert estimate_remaining_s(pace, 100.0, elapsed_s=5.0, eta_s=30.0) == 31
     assert estimate_remaining_s(pace, 100.0, elapsed_s=5.0, eta_s=None) == 97
@@ -46,7 +46,7 @@ def test_a_running_job_has_left_what_it_says_itself_and_its_end():
     assert estimate_remaining_s(pace, 1.0, elapsed_s=5.0, eta_s=None) == 0
 
 
-def test_jobs_that_follow_each_other_are_one_at_a_time():
+def test_consecutive_jobs_do_not_overlap():
     assert count_most_at_once([]) == 0
     assert count_most_at_once([(0, 1), (1, 2), (2, 3)]) == 1
     assert count_most_at_once([(0, 5), (1, 2), (3, 4), (3.5, 6)]) == 3

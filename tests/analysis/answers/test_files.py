@@ -1,4 +1,4 @@
-"""Files of predictions: the names that are understood, and what hostile ones can do."""
+"""Files of predictions: the accepted names, and what hostile files can do."""
 
 import io
 import tracemalloc
@@ -54,11 +54,11 @@ def assert_same(found: ForeignAnswers, *, is_rounded: bool = False) -> None:
         ("Test_Labels", "test-proba"),
     ],
 )
-def test_names_that_say_the_same_are_understood(labels, probabilities):
+def test_synonymous_names_are_accepted(labels, probabilities):
     assert_same(read(npz(**{labels: LABELS, probabilities: PROBABILITIES, "x_test": np.zeros((90, 2))})))
 
 
-def test_an_array_may_name_the_split_of_each_image_and_another_the_classes():
+def test_arrays_may_give_the_split_of_each_image_and_the_class_names():
     both = {"labels": np.repeat(LABELS, 2), "probs": np.repeat(PROBABILITIES, 2, axis=0)}
     found = read(npz(split=np.array(["train", "test"] * 90), classes=np.array(NAMES), **both))
     assert found.classes == tuple(NAMES)
@@ -79,7 +79,7 @@ def test_a_table_has_a_line_for_each_image(separator):
     assert read(b"\xef\xbb\xbf" + named).classes == tuple(NAMES)
 
 
-def test_a_table_may_hold_decimal_commas_answers_and_hashes():
+def test_a_table_may_have_decimal_commas_answers_and_hashes():
     rounded = [[f"{value:.4f}".replace(".", ",") for value in row] for row in PROBABILITIES]
     rows = [["test", label, *row] for label, row in zip(LABELS, rounded, strict=True)]
     assert_same(read(table(";", ["subset", "y_true", "prob_0", "prob_1", "prob_2"], rows)), is_rounded=True)
@@ -133,13 +133,13 @@ def header(description: str) -> bytes:
         (b'split,label,answer\ntest,1,"' + b"x" * 200_000, "the table cannot be read"),
     ],
 )
-def test_what_is_none_is_refused_with_what_was_expected(content, words):
+def test_a_file_without_predictions_is_refused_with_what_was_expected(content, words):
     with pytest.raises(PredictionsRefused) as refused:
         read(content)
     assert words in str(refused.value)
 
 
-def test_a_damaged_byte_never_gives_anything_but_a_refusal_or_answers():
+def test_a_damaged_byte_leads_to_a_refusal_or_to_answers():
     whole = npz(compressed=True, **arrays(test=(LABELS, PROBABILITIES)))
     draw = np.random.default_rng(0)
     for place in draw.integers(0, len(whole), 150):
@@ -152,7 +152,7 @@ def test_a_damaged_byte_never_gives_anything_but_a_refusal_or_answers():
 
 
 @pytest.mark.parametrize("line", [b"test,a,1,0\n", b"test,b,0,1\n"])
-def test_a_large_table_takes_little_more_memory_than_its_figures(line):
+def test_a_large_table_takes_little_more_memory_than_its_numbers(line):
     """A row of Python's own numbers would take ten times as much as the eight bytes of each."""
     table = b"split,label,p_a,p_b\n" + line * 30_000
     tracemalloc.start()
@@ -164,13 +164,13 @@ def test_a_large_table_takes_little_more_memory_than_its_figures(line):
     assert peak < 14 * len(table)
 
 
-def test_a_table_in_which_each_line_names_another_class_is_refused_before_it_is_kept():
+def test_a_table_with_too_many_class_names_is_refused_while_it_is_read():
     lines = b"".join(b"test,%d,0\n" % number for number in range(MAX_NAMES + 1))
     with pytest.raises(PredictionsRefused, match="more than 4,000 different labels"):
         read_table(io.BytesIO(b"split,label,answer\n" + lines))
 
 
-def test_a_file_that_packs_to_a_thousandth_is_read_as_far_as_its_bytes_are_worth_and_a_plain_one_whole():
+def test_a_file_that_unpacks_a_thousandfold_is_refused_and_a_plain_one_is_read():
     labels, answers = np.zeros(600_000, np.int8), np.ones(600_000, np.int8)
     content = {"test_labels": labels, "test_answers": answers, "classes": np.array(NAMES)}
     with pytest.raises(PredictionsRefused, match=r"`?test_.* has 600,000 values.*numpy\.savez instead"):
@@ -179,7 +179,7 @@ def test_a_file_that_packs_to_a_thousandth_is_read_as_far_as_its_bytes_are_worth
 
 
 @pytest.mark.parametrize("dtype", ["int64", "S20", "U20"])
-def test_hashes_in_arrays_tell_copies_as_lists_do(dtype):
+def test_hashes_in_arrays_identify_copies_as_lists_do(dtype):
     hashes = np.arange(len(LABELS)).astype(dtype)
     content = {"test_labels": LABELS, "test_probabilities": PROBABILITIES}
     content |= {"train_labels": LABELS[:10], "train_probabilities": PROBABILITIES[:10]}

@@ -1,4 +1,4 @@
-"""Counts of predictions from anywhere, against scikit-learn and statsmodels."""
+"""Counts of predictions from other programs, compared with scikit-learn and statsmodels."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SPLITS = {"train": predicted(0.99, 3000, 0), "validation": predicted(0.9, 800, 1
 
 
 def given(splits=SPLITS, **beside) -> dict[str, GivenSplit]:
-    """beside: what else a split has, such as its hashes."""
+    """beside: what else each split has, such as hashes."""
     return {
         name: GivenSplit(labels, probabilities, **beside.get(name, {}))
         for name, (labels, probabilities) in splits.items()
@@ -28,7 +28,7 @@ def losses_of(split: str) -> np.ndarray:
     return -np.log(probabilities.astype(np.float64)[np.arange(len(labels)), labels])
 
 
-def test_counts_confusions_and_losses_are_those_of_scikit_learn():
+def test_counts_confusions_and_losses_equal_those_of_scikit_learn():
     evaluation = build_evaluation(receive_answers(given()))
     for name, (labels, probabilities) in SPLITS.items():
         figures, answers = evaluation.get(name), probabilities.argmax(axis=1)
@@ -38,10 +38,10 @@ def test_counts_confusions_and_losses_are_those_of_scikit_learn():
         assert figures.loss == pytest.approx(log_loss(labels, exact / exact.sum(axis=1, keepdims=True)))
 
 
-def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels_for_images_in_families_of_three():
+def test_intervals_of_the_gap_equal_those_of_statsmodels_for_a_third_of_the_images():
     gap = diagnose_answers(receive_answers(given()), None).gap
     counts = {
-        name: ((said.argmax(axis=1) == labels).sum() / 3, len(labels) / 3) for name, (labels, said) in SPLITS.items()
+        name: ((probs.argmax(axis=1) == labels).sum() / 3, len(labels) / 3) for name, (labels, probs) in SPLITS.items()
     }
     assert [term.code for term in gap.terms] == ["generalisation", "split_difference"]
     for term, (better, worse) in zip(gap.terms, (("train", "validation"), ("validation", "test")), strict=True):
@@ -55,7 +55,7 @@ def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels_for_images_in_fa
     assert sum(term.loss for term in gap.terms) == pytest.approx(gap.loss)
 
 
-def test_calibration_is_of_validation_and_of_test_where_there_is_no_other():
+def test_calibration_is_measured_on_validation_or_else_on_test():
     """The reference bins by the same edges, and weighs each bin by its images."""
     for splits, name in ((SPLITS, "validation"), ({"test": SPLITS["test"]}, "test")):
         found = diagnose_answers(receive_answers(given(splits)), None).calibration
@@ -70,9 +70,9 @@ def test_calibration_is_of_validation_and_of_test_where_there_is_no_other():
         assert found.error_after < found.error_before
 
 
-def test_answers_alone_give_the_terms_of_accuracy_and_none_of_the_loss():
+def test_answers_without_probabilities_give_accuracy_terms_but_no_loss_terms():
     whole = diagnose_answers(receive_answers(given()), None)
-    answers = {name: GivenSplit(labels, answers=said.argmax(axis=1)) for name, (labels, said) in SPLITS.items()}
+    answers = {name: GivenSplit(labels, answers=probs.argmax(axis=1)) for name, (labels, probs) in SPLITS.items()}
     alone = diagnose_answers(receive_answers(answers), None)
     for term, other in zip(alone.gap.terms, whole.gap.terms, strict=True):
         assert (term.code, term.accuracy) == (other.code, other.accuracy)
@@ -83,11 +83,11 @@ def test_answers_alone_give_the_terms_of_accuracy_and_none_of_the_loss():
     assert (alone.verdict, alone.explanation) == (whole.verdict, whole.explanation)
 
 
-def test_copies_by_hash_are_left_out_of_the_test_and_named():
-    """200 of the test images were trained on, and the network knows these."""
+def test_copies_found_by_hash_are_left_out_of_test_and_reported():
+    """200 of the test images were in the training set, and the network memorized them."""
     labels, probabilities = SPLITS["test"]
-    known, said = SPLITS["train"]
-    test = np.concatenate([labels[:800], known[:200]]), np.concatenate([probabilities[:800], said[:200]])
+    known, probs = SPLITS["train"]
+    test = np.concatenate([labels[:800], known[:200]]), np.concatenate([probabilities[:800], probs[:200]])
     hashes = {
         "train": {"hashes": [f"t{place}" for place in range(3000)]},
         "test": {"hashes": [*(f"e{place}" for place in range(800)), *(f"t{place}" for place in range(200))]},
@@ -105,7 +105,7 @@ def test_copies_by_hash_are_left_out_of_the_test_and_named():
 
 
 @pytest.mark.parametrize("splits", [("train", "validation", "test"), ("train", "test")])
-def test_test_labels_in_another_order_are_found_with_and_without_validation(splits):
+def test_test_labels_in_another_order_are_detected_with_and_without_validation(splits):
     moved = (SPLITS["test"][0] + 1) % CLASSES, SPLITS["test"][1]
     found = diagnose_answers(receive_answers(given({name: (SPLITS | {"test": moved})[name] for name in splits})), None)
     assert found.verdict == "label_order_mismatch"
@@ -117,7 +117,7 @@ def test_test_labels_in_another_order_are_found_with_and_without_validation(spli
     assert "upload" not in found.findings[0].remedies[0].reason
 
 
-def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_reported():
+def test_a_probability_rounded_to_0_has_a_finite_loss_and_is_reported():
     probabilities = np.array([[0.998, 0.002], [1.0, 0.0], [0.0, 1.0]])
     answers = receive_answers({"test": GivenSplit([0, 1, 1], probabilities)})
     expected = -np.log([0.998, 0.001, 1.0]).mean()
@@ -128,7 +128,7 @@ def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_reported
     )
 
 
-def test_each_half_of_test_is_counted_under_the_names_that_the_other_half_chose(monkeypatch):
+def test_each_half_of_test_is_counted_with_the_renaming_chosen_by_the_other_half(monkeypatch):
     swapped = (1, 0, *range(2, CLASSES))
     chosen = iter([swapped, None])
     monkeypatch.setattr(foreign, "choose_renaming", lambda half, known, usual: next(chosen))

@@ -1,4 +1,4 @@
-"""Refusals of predictions from anywhere: where the fault is, what was received, and what was expected."""
+"""Refusals of predictions say where the fault is, what was received, and what was expected."""
 
 import numpy as np
 import pytest
@@ -38,14 +38,14 @@ def split(labels=(0, 1, 1), probabilities=ROWS, answers=None, hashes=None) -> Gi
         (split(probabilities=None), (), "received neither; expected `probabilities` or `answers`"),
     ],
 )
-def test_the_first_value_that_is_to_blame_is_named(bad, path, words):
+def test_the_first_invalid_value_is_named(bad, path, words):
     with pytest.raises(PredictionsRefused) as refused:
         receive_answers({"train": FINE, "test": bad})
     assert refused.value.path == ("test", *path)
     assert words in str(refused.value)
 
 
-def test_splits_of_different_numbers_of_classes_are_refused():
+def test_splits_with_different_numbers_of_classes_are_refused():
     three = split(probabilities=[[0.2, 0.3, 0.5]] * 3)
     with pytest.raises(PredictionsRefused, match="probabilities of 3 classes, but train has 2"):
         receive_answers({"train": FINE, "test": three})
@@ -55,27 +55,27 @@ def test_splits_of_different_numbers_of_classes_are_refused():
     ("classes", "words"),
     [(3, "received 3 classes, but probabilities of 2"), (["a", "a"], "'a' twice"), (["a", "b", "c"], "received 3")],
 )
-def test_classes_that_cannot_be_those_of_the_probabilities_are_refused(classes, words):
+def test_classes_that_do_not_match_the_probabilities_are_refused(classes, words):
     with pytest.raises(PredictionsRefused, match=words) as refused:
         receive_answers({"test": FINE}, classes)
     assert refused.value.path == ("classes",)
 
 
-def test_one_class_alone_is_refused_unless_it_is_said_that_there_are_more():
-    one = {"test": GivenSplit([0, 0], answers=[0, 0])}
+def test_a_single_class_is_refused_unless_more_are_declared():
+    same_class = {"test": GivenSplit([0, 0], answers=[0, 0])}
     with pytest.raises(PredictionsRefused, match="received 1 class; expected 2 to 1,000"):
-        receive_answers(one)
-    assert receive_answers(one, 2).classes == ("0", "1")
+        receive_answers(same_class)
+    assert receive_answers(same_class, 2).classes == ("0", "1")
 
 
-def test_more_than_a_diagnosis_can_hold_is_refused():
+def test_more_values_than_a_diagnosis_can_hold_are_refused():
     many = np.zeros(MAX_VALUES // MAX_CLASSES + 1, np.int64)
     with pytest.raises(PredictionsRefused, match="Send a random part of the images"):
         receive_answers({"test": GivenSplit(many, answers=many)}, MAX_CLASSES)
 
 
-def test_classes_may_be_names_or_numbers_however_they_are_written():
-    """As integers, as floats and texts of pandas, as names; in the order of the columns, or sorted."""
+def test_classes_may_be_names_or_numbers_in_any_notation():
+    """Integers, floats and strings from pandas, or names, in the order of the columns or sorted."""
     expected = receive_answers({"test": FINE}).splits["test"]
     for labels in ([0.0, 1.0, 1.0], ["0", "1", "1"], ["0.0", "1.0", "1.0"], np.array([0, 1, 1], np.uint8)):
         assert np.array_equal(receive_answers({"test": split(labels)}).splits["test"].labels, expected.labels)
@@ -88,7 +88,7 @@ def test_classes_may_be_names_or_numbers_however_they_are_written():
     )
 
 
-def test_one_number_an_image_is_the_probability_of_the_second_class():
+def test_one_number_per_image_is_the_probability_of_the_second_class():
     expected = receive_answers({"test": FINE}).splits["test"]
     for numbers in ([0.1, 0.8, 0.7], [[0.1], [0.8], [0.7]], np.array([0.1, 0.8, 0.7])):
         found = receive_answers({"test": split(probabilities=numbers)}).splits["test"]

@@ -1,4 +1,4 @@
-"""Scores by class, against scikit-learn's."""
+"""Scores by class, compared with scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLASSES = 5
 
 @pytest.fixture
 def predictions():
-    """Probabilities that are right for two images of three, and a class that no one names."""
+    """Probabilities that are right for two of three images, and a class that is never predicted."""
     random = np.random.default_rng(3)
     labels = random.integers(0, CLASSES, 400).astype(np.int32)
     logits = random.normal(size=(400, CLASSES)) + 2 * np.eye(CLASSES)[labels]
@@ -21,7 +21,7 @@ def predictions():
     return chances.astype(np.float32), labels
 
 
-def test_counts_and_scores_are_those_of_scikit_learn(predictions):
+def test_counts_and_scores_equal_those_of_scikit_learn(predictions):
     chances, labels = predictions
     found = compute_scores(chances, labels, np.arange(400))
     answers = chances.argmax(axis=1)
@@ -39,7 +39,7 @@ def test_counts_and_scores_are_those_of_scikit_learn(predictions):
     assert (found.per_class[4].recall, found.per_class[4].f1) == (0, 0)
 
 
-def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(predictions):
+def test_the_calibration_error_is_the_mean_distance_between_confidence_and_accuracy(predictions):
     chances, labels = predictions
     sure, right = chances.max(axis=1).astype(np.float64), chances.argmax(axis=1) == labels
     expected = 0.0
@@ -50,7 +50,7 @@ def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(p
     assert compute_scores(chances, labels, np.arange(400)).calibration_error == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_surest_mistakes_come_first_under_the_images_own_positions(predictions):
+def test_the_most_confident_mistakes_come_first_with_the_positions_of_their_images(predictions):
     chances, labels = predictions
     mistakes = compute_scores(chances, labels, np.arange(1000, 1400)).mistakes
     assert len(mistakes) == 20
@@ -69,10 +69,10 @@ def test_a_split_without_images_has_no_scores():
     assert found.per_class[0] == StoredClassScores(count=0, precision=None, recall=None, f1=None)
 
 
-def test_a_network_without_a_wrong_answer_is_not_made_certain_of_all_that_it_says(predictions):
-    """After 100 right answers the next one may still be wrong."""
+def test_a_network_without_a_wrong_answer_is_not_made_fully_certain(predictions):
+    """After 100 correct answers the next may still be wrong."""
     chances, _ = predictions
-    said = np.log(chances[:100].astype(np.float64))
-    temperature = fit_temperature(said, said.argmax(axis=1).astype(np.int32))
-    confidence = np.exp(apply_temperature(said, temperature)).max(axis=1)
+    logs = np.log(chances[:100].astype(np.float64))
+    temperature = fit_temperature(logs, logs.argmax(axis=1).astype(np.int32))
+    confidence = np.exp(apply_temperature(logs, temperature)).max(axis=1)
     assert 0.95 < confidence.mean() < 0.999

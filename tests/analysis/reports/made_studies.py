@@ -19,11 +19,11 @@ BASE_SPEC = {
     "evaluation": {"test": "never"},
 }
 REMEDIES = ("dropout", "label_smoothing", "horizontal_flip", "shift")
-PATCHES = {one.name: one.patch for one in resolve(REMEDIES, JobSpec.model_validate(BASE_SPEC))}
+PATCHES = {remedy.name: remedy.patch for remedy in resolve(REMEDIES, JobSpec.model_validate(BASE_SPEC))}
 
 
 def arm(name, accuracy, loss, *, train=(0.9994, 0.0021), seeds=5, status="finished", why=None, difference=None):
-    """An arm with its means. difference: (accuracy, half of its adjusted interval, loss, half of its)."""
+    """Make an arm. difference: (accuracy, half its adjusted interval, loss, half its adjusted interval)."""
     return {
         "name": name,
         "patch": PATCHES.get(name, {}),
@@ -57,8 +57,8 @@ def difference_of(accuracy, half, loss, loss_half, narrower=0.7):
 
 
 def study(arms, conclusion, **changes):
-    """A study that has succeeded; changes are of its JSON."""
-    jobs = sum(one["seeds"] for one in arms)
+    """Make a study that succeeded; `changes` replace fields of its JSON."""
+    jobs = sum(made["seeds"] for made in arms)
     return StudyView.model_validate(
         {
             "id": "std_01k9",
@@ -69,7 +69,7 @@ def study(arms, conclusion, **changes):
             "spec": JobSpec.model_validate(BASE_SPEC),
             "dataset": {"id": "ds_1", "name": "mnist5k", "version": 1},
             "job": "job_01k8",
-            "remedies": [one["name"] for one in arms[1:]],
+            "remedies": [made["name"] for made in arms[1:]],
             "seeds": 3,
             "splits": "resampled",
             "budget": {"jobs": 60, "seconds": None},
@@ -187,13 +187,13 @@ def _test(accuracy, loss):
 
 
 def epochs_of(shown, epochs=20):
-    """Curves for each job of a study, which end near its arms' means."""
+    """Make curves for each job of a study that end near the means of its arms."""
     found = {}
-    for one in shown.arms:
-        for seed, job in enumerate(one.jobs):
-            end = 0.9 if one.validation is None else one.validation.accuracy
-            trained = 0.95 if one.train is None else one.train.accuracy
-            loss = 0.3 if one.validation is None else one.validation.loss
+    for shown_arm in shown.arms:
+        for seed, job in enumerate(shown_arm.jobs):
+            end = 0.9 if shown_arm.validation is None else shown_arm.validation.accuracy
+            trained = 0.95 if shown_arm.train is None else shown_arm.train.accuracy
+            loss = 0.3 if shown_arm.validation is None else shown_arm.validation.loss
             wobble = 0.002 * (seed - 2)
             found[job] = [
                 EpochFigures(

@@ -37,7 +37,7 @@ def text_of(element):
 
 
 def html_tables(page):
-    """Caption, then cells by row, without the columns of pictures."""
+    """Return the caption and the cells of each row for each table, without the columns of pictures."""
     return [
         (
             text_of(table.find("caption")).strip(),
@@ -51,7 +51,7 @@ def html_tables(page):
 
 
 def markdown_tables(tokens):
-    """Cells by row of each table."""
+    """Return the cells of each row for each table."""
     tables: list[list[list[str]]] = []
     for place, token in enumerate(tokens):
         if token.type == "table_open":

@@ -15,7 +15,7 @@ from tests.heldout.diagnosis.made_gap import Made, answers
 
 
 def measured(seed: int, **changes: object) -> Gap:
-    """One training: half of its gap is known at its end, and test later."""
+    """Measure the gap of one training, with the figures of test added later."""
     whole = Made(
         answers(0.99, 900, seed), answers(0.8 + 0.01 * seed, 300, seed + 10), answers(0.82, 400, seed + 20),
         test_copied=np.arange(400) < 40 * seed,
@@ -25,11 +25,10 @@ def measured(seed: int, **changes: object) -> Gap:
     found = compute_gap(stored.drop_test().add_test(on_test))
     assert compute_gap(stored.drop_test()) is None
     assert found == compute_gap(stored)
-    assert found is not None
     return found
 
 
-def test_the_means_of_the_terms_add_up_to_the_mean_gap_also_where_a_training_lacks_a_term():
+def test_mean_terms_add_up_to_the_mean_gap_even_if_a_training_lacks_a_term():
     gaps = [measured(1), measured(2), measured(3, best_by_accuracy=(4, answers(0.95, 300, 5)))]
     budget = compute_mean_budget("dropout", gaps)
     assert (budget.job, budget.trainings) == (None, 3)
@@ -41,17 +40,17 @@ def test_the_means_of_the_terms_add_up_to_the_mean_gap_also_where_a_training_lac
     assert late.accuracy == pytest.approx(gaps[2].find_term("late_epochs").accuracy / 3)
 
 
-def test_trainings_that_differ_widen_an_interval_and_those_that_agree_leave_it_that_of_one():
-    one = measured(1)
-    alike, apart = compute_mean_budget("base", [one, one]), compute_mean_budget("base", [one, measured(9)])
+def test_differing_trainings_widen_an_interval_and_identical_ones_do_not():
+    single = measured(1)
+    alike, apart = compute_mean_budget("base", [single, single]), compute_mean_budget("base", [single, measured(9)])
     for code in ("generalisation", "split_difference"):
         [same] = [term.accuracy_interval for term in alike.gap.terms if term.code == code]
-        assert same == pytest.approx(one.find_term(code).accuracy_interval)
+        assert same == pytest.approx(single.find_term(code).accuracy_interval)
         [wider] = [term.accuracy_interval for term in apart.gap.terms if term.code == code]
         assert wider[1] - wider[0] > 1.5 * (same[1] - same[0])
 
 
-def test_base_and_winner_stand_side_by_side_and_their_columns_add_up():
+def test_the_columns_of_base_and_winner_add_up():
     gaps = [
         compute_mean_budget("base", [measured(1), measured(2)]),
         compute_mean_budget("dropout", [measured(5), measured(6)]),
@@ -68,11 +67,11 @@ def test_base_and_winner_stand_side_by_side_and_their_columns_add_up():
             assert float(whole) == pytest.approx(-gap if room == 0.1 else gap, abs=2 * room)
 
 
-def test_what_cannot_be_read_is_said_to_be_missing():
+def test_a_gap_that_cannot_be_read_is_reported_as_missing():
     found = report(made.cure()).model_copy(update={"gaps_missing": "The blob store does not answer."})
-    said = " ".join(getattr(block, "text", "") for block in build_budget_blocks(found))
-    assert "This part is missing" in said
-    assert "The blob store does not answer." in said
+    text = " ".join(getattr(block, "text", "") for block in build_budget_blocks(found))
+    assert "This part is missing" in text
+    assert "The blob store does not answer." in text
 
 
 def test_the_page_shows_the_budget_of_both():

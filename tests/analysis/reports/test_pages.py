@@ -1,4 +1,4 @@
-"""The pages themselves: complete, self-contained, safe from names, equal in HTML and Markdown, with true pictures."""
+"""Report pages are complete, self-contained, safe from hostile names, and the same in HTML and Markdown."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.le
 
 
 @pytest.mark.parametrize("study", KINDS)
-def test_a_page_needs_nothing_from_anywhere(study):
+def test_a_page_loads_nothing_from_elsewhere(study):
     page = html(study(), made.gaps())
     elements = list(page.iter())
     assert {element.tag for element in elements}.isdisjoint(
@@ -34,22 +34,22 @@ def test_a_page_needs_nothing_from_anywhere(study):
 
 
 @pytest.mark.parametrize("study", KINDS)
-def test_every_picture_has_its_words_or_is_only_an_axis(study):
-    pictures = [one for one in html(study()).iter("svg") if one.get("class") in {"strip", "chart"}]
+def test_every_picture_has_a_text_or_is_only_an_axis(study):
+    pictures = [picture for picture in html(study()).iter("svg") if picture.get("class") in {"strip", "chart"}]
     named = [picture for picture in pictures if picture.get("role") == "img"]
-    assert all(one.get("aria-label") == one.find("title").text for one in named)
+    assert all(picture.get("aria-label") == picture.find("title").text for picture in named)
     assert all(picture.get("aria-hidden") == "true" for picture in pictures if picture not in named)
     assert named or study is made.running
 
 
 @pytest.mark.parametrize("study", KINDS)
-def test_markdown_has_the_tables_of_the_page(study):
+def test_markdown_has_the_same_tables_as_the_page(study):
     page, text = html_tables(html(study(), made.gaps())), markdown_tables(markdown(study(), made.gaps()))
     assert page
     assert text == [rows for _, rows in page]
 
 
-def test_a_bar_lies_where_its_figures_say():
+def test_a_bar_lies_at_its_figures():
     table = next(html(made.cure()).iter("table"))
     for row in table.findall("tbody/tr"):
         lines = list(row.iter("line"))
@@ -75,7 +75,7 @@ def test_names_are_never_markup():
             "arms": [*study.arms[:4], study.arms[4].model_copy(update={"why": hostile.replace("`", "")})],
         }
     )
-    assert [one.tag for one in html(changed).iter()] == [one.tag for one in html(benign).iter()]
+    assert [element.tag for element in html(changed).iter()] == [element.tag for element in html(benign).iter()]
     tokens = [(token.type, [part.type for part in token.children or []]) for token in markdown(changed)]
     assert tokens == [(token.type, [part.type for part in token.children or []]) for token in markdown(benign)]
     text = "".join(html(changed).itertext())
@@ -84,7 +84,7 @@ def test_names_are_never_markup():
 
 
 @pytest.mark.parametrize("study", [made.cure, made.nothing_helped, made.cannot_tell])
-def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
+def test_the_commands_write_bodies_that_the_service_accepts(study, tmp_path):
     spec = study().spec.model_copy(update={"name": "'END'\nEND\n$(touch pwned) `touch pwned`"})
     for command in report(study().model_copy(update={"spec": spec})).commands:
         stubs = 'curl() { echo "curl $*"; }; heldout() { echo "heldout $*"; };'
@@ -100,14 +100,14 @@ def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_the_study_is_ordered_again_with_the_same_arms():
+def test_the_repeat_command_requests_the_same_arms():
     study = made.cure()
     own = study.arms[2].model_copy(update={"patch": {"training": {"label_smoothing": 0.2}}})
     for arms, by_name in ((study.arms, True), ([*study.arms[:2], own, *study.arms[3:]], False)):
         *_, again = report(study.model_copy(update={"arms": arms})).commands
         body = StudySpec.model_validate(again.body)
         resolved = resolve(body.remedies, body.spec)
-        assert [(one.name, one.patch) for one in resolved] == [(arm.name, arm.patch) for arm in arms[1:]]
+        assert [(remedy.name, remedy.patch) for remedy in resolved] == [(arm.name, arm.patch) for arm in arms[1:]]
         assert again.cli == (
             "heldout cure job_01k8 --remedies dropout,label_smoothing,shift,horizontal_flip --seeds 3 --splits "
             "resampled --budget-jobs 60"
@@ -120,7 +120,7 @@ def _percent(place):
     return float(place.removesuffix("%"))
 
 
-def test_a_remedy_that_ran_wild_leaves_room_for_the_others_in_the_picture():
+def test_an_extreme_remedy_leaves_room_for_the_others_in_the_picture():
     study = made.cure()
     wild = study.arms[4].model_copy(
         update={"difference": study.arms[4].difference.model_validate(made.difference_of(-0.7, 0.2, 60.0, 50.0))}

@@ -1,4 +1,4 @@
-"""The contents of a report for each kind of conclusion, and that all its figures are in its JSON."""
+"""The contents of a report for each kind of conclusion; all its figures are in its JSON."""
 
 import re
 
@@ -22,7 +22,7 @@ def test_a_report_names_the_winner_its_spec_and_what_each_remedy_changed():
     assert found.arms[1].changes == ["network.blocks[all].dropout: 0 → 0.25"]
 
 
-def test_where_nothing_helped_the_request_for_more_images_comes_first():
+def test_if_nothing_helped_the_request_for_more_images_comes_first():
     found = report(made.nothing_helped())
     assert [(command.file, command.body["kind"]) for command in found.commands] == [
         ("more_images.json", "learning_curve"),
@@ -32,13 +32,13 @@ def test_where_nothing_helped_the_request_for_more_images_comes_first():
 
 
 @pytest.mark.parametrize(("seeds", "images"), [(4, None), (1, 900), (None, 900), (None, None)])
-def test_more_seeds_can_be_ordered_where_they_alone_would_tell(seeds, images):
+def test_more_seeds_can_be_requested_if_they_alone_would_decide(seeds, images):
     found = report(made.cannot_tell({"seeds": seeds, "images": images}))
     more = [command.body["seeds"] for command in found.commands if command.file == "more_seeds.json"]
     assert more == ([3 + seeds] if seeds is not None and images is None else [])
 
 
-def test_a_study_that_runs_or_has_failed_says_so_before_anything_else():
+def test_a_running_or_failed_study_says_so_first():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
         ' Heldout: report of a study Does "dropout" make the network better on images it has not seen? This study '
@@ -59,13 +59,13 @@ def test_every_figure_of_the_page_is_in_the_json(study):
     found = report(study(), made.gaps())
     known = SAID_ANYWHERE | _written(found.model_dump(mode="json"))
     page = html(study(), made.gaps())
-    said = re.findall(FIGURE, text_of(page.find("body")))
-    assert len(said) > 20
-    assert [one for one in said if one not in known] == []
+    printed = re.findall(FIGURE, text_of(page.find("body")))
+    assert len(printed) > 20
+    assert [figure for figure in printed if figure not in known] == []
 
 
 def _written(value):
-    """Every way in which a figure of the JSON may be written; texts count with the numbers in them."""
+    """Collect every notation of the JSON's figures, including the numbers in its texts."""
     if isinstance(value, dict):
         return set().union(*map(_written, [*value, *value.values()]))
     if isinstance(value, list):
@@ -80,7 +80,7 @@ def _written(value):
     return shares | spans | {f"{size:.{digits}f}" for digits in range(3, 6)} | {f"{value}"}
 
 
-def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
+def test_a_range_that_excludes_zero_is_never_rounded_to_include_it():
     study = made.cure()
     bounds = study.arms[1].difference.adjusted_intervals.model_copy(update={"accuracy": (0.0003, 0.0217)})
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
@@ -89,12 +89,12 @@ def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
     assert rows[1][:4] == ["dropout (chosen)", "+1.10", "+0.03 to +2.17", "clearly better"]
 
 
-def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():
+def test_a_remedy_without_effect_is_reported_as_the_same():
     study = made.cure()
     same = study.arms[2].difference.model_validate(made.difference_of(0.0, 0.0, 0.0, 0.0))
     arms = [*study.arms[:2], study.arms[2].model_copy(update={"difference": same})]
-    [told] = [arm.explanation for arm in report(study.model_copy(update={"arms": arms})).arms[2:]]
-    assert told == "Accuracy stays the same; loss stays the same."
+    [explanation] = [arm.explanation for arm in report(study.model_copy(update={"arms": arms})).arms[2:]]
+    assert explanation == "Accuracy stays the same; loss stays the same."
     patch = {"training": {"early_stopping": {}}}
     [change] = describe_changes(study.spec, patch)
     assert change.startswith('training.early_stopping: null → {"monitor": "validation_loss"')

@@ -7,11 +7,10 @@ from heldout.views.study import ArmView, StudyTestView
 from tests.analysis.reports.made_studies import arm, cure
 
 
-def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
-    """The gap closed, from training and validation accuracies of both."""
+def describe_closed_gap(base: tuple[float, float], winner: tuple[float, float]) -> str:
+    """Describe the closed gap, given the training and validation accuracies of base and winner."""
     arms = (ArmView.model_validate(arm("x", held, 0.1, train=(trained, 0.1))) for trained, held in (base, winner))
     found = compute_gap_closed(*arms, None)
-    assert found is not None
     assert (found.to, found.base, found.winner) == (
         "validation",
         pytest.approx(base[0] - base[1]),
@@ -20,26 +19,31 @@ def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
     return found.explanation
 
 
-def test_what_is_closed_is_parted_into_better_answers_and_lower_training_accuracy():
-    assert said((1.0, 0.9), (0.98, 0.94)) == (
+def test_the_closed_gap_is_split_into_validation_gain_and_training_loss():
+    assert describe_closed_gap((1.0, 0.9), (0.98, 0.94)) == (
         "The gap between training and validation is 10.0 points without it and 4.0 with it: 60% is closed, and 4.0 "
         "points remain. Of the 6.0 points closed, 4.0 come from higher validation accuracy and 2.0 from lower training "
         "accuracy."
     )
-    assert said((0.9, 0.8), (0.95, 0.92)).endswith("70% is closed, and 3.0 points remain.")
+    assert describe_closed_gap((0.9, 0.8), (0.95, 0.92)).endswith("70% is closed, and 3.0 points remain.")
 
 
-def test_a_gap_that_does_not_close_or_is_none_is_said_so():
-    assert said((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it grows.")
-    assert said((0.9, 0.8), (0.91, 0.81)).endswith("10.0 points without it and 10.0 with it: it does not close.")
-    assert said((0.8, 0.82), (0.85, 0.86)) == "Without it, there is no gap between training and validation to close."
-    assert said((0.9, 0.8), (0.85, 0.86)).endswith(
+def test_a_gap_that_does_not_close_or_does_not_exist_is_reported():
+    assert describe_closed_gap((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it grows.")
+    assert describe_closed_gap((0.9, 0.8), (0.91, 0.81)).endswith(
+        "10.0 points without it and 10.0 with it: it does not close."
+    )
+    assert (
+        describe_closed_gap((0.8, 0.82), (0.85, 0.86))
+        == "Without it, there is no gap between training and validation to close."
+    )
+    assert describe_closed_gap((0.9, 0.8), (0.85, 0.86)).endswith(
         "100% is closed, and nothing remains. Of the 11.0 points closed, 6.0 come from higher validation "
         "accuracy and 5.0 from lower training accuracy."
     )
 
 
-def test_test_images_come_before_validation_images_and_nothing_is_reported_without_figures():
+def test_test_figures_are_preferred_and_missing_figures_give_no_report():
     study = cure()
     base, winner = study.arms[:2]
     found = compute_gap_closed(base, winner, study.conclusion.test)

@@ -1,4 +1,4 @@
-"""Intervals of studies against statsmodels' two-way layout and SciPy's quantiles."""
+"""Intervals of studies, compared with statsmodels' two-way ANOVA and SciPy's quantiles."""
 
 from math import sqrt
 
@@ -19,8 +19,8 @@ from analysis.studies.intervals import (
 )
 
 
-def two_way_table(values: np.ndarray) -> dict[str, float]:
-    """Mean squares of trainings, images and the rest, as statsmodels has them."""
+def compute_mean_squares(values: np.ndarray) -> dict[str, float]:
+    """Return statsmodels' mean squares of trainings, images and the rest."""
     trainings, images = np.indices(values.shape)
     columns = pd.DataFrame({"value": values.ravel(), "training": trainings.ravel(), "image": images.ravel()})
     table = anova_lm(ols("value ~ C(training) + C(image)", data=columns).fit())
@@ -28,10 +28,10 @@ def two_way_table(values: np.ndarray) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("between", [0.0, 0.6])
-def test_an_interval_over_crossed_images_and_seeds_is_that_of_the_two_way_layout(between: float) -> None:
+def test_intervals_over_the_same_images_equal_those_of_a_two_way_anova(between: float) -> None:
     random = np.random.default_rng(3)
     values = random.standard_normal((4, 25)) + between * random.standard_normal((4, 1)) + random.standard_normal(25)
-    squares = two_way_table(values)
+    squares = compute_mean_squares(values)
 
     spread = compute_crossed_spread(values)
     low, high = MeanEstimate(spread, estimate_own_noise(spread)).interval(0.05)
@@ -43,7 +43,7 @@ def test_an_interval_over_crossed_images_and_seeds_is_that_of_the_two_way_layout
     assert (high - low) / 2 == pytest.approx(half)
 
 
-def test_an_interval_over_folds_is_the_corrected_resampled_t_interval_where_images_add_no_noise() -> None:
+def test_intervals_over_folds_are_corrected_resampled_t_intervals_if_images_add_no_noise() -> None:
     means = [0.1, 0.14, 0.03, 0.08]
     spread = compute_folded_spread([np.full(12, mean) for mean in means], 5)
     low, high = MeanEstimate(spread, estimate_own_noise(spread)).interval(0.05)
@@ -52,7 +52,7 @@ def test_an_interval_over_folds_is_the_corrected_resampled_t_interval_where_imag
     assert (low, high) == pytest.approx((np.mean(means) - half, np.mean(means) + half))
 
 
-def test_noise_of_images_within_folds_takes_the_normal_quantile() -> None:
+def test_noise_of_images_within_folds_uses_the_normal_quantile() -> None:
     random = np.random.default_rng(0)
     values = [random.standard_normal(400) for _ in range(3)]
     values = [part - part.mean() for part in values]  # the trainings do not differ at all
@@ -64,7 +64,7 @@ def test_noise_of_images_within_folds_takes_the_normal_quantile() -> None:
     assert half == pytest.approx(stats.norm.ppf(0.975) * sqrt(noise / 3))
 
 
-def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_quieter() -> None:
+def test_shared_noise_raises_quiet_arms_but_never_lowers_a_noisy_arm() -> None:
     def spread(variance: float) -> Spread:
         return Spread(0.0, 3, 100, variance, image_noise=0.0, lasting_image_noise=0.0)
 
@@ -73,7 +73,7 @@ def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_q
 
     common = 4 / (stats.chi2.median(2) / 2)
     expected = [(common + 1) / 2, (common + 4) / 2, 40]
-    assert [one.noise.variance for one in (quiet, usual, noisy)] == pytest.approx(expected, rel=0.02)
+    assert [estimate.noise.variance for estimate in (quiet, usual, noisy)] == pytest.approx(expected, rel=0.02)
     assert quiet.noise.degrees == 3
     assert noisy.compute_half_width(0.05) < MeanEstimate(
         noisy.spread, estimate_own_noise(noisy.spread)
@@ -84,17 +84,17 @@ def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_q
 
 @pytest.mark.parametrize("ruined", [1e6, float("nan"), float("inf")])
 @pytest.mark.parametrize("others", [(1.0,), (1.0, 1.0), (0.8, 1.0, 1.2)])
-def test_one_ruined_arm_widens_no_other_arms_interval(ruined: float, others: tuple[float, ...]) -> None:
-    """Also where there are two arms, whose mean would be half of the ruined one's."""
+def test_an_outlier_arm_does_not_widen_the_intervals_of_other_arms(ruined: float, others: tuple[float, ...]) -> None:
+    """This also holds for two arms, whose mean would be half of the outlier's."""
 
     def widths(*variances: float) -> list[float]:
-        spreads = [Spread(0.0, 3, 100, one, image_noise=0.0, lasting_image_noise=0.0) for one in variances]
+        spreads = [Spread(0.0, 3, 100, variance, image_noise=0.0, lasting_image_noise=0.0) for variance in variances]
         return [
             MeanEstimate(*pair).compute_half_width(0.05)
             for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)
         ]
 
-    # Without a finite figure it is as if it were not there.
+    # An arm without a finite figure is ignored.
     usual = widths(*others, 1.0) if ruined == 1e6 else widths(*others)
     assert widths(*others, ruined)[: len(others)] == pytest.approx(usual[: len(others)], rel=0.15)
 

@@ -1,4 +1,4 @@
-"""A learning curve: which trainings it asks for, what it reports, and how it continues if the truth is known."""
+"""A learning curve: the trainings that it requests, what it reports, and its forecast against a known truth."""
 
 import random
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ MANY = 100_000  # images that errors are counted on
 
 
 def sizes_of(errors: Mapping[int, float], asked: int = MANY) -> list[Size]:
-    """Three trainings a size, a little apart."""
+    """Make three slightly different trainings for each size."""
     return [Size(n, (0.99 * error, error, 1.01 * error), asked, asked) for n, error in errors.items()]
 
 
@@ -28,7 +28,7 @@ def law(images: float, scale: float = 2.0, exponent: float = 0.4, floor: float =
     return scale * images**-exponent + floor
 
 
-def test_a_power_law_continues_as_scipy_continues_it() -> None:
+def test_the_forecast_of_a_power_law_equals_scipys_fit() -> None:
     sizes = sizes_of({n: law(n) * (1 + 0.004 * (-1) ** k) for k, n in enumerate(SIZES)})
     fitted, _ = curve_fit(law, SIZES, [np.mean(size.errors) for size in sizes], p0=(1.0, 0.5, 0.0))
 
@@ -52,14 +52,12 @@ def test_a_power_law_continues_as_scipy_continues_it() -> None:
         ((0.9, 0.9, 0.89, 0.9, 0.3), "one_step", ()),
     ],
 )
-def test_a_curve_that_does_not_say_how_it_continues_has_no_forecast(
-    errors: tuple[float, ...], code: str, images: tuple[int, ...]
-) -> None:
+def test_an_uninformative_curve_has_no_forecast(errors: tuple[float, ...], code: str, images: tuple[int, ...]) -> None:
     found = forecast(sizes_of(dict(zip(SIZES, errors, strict=False))), 3200)
-    assert found == NoForecast(code, images)  # type: ignore[arg-type]
+    assert found == NoForecast(code, images)
 
 
-def test_a_rise_that_may_be_luck_is_none() -> None:
+def test_a_rise_that_may_be_chance_does_not_prevent_a_forecast() -> None:
     sizes = sizes_of(dict(zip(SIZES, (0.4, 0.3, 0.2, 0.21, 0.15), strict=True)), asked=200)
     assert isinstance(forecast(sizes, 3200), Forecast)
 
@@ -82,7 +80,7 @@ def ended(state: StudyState = STATE) -> list[StudyRun]:
     ]
 
 
-def test_every_size_is_trained_with_every_seed_once_whatever_ends_first() -> None:
+def test_every_size_is_trained_once_with_every_seed_in_any_order_of_completion() -> None:
     first = decide_next_steps(STATE, ())
     assert [(key.variant, key.seed) for key in first.submit] == [(n, seed) for n in SIZES for seed in range(3)]
     assert first.planned == count_most_jobs(STATE) == 15
@@ -99,17 +97,14 @@ def test_every_size_is_trained_with_every_seed_once_whatever_ends_first() -> Non
     assert [size.images for size in steps.sizes] == list(SIZES)
     for size in steps.sizes:
         of_size = [run for run in runs if run.key.variant == size.images and run.scores is not None]
-        assert size.error == pytest.approx(np.mean([1 - run.scores.right.mean() for run in of_size]))  # type: ignore[union-attr]
-        assert size.interval is not None
+        assert size.error == pytest.approx(np.mean([1 - run.scores.right.mean() for run in of_size]))
         assert size.interval[0] < law(size.images) < size.interval[1]
         assert sorted(size.jobs) == sorted(run.job for run in of_size)
 
 
-def test_the_words_of_a_forecast_say_its_figures() -> None:
+def test_the_text_of_a_forecast_contains_its_figures() -> None:
     steps = decide_next_steps(STATE, ended())
     found, now = steps.forecast, steps.sizes[-1].error
-    assert found is not None
-    assert found.interval is not None
     assert found.images == 3200
     assert found.interval[0] < law(3200) < found.interval[1]
     low, high = (100 * bound for bound in found.interval)
@@ -119,7 +114,7 @@ def test_the_words_of_a_forecast_say_its_figures() -> None:
     )
 
 
-def test_a_size_that_fails_is_left_out_and_the_largest_is_needed() -> None:
+def test_a_failed_size_is_left_out_but_the_largest_is_required() -> None:
     def without(size: int) -> NextSteps:
         broken = RunKey("base", decide_next_steps(STATE, ()).submit[0].purpose, 1, variant=size)
         failed = {"status": JobStatus.FAILED, "scores": None, "error": "diverged"}
@@ -135,18 +130,16 @@ def test_a_size_that_fails_is_left_out_and_the_largest_is_needed() -> None:
     )
 
 
-def test_a_curve_that_cannot_begin_says_why() -> None:
+def test_a_curve_that_cannot_start_says_why() -> None:
     few = decide_next_steps(replace(STATE, sizes=choose_sizes(120, 10), train_images=120), ())
-    assert few.error is not None
     assert few.error[0] == "too_few_images"
     assert "120 training images" in few.error[1]
     dear = decide_next_steps(replace(STATE, max_jobs=14), ())
-    assert dear.error is not None
     assert (dear.error[0], "takes 15 trainings" in dear.error[1]) == ("budget_too_small", True)
 
 
 @pytest.mark.parametrize(("images", "classes"), [(160, 10), (1302, 10), (60_000, 10), (40, 2), (900, 3)])
-def test_sizes_grow_by_one_factor_up_to_all_images(images: int, classes: int) -> None:
+def test_sizes_grow_by_a_constant_factor_up_to_all_images(images: int, classes: int) -> None:
     sizes = choose_sizes(images, classes)
     assert (len(sizes), sizes[-1]) == (5, images)
     assert sizes[0] >= 4 * classes

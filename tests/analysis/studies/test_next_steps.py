@@ -1,4 +1,4 @@
-"""What a study does next, on trainings whose truth is known."""
+"""What a study does next, given simulated trainings with a known truth."""
 
 import random
 import re
@@ -17,7 +17,7 @@ from heldout.words.labels import describe_remedy
 
 ARMS = ("base", "dropout", "l2", "horizontal_flip")
 NOISE = dict.fromkeys((*ARMS, "dropout+l2"), 0.005)
-# Dropout cures, L2 does so by less, and the flip harms.
+# Dropout helps, L2 helps less, and the flip harms.
 CURABLE = World(
     ARMS,
     1000,
@@ -35,42 +35,36 @@ def done(scores: Mapping[RunKey, Scores]) -> list[StudyRun]:
     return [StudyRun(key, f"job {key}", JobStatus.SUCCEEDED, score) for key, score in scores.items()]
 
 
-def test_a_cure_is_confirmed_on_fresh_seeds_and_the_others_are_dropped_with_why() -> None:
+def test_a_cure_is_confirmed_on_fresh_seeds_and_others_are_dropped_with_a_reason() -> None:
     steps, runs = follow(state_of(CURABLE, 3), Trainings(CURABLE, 1).scores)
 
     assert steps.status == "succeeded"
-    assert steps.conclusion is not None
     assert (steps.conclusion.kind, steps.conclusion.remedy) == ("cure", "dropout")
     assert arms_of(steps)["base"] == ("finished", 5, None)
     assert arms_of(steps)["dropout"] == ("finished", 5, None)
     assert arms_of(steps)["l2"] == ("dropped", 3, '"dropout" is clearly better.')
     status, seeds, why = arms_of(steps)["horizontal_flip"]
     assert (status, seeds) == ("dropped", 3)
-    assert why is not None
     assert why.startswith("Worse than the base")
     assert len(runs) == 4 * 3 + 2 * 2
     assert "2 fresh seeds" in steps.conclusion.explanation
 
 
-def test_the_words_of_a_conclusion_say_the_figures_of_its_arm() -> None:
+def test_the_text_of_a_conclusion_contains_the_figures_of_its_arm() -> None:
     steps, _ = follow(state_of(CURABLE, 3), Trainings(CURABLE, 1).scores)
 
-    assert steps.conclusion is not None
     base, winner = steps.arms[0].validation, steps.arms[1].validation
     difference = steps.arms[1].difference
-    assert base is not None
-    assert winner is not None
-    assert difference is not None
     text = steps.conclusion.explanation
-    assert difference.accuracy == pytest.approx(winner.accuracy - base.accuracy)  # type: ignore[operator]
-    assert f"accuracy rises by {100 * difference.accuracy:.1f} points" in text  # type: ignore[operator]
-    assert f"from {100 * base.accuracy:.1f}% to {100 * winner.accuracy:.1f}%" in text  # type: ignore[operator]
-    assert f"loss falls by {-100 * difference.loss / base.loss:.1f}%" in text  # type: ignore[operator]
-    low = difference.adjusted_intervals.accuracy[0]  # type: ignore[index]
+    assert difference.accuracy == pytest.approx(winner.accuracy - base.accuracy)
+    assert f"accuracy rises by {100 * difference.accuracy:.1f} points" in text
+    assert f"from {100 * base.accuracy:.1f}% to {100 * winner.accuracy:.1f}%" in text
+    assert f"loss falls by {-100 * difference.loss / base.loss:.1f}%" in text
+    low = difference.adjusted_intervals.accuracy[0]
     assert f"accuracy rises by at least {100 * low:.1f} points" in text
 
 
-def test_the_order_in_which_trainings_end_changes_nothing_and_nothing_is_asked_twice() -> None:
+def test_the_order_of_completion_changes_nothing_and_nothing_is_requested_twice() -> None:
     state = state_of(CURABLE, 3)
     steps, runs = follow(state, Trainings(CURABLE, 1).scores)
     shuffled = list(runs.values())
@@ -87,7 +81,7 @@ def test_the_order_in_which_trainings_end_changes_nothing_and_nothing_is_asked_t
     assert decide_next_steps(state, waiting).submit == ()
 
 
-def test_a_study_whose_base_fails_has_failed_and_an_arm_that_fails_is_dropped() -> None:
+def test_a_failed_base_fails_the_study_and_a_failed_arm_is_dropped() -> None:
     state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
     runs = done({key: trainings.scores(key) for key in decide_next_steps(state, []).submit})
 
@@ -99,7 +93,6 @@ def test_a_study_whose_base_fails_has_failed_and_an_arm_that_fails_is_dropped() 
 
     failed = with_failure("base")
     assert failed.status == "failed"
-    assert failed.error is not None
     assert failed.error[0] == "base_failed"
     assert "seed number 2 failed (`diverged`)" in failed.error[1]
     steps = with_failure("l2")
@@ -108,7 +101,7 @@ def test_a_study_whose_base_fails_has_failed_and_an_arm_that_fails_is_dropped() 
     assert {key.arm for key in steps.submit} == {"base", "dropout"}
 
 
-def test_base_and_winner_meet_the_test_split_once_and_then_comes_the_refit() -> None:
+def test_base_and_winner_are_tested_once_before_the_refit() -> None:
     trainings = Trainings(CURABLE, 1)
     unseen = Trainings(CURABLE, 2)  # other images
     asked = []
@@ -122,60 +115,51 @@ def test_base_and_winner_meet_the_test_split_once_and_then_comes_the_refit() -> 
 
     [jobs] = asked
     assert len(jobs) == 10
-    assert steps.conclusion is not None
     test = steps.conclusion.test
-    assert test is not None
     rights = [unseen.scores(RunKey("dropout", Purpose.RACE, seed)).right.mean() for seed in range(5)]
     assert test.winner.accuracy == pytest.approx(np.mean(rights))
     assert test.winner.count == 1000
-    assert test.difference.accuracy is not None
     rise = f"accuracy rises by {100 * test.difference.accuracy:.1f} points"
     assert f"On the 1,000 test images, which had no part in any choice, {rise}" in steps.conclusion.explanation
     epochs = [run.scores.kept_epoch for key, run in runs.items() if key.arm == "dropout" and run.scores]
-    assert steps.refit is not None
     assert (steps.refit.arm, steps.refit.epochs) == ("dropout", np.median(epochs))
     assert steps.refit.patch == {"training": {"note": "dropout"}}
 
 
-def test_a_smaller_gap_with_worse_validation_results_is_no_cure() -> None:
+def test_a_smaller_gap_with_worse_validation_results_is_not_a_cure() -> None:
     world = World(("base", "smaller"), 2000, accuracy={"smaller": -0.05}, loss={"smaller": 0.3}, seed_noise=NOISE)
     trainings = Trainings(world, 0)
 
     def scores(key: RunKey) -> Scores:
-        one = trainings.scores(key)
-        return replace(one, train_accuracy=0.72) if key.arm == "smaller" else one
+        own = trainings.scores(key)
+        return replace(own, train_accuracy=0.72) if key.arm == "smaller" else own
 
     steps, _ = follow(state_of(world, 3), scores)
 
-    assert steps.conclusion is not None
     assert steps.conclusion.kind == "nothing_helped"
     assert "Its gap to training is smaller, but only because training is worse too" in (steps.arms[1].why or "")
 
 
-def test_a_remedy_is_said_to_harm_only_where_the_interval_says_so_that_decides() -> None:
-    said = set()
+def test_a_remedy_is_called_harmful_only_if_its_adjusted_interval_shows_it() -> None:
+    reasons = set()
     for harm in (-0.012, -0.02, -0.05):
         arms = ("base", "smaller", "other")
         world = World(arms, 2000, accuracy={"smaller": harm}, seed_noise=dict.fromkeys(arms, 0.002))
         for seed in range(6):
             steps, _ = follow(state_of(world, 3), Trainings(world, seed).scores)
-            assert steps.conclusion is not None
             assert steps.conclusion.kind != "cure"
             for arm in steps.arms[1:]:
-                assert arm.difference is not None
                 bounds = arm.difference.adjusted_intervals
-                assert bounds.accuracy is not None
-                assert bounds.loss is not None
                 is_sure = bounds.accuracy[1] < 0 or bounds.loss[0] > 0
                 harmful = re.search(r'(["a-z ]+) makes? it worse\.', steps.conclusion.explanation)
                 assert bool(harmful and f'"{describe_remedy(arm.name)}"' in harmful[1]) == is_sure
                 assert (arm.why or "").startswith("Worse than the base") == is_sure
-                said |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
-    assert said == {"Worse", "Probably worse"}
+                reasons |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
+    assert reasons == {"Worse", "Probably worse"}
 
 
 @pytest.mark.parametrize(("both", "wins"), [(0.06, "dropout"), (0.2, "dropout+l2")])
-def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(both: float, wins: str) -> None:
+def test_a_combination_beats_a_part_that_cures_only_if_it_is_clearly_better(both: float, wins: str) -> None:
     names = ("base", "dropout", "l2", "dropout+l2")
     world = replace(
         CURABLE, arms=names, accuracy={"dropout": 0.06, "dropout+l2": both}, loss={"dropout": -0.4, "dropout+l2": -0.41}
@@ -184,13 +168,12 @@ def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(bo
     arms = (*state.arms[:3], Arm("dropout+l2", {}, parts=("dropout", "l2")))
     steps, _ = follow(replace(state, arms=arms), Trainings(world, 3).scores)
 
-    assert steps.conclusion is not None
     assert steps.conclusion.remedy == wins
     if wins == "dropout+l2":
         assert 'It is clearly better than "dropout" alone.' in steps.conclusion.explanation
 
 
-def test_a_search_chooses_on_seeds_on_which_it_is_not_judged() -> None:
+def test_a_search_chooses_and_is_judged_on_different_seeds() -> None:
     world = World(("base", "retune"), 600, seed_noise=NOISE)
     trainings = Trainings(world, 0)
     better = Trainings(replace(world, accuracy={"retune": 0.1}, loss={"retune": -0.4}), 0)
@@ -208,11 +191,10 @@ def test_a_search_chooses_on_seeds_on_which_it_is_not_judged() -> None:
     assert judged.isdisjoint(tuned)
     assert steps.patches == {"retune": {"rate": 2}}
     assert steps.arms[1].patch == {"rate": 2}
-    assert steps.refit is not None
     assert steps.refit.patch == {"rate": 2}
 
 
-def test_resampled_trainings_get_a_fold_each_and_search_takes_folds_that_no_comparison_uses() -> None:
+def test_each_seed_gets_its_own_fold_and_a_search_uses_other_folds() -> None:
     world = World(("base", "retune"), 60, folds=10)
     state = replace(state_of(world, 3), arms=(Arm("base", {}), Arm("retune", {}, candidates=({"rate": 1},))))
 
@@ -225,16 +207,15 @@ def test_resampled_trainings_get_a_fold_each_and_search_takes_folds_that_no_comp
 
 
 @pytest.mark.parametrize(("budget", "trainings", "kind"), [(13, 12, "cure"), (17, 16, "cure")])
-def test_a_budget_is_kept_with_the_refit(budget: int, trainings: int, kind: str) -> None:
+def test_the_refit_stays_within_the_budget(budget: int, trainings: int, kind: str) -> None:
     steps, runs = follow(state_of(CURABLE, 3, max_jobs=budget), Trainings(CURABLE, 1).scores)
-    assert steps.conclusion is not None
     assert (steps.conclusion.kind, len(runs)) == (kind, trainings)
     assert len(runs) + (steps.refit is not None) <= budget
     confirmed = re.search("2 fresh seeds", steps.conclusion.explanation)
     assert bool(confirmed) == (trainings == 16)
 
 
-def test_a_budget_of_seconds_ends_the_race_and_one_too_small_for_a_look_is_refused() -> None:
+def test_a_time_budget_ends_the_race_and_a_budget_too_small_for_a_look_is_refused() -> None:
     steps, runs = follow(state_of(CURABLE, 3, max_seconds=14.0), Trainings(CURABLE, 1).scores)
     assert steps.status == "succeeded"
     assert len(runs) == 12
@@ -243,23 +224,20 @@ def test_a_budget_of_seconds_ends_the_race_and_one_too_small_for_a_look_is_refus
     assert refused.error == ("budget_too_small", "The first look takes 12 trainings; the budget allows 11.")
 
 
-def test_what_a_study_says_it_needs_is_enough_when_it_is_given() -> None:
-    """An arm that helps by 4 points, seen on too few images: on as many more as the study asks for, it is a cure."""
+def test_the_images_that_a_study_requests_are_enough() -> None:
+    """An arm gains 4 points on too few images. With the requested images, it is a cure."""
     world = World(("base", "dropout"), 200, accuracy={"dropout": 0.04}, seed_noise=NOISE)
     steps, _ = follow(state_of(world, 3), Trainings(world, 4).scores)
-    assert steps.conclusion is not None
     assert steps.conclusion.kind == "cannot_tell"
     needs = steps.conclusion.needs
-    assert needs is not None
     assert needs.seeds is None
-    assert needs.images is not None
     assert f"About {needs.images:,} more validation images would probably tell" in steps.conclusion.explanation
     larger = replace(world, images=200 + needs.images)
     found = [follow(state_of(larger, 3), Trainings(larger, seed).scores)[0].conclusion for seed in range(12)]
-    assert sum(one is not None and one.kind == "cure" for one in found) >= 6
+    assert sum(conclusion is not None and conclusion.kind == "cure" for conclusion in found) >= 6
 
 
-def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found() -> None:
+def test_a_base_that_fails_at_a_later_look_keeps_the_result_of_the_previous_look() -> None:
     state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
     runs = done({key: trainings.scores(key) for key in decide_next_steps(state, []).submit})
     runs += done({key: trainings.scores(key) for key in decide_next_steps(state, runs).submit})
@@ -268,7 +246,6 @@ def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found
     steps = decide_next_steps(state, runs)
 
     assert steps.status == "succeeded"
-    assert steps.conclusion is not None
     assert (steps.arms[0].seeds, steps.conclusion.remedy) == (3, "dropout")
     assert "No new seeds have confirmed it." in steps.conclusion.explanation
     assert "Its training with seed number 4 failed." in steps.conclusion.explanation

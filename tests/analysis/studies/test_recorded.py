@@ -1,4 +1,4 @@
-"""Recorded runs: their intervals against SciPy's, their draw, and which of them are paired."""
+"""Recorded runs: their intervals compared with SciPy's, how they are drawn, and which are paired."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_paired_figures_have_students_interval_of_their_differences():
     assert steps.arms[1].difference.intervals.accuracy == pytest.approx(tuple(expected), abs=1e-9)
 
 
-def test_a_loss_is_compared_with_its_sign_turned():
+def test_a_loss_is_compared_with_the_opposite_sign():
     steps = decided({"base": runs_of(OTHER, range(5)), "drop": runs_of(BASE[:5], range(5))}, "loss", "lower")
     assert steps.conclusion.kind in ("better", "cure")
     expected = stats.ttest_rel(BASE[:5], OTHER).confidence_interval(0.95)
@@ -72,7 +72,7 @@ def test_the_interval_of_unpaired_answers_covers_the_true_difference():
     assert missed / draws <= 0.08
 
 
-def test_the_same_seeds_always_get_the_same_lot_and_each_arm_has_runs_in_both_halves():
+def test_seeds_are_always_drawn_alike_and_each_arm_has_runs_in_both_halves():
     runs = {"base": runs_of(BASE, range(7)), "drop": runs_of(OTHER, range(5)), "free": runs_of(OTHER)}
     chooses = draw_choosing_units(runs)
     other_figures = {name: runs_of([0.5] * len(of_arm), [run.seed for run in of_arm]) for name, of_arm in runs.items()}
@@ -90,7 +90,7 @@ def test_the_same_seeds_always_get_the_same_lot_and_each_arm_has_runs_in_both_ha
     assert take_half(recording, "drop", match_runs(runs, "drop"), chooses=True).is_paired
 
 
-def test_what_the_confirming_half_does_not_prove_alone_is_not_a_cure():
+def test_a_gain_that_the_confirming_half_does_not_prove_is_not_a_cure():
     base = runs_of([0.8] * 8, range(8))
     chooses = [int(unit.split()[1]) for unit in draw_choosing_units({"base": base, "drop": base})]
     confirms = [seed for seed in range(8) if seed not in chooses]

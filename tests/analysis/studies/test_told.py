@@ -1,4 +1,4 @@
-"""Recorded trainings, reported as external ones, give the conclusions and figures of the service's own studies."""
+"""Recorded trainings that are reported as external give the same conclusions as the service's own studies."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,8 +22,8 @@ CLASSES = 10
 CONDITIONS = [condition for condition in replay.conditions() if len(replay.remedies(condition)) > 1][:4]
 
 
-def as_told(training: Training) -> ForeignAnswers:
-    """Probabilities that have the recorded losses and right answers; every image's label is class 0."""
+def report_answers(training: Training) -> ForeignAnswers:
+    """Make probabilities with the recorded losses and correct answers; every image's label is class 0."""
     of_label = np.exp(-training.losses.astype(np.float64))
     rest = np.where(training.correct, (1 - of_label) / (CLASSES - 1), 0.0)
     probabilities = np.repeat(rest[:, None], CLASSES, axis=1)
@@ -35,7 +35,7 @@ def as_told(training: Training) -> ForeignAnswers:
 
 
 def follow(state: StudyState, scores: Callable[[str, int], Scores], *, is_external: bool) -> NextSteps:
-    """Give a study every training that it asks for, until it has ended."""
+    """Give a study every training that it requests until it ends."""
     runs: list[StudyRun] = []
     while True:
         known = complete_state(state, runs, has_test=False) if is_external else state
@@ -49,24 +49,21 @@ def follow(state: StudyState, scores: Callable[[str, int], Scores], *, is_extern
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.key)
-def test_told_trainings_give_the_conclusion_of_own_ones(condition: Condition):
+def test_reported_trainings_give_the_same_conclusion_as_own_trainings(condition: Condition):
     grid = replay.grid(condition)
     own = state_of(condition, [*replay.remedies(condition)])
 
-    def told(arm: str, seed: int) -> Scores:
+    def report(arm: str, seed: int) -> Scores:
         training = grid[arm, seed]
-        read = read_told(as_told(training), training.train_accuracy, training.train_loss).scores
+        read = read_told(report_answers(training), training.train_accuracy, training.train_loss).scores
         return replace(read, train_images=condition.train)
 
     expected = follow(own, lambda arm, seed: scores_of(condition, grid[arm, seed]), is_external=False)
-    found = follow(replace(own, kind="external"), told, is_external=True)
-    assert expected.conclusion is not None
-    assert found.conclusion is not None
+    found = follow(replace(own, kind="external"), report, is_external=True)
     assert (found.conclusion.kind, found.conclusion.remedy) == (expected.conclusion.kind, expected.conclusion.remedy)
     for ours, theirs in zip(found.arms, expected.arms, strict=True):
         assert (ours.name, ours.status, ours.seeds) == (theirs.name, theirs.status, theirs.seeds)
         if theirs.difference is not None:
-            assert ours.difference is not None
             assert ours.difference.accuracy == pytest.approx(theirs.difference.accuracy, abs=1e-6)
             assert ours.difference.adjusted_intervals.loss == pytest.approx(
                 theirs.difference.adjusted_intervals.loss, abs=1e-4
@@ -75,7 +72,7 @@ def test_told_trainings_give_the_conclusion_of_own_ones(condition: Condition):
 
 
 def answers(**splits: GivenSplit) -> ForeignAnswers:
-    return receive_answers(splits, 3)  # type: ignore[arg-type]
+    return receive_answers(splits, 3)
 
 
 def split(labels: list[int], hashes: list[str] | None = None) -> GivenSplit:
@@ -83,28 +80,28 @@ def split(labels: list[int], hashes: list[str] | None = None) -> GivenSplit:
     return GivenSplit(np.asarray(labels), rows, hashes=hashes)
 
 
-def test_sealed_answers_are_those_to_test_images_in_the_order_of_their_ids():
-    one = read_told(answers(validation=split([0, 1]), test=split([2, 1, 0], ["a", "b", "c"])), None, None)
+def test_sealed_answers_are_the_test_answers_in_the_order_of_their_ids():
+    first_run = read_told(answers(validation=split([0, 1]), test=split([2, 1, 0], ["a", "b", "c"])), None, None)
     other = read_told(answers(validation=split([0, 1]), test=split([0, 2, 1], ["c", "a", "b"])), None, None)
-    assert one.sealed is not None
-    assert other.sealed is not None
-    first, second = unpack_arrays(one.sealed), unpack_arrays(other.sealed)
+    first, second = unpack_arrays(first_run.sealed), unpack_arrays(other.sealed)
     assert all(np.array_equal(first[name], second[name]) for name in ("losses", "right"))
     assert drop_test(answers(validation=split([0]), test=split([1]))).splits.keys() == {"validation"}
-    assert explain_disagreement(one.to_json(), other.to_json(), "run_1", ("validation", "test")) is None
+    assert explain_disagreement(first_run.to_json(), other.to_json(), "run_1", ("validation", "test")) is None
 
 
-def test_runs_that_disagree_say_in_what():
-    one = read_told(answers(validation=split([0, 1])), None, None).to_json()
+def test_disagreeing_runs_say_what_differs():
+    first_run = read_told(answers(validation=split([0, 1])), None, None).to_json()
     longer = read_told(answers(validation=split([0, 1, 2])), None, None).to_json()
     turned = read_told(answers(validation=split([1, 0])), None, None).to_json()
     tested = read_told(answers(validation=split([0, 1]), test=split([2])), None, None).to_json()
-    other = {**one, "classes": ["cat", "dog"]}
-    said = [
-        explain_disagreement(told, one, "run_1", ("validation", "test")) for told in (longer, turned, tested, other)
+    other = {**first_run, "classes": ["cat", "dog"]}
+    explanations = [
+        explain_disagreement(other_run, first_run, "run_1", ("validation", "test"))
+        for other_run in (longer, turned, tested, other)
     ]
     assert [
-        part in str(text) for part, text in zip(("3 val", "another order", "has none", "classes"), said, strict=True)
+        part in str(text)
+        for part, text in zip(("3 val", "another order", "has none", "classes"), explanations, strict=True)
     ] == [True] * 4
 
 

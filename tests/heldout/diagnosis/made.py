@@ -1,4 +1,4 @@
-"""Made curves and counts, with a cause that is known."""
+"""Curves and counts with a known cause."""
 
 import math
 import random
@@ -36,6 +36,6 @@ def figures(accuracy: float, count: int, confusion=()) -> SplitFigures:
 
 
 def spec(network: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
-    """A complete spec, as a job has it: one block of 16 filters, nothing that regularises."""
+    """Make a complete spec of a job: one block of 16 filters, without regularization."""
     given = {"dataset": "digits", "network": {"blocks": [{"filters": 16}]} | (network or {}), **parts}
     return JobSpec.model_validate(given).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Gaps made from the answers to single images, so that every term can be counted again from them."""
+"""Gaps made from answers to single images, so that every term can be recomputed from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTa
 
 @dataclass
 class Answers:
-    """Whether each image is answered rightly, and its loss."""
+    """Whether each image is answered correctly, and its loss."""
 
     right: NDArray[np.bool_]
     loss: NDArray[np.float64]
@@ -31,7 +31,7 @@ class Answers:
 
 
 def answers(accuracy: float, count: int, seed: int = 0, loss: float = 1.0) -> Answers:
-    """This many images, of which this share is answered rightly; wrong ones cost `loss` or more."""
+    """Make answers to `count` images, of which this share is correct; wrong answers cost `loss` or more."""
     draw = np.random.default_rng(seed)
     right = draw.permutation(np.arange(count) < round(accuracy * count))
     return Answers(right, np.where(right, draw.exponential(0.05, count), loss + draw.exponential(0.5, count)))
@@ -52,10 +52,10 @@ def changed(before: Answers, after: Answers) -> PairedTally:
 class Made:
     """The answers of the kept weights to each image, and what else was measured.
 
-    validation_copied, test_copied: which images have relatives among those trained on; None where that is not known.
+    validation_copied, test_copied: which images have copies in the training set; None if unknown.
     best_by_accuracy, best_by_loss: the best epoch and its answers to validation.
-    pixels, labels: answers to the clean test, with its pixels undone, and its labels renamed after that.
-    validation_pixels: answers to validation, with its pixels undone. pixels_share: of the images, where only some are.
+    pixels, labels: answers to the clean test images after their pixels are undone, and after labels are renamed too.
+    validation_pixels: answers to validation after its pixels are undone. pixels_share: the share of changed images.
     """
 
     train: Answers

@@ -1,4 +1,4 @@
-"""Answers of a network that Heldout never trained: the verdicts that they allow, and words that say no more."""
+"""Answers of a network that Heldout did not train: the verdicts that they allow, and their texts."""
 
 import pytest
 
@@ -39,22 +39,22 @@ def answers(train: float | None, validation: float | None, test: float | None, c
         ((0.95, None, None), "cannot_tell"),
     ],
 )
-def test_each_fault_that_answers_show_is_named(accuracies, verdict):
+def test_each_fault_that_answers_reveal_is_named(accuracies, verdict):
     found = diagnose(History(), None, answers(*accuracies))
     assert found.verdict == verdict
     assert (found.best_epoch, found.confidence) == (None, None)
-    said = [found.explanation, *(finding.explanation for finding in found.findings)]
+    explanations = [found.explanation, *(finding.explanation for finding in found.findings)]
     advised = [remedy.reason for finding in found.findings for remedy in finding.remedies]
-    for text in (*said, *advised):
+    for text in (*explanations, *advised):
         assert "job" not in text
         assert "upload" not in text
         assert "Train longer" not in text
         assert "known for no epoch" not in text
 
 
-def test_a_healthy_answer_says_which_images_it_is_about():
-    assert "in the answers to training, validation and test images." in said_of(0.95, 0.94, 0.94)
-    assert "in the answers to training and test images." in said_of(0.95, None, 0.95)
+def test_a_healthy_verdict_says_which_images_it_is_about():
+    assert "in the answers to training, validation and test images." in explain(0.95, 0.94, 0.94)
+    assert "in the answers to training and test images." in explain(0.95, None, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_healthy_answer_says_which_images_it_is_about():
     ],
 )
 def test_what_is_missing_is_named(accuracies, missing):
-    assert missing in said_of(*accuracies)
+    assert missing in explain(*accuracies)
 
 
-def said_of(*accuracies: float | None) -> str:
+def explain(*accuracies: float | None) -> str:
     return diagnose(History(), None, answers(*accuracies)).explanation
 
 

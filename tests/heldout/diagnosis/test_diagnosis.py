@@ -1,4 +1,4 @@
-"""The pure diagnosis: of curves with a known cause, on any scale, with noise, restarts and gaps."""
+"""The diagnosis of curves with a known cause, on any scale, with noise, restarts and gaps."""
 
 import math
 import random
@@ -26,27 +26,27 @@ def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
     best = min(range(40), key=OVERFIT.validation_loss.__getitem__) + 1
     assert diagnosis.best_epoch == best
     assert best < diagnosis.onset_epoch <= best + 5
-    [finding] = [one for one in diagnosis.findings if one.code == "overfitting"]
+    [finding] = [finding for finding in diagnosis.findings if finding.code == "overfitting"]
     assert f"epoch {best}" in finding.explanation
     assert finding.evidence["last"] == OVERFIT.validation_loss[-1]
     assert all(remedy.patch is None for remedy in finding.remedies)
 
 
-def against(kept: int, points: float, loss: float, spread: float = 0.02) -> Evaluation:
-    """The kept weights of epoch `kept` and those of epoch 40, on the same 1,000 images of test."""
+def compare_with_last(kept: int, points: float, loss: float, spread: float = 0.02) -> Evaluation:
+    """Compare the weights of epoch `kept` with those of epoch 40 on the same 1,000 test images."""
     last = LastEpoch(
         40, kept, "test", 1000, points, (points - spread, points + spread), 0.004, loss, (loss - spread, loss + spread)
     )
     return Evaluation({"test": SplitFigures(0.9, 1000, 0.3)}, (), last)
 
 
-def overfitting_of(training: History, evaluation: Evaluation) -> Finding:
-    [finding] = [one for one in diagnose(training, None, evaluation).findings if one.code == "overfitting"]
+def find_overfitting(training: History, evaluation: Evaluation) -> Finding:
+    [finding] = [finding for finding in diagnose(training, None, evaluation).findings if finding.code == "overfitting"]
     return finding
 
 
-def test_what_the_last_epoch_costs_is_reported_where_other_weights_were_kept():
-    finding = overfitting_of(OVERFIT, against(11, 0.03, 0.5))
+def test_the_cost_of_the_last_epoch_is_reported_if_other_weights_were_kept():
+    finding = find_overfitting(OVERFIT, compare_with_last(11, 0.03, 0.5))
     assert finding.severity == "info"
     assert finding.evidence["last_epoch"]["accuracy_interval"] == pytest.approx((0.01, 0.05))
     assert finding.evidence["last_epoch"]["p"] == 0.004
@@ -54,22 +54,25 @@ def test_what_the_last_epoch_costs_is_reported_where_other_weights_were_kept():
     assert "accuracy is 3.0 points lower, loss is 0.5 higher" in finding.explanation
 
 
-def test_the_same_images_prove_a_rise_that_the_noise_of_the_curve_hides():
+def test_a_comparison_on_the_same_images_proves_a_rise_hidden_by_noise():
     hidden = history(falling(40, 0.001), noisy(turning(40, 10, 0.0005), 0.04, 4))
     best = hidden.validation_loss.index(min(hidden.validation_loss)) + 1
     assert diagnose(hidden).verdict == "healthy"
-    assert diagnose(hidden, None, against(best, 0.01, 0.05)).onset_epoch is not None
-    for unproven in (against(best, 0.01, 0.05, spread=0.06), against(best, 0.0, 0.005, spread=0.001)):
+    assert diagnose(hidden, None, compare_with_last(best, 0.01, 0.05)).onset_epoch is not None
+    for unproven in (
+        compare_with_last(best, 0.01, 0.05, spread=0.06),
+        compare_with_last(best, 0.0, 0.005, spread=0.001),
+    ):
         assert diagnose(hidden, None, unproven).onset_epoch is None
 
 
-def test_a_training_whose_weights_are_from_before_the_rise_was_stopped_in_time_and_is_healthy():
-    stopped = diagnose(OVERFIT, None, against(11, 0.03, 0.5))
+def test_a_training_that_kept_weights_from_before_the_rise_is_healthy():
+    stopped = diagnose(OVERFIT, None, compare_with_last(11, 0.03, 0.5))
     assert (stopped.verdict, stopped.findings[0].severity) == ("healthy", "info")
-    told = "The training was stopped in time: the weights of epoch 11 were kept."
-    assert stopped.explanation.startswith(told)
-    # From well after the rise, or where only the gap's own measurement tells which epoch was kept.
-    assert diagnose(OVERFIT, None, against(35, 0.03, 0.5)).verdict == "overfitting"
+    beginning = "The training was stopped in time: the weights of epoch 11 were kept."
+    assert stopped.explanation.startswith(beginning)
+    # Weights from well after the rise; and cases in which only the gap tells which epoch was kept.
+    assert diagnose(OVERFIT, None, compare_with_last(35, 0.03, 0.5)).verdict == "overfitting"
     kept = Evaluation({}, (), None, gap_of(kept=11, epochs=40))
     assert diagnose(OVERFIT, None, kept).verdict == "healthy"
     last = Evaluation({}, (), None, gap_of(kept=40, epochs=40))
@@ -81,28 +84,28 @@ def gap_of(kept: int, epochs: int, calibration: Calibration | None = None) -> St
     return StoredGap(kept_epoch=kept, epochs=epochs, train=known, validation=known, test=None, calibration=calibration)
 
 
-def test_weights_that_were_kept_too_early_are_said_to_be():
-    diagnosis = diagnose(FINE, None, against(20, -0.03, -0.1))
+def test_weights_that_were_kept_too_early_are_reported():
+    diagnosis = diagnose(FINE, None, compare_with_last(20, -0.03, -0.1))
     assert diagnosis.verdict == "not_converged"
     assert diagnosis.explanation.startswith("The kept epoch (20) is worse than the last (40).")
-    # As good a loss with more right answers is better, from half a point on.
-    assert diagnose(FINE, None, against(20, -0.03, 0.01)).verdict == "not_converged"
+    # An equal loss with at least half a point more correct answers is better.
+    assert diagnose(FINE, None, compare_with_last(20, -0.03, 0.01)).verdict == "not_converged"
     for points, verdict in ((-0.004, "healthy"), (-0.006, "not_converged")):
-        assert diagnose(FINE, None, against(20, points, 0.0005, spread=0.001)).verdict == verdict
+        assert diagnose(FINE, None, compare_with_last(20, points, 0.0005, spread=0.001)).verdict == verdict
     # A smaller loss with worse answers does not justify more patience.
     for points, loss in ((0.0, 0.0), (0.03, -0.1)):
-        assert overfitting_of(FINE, against(20, points, loss)).severity == "info"
+        assert find_overfitting(FINE, compare_with_last(20, points, loss)).severity == "info"
 
 
-def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_overconfident_network():
-    [finding] = diagnose(FINE, None, against(20, -0.3, 0.5)).findings
+def test_less_accurate_weights_that_were_kept_for_their_loss_mean_overconfidence():
+    [finding] = diagnose(FINE, None, compare_with_last(20, -0.3, 0.5)).findings
     assert (finding.code, finding.severity) == ("overconfidence", "warning")
     assert finding.explanation.startswith("The kept epoch (20) is less accurate than the last (40).")
     assert "a better accuracy (30.0 points higher) and a worse loss (0.5 higher)" in finding.explanation
 
 
 @pytest.mark.parametrize(
-    ("points", "loss", "spread", "said"),
+    ("points", "loss", "spread", "words"),
     [
         (0.03, 0.5, 0.02, "are worse than"),
         (-0.03, -0.5, 0.02, "are better than"),
@@ -112,23 +115,25 @@ def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_
         (0.01, -0.5, 0.02, "are better than"),
     ],
 )
-def test_the_last_weights_are_said_to_be_better_or_worse_where_the_intervals_show_it(points, loss, spread, said):
-    explanation = overfitting_or_not(FINE, against(20, points, loss, spread)).explanation
-    assert f"the weights of epoch 40 {said} those of epoch 20" in explanation
+def test_the_last_weights_are_called_better_or_worse_if_the_intervals_show_it(points, loss, spread, words):
+    explanation = find_comparison(FINE, compare_with_last(20, points, loss, spread)).explanation
+    assert f"the weights of epoch 40 {words} those of epoch 20" in explanation
     assert ("points lower" in explanation) == (points > 0)
     assert ("higher" in explanation.rpartition("loss is")[2]) == (loss > 0)
 
 
-def overfitting_or_not(training: History, evaluation: Evaluation) -> Finding:
-    [finding] = [one for one in diagnose(training, None, evaluation).findings if "last_epoch" in one.evidence]
+def find_comparison(training: History, evaluation: Evaluation) -> Finding:
+    [finding] = [
+        finding for finding in diagnose(training, None, evaluation).findings if "last_epoch" in finding.evidence
+    ]
     return finding
 
 
-def test_nothing_lost_is_not_less_than_nothing():
-    said = overfitting_of(FINE, against(20, 0.0, 0.0, spread=0.0)).explanation
-    assert said.startswith("The weights of epoch 20 were kept.")
-    assert "neither clearly better nor clearly worse" in said
-    assert "accuracy is the same, loss is the same" in said
+def test_equal_figures_are_reported_as_the_same():
+    words = find_overfitting(FINE, compare_with_last(20, 0.0, 0.0, spread=0.0)).explanation
+    assert words.startswith("The weights of epoch 20 were kept.")
+    assert "neither clearly better nor clearly worse" in words
+    assert "accuracy is the same, loss is the same" in words
 
 
 def test_a_curve_that_settles_is_healthy_whatever_its_gap():
@@ -139,8 +144,8 @@ def test_a_curve_that_settles_is_healthy_whatever_its_gap():
 
 @pytest.mark.parametrize("sd", [0.02, 0.15])
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_alone_is_no_overfitting(seed, sd):
-    """The larger one moves the end of the curve by more than any fixed share of its way."""
+def test_noise_alone_is_not_overfitting(seed, sd):
+    """The larger noise moves the end of the curve by more than any fixed share of its fall."""
     flat = noisy(falling(60, 0.3), sd, seed)
     assert diagnose(history(falling(60, 0.01), flat)).verdict == "healthy"
 
@@ -151,15 +156,15 @@ def test_noise_does_not_hide_overfitting(seed):
     assert diagnose(history(falling(60, 0.001), curve)).verdict == "overfitting"
 
 
-def wandering(epochs: int, sd: float, seed: int) -> list[float]:
+def draw_fluctuations(epochs: int, sd: float, seed: int) -> list[float]:
     draw = random.Random(seed)
     return [draw.gauss(0, sd) for _ in range(epochs)]
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_weights_that_wander_do_not_hide_a_rise_that_validation_has_and_training_has_not(seed):
-    """What moves both losses is of the weights; half of these rises are less than the noise of one epoch tells."""
-    moved = wandering(30, 0.03, seed)
+def test_fluctuating_weights_do_not_hide_a_rise_of_validation_alone(seed):
+    """Fluctuations that both losses share come from the weights. Half of these rises are below one epoch's noise."""
+    moved = draw_fluctuations(30, 0.03, seed)
     training = [0.2 * 0.9**epoch + 0.2 * move + 0.2 for epoch, move in enumerate(moved)]
     flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
     turned = [loss + 0.09 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
@@ -167,34 +172,34 @@ def test_weights_that_wander_do_not_hide_a_rise_that_validation_has_and_training
     assert estimate_noise(noisy(turned, 0.005, seed), training) < 0.02 < estimate_noise(turned)
 
 
-def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hides_it():
+def test_a_trend_over_ten_noisy_epochs_is_overfitting():
     rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
     after = [0.48, 0.52, 0.49, 0.53, 0.5, 0.54, 0.51, 0.55, 0.52, 0.56]
     training = falling(16, 0.0, 0.3)
     assert diagnose(history(training, rough + after)).verdict == "overfitting"
     assert diagnose(history(training, rough + sorted(after, reverse=True))).verdict != "overfitting"
-    # Where training did not get better, or by less than its noise.
+    # Training did not improve, or by less than its noise.
     noisy_fall = [0.5, 0.59, 0.57, 0.5] * 4
     for learned in ([max(training[5], loss) for loss in training], noisy_fall):
         assert diagnose(history(learned, rough + after)).verdict != "overfitting"
-    # A rise that is clear by itself needs no more of training than to fall.
+    # If the rise is clear by itself, it is enough that the training loss falls.
     assert diagnose(history(noisy_fall, turning(16, best=5))).verdict == "overfitting"
 
 
-def test_two_signs_that_are_weak_alone_are_enough_together():
-    """An order that is less than twice its standard deviation, and an end that is little more than once the noise."""
+def test_two_weak_signs_are_enough_together():
+    """The trend is below two standard deviations, and the end is little more than the noise above the best."""
     rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
     leaning = [0.45, 0.48, 0.47, 0.49, 0.5, 0.47, 0.48, 0.53]
     training = falling(14, 0.0, 0.3)
     noise = estimate_noise(rough + leaning, training)
     assert noise < measure_course(rough + leaning).rise < 2 * noise
     assert diagnose(history(training, rough + leaning)).verdict == "overfitting"
-    # The same values without the order, and the same order with a lower end.
+    # The same values without the trend, and the same trend with a lower end.
     for after in (sorted(leaning, reverse=True), [*leaning[:-2], 0.46, 0.46]):
         assert diagnose(history(training, rough + after)).verdict == "healthy"
 
 
-def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfitting():
+def test_a_creeping_validation_loss_is_not_overfitting_if_training_learned_nothing():
     creeping, barely = ([2.28 + step * epoch for epoch in range(12)] for step in (0.01, 0.004))
     assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
     assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
@@ -203,22 +208,22 @@ def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfit
     assert "no epoch in between was clearly better" in found.explanation
 
 
-def test_a_rise_that_is_too_small_to_matter_is_reported_and_healthy():
+def test_a_rise_too_small_to_matter_is_reported_as_healthy():
     turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
     found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
     assert found.verdict == "healthy"
     assert "(1.9) and ends at 1.909. That is too little to matter" in found.explanation
 
 
-def test_a_rise_from_next_to_nothing_to_next_to_nothing_is_no_overfitting():
-    """From 0.00002 to 0.0005, where guessing costs 2.3; ten times as much is overfitting."""
+def test_a_rise_within_negligible_losses_is_not_overfitting():
+    """The loss rises from 0.00002 to 0.0005, and guessing costs 2.3. Ten times as much is overfitting."""
     training = falling(30, 0.000001)
     for scale, is_one in ((1, False), (10, True)):
         turned = [max(loss, 0.00002 + scale * 0.00003 * max(0, epoch - 14)) for epoch, loss in enumerate(training)]
         assert (diagnose(history(training, turned)).verdict == "overfitting") == is_one
 
 
-def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
+def test_a_late_uptick_restarts_and_a_lower_learning_rate_are_not_overfitting():
     uptick = falling(30, 0.2)
     uptick[-1] += 0.1
     restart = [loss + (0.4 if epoch in {10, 20} else 0.0) for epoch, loss in enumerate(falling(30, 0.2))]
@@ -227,14 +232,14 @@ def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
         assert diagnose(history(falling(30, 0.01), curve)).verdict == "healthy"
 
 
-def test_warm_restarts_that_lead_lower_each_time_are_no_overfitting():
+def test_warm_restarts_that_end_lower_each_time_are_not_overfitting():
     cycles = [0.2 + (0.5 - 0.12 * (epoch // 10)) * (1 - (epoch % 10) / 10) for epoch in range(40)]
     for curve in (cycles, noisy(cycles, 0.01)):
         assert diagnose(history(falling(40, 0.01, 0.2), curve)).verdict in {"healthy", "not_converged"}
 
 
 @pytest.mark.parametrize("epochs", [5, 10, 50, 500])
-def test_overfitting_is_seen_in_a_few_epochs_and_in_hundreds(epochs):
+def test_overfitting_is_detected_in_a_few_or_hundreds_of_epochs(epochs):
     best = epochs // 3
     turned = [0.3 + abs(epoch - best) / epochs for epoch in range(epochs)]
     diagnosis = diagnose(history(falling(epochs, 0.0, 4 / epochs), turned))
@@ -242,36 +247,36 @@ def test_overfitting_is_seen_in_a_few_epochs_and_in_hundreds(epochs):
     assert best + 1 < diagnosis.onset_epoch <= best + 3
 
 
-def test_three_epochs_tell_that_losses_still_fall_and_no_more():
+def test_three_epochs_only_show_whether_losses_still_fall():
     assert diagnose(history([2.0, 1.2, 0.8], [2.1, 1.4, 1.0])).verdict == "not_converged"
     assert diagnose(history([2.0, 1.2, 0.8], [1.0, 1.0, 1.4])).verdict == "cannot_tell"
 
 
-def test_an_objective_with_penalties_is_judged_by_its_way_and_not_by_its_height():
-    """Keras' `val_loss` holds the penalties too: 13 may be as good as 0.3."""
+def test_an_objective_with_penalties_is_judged_by_its_fall_and_not_its_level():
+    """Keras' `val_loss` includes penalties, so 13 may be as good as 0.3."""
     high = [13 + loss for loss in falling(40, 0.1)]
     assert diagnose(History(fit_loss=tuple(falling(40, 0.05)), validation_loss=tuple(high))).verdict == "healthy"
     turned = [13 + loss for loss in turning(40)]
     assert diagnose(History(fit_loss=tuple(falling(40, 0.05)), validation_loss=tuple(turned))).verdict == "overfitting"
 
 
-def test_the_training_loss_may_be_of_another_objective_and_lie_above_the_validation_loss():
+def test_the_training_loss_may_be_another_objective_above_the_validation_loss():
     smoothed = [5 + 3 * loss for loss in falling(40, 0.001)]
     for validation, verdict in ((turning(40), "overfitting"), (falling(40, 0.1), "healthy")):
         assert diagnose(History(fit_loss=tuple(smoothed), validation_loss=tuple(validation))).verdict == verdict
 
 
-def test_losses_without_accuracies_and_the_reverse_are_enough():
+def test_a_validation_loss_needs_some_training_figure():
     shown = History(validation_loss=tuple(turning(40)), train_accuracy=(0.9,) * 40, train_loss=tuple(falling(40)))
     assert diagnose(shown).verdict == "overfitting"
-    assert diagnose(History(validation_loss=tuple(turning(40)))).verdict == "cannot_tell"  # nothing to hold it against
+    assert diagnose(History(validation_loss=tuple(turning(40)))).verdict == "cannot_tell"  # nothing to compare it with
 
 
 @given(factor=st.floats(1e-3, 1e3), offset=st.floats(-50, 50), which=st.sampled_from([OVERFIT, FINE]))
 def test_the_scale_and_the_offset_of_a_loss_do_not_matter(factor, offset, which):
     """Measured losses are cross-entropies, which have no offset; what `fit` reports may have any.
 
-    But a loss that is no higher than a cross-entropy is taken for one: an offset may make a rise of it mild.
+    But a loss that could be a cross-entropy is treated as one, so an offset may make its rise mild.
     """
     lowest, end = (factor * value + offset for value in (min(which.validation_loss), which.validation_loss[-1]))
     assume(not 0 < lowest <= MAX_CROSS_ENTROPY or not 0 < end - lowest < 2 * MAX_MILD_RISE * lowest)
@@ -303,14 +308,14 @@ def test_few_epochs_or_no_curve_cannot_be_judged():
     assert diagnose(history([1.0, 0.5], [1.0, 0.6])).verdict == "cannot_tell"
 
 
-def test_accuracies_alone_are_judged_too():
+def test_a_history_of_accuracies_alone_is_judged():
     right = [1 - loss / 3 for loss in falling(40, 0.01)]
     wrong = [1 - loss / 3 for loss in turning(40, 10, 0.05)]
     alone = History(train_accuracy=tuple(right), validation_accuracy=tuple(wrong))
     assert diagnose(alone).verdict == "overfitting"
 
 
-def test_what_still_falls_has_not_converged_and_a_first_epoch_can_be_the_best():
+def test_falling_losses_have_not_converged_and_the_first_epoch_can_be_the_best():
     assert diagnose(history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))).verdict == "not_converged"
     rising = history(falling(20, 0.0), [0.3 + 0.05 * epoch for epoch in range(20)])
     diagnosis = diagnose(rising)
@@ -323,19 +328,19 @@ def test_a_loss_that_is_not_finite_or_climbs_has_diverged():
     assert diagnose(history(climbing, climbing)).verdict == "diverged"
 
 
-def test_a_network_that_loses_what_it_had_learned_has_diverged():
+def test_a_network_that_forgets_what_it_learned_has_diverged():
     lost = [2.3, 1.1, 0.6, 0.4, 0.25, *[2.3] * 7]
     for training in (history(lost, lost), History(fit_loss=tuple(lost), validation_loss=tuple(lost))):
         diagnosis = diagnose(training)
         assert diagnosis.verdict == "diverged"
         assert "but was 0.25 in epoch 5: the network has lost what it had learned" in diagnosis.explanation
-    # A plateau that wanders has nothing to lose.
+    # A fluctuating plateau has nothing to forget.
     smooth = [2.303 - 0.0001 * min(epoch, 20 - epoch) for epoch in range(20)]
     for plateau in (noisy([2.303] * 20, 0.0004), smooth):
         assert diagnose(history(plateau, plateau)).verdict == "cannot_tell"
 
 
-# What must not be called healthy, and the verdict instead.
+# Curves that must not be called healthy, and what the explanation says instead.
 UNHEALTHY = {
     "both turned up": (
         [2, 1, 0.5, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
@@ -361,14 +366,14 @@ UNHEALTHY = {
 
 
 @pytest.mark.parametrize("case", UNHEALTHY)
-def test_what_no_rule_explains_is_not_called_healthy_for_that(case):
-    training, validation, said = UNHEALTHY[case]
+def test_curves_that_no_rule_explains_are_not_called_healthy(case):
+    training, validation, words = UNHEALTHY[case]
     diagnosis = diagnose(History(fit_loss=tuple(training), validation_loss=tuple(validation)))
     assert diagnosis.verdict == "cannot_tell"
-    assert said in diagnosis.explanation
+    assert words in diagnosis.explanation
 
 
-def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_judged():
+def test_a_falling_accuracy_without_a_rising_loss_cannot_be_judged():
     falls = tuple(0.9 - 0.03 * epoch for epoch in range(20))
     shown = History(
         fit_loss=tuple(falling(20, 0.05)), validation_loss=tuple(falling(20, 0.1)), validation_accuracy=falls
@@ -385,19 +390,19 @@ def foreign(training: list[float], validation: list[float]) -> History:
 
 
 @pytest.mark.parametrize("offset", [0.0, 13.0])
-def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
-    """A rise of 0.035 is a sixtieth of the way, one of 0.015 less than an eightieth."""
+def test_a_rise_in_another_programs_loss_is_compared_with_half_of_the_fall(offset):
+    """A rise of 0.035 is a sixtieth of the fall, and one of 0.015 is less than an eightieth."""
     training = [offset + loss for loss in falling(30, 0.01)]
     for rise, is_one in ((0.003, True), (0.0015, False)):
         turned = [offset + loss for loss in turning(30, rise=rise)]
         assert (diagnose(foreign(training, turned)).onset_epoch is not None) == is_one
-    # How much is left of a loss higher than any cross-entropy is unknown: 4% of half of the fall count, too.
+    # It is unknown how low a loss above any cross-entropy could go, so 4% of half the fall counts, too.
     assert diagnose(foreign(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
 
 
 @pytest.mark.parametrize("offset", [0.0, 13.0])
-def test_a_foreign_rise_is_measured_by_what_wrong_answers_cost_where_that_is_more(offset):
-    """Seven wrong answers of ten cost 0.49 at least, and the way is 0.4: 0.008 is more than 2.5% of its half only."""
+def test_a_rise_in_another_programs_loss_is_compared_with_the_cost_of_wrong_answers(offset):
+    """Seven wrong answers of ten cost at least 0.49; the fall is 0.4. A rise of 0.008 exceeds 2.5% of half the fall."""
     training = [offset + 2.3 - 0.05 * epoch for epoch in range(30)]
     known = tuple(0.1 + 0.2 * min(1, epoch / 10) for epoch in range(30))
     for rise, with_accuracies in ((0.008, False), (0.02, True)):
@@ -407,50 +412,50 @@ def test_a_foreign_rise_is_measured_by_what_wrong_answers_cost_where_that_is_mor
         assert (diagnose(replace(curves, validation_accuracy=known)).onset_epoch is not None) == with_accuracies
 
 
-def test_a_squared_error_is_smaller_than_what_wrong_answers_cost_of_cross_entropy():
+def test_a_rise_of_a_squared_error_is_detected():
     training = [0.09 * 0.8**epoch for epoch in range(30)]
     turned = [max(0.02, 0.09 * 0.8**epoch) + 0.0004 * max(0, epoch - 20) for epoch in range(30)]
     curves = replace(foreign(training, turned), validation_accuracy=(0.7,) * 30)
     assert diagnose(curves).onset_epoch is not None
 
 
-def test_a_foreign_rise_from_the_first_epoch_on_is_measured_by_how_far_training_came():
+def test_a_rise_from_the_first_epoch_is_compared_with_the_fall_of_training():
     training = falling(20, 0.3)
     for rise, is_one in ((0.001, False), (0.003, True)):
         found = diagnose(foreign(training, [2.3 + rise * epoch for epoch in range(20)]))
         assert (found.onset_epoch is not None) == is_one
 
 
-def test_what_moves_fits_average_as_well_is_no_noise_of_a_foreign_validation_loss():
+def test_fluctuations_shared_with_fits_average_are_not_noise():
     found = []
     for seed in range(10):
-        moved = wandering(30, 0.03, seed)
+        moved = draw_fluctuations(30, 0.03, seed)
         training = [0.2 * 0.9**epoch + 0.2 * move + 0.2 for epoch, move in enumerate(moved)]
         flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
         turned = [loss + 0.03 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
         found.append(diagnose(foreign(training, noisy(turned, 0.005, seed))).onset_epoch is not None)
-    assert sum(found) >= 5  # by all of its noise one
+    assert sum(found) >= 5  # with all of the noise, only one is found
 
 
-def test_a_small_fall_of_fits_average_is_learning():
+def test_a_small_fall_of_fits_average_counts_as_learning():
     rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
     after = [0.48, 0.52, 0.49, 0.53, 0.5, 0.54, 0.51, 0.55, 0.52, 0.56]
     training = [2.3, 1.4, 0.9, 0.6, 0.4, 0.3] + [0.3 - 0.01 * epoch for epoch in range(1, 11)]
     assert diagnose(foreign(training, rough + after)).verdict == "overfitting"
 
 
-def test_the_figures_that_are_quoted_are_those_that_were_judged():
-    """One last epoch in which training was worse is not where training went."""
+def test_the_quoted_figures_are_those_that_were_judged():
+    """A single bad last epoch does not represent the end of training."""
     training = falling(40, 0.001)
     training[-1] = 0.5
-    finding = overfitting_of(history(training, turning(40)), Evaluation({}))
+    finding = find_overfitting(history(training, turning(40)), Evaluation({}))
     assert finding.evidence["training_at_end"] < finding.evidence["training_at_best"]
     assert (
         f"fell below {finding.evidence['training_at_best']:.4g} (and was 0.5 in the last epoch)" in finding.explanation
     )
 
 
-def test_how_grave_overfitting_is_depends_on_no_offset():
+def test_the_severity_of_overfitting_does_not_depend_on_an_offset():
     severities = set()
     for offset in (0.0, 5.0, 50.0):
         turned = tuple(offset + loss for loss in turning(40, rise=0.01))
@@ -458,7 +463,7 @@ def test_how_grave_overfitting_is_depends_on_no_offset():
     assert len(severities) == 1
 
 
-def test_epochs_have_the_numbers_that_the_history_gives_them():
+def test_epochs_are_numbered_as_in_the_history():
     foreign = {"fit_loss": OVERFIT.train_loss, "validation_loss": OVERFIT.validation_loss}
     plain = diagnose(History(**foreign))
     diagnosis = diagnose(History(**foreign, numbers=tuple(range(5, 205, 5))))
@@ -474,8 +479,8 @@ def test_what_is_missing_is_named():
     assert diagnose(falls).explanation.startswith("Training results are known for no epoch")
 
 
-def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():
-    """A rise that the noise of single epochs hides: all of them are considered."""
+def test_tens_of_thousands_of_epochs_are_judged_quickly():
+    """The rise is hidden by the noise of single epochs, so all epochs have to be considered."""
     epochs = 40_000
     draw = random.Random(0)
     slowly = [loss + 0.04 * max(0.0, epoch / epochs - 0.5) for epoch, loss in enumerate(falling(epochs, 0.5, 0.001))]
@@ -485,7 +490,7 @@ def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():
     assert time.process_time() - began < 1.5
 
 
-def test_the_noise_of_a_curve_is_that_of_its_values_and_a_trend_has_none():
+def test_the_estimated_noise_of_a_curve_ignores_its_trend():
     assert estimate_noise([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
     assert estimate_noise(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
     assert find_onset(measure_course([1.0])) is None

@@ -1,4 +1,4 @@
-"""A job with folds has splits of its own: what an audit says of the dataset's own validation split is not about it."""
+"""A job with folds has its own splits, so findings about the dataset's validation split do not apply."""
 
 from heldout.diagnosis import diagnose
 from heldout.stored.audit import AuditFinding
@@ -21,12 +21,12 @@ AUDIT = [
 ]
 
 
-def codes(asked: dict) -> set[str]:
-    return {one.evidence["audit"] for one in diagnose(FINE, AUDIT, None, asked).findings if one.evidence}
+def list_audit_codes(asked: dict) -> set[str]:
+    return {finding.evidence["audit"] for finding in diagnose(FINE, AUDIT, None, asked).findings if finding.evidence}
 
 
 def test_findings_about_the_datasets_own_validation_split_are_left_out_of_a_job_with_folds() -> None:
-    without = codes(spec())
-    with_folds = codes({**spec(), "validation": {"folds": 5, "fold": 0, "seed": 0}})
+    without = list_audit_codes(spec())
+    with_folds = list_audit_codes({**spec(), "validation": {"folds": 5, "fold": 0, "seed": 0}})
     assert {"scale_mismatch", "test_too_small"} <= with_folds
     assert without - with_folds == {"leakage", "group_across_splits", "inverted_values", "class_shift"}

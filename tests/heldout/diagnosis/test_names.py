@@ -6,7 +6,7 @@ from heldout.diagnosis.gap import TermCode
 from heldout.words.labels import TERMS, get_verdict_name
 
 
-def test_a_verdict_of_a_later_release_has_its_code_as_its_name():
+def test_an_unknown_verdict_is_named_after_its_code():
     assert (get_verdict_name("leakage"), get_verdict_name("of_a_later_release")) == (
         "copied images",
         "of a later release",

@@ -1,4 +1,4 @@
-"""How the diagnosis is built: one ordered list of rules, which the documentation follows; thresholds in one file."""
+"""The structure of the diagnosis: one ordered list of rules, as documented, and thresholds in one file."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ from heldout.diagnosis.precedence import RULES
 from tests.heldout.diagnosis.made import FINE, RANDOM_LABELS, figures
 
 PACKAGE = Path(str(resources.files("heldout.diagnosis")))
-# Coefficients that were fitted decide nothing; they are written by a program.
+# Fitted coefficients decide nothing and are generated.
 NUMBERS = {"thresholds.py", "confidence_fit.py", "verdict_fit.py"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in NUMBERS)
 PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "diagnosis.md"
@@ -23,7 +23,7 @@ CODES = list(dict.fromkeys(rule.code for rule in RULES))
 
 
 def numbers_in(node: ast.AST) -> list[float]:
-    found = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    found = [child.value for child in ast.walk(node) if isinstance(child, ast.Constant)]
     return [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
@@ -46,14 +46,14 @@ def test_every_threshold_says_what_it_is_and_is_used():
     assert [line for line in text.splitlines() if re.match(r"[A-Z]", line) and "=" not in line] == []
 
 
-def test_every_file_of_a_rule_is_in_the_list():
+def test_every_module_of_rules_is_in_the_list():
     listed = {rule.find.__module__.rpartition(".")[2] for rule in RULES}
     assert listed == {module.name for module in iter_modules(rules.__path__)}
     assert {code for rule in RULES for code in rule.silent_beside} <= set(CODES)
 
 
-def test_rules_of_one_code_follow_each_other():
-    """So that the place in the list is the place among equally grave findings."""
+def test_rules_with_the_same_code_are_adjacent():
+    """The position in the list is therefore the position among equally severe findings."""
     codes = [rule.code for rule in RULES]
     assert [code for code, _ in groupby(codes)] == CODES
 
@@ -63,8 +63,8 @@ def test_the_documentation_lists_the_findings_in_the_order_of_the_rules():
     assert re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE) == CODES
 
 
-def test_a_rule_is_silent_only_next_to_findings_that_are_reported_themselves(monkeypatch):
-    """Memorized noise replaces overfitting; without that rule the same training is overfit."""
+def test_a_rule_is_silent_only_next_to_reported_findings(monkeypatch):
+    """Memorized noise replaces overfitting. Without its rule, the same training is overfitting."""
     evaluation = Evaluation({"train": figures(0.99, 500), "validation": figures(0.11, 500)}, tuple("abcdefghij"))
     assert {finding.code for finding in diagnose(RANDOM_LABELS, None, evaluation).findings} == {"memorised_noise"}
     others = tuple(rule for rule in RULES if rule.code != "memorised_noise")

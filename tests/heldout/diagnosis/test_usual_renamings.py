@@ -1,4 +1,4 @@
-"""Labels that part of a split numbers in another order, with simulated answers, and what only looks like it."""
+"""Labels that are partly in another order, with simulated answers, and cases that only look like it."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ CLASSES = 10
 NEXT = [*range(1, CLASSES), 0]
 
 
-def answered(count: int, right: float, seed: int, renamed: float = 0.0, confused: float = 0.0) -> np.ndarray:
-    """(CLASSES, CLASSES) counts of simulated answers: labels are rows.
+def simulate_answers(count: int, right: float, seed: int, renamed: float = 0.0, confused: float = 0.0) -> np.ndarray:
+    """Count simulated answers as (CLASSES, CLASSES), with a row for each label.
 
-    renamed: the share of the images whose label is that of the class before theirs. confused: the share of the images
-    of the first two classes that is answered with the class after theirs, though nothing is renamed.
+    renamed: the share of images that have the label of the previous class. confused: the share of images of the
+    first two classes that are answered as the next class, although nothing is renamed.
     """
     random = np.random.default_rng(seed)
     truth = random.integers(0, CLASSES, count)
@@ -32,8 +32,8 @@ def answered(count: int, right: float, seed: int, renamed: float = 0.0, confused
 
 
 def diagnosed(test: np.ndarray, validation: np.ndarray, classes: tuple[str, ...] = ()) -> Diagnosis:
-    shares = [float(np.trace(one) / one.sum()) for one in (validation, test)]
-    counts = [int(one.sum()) for one in (validation, test)]
+    shares = [float(np.trace(rows) / rows.sum()) for rows in (validation, test)]
+    counts = [int(rows.sum()) for rows in (validation, test)]
     made = Made(answers(0.95, 2000), answers(shares[0], counts[0], 1), answers(shares[1], counts[1], 2))
     evaluation = made.evaluation()
     splits = dict(evaluation.splits)
@@ -44,50 +44,50 @@ def diagnosed(test: np.ndarray, validation: np.ndarray, classes: tuple[str, ...]
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
-def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
-    found = diagnosed(answered(600, 0.6, 1, renamed=share), answered(400, 0.6, 2))
+def test_a_partly_changed_label_order_is_found_with_its_cost(share):
+    found = diagnosed(simulate_answers(600, 0.6, 1, renamed=share), simulate_answers(400, 0.6, 2))
     assert found.verdict == "label_order_mismatch"
     cause = found.causes[0]
     assert cause.tier == "figures_not_true"
-    assert cause.points == pytest.approx(share * 0.6, abs=0.05)  # right answers that count as wrong ones
+    assert cause.points == pytest.approx(share * 0.6, abs=0.05)  # correct answers that count as wrong
     low, high = cause.interval
     assert low < share * 0.6 < high
     part = found.findings[0].evidence["share"]
     assert part == pytest.approx(share, abs=0.08)
     assert found.headline == f"About {100 * part:.0f}% of the test labels are in another order."
-    assert all(remedy.fix is None for remedy in found.findings[0].remedies)  # no one knows which labels they are
-    assert "split_shift" not in {finding.code for finding in found.findings}  # it is the same difference
+    assert all(remedy.fix is None for remedy in found.findings[0].remedies)  # it is unknown which labels are wrong
+    assert "split_shift" not in {finding.code for finding in found.findings}  # this is the same difference
     assert "a different test set (labels in another order)" in found.explanation
 
 
-def test_a_part_in_another_order_is_found_in_a_test_that_is_easier_than_validation():
-    """Its other images make up for most of the right answers that the wrong labels take away."""
-    found = diagnosed(answered(600, 0.76, 1, renamed=0.25), answered(400, 0.6, 2))
+def test_a_partly_changed_order_is_found_in_a_test_that_is_easier_than_validation():
+    """Its other images make up for most of the correct answers that the wrong labels take away."""
+    found = diagnosed(simulate_answers(600, 0.76, 1, renamed=0.25), simulate_answers(400, 0.6, 2))
     assert found.verdict == "label_order_mismatch"
 
 
-def test_validation_is_compared_with_test_in_the_same_way():
-    found = diagnosed(answered(600, 0.6, 1), answered(400, 0.6, 2, renamed=0.5))
+def test_a_partly_changed_order_in_validation_is_found_by_comparison_with_test():
+    found = diagnosed(simulate_answers(600, 0.6, 1), simulate_answers(400, 0.6, 2, renamed=0.5))
     assert found.verdict == "label_order_mismatch"
     assert found.findings[0].evidence["split"] == "validation"
     assert "of the validation labels" in found.headline
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_harder_test_is_not_called_renamed(seed):
-    found = diagnosed(answered(600, 0.4, 100 + seed), answered(400, 0.6, 200 + seed))
+def test_a_harder_test_set_is_not_called_renamed(seed):
+    found = diagnosed(simulate_answers(600, 0.4, 100 + seed), simulate_answers(400, 0.6, 200 + seed))
     assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_two_classes_that_look_like_their_neighbours_are_no_other_order(seed):
-    """They are answered as a renaming says, and most classes are not."""
-    found = diagnosed(answered(600, 0.6, 300 + seed, confused=0.8), answered(400, 0.6, 400 + seed))
+def test_two_confused_classes_are_not_called_renamed(seed):
+    """They are answered as in a renaming, but most classes are not."""
+    found = diagnosed(simulate_answers(600, 0.6, 300 + seed, confused=0.8), simulate_answers(400, 0.6, 400 + seed))
     assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
-def test_the_share_is_the_one_that_was_drawn():
-    split, other = answered(20_000, 0.7, 1, renamed=0.3).tolist(), answered(20_000, 0.7, 2).tolist()
+def test_the_measured_share_is_the_simulated_share():
+    split, other = simulate_answers(20_000, 0.7, 1, renamed=0.3).tolist(), simulate_answers(20_000, 0.7, 2).tolist()
     part = measure_part(split, other, NEXT)
     assert part is not None
     assert part.share == pytest.approx(0.3, abs=0.01)
@@ -96,15 +96,15 @@ def test_the_share_is_the_one_that_was_drawn():
     assert classes == 1
 
 
-def test_a_split_of_which_the_network_knows_nothing_tells_nothing():
-    guessed = answered(400, 0.0, 2)
+def test_a_network_that_knows_nothing_gives_no_evidence():
+    guessed = simulate_answers(400, 0.0, 2)
     assert "label_order_mismatch" not in {
-        finding.code for finding in diagnosed(answered(600, 0.0, 1), guessed).findings
+        finding.code for finding in diagnosed(simulate_answers(600, 0.0, 1), guessed).findings
     }
     assert measure_part(guessed.tolist(), np.zeros((CLASSES, CLASSES), int).tolist(), NEXT) is None
 
 
-def test_class_frequencies_tell_a_renaming_of_uneven_classes():
+def test_class_frequencies_reveal_a_renaming_of_unbalanced_classes():
     uneven = [[count if label == answer else 0 for answer in range(4)] for label, count in enumerate((80, 40, 20, 10))]
     moved = [uneven[label] for label in (3, 0, 1, 2)]  # the first class has the second's name
     assert measure_distance(moved, uneven, [3, 0, 1, 2]) == 0
@@ -112,8 +112,8 @@ def test_class_frequencies_tell_a_renaming_of_uneven_classes():
     assert measure_distance(uneven, uneven) == 0
 
 
-def test_a_frequent_class_under_anothers_name_is_no_chance_where_its_frequency_says_so_too():
-    """A network that names the frequent class mostly: by the answers alone, a rotation could be chance."""
+def test_a_renamed_frequent_class_is_found_with_the_help_of_its_frequency():
+    """The network mostly predicts the frequent class, so by the answers alone a rotation could be chance."""
     sizes = np.array([300, 150, 60, 30, 20, 15, 10, 5, 5, 5])
     random = np.random.default_rng(0)
 
@@ -129,19 +129,19 @@ def test_a_frequent_class_under_anothers_name_is_no_chance_where_its_frequency_s
     assert "label_order_mismatch" not in {finding.code for finding in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
 
 
-def test_numbers_as_english_words_are_a_usual_order():
+def test_the_alphabetical_order_of_number_words_is_a_common_renaming():
     eight_first = [8, 5, 4, 9, 1, 7, 6, 3, 2, 0]
     assert eight_first in list_usual_renamings(list(map(str, range(10))))
     assert eight_first not in list_usual_renamings([f"class {label}" for label in range(10)])
 
 
-def test_a_part_is_not_looked_for_where_the_other_split_is_hardly_known():
-    found = diagnosed(answered(6000, 0.15, 1, renamed=0.5), answered(4000, 0.15, 2))
+def test_a_partial_renaming_is_not_searched_if_the_other_split_is_hardly_known():
+    found = diagnosed(simulate_answers(6000, 0.15, 1, renamed=0.5), simulate_answers(4000, 0.15, 2))
     assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
-def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
-    """More of the mistakes name the next class, and nothing is missing compared with validation."""
+def test_other_mistakes_are_not_a_renaming_if_as_many_answers_are_correct():
+    """More mistakes name the next class, but test is as accurate as validation."""
     test, validation = (np.full((CLASSES, CLASSES), rest) for rest in (45, 67))
     for label in range(CLASSES):
         test[label, label], test[label, NEXT[label]], validation[label, label] = 400, 240, 400
@@ -152,14 +152,14 @@ def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
     assert "label_order_mismatch" not in {finding.code for finding in diagnosed(test, validation).findings}
 
 
-def test_two_classes_have_no_part_in_another_order():
+def test_two_classes_cannot_be_partly_in_another_order():
     test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
     assert measure_part(test.tolist(), validation.tolist(), [1, 0]) is not None
     assert "label_order_mismatch" not in {finding.code for finding in diagnosed(test, validation, ("a", "b")).findings}
 
 
-def test_what_test_lacks_after_its_labels_were_renamed_is_still_another_kind_of_images():
-    validation, test = answered(400, 0.9, 2), np.roll(answered(600, 0.6, 1), 1, axis=0)
+def test_a_difference_that_remains_after_renaming_is_a_split_shift():
+    validation, test = simulate_answers(400, 0.9, 2), np.roll(simulate_answers(600, 0.6, 1), 1, axis=0)
     rows = {"validation": validation, "test": test}
     made = Made(answers(0.95, 2000), answers(0.9, 400, 1), answers(0.05, 600, 2), labels=answers(0.6, 600, 3))
     evaluation = made.evaluation()

@@ -1,4 +1,4 @@
-"""Which finding gives the verdict: cases that users had, and the tables of the documentation."""
+"""Which finding gives the verdict: cases of users, and the tables of the documentation."""
 
 import re
 from dataclasses import replace
@@ -37,12 +37,12 @@ def judged(made: Made, training: History = FINE, audit: list[AuditFinding] | Non
 
 
 def finding(diagnosis: Diagnosis, code: str) -> Finding:
-    [found] = [one for one in diagnosis.findings if one.code == code]
+    [found] = [finding for finding in diagnosis.findings if finding.code == code]
     return found
 
 
-def with_copies(accuracy: float, count: int, copies: int, seed: int = 0) -> tuple[Answers, np.ndarray]:
-    """Answers of which this many are copies, which are all right; the others are right at this accuracy."""
+def make_answers_with_copies(accuracy: float, count: int, copies: int, seed: int = 0) -> tuple[Answers, np.ndarray]:
+    """Make answers of which the first `copies` are copies, all correct; the others have this accuracy."""
     copied, found = marked(count, copies), answers(accuracy, count, seed)
     others = answers(accuracy, count - copies, seed)
     found.right[:copies], found.loss[:copies] = True, answers(1, copies, seed).loss
@@ -53,8 +53,8 @@ def with_copies(accuracy: float, count: int, copies: int, seed: int = 0) -> tupl
 # --- cases of users -----------------------------------------------------------------------------------
 
 
-def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shifted():
-    validation, copied = with_copies(0.86, 416, 45)
+def test_shifted_test_labels_come_before_45_copies_in_validation():
+    validation, copied = make_answers_with_copies(0.86, 416, 45)
     made = Made(
         answers(0.99, 3340), validation, answers(0.09, 420, 1), validation_copied=copied, labels=answers(0.86, 420, 2)
     )
@@ -67,10 +67,10 @@ def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shift
     assert "is 90 points below training accuracy (99.0%): 77 from labels in another order" in found.explanation
 
 
-def test_one_pair_among_651_images_is_no_verdict_next_to_15_points():
+def test_overfitting_of_15_points_comes_before_one_copied_pair():
     for split in ("validation", "test"):
-        validation, in_validation = with_copies(0.84, 65, int(split == "validation"), 1)
-        test, in_test = with_copies(0.84, 130, int(split == "test"), 2)
+        validation, in_validation = make_answers_with_copies(0.84, 65, int(split == "validation"), 1)
+        test, in_test = make_answers_with_copies(0.84, 130, int(split == "test"), 2)
         made = Made(answers(0.99, 456), validation, test, validation_copied=in_validation, test_copied=in_test)
         found = judged(made, OVERFIT, audit_of("leakage"))
         assert found.verdict == "overfitting"
@@ -78,15 +78,15 @@ def test_one_pair_among_651_images_is_no_verdict_next_to_15_points():
         assert "leakage" not in found.caveats
 
 
-def test_copies_that_are_all_answered_wrongly_are_no_info_on_a_network_that_knows_the_rest():
-    """Copies with changed labels: nothing is left that they could lift, but they cost two points."""
-    test, copied = with_copies(1.0, 1000, 20)
+def test_copies_that_are_all_answered_wrongly_are_critical():
+    """Copies with changed labels raise no figure, but they cost two points."""
+    test, copied = make_answers_with_copies(1.0, 1000, 20)
     test.right[copied], test.loss[copied] = False, 0.05
     found = judged(Made(answers(1.0, 900), answers(1.0, 400, 1), test, test_copied=copied), audit=audit_of("leakage"))
     assert finding(found, "leakage").severity == "critical"
 
 
-def test_a_few_dozen_copies_among_70000_are_an_info():
+def test_a_few_dozen_copies_among_70000_images_are_only_an_info():
     copied = marked(10_000, 36)
     made = Made(
         answers(0.95, 50_000), answers(0.91, 10_000, 1), answers(0.91, 10_000, 2), validation_copied=copied,
@@ -100,8 +100,8 @@ def test_a_few_dozen_copies_among_70000_are_an_info():
 RARE = {"smallest": {"class": "b", "count": 20}, "largest": {"class": "a", "count": 1000}}
 
 
-def test_a_rare_class_is_no_verdict_on_a_loss_that_quadrupled():
-    """Accuracy is the same everywhere, so that the loss decides."""
+def test_a_quadrupled_loss_comes_before_a_rare_class():
+    """Accuracy is the same everywhere, so the loss decides."""
     kept = answers(0.95, 2000, 1, loss=8.0)
     made = Made(
         answers(0.96, 3000), kept, answers(0.95, 2000, 2, loss=8.0), best_by_loss=(5, answers(0.95, 2000, 1, loss=1.0))
@@ -110,14 +110,14 @@ def test_a_rare_class_is_no_verdict_on_a_loss_that_quadrupled():
     assert found.verdict == "overfitting"
     assert finding(found, "class_imbalance").severity == "critical"
     assert "But the loss is" in found.explanation
-    # Without late epochs nothing was lost, and the rare class is the most serious thing to say.
+    # Without late epochs nothing was lost, and the rare class is the most serious finding.
     fine = Made(answers(0.95, 3000), answers(0.95, 2000, 1), answers(0.95, 2000, 2))
     assert judged(fine, FINE, audit_of("class_imbalance", "critical", **RARE)).verdict == "class_imbalance"
 
 
-def test_less_than_a_point_of_accuracy_leaves_the_verdict_to_the_loss():
+def test_the_loss_decides_if_less_than_a_point_of_accuracy_was_lost():
     def of(lost: float) -> str:
-        """Test is certainly worse by this much; late epochs cost loss, but no accuracy."""
+        """Return the verdict if test is this much worse, and late epochs cost loss but no accuracy."""
         kept, best = answers(0.95, 50_000, 1, loss=8.0), answers(0.95, 50_000, 1, loss=1.0)
         test = answers(0.95 - lost, 50_000, 2, loss=8.0)
         made = Made(answers(0.951, 50_000), kept, test, best_by_loss=(5, best))
@@ -127,13 +127,13 @@ def test_less_than_a_point_of_accuracy_leaves_the_verdict_to_the_loss():
     assert of(lost=0.03) == "split_shift"
 
 
-def test_of_equally_serious_findings_a_caveat_gives_the_verdict_last():
+def test_among_equally_serious_findings_caveats_come_last():
     fine = Made(answers(0.95, 3000), answers(0.95, 2000, 1), answers(0.95, 2000, 2))
     audit = [*audit_of("label_conflicts", images=9), *audit_of("class_imbalance", "critical", **RARE)]
     found = judged(fine, FINE, audit)
     assert (found.verdict, found.caveats) == ("class_imbalance", ("label_conflicts",))
     assert judged(fine, FINE, audit[:1]).verdict == "label_conflicts"
-    # Without a measured gap the order of the rules is the only one.
+    # Without a measured gap, the order of the rules decides.
     assert diagnose(FINE, audit, None, spec()).verdict == "label_conflicts"
 
 
@@ -149,11 +149,10 @@ def test_the_larger_of_two_faults_gives_the_verdict():
     both = of(labels=0.2, brightness=0.4)
     assert both.verdict == "split_shift"
     explains = finding(both, "split_shift").explains
-    assert explains is not None
     assert explains.accuracy == pytest.approx(0.4)
 
 
-def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_the_gap():
+def test_untrue_figures_come_first_then_broken_training_then_the_rest_of_the_gap():
     settled = history([2.2] * 12, [2.2] * 12)
     poor = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.1, 1000, 2), labels=answers(0.3, 1000, 3))
     found = judged(poor, settled)
@@ -170,8 +169,8 @@ def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_t
     )
 
 
-def test_inverted_test_images_come_before_a_larger_gap_of_few_training_images():
-    """Inverted images cost 37 points, few training images 55: the free and certain fix comes first."""
+def test_inverted_test_images_come_before_a_larger_gap_from_few_training_images():
+    """Inverted images cost 37 points and few training images 55, but inversion is certain and free to fix."""
     made = Made(
         answers(1.0, 500), answers(0.45, 1000, 1), answers(0.09, 1000, 2), pixels=answers(0.46, 1000, 3),
         pixels_choice="inversion",
@@ -185,8 +184,8 @@ def test_inverted_test_images_come_before_a_larger_gap_of_few_training_images():
     )
 
 
-def test_a_test_accuracy_that_copies_lift_is_said_to_be_untrue_before_a_larger_gap():
-    test, copied = with_copies(0.45, 1000, 500)
+def test_a_test_accuracy_raised_by_copies_comes_before_a_larger_gap():
+    test, copied = make_answers_with_copies(0.45, 1000, 500)
     made = Made(answers(1.0, 500), answers(0.45, 1000, 1), test, test_copied=copied)
     found = judged(made, audit=audit_of("leakage", test_in_train={"images": 500, "share": 0.5}))
     assert [cause.code for cause in found.causes] == ["leakage", "too_little_data"]
@@ -194,8 +193,8 @@ def test_a_test_accuracy_that_copies_lift_is_said_to_be_untrue_before_a_larger_g
     assert found.summary.startswith("The true test accuracy is about 45%, not 72%. Remove the copies and measure again")
 
 
-def test_three_copies_neither_come_before_nor_silence_a_large_gap():
-    test, copied = with_copies(0.25, 600, 3)
+def test_three_copies_neither_precede_nor_hide_a_large_gap():
+    test, copied = make_answers_with_copies(0.25, 600, 3)
     made = Made(answers(1.0, 500), answers(0.28, 1000, 1), test, test_copied=copied)
     audit = [*audit_of("leakage"), *audit_of("label_conflicts", images=8)]
     found = judged(made, audit=audit)
@@ -203,7 +202,7 @@ def test_three_copies_neither_come_before_nor_silence_a_large_gap():
     assert "label_conflicts" in found.caveats
 
 
-def test_answers_that_are_worse_than_guesses_show_wrong_labels_whatever_else_there_is():
+def test_answers_worse_than_guessing_show_wrong_labels_despite_other_findings():
     rows = [[0] * 10 for _ in range(10)]
     for label in range(10):
         for place in range(10):
@@ -220,13 +219,12 @@ def test_answers_that_are_worse_than_guesses_show_wrong_labels_whatever_else_the
         "It answers worse than guessing (3 of 100; guessing gives 10). Renaming the test classes gives 41 of 100"
     )
     request = found.findings[0].remedies[0].fix
-    assert request is not None
     assert request["rename_classes"]["test"]["a"] == "b"
 
 
 @pytest.mark.parametrize("loss", [-0.3, 0.3], ids=["loss better too", "loss worse"])
-def test_a_kept_epoch_that_is_surely_worse_than_the_last_says_so(loss):
-    """The last epoch answers 20 points more."""
+def test_a_kept_epoch_clearly_worse_than_the_last_is_reported(loss):
+    """The last epoch is 20 points more accurate."""
 
     def of(made: Made) -> Diagnosis:
         better = LastEpoch(40, 5, "test", 1000, -0.2, (-0.22, -0.18), 0.0, loss, (loss, loss))
@@ -237,13 +235,13 @@ def test_a_kept_epoch_that_is_surely_worse_than_the_last_says_so(loss):
     assert found.verdict == ("not_converged" if loss < 0 else "overconfidence")
     kept = "is worse" if loss < 0 else "is less accurate"
     assert f"The kept epoch (5) {kept} than the last (40)." in found.explanation
-    # What costs more goes before it: labels in another order, 40 points.
+    # Labels in another order cost 40 points and come first.
     renamed = replace(made, test=answers(0.39, 1000, 2), labels=answers(0.79, 1000, 3))
     assert of(renamed).verdict == "label_order_mismatch"
 
 
-def test_copies_that_flatter_test_surely_are_the_first_thing_to_fix():
-    test, copied = with_copies(0.8, 1000, 300)
+def test_copies_that_clearly_raise_test_are_the_first_thing_to_fix():
+    test, copied = make_answers_with_copies(0.8, 1000, 300)
     made = Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
     audit = audit_of("leakage", test_in_train={"images": 300, "share": 0.3})
     assert [cause.code for cause in judged(made, OVERFIT, audit).causes] == ["leakage", "overfitting"]
@@ -252,29 +250,29 @@ def test_copies_that_flatter_test_surely_are_the_first_thing_to_fix():
     assert (alone.verdict, alone.caveats) == ("leakage", ())
 
 
-def test_copies_that_the_worker_has_counted_are_reported_where_there_was_no_audit():
-    test, copied = with_copies(0.8, 1000, 300)
+def test_copies_counted_by_the_worker_are_reported_without_an_audit():
+    test, copied = make_answers_with_copies(0.8, 1000, 300)
     found = judged(Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied), OVERFIT)
     leak = finding(found, "leakage")
     assert "300 of 1,000 test images (30.0%)" in leak.explanation
     assert leak.evidence == {"test": {"images": 300, "share": 0.3}}
-    # If copies are known and there are none, a better test does not indicate any.
+    # If it is known that there are no copies, a better test is not a sign of any.
     better = Made(answers(0.95, 3000), answers(0.85, 1000, 1), answers(0.92, 1000, 2), test_copied=marked(1000, 0))
-    assert "leakage" not in {one.code for one in judged(better).findings}
+    assert "leakage" not in {finding.code for finding in judged(better).findings}
     unknown = replace(better, test_copied=None)
-    assert "leakage" in {one.code for one in judged(unknown).findings}
+    assert "leakage" in {finding.code for finding in judged(unknown).findings}
 
 
-def test_without_a_measured_gap_the_most_serious_finding_gives_the_verdict_as_before():
-    validation, copied = with_copies(0.86, 416, 45)
+def test_without_a_measured_gap_the_most_serious_finding_gives_the_verdict():
+    validation, copied = make_answers_with_copies(0.86, 416, 45)
     made = Made(answers(0.99, 3340), validation, answers(0.5, 420, 1), validation_copied=copied)
     evaluation = replace(made.evaluation(), gap=None)
     found = diagnose(OVERFIT, audit_of("leakage"), evaluation, spec())
     assert (found.verdict, found.gap) == ("leakage", None)
-    assert all(one.explains is None for one in found.findings)
+    assert all(finding.explains is None for finding in found.findings)
 
 
-# --- whose a term is ----------------------------------------------------------------------------------
+# --- findings that own a term -------------------------------------------------------------------------
 
 
 def owners(made: Made, findings: list[str], confusions: Any = None, severity: str = "warning") -> dict[str, str | None]:
@@ -284,29 +282,28 @@ def owners(made: Made, findings: list[str], confusions: Any = None, severity: st
         evaluation = replace(evaluation, splits=evaluation.splits | splits)
     facts = collect_facts(FINE, None, evaluation, RemedyBase(spec()))
     found = compute_gap(made.stored())
-    assert found is not None
-    made_findings = [Finding(code, severity, "", {"class": "b"}) for code in findings]  # type: ignore[arg-type]
+    made_findings = [Finding(code, severity, "", {"class": "b"}) for code in findings]
     return {term.code: term.finding for term in attribute_terms(found, facts, made_findings).terms}
 
 
 MADE = Made(answers(0.99, 3000), answers(0.8, 400, 1), answers(0.7, 1000, 2))
 
 
-def test_a_term_belongs_to_the_first_finding_of_its_list_that_was_made():
+def test_a_term_belongs_to_the_first_finding_of_its_list():
     assert owners(MADE, ["too_little_data", "overfitting"])["generalisation"] == "overfitting"
     assert owners(MADE, ["overconfidence", "too_little_data"])["generalisation"] == "too_little_data"
     assert owners(MADE, ["split_shift"]) == {"generalisation": None, "split_difference": "split_shift"}
     assert owners(MADE, ["overfitting"], severity="info")["generalisation"] is None
 
 
-def test_overconfidence_has_the_gap_only_where_it_is_no_matter_of_accuracy():
+def test_overconfidence_owns_the_gap_only_if_accuracy_is_not_affected():
     assert owners(MADE, ["overconfidence"])["generalisation"] is None
     same = replace(MADE, train=answers(0.8, 3000), validation=answers(0.8, 400, 1, loss=4.0))
     assert owners(same, ["overconfidence"])["generalisation"] == "overconfidence"
 
 
-def test_what_surely_narrows_the_gap_belongs_to_no_finding_that_is_about_widening_it():
-    """Wrong labels in training, which validation does not have, and pixels undone under wrong labels."""
+def test_a_term_that_clearly_narrows_the_gap_belongs_to_no_finding_about_widening():
+    """The cases are wrong labels in training only, and pixels undone under wrong labels."""
     noisy = replace(MADE, train=answers(0.6, 3000))
     assert owners(noisy, ["label_noise"])["generalisation"] is None
     found = diagnose(FINE, None, replace(noisy.evaluation()), spec())
@@ -315,7 +312,7 @@ def test_what_surely_narrows_the_gap_belongs_to_no_finding_that_is_about_widenin
     assert owners(undone, ["split_shift"])["pixel_values"] is None
 
 
-def test_late_epochs_that_are_not_surely_worse_belong_to_none():
+def test_late_epochs_that_are_not_clearly_worse_belong_to_no_finding():
     kept = answers(0.8, 400, 1)
     made = replace(MADE, validation=kept, best_by_accuracy=(3, kept), best_by_loss=(3, kept))
     assert owners(made, ["overfitting"])["late_epochs"] is None
@@ -323,14 +320,14 @@ def test_late_epochs_that_are_not_surely_worse_belong_to_none():
     assert owners(worse, ["overfitting"])["late_epochs"] == "overfitting"
 
 
-def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
+def test_a_collapsed_class_owns_the_gap_only_if_it_causes_half_of_it():
     def with_lost(in_class_b: int, elsewhere: int) -> str | None:
-        """Ten classes with 40 validation images each, of which this many are wrong."""
+        """Return the owner of the gap for ten classes of 40 validation images with this many wrong answers."""
         rows = [[0] * 10 for _ in range(10)]
         for label in range(10):
             wrong = in_class_b if label == 1 else elsewhere
             rows[label][label], rows[label][(label + 1) % 10] = 40 - wrong, wrong
-        train = [[300 if one == other else 0 for other in range(10)] for one in range(10)]
+        train = [[300 if label == other else 0 for other in range(10)] for label in range(10)]
         right = sum(row[label] for label, row in enumerate(rows))
         made = replace(MADE, train=answers(1.0, 3000), validation=answers(right / 400, 400, 1))
         return owners(made, ["collapsed_class", "overfitting"], {"train": train, "validation": rows})["generalisation"]
@@ -339,7 +336,7 @@ def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
     assert with_lost(36, 8) == "overfitting"
 
 
-def test_undone_pixels_belong_to_the_finding_of_what_was_undone():
+def test_undone_pixels_belong_to_the_finding_of_that_change():
     made = replace(MADE, pixels=answers(0.9, 1000, 3))
     both = ["scale_mismatch", "split_shift"]
     for choice, code in (
@@ -349,11 +346,13 @@ def test_undone_pixels_belong_to_the_finding_of_what_was_undone():
         ("channel_order", "split_shift"),
     ):
         assert owners(replace(made, pixels_choice=choice), both)["pixel_values"] == code
-        [found] = [one.code for one in judged(replace(made, pixels_choice=choice)).findings if one.code in both]
+        [found] = [
+            finding.code for finding in judged(replace(made, pixels_choice=choice)).findings if finding.code in both
+        ]
         assert found == code
 
 
-def test_a_term_that_may_be_chance_belongs_to_none_next_to_one_that_is_surely_there():
+def test_a_term_that_may_be_chance_belongs_to_no_finding_next_to_a_clear_term():
     unsure = replace(MADE, validation=answers(0.9, 400, 1), test=answers(0.6, 1000, 2), pixels=answers(0.89, 1000, 3))
     assert owners(unsure, ["split_shift"]) == {
         "generalisation": None,
@@ -368,55 +367,52 @@ def test_a_finding_explains_the_sum_of_its_terms():
     made = replace(MADE, best_by_accuracy=(3, answers(0.9, 400, 5)), best_by_loss=(3, answers(0.9, 400, 5)), epochs=10)
     found = judged(made, OVERFIT)
     explains = finding(found, "overfitting").explains
-    assert explains is not None
     assert explains.accuracy == pytest.approx(0.99 - 0.8)
-    assert explains.interval is not None
     assert explains.interval[0] < 0.19 < explains.interval[1]
     shift = finding(found, "split_shift").explains
-    assert shift is not None
     assert shift.accuracy == pytest.approx(0.8 - 0.7)
 
 
 @pytest.mark.parametrize(("lost", "severity"), [(0.0, "info"), (0.2, "critical")])
-def test_a_finding_that_surely_explains_less_than_half_a_point_is_an_info(lost, severity):
+def test_a_finding_that_clearly_explains_less_than_half_a_point_is_an_info(lost, severity):
     made = Made(answers(0.97, 9000), answers(0.96, 40_000, 1), answers(0.96 - lost, 40_000, 2))
     audit = audit_of("split_shift", split="test")
     assert finding(judged(made, audit=audit), "split_shift").severity == severity
     few = Made(answers(0.97, 9000), answers(0.96, 100, 1), answers(0.96, 100, 2))
-    assert finding(judged(few, audit=audit), "split_shift").severity == "critical"  # not surely
+    assert finding(judged(few, audit=audit), "split_shift").severity == "critical"  # not clearly
 
 
-def test_of_two_findings_of_one_code_the_first_has_the_terms():
+def test_of_two_findings_with_the_same_code_the_first_owns_the_terms():
     audit = [*audit_of("split_shift", split="test"), *audit_of("class_shift", "warning", test={"distance": 0.2})]
-    found = [one for one in judged(MADE, audit=audit).findings if one.code == "split_shift"]
-    assert [one.explains is not None for one in found] == [True, False]
+    found = [finding for finding in judged(MADE, audit=audit).findings if finding.code == "split_shift"]
+    assert [finding.explains is not None for finding in found] == [True, False]
 
 
 # --- the tables of the documentation ------------------------------------------------------------------
 
 
 def table_of(page: str, heading: str) -> list[list[str]]:
-    """The words in code in the first two cells of each row of the first table below a heading."""
+    """Return the code words in the first two cells of each row of the first table below a heading."""
     section = (DOCS / page).read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\|(?!---)(.*)\|$", section, re.MULTILINE)[1:]
     return [[", ".join(re.findall(r"`([a-z_]+)`", cell)) for cell in row.split("|")[:2]] for row in rows]
 
 
-def test_the_documentation_has_the_tiers_in_their_order():
+def test_the_documentation_lists_the_tiers_in_order():
     assert [row[1] for row in table_of("diagnosis.md", "What to fix first")] == list(TIERS)
     page = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
     assert f"Caveats: {', '.join(f'`{code}`' for code in CAVEATS)}." in page
 
 
-def test_the_documentation_says_whose_each_term_is():
+def test_the_documentation_lists_the_findings_of_each_term():
     table = {row[0]: tuple(row[1].split(", ")) for row in table_of("gap.md", "Whose a term is")}
     assert table == dict(FINDINGS_OF_TERM)
 
 
 @pytest.mark.parametrize(("trained", "verdict"), [(0.4, "underfitting"), (0.9, "overfitting")])
 @pytest.mark.parametrize("still_falls", [False, True])
-def test_training_images_that_are_not_known_come_before_what_was_learned_by_heart(trained, verdict, still_falls):
-    """Though others are known still less, and the validation loss has turned up, whatever the training loss does."""
+def test_poorly_learned_training_images_come_before_memorization(trained, verdict, still_falls):
+    """This holds although validation is worse and its loss rises, whatever the training loss does."""
     falling = history([2.3 - 0.1 * epoch for epoch in range(20)], [abs(epoch - 8) / 8 + 1.5 for epoch in range(20)])
     made = Made(answers(trained, 1000), answers(0.25, 500, 1), answers(0.25, 500, 2))
     assert judged(made, falling if still_falls else OVERFIT).verdict == verdict

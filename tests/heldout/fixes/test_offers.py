@@ -1,4 +1,4 @@
-"""Which body fixes a finding, and how bodies are combined and written as commands."""
+"""Which request body fixes a finding, and how bodies are combined and written as commands."""
 
 import pytest
 
@@ -27,7 +27,7 @@ OFFERS = [
         found("label_order_mismatch", split="validation", renamed={"a": "b", "b": "a"}),
         {"rename_classes": {"validation": {"a": "b", "b": "a"}}},
     ),
-    (found("inverted_values", split="test"), {"pixel_values": {"test": "invert"}}),  # of an earlier release
+    (found("inverted_values", split="test"), {"pixel_values": {"test": "invert"}}),  # as earlier releases stored it
     (found("channel_order_mismatch", split="validation"), {"pixel_values": {"validation": "swap_channels"}}),
     (
         found("scale_mismatch", split="test", undone_by={"test": {"factor": 255.0}}),
@@ -46,15 +46,15 @@ OFFERS = [
 ]
 
 
-@pytest.mark.parametrize(("finding", "body"), OFFERS, ids=lambda one: getattr(one, "code", ""))
-def test_a_finding_of_an_audit_offers_the_body_that_cures_it(finding, body):
+@pytest.mark.parametrize(("finding", "body"), OFFERS, ids=lambda value: getattr(value, "code", ""))
+def test_a_finding_of_an_audit_offers_the_body_that_fixes_it(finding, body):
     assert make_offer(finding) == body
     if body is not None:
         assert VersionChanges.model_validate(body).body() == body
 
 
-def test_copies_are_not_dropped_before_the_labels_of_a_split_are_in_order():
-    """Until then copies contradict each other, and none of them would stay."""
+def test_copies_are_dropped_only_together_with_a_label_renaming():
+    """With wrong labels, copies contradict each other and would all be dropped."""
     renaming = {"rename_classes": {"test": {"a": "b", "b": "a"}}}
     order = found("label_order_mismatch", split="test", renamed={"a": "b", "b": "a"})
     findings = [found("leakage"), order, found("inverted_values", split="test"), found("test_too_small")]
@@ -89,13 +89,13 @@ def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUnd
         (pixels(("none", "none")), None),
     ],
 )
-def test_pixels_are_fixed_as_both_halves_of_the_test_images_have_chosen(measured, change):
+def test_pixels_are_fixed_if_both_halves_of_the_test_images_agree(measured, change):
     body = offer_undone_pixels("test", measured)
     assert body == (None if change is None else {"pixel_values": {"test": change}})
     assert body is None or VersionChanges.model_validate(body).body() == body
 
 
-def test_new_names_of_classes_are_bounded_together():
+def test_the_total_length_of_new_class_names_is_bounded():
     classes = [f"{number}" for number in range(300)]
     renamed = {name: name.rjust(3, "0") + "é" * 125 for name in classes}
     changes = VersionChanges(rename_classes=renamed)
@@ -107,20 +107,20 @@ def labels(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> Lab
     return LabelsRenamed(renamings=(first, second), tally=TALLY, change=CHANGE)
 
 
-def test_labels_are_renamed_as_both_halves_of_the_test_images_have_chosen():
+def test_labels_are_renamed_if_both_halves_of_the_test_images_agree():
     classes = ("a", "b", "c")
     assert offer_renamed_test(labels((1, 0, 2), (1, 0, 2)), classes) == {
         "rename_classes": {"test": {"a": "b", "b": "a"}},
     }
     assert offer_renamed_test(labels((1, 0, 2), (1, 2, 0)), classes) is None
     assert offer_renamed_test(labels((1, 0, 2), None), classes) is None
-    assert offer_renamed_test(labels((1, 0, 2), (1, 0, 2)), ()) is None  # a history from elsewhere
+    assert offer_renamed_test(labels((1, 0, 2), (1, 0, 2)), ()) is None  # a history of another program
 
 
-def test_bodies_are_put_together_the_first_first():
-    one = {"pixel_values": {"test": "invert"}, "drop_copies": True}
+def test_combined_bodies_give_precedence_to_the_first():
+    first = {"pixel_values": {"test": "invert"}, "drop_copies": True}
     other = {"pixel_values": {"test": "transpose", "validation": "invert"}, "rename_classes": {"test": {"a": "b"}}}
-    assert combine_bodies([one, other, {}]) == {
+    assert combine_bodies([first, other, {}]) == {
         "pixel_values": {"test": "invert", "validation": "invert"},
         "drop_copies": True,
         "rename_classes": {"test": {"a": "b"}},
@@ -143,25 +143,24 @@ def test_bodies_are_put_together_the_first_first():
         ),
     ],
 )
-def test_a_body_is_reported_as_the_options_that_order_the_same(body, options):
+def test_a_body_is_written_as_the_equivalent_options(body, options):
     assert list_options(body) == options.split()
 
 
-def test_what_needs_a_file_is_no_command():
+def test_changes_that_need_a_file_have_no_options():
     assert list_options({"exclude": [1]}) is None
     assert list_options({"rename_classes": {"a=b": "c"}}) is None
 
 
-def test_a_body_is_what_was_given_without_the_name():
+def test_a_body_has_the_given_changes_without_the_name():
     body = {"exclude": [1, "2"], "relabel": {"a.png": "cat"}, "pixel_values": {"test": {"factor": 2.0}}}
     changes = VersionSpec.model_validate({**body, "name": "pets", "drop_copies": None}).changes()
     assert type(changes) is VersionChanges
     assert changes.body() == body
-    assert changes.pixel_values is not None
     assert changes.pixel_values.group_by_split() == {"test": LinearChange(factor=2.0)}
 
 
-def test_text_of_digits_alone_is_a_position():
+def test_only_text_of_digits_is_a_position():
     assert [parse_index(image) for image in (3, "12", "012", "a.png", "x[3]", "٣", "99999999999")] == [
         *(3, 12, 12),
         *(None, None, None, None),

@@ -1,4 +1,4 @@
-"""Histories in files that the libraries themselves wrote: see files/README.md."""
+"""Histories in files that the libraries themselves wrote; see files/README.md."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from heldout.cli.outcome import Refused
 
 FILES = Path(__file__).parent / "files"
 EXPECTED = json.loads((FILES / "expected.json").read_text())
-# The fields of a history that the training itself has computed.
+# The fields of a history and the names of the figures that the training computed.
 PLAIN = {
     "fit_loss": "train_loss",
     "fit_accuracy": "train_accuracy",
@@ -53,26 +53,26 @@ def test_a_file_gives_the_figures_that_the_training_computed(file, library, fiel
     assert found.numbers == ()  # they are 1, 2, 3 …
 
 
-def test_an_error_rate_of_fastai_is_read_as_the_accuracy_of_validation():
+def test_fastais_error_rate_is_read_as_validation_accuracy():
     found = read_history(FILES / "fastai_error_rate.csv").history
     errors = EXPECTED["fastai"]["error_rate/error_rate"]
     assert found.validation_accuracy == pytest.approx([1 - error for error in errors], abs=1e-6)
     assert found.fit_accuracy == ()
 
 
-def test_the_accuracy_of_ultralytics_is_that_of_validation_and_of_the_first_answer():
+def test_ultralytics_top_1_accuracy_is_read_as_validation_accuracy():
     found = read_history(FILES / "ultralytics_classify.csv").history
     assert found.validation_accuracy == pytest.approx(EXPECTED["ultralytics"]["classify/top1"])
     assert found.fit_accuracy == ()
 
 
-def test_it_is_said_that_a_detectors_loss_is_the_sum_of_its_parts():
+def test_a_note_says_that_a_detectors_loss_is_the_sum_of_its_parts():
     [note] = read_history(FILES / "ultralytics_detect.csv").notes
     assert note == "Each loss is the sum of its parts: 'box_loss', 'cls_loss', 'dfl_loss'."
     assert read_history(FILES / "ultralytics_classify.csv").notes == ()
 
 
-def test_training_that_was_logged_every_few_steps_is_averaged_between_validations():
+def test_training_losses_of_single_steps_are_averaged_between_validations():
     read = read_history(FILES / "hugging_face_steps.json")
     rows = json.loads((FILES / "hugging_face_steps.json").read_text())["log_history"]
     assert read.history.validation_loss == pytest.approx(EXPECTED["hugging_face"]["steps_eval_loss"], rel=1e-5)
@@ -83,7 +83,7 @@ def test_training_that_was_logged_every_few_steps_is_averaged_between_validation
     assert "Training was logged 15 times and validation 6 times" in read.notes[0]
 
 
-def test_the_mean_over_the_whole_training_that_hugging_face_writes_last_is_no_curve():
+def test_hugging_faces_final_mean_loss_is_not_part_of_the_curve():
     rows = json.loads((FILES / "hugging_face_trainer_state.json").read_text())["log_history"]
     assert "train_loss" in rows[-1]
     assert len(read_history(FILES / "hugging_face_trainer_state.json").history.fit_loss) == 6
@@ -126,7 +126,7 @@ def test_the_runs_in_a_database_of_mlflow_are_distinguished_and_it_is_only_read(
     assert sorted(path.name for path in database.parent.iterdir()) == ["mlflow.db", "mlruns"]
 
 
-def test_values_that_were_all_logged_at_one_step_are_taken_in_their_order(database):
+def test_values_logged_at_the_same_step_keep_their_order(database):
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("UPDATE metrics SET step = 0")
         connection.commit()
@@ -163,13 +163,13 @@ def test_the_runs_in_a_table_of_mlflow_are_distinguished():
         ("files/run-1.wandb", "offline.wandb"),
     ],
 )
-def test_the_folder_of_a_training_is_read_by_the_file_in_it(tmp_path, name, source):
+def test_the_folder_of_a_training_is_read_through_its_file(tmp_path, name, source):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes((FILES / source).read_bytes())
     assert read_history(tmp_path) == read_history(FILES / source)
 
 
-def test_a_file_of_wandb_that_is_cut_short_gives_what_is_whole_and_other_bytes_are_refused(tmp_path):
+def test_a_truncated_wandb_file_gives_its_complete_records_and_other_bytes_are_refused(tmp_path):
     whole = (FILES / "offline.wandb").read_bytes()
     file = tmp_path / "run.wandb"
     file.write_bytes(whole[: whole.index(b"val_accuracy", len(whole) // 2)])
@@ -182,7 +182,7 @@ def test_a_file_of_wandb_that_is_cut_short_gives_what_is_whole_and_other_bytes_a
             read_history(file)
 
 
-def test_a_line_of_a_metric_that_is_none_is_refused_with_its_number(tmp_path):
+def test_an_invalid_line_of_a_metric_is_refused_with_its_number(tmp_path):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "loss").write_text("1 0.5 0\nx\n")
     with pytest.raises(Refused, match="line 2 of the metric 'loss' is 'x'; expected its time, value and step"):

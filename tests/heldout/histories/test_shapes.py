@@ -33,7 +33,7 @@ TRAIN_ACCURACY = [0.5 + 0.05 * epoch for epoch in EPOCHS]
 VALIDATION_ACCURACY = [0.5 + 0.03 * epoch for epoch in EPOCHS]
 
 
-def assert_is_it(found, digits=1e-9, with_accuracies=False):
+def assert_is_expected(found, digits=1e-9, with_accuracies=False):
     assert found.fit_loss == pytest.approx(tuple(TRAIN), rel=digits)
     assert found.validation_loss == pytest.approx(tuple(VALIDATION), rel=digits)
     if with_accuracies:
@@ -64,7 +64,7 @@ DOCUMENTS = {
     "records with splits inside": [
         {"train": {"loss": a}, "val": {"loss": b}} for a, b in zip(TRAIN, VALIDATION, strict=True)
     ],
-    "records by split": {"train": [{"loss": one} for one in TRAIN], "val": [{"loss": one} for one in VALIDATION]},
+    "records by split": {"train": [{"loss": loss} for loss in TRAIN], "val": [{"loss": loss} for loss in VALIDATION]},
     "a record a split": records_by_split(),
     "a record for each epoch's number": {str(record["epoch"]): record for record in records()},
     "columns by place": {
@@ -82,20 +82,20 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize("shape", DOCUMENTS)
-def test_json_of_any_usual_shape_is_the_same_history(shape):
-    assert_is_it(read_document(DOCUMENTS[shape]).history)
-    assert_is_it(read_text(json.dumps(DOCUMENTS[shape], indent=1)).history)
+def test_json_of_any_common_shape_gives_the_same_history(shape):
+    assert_is_expected(read_document(DOCUMENTS[shape]).history)
+    assert_is_expected(read_text(json.dumps(DOCUMENTS[shape], indent=1)).history)
 
 
 @pytest.mark.parametrize("rows", [records(), records_by_split(), DOCUMENTS["records with splits inside"]])
-def test_json_lines_are_the_same_history(rows):
+def test_json_lines_give_the_same_history(rows):
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    assert_is_it(read_text(text).history)
-    # A line that is still being written.
-    assert_is_it(read_text(text + '{"epoch": 9, "train_lo').history)
+    assert_is_expected(read_text(text).history)
+    # The last line may still be incomplete.
+    assert_is_expected(read_text(text + '{"epoch": 9, "train_lo').history)
 
 
-def test_a_dictionary_as_python_prints_it_is_read():
+def test_a_dictionary_printed_by_python_is_read():
     curves = {"loss": TRAIN, "val_loss": [*VALIDATION[:-1], math.nan]}
     read = read_text(str(curves)).history
     assert read.validation_loss == (*VALIDATION[:-1], None)
@@ -129,38 +129,38 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("way", PRINTED)
-def test_lines_that_people_print_are_the_same_history(way):
+def test_printed_lines_give_the_same_history(way):
     head = "| Epoch | Train loss | Val loss | Train acc | Val acc |\n|---|---|---|---|---|\n" if "bars" in way else ""
     lines = [
         PRINTED[way].format(n0=n, n1=n + 1, a=TRAIN[n], b=VALIDATION[n], c=c, d=d, pc=100 * c, pd=100 * d, td=1000 * d)
         for n, (c, d) in enumerate(zip(TRAIN_ACCURACY, VALIDATION_ACCURACY, strict=True))
     ]
     tail = "" if head or way == "counts" else "Training complete in 1m 3s\nBest val Acc: 0.94\nTest loss: 0.5\n"
-    assert_is_it(read_text(head + "".join(lines) + tail).history, 1e-5, with_accuracies=True)
+    assert_is_expected(read_text(head + "".join(lines) + tail).history, 1e-5, with_accuracies=True)
 
 
-def test_printed_decimal_commas_are_read_as_such():
+def test_printed_decimal_commas_are_understood():
     lines = [
         f"Epoche {n + 1}: Train Loss: {TRAIN[n]:.6f}, Val Loss: {VALIDATION[n]:.6f}".replace(".", ",") for n in EPOCHS
     ]
-    assert_is_it(read_text("\n".join(lines)).history, 1e-5)
+    assert_is_expected(read_text("\n".join(lines)).history, 1e-5)
 
 
-def test_a_long_table_with_a_column_of_splits_is_the_same_history():
+def test_a_long_table_with_a_column_of_splits_gives_the_same_history():
     curves = (("train", "loss", TRAIN), ("val", "loss", VALIDATION))
     rows = [f"{n + 1},{split},{name},{values[n]}" for n in EPOCHS for split, name, values in curves]
-    assert_is_it(read_text("\n".join(["epoch,split,metric,value", *rows])).history)
+    assert_is_expected(read_text("\n".join(["epoch,split,metric,value", *rows])).history)
 
 
-def test_what_is_printed_after_the_training_changes_no_epoch():
+def test_lines_printed_after_the_training_change_no_epoch():
     lines = [
         f"Epoch {n + 1}/8\n5/5 - 1s - 9ms/step - loss: {TRAIN[n]:.6f} - val_loss: {VALIDATION[n]:.6f}\n" for n in EPOCHS
     ]
     evaluated = "10/10 - 0s - 2ms/step - accuracy: 0.1 - loss: 99.0\nRestoring model weights from the best epoch: 4.\n"
-    assert_is_it(read_text("".join(lines) + evaluated).history, 1e-5)
+    assert_is_expected(read_text("".join(lines) + evaluated).history, 1e-5)
 
 
-def test_a_table_of_a_notebook_is_read_with_the_accuracy_of_validation():
+def test_the_accuracy_in_a_notebooks_table_is_validation_accuracy():
     lines = [f"{n + 1}\t{'No log' if n < 2 else TRAIN[n]}\t{VALIDATION[n]}\t{VALIDATION_ACCURACY[n]}\n" for n in EPOCHS]
     found = read_text("Epoch\tTraining Loss\tValidation Loss\tAccuracy\n" + "".join(lines)).history
     assert found.numbers == (3, 4, 5, 6, 7, 8)
@@ -169,26 +169,26 @@ def test_a_table_of_a_notebook_is_read_with_the_accuracy_of_validation():
 
 
 @pytest.mark.parametrize("others", [{"accuracy": 0.5}, {"acc": 0.5}])
-def test_an_accuracy_without_a_split_next_to_named_losses_belongs_to_none(others):
+def test_an_accuracy_without_a_split_next_to_named_losses_is_ignored(others):
     rows = [{"train_loss": a, "val_loss": b, **others} for a, b in zip(TRAIN, VALIDATION, strict=True)]
     found = read_document(rows).history
     assert (found.fit_accuracy, found.validation_accuracy) == ((), ())
-    # Keras': the other accuracy says that it is of validation.
+    # In Keras' form, the other accuracy is named as validation.
     rows = [{"loss": a, "val_loss": b, "val_accuracy": 0.4, **others} for a, b in zip(TRAIN, VALIDATION, strict=True)]
     assert read_document(rows).history.fit_accuracy == (0.5,) * 8
 
 
-def test_of_accuracies_that_count_several_answers_the_one_of_the_first_is_read():
+def test_top_1_accuracy_is_preferred_to_top_5():
     lines = [f"{n},{TRAIN[n]},{VALIDATION[n]},{100 * VALIDATION_ACCURACY[n]},99,0.1\n" for n in EPOCHS]
     found = read_text("epoch,train_loss,eval_loss,eval_top1,eval_top5,lr\n" + "".join(lines)).history
     assert found.validation_accuracy == pytest.approx(VALIDATION_ACCURACY)
 
 
-# --- refusals say what was seen ----------------------------------------------------------------------
+# --- refusals say what was found ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("hello\n", "its first line is 'hello'"),
         ("a,b\n1,2\n", "its curves are: 'a', 'b'"),
@@ -202,8 +202,8 @@ def test_of_accuracies_that_count_several_answers_the_one_of_the_first_is_read()
         ("[ 1] it begins\n[ 2] it goes on\n", "no line has figures with such names"),
     ],
 )  # fmt: skip
-def test_what_is_no_history_is_refused_with_what_was_seen(text, said):
-    with pytest.raises(ValueError, match=f"(?i){said}"):
+def test_text_without_a_history_is_refused_with_what_was_found(text, message):
+    with pytest.raises(ValueError, match=f"(?i){message}"):
         read_text(text)
 
 
@@ -215,7 +215,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_json_is_a_history_or_is_refused(content):
+def test_any_json_is_read_or_refused(content):
     for document in (content, [content], {"train": content, "val": content}, {"log_history": [content, content]}):
         with suppress(ValueError):
             read_document(document)
@@ -224,13 +224,13 @@ def test_any_json_is_a_history_or_is_refused(content):
 @given(
     st.lists(st.sampled_from([*NAMES, "epoch 1", "Epoch 2/3", ":", "=", "0.5", "nan", "-", "\r", "\n", "{", "}", ","]))
 )
-def test_any_print_is_a_history_or_is_refused(parts):
+def test_any_printed_text_is_read_or_refused(parts):
     for text in (" ".join(parts), ",".join(parts), "epoch loss val_loss\n" + " ".join(parts)):
         with suppress(ValueError):
             read_text(text)
 
 
-def test_more_lines_than_are_wanted_are_refused():
+def test_too_many_lines_are_refused():
     lines = "".join(f"epoch {n} train_loss: 1 val_loss: 1\n" for n in range(11))
     assert len(read_text(lines, max_rows=11).history.fit_loss) == 11
     with pytest.raises(ValueError, match="there are more than 10 lines of figures"):

@@ -1,4 +1,4 @@
-"""The effect of remedies on an uploaded model that is the whole network, and why some have nothing to change."""
+"""The effect of remedies on an uploaded network, and why some of them do not apply."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_the_network_gets_dropout_penalties_or_half_the_width(facts):
     )
 
 
-def test_layers_of_the_model_itself_count():
+def test_layers_of_the_uploaded_model_count():
     assert "dropout layers of its own" in explain("dropout", make_base(PLAIN.model_copy(update={"drops_out": True})))
     assert "penalties of their own" in explain("l2", make_base(PLAIN.model_copy(update={"penalizes": True})))
     refused = PLAIN.model_copy(update={"half": None, "half_refusal": "Layer `rows` (Reshape) does not fit."})
@@ -68,7 +68,7 @@ def test_layers_of_the_model_itself_count():
     )
 
 
-def test_what_an_uploaded_model_cannot_become_is_reported():
+def test_changes_that_an_uploaded_model_cannot_take_are_explained():
     assert "Upload one with more filters" in explain("larger_network", make_base())
     assert "Upload one with batch normalization" in explain("batch_norm", make_base())
     assert "already has half the width" in explain("smaller_network", make_base(width=0.5))
@@ -90,14 +90,14 @@ def test_uploaded_weights_can_be_frozen():
 
 
 @pytest.mark.parametrize("verdict", [None, *BY_VERDICT])
-def test_auto_finds_enough_remedies_for_any_own_network(verdict):
+def test_auto_finds_enough_remedies_for_any_uploaded_network(verdict):
     for base in (make_base(), make_base(PLAIN.model_copy(update={"drops_out": True, "penalizes": True, "half": None}))):
         names = choose_remedies(base, verdict)
         assert MIN_ARMS <= len(names) <= MAX_ARMS
         assert all(isinstance(resolve_remedy(name, base), Change) for name in names)
 
 
-def test_a_diagnosis_advises_only_what_the_model_lacks():
+def test_a_diagnosis_suggests_only_what_the_model_lacks():
     def advise(facts: NetworkFacts) -> set[str]:
         found = diagnose(OVERFIT, spec=make_base(facts).spec, network=facts)
         return {remedy.name for finding in found.findings for remedy in finding.remedies}

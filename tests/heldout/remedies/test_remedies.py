@@ -1,4 +1,4 @@
-"""The effect of each remedy on a spec, of combinations, and which ones `auto` takes."""
+"""The effect of remedies and their combinations on a spec, and which remedies `auto` chooses."""
 
 import json
 import random
@@ -22,7 +22,7 @@ from tests.merge_patch import merged
 EXAMPLES = Path(__file__).parents[3] / "examples"
 BLOCKS = [{"filters": 16, "pool": 1}, {"filters": 32}]
 DENSE = [{"units": 64}]
-# They change by a factor, so that each further time changes more.
+# These change something by a factor, so applying them again changes more.
 REPEATABLE = {
     "smaller_network",
     "larger_network",
@@ -54,18 +54,18 @@ def applied(base: JobSpec, patch: dict[str, Any]) -> JobSpec:
     return JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
 
 
-def one(name: str, base: JobSpec, train_images: int | None = 3600) -> ResolvedArm:
+def resolve_one(name: str, base: JobSpec, train_images: int | None = 3600) -> ResolvedArm:
     return resolve([name], base, train_images=train_images)[-1]
 
 
-def test_behind_a_backbone_there_may_be_no_block_to_change():
+def test_a_network_behind_a_backbone_may_have_no_block_to_change():
     behind = {"backbone": {"model": "mod_1"}, "blocks": []}
     bare, dense = (spec(network=behind | {"dense": layers}) for layers in ([], DENSE))
     assert after("smaller_network", dense).network.dense[0].units == 32
-    assert one("smaller_network", dense).did == "Halves the network: 64 units become 32 units."
+    assert resolve_one("smaller_network", dense).did == "Halves the network: 64 units become 32 units."
     for name in ("smaller_network", "larger_network", "batch_norm", "dropout", "l2"):
         with pytest.raises(InvalidSpec, match="The network has no block"):
-            one(name, bare)
+            resolve_one(name, bare)
     for verdict in (None, *BY_VERDICT):
         names = choose_remedies(RemedyBase(bare.model_dump(mode="json"), 3600), verdict)
         assert MIN_ARMS <= len(names) <= MAX_ARMS
@@ -84,47 +84,47 @@ def test_remedies_keep_the_shapes_of_residual_blocks_valid():
         assert plan_network(network, (28, 28, 1), 10).layers[-2].shape == (14 * 14 * filters[-1],)
 
 
-def test_batch_normalization_is_added_where_nothing_normalizes():
+def test_batch_normalization_is_added_to_blocks_without_normalization():
     base = spec(network={"blocks": [{"filters": 8}, RESIDUAL, {"filters": 8, "batch_norm": True}]})
     assert [block.normalization for block in after("batch_norm", base).network.blocks] == ["batch", "group", "batch"]
     with pytest.raises(InvalidSpec, match="Every block already has a normalization"):
-        one("batch_norm", spec(network={"blocks": [RESIDUAL]}))
+        resolve_one("batch_norm", spec(network={"blocks": [RESIDUAL]}))
 
 
 def test_dropout_follows_the_blocks_that_shrink_the_image():
     blocks = [RESIDUAL, RESIDUAL | {"strides": 2}, RESIDUAL]
     base = spec(network={"blocks": blocks})
     assert [block.dropout for block in after("dropout", base).network.blocks] == [0, 0.25, 0]
-    assert one("dropout", base).did == "Adds dropout of 0.25 after each block with strides."
+    assert resolve_one("dropout", base).did == "Adds dropout of 0.25 after each block with strides."
     pooled = spec(network={"blocks": [*blocks, {"filters": 8}]})
     assert [block.dropout for block in after("dropout", pooled).network.blocks] == [0, 0.25, 0, 0.25]
-    assert one("dropout", pooled).did == "Adds dropout of 0.25 after each pool and block with strides."
+    assert resolve_one("dropout", pooled).did == "Adds dropout of 0.25 after each pool and block with strides."
 
 
-def test_the_filters_of_many_blocks_are_summed_up():
+def test_the_filters_of_many_blocks_are_summarized():
     base = spec(network={"blocks": [RESIDUAL] * 9 + [RESIDUAL | {"filters": 64}]})
-    assert one("smaller_network", base).did == (
+    assert resolve_one("smaller_network", base).did == (
         "Halves the network: 10 blocks of 16 to 64 filters become 10 blocks of 8 to 32 filters."
     )
 
 
 def after(name: str, base: JobSpec | None = None, train_images: int | None = 3600) -> JobSpec:
     base = base or spec()
-    return applied(base, one(name, base, train_images).patch)
+    return applied(base, resolve_one(name, base, train_images).patch)
 
 
 @pytest.mark.parametrize("name", REMEDIES)
-def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_change(name: str):
-    changed = 0
+def test_a_remedy_changes_a_spec_once_or_says_why_it_cannot(name: str):
+    list_changes = 0
     for base in examples():
         for train_images in (None, 40, 10**6):
             outcome = resolve_remedy(name, RemedyBase(base.model_dump(mode="json"), train_images))
             if isinstance(outcome, NoChange):
                 with pytest.raises(InvalidSpec, match=re.escape(f"{name!r} would change nothing. {outcome.why}")):
-                    one(name, base, train_images)
+                    resolve_one(name, base, train_images)
                 continue
-            changed += 1
-            arm = one(name, base, train_images)
+            list_changes += 1
+            arm = resolve_one(name, base, train_images)
             assert arm.did.endswith(".")
             assert len(arm.candidates or (arm.patch,)) == len(
                 {json.dumps(candidate) for candidate in arm.candidates or (arm.patch,)}
@@ -139,11 +139,11 @@ def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_ch
                 )
                 if name not in REPEATABLE:
                     with pytest.raises(InvalidSpec, match="would change nothing"):
-                        one(name, cured, train_images)
-    assert changed
+                        resolve_one(name, cured, train_images)
+    assert list_changes
 
 
-def test_amounts_fit_the_spec():
+def test_amounts_depend_on_the_spec():
     assert [block.dropout for block in after("dropout").network.blocks] == [0, 0.25]  # after the pool
     assert after("dropout").network.dense[0].dropout == 0.25
     unpooled = spec(network={"blocks": [{"filters": 8, "pool": 1}]})
@@ -164,46 +164,46 @@ def test_amounts_fit_the_spec():
     assert (longer.epochs, longer.schedule.name, longer.early_stopping.patience) == (20, "cosine", 20)
 
 
-def test_an_average_looks_back_over_a_tenth_of_the_steps():
+def test_weights_are_averaged_over_a_tenth_of_the_steps():
     """The same factor would average over a whole short training, and over almost none of a long one."""
     for images, epochs in ((40, 10), (3600, 10), (50_000, 100)):
         steps = epochs * -(-images // 32)
         looks_back = 1 / (1 - after("ema", spec(training={"epochs": epochs}), images).training.ema_decay)
         assert looks_back == pytest.approx(min(10_000, max(10, steps / 10)), rel=0.02)
     limited = spec(training={"train_limit": 40})
-    assert one("ema", limited, 3600) == one("ema", limited, 40)
+    assert resolve_one("ema", limited, 3600) == resolve_one("ema", limited, 40)
 
 
-def test_a_search_has_distinct_candidates_and_never_the_base():
+def test_a_search_has_distinct_candidates_without_the_base():
     for base in examples():
-        candidates = [applied(base, patch) for patch in one("retune", base).candidates]
+        candidates = [applied(base, patch) for patch in resolve_one("retune", base).candidates]
         assert 2 <= len(candidates) <= 5
         assert base not in candidates
-        assert all(not (changed(base, candidate) - {"training.optimizer"}) for candidate in candidates)
+        assert all(not (list_changes(base, candidate) - {"training.optimizer"}) for candidate in candidates)
 
 
-def test_a_combination_is_both_and_is_compared_with_both():
+def test_a_combination_applies_both_parts_and_is_compared_with_both():
     arms = resolve(["smaller_network+dropout", "dropout"], spec(), train_images=3600)
     assert [arm.name for arm in arms] == ["smaller_network", "dropout", "smaller_network+dropout"]
     assert arms[2].parts == ("smaller_network", "dropout")
     both = applied(spec(), arms[2].patch).network
     assert [(block.filters, block.dropout) for block in both.blocks] == [(8, 0), (16, 0.25)]
     assert (both.dense[0].units, both.dense[0].dropout) == (32, 0.25)
-    searched = one("retune+dropout", spec())
+    searched = resolve_one("retune+dropout", spec())
     assert searched.patch == {}
-    assert len(searched.candidates) == len(one("retune", spec()).candidates)
+    assert len(searched.candidates) == len(resolve_one("retune", spec()).candidates)
     assert all(applied(spec(), patch).network == after("dropout").network for patch in searched.candidates)
 
 
-def test_a_combination_forgets_what_its_first_part_takes_away():
-    """A merge of both patches would bring the shifts back."""
+def test_a_combination_does_not_restore_what_its_first_part_removed():
+    """Merging both patches would restore the shifts."""
     base = spec(augmentation={"width_shift": 0.2, "fill_mode": "wrap"})
     found = after("less_regularisation+erasing", base).augmentation
     assert (found.width_shift, found.erasing) == (0, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("asked", "pointer", "said"),
+    ("asked", "pointer", "message"),
     [
         (["dropout", "prayer"], "/remedies/1", "There is no remedy 'prayer'. There are augmentation, batch_norm"),
         (["dropout+prayer"], "/remedies/0", "There is no remedy 'prayer'"),
@@ -237,14 +237,14 @@ def test_a_combination_forgets_what_its_first_part_takes_away():
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_its_place(asked, pointer: str, said: str):
+def test_invalid_remedies_are_refused_with_their_position(asked, pointer: str, message: str):
     with pytest.raises(InvalidSpec) as refused:
-        resolve([one if isinstance(one, str) else NamedPatch(**one) for one in asked], spec())
+        resolve([remedy if isinstance(remedy, str) else NamedPatch(**remedy) for remedy in asked], spec())
     assert [error.pointer for error in refused.value.errors] == [pointer]
-    assert said in refused.value.detail
+    assert message in refused.value.detail
 
 
-def test_an_own_patch_goes_with_names():
+def test_custom_patches_can_be_combined_with_named_remedies():
     own = NamedPatch(name="wide", patch={"network": {"blocks": [{"filters": 64}, {"filters": 64}]}})
     wide, dropout, both = resolve(["wide+dropout", own], spec())
     assert (wide.patch, dropout.name) == (own.patch, "dropout")
@@ -252,7 +252,7 @@ def test_an_own_patch_goes_with_names():
 
 
 @pytest.mark.parametrize("verdict", [None, "healthy", "leakage", *BY_VERDICT])
-def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: str | None):
+def test_auto_chooses_four_to_eight_remedies_that_all_change_something(verdict: str | None):
     for base in examples():
         names = choose_remedies(
             RemedyBase(base.model_dump(mode="json"), 3600), verdict, ["class_imbalance", "leakage", "overfitting"]
@@ -260,11 +260,11 @@ def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: st
         assert MIN_ARMS <= len(names) <= MAX_ARMS
         assert names[-1] == "retune"
         arms = resolve(names, base, train_images=3600)
-        assert {part for arm in arms for part in arm.parts} <= set(names)  # so that no further arms come along
+        assert {part for arm in arms for part in arm.parts} <= set(names)  # so no further arms are added
 
 
-def test_a_study_is_not_offered_where_no_remedy_can_be_compared():
-    """Where a training diverges there is no base to compare with, and shuffled labels teach nothing."""
+def test_no_study_is_offered_if_no_remedy_can_be_compared():
+    """A diverged training gives no base for comparison, and random labels teach nothing."""
     assert {*BY_VERDICT} - CURABLE == {"diverged", "memorised_noise"}
 
 
@@ -277,15 +277,15 @@ def test_auto_follows_the_verdict():
     assert choose_remedies(plain) == choose_remedies(plain, "healthy")
 
 
-def changed(before: JobSpec, cured: JobSpec) -> set[str]:
-    """Which parts of a spec differ, two names deep."""
+def list_changes(before: JobSpec, cured: JobSpec) -> set[str]:
+    """Return which parts of two specs differ, two names deep."""
     old, new = before.model_dump(mode="json"), cured.model_dump(mode="json")
     return {
         f"{part}.{name}" for part in ("network", "training") for name in new[part] if new[part][name] != old[part][name]
     } | {part for part in ("augmentation", "initial") if new[part] != old[part]}
 
 
-def test_the_difference_of_two_documents_makes_one_of_the_other():
+def test_a_patch_turns_one_document_into_another():
     draw = random.Random(0)
 
     def document(depth: int = 3) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def test_the_difference_of_two_documents_makes_one_of_the_other():
     def without_nulls(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
 
     for _ in range(500):
         before, wanted = document(), document()

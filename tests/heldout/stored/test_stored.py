@@ -1,4 +1,4 @@
-"""Files of the blob store that one part writes and another reads, of earlier and of later releases."""
+"""Versions of files in the blob store, of earlier and later releases."""
 
 import json
 import math
@@ -51,27 +51,27 @@ def test_a_file_of_the_first_releases_is_read_as_version_1(kind, content):
 
 
 @BOTH
-def test_a_file_says_its_version_and_is_read_as_it_was_written(kind, content):
+def test_a_file_has_its_version_and_is_read_unchanged(kind, content):
     written = kind.model_validate(content)
     assert json.loads(written.to_bytes())["format"] == 1
     assert kind.from_bytes(written.to_bytes()) == written
 
 
 @BOTH
-def test_a_version_that_is_not_known_is_refused_whatever_else_the_file_holds(kind, content):
+def test_an_unknown_version_is_refused_whatever_the_file_contains(kind, content):
     for later in ({"format": 2}, {**content, "format": 2}):
         with pytest.raises(FileOfLaterRelease, match=rf"{kind.file_name} is stored in version 2 .* reads up to 1"):
             kind.from_bytes(json.dumps(later).encode())
 
 
 @BOTH
-def test_a_field_that_is_not_known_is_passed_over(kind, content):
+def test_an_unknown_field_is_ignored(kind, content):
     assert kind.from_bytes(json.dumps({**content, "later": True}).encode()) == kind.model_validate(content)
 
 
 @BOTH
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b"{}", b'{"format": 0}', b'{"format": "2"}'])
-def test_a_damaged_file_is_an_error_and_no_later_release(kind, content, damaged):
+def test_a_damaged_file_is_an_error_and_not_a_later_release(kind, content, damaged):
     with pytest.raises(ValueError):  # noqa: PT011 - of JSON or of the model
         kind.from_bytes(damaged)
 

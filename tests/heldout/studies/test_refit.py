@@ -1,4 +1,4 @@
-"""The winner's last training: on all images, for as many epochs as were best, with nothing left to choose."""
+"""The winner's final training: on all images, for the best number of epochs, with nothing left to choose."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def base(**training) -> JobSpec:
     )
 
 
-def test_a_refit_is_the_winner_for_so_many_epochs_without_what_needs_validation():
+def test_a_refit_trains_the_winner_without_anything_that_needs_validation():
     won = {"network": {"l2": 0.01}, "training": {"early_stopping": {"patience": 5}, "on_overfit": "warn"}}
     refit = make_refit_spec(base(train_limit=500), won, 12)
     assert (refit.network.l2, refit.training.epochs, refit.training.seed, refit.training.train_limit) == (
@@ -46,6 +46,6 @@ def test_a_refit_is_the_winner_for_so_many_epochs_without_what_needs_validation(
     ],
     ids=["plateau", "cosine"],
 )
-def test_a_refits_learning_rates_follow_from_its_own_epochs(schedule, expected):
+def test_a_refits_schedule_depends_on_its_own_epochs(schedule, expected):
     refit = make_refit_spec(base(schedule=schedule), {}, 3)
     assert refit.training.schedule.model_dump(mode="json") == expected

@@ -1,4 +1,4 @@
-"""Audits and evaluations say first what is wrong and what to do, within the limits of their length."""
+"""Headlines and summaries of audits and evaluations, and their limits of length."""
 
 from typing import get_args
 
@@ -11,7 +11,7 @@ from heldout.words.data_and_models import CODES, describe_audit, describe_evalua
 from tests.reading import assert_short
 from worker.ingest.audit.run import FINDINGS
 
-LONG = "a class with a rather long name, as they come from folders"
+LONG = "a class with a rather long name, as folders may have"
 
 
 def finding(code: str, severity: Severity = "critical", **numbers: object) -> AuditFinding:

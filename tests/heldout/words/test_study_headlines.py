@@ -1,4 +1,4 @@
-"""Studies and learning curves say first what helps and what to do, within the limits of their length."""
+"""Headlines and summaries of studies and learning curves, and their limits of length."""
 
 import pytest
 
@@ -7,21 +7,20 @@ from tests.analysis.reports import made_studies as made
 from tests.reading import assert_short
 
 CURE = made.cure()
-assert CURE.conclusion is not None
 
 
 def changed(study, **fields):
     return study.model_copy(update=fields)
 
 
-def named(name: str):
-    """The cure by a remedy of that name."""
+def rename_winner(name: str):
+    """Return the study with its winning remedy renamed."""
     arms = [arm.model_copy(update={"name": name}) if arm.name == "dropout" else arm for arm in CURE.arms]
     return changed(CURE, arms=arms, conclusion=changed(CURE.conclusion, remedy=name))
 
 
 def by_loss_alone():
-    """A winner that is clearly better in loss only."""
+    """Return a study whose winner is clearly better in loss only."""
     dropout = CURE.arms[1]
     bounds = dropout.difference.adjusted_intervals.model_copy(update={"accuracy": (-0.01, 0.02)})
     arm = changed(dropout, difference=changed(dropout.difference, adjusted_intervals=bounds))
@@ -29,7 +28,7 @@ def by_loss_alone():
 
 
 def recorded(kind, remedy):
-    """A study of trainings that were done before it."""
+    """Return a study of trainings that were recorded before it."""
     conclusion = changed(CURE.conclusion, kind=kind, remedy=remedy, refit=None, needs=None)
     return changed(CURE, kind="recorded", conclusion=conclusion)
 
@@ -38,8 +37,8 @@ STUDIES = {
     "cure": CURE,
     "by loss": by_loss_alone(),
     "without refit": changed(CURE, conclusion=changed(CURE.conclusion, refit=None)),
-    "long name": named("dropout+label_smoothing+horizontal_flip+shift+l2+ema"),
-    "own long name": named("a_patch_of_my_own_with_a_name_that_goes_on_and_on"),
+    "long name": rename_winner("dropout+label_smoothing+horizontal_flip+shift+l2+ema"),
+    "own long name": rename_winner("a_patch_of_my_own_with_a_name_that_goes_on_and_on"),
     "nothing": made.nothing_helped(),
     "seeds": made.cannot_tell(),
     "images": made.cannot_tell({"seeds": None, "images": 2500}),
@@ -54,7 +53,9 @@ STUDIES = {
     "recorded worse": recorded("worse", None),
     "recorded doubt": recorded("cannot_tell", None),
     "cure by accuracy": changed(CURE, objective="accuracy"),
-    "long name by accuracy": changed(named("a_patch_of_my_own_with_a_name_that_goes_on_and_on"), objective="accuracy"),
+    "long name by accuracy": changed(
+        rename_winner("a_patch_of_my_own_with_a_name_that_goes_on_and_on"), objective="accuracy"
+    ),
     "nothing by accuracy": changed(made.nothing_helped(), objective="accuracy"),
     "doubt by accuracy": changed(made.cannot_tell(), objective="accuracy"),
     "recorded better by accuracy": changed(recorded("better", "dropout"), objective="accuracy"),
@@ -70,16 +71,16 @@ STUDIES = {
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_is_short(name):
+def test_the_headline_and_summary_of_a_study_are_short(name):
     assert_short(*describe_study(STUDIES[name]))
 
 
 def test_a_recorded_study_says_whether_it_is_confirmed():
-    said = {kind: describe_study(STUDIES[f"recorded {kind}"])[0] for kind in ("cure", "better", "worse", "doubt")}
-    assert said["cure"] == "Dropout is better than the base, and confirmed."
-    assert said["better"] == "Dropout is better than the base, but not confirmed."
-    assert said["worse"] == "Every arm is worse than the base."
-    assert said["doubt"] == "These runs cannot tell which arm is better."
+    headlines = {kind: describe_study(STUDIES[f"recorded {kind}"])[0] for kind in ("cure", "better", "worse", "doubt")}
+    assert headlines["cure"] == "Dropout is better than the base, and confirmed."
+    assert headlines["better"] == "Dropout is better than the base, but not confirmed."
+    assert headlines["worse"] == "Every arm is worse than the base."
+    assert headlines["doubt"] == "These runs cannot tell which arm is better."
     small = "Any benefit is probably too small to matter: keep the base."
     assert describe_study(STUDIES["recorded doubt"])[1] == small, "no number of seeds would change that"
 
@@ -95,11 +96,11 @@ def test_a_study_with_an_objective_speaks_of_that_measure():
         "Every arm is worse than the base by accuracy.",
         "These runs cannot tell which arm is better by accuracy.",
     ]
-    one = changed(STUDIES["nothing"], arms=STUDIES["nothing"].arms[:2], objective="loss")
-    assert describe_study(one)[0].endswith(" does not improve loss.")
-    assert describe_study(one)[1].startswith("It makes loss worse or gains too little to matter.")
-    assert phrase_question(one).endswith(" improve the network's loss on images it has not seen?")
-    assert describe_study(changed(named("more_epochs"), objective="loss"))[0] == "More epochs improve loss."
+    by_loss = changed(STUDIES["nothing"], arms=STUDIES["nothing"].arms[:2], objective="loss")
+    assert describe_study(by_loss)[0].endswith(" does not improve loss.")
+    assert describe_study(by_loss)[1].startswith("It makes loss worse or gains too little to matter.")
+    assert phrase_question(by_loss).endswith(" improve the network's loss on images it has not seen?")
+    assert describe_study(changed(rename_winner("more_epochs"), objective="loss"))[0] == "More epochs improve loss."
 
 
 def test_a_study_says_what_helps_by_how_much_and_what_to_do():
@@ -110,13 +111,13 @@ def test_a_study_says_what_helps_by_how_much_and_what_to_do():
     assert describe_study(STUDIES["by loss"])[1].startswith("Validation loss is 0.0")
     assert describe_study(STUDIES["nothing"])[0] == "None of the 3 remedies helps."
     assert "4 more seeds" in describe_study(STUDIES["seeds"])[1]
-    assert describe_study(named("more_epochs"))[0] == "More epochs help."
+    assert describe_study(rename_winner("more_epochs"))[0] == "More epochs help."
     assert describe_study(STUDIES["long name"])[0] == "A combination of remedies helps."
     assert describe_study(STUDIES["curve"])[0] == "More training images would help."
     assert describe_study(STUDIES["unsure curve"])[0] == "More training images may not help."
 
 
-def test_the_questions_of_a_reader_are_answered():
+def test_a_readers_questions_are_answered():
     answers = dict(answer_questions(CURE))
     assert answers["What helped, and by how much?"] == CURE.conclusion.explanation
     assert "looked at once, after the choice" in answers["Were test images used to choose?"]
@@ -127,7 +128,7 @@ def test_the_questions_of_a_reader_are_answered():
 
 
 def with_ensemble(accuracy: float, low: float):
-    """The cure, whose unchanged networks together get that share of test images right."""
+    """Return the study with an ensemble of unchanged networks of this test accuracy."""
     ensemble = CURE.ensemble
     bounds = ensemble.base.test.intervals.model_copy(update={"accuracy": (low, 0.999)})
     test = changed(ensemble.base.test, accuracy=accuracy, intervals=bounds)
@@ -148,7 +149,7 @@ def test_an_ensemble_that_is_no_better_than_the_cure_is_not_named():
     assert explain_base_ensemble(made.running()) is None
 
 
-def test_what_is_reported_of_an_ensemble_is_among_the_answers():
+def test_the_explanation_of_an_ensemble_is_among_the_answers():
     ensemble = changed(CURE.ensemble, explanation="It is better.")
     assert ("Is there anything better?", "It is better.") in answer_questions(changed(CURE, ensemble=ensemble))
     assert "Is there anything better?" not in dict(answer_questions(CURE))

@@ -1,6 +1,6 @@
 """Writes the history files in this folder with the libraries themselves; README.md says with which and how.
 
-Each training also writes down, in expected.json, the figures that it computed itself, apart from the library's file.
+Each training also records the figures that it computed itself in expected.json, independently of the library's file.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ TRAIN, VALIDATION = 160, 80
 
 
 def datasets() -> tuple[TensorDataset, TensorDataset]:
-    """Two classes that a line parts, with some noise."""
+    """Make two classes that a line separates, with some noise."""
     torch.manual_seed(7)
     features = torch.randn(TRAIN + VALIDATION, 8)
     labels = (features[:, 0] + features[:, 1] + 0.5 * torch.randn(len(features)) > 0).long()
@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 
 def figures(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+    """Return the mean cross-entropy and the accuracy."""
     features, labels = data.tensors
     model.eval()
     with torch.no_grad():
@@ -47,7 +47,7 @@ def figures(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
 
 
 def train(model: nn.Module, after_epoch) -> dict[str, list[float]]:
-    """A plain loop; what it measured after each epoch."""
+    """Train with a plain loop, and return what it measured after each epoch."""
     training, validation = datasets()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     measured: dict[str, list[float]] = {"train_loss": [], "train_accuracy": [], "val_loss": [], "val_accuracy": []}
@@ -242,7 +242,7 @@ def wandb() -> dict:
         library.teardown()  # until then the file may be in memory
         [file] = (path for path in Path(folder).rglob("*.wandb") if not path.parent.is_symlink())
         shutil.copy(file, HERE / "offline.wandb")
-    # The service's exports, by their documented layout: a row a call with gaps, and the table of a chart.
+    # Exports of the service in their documented layout: a row per call, with gaps, and the table of a chart.
     names = list(dict.fromkeys(name for row in rows for name in row))
     with (HERE / "wandb_history.csv").open("w", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
@@ -269,15 +269,15 @@ def mlflow() -> dict:
         ids = []
         for _ in range(2):
             with library.start_run() as run:
-                one = train(network(), lambda epoch, row: library.log_metrics(row, step=epoch))
+                of_run = train(network(), lambda epoch, row: library.log_metrics(row, step=epoch))
             ids.append(run.info.run_id)
-            measured |= {f"run {len(ids)}/{name}": values for name, values in one.items()}
+            measured |= {f"run {len(ids)}/{name}": values for name, values in of_run.items()}
         client = library.MlflowClient()
         rows = []
         for number, run_id in enumerate(ids, 1):
             source = Path(folder) / "mlruns" / "0" / run_id / "metrics"
             shutil.copytree(source, target / "0" / f"{number}{run_id[1:]}" / "metrics")
-            for name in one:
+            for name in of_run:
                 rows += [(run_id, m.key, m.value, m.timestamp, m.step) for m in client.get_metric_history(run_id, name)]
         for name, chosen in (("mlflow_long.csv", rows[: len(rows) // 2]), ("mlflow_two_runs.csv", rows)):
             with (HERE / name).open("w", newline="") as opened:

@@ -1,4 +1,4 @@
-"""Writes databases as MLflow makes them by default, without the tables that are not read.
+"""Writes databases as MLflow makes them by default, without the tables that Heldout does not read.
 
 mlflow_database.sql: the runs of mlflow_two_runs.csv. mlflow_experiment.sql: trainings with a parameter and a seed.
 """
@@ -62,7 +62,7 @@ def write_experiment() -> None:
 
 
 def prefixes(tables: tuple[str, ...] = TABLES) -> tuple[str, ...]:
-    """How the lines of a dump begin that are kept: a database has 50 more tables."""
+    """Return how the kept lines of a dump begin. A database has 50 more tables."""
     return tuple(f'{word} "{table}" ' for table in tables for word in ("CREATE TABLE", "INSERT INTO"))
 
 
