@@ -38,7 +38,7 @@ def home_with_digits(tmp_path_factory):
 
 @pytest.fixture
 def silent_logs():
-    """The service runs in this process and must not write where a command's output is looked at."""
+    """Silence the service, which runs in this process, where the output of commands is captured."""
 
     def drop(*_):
         raise structlog.DropEvent
@@ -93,19 +93,19 @@ def ended(service, client):
 
 @pytest.fixture
 def environment(service, tmp_path):
-    """What a user's shell has, with the service's address and key."""
+    """A user's environment with the address and key of the service."""
     return bare_environment(tmp_path) | {"HELDOUT_URL": service.url, "HELDOUT_API_KEY": service.key}
 
 
 @pytest.fixture
-def heldout(environment, tmp_path, monkeypatch):
-    """Runs `heldout …` in this process, which is quick; gives its exit code and what it wrote."""
+def run_here(tmp_path, monkeypatch):
+    """Run `heldout …` in this process, which is fast, and return its exit code and output."""
 
-    def run(*arguments, input=None, **changes):
-        streams = [io.TextIOWrapper(io.BytesIO(text), encoding="utf-8") for text in ((input or "").encode(), b"", b"")]
+    def run(environment, *arguments, input=None, encoding="utf-8"):
+        streams = [io.TextIOWrapper(io.BytesIO(text), encoding=encoding) for text in ((input or "").encode(), b"", b"")]
         with monkeypatch.context() as patched:
             patched.chdir(tmp_path)
-            patched.setattr(os, "environ", environment | changes)
+            patched.setattr(os, "environ", environment)
             patched.setattr(sys, "argv", ["heldout", *arguments])
             for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
                 patched.setattr(sys, name, stream)
@@ -113,15 +113,25 @@ def heldout(environment, tmp_path, monkeypatch):
                 main()
             for stream in streams:
                 stream.flush()
-            out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])
+            out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams[1:])
         return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out, err)
 
     return run
 
 
 @pytest.fixture
+def heldout(environment, run_here):
+    """Run `heldout …` in this process with the service's address and key."""
+
+    def run(*arguments, input=None, encoding="utf-8", **changes):
+        return run_here(environment | changes, *arguments, input=input, encoding=encoding)
+
+    return run
+
+
+@pytest.fixture
 def heldout_apart(environment, tmp_path):
-    """Runs `heldout …` as a process of its own; gives it when it has ended."""
+    """Run `heldout …` as a separate process, and return its exit code and output."""
 
     def run(*arguments, **changes):
         return run_apart(tmp_path, environment | changes, *arguments)

@@ -1,4 +1,4 @@
-"""Views as a service would answer them, with made figures."""
+"""Views as a service would return them, with invented figures."""
 
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView
@@ -13,7 +13,7 @@ CREATED = "2025-11-24T15:41:00.000Z"
 
 
 def job(**changes):
-    """A running job; changes are of its JSON."""
+    """Make a running job; `changes` replace fields of its JSON."""
     return JobView.model_validate(
         {
             "id": "job_1",
@@ -42,7 +42,7 @@ def job(**changes):
 
 
 def arm(name, accuracy=None, loss=None, *, status="finished", half=0.02, **changes):
-    """An arm of a study; accuracy and loss are its difference from the base, known to within half and 5 * half."""
+    """Make an arm of a study. accuracy and loss differ from the base by this much, plus or minus half and 5 * half."""
     none = {"loss": None, "accuracy": None}
     difference = None
     if accuracy is not None:
@@ -63,7 +63,7 @@ def arm(name, accuracy=None, loss=None, *, status="finished", half=0.02, **chang
 
 
 def study(**changes):
-    """A study that has found a cure; changes are of its JSON."""
+    """Make a study that found a cure; `changes` replace fields of its JSON."""
     return StudyView.model_validate(
         {
             "id": "std_1",
@@ -114,14 +114,14 @@ def split(correct, count, loss=0.1):
 
 
 def final(train, validation, test):
-    """The figures of the kept weights on three splits, each as `split` gives them."""
+    """Make the figures of the kept weights on three splits, each made by `split`."""
     gap = {"accuracy": 0.0, "loss": 0.0}
     splits = {"train": train, "validation": validation, "test": test}
     return FinalView.model_validate({"epoch": 2, **splits, "gap": {"validation": gap, "test": test and gap}})
 
 
 def diagnosis(verdict, best_epoch=1, explanation="", remedies=()):
-    """A verdict with one finding, which has these remedies: names with their patches."""
+    """Make a verdict with one finding and these remedies, given as names with patches."""
     finding = {
         "code": verdict,
         "severity": "warning",

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 
 class Relay:
-    """Passes connections on to a service until it is closed."""
+    """Forwards connections to a service until it is closed."""
 
     def __init__(self, url):
-        self.received = b""  # what the service has sent
+        self.received = b""  # sent by the service
         self._to = url.rpartition(":")[2]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets = []
@@ -20,13 +20,13 @@ class Relay:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def cut(self):
-        """Break all connections; new ones are passed on."""
+        """Break all connections; new connections are still forwarded."""
         broken, self._sockets = self._sockets, []
         self.received = b""
-        for each in broken:
-            with suppress(OSError):  # anyone who was connected may have gone
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        for connection in broken:
+            with suppress(OSError):  # the client may have disconnected
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -41,14 +41,14 @@ class Relay:
                 return
             outer = socket.create_connection(("127.0.0.1", int(self._to)))
             self._sockets += [inner, outer]
-            threading.Thread(target=self._pass_on, args=(inner, outer), daemon=True).start()
-            threading.Thread(target=self._pass_on, args=(outer, inner), kwargs={"note": True}, daemon=True).start()
+            threading.Thread(target=self._forward, args=(inner, outer), daemon=True).start()
+            threading.Thread(target=self._forward, args=(outer, inner), kwargs={"record": True}, daemon=True).start()
 
-    def _pass_on(self, one, other, *, note=False):
+    def _forward(self, source, target, *, record=False):
         try:
-            while data := one.recv(65536):
-                if note:
+            while data := source.recv(65536):
+                if record:
                     self.received += data
-                other.sendall(data)
+                target.sendall(data)
         except OSError:
             pass

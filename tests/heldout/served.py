@@ -1,4 +1,4 @@
-"""Work for the real service of these tests: a small spec, figures, and the part of a worker played by hand."""
+"""Helpers for the real service of these tests: a small spec, figures, and a stand-in for a worker."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ from models.store.artifacts import Artifact
 from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 
-# How long a test waits for what happens at once, unless the machine is busy.
+# How long a test waits for events that are immediate unless the machine is busy.
 PATIENCE_S = 120.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
@@ -63,7 +63,7 @@ GAP = StoredGap(
 
 @dataclass
 class Service:
-    """A service that answers at `url`, and the store below it."""
+    """A service that listens at `url`, with its database and blob store."""
 
     url: str
     key: str
@@ -79,7 +79,7 @@ class Service:
         return claimed.held
 
     def claim_when_there_is_one(self, within_s=PATIENCE_S):
-        """Claim what another process is about to send."""
+        """Wait for a job that another process is about to submit, and claim it."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with self.database.write() as session:
@@ -89,9 +89,9 @@ class Service:
         raise AssertionError("nothing was queued")
 
     def accept(self, claimed, *findings, content_of=None, **source):
-        """End a check or a derived version well, with an audit of these findings, as a worker would.
+        """Accept an upload or a derived version with an audit of these findings, as a worker would.
 
-        content_of: id of the dataset whose content this is, too.
+        content_of: id of a dataset with the same content.
         """
         splits: dict[str, Any] = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in SPLIT_NAMES}
         sha256 = hashlib.sha256((content_of or claimed.dataset.id).encode()).hexdigest()
@@ -109,23 +109,23 @@ class Service:
             ingests.mark_ready(session, claimed.held, claimed.dataset.id, content)
 
     def reject(self, claimed, **error):
-        """End the check of an upload, as a worker would."""
+        """Reject an upload, as a worker would."""
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
 
     def suspect(self, held, stored, dataset_id):
-        """End a search for wrong labels well."""
+        """Store the result of a search for wrong labels."""
         self.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
         with self.database.write() as session:
             suspects.mark_stored(session, held, dataset_id)
 
     def warn(self, job_id, message):
-        """Write a warning among the job's events."""
+        """Add a warning to the job's events."""
         with self.database.write() as session:
             events.add(session, job_id, "job.warning", message, level="warning")
 
     def measure(self, held, epoch, **figures):
-        """Write an epoch with its event."""
+        """Record an epoch and its event."""
         values = FIGURES | figures
         measured = {name: value for name, value in values.items() if value is not None}
         with self.database.write() as session:
@@ -134,7 +134,7 @@ class Service:
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
     def succeed(self, held, gap=GAP):
-        """End the job well, with three small files."""
+        """Finish the job successfully, with three small files."""
         folder = f"jobs/{held.job_id}/{held.attempt}"
         for name in ("model.keras", "predictions.npz"):
             self.blobs.put(f"{folder}/{name}", Path(__file__))
@@ -162,7 +162,7 @@ class Service:
 
 
 def until(holds, what, within_s=PATIENCE_S):
-    """Wait for something real, in small steps."""
+    """Poll until `holds()` is true."""
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, what
@@ -170,13 +170,13 @@ def until(holds, what, within_s=PATIENCE_S):
 
 
 def bare_environment(folder):
-    """A shell's environment without our variables, except the path to the code."""
+    """Return a shell's environment without our variables, except the path to the code."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {"HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
 
 def run_apart(folder, environment, *arguments):
-    """`heldout …` as a process of its own, ended."""
+    """Run `heldout …` as a separate process, and return its exit code and output."""
     return subprocess.run(
         [sys.executable, "-m", "heldout", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""The client against the real API; failures of the connection with a transport that fails on demand."""
+"""The client against the real API, and with a transport that fails on demand."""
 
 import json
 import os
@@ -24,20 +24,20 @@ KEY = "ho_1_secret"
 # --- each route ------------------------------------------------------------------------------------
 
 
-def test_a_submitted_job_is_queued_and_found_again(client):
+def test_a_submitted_job_is_queued_and_can_be_read(client):
     job = client.jobs.create(SPEC)
     assert (job.object, job.status, job.name) == ("job", "queued", "small")
     assert client.jobs.get(job.id) == job
 
 
-@pytest.mark.parametrize("key", ["", "a" * 256, "tab\t", "ü"])
-def test_an_idempotency_key_that_no_header_can_carry_is_refused_before_it_is_sent(client, key):
-    with pytest.raises(ValueError, match="printable ASCII"):
-        client.jobs.create(SPEC, idempotency_key=key)
+def test_an_idempotency_key_that_is_not_valid_in_a_header_is_refused(client):
+    for key in ("", "a" * 256, "tab\t", "ü"):
+        with pytest.raises(ValueError, match="printable ASCII"):
+            client.jobs.create(SPEC, idempotency_key=key)
     assert list(client.jobs.list()) == []
 
 
-def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client):
+def test_jobs_are_listed_newest_first_over_several_pages(client):
     made = [client.jobs.create(SPEC).id for _ in range(5)]
     assert [job.id for job in client.jobs.list(page_size=2)] == made[::-1]
 
@@ -52,7 +52,7 @@ def test_jobs_are_filtered_by_status_dataset_and_metadata(client):
     assert list(client.jobs.list(dataset="mnist5k")) == []
 
 
-def test_listed_jobs_have_places_in_the_queue_and_named_ones_are_cancelled(client):
+def test_listed_jobs_have_queue_positions_and_can_be_cancelled_by_id(client):
     first, second = client.jobs.create(SPEC).id, client.jobs.create(SPEC).id
     assert [
         (job.id, job.queue_position, job.curve) for job in client.jobs.list(study="none", queue=True, curves=5)
@@ -83,7 +83,7 @@ def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
     assert gone.value.code == "job_not_found"
 
 
-def test_events_continue_over_pages(service, client):
+def test_events_are_listed_over_several_pages(service, client):
     job_id = client.jobs.create(SPEC).id
     for number in range(201):
         service.warn(job_id, str(number))
@@ -100,7 +100,7 @@ def test_events_continue_over_pages(service, client):
     assert list(client.events.list(after=1)) == events[1:]
 
 
-def test_a_followed_job_brings_each_event_once_and_ends_with_the_job(service, client):
+def test_following_a_job_gives_each_event_once_and_ends_with_the_job(service, client):
     job_id = client.jobs.create(SPEC).id
     events = client.jobs.follow_events(job_id, after=0)
     assert next(events).type == "job.queued"
@@ -113,7 +113,7 @@ def test_a_followed_job_brings_each_event_once_and_ends_with_the_job(service, cl
     assert list(client.jobs.follow_events(job_id)) == []
 
 
-def test_following_everything_begins_now_and_continues_after_the_connection_broke(service, client):
+def test_following_all_events_starts_now_and_survives_broken_connections(service, client):
     job_id = client.jobs.create(SPEC).id
     relay = Relay(service.url)
     with Client(relay.url, service.key) as afar:
@@ -136,7 +136,7 @@ def test_following_everything_begins_now_and_continues_after_the_connection_brok
     assert [event.id for event in heard] == [2, 3, 4]
 
 
-def test_what_answers_a_request_for_events_with_a_page_is_no_service():
+def test_a_web_page_in_response_to_a_request_for_events_means_no_service():
     def page(request):
         return httpx2.Response(200, html="<p>Welcome</p>")
 
@@ -144,7 +144,7 @@ def test_what_answers_a_request_for_events_with_a_page_is_no_service():
         next(client.events.follow())
 
 
-def test_a_ledger_comes_page_by_page(service, client):
+def test_a_ledger_has_pages(service, client):
     held = service.begin(client.jobs.create(SPEC).id)
     for epoch in (1, 2):
         service.measure(held, epoch)
@@ -154,13 +154,13 @@ def test_a_ledger_comes_page_by_page(service, client):
     assert ledger.entries.has_more
     rest = client.datasets.ledger("digits", limit=2, after=ledger.entries.next).entries
     assert (len(rest.data), rest.next) == (1, None)
-    assert {one.subject.id for one in [*ledger.entries.data, *rest.data]} == {held.job_id}
+    assert {entry.subject.id for entry in [*ledger.entries.data, *rest.data]} == {held.job_id}
 
 
 # --- waiting ---------------------------------------------------------------------------------------
 
 
-def test_waiting_ends_with_the_change(service, client):
+def test_waiting_ends_when_the_job_changes(service, client):
     job = client.jobs.create(SPEC)
     later = threading.Timer(0.3, service.begin, [job.id])
     later.start()
@@ -172,7 +172,7 @@ def test_waiting_ends_with_the_change(service, client):
     assert time.monotonic() - began < 30
 
 
-def test_waiting_without_a_change_gives_nothing(client):
+def test_waiting_without_a_change_returns_nothing(client):
     job = client.jobs.create(SPEC)
     assert client.jobs.poll(job.id, version=job.version, wait_s=0) is None
 
@@ -202,7 +202,7 @@ def succeeded(service, client):
     return job_id
 
 
-def test_a_model_is_written_whole_with_the_user_s_usual_rights(client, succeeded, tmp_path):
+def test_a_downloaded_model_has_the_user_s_default_permissions(client, succeeded, tmp_path):
     usual = tmp_path / "usual"
     usual.touch()
     for download in (client.jobs.download_model, client.jobs.download_predictions):
@@ -213,7 +213,7 @@ def test_a_model_is_written_whole_with_the_user_s_usual_rights(client, succeeded
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "usual"]
 
 
-def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
+def test_a_missing_model_leaves_the_old_file(client, tmp_path):
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with pytest.raises(ApiProblem) as refused:
@@ -222,7 +222,7 @@ def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
     assert target.read_bytes() == b"old"
 
 
-def test_a_download_that_breaks_off_leaves_the_old_file_and_nothing_next_to_it(tmp_path):
+def test_a_broken_download_leaves_only_the_old_file(tmp_path):
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with broken_server() as url, Client(url, KEY) as client, pytest.raises(NoService):
@@ -243,14 +243,14 @@ def test_a_pipe_is_written_to_and_not_replaced(client, succeeded, tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_link_stays_and_the_file_behind_it_is_written(client, succeeded, tmp_path):
+def test_a_link_is_kept_and_its_target_is_written(client, succeeded, tmp_path):
     (tmp_path / "link").symlink_to("real")
     client.jobs.download_model(succeeded, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").stat().st_size > 0
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(client, succeeded, tmp_path):
+def test_a_missing_folder_is_an_os_error(client, succeeded, tmp_path):
     with pytest.raises(FileNotFoundError):
         client.jobs.download_model(succeeded, tmp_path / "none" / "file")
 
@@ -277,21 +277,21 @@ class broken_server:  # noqa: N801  (reads as the server that it is)
 # --- ids that users type ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job_id", ["", ".", "..", "../jobs", "a/b", "a?b=c", "ü", "a b", "%2e%2e", "job_" + "0" * 300])
-def test_whatever_is_typed_as_an_id_is_one_job_that_is_not_there(client, job_id):
+def test_any_text_as_an_id_means_a_job_that_does_not_exist(client):
     client.jobs.create(SPEC)
-    with pytest.raises(ApiProblem) as refused:
-        client.jobs.get(job_id)
-    assert refused.value.code == "job_not_found"
-    with pytest.raises(ApiProblem):
-        client.jobs.delete(job_id)
+    for job_id in ("", ".", "..", "../jobs", "a/b", "a?b=c", "ü", "a b", "%2e%2e", "job_" + "0" * 300):
+        with pytest.raises(ApiProblem) as refused:
+            client.jobs.get(job_id)
+        assert refused.value.code == "job_not_found", job_id
+        with pytest.raises(ApiProblem):
+            client.jobs.delete(job_id)
 
 
 # --- failures --------------------------------------------------------------------------------------
 
 
 class Wire(httpx2.BaseTransport):
-    """Returns the given answers in order, an exception or a status with headers; then 200 with `{}`."""
+    """Returns the given responses in order, each an exception or a status with headers, and then 200 with a job."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -309,7 +309,7 @@ class Wire(httpx2.BaseTransport):
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The pauses that the client makes, which take no time here."""
+    """Record the client's pauses, which take no time."""
     pauses = []
     clock = [0.0]
 
@@ -333,7 +333,7 @@ OK = (200, {})
 
 
 @pytest.mark.parametrize("call", ["get", "submit", "retry", "change"])
-def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pauses, call):
+def test_safe_requests_are_sent_again_after_a_broken_connection(pauses, call):
     wire = Wire(OK, BROKEN, BROKEN)
     with client_on(wire) as client:
         client.jobs.get("a")
@@ -358,16 +358,16 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pau
     ],
     ids=["job", "study", "dataset", "key", "webhook"],
 )
-def test_a_repeat_of_what_makes_something_has_the_same_idempotency_key(pauses, make):
+def test_a_repeated_creation_has_the_same_idempotency_key(pauses, make):
     wire = Wire(BROKEN)
-    with client_on(wire) as client, suppress(NoService):  # the answer is that of a job
+    with client_on(wire) as client, suppress(NoService):  # the response is always a job
         make(client)
     first, second = wire.requests
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     assert first.content == second.content
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(pauses):
+def test_a_truncated_response_is_requested_again(pauses):
     class HalfBody(httpx2.SyncByteStream):
         def __iter__(self):
             yield b"{"
@@ -381,7 +381,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(pauses):
 
 
 @pytest.mark.parametrize("call", ["cancel", "pause", "resume", "delete"])
-def test_what_may_have_happened_is_not_sent_twice(pauses, call):
+def test_a_request_that_may_have_been_executed_is_not_sent_twice(pauses, call):
     wire = Wire(BROKEN)
     with client_on(wire) as client, pytest.raises(NoService, match="broken off"):
         getattr(client.jobs, call)("a")
@@ -389,7 +389,7 @@ def test_what_may_have_happened_is_not_sent_twice(pauses, call):
 
 
 @pytest.mark.parametrize("call", ["cancel", "delete"])
-def test_what_never_reached_the_service_is_sent_again(pauses, call):
+def test_a_request_that_never_reached_the_service_is_sent_again(pauses, call):
     wire = Wire(REFUSED)
     with client_on(wire) as client:
         getattr(client.jobs, call)("a")
@@ -398,14 +398,14 @@ def test_what_never_reached_the_service_is_sent_again(pauses, call):
 
 @pytest.mark.parametrize("status", [503, 429])
 @pytest.mark.parametrize("call", ["cancel", "get"])
-def test_a_busy_service_is_asked_again_when_it_says(pauses, call, status):
+def test_a_busy_service_is_asked_again_after_the_time_that_it_names(pauses, call, status):
     wire = Wire((status, {"Retry-After": "2"}), (status, {"Retry-After": "3"}))
     with client_on(wire) as client:
         getattr(client.jobs, call)("a")
     assert pauses == [2.0, 3.0]
 
 
-def test_a_busy_service_is_not_asked_for_ever(pauses):
+def test_a_busy_service_is_not_asked_forever(pauses):
     wire = Wire(*[(503, {"Retry-After": "2"})] * 100)
     with client_on(wire, patience_s=9) as client, pytest.raises(ApiProblem, match=r"Detail\."):
         client.jobs.get("a")
@@ -420,14 +420,14 @@ def test_a_refusal_is_final(pauses, status):
     assert (refused.value.code, refused.value.status, pauses) == ("some_code", status, [])
 
 
-def test_a_service_that_never_answered_is_given_up_soon(pauses):
+def test_the_client_soon_gives_up_on_a_service_that_never_answered(pauses):
     wire = Wire(*[REFUSED] * 100)
     with client_on(wire) as client, pytest.raises(NoService, match=r"No Heldout service answers at http://127.0.0.1:9"):
         client.jobs.get("a")
     assert sum(pauses) <= 1
 
 
-def test_a_service_that_answered_before_is_waited_for(pauses):
+def test_the_client_waits_for_a_service_that_answered_before(pauses):
     wire = Wire(OK, *[REFUSED] * 8)
     with client_on(wire) as client:
         client.jobs.get("a")
@@ -436,7 +436,7 @@ def test_a_service_that_answered_before_is_waited_for(pauses):
 
 
 @pytest.mark.parametrize("answer", [b"<html>hello</html>", b"[]", b"\xff"])
-def test_another_program_at_the_address_is_recognised(answer):
+def test_another_program_at_the_address_is_recognized(answer):
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=answer))
     with client_on(transport) as client, pytest.raises(NoService, match="is not a Heldout service"):
         client.jobs.get("a")
@@ -449,7 +449,7 @@ def test_a_job_that_this_release_cannot_read_is_reported_with_the_field():
     assert "the service's own release" in str(failure.value)
 
 
-def test_what_a_newer_service_adds_is_kept_at_every_depth():
+def test_fields_that_a_newer_service_adds_are_kept_at_every_depth():
     newer = json.loads(json.dumps(JOB))
     for part in (newer, newer["progress"], newer["spec"], newer["spec"]["network"]["blocks"][0]):
         part["mood"] = {"is": ["new"]}
@@ -460,7 +460,7 @@ def test_what_a_newer_service_adds_is_kept_at_every_depth():
     assert dump_json(found.view) == newer
 
 
-def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(pauses):
+def test_a_spec_can_be_sent_again_with_the_fields_of_a_newer_service(pauses):
     newer = JOB | {"spec": JOB["spec"] | {"mood": "new"}}
     sent = []
 
@@ -473,7 +473,7 @@ def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(
     assert json.loads(sent[1].content) == newer["spec"]
 
 
-def test_a_proxy_s_error_page_is_a_problem_all_the_same():
+def test_a_proxy_s_error_page_is_a_problem():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(502, content=b"<html>bad gateway</html>"))
     with client_on(transport) as client, pytest.raises(ApiProblem, match="HTTP 502") as refused:
         client.jobs.get("a")
@@ -481,19 +481,19 @@ def test_a_proxy_s_error_page_is_a_problem_all_the_same():
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://a:b"])
-def test_what_is_no_address_is_reported(url):
+def test_an_invalid_address_is_reported(url):
     with pytest.raises(NoService, match="address"), Client(url, KEY) as client:
         client.jobs.get("a")
 
 
 @pytest.mark.parametrize("key", ["ho_ü", "ho_\nX-Evil: 1"])
-def test_a_key_that_no_header_can_carry_is_reported_and_not_shown(key):
+def test_a_key_that_is_not_valid_in_a_header_is_reported_and_not_shown(key):
     with pytest.raises(NoService, match="characters that no key has") as failure:
         Client("http://127.0.0.1:9", key)
     assert key not in str(failure.value)
 
 
-def test_a_proxy_is_not_asked_for_this_machine(service, monkeypatch):
+def test_no_proxy_is_used_for_this_machine(service, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with Client(service.url, service.key) as client:

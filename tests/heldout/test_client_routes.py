@@ -1,4 +1,4 @@
-"""The blocking client, the async client, the command line and the OpenAPI document name the same routes."""
+"""The blocking client, the async client, the command line and the OpenAPI document have the same routes."""
 
 import asyncio
 import inspect
@@ -19,14 +19,14 @@ from heldout.service.settings import make_embedded_settings
 from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.served import ROOT, SPEC
 
-# A browser logs in and out by them; a program sends its key.
+# Browsers log in and out with these; programs send a key.
 BROWSERS_ALONE = {"POST /v1/session", "DELETE /v1/session"}
-# It asks by the others.
+# These call other methods.
 COMPOSED = {"datasets.push", "models.push"}
 
 
 def find_methods():
-    """Methods of all resources, such as `jobs.get`."""
+    """Return the methods of all resources, such as `jobs.get`."""
     with Client("http://127.0.0.1:9", "ho_1_x") as client:
         kinds = {resource: type(getattr(client, resource)) for resource in RESOURCES}
     return {
@@ -62,7 +62,7 @@ ARGUMENTS = {
 
 
 class Recorder(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
-    """Remembers requests, and refuses each."""
+    """Records requests, and refuses each."""
 
     def __init__(self):
         self.requests = []
@@ -75,8 +75,8 @@ class Recorder(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         return self.handle_request(request)
 
 
-def arguments_of(method):
-    """Each parameter that has no default, by its name; ids are all alike."""
+def make_arguments(method):
+    """Make an argument for each parameter without a default; all ids are alike."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     return {
         parameter.name: ARGUMENTS.get(parameter.name, "x1")
@@ -85,19 +85,19 @@ def arguments_of(method):
     }
 
 
-def of_blocking(name):
+def record_blocking(name):
     recorder = Recorder()
     with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
-        list(attrgetter(name)(client)(**arguments_of(METHODS[name])))
+        list(attrgetter(name)(client)(**make_arguments(METHODS[name])))
     return recorder.requests
 
 
-def of_async(name):
+def record_async(name):
     recorder = Recorder()
 
     async def ask():
         async with AsyncClient("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client:
-            made = attrgetter(name)(client)(**arguments_of(METHODS[name]))
+            made = attrgetter(name)(client)(**make_arguments(METHODS[name]))
             await (made if inspect.isawaitable(made) else anext(made))
 
     with pytest.raises(ApiProblem):
@@ -105,25 +105,25 @@ def of_async(name):
     return recorder.requests
 
 
-def predictions_by_file(asked):
-    """`diagnoses.create_from_predictions` sends a file by another route than lists; the file is this one."""
+def add_predictions_by_file(asked):
+    """Add the route by which `diagnoses.create_from_predictions` sends a file, here this one."""
     recorder = Recorder()
     with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
         client.diagnoses.create_from_predictions(Path(__file__))
     asked["diagnoses.create_from_predictions (file)"] = recorder.requests
 
 
-def models_of_studies(asked):
-    """What takes a job's id for its model takes a study's for its ensemble."""
-    for name in [name for name in METHODS if "source_id" in arguments_of(METHODS[name])]:
+def add_models_of_studies(asked):
+    """Add the routes of methods that accept a study's id for its ensemble as well as a job's id."""
+    for name in [name for name in METHODS if "source_id" in make_arguments(METHODS[name])]:
         recorder = Recorder()
         with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
-            attrgetter(name)(client)(**arguments_of(METHODS[name]) | {"source_id": "std_1"})
+            attrgetter(name)(client)(**make_arguments(METHODS[name]) | {"source_id": "std_1"})
         asked[f"{name} (study)"] = recorder.requests
 
 
 @pytest.mark.filterwarnings("ignore:mend_dataset is now called")
-def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route(tmp_path):
+def test_every_route_has_a_method_in_both_clients_and_every_method_a_route(tmp_path):
     document = create_app(make_embedded_settings(tmp_path)).openapi()
     served = {
         f"{method.upper()} {path}"
@@ -131,12 +131,12 @@ def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route
         for method, operation in methods.items()
         if not operation.get("deprecated")
     }
-    asked = {name: of_blocking(name) for name in METHODS}
-    assert {name: of_async(name) for name in asked} == asked
-    predictions_by_file(asked)
-    models_of_studies(asked)
+    asked = {name: record_blocking(name) for name in METHODS}
+    assert {name: record_async(name) for name in asked} == asked
+    add_predictions_by_file(asked)
+    add_models_of_studies(asked)
     patterns = {re.compile(re.sub(r"\{\w+\}", "[^/]+", route)): route for route in served}
-    # The longest pattern wins: /v1/jobs/cancel is not a job called `cancel`.
+    # The longest pattern wins: /v1/jobs/cancel is not a job with the id `cancel`.
     named = {
         name: max((route for pattern, route in patterns.items() if pattern.fullmatch(sent)), key=_fixed, default=sent)
         for name, [sent, *_] in asked.items()
@@ -149,7 +149,7 @@ def _fixed(route):
     return len(re.sub(r"\{\w+\}", "", route))
 
 
-def test_the_command_line_asks_by_methods_of_the_client_alone():
+def test_the_command_line_uses_only_methods_of_the_client():
     calls = {
         call
         for file in (ROOT / "heldout/cli").rglob("*.py")
@@ -163,17 +163,17 @@ def test_the_command_line_asks_by_methods_of_the_client_alone():
 
 
 @pytest.mark.parametrize("name", SUCCESSORS)
-def test_a_flat_method_still_asks_as_its_successor_does_and_names_it(name):
+def test_a_flat_method_sends_the_request_of_its_successor_and_names_it(name):
     successor = SUCCESSORS[name]
     recorder = Recorder()
-    arguments = arguments_of(METHODS[successor])
+    arguments = make_arguments(METHODS[successor])
     with (
         Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client,
         pytest.warns(DeprecationWarning, match=re.escape(f"use client.{successor}()")),
         pytest.raises(ApiProblem),
     ):
         list(getattr(client, name)(**arguments))
-    assert recorder.requests == of_blocking(successor)
+    assert recorder.requests == record_blocking(successor)
 
 
 def test_the_documentation_names_the_successor_of_every_flat_method():

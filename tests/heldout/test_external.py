@@ -1,4 +1,4 @@
-"""A user's own training loop in Python: what is sent, what an exception means, and how a lease is renewed."""
+"""A user's own training loop in Python: what is sent, the meaning of exceptions, and the renewal of leases."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ def answer(seed: int, shift: float = 0.0) -> np.ndarray:
 
 
 class Tensor:
-    """A tensor as PyTorch's: on a GPU, with a gradient, which numpy cannot read."""
+    """Imitates a PyTorch tensor on a GPU with a gradient, which numpy cannot read."""
 
     def __init__(self, values, dtype="torch.float32", is_detached=False, is_here=False):
         self._values, self.dtype = values, dtype
@@ -51,7 +51,7 @@ def test_lists_arrays_and_tensors_of_any_device_become_arrays(values):
     np.testing.assert_array_equal(to_array(values), [1, 2])
 
 
-def test_a_packed_file_holds_tensors_and_texts_without_pickles():
+def test_a_packed_file_contains_tensors_and_texts_without_pickles():
     ids = np.array(["a", "b"], dtype=object)
     packed = pack_npz({"validation": {"probabilities": Tensor([[0.5, 0.5]]), "hashes": ids}})
     read = np.load(io.BytesIO(packed), allow_pickle=False)
@@ -66,15 +66,15 @@ def test_a_loop_runs_every_training_and_ends_with_the_conclusion(client):
         with run:
             seen.append((run.arm, run.seed))
             probabilities = answer(run.seed, **run.parameters)
-            told = run.tell(validation=(LABELS.tolist(), probabilities), test=(LABELS, Tensor(probabilities)))
-            assert told.accepted
+            receipt = run.tell(validation=(LABELS.tolist(), probabilities), test=(LABELS, Tensor(probabilities)))
+            assert receipt.accepted
     assert len(seen) == len(set(seen))
     assert study.conclusion.remedy == "better"
     assert study.conclusion.headline == study.headline != ""
     assert all(run.seconds is not None for run in study.runs() if run.status == "succeeded")
 
 
-def test_an_async_loop_is_the_same(service):
+def test_an_async_loop_reaches_the_same_conclusion(service):
     async def compare():
         async with AsyncClient(service.url, service.key) as client:
             study = await client.studies.external(ARMS)
@@ -88,7 +88,7 @@ def test_an_async_loop_is_the_same(service):
 
 
 def test_a_training_that_runs_out_of_memory_drops_its_arm_and_the_loop_continues(client):
-    class OutOfMemoryError(RuntimeError): ...  # as torch.cuda's
+    class OutOfMemoryError(RuntimeError): ...  # like torch.cuda's
 
     study = client.studies.external({**ARMS, "same": {}})
     for run in study:
@@ -141,7 +141,7 @@ def test_refused_answers_are_raised_and_the_training_has_not_failed(client):
     study.cancel()
 
 
-def test_what_is_not_labels_and_probabilities_is_refused_before_it_is_sent(client):
+def test_malformed_answers_are_refused_before_they_are_sent(client):
     study = client.studies.external(ARMS)
     run = next(iter(study))
     with pytest.raises(TypeError, match=r"expected \(labels, probabilities\)"):
@@ -175,7 +175,7 @@ def test_the_curves_may_be_a_file(client, tmp_path):
     study.cancel()
 
 
-def test_a_study_of_the_service_is_not_run_here(client):
+def test_a_study_that_the_service_runs_cannot_be_run_locally(client):
     study = client.studies.external(ARMS)
     study.view = study.view.model_copy(update={"kind": "remedies"})
     with pytest.raises(TypeError, match="The service runs the trainings"):

@@ -1,4 +1,4 @@
-"""The place of a finding in the body, derived from the validator's location."""
+"""Where an error is in the request body, derived from the validator's location."""
 
 import pytest
 from hypothesis import given
@@ -10,14 +10,14 @@ from heldout.spec.field_errors import SHOWN_ERRORS, list_field_errors
 from heldout.spec.job import JobSpec
 
 
-def found_in(body):
+def find_errors(body):
     with pytest.raises(ValidationError) as refused:
         JobSpec.model_validate(body)
     return list_field_errors(refused.value.errors(), body, JobSpec)
 
 
 def resolve(pointer: str, body):
-    """The value at a pointer, by RFC 6901's own words."""
+    """Return the value at a pointer, following RFC 6901."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         body = body[int(name)] if isinstance(body, list) else body[name]
@@ -33,13 +33,13 @@ def test_a_pointer_leads_to_its_value(names):
     assert resolve(make_pointer(names), body) is value
 
 
-def test_tags_of_unions_are_no_part_of_a_pointer():
+def test_tags_of_unions_are_not_part_of_a_pointer():
     body = {
         "dataset": "d",
         "network": {"blocks": [{"filters": 1}]},
         "training": {"schedule": {"name": "cosine", "x": 1}},
     }
-    assert [one.pointer for one in found_in(body)] == ["/training/schedule/x"]
+    assert [error.pointer for error in find_errors(body)] == ["/training/schedule/x"]
 
 
 @pytest.mark.parametrize(
@@ -50,46 +50,46 @@ def test_tags_of_unions_are_no_part_of_a_pointer():
         ({"epochs": 3, "schedule": {"name": "cosine", "warmup_epochs": 3}}, "/training/schedule/warmup_epochs"),
     ],
 )
-def test_a_field_that_does_not_go_with_another_is_pointed_to(training, pointer):
-    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": training})
+def test_a_field_that_conflicts_with_another_is_pointed_to(training, pointer):
+    [error] = find_errors({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": training})
     assert error.pointer == pointer
     assert error.detail.startswith(f"`{pointer.rpartition('/')[2]}` ")
 
 
-def test_a_field_that_is_named_like_a_tag_is_still_found():
+def test_a_field_with_the_name_of_a_tag_is_found():
     schedule = {"name": "cosine", "cosine": 1}
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"schedule": schedule}}
-    assert [one.pointer for one in found_in(body)] == ["/training/schedule/cosine"]
+    assert [error.pointer for error in find_errors(body)] == ["/training/schedule/cosine"]
 
 
-def test_of_a_union_the_member_that_fits_best_speaks():
+def test_the_best_fitting_member_of_a_union_is_reported():
     weights = {"3": "heavy"}
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"class_weights": weights}}
-    [error] = found_in(body)
+    [error] = find_errors(body)
     assert error.pointer == "/training/class_weights/3"
     assert error.detail == 'Received "heavy"; input should be a valid number.'
 
 
-def test_members_of_a_union_that_fit_equally_badly_all_speak():
+def test_equally_bad_members_of_a_union_are_all_reported():
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"class_weights": 3}}
-    [error] = found_in(body)
+    [error] = find_errors(body)
     assert error.detail == "Received 3; input should be 'balanced'. Or: Received 3; input should be a valid object."
 
 
 def test_a_list_whose_items_are_wrong_is_not_called_too_short():
-    assert [one.pointer for one in found_in({"dataset": "d", "network": {"blocks": [{}]}})] == [
+    assert [error.pointer for error in find_errors({"dataset": "d", "network": {"blocks": [{}]}})] == [
         "/network/blocks/0/filters"
     ]
 
 
-def test_what_came_is_shown_shortly():
-    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": "x" * 10_000}]}})
+def test_long_received_values_are_shortened():
+    [error] = find_errors({"dataset": "d", "network": {"blocks": [{"filters": "x" * 10_000}]}})
     assert len(error.detail) < 200
 
 
-def test_not_all_of_very_many_findings_are_reported():
+def test_the_number_of_reported_errors_is_limited():
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, **{f"field{i}": 1 for i in range(1000)}}
-    assert len(found_in(body)) == SHOWN_ERRORS
+    assert len(find_errors(body)) == SHOWN_ERRORS
 
 
 @pytest.mark.parametrize(
@@ -106,20 +106,20 @@ def test_not_all_of_very_many_findings_are_reported():
         ({"training": {"schedule": {"name": "cosine", "warm_up_epochs": 3}}}, "`training.schedule.warmup_epochs`"),
     ],
 )
-def test_an_unknown_field_is_answered_with_the_field_that_was_probably_meant(changes, meant):
-    errors = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}} | changes)
+def test_an_unknown_field_gets_a_suggestion(changes, meant):
+    errors = find_errors({"dataset": "d", "network": {"blocks": [{"filters": 1}]}} | changes)
     assert f"There is no such field. Did you mean {meant}?" in [error.detail for error in errors]
 
 
 @pytest.mark.parametrize("name", ["xyz", "x" * 10_000, ""])
-def test_nothing_is_suggested_where_nothing_is_close(name):
-    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, name: 1})
+def test_nothing_is_suggested_if_no_field_is_similar(name):
+    [error] = find_errors({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, name: 1})
     assert error.detail == "There is no such field."
 
 
-def test_what_heldout_does_not_do_is_refused_with_an_alternative():
+def test_unsupported_features_are_refused_with_an_alternative():
     block = {"filters": 1, "shortcut": True, "depthwise": True}
-    shortcut, depthwise, task = found_in({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
+    shortcut, depthwise, task = find_errors({"dataset": "d", "network": {"blocks": [block]}, "task": "detection"})
     assert shortcut.pointer == "/network/blocks/0/shortcut"
     assert "`residual: true`" in shortcut.detail
     assert "name it in `network.model`" in depthwise.detail
@@ -127,7 +127,7 @@ def test_what_heldout_does_not_do_is_refused_with_an_alternative():
     assert "Did you mean" not in shortcut.detail + task.detail
 
 
-def test_a_misspelled_field_is_asked_about_where_it_stands():
+def test_the_suggestion_for_a_misspelled_field_has_its_position():
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}, {"filters": 1, "dropuot": 0.2}]}}
-    [error] = found_in(body)
+    [error] = find_errors(body)
     assert error.detail.endswith("Did you mean `network.blocks.1.dropout`?")

@@ -1,4 +1,4 @@
-"""Intervals against statsmodels and SciPy, and how often they contain the truth."""
+"""Intervals, compared with statsmodels and SciPy, and their coverage."""
 
 import numpy as np
 import pytest
@@ -23,25 +23,25 @@ CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 
 
 @given(COUNTS, CONFIDENCES)
-def test_wilson_is_what_statsmodels_gives(counts, confidence):
+def test_wilson_intervals_equal_those_of_statsmodels(counts, confidence):
     expected = proportion_confint(*counts, alpha=1 - confidence, method="wilson")
     assert compute_wilson_interval(*counts, confidence) == pytest.approx(expected, abs=1e-9)
 
 
 @given(COUNTS)
-def test_wilson_holds_the_accuracy_and_stays_within_0_and_1(counts):
+def test_wilson_intervals_contain_the_accuracy_and_stay_within_0_and_1(counts):
     low, high = compute_wilson_interval(*counts)
     assert 0 <= low <= counts[0] / counts[1] <= high <= 1
 
 
 @given(COUNTS, COUNTS, CONFIDENCES)
-def test_newcombe_is_what_statsmodels_gives(first, second, confidence):
+def test_newcombe_intervals_equal_those_of_statsmodels(first, second, confidence):
     expected = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff", alpha=1 - confidence)
     assert compute_newcombe_interval(first, second, confidence) == pytest.approx(expected, abs=1e-9)
 
 
 @given(COUNTS, COUNTS)
-def test_newcombe_of_the_swapped_accuracies_is_mirrored(first, second):
+def test_newcombe_intervals_of_swapped_accuracies_are_mirrored(first, second):
     low, high = compute_newcombe_interval(first, second)
     assert compute_newcombe_interval(second, first) == pytest.approx((-high, -low), abs=1e-12)
 
@@ -55,7 +55,7 @@ def test_impossible_counts_are_refused(counts):
 
 
 @given(st.integers(0, 200), st.sampled_from([0.01, 0.02, 0.05]))
-def test_so_many_images_are_enough_by_statsmodels_and_one_fewer_is_not(right, half):
+def test_the_needed_number_of_images_is_enough_by_statsmodels_and_one_fewer_is_not(right, half):
     def width(total: int) -> float:
         low, high = proportion_confint(total * right / 200, total, method="wilson")
         return (high - low) / 2
@@ -74,8 +74,8 @@ PAIRS = st.integers(1, 3000).flatmap(
 )
 
 
-def score_of(difference: float, gained: int, lost: int, count: int) -> float:
-    """The score statistic of a difference; the share of lost images is SciPy's likeliest, not a formula's."""
+def compute_score(difference: float, gained: int, lost: int, count: int) -> float:
+    """Compute the score statistic of a difference, with the likeliest share of lost images found by SciPy."""
     same = count - gained - lost
     low, high = max(0.0, -difference), (1 - difference) / 2
 
@@ -90,25 +90,25 @@ def score_of(difference: float, gained: int, lost: int, count: int) -> float:
 
 @example((0, 1704, 1705), 0.9)
 @given(PAIRS, CONFIDENCES)
-def test_a_paired_interval_ends_where_the_score_test_starts_to_reject(pairs, confidence):
+def test_a_paired_interval_ends_where_the_score_test_rejects(pairs, confidence):
     gained, changed, count = pairs
     lost = changed - gained
     low, high = compute_paired_interval(gained, lost, count, confidence)
     z = stats.norm.ppf(0.5 + confidence / 2)
     assert -1 <= low <= (gained - lost) / count <= high <= 1
     if low > -1 + 1e-6:
-        assert score_of(low, gained, lost, count) == pytest.approx(z, abs=1e-3)  # the score's own share is searched for
+        assert compute_score(low, gained, lost, count) == pytest.approx(z, abs=1e-3)  # SciPy searches for the share
     if high < 1 - 1e-6:
-        assert score_of(high, gained, lost, count) == pytest.approx(-z, abs=1e-3)
+        assert compute_score(high, gained, lost, count) == pytest.approx(-z, abs=1e-3)
 
 
-def test_a_paired_interval_is_what_was_published():
-    """Of 21 children 1 had the symptom only before and 7 only after: Fagerland, Lydersen and Laake 2014."""
+def test_a_paired_interval_equals_a_published_example():
+    """Fagerland, Lydersen and Laake 2014: of 21 children, 1 had the symptom only before and 7 only after."""
     assert compute_paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 @given(PAIRS)
-def test_a_paired_interval_excludes_0_where_mcnemars_statistic_does(pairs):
+def test_a_paired_interval_excludes_0_if_mcnemars_test_is_significant(pairs):
     gained, changed, count = pairs
     lost = changed - gained
     low, high = compute_paired_interval(gained, lost, count)
@@ -132,14 +132,14 @@ def moments(values: list[float]) -> tuple[float, float, int]:
 
 
 @given(st.floats(0.5, 1 - 1e-6), st.floats(0.5, 1e7))
-def test_quantiles_of_t_are_scipys(probability, degrees):
+def test_quantiles_of_t_equal_scipys(probability, degrees):
     assert compute_t_quantile(probability, degrees) == pytest.approx(
         stats.t.ppf(probability, degrees), rel=1e-7, abs=1e-9
     )
 
 
 @given(VALUES, VALUES, CONFIDENCES)
-def test_welch_is_what_statsmodels_gives(first, second, confidence):
+def test_welch_intervals_equal_those_of_statsmodels(first, second, confidence):
     found = compute_welch_interval(moments(first), moments(second), confidence)
     if np.var(first) + np.var(second) < 1e-12:
         assert found == pytest.approx((np.mean(first) - np.mean(second),) * 2, abs=1e-4)
@@ -154,7 +154,7 @@ def test_welch_has_an_interval_for_the_smallest_variances():
 
 
 @given(VALUES, CONFIDENCES)
-def test_the_interval_of_a_mean_is_what_statsmodels_gives(values, confidence):
+def test_the_interval_of_a_mean_equals_that_of_statsmodels(values, confidence):
     expected = DescrStatsW(values).tconfint_mean(1 - confidence)
     assert compute_mean_interval(*moments(values), confidence) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
@@ -166,23 +166,23 @@ def test_one_value_has_no_interval():
         compute_welch_interval((1.0, 0.1, 5), (1.0, 0.0, 1))
 
 
-# --- how often they hold the truth --------------------------------------------------------------------
+# --- coverage -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gain", "loss", "count"), [(0.1, 0.02, 300), (0.02, 0.02, 1000), (0.6, 0.05, 60)])
-def test_paired_intervals_hold_the_truth_as_often_as_they_say(gain, loss, count):
+def test_paired_intervals_have_their_nominal_coverage(gain, loss, count):
     draws = np.random.default_rng(3).multinomial(count, [gain, loss, 1 - gain - loss], 4000)
     bounds = np.array([compute_paired_interval(int(gained), int(lost), count) for gained, lost, _ in draws])
     covered = ((bounds[:, 0] <= gain - loss) & (gain - loss <= bounds[:, 1])).mean()
     assert 0.935 <= covered <= 0.97
 
 
-def test_welch_intervals_hold_the_truth_as_often_as_they_say():
-    """Of losses as they are: most are near 0, and a wrong answer costs about 2 nats."""
+def test_welch_intervals_have_their_nominal_coverage():
+    """The losses are realistic: most are near 0, and a wrong answer costs about 2 nats."""
     draw = np.random.default_rng(4)
 
     def losses(share_wrong: float, count: int):
-        wrong = draw.random((3000, count)) < share_wrong
+        wrong = draw.random((1500, count)) < share_wrong
         return np.where(wrong, 1 + draw.exponential(1, wrong.shape), draw.exponential(0.05, wrong.shape))
 
     first, second = losses(0.1, 400), losses(0.03, 2000)

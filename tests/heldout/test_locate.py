@@ -31,19 +31,19 @@ def test_the_environment_names_the_service(tmp_path):
     assert locate(environment=environment) == ServiceAddress("https://heldout.test", KEY)
 
 
-def test_the_files_of_the_home_do_where_the_environment_says_nothing(tmp_path):
+def test_the_files_of_the_home_are_used_without_environment_variables(tmp_path):
     write_home(tmp_path)
     assert locate(environment={"HELDOUT_HOME": str(tmp_path)}) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
 
-def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypatch):
+def test_the_default_home_is_in_the_user_s_folder(tmp_path, monkeypatch):
     write_home(tmp_path / ".heldout")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate(environment={}).api_key == KEY
     assert locate(Path("~/.heldout"), {}).api_key == KEY
 
 
-def test_a_home_on_the_command_line_is_meant_whatever_the_environment_says(tmp_path):
+def test_a_home_on_the_command_line_overrides_the_environment(tmp_path):
     environment = {"HELDOUT_URL": "https://elsewhere.test", "HELDOUT_API_KEY": "ho_2_other"}
     assert locate(write_home(tmp_path), environment) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
@@ -63,7 +63,7 @@ def test_the_home_s_key_is_sent_to_this_machine_only(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"url": "http://x"}', '{"url": "http://x", "pid": "a"}'])
-def test_a_service_file_that_is_not_whole_is_no_service(tmp_path, text):
+def test_an_incomplete_service_file_means_no_service(tmp_path, text):
     write_home(tmp_path)
     (tmp_path / "service.json").write_text(text)
     with pytest.raises(NoService, match="heldout up"):
@@ -83,7 +83,7 @@ def test_a_service_whose_process_is_gone_has_ended(tmp_path):
 
 
 @pytest.mark.parametrize("pid", [-1, 2**70])
-def test_a_number_that_is_no_process_is_none(tmp_path, pid):
+def test_an_impossible_process_id_means_that_the_service_has_ended(tmp_path, pid):
     with pytest.raises(NoService, match="has ended"):
         locate(write_home(tmp_path, pid=pid))
 
@@ -95,7 +95,7 @@ def test_a_missing_key_is_reported(tmp_path):
         locate(tmp_path)
 
 
-def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does if nothing is known about the user
+def test_without_a_home_folder_the_error_says_what_to_set(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for an unknown user
     with pytest.raises(NoService, match="Set HELDOUT_HOME"):
         locate(environment={})

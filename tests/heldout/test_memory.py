@@ -1,4 +1,4 @@
-"""How much memory a training is estimated to take, and which job ends if memory runs out."""
+"""The memory estimate of a training, and which job ends if memory runs out."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_wei
 
 
 @pytest.mark.parametrize("memory_bytes", [2 * GIB, 5 * GIB, 64 * GIB])
-def test_the_batch_size_that_is_said_to_fit_fits_and_the_next_larger_one_does_not(memory_bytes):
+def test_the_suggested_batch_size_fits_and_the_next_larger_does_not(memory_bytes):
     asked = spec(batch_size=1024)
     fitting = find_fitting_batch_size(asked, needed, memory_bytes)
     assert fitting is not None
@@ -34,17 +34,17 @@ def test_the_batch_size_that_is_said_to_fit_fits_and_the_next_larger_one_does_no
     assert fitting == 1024 or needed(spec(batch_size=fitting + 1)) > memory_bytes
 
 
-def test_nothing_fits_where_tensorflow_alone_does_not():
+def test_no_batch_size_fits_if_tensorflow_alone_does_not():
     assert find_fitting_batch_size(spec(), needed, GIB // 4) is None
 
 
-def test_what_an_estimate_that_is_too_high_would_refuse_is_not_refused():
+def test_a_job_is_refused_only_if_its_estimate_is_far_too_large():
     assert could_hold(4 * GIB, 5 * GIB)
     assert not could_hold(4 * GIB, 5 * GIB + 1)
 
 
-def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then_the_cause():
-    """It may have grown faster than anyone could see; then it must not be tried forever."""
+def test_a_bystander_that_is_killed_repeatedly_finally_runs_alone_and_is_the_cause():
+    """It may have grown too fast to be noticed, and must not be retried forever."""
     reserved, attempts = GIB, 0
     while not (kill := MemoryKill(GIB // 2, reserved, is_alone=reserved == 8 * GIB)).is_cause:
         reserved = kill.compute_next_reservation(8 * GIB)
@@ -53,8 +53,8 @@ def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then
 
 
 def test_work_of_every_kind_reserves_memory():
-    # None: as much as what it is asked to do takes. No process that loads NumPy, let alone TensorFlow, takes less.
+    # None means that the amount depends on the spec. Any process that loads NumPy or TensorFlow takes at least 0.5 GiB.
     reserved = {kind: about.memory_bytes for kind, about in KINDS.items() if about.memory_bytes is not None}
     assert all(amount >= 2**29 for amount in reserved.values()), reserved
-    by_what_is_asked = {JobKind.TRAIN, JobKind.EVALUATE, JobKind.EXPORT, JobKind.CHECK_MODEL, JobKind.MEASURE}
-    assert by_what_is_asked == set(KINDS_OF_WORKERS) - reserved.keys()
+    depend_on_spec = {JobKind.TRAIN, JobKind.EVALUATE, JobKind.EXPORT, JobKind.CHECK_MODEL, JobKind.MEASURE}
+    assert depend_on_spec == set(KINDS_OF_WORKERS) - reserved.keys()

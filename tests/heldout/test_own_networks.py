@@ -1,4 +1,4 @@
-"""A `keras.Model` as the network of a spec: what it was compiled with, and the uploaded file."""
+"""A `keras.Model` as the network of a spec: how it was compiled, and the uploaded file."""
 
 import asyncio
 import json
@@ -32,8 +32,8 @@ def make_model(**compiled):
     return model
 
 
-def made(optimizer):
-    """An optimizer has variables, so none is made while tests are collected."""
+def make_optimizer(optimizer):
+    """Make an optimizer only now: it has variables, which should not exist during collection."""
     return optimizer if isinstance(optimizer, str) else optimizer()
 
 
@@ -75,24 +75,25 @@ def build(images):
         (lambda: optimizers.Adam(weight_decay=0.01), {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.01}),
     ],
 )
-def test_the_compiled_optimizer_is_that_of_the_spec(build, optimizer, expected):
-    spec = build(make_model(optimizer=made(optimizer)))
+def test_the_compiled_optimizer_becomes_that_of_the_spec(build, optimizer, expected):
+    spec = build(make_model(optimizer=make_optimizer(optimizer)))
     assert spec["training"] == {"optimizer": expected}
     trained = JobSpec.model_validate(spec).training.optimizer
     model = make_model(
         optimizer=getattr(optimizers, trained.keras_class)(trained.learning_rate, **trained.keras_arguments)
     )
-    same = make_model(optimizer=made(optimizer))
+    same = make_model(optimizer=make_optimizer(optimizer))
     pixels, labels = np.random.default_rng(1).random((32, 8, 8, 1)), np.arange(32) % 10
-    for each in (model, same):
+    for trained_model in (model, same):
         keras.utils.set_random_seed(1)
-        each.set_weights([np.full(weight.shape, 0.01) for weight in each.weights])
-        each.fit(pixels, labels, epochs=2, shuffle=False, verbose=0)
+        trained_model.run_eagerly = True  # to trace a function would take longer than these two steps
+        trained_model.set_weights([np.full(weight.shape, 0.01) for weight in trained_model.weights])
+        trained_model.fit(pixels, labels, epochs=2, shuffle=False, verbose=0)
     for got, wanted in zip(model.get_weights(), same.get_weights(), strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_an_optimizer_that_is_given_is_used_in_place_of_the_compiled_one(build):
+def test_a_given_optimizer_replaces_the_compiled_one(build):
     model = make_model(optimizer="adam")
     assert build(model, optimizer=optimizers.SGD(0.5))["training"]["optimizer"]["learning_rate"] == 0.5
     assert build(model, optimizer="rmsprop")["training"]["optimizer"]["name"] == "rmsprop"
@@ -101,12 +102,12 @@ def test_an_optimizer_that_is_given_is_used_in_place_of_the_compiled_one(build):
     assert "optimizer" not in build(make_model())["training"]
 
 
-def test_a_moving_average_of_the_weights_is_that_of_the_spec(build):
+def test_a_moving_average_of_the_weights_becomes_that_of_the_spec(build):
     spec = build(make_model(optimizer=optimizers.Adam(use_ema=True, ema_momentum=0.98)))
     assert spec["training"]["ema_decay"] == 0.98
 
 
-def test_a_cosine_that_ends_with_the_training_is_that_of_the_spec(build):
+def test_a_cosine_schedule_over_the_whole_training_becomes_that_of_the_spec(build):
     steps = 7  # 70 images in batches of 10
     decay = schedules.CosineDecay(0.1, 5 * steps)
     spec = build(make_model(optimizer=optimizers.SGD(decay)), epochs=5, batch_size=10)
@@ -116,7 +117,7 @@ def test_a_cosine_that_ends_with_the_training_is_that_of_the_spec(build):
     spec = build(make_model(optimizer=optimizers.SGD(warm)), epochs=5, batch_size=10)
     assert spec["training"]["schedule"] == {"name": "cosine", "warmup_epochs": 2}
     assert spec["training"]["optimizer"]["learning_rate"] == 0.2
-    # The number of steps follows the images that are trained on.
+    # The number of steps depends on the number of training images.
     on_all = schedules.CosineDecay(0.1, 5 * 9)
     build(make_model(optimizer=optimizers.SGD(on_all)), epochs=5, batch_size=10, validation={"use": "train"})
     with pytest.raises(Untranslatable, match=r"decay_steps=45.*5 epochs have 7 steps each"):
@@ -155,18 +156,18 @@ def test_a_schedule_has_the_rates_of_keras_at_every_step(build, given, expected)
         (schedules.ExponentialDecay(0.4, 14, 1.5, staircase=True), "multiplied by 1.5"),
     ],
 )
-def test_a_schedule_that_changes_within_an_epoch_is_refused_with_what_fits(build, given, named):
+def test_a_schedule_that_changes_within_an_epoch_is_refused_with_valid_values(build, given, named):
     with pytest.raises(Untranslatable, match=named):
         build(make_model(optimizer=optimizers.SGD(given)), epochs=5, batch_size=10)
 
 
-def test_a_schedule_is_refused_where_only_the_service_knows_the_number_of_steps(build):
+def test_a_schedule_is_refused_if_only_the_service_knows_the_number_of_steps(build):
     model = make_model(optimizer=optimizers.SGD(schedules.CosineDecay(0.1, 35)))
     with pytest.raises(Untranslatable, match="Only the service knows"):
         build(model, epochs=5, batch_size=10, validation={"folds": 5})
 
 
-def test_focal_loss_is_that_of_the_spec(build):
+def test_focal_loss_becomes_that_of_the_spec(build):
     loss = losses.CategoricalFocalCrossentropy(gamma=3.0, alpha=0.5)
     training = build(make_model(optimizer="adam", loss=loss))["training"]
     assert training["loss"] == {"name": "focal", "gamma": 3.0, "alpha": 0.5}
@@ -187,7 +188,7 @@ def test_cross_entropy_in_every_form_is_the_loss_of_the_spec(build, loss):
     assert "label_smoothing" not in build(make_model(optimizer="adam", loss=loss))["training"]
 
 
-def test_smoothed_labels_are_those_of_the_spec(build):
+def test_label_smoothing_becomes_that_of_the_spec(build):
     loss = losses.CategoricalCrossentropy(label_smoothing=0.1)
     assert build(make_model(optimizer="adam", loss=loss))["training"]["label_smoothing"] == 0.1
 
@@ -214,9 +215,13 @@ def my_loss(labels, answers):
         ({"optimizer": lambda: type("Mine", (optimizers.Adam,), {})()}, "the program's own Mine"),
     ],
 )
-def test_what_a_spec_does_not_have_is_refused_by_its_name(build, compiled, named):
+def test_features_that_a_spec_does_not_have_are_refused_by_name(build, compiled, named):
     with pytest.raises(ValueError, match=named):
-        build(make_model(**{"optimizer": "adam", **compiled} | {"optimizer": made(compiled.get("optimizer", "adam"))}))
+        build(
+            make_model(
+                **{"optimizer": "adam", **compiled} | {"optimizer": make_optimizer(compiled.get("optimizer", "adam"))}
+            )
+        )
 
 
 def test_everything_that_is_refused_is_reported_at_once(build):
@@ -228,7 +233,7 @@ def test_everything_that_is_refused_is_reported_at_once(build):
 # --- options ---------------------------------------------------------------------------------------
 
 
-def test_options_go_to_the_part_of_the_spec_that_has_them(build):
+def test_options_are_put_into_the_right_part_of_the_spec(build):
     spec = build(make_model(optimizer="adam"), epochs=3, seed=7, head="replace", l2=0.01, name="x", priority=5)
     assert spec["training"] | {"optimizer": None} == {"epochs": 3, "seed": 7, "optimizer": None}
     assert spec["network"] == {"model": "mod_1", "weights": "fresh", "head": "replace", "l2": 0.01}
@@ -236,11 +241,11 @@ def test_options_go_to_the_part_of_the_spec_that_has_them(build):
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": "x"}, {"epochs": None}])
-def test_a_wrong_value_is_left_to_the_service_which_says_what_it_expects(build, options):
+def test_an_invalid_value_is_left_for_the_service_to_refuse(build, options):
     assert options.items() <= build(make_model(optimizer="adam"), **options)["training"].items()
 
 
-def test_no_two_parts_of_a_spec_have_an_option_of_the_same_name():
+def test_option_names_are_unique_across_the_parts_of_a_spec():
     names = [name for kind in (JobSpec, TrainingSpec, OwnNetworkSpec) for name in kind.model_fields]
     assert len(names) == len(set(names))
 
@@ -257,7 +262,7 @@ def test_an_unknown_option_and_callbacks_are_refused_by_name(build):
 # --- the file --------------------------------------------------------------------------------------
 
 
-def test_the_same_architecture_is_the_same_file_whatever_it_was_compiled_with(tmp_path):
+def test_the_file_of_an_architecture_does_not_depend_on_compilation(tmp_path):
     model = make_model(optimizer="adam")
     first = write_model(model, "fresh", tmp_path).read_bytes()
     model.compile("sgd", "mse")
@@ -274,7 +279,7 @@ def make_graph():
     return keras.Model(images, keras.layers.Dense(10)(inner(keras.layers.GlobalAveragePooling2D()(features))))
 
 
-def test_an_architecture_that_is_made_again_is_the_same_file(tmp_path):
+def test_an_architecture_that_is_built_twice_gives_the_same_file(tmp_path):
     first, second = ((make_graph(), write_model(make_graph(), "fresh", tmp_path).read_text()) for _ in range(2))
     assert first[0].to_json() != second[0].to_json()  # Keras counts its names
     assert first[1] == second[1]
@@ -286,7 +291,7 @@ def test_an_architecture_that_is_made_again_is_the_same_file(tmp_path):
     assert [layer.name for layer in again.get_layer("sequential").layers] == ["dense_1", "kept_7"]
 
 
-def test_the_same_weights_are_the_same_file_at_another_time(tmp_path):
+def test_the_file_of_weights_does_not_depend_on_the_time(tmp_path):
     model = make_model(optimizer="adam")
     first = write_model(model, "uploaded", tmp_path).read_bytes()
     file = write_model(model, "uploaded", tmp_path)
@@ -323,7 +328,7 @@ FACTS = ModelFacts(
 
 
 class Checker(threading.Thread):
-    """Plays a worker that reads `count` models, or rejects them."""
+    """Plays a worker that accepts or rejects `count` models."""
 
     def __init__(self, service, count, error=None):
         super().__init__(daemon=True)
@@ -340,7 +345,7 @@ class Checker(threading.Thread):
                     models.mark_ready(session, claimed.held, claimed.spec.model, FACTS)
 
 
-def test_a_model_that_the_service_has_is_used_again(service, client, tmp_path):
+def test_a_model_that_the_service_already_has_is_reused(service, client, tmp_path):
     checker = Checker(service, 2)
     model = make_model(optimizer="adam")
     first = client.models.push(model)
@@ -353,7 +358,7 @@ def test_a_model_that_the_service_has_is_used_again(service, client, tmp_path):
     assert len(list(client.models.list())) == 2
 
 
-def test_a_refusal_comes_before_anything_is_uploaded(client):
+def test_an_invalid_model_is_refused_before_anything_is_uploaded(client):
     with pytest.raises(ValueError, match="my_loss"):
         client.train(make_model(optimizer="adam", loss=my_loss), dataset="digits")
     with pytest.raises(TypeError, match="needs a dataset"):
@@ -379,7 +384,7 @@ def test_a_subclass_that_keras_cannot_save_is_refused_with_the_reason(client):
 REFUSAL = {"code": "unsupported_model", "detail": "Layer `x` is a Lambda."}
 
 
-def test_a_model_is_trained_with_what_it_was_compiled_with(service, client):
+def test_a_model_is_trained_as_it_was_compiled(service, client):
     checker = Checker(service, 1)
     job = client.train(make_model(optimizer=optimizers.SGD(0.2)), dataset="digits", epochs=3, seed=7, l2=0.01)
     checker.join()
@@ -393,7 +398,7 @@ def test_a_model_is_trained_with_what_it_was_compiled_with(service, client):
     assert study.status == "running"
 
 
-def test_an_awaited_client_trains_a_model_too(service):
+def test_an_async_client_trains_a_model(service):
     async def train():
         async with AsyncClient(service.url, service.key) as afar:
             return await afar.train(make_model(optimizer="adam"), dataset="digits", epochs=3)
@@ -403,7 +408,7 @@ def test_an_awaited_client_trains_a_model_too(service):
     checker.join()
 
 
-def test_a_model_that_the_service_rejects_is_an_error_with_the_reason(service, client):
+def test_a_model_that_the_service_rejects_raises_the_reason(service, client):
     checker = Checker(service, 1, REFUSAL)
     with pytest.raises(ModelRejected, match=r"mine was rejected: unsupported_model: Layer `x`") as refused:
         client.train(make_model(), dataset="digits")
@@ -411,7 +416,7 @@ def test_a_model_that_the_service_rejects_is_an_error_with_the_reason(service, c
     checker.join()
 
 
-def test_a_file_or_an_uploaded_model_is_trained_from_a_terminal(service, client, heldout, tmp_path):
+def test_the_command_line_trains_a_model_file_or_an_uploaded_model(service, client, heldout, tmp_path):
     checker = Checker(service, 1)
     write_model(make_model(), "fresh", tmp_path)
     asked = ("--dataset", "digits", "--set", "training.epochs=3", "--detach")
@@ -430,7 +435,7 @@ def test_a_file_or_an_uploaded_model_is_trained_from_a_terminal(service, client,
     assert len(list(client.models.list())) == 1
 
 
-def test_a_terminal_says_what_is_wrong_with_a_model_or_its_options(service, heldout, tmp_path):
+def test_the_command_line_explains_invalid_models_and_options(service, heldout, tmp_path):
     def refuse(*options):
         refused = heldout("train", *options)
         assert (refused.returncode, refused.stdout) == (2, "")
@@ -445,7 +450,7 @@ def test_a_terminal_says_what_is_wrong_with_a_model_or_its_options(service, held
     checker.join()
 
 
-def test_a_dataset_is_named_next_to_any_spec(client, heldout):
+def test_the_option_dataset_works_with_any_spec(client, heldout):
     changes = ("--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2", "--detach")
     job = client.jobs.get(heldout("train", "--preset", "overfit", "--dataset", "digits", *changes).stdout.strip())
     assert job.dataset.name == "digits"

@@ -1,4 +1,4 @@
-"""A folder as a tar archive: what any tar reader finds in it."""
+"""Folders packed as tar archives, read by Python's own tar reader."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def test_the_size_of_a_folder_s_archive_is_known_before_it_is_packed(folder):
     assert size_bytes == sum(map(len, pieces))
 
 
-def test_an_archive_holds_each_file_under_its_path(folder):
+def test_an_archive_contains_each_file_under_its_path(folder):
     files = list_files(folder)
     assert files == [("a/1.png", 3), ("a/deep/3.png", 5), ("b/2.png", 3), ("é/ü.png", 0)]
     assert unpacked(pack_folder(folder, files)) == {
@@ -41,7 +41,7 @@ def test_an_archive_holds_each_file_under_its_path(folder):
     }
 
 
-def test_hidden_files_are_passed_over_and_links_followed_but_not_in_circles(folder, tmp_path):
+def test_hidden_files_are_skipped_and_links_followed_but_not_in_circles(folder, tmp_path):
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_bytes(b"x")
@@ -56,19 +56,19 @@ def test_hidden_files_are_passed_over_and_links_followed_but_not_in_circles(fold
     assert (found["a/linked.png"], found["c/4.png"]) == (b"two", b"four")
 
 
-def test_a_link_to_nowhere_is_an_error_and_no_image_less(folder, tmp_path):
+def test_a_broken_link_is_an_error(folder, tmp_path):
     (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"broken\.png"):
         list_files(folder)
 
 
-def test_a_folder_without_files_goes_along(folder):
+def test_an_empty_subfolder_is_included(folder):
     (folder / "empty").mkdir()
     with tarfile.open(fileobj=io.BytesIO(b"".join(pack_folder(folder, list_files(folder))))) as archive:
         assert [member.name for member in archive if member.isdir()] == ["empty"]
 
 
-def test_large_folders_come_in_pieces(tmp_path):
+def test_large_folders_are_packed_in_pieces(tmp_path):
     for number in range(30):
         (tmp_path / f"{number:02d}.bin").write_bytes(os.urandom(200_000))
     pieces = list(pack_folder(tmp_path, list_files(tmp_path)))
@@ -82,7 +82,7 @@ def test_an_empty_folder_is_refused(tmp_path):
         list_files(tmp_path)
 
 
-def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_shorter_archive(folder):
+def test_a_file_that_shrinks_during_packing_is_an_error(folder):
     files = list_files(folder)
     (folder / "b" / "2.png").write_bytes(b"")
     with pytest.raises(OSError, match="unexpected end"):
@@ -92,7 +92,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_shorter_archive(folder
 # --- several paths -------------------------------------------------------------------------------
 
 
-def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tmp_path):
+def test_folders_and_archives_are_packed_together_under_their_names(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "train.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.png", b"one" * 100_000)
         archive.writestr("a/empty/", b"")
@@ -111,7 +111,7 @@ def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tm
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npz"])
-def test_files_of_one_split_each_go_up_as_they_are(tmp_path, kind):
+def test_files_of_one_split_each_are_packed_unchanged(tmp_path, kind):
     names = (f"train.{kind}", f"test.{kind}")
     for name in names:
         (tmp_path / name).write_bytes(name.encode())
@@ -119,7 +119,7 @@ def test_files_of_one_split_each_go_up_as_they_are(tmp_path, kind):
 
 
 @pytest.mark.parametrize("other", ["pets.zip", "x.npz", "x.txt", "x.parquet"])
-def test_what_cannot_go_up_together_is_refused_before_anything_is_sent(folder, tmp_path, other):
+def test_paths_that_do_not_fit_together_are_refused(folder, tmp_path, other):
     with zipfile.ZipFile(tmp_path / other, "w") as archive:
         archive.writestr("1.png", b"one")
     if other == "x.txt":
@@ -137,7 +137,7 @@ def test_a_link_in_an_archive_is_refused(folder, tmp_path):
         pack_together([folder, tmp_path / "train.tar"])
 
 
-def test_an_archive_with_a_password_is_refused_and_a_damaged_member_named(folder, tmp_path):
+def test_an_encrypted_archive_is_refused_and_a_damaged_member_is_named(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("a/1.png", b"one" * 100)
     whole = (tmp_path / "train.zip").read_bytes()
@@ -150,7 +150,7 @@ def test_an_archive_with_a_password_is_refused_and_a_damaged_member_named(folder
         pack_together([folder, tmp_path / "train.zip"])
 
 
-def test_hidden_files_that_somebody_may_miss_are_named(folder):
+def test_hidden_files_that_users_may_miss_are_listed(folder):
     for name in (".DS_Store", "a/._1.png", ".git/config", "a/.hidden.png", ".cache/1.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""Pictures of studies and of confusion: where figures lie, in SVG and in characters."""
+"""Pictures of studies and confusion matrices, in SVG and in characters."""
 
 import xml.etree.ElementTree as ET
 
@@ -19,7 +19,7 @@ def confusion(counts, classes, **splits):
     )
 
 
-def test_what_is_better_lies_right_of_0_for_accuracy_and_for_loss():
+def test_improvements_are_right_of_0_for_accuracy_and_loss():
     arms = [arm("base"), arm("<script>", 0.05, -0.2), arm("flip", -0.1, 0.3, status="dropped"), arm("new")]
     picture = draw_study(study(arms=arms))
     rows = [line for line in picture.text.splitlines() if "o" in line and "|" in line and "WORSE" not in line]
@@ -43,7 +43,7 @@ def test_a_study_without_a_comparison_yet_says_so():
     ET.fromstring(picture.svg)
 
 
-def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
+def test_a_learning_curve_shows_all_sizes_and_the_forecast_on_one_scale():
     errors = {100: 0.3, 200: 0.2, 400: 0.15}
     sizes = [
         {"images": images, "error": error, "interval": (error - 0.02, error + 0.02)} for images, error in errors.items()
@@ -58,17 +58,17 @@ def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
     assert "forecast" in "".join(ET.fromstring(picture.svg).itertext())
 
 
-def test_a_confusion_matrix_has_every_count_where_it_belongs():
+def test_a_confusion_matrix_has_every_count_in_its_cell():
     counts = [[48, 2, 0], [1, 50, 0], [0, 7, 43]]
     picture = draw_confusion(confusion(counts, ["cat", "dog", "<b>"]), "pets")
     assert picture.title == "pets: 141 of 151 test images answered correctly"
     rows = [line.split() for line in picture.text.splitlines()[-3:]]
     assert rows == [["cat", "48", "2", "·"], ["dog", "1", "50", "·"], ["<b>", "·", "7", "43"]]
-    titles = [one.text for one in ET.fromstring(picture.svg).iter(f"{SVG}title")]
+    titles = [title.text for title in ET.fromstring(picture.svg).iter(f"{SVG}title")]
     assert "<b> answered as dog: 7 of 50" in titles
 
 
-def test_of_many_classes_the_most_frequent_mistakes_are_listed():
+def test_for_many_classes_the_most_frequent_mistakes_are_listed():
     many = 40
     counts = [[50 if row == column else 0 for column in range(many)] for row in range(many)]
     counts[7][9], counts[3][4] = 12, 5

@@ -16,7 +16,7 @@ PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
 
 @given(PASSWORDS)
-def test_any_password_reaches_the_database_as_it_is(password):
+def test_any_password_reaches_the_database_unchanged(password):
     url = make_url(add_password("postgresql+psycopg://heldout@postgres:5432/heldout", password))
     assert (url.username, url.password, url.host, url.port, url.database) == (
         "heldout",
@@ -28,13 +28,13 @@ def test_any_password_reaches_the_database_as_it_is(password):
 
 
 @given(PASSWORDS)
-def test_any_password_reaches_the_broker_as_it_is(password):
+def test_any_password_reaches_the_broker_unchanged(password):
     url = parse_url(add_password("redis://redis:6379/0", password))
     assert (url["password"], url["hostname"], url["port"], url["virtual_host"]) == (password, "redis", 6379, "0")
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:mine@host/db", "redis://:mine@host:6379/0", "sqlite:////home/a.db"])
-def test_a_url_with_a_password_or_without_a_host_stays_as_it_is(url):
+def test_a_url_with_a_password_or_without_a_host_is_not_changed(url):
     assert add_password(url, "other") == url
 
 
@@ -60,7 +60,7 @@ def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
         ("nonsense", False),
     ],
 )
-def test_a_database_is_one_of_those_that_the_service_works_with(monkeypatch, url, is_taken):
+def test_only_urls_of_supported_databases_are_accepted(monkeypatch, url, is_taken):
     monkeypatch.setenv("HELDOUT_DATABASE_URL", url)
     with nullcontext() if is_taken else pytest.raises(ValueError, match="HELDOUT_DATABASE_URL"):
         Settings()
@@ -78,9 +78,9 @@ def test_a_database_is_one_of_those_that_the_service_works_with(monkeypatch, url
         ("HELDOUT_QQQ", "HELDOUT_QQQ is not a setting and is ignored."),
     ],
 )
-def test_a_variable_that_is_no_setting_is_named_with_the_nearest_setting(name, sentence):
+def test_an_unknown_variable_is_named_with_the_most_similar_setting(name, sentence):
     assert list_unknown_settings({name: "5", "HELDOUT_SLOTS": "2"}) == [sentence]
 
 
-def test_an_empty_variable_and_those_of_others_are_no_matter():
+def test_empty_variables_and_those_of_other_programs_are_ignored():
     assert list_unknown_settings({"HELDOUT_MAX_INGESTS": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []

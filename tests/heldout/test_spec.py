@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from heldout.spec.job import MAX_SEED, JobSpec
 
-LEAST = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 16}]}}
+MINIMAL = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 16}]}}
 
 COMPLETE = {
     "name": None,
@@ -115,7 +115,7 @@ FULL = {
     "metadata": {"team": "vision"},
 }
 
-# path: values at the edge that are accepted, values just beyond that are not. Plain numbers and words are compared with
+# path: accepted values at the bound, refused values just beyond it. Plain numbers and words are compared with
 # docs/reference/spec.md by tests/test_docs.py.
 BOUNDS = {
     "initial.job": (["job_1", "j" * 40], [7, "j" * 41]),
@@ -253,7 +253,7 @@ REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in va
 
 
 def with_value(path, value):
-    """FULL with another value at a dotted path."""
+    """Return FULL with another value at a dotted path."""
     spec = copy.deepcopy(FULL)
     place = spec
     *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
@@ -270,7 +270,7 @@ def value_at(spec, path):
 
 
 def parts_of(value, path=()):
-    """The path of every object in a spec but `metadata` and `class_weights`, whose keys are the caller's."""
+    """Yield the path of every object in a spec except `metadata` and `class_weights`, whose keys are the caller's."""
     if isinstance(value, dict) and path[-1:] not in {("metadata",), ("class_weights",)}:
         yield path
         for key, inner in value.items():
@@ -280,7 +280,7 @@ def parts_of(value, path=()):
             yield from parts_of(inner, path + (str(index),))
 
 
-# Every field but those whose keys are the caller's.
+# Every field except in objects whose keys are the caller's.
 LEAVES = [
     ".".join((*path, key))
     for path in parts_of(FULL)
@@ -289,16 +289,16 @@ LEAVES = [
 ]
 
 
-def test_the_least_spec_is_completed_with_every_default():
-    assert JobSpec.model_validate(LEAST).model_dump(mode="json") == COMPLETE
+def test_the_minimal_spec_is_completed_with_every_default():
+    assert JobSpec.model_validate(MINIMAL).model_dump(mode="json") == COMPLETE
 
 
-def test_a_full_spec_stays_as_it_is():
+def test_a_full_spec_is_not_changed():
     assert JobSpec.model_validate(FULL).model_dump(mode="json") == FULL
 
 
-@pytest.mark.parametrize("spec", [LEAST, FULL], ids=["least", "full"])
-def test_a_spec_survives_the_way_through_json(spec):
+@pytest.mark.parametrize("spec", [MINIMAL, FULL], ids=["least", "full"])
+def test_a_spec_survives_a_round_trip_through_json(spec):
     first = JobSpec.model_validate(spec)
     assert JobSpec.model_validate_json(first.model_dump_json()) == first
 
@@ -311,7 +311,7 @@ def test_a_value_at_its_bound_is_accepted(path, value):
 
 
 @pytest.mark.parametrize(("path", "value"), REFUSED, ids=str)
-def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
+def test_a_value_beyond_its_bound_is_refused_with_its_path(path, value):
     with pytest.raises(ValidationError) as refused:
         JobSpec.model_validate(with_value(path, value))
     wanted = path.split(".")
@@ -326,17 +326,17 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         assert found[: len(wanted)] == wanted[: len(found)]
 
 
-def test_a_network_without_blocks_has_a_backbone():
-    network = JobSpec.model_validate({**LEAST, "network": {"backbone": {"model": "mod_1"}, "blocks": []}}).network
+def test_a_network_without_blocks_needs_a_backbone():
+    network = JobSpec.model_validate({**MINIMAL, "network": {"backbone": {"model": "mod_1"}, "blocks": []}}).network
     assert (network.blocks, network.backbone.trainable, network.backbone.pixels) == ((), False, None)
     for backbone in ({}, {"backbone": None}):
         with pytest.raises(ValidationError, match="expected 1 to 64, or a `backbone`") as refused:
-            JobSpec.model_validate({**LEAST, "network": {**backbone, "blocks": []}})
+            JobSpec.model_validate({**MINIMAL, "network": {**backbone, "blocks": []}})
         assert refused.value.errors()[0]["loc"] == ("network", "network of blocks", "blocks")
 
 
 def block_of(**fields):
-    return JobSpec.model_validate({**LEAST, "network": {"blocks": [{"filters": 16, **fields}]}}).network.blocks[0]
+    return JobSpec.model_validate({**MINIMAL, "network": {"blocks": [{"filters": 16, **fields}]}}).network.blocks[0]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def block_of(**fields):
     ],
     ids=str,
 )
-def test_each_normalization_is_stored_in_one_way_that_can_be_sent_again(given, stored, normalization):
+def test_each_normalization_has_one_stored_form_that_can_be_sent_again(given, stored, normalization):
     block = block_of(**given)
     assert (block.batch_norm, block.norm) == stored
     assert block.normalization == normalization
@@ -362,7 +362,7 @@ def test_each_normalization_is_stored_in_one_way_that_can_be_sent_again(given, s
 @pytest.mark.parametrize(
     ("batch_norm", "norm"), [(True, "none"), (True, "layer"), (True, "group"), (False, "batch")], ids=str
 )
-def test_two_fields_that_name_different_normalizations_are_refused(batch_norm, norm):
+def test_conflicting_normalizations_are_refused(batch_norm, norm):
     words = f"`batch_norm` is {str(batch_norm).lower()} and `norm` {norm}; leave one of them out"
     with pytest.raises(ValidationError, match=words) as refused:
         block_of(batch_norm=batch_norm, norm=norm)
@@ -379,20 +379,20 @@ def test_a_residual_block_keeps_the_size_of_its_maps():
 
 @pytest.mark.parametrize(("filters", "groups"), [(1, 1), (7, 1), (16, 4), (24, 6), (64, 16), (128, 32), (1024, 32)])
 def test_group_normalization_has_up_to_32_groups_of_at_least_4_filters(filters, groups):
-    assert JobSpec.model_validate(LEAST).network.blocks[0].model_copy(update={"filters": filters}).groups == groups
+    assert JobSpec.model_validate(MINIMAL).network.blocks[0].model_copy(update={"filters": filters}).groups == groups
 
 
 def test_a_generated_name_does_not_list_the_filters_of_many_blocks():
-    spec = JobSpec.model_validate({**LEAST, "network": {"blocks": [{"filters": 1024}] * 64}})
+    spec = JobSpec.model_validate({**MINIMAL, "network": {"blocks": [{"filters": 1024}] * 64}})
     assert spec.generate_name("d" * 128, "job_4tz9qk").endswith("d 64 blocks · 4tz9qk")
     assert len(spec.generate_name("d" * 128, "job_4tz9qk")) == 128
 
 
-def test_images_are_mixed_in_one_way():
+def test_mixup_and_cutmix_exclude_each_other():
     for training in ({"mixup": 0.2, "cutmix": 0}, {"mixup": 0, "cutmix": 1.0}):
-        JobSpec.model_validate({**LEAST, "training": training})
+        JobSpec.model_validate({**MINIMAL, "training": training})
     with pytest.raises(ValidationError, match=r"`mixup` is 0\.2 and `cutmix` 1\.0; set one of them to 0") as refused:
-        JobSpec.model_validate({**LEAST, "training": {"mixup": 0.2, "cutmix": 1.0}})
+        JobSpec.model_validate({**MINIMAL, "training": {"mixup": 0.2, "cutmix": 1.0}})
     assert refused.value.errors()[0]["loc"] == ("training", "cutmix")
 
 
@@ -401,8 +401,8 @@ def test_images_are_mixed_in_one_way():
     [{"early_stopping": {}}, {"schedule": {"name": "reduce_on_plateau"}}, {"on_overfit": "warn"}],
     ids=lambda training: next(iter(training)),
 )
-def test_a_job_that_trains_on_its_validation_images_cannot_choose_by_them(training):
-    on_all = {**LEAST, "validation": {"use": "train"}}
+def test_a_job_that_trains_on_its_validation_images_cannot_use_them_to_choose(training):
+    on_all = {**MINIMAL, "validation": {"use": "train"}}
     spec = JobSpec.model_validate(on_all)
     assert not spec.has_validation
     assert spec.folds is None
@@ -410,17 +410,17 @@ def test_a_job_that_trains_on_its_validation_images_cannot_choose_by_them(traini
     with pytest.raises(ValidationError, match="leaves no validation images") as refused:
         JobSpec.model_validate({**on_all, "training": training})
     assert refused.value.errors()[0]["loc"] == ("validation",)
-    JobSpec.model_validate({**LEAST, "training": training})
+    JobSpec.model_validate({**MINIMAL, "training": training})
 
 
 @pytest.mark.parametrize("validation", [{"use": "test"}, {"use": "train", "folds": 5}, {"use": "train", "seed": 1}])
-def test_validation_images_are_for_training_or_are_cut_into_folds(validation):
+def test_validation_images_are_trained_on_or_cut_into_folds(validation):
     with pytest.raises(ValidationError):
-        JobSpec.model_validate({**LEAST, "validation": validation})
+        JobSpec.model_validate({**MINIMAL, "validation": validation})
 
 
 def test_one_epoch_is_enough():
-    assert JobSpec.model_validate({**LEAST, "training": {"epochs": 1}}).training.epochs == 1
+    assert JobSpec.model_validate({**MINIMAL, "training": {"epochs": 1}}).training.epochs == 1
 
 
 def value_at_parts(spec, path):
@@ -445,8 +445,8 @@ def test_null_means_the_default(path):
 
 
 @pytest.mark.parametrize("field", ["dataset", "network"])
-def test_what_is_required_must_be_there(field):
-    without = {key: value for key, value in LEAST.items() if key != field}
+def test_required_fields_must_be_present(field):
+    without = {key: value for key, value in MINIMAL.items() if key != field}
     for spec in (without, {**without, field: None}):
         with pytest.raises(ValidationError):
             JobSpec.model_validate(spec)
@@ -458,7 +458,7 @@ def test_what_is_required_must_be_there(field):
     ["network.blocks.0.dropout", "network.l2", "augmentation.zoom", "training.optimizer.learning_rate"]
     + ["training.early_stopping.min_delta", "training.label_smoothing", "training.class_weights.3"],
 )
-def test_a_number_is_finite(path, value):
+def test_numbers_must_be_finite(path, value):
     with pytest.raises(ValidationError):
         JobSpec.model_validate(with_value(path, value))
 
@@ -494,7 +494,7 @@ def test_a_value_of_another_type_is_refused_not_converted(path, value):
     ],
     ids=["sgd", "adamw", "rmsprop", "adam"],
 )
-def test_an_optimizer_gets_its_own_settings_and_no_other_one_s(optimizer, completed):
+def test_an_optimizer_is_completed_with_its_own_settings_only(optimizer, completed):
     spec = JobSpec.model_validate(with_value("training.optimizer", optimizer))
     filled = spec.training.optimizer.model_dump()
     assert {field: filled[field] for field in completed} == completed
@@ -507,14 +507,14 @@ def test_a_spec_cannot_be_changed():
             setattr(part, field, 1)
 
 
-def test_completing_fills_in_what_is_absent_and_leaves_what_is_there():
-    drawn = JobSpec.model_validate(LEAST).complete(name="drawn", seed=5)
+def test_completing_a_spec_fills_in_only_absent_fields():
+    drawn = JobSpec.model_validate(MINIMAL).complete(name="drawn", seed=5)
     assert (drawn.name, drawn.training.seed) == ("drawn", 5)
     given = JobSpec.model_validate(FULL).complete(name="drawn", seed=5)
     assert given == JobSpec.model_validate(FULL)
 
 
-def test_a_block_without_a_penalty_has_the_network_s():
+def test_a_block_without_a_penalty_uses_the_network_s():
     spec = JobSpec.model_validate(with_value("network.l2", 0.01))
     block = spec.network.blocks[0]
     assert spec.network.get_penalty(block) == 0.01

@@ -1,4 +1,4 @@
-"""The decisions of webhooks: when to retry, and which addresses are allowed."""
+"""Decisions about webhooks: when to retry, and which addresses are allowed."""
 
 import ipaddress
 
@@ -45,7 +45,7 @@ def test_eight_attempts_are_made_within_28_hours():
         *("fec0::1", "ff02::1", "2001:db8::1", "2001::1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1"),
     ],
 )
-def test_what_is_not_a_host_on_the_public_internet_is_refused(address):
+def test_addresses_that_are_not_public_are_refused(address):
     assert explain_refused_address("hooks.example.org", address, NONE) is not None
     assert "HELDOUT_WEBHOOK_ALLOW" in explain_refused_address("hooks.example.org", address, NONE)
 
@@ -53,18 +53,18 @@ def test_what_is_not_a_host_on_the_public_internet_is_refused(address):
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "8.8.8.8", "100.63.255.255", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808"]
 )
-def test_public_hosts_are_allowed(address):
+def test_public_addresses_are_allowed(address):
     assert explain_refused_address("hooks.example.org", address, NONE) is None
 
 
 @given(st.ip_addresses())
-def test_nothing_that_the_standard_library_calls_special_is_public(address):
+def test_no_special_address_of_the_standard_library_is_public(address):
     if is_public(address) and address not in ipaddress.ip_network("64:ff9b::/96"):
         kinds = ("private", "loopback", "link_local", "multicast", "unspecified", "reserved")
         assert not any(getattr(address, f"is_{kind}") for kind in kinds)
 
 
-def test_what_does_not_parse_is_no_address():
+def test_invalid_addresses_are_refused():
     assert explain_refused_address("h", "localhost", NONE) is not None
     assert explain_refused_address("h", "", NONE) is not None
 
@@ -86,7 +86,7 @@ def test_what_does_not_parse_is_no_address():
         "https://example.org/" + "x" * MAX_URL_CHARACTERS,
     ],
 )
-def test_urls_that_may_not_be_called_are_refused_with_a_reason(url):
+def test_forbidden_urls_are_refused_with_a_reason(url):
     reason = explain_refused_url(url, NONE)
     assert reason is not None
     assert reason.endswith(".")
@@ -102,7 +102,7 @@ def test_public_https_urls_are_accepted(url):
     assert explain_refused_url(url, NONE) is None
 
 
-def test_the_operator_opens_hosts_and_networks_over_http_too():
+def test_the_operator_can_allow_hosts_and_networks_also_over_http():
     allowed = Allowed.of(["Hooks.internal", "10.0.0.0/8", "127.0.0.1", "fd00::/8"])
     for url in ("http://hooks.internal/", "https://HOOKS.internal/", "http://10.1.2.3:80/", "http://[fd00::1]/"):
         assert explain_refused_url(url, allowed) is None
@@ -120,6 +120,6 @@ def test_the_operator_opens_hosts_and_networks_over_http_too():
 
 
 @pytest.mark.parametrize("entry", ["10.0.0.1/8", "10.0.0.0/33", "300.1.1.1", "a b", "", "http://x", "*.internal"])
-def test_what_is_neither_host_nor_network_is_refused_at_start(entry):
+def test_an_invalid_host_or_network_is_refused_at_startup(entry):
     with pytest.raises(ValueError, match="expected a host name"):
         Settings(webhook_allow=[entry])

@@ -1,4 +1,4 @@
-"""What type checkers know of clients. Never run: `make check-types` reads it, and complains about unused ignores."""
+"""What type checkers know about clients. This is never run: `make check-types` reports unused ignores."""
 
 from heldout import AsyncClient, Client
 

@@ -1,4 +1,4 @@
-"""Advice of the service in the command line's words."""
+"""The service's advice, rewritten for the command line."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (errors.JobFinished(JOB, "failed").detail, f"`heldout retry {JOB}` makes a new one."),
         (errors.NoModel(JOB, "model", "failed").detail, f"`heldout retry {JOB}` trains it again."),
@@ -31,18 +31,18 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
     ],
     ids=lambda text: text[:30],
 )
-def test_a_route_is_rewritten_as_the_command_that_calls_it(text, said):
+def test_a_route_is_rewritten_as_its_command(text, expected):
     written = rewrite_as_commands(text, f"/v1/jobs/{JOB}/retry")
-    assert said in written
+    assert expected in written
     assert "/v1/" not in written
     assert "Authorization" not in rewrite_as_commands(errors.Unauthenticated().detail)
 
 
-def test_no_error_of_the_service_names_a_route_that_has_a_command():
-    """Each detail that names a route is printed with a command, but for those that no command asks by."""
+def test_no_printed_error_names_a_route_that_has_a_command():
+    """Every route in an error's detail is printed as a command, except routes that no command uses."""
     spoken = [text for text in _texts() if "/v1/" in rewrite_as_commands(text)]
     without_command = ("webhook", "GET /v1/evaluations")
-    assert {one for one in spoken if not any(name in one for name in without_command)} == set()
+    assert {text for text in spoken if not any(name in text for name in without_command)} == set()
 
 
 def _texts():
@@ -55,5 +55,5 @@ def _texts():
     ("pointer", "path"),
     [("/network/blocks/0/dropout", "network.blocks.0.dropout"), ("/metadata/a~1b~0c", "metadata.a/b~c"), ("", "")],
 )
-def test_a_field_is_named_as_set_names_it(pointer, path):
+def test_a_field_is_named_as_in_the_option_set(pointer, path):
     assert format_setting(pointer) == path

@@ -1,9 +1,9 @@
-"""What an upload has and its dataset does not is counted and named."""
+"""Files of an upload that are not in its dataset are counted and named."""
 
 from heldout.cli.shown_diagnosis import show_left_out
 
 
-def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
+def test_left_out_files_are_counted_and_the_first_are_named(capsys):
     names = [f"seg_pred/{number}.jpg" for number in range(7)]
     show_left_out(
         {
@@ -25,7 +25,7 @@ def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
     ]
 
 
-def test_nothing_is_reported_where_all_was_taken_or_nothing_is_known(capsys):
+def test_nothing_is_reported_if_everything_was_used_or_nothing_is_known(capsys):
     show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
     show_left_out({})
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""`heldout compare`: runs from files of answers, histories, tables and MLflow, and what it says about them."""
+"""`heldout compare` with runs from files of answers, histories, tables and MLflow."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def test_files_of_answers_are_compared_and_the_answer_is_printed(heldout, client
     assert [run.seed for run in study.recorded.arms[0].runs] == [0, 1, 2, 3, 4, 5]
 
 
-def test_folders_of_answers_and_json(heldout, tmp_path):
+def test_folders_of_answers_are_compared_and_printed_as_json(heldout, tmp_path):
     write_answers(tmp_path / "base", "any", 0.0, 3)
     write_answers(tmp_path / "other", "any", 0.0, 3)
     result = heldout("compare", "base=base", "other=other/", "--objective", "accuracy", "--json")
@@ -120,13 +120,13 @@ def test_an_experiment_of_mlflow_is_grouped_by_a_parameter(heldout, client, mlfl
     assert study.recorded.arms[1].paired
 
 
-def test_a_tag_groups_runs_too_and_a_seed_that_comes_twice_is_refused(heldout, mlflow_database):
+def test_runs_can_be_grouped_by_a_tag_and_a_duplicate_seed_is_refused(heldout, mlflow_database):
     asked = ("compare", "--mlflow", "mlflow.db", "--experiment", "nothing", "--metric", "val_acc")
     result = heldout(*asked, "--by", "team", "--base", "t0")
     assert (result.returncode, "seed 0 comes twice in `base`: 0.0-0 and 0.3-0" in result.stderr) == (Exit.REFUSED, True)
 
 
-def test_the_folder_of_mlflow_has_the_same_rows(tmp_path: Path, mlflow_database):
+def test_a_folder_of_mlflow_gives_the_same_rows_as_a_database(tmp_path: Path, mlflow_database):
     run = tmp_path / "mlruns" / "7" / "a1"
     for name, text in {
         "meta.yaml": "lifecycle_stage: active",
@@ -144,7 +144,7 @@ def test_the_folder_of_mlflow_has_the_same_rows(tmp_path: Path, mlflow_database)
     assert {name: row[name] for name in rows[-1]} == rows[-1]
 
 
-def test_trials_of_a_tuner_and_damaged_orders_are_refused(heldout, tmp_path):
+def test_tuner_trials_and_invalid_arguments_are_refused(heldout, tmp_path):
     write_table(tmp_path / "trials.csv", ["arm", "acc"], [["base", 0.8], *([f"t{n}", 0.8] for n in range(30))])
     result = heldout("compare", "--csv", "trials.csv")
     assert (result.returncode, "trials of a tuner" in result.stderr) == (Exit.REFUSED, True)

@@ -1,4 +1,4 @@
-"""`heldout cure`: what it orders, what it says, and how it ends; the service is real, its worker is played by hand."""
+"""`heldout cure`: what it requests, prints and returns. The service is real; tests play the worker."""
 
 import json
 import os
@@ -7,31 +7,21 @@ import shlex
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from heldout.cli.outcome import Exit
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
-from tests.heldout.served import GAP, PATIENCE_S, SPEC
+from tests.heldout.served import GAP, PATIENCE_S, SPEC, until
 
-# The copies in `digits` are not known here, so that no folds can be cut.
+# The copies in `digits` are not known here, so no folds can be cut.
 FIXED = ("--splits", "fixed")
 
 
 @pytest.fixture
-def ended(service, client):
-    """A job that has succeeded."""
-    job_id = client.jobs.create(SPEC).id
-    held = service.begin(job_id)
-    service.measure(held, 1)
-    service.measure(held, 2)
-    service.succeed(held)
-    return job_id
-
-
-@pytest.fixture
 def faulty(service, client):
-    """A job that has succeeded on data with a fault that is sure: its test images are inverted."""
+    """A job that succeeded on data with a clear fault: the test images are inverted."""
     job_id = client.jobs.create(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1)
@@ -46,12 +36,12 @@ def faulty(service, client):
     return job_id
 
 
-def only_study(client):
+def get_only_study(client):
     [study] = client.studies.list()
     return study
 
 
-def test_a_study_is_ordered_as_the_options_say_and_its_id_printed(heldout, client, ended):
+def test_a_study_is_created_from_the_options_and_its_id_is_printed(heldout, client, ended):
     asked = (
         "--remedies",
         "dropout, l2,dropout+l2",
@@ -64,41 +54,41 @@ def test_a_study_is_ordered_as_the_options_say_and_its_id_printed(heldout, clien
         "40",
     )
     result = heldout("cure", ended, *asked, "--detach")
-    study = only_study(client)
+    study = get_only_study(client)
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{study.id}\n", "")
     assert study.remedies == ["dropout", "l2", "dropout+l2"]
     assert (study.job, study.seeds, study.splits, study.budget.jobs) == (ended, 2, "fixed", 40)
     assert study.objective == "loss"
 
 
-def test_a_dry_run_says_what_it_would_be_and_orders_nothing(heldout, client, ended):
-    said = heldout("cure", ended, "--remedies", "dropout,l2", *FIXED, "--dry-run").stdout
-    assert "remedies: dropout, l2" in said
-    assert "9 trainings for the first look at 3 seeds each" in said
-    told = json.loads(heldout("cure", ended, *FIXED, "--dry-run", "--json").stdout)
-    assert told["object"] == "study_estimate"
-    assert "retune" in told["remedies"]  # as auto chooses
+def test_a_dry_run_describes_the_study_and_creates_nothing(heldout, client, ended):
+    output = heldout("cure", ended, "--remedies", "dropout,l2", *FIXED, "--dry-run").stdout
+    assert "remedies: dropout, l2" in output
+    assert "9 trainings for the first look at 3 seeds each" in output
+    printed = json.loads(heldout("cure", ended, *FIXED, "--dry-run", "--json").stdout)
+    assert printed["object"] == "study_estimate"
+    assert "retune" in printed["remedies"]  # as auto chooses
     assert list(client.studies.list()) == []
 
 
-def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
-    for remedies, said in (("prayer", "There is no remedy 'prayer'"), ("dropout,", "names with commas")):
+def test_a_study_that_cannot_be_measured_is_refused_with_2(heldout, client, ended):
+    for remedies, output in (("prayer", "There is no remedy 'prayer'"), ("dropout,", "names with commas")):
         result = heldout("cure", ended, "--remedies", remedies, *FIXED)
         assert (result.returncode, result.stdout) == (Exit.REFUSED, "")
-        assert said in result.stderr
+        assert output in result.stderr
     assert heldout("cure", "job_none").returncode == Exit.REFUSED
     assert list(client.studies.list()) == []
 
 
-def test_data_that_come_first_are_refused_with_the_command_that_fixes_them(heldout, client, faulty):
+def test_faulty_data_are_refused_with_the_command_that_fixes_them(heldout, client, faulty):
     refused = heldout("cure", faulty, *FIXED)
     dataset = client.jobs.get(faulty).dataset.id
     command = ["heldout", "datasets", "fix", dataset, "--pixel-values", "test=invert"]
     assert refused.returncode == Exit.REFUSED
     assert shlex.join(command) in refused.stderr
-    told = json.loads(heldout("cure", faulty, *FIXED, "--json").stdout)
-    assert (told["code"], told["status"]) == ("data_first", 409)
-    assert told["request"] == {
+    printed = json.loads(heldout("cure", faulty, *FIXED, "--json").stdout)
+    assert (printed["code"], printed["status"]) == ("data_first", 409)
+    assert printed["request"] == {
         "method": "POST",
         "path": f"/v1/datasets/{dataset}/versions",
         "body": {"pixel_values": {"test": "invert"}},
@@ -106,34 +96,35 @@ def test_data_that_come_first_are_refused_with_the_command_that_fixes_them(heldo
     assert list(client.studies.list()) == []
 
 
-def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment, tmp_path, client, ended):
-    def follow(*options):
-        arguments = [sys.executable, "-m", "heldout", "cure", ended, "--remedies", "dropout", *FIXED, *options]
-        return subprocess.Popen(
-            arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    with follow("--yes") as process:
+def test_a_cancelled_study_exits_with_3_and_ctrl_c_leaves_it_running(heldout, environment, tmp_path, client, ended):
+    arguments = ["cure", ended, "--remedies", "dropout", *FIXED]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "heldout", *arguments, "--yes"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **streams) as process:
         assert process.stdout.readline().startswith("started: ")
-        study = only_study(client)
+        study = get_only_study(client)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, output = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == Exit.INTERRUPTED
-    assert f"`heldout studies {study.id} --watch` shows it again" in said
+    assert f"`heldout studies {study.id} --watch` shows it again" in output
     assert client.studies.get(study.id).status == "running"
     client.studies.cancel(study.id)
-    with follow("--json") as process:
-        assert json.loads(process.stdout.readline())["type"] == "study.started"
-        [study] = client.studies.list(statuses=["running"])
-        client.studies.cancel(study.id)
-        told, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == Exit.CANCELLED
-    lines = [json.loads(line) for line in told.splitlines()]
+
+    def cancel():
+        until(lambda: list(client.studies.list(statuses=["running"])), "a study")
+        client.studies.cancel(next(iter(client.studies.list(statuses=["running"]))).id)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cancel)
+        cancelled = heldout(*arguments, "--json")
+    assert cancelled.returncode == Exit.CANCELLED
+    lines = [json.loads(line) for line in cancelled.stdout.splitlines()]
+    assert lines[0]["type"] == "study.started"
     assert (lines[-1]["object"], lines[-1]["status"]) == ("study", "cancelled")
     assert "study.cancelled" in [line.get("type") for line in lines]
 
 
-def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, service, client):
+def test_a_diagnosis_names_the_command_if_a_study_can_find_a_cure(heldout, service, client):
     job_id = client.jobs.create(SPEC | {"training": {"epochs": 40}}).id
     held = service.begin(job_id)
     for number in range(1, 41):
@@ -146,7 +137,7 @@ def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, servic
     assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout
 
 
-def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, client, faulty):
+def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, faulty):
     shown = heldout("cure", faulty, "--show")
     dataset = client.jobs.get(faulty).dataset.id
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -156,7 +147,7 @@ def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, clien
     assert (both.returncode, "exclude each other" in both.stderr) == (Exit.REFUSED, True)
 
     heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--anyway", "--detach")
-    study = only_study(client)
+    study = get_only_study(client)
     assert (study.waits_for, study.job, study.dataset.id) == (None, faulty, dataset)
     client.studies.cancel(study.id)
 
@@ -167,33 +158,33 @@ def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, clien
     assert f"waits: {study.waits_for}" in heldout("studies", waiting).stdout
 
 
-def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, client, faulty):
-    """Shows the images first, then continues with the data as they are."""
+def test_on_a_terminal_the_command_asks_what_to_do_about_faulty_data(environment, tmp_path, client, faulty):
+    """The user first looks at the images, then continues with the data as they are."""
     command = [sys.executable, "-m", "heldout", "cure", faulty, "--remedies", "dropout", *FIXED]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
-        said = answered(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
-        assert process.wait(PATIENCE_S) == 0, said
-    assert "Fix the data and continue" in said
-    assert "Their pictures: http" in " ".join(said.split())
+        output = answer_questions(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
+        assert process.wait(PATIENCE_S) == 0, output
+    assert "Fix the data and continue" in output
+    assert "Their pictures: http" in " ".join(output.split())
     assert list(client.studies.list()) == []
 
 
-def answered(terminal: int, answers: dict[str, list[str]]) -> str:
-    """All that a program says on a terminal, whose questions are answered in their order."""
-    said, seen = "", 0
+def answer_questions(terminal: int, answers: dict[str, list[str]]) -> str:
+    """Answer a program's questions on a terminal in order, and return all that it prints."""
+    output, seen = "", 0
     while True:
         try:
             part = os.read(terminal, 4096).decode(errors="replace")
-        except OSError:  # it has ended
-            return said
+        except OSError:  # the program has ended
+            return output
         if not part:
-            return said
-        said += part
+            return output
+        output += part
         for question, given in answers.items():
-            if given and question in said[seen:]:
-                seen = len(said)
+            if given and question in output[seen:]:
+                seen = len(output)
                 os.write(terminal, f"{given.pop(0)}\n".encode())

@@ -1,4 +1,4 @@
-"""`heldout diagnose` of predictions from anywhere: alone, and with a history."""
+"""`heldout diagnose` with files of predictions, alone and with a history."""
 
 import json
 
@@ -25,7 +25,7 @@ def history(tmp_path):
     return path
 
 
-def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, client, npz):
+def test_the_command_and_the_client_give_the_same_diagnosis_of_predictions(heldout, client, npz):
     shown = heldout("diagnose", str(npz))
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("The network memorized its 600 training images.\nIt gets 99 of 100")
@@ -34,8 +34,8 @@ def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, cli
     found = json.loads(heldout("diagnose", str(npz), "--json").stdout)
     assert found == client.diagnoses.create_from_predictions(npz).model_dump(mode="json")
     listed = {
-        split: {"labels": labels.tolist(), "probabilities": said.astype(float).tolist()}
-        for split, (labels, said) in SPLITS.items()
+        split: {"labels": labels.tolist(), "probabilities": probs.astype(float).tolist()}
+        for split, (labels, probs) in SPLITS.items()
     }
     assert client.diagnoses.create_from_predictions(listed).gap.test.accuracy == found["gap"]["test"]["accuracy"]
 
@@ -44,8 +44,8 @@ def test_a_table_of_predictions_is_distinguished_from_a_history_by_its_columns(h
     table = tmp_path / "answers.csv"
     rows = [
         f"{split};{label};{answer}"
-        for split, (labels, said) in SPLITS.items()
-        for label, answer in zip(labels, said.argmax(axis=1), strict=True)
+        for split, (labels, probs) in SPLITS.items()
+        for label, answer in zip(labels, probs.argmax(axis=1), strict=True)
     ]
     table.write_text("\n".join(['"split";"y_true";"y_pred"', *rows]))
     shown = heldout("diagnose", str(table))
@@ -63,7 +63,7 @@ def test_a_history_and_predictions_are_judged_together(heldout, client, npz, his
     assert (alone["best_epoch"], alone["gap"]) == (12, None)
 
 
-def test_the_number_of_classes_or_their_names_can_be_said(heldout, client, npz, history):
+def test_the_number_of_classes_or_their_names_can_be_given(heldout, client, npz, history):
     assert heldout("diagnose", str(history)).stdout.startswith("No fault was found.")
     for classes in ("2", "cat,dog"):
         assert "guessing among 2 classes costs 0.6931" in heldout("diagnose", str(history), "--classes", classes).stdout
@@ -72,7 +72,7 @@ def test_the_number_of_classes_or_their_names_can_be_said(heldout, client, npz, 
     assert "received 2 classes, but probabilities of 10" in refused.stderr
 
 
-def test_what_makes_no_sense_is_refused_with_2(heldout, npz, history):
+def test_contradictory_arguments_are_refused_with_2(heldout, npz, history):
     for arguments, words in (
         (["job_" + 26 * "0", "--classes", "2"], "--classes are for files"),
         (["predictions.npz", "--predictions", "predictions.npz"], "Name a history first"),

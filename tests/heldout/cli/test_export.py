@@ -1,4 +1,4 @@
-"""`heldout export` writes a proven file and says how it was proven; `heldout card` prints the model card."""
+"""`heldout export` writes a verified file and says how it was verified; `heldout card` prints the model card."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from models.store import exports
 FILE = b"an ONNX file"
 
 
-def test_a_proven_file_is_written_with_how_it_was_proven(heldout, service, client, ended, tmp_path):
+def test_an_export_is_written_and_its_verification_is_printed(heldout, service, client, ended, tmp_path):
     assert client.jobs.export(ended, "onnx").status == "queued"
     held = service.claim_when_there_is_one().held
     key = f"jobs/{ended}/exports/{held.job_id}-1.onnx"
@@ -48,7 +48,7 @@ def test_a_proven_file_is_written_with_how_it_was_proven(heldout, service, clien
     assert (again["size_bytes"], again["report"]["max_difference"]) == (len(FILE), 2e-7)
 
 
-def test_the_card_is_printed_and_a_job_that_runs_has_neither(heldout, client, ended, service):
+def test_the_card_is_printed_and_a_running_job_has_no_export(heldout, client, ended, service):
     card = heldout("card", ended)
     assert card.stdout.startswith("# Model card: small\n")
     running = client.jobs.create({"dataset": "digits", "network": {"blocks": [{"filters": 2}]}}).id

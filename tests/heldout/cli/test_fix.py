@@ -1,4 +1,4 @@
-"""`heldout datasets fix`: what it orders, what it shows, and what it refuses before anything is sent."""
+"""`heldout datasets fix`: what it requests, shows, and refuses before anything is sent."""
 
 import json
 import threading
@@ -30,15 +30,15 @@ LEAKAGE, DUPLICATES = finding("leakage"), finding("duplicates", "info")
 
 @pytest.fixture
 def pets(service, client):
-    """Alice's `pets@1`, whose audit has found two things that can be cured and one that need not be."""
+    """A dataset whose audit has found two faults that can be fixed, and duplicates."""
     made = client.datasets.create({"name": "pets"})
     client.datasets.upload(made.id, [b"not looked at"])
     service.accept(service.claim_when_there_is_one(), INVERTED, LEAKAGE, DUPLICATES)
     return client.datasets.get(made.id)
 
 
-def ordered(heldout, client, *arguments: str) -> dict:
-    """The changes of the version that is ordered."""
+def request_version(heldout, client, *arguments: str) -> dict:
+    """Run the command and return the changes of the version that it creates."""
     ended = heldout("datasets", "fix", "digits", *arguments, "--detach")
     assert ended.returncode == 0, ended.stderr
     made = client.datasets.get(ended.stdout.strip())
@@ -46,26 +46,28 @@ def ordered(heldout, client, *arguments: str) -> dict:
     return made.derived_from.changes
 
 
-def test_every_change_can_be_ordered_by_options(heldout, client, tmp_path):
+def test_every_change_can_be_requested_by_options(heldout, client, tmp_path):
     (tmp_path / "fixes.csv").write_text("\ufeffprobability,image,label\n0.9,3,7\n0.8,12,1\n", encoding="utf-8")
     (tmp_path / "list.txt").write_text("4\n\n5\n")
-    assert ordered(heldout, client, "--drop-copies") == {"drop_copies": True}
-    assert ordered(heldout, client, "--relabel", "fixes.csv", "--exclude", "list.txt", "--resplit", "--seed", "3") == {
+    assert request_version(heldout, client, "--drop-copies") == {"drop_copies": True}
+    assert request_version(
+        heldout, client, "--relabel", "fixes.csv", "--exclude", "list.txt", "--resplit", "--seed", "3"
+    ) == {
         "relabel": {"3": "7", "12": "1"},
         "exclude": ["4", "5"],
         "resplit": {"seed": 3},
     }
     renamed = ("--rename-classes", "0=zero", "--rename-classes", "test:1=2", "--rename-classes", "test:2=1")
-    assert ordered(heldout, client, *renamed)["rename_classes"] == {"0": "zero", "test": {"1": "2", "2": "1"}}
+    assert request_version(heldout, client, *renamed)["rename_classes"] == {"0": "zero", "test": {"1": "2", "2": "1"}}
     values = ("--pixel-values", "test=invert", "--pixel-values", "train=factor:0.5,offset:-3")
-    assert ordered(heldout, client, *values, "--name", "light")["pixel_values"] == {
+    assert request_version(heldout, client, *values, "--name", "light")["pixel_values"] == {
         "train": {"factor": 0.5, "offset": -3.0},
         "test": "invert",
     }
     assert client.datasets.get("light").version == 1
 
 
-def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, client, pets, tmp_path):
+def test_invalid_changes_are_refused_before_anything_is_sent(heldout, client, pets, tmp_path):
     for name, content in {"none.csv": "", "bare.csv": "3,7\n", "twice.csv": "image,label\n3,7\n3,8\n"}.items():
         (tmp_path / name).write_text(content)
     for arguments, why in (
@@ -89,8 +91,8 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
     assert [dataset.name for dataset in client.datasets.list()] == ["pets", "digits"]
 
 
-def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, service, pets):
-    """The copies among inverted images are found once these are inverted back."""
+def test_the_audits_offers_are_applied_until_there_are_no_more(heldout, service, pets):
+    """Copies among inverted images are found once these are inverted back."""
 
     def work():
         first = service.claim_when_there_is_one()
@@ -114,7 +116,7 @@ def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, servi
     assert "  heldout datasets fix pets@2 --drop-copies" in lines
 
 
-def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, service, pets):
+def test_a_rejected_version_ends_the_command_with_the_reason(heldout, service, pets):
     def work():
         service.reject(service.claim_when_there_is_one(), code="nothing_changed", detail="Nothing to change.")
 
@@ -124,18 +126,15 @@ def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, se
     worker.join()
     unknown = "Removes and changes no images. Copies that are found later are not counted.\n"
     assert (fixed.returncode, fixed.stdout) == (Exit.FAILED, unknown)
-    assert fixed.stderr.splitlines() == [
-        "pets@2 waits for a worker: place 1 in the queue",
-        "pets@2 rejected: nothing_changed: Nothing to change.",
-    ]
+    assert fixed.stderr.splitlines()[-1] == "pets@2 rejected: nothing_changed: Nothing to change."
 
 
-def test_one_finding_of_the_audit_is_ordered_by_its_code(heldout, pets):
+def test_the_fix_of_one_finding_is_requested_by_its_code(heldout, pets):
     made = json.loads(heldout("datasets", "fix", "pets", "--from-finding", "leakage", "--detach", "--json").stdout)
     assert made["derived_from"]["changes"] == {"drop_copies": True}
 
 
-def test_the_advice_is_the_command(capsys):
+def test_findings_are_shown_with_the_command_that_fixes_them(capsys):
     long = {"rename_classes": {"test": {str(digit): str((digit + 1) % 10) for digit in range(10)}}}
     views = [
         AuditFindingView(
@@ -151,13 +150,12 @@ def test_the_advice_is_the_command(capsys):
     ]
 
 
-def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(capsys):
+def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known(capsys):
     remedy = suggest_data_fix("Fix it.", {"pixel_values": {"test": "invert"}})
-    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, suggest_data_fix("Or look at it.")))
-    diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (one,))
+    inverted = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, suggest_data_fix("Or look at it.")))
+    diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (inverted,))
     known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
     [first, second] = known.findings[0].remedies
-    assert first.request is not None
     assert first.request.model_dump() == {
         "method": "POST",
         "path": "/v1/datasets/ds_1/versions",
@@ -182,14 +180,14 @@ def alike(service, client):
     return client.datasets.get(made.id)
 
 
-def test_images_that_look_alike_are_distinguished_by_position_or_all_at_once(heldout, client, alike):
+def test_look_alike_images_are_marked_as_different_by_position_or_all_at_once(heldout, client, alike):
     shown = heldout("datasets", "audit", "alike").stdout
     assert "Can you tell these apart?" in shown
     assert "  heldout datasets different alike@1 --all\n" in shown
     assert "  Removes 1 of 4 test images and 3 of 4 training images.\n" in shown
     assert "  train 0.png ~ test 9.png\n" in shown
-    one = heldout("datasets", "different", "alike", "9=0")
-    assert one.stdout == "alike@1 remembers 1 pair of images as different.\n"
+    different = heldout("datasets", "different", "alike", "9=0")
+    assert different.stdout == "alike@1 remembers 1 pair of images as different.\n"
     [left] = client.datasets.audit(alike.id).findings
     assert [[first.index, second.index] for first, second in left.pairs] == [[1, 2]]
     assert json.loads(heldout("datasets", "different", "alike", "--all", "--json").stdout)["pairs"] == [[0, 9], [1, 2]]
@@ -200,7 +198,7 @@ def test_images_that_look_alike_are_distinguished_by_position_or_all_at_once(hel
         assert heldout("datasets", "different", "alike", *arguments).returncode == Exit.REFUSED, arguments
 
 
-def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, client, alike, tmp_path):
+def test_a_dry_run_shows_what_a_change_would_do_and_creates_nothing(heldout, client, alike, tmp_path):
     (tmp_path / "list.txt").write_text("0\n9\n")
     ended = heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run")
     assert ended.stdout.splitlines() == [
@@ -214,7 +212,7 @@ def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, clien
 
 
 class Waiting:
-    """A dataset whose check moves up in the queue each time it is looked at."""
+    """A dataset whose check moves up in the queue on each refresh."""
 
     name, version, status = "pets", 1, "checking"
 

@@ -1,4 +1,4 @@
-"""What a follower tells, in which order, and how lines and bars show it."""
+"""What a follower reports, in which order, and how lines and bars show it."""
 
 import io
 import os
@@ -21,16 +21,16 @@ from tests.heldout.served import FIGURES, SPEC
 
 
 class Recorder(progress.Display):
-    """Records its calls."""
+    """A display that records its calls."""
 
     def __init__(self):
-        self.told = []
+        self.shown = []
 
     def epoch(self, job, epoch):
-        self.told.append(epoch.epoch)
+        self.shown.append(epoch.epoch)
 
     def event(self, subject, event):
-        self.told.append(event.type.removeprefix("job."))
+        self.shown.append(event.type.removeprefix("job."))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def job_id(client):
     return client.jobs.create(SPEC).id
 
 
-def test_an_epoch_is_reported_once_and_where_its_event_stands(service, client, job_id):
+def test_an_epoch_is_reported_once_and_next_to_its_event(service, client, job_id):
     recorder = Recorder()
     follower = Follower(client, recorder)
     held = service.begin(job_id)
@@ -48,19 +48,19 @@ def test_an_epoch_is_reported_once_and_where_its_event_stands(service, client, j
     service.succeed(held)
     for _ in range(2):
         follower.show(client.jobs.get(job_id))
-    assert recorder.told == ["queued", "started", "epoch", 1, "epoch", 2, "succeeded"]
+    assert recorder.shown == ["queued", "started", "epoch", 1, "epoch", 2, "succeeded"]
 
 
-def test_an_epoch_that_is_measured_between_two_looks_is_reported_all_the_same(service, client, job_id):
+def test_an_epoch_that_is_measured_between_two_polls_is_reported(service, client, job_id):
     recorder = Recorder()
     held = service.begin(job_id)
     before = client.jobs.get(job_id)
     service.measure(held, 1)
     Follower(client, recorder).show(before)
-    assert recorder.told == ["queued", "started", "epoch", 1]
+    assert recorder.shown == ["queued", "started", "epoch", 1]
 
 
-def test_what_a_further_attempt_measures_again_is_told_again(service, client, job_id):
+def test_epochs_that_another_attempt_repeats_are_reported_again(service, client, job_id):
     recorder = Recorder()
     follower = Follower(client, recorder)
     held = service.begin(job_id)
@@ -74,7 +74,7 @@ def test_what_a_further_attempt_measures_again_is_told_again(service, client, jo
     follower.show(client.jobs.get(job_id))
     service.measure(again, 1)
     follower.show(client.jobs.get(job_id))
-    assert recorder.told == ["queued", "started", "epoch", 1, "requeued", "started", "epoch", 1]
+    assert recorder.shown == ["queued", "started", "epoch", 1, "requeued", "started", "epoch", 1]
 
 
 JOB, EPOCH = job(), epoch(3)
@@ -91,13 +91,13 @@ def test_a_warning_is_reported_with_the_end_of_its_log(capsys):
     assert capsys.readouterr().out == "small  warning: Something.\nsmall    one\nsmall    two\\x1b[2J\n"
 
 
-def test_a_checkpoint_is_not_news(capsys):
+def test_a_checkpoint_is_not_reported(capsys):
     progress.Lines().event(JOB, event("job.checkpoint", "info"))
     assert capsys.readouterr().out == ""
 
 
 def on_a_terminal(show, columns=100):
-    """What `show()` writes when standard output is a terminal."""
+    """Return what `show()` writes if standard output is a terminal."""
     main, side = pty.openpty()
     chunks = []
 
@@ -125,7 +125,7 @@ def on_a_terminal(show, columns=100):
     return b"".join(chunks).decode()
 
 
-def without_colours(text):
+def strip_colors(text):
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
@@ -140,7 +140,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
             display.job(job(status="succeeded", progress=progressed, finished_at="2025-11-24T15:42:02.000Z"))
 
     raw = on_a_terminal(show, columns)
-    drawn = without_colours(raw)
+    drawn = strip_colors(raw)
     assert "small  warning: Something." in drawn
     assert "10/10" in drawn
     assert "train 97.1%  validation 95.5%" in drawn
@@ -150,13 +150,13 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_a_bar_says_how_long_the_rest_takes_until_there_is_none(columns):
+def test_a_bar_shows_the_time_left(columns):
     def show():
         with progress.display() as display:
             display.job(JOB)
             display.epoch(JOB, EPOCH)
 
-    drawn = without_colours(on_a_terminal(show, columns))
+    drawn = strip_colors(on_a_terminal(show, columns))
     assert "1:15 left train 97.1%  validation 95.5%" in drawn
     assert all(len(line) <= columns for line in re.split(r"[\r\n]+", drawn.replace("\x1b[2K", "")))
 
@@ -187,7 +187,7 @@ def test_a_clock_takes_few_characters(seconds, shown):
     assert format_clock(seconds) == shown
 
 
-def test_figures_that_are_not_there_are_dashes():
+def test_missing_figures_are_dashes():
     nothing = epoch(1, **dict.fromkeys(FIGURES))
     assert format_epoch_figures(nothing) == "train –  validation –  loss –/–"
     at_end = epoch(1, train_loss=None, train_accuracy=None)
@@ -195,7 +195,7 @@ def test_figures_that_are_not_there_are_dashes():
     assert (format_points(None), format_moment(None)) == ("–", "–")
 
 
-def test_points_have_their_sign():
+def test_points_have_a_sign():
     assert [format_points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "−2.1", "0.0"]
 
 
@@ -207,5 +207,5 @@ def test_columns_are_as_wide_as_their_widest_cell(capsys):
 @pytest.mark.parametrize(
     ("text", "shown"), [("plain ü", "plain ü"), ("\x1b[2J", "\\x1b[2J"), ("a\nb\u202e", "a\\nb\\u202e")]
 )
-def test_what_a_terminal_would_obey_is_made_visible(text, shown):
+def test_control_characters_are_made_visible(text, shown):
     assert make_visible(text) == shown

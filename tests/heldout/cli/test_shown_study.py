@@ -1,4 +1,4 @@
-"""How a study is shown: its arms as intervals around 0, its answer, and what it says in a pipe and on a terminal."""
+"""How a study is shown: its arms as intervals around 0, and its answer, in a pipe and on a terminal."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from tests.heldout.made_views import arm, event, study
 from tests.heldout.served import SPEC
 
 
-def test_a_picture_shows_where_0_is_and_on_which_side_of_it_an_arm_surely_lies():
+def test_a_picture_shows_on_which_side_of_0_an_arm_clearly_lies():
     middle = PICTURE_WIDTH // 2
     pictures = [row[-1] for row in build_arm_rows(study())]
     assert pictures[0] == " " * middle + "|"
@@ -31,17 +31,17 @@ def test_a_picture_shows_where_0_is_and_on_which_side_of_it_an_arm_surely_lies()
 CURE = {"kind": "cure", "remedy": "dropout", "explanation": "Dropout helps.", "refit": "job_9"}
 
 
-def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
+def test_the_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     show_study(study(conclusion=CURE))
-    said = capsys.readouterr().out
-    lines = said.splitlines()
+    output = capsys.readouterr().out
+    lines = output.splitlines()
     assert lines[0] == "Study of small succeeded (std_1): 9 of 12 trainings"
     [row] = [line.split() for line in lines if line.startswith("dropout ")]
     assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0%"]
     assert row[6:11] == ["+5.0", "+3.0", "to", "+7.0", "−0.200"]
     assert "horizontal flip: It surely harms." in lines
     assert "Dropout helps." in lines
-    assert "heldout model job_9" in said
+    assert "heldout model job_9" in output
     assert lines[-1].endswith("heldout studies report std_1 --html FILE")
     [advice] = [line for line in lines if "--patch" in line]
     command = shlex.split(advice.partition(": ")[2])
@@ -49,7 +49,7 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     assert json.loads(command[5]) == {"training": {"label_smoothing": 0.1}}
 
 
-def test_before_a_comparison_there_are_means_marked_as_such_and_nothing_to_conclude_from(capsys):
+def test_before_a_comparison_only_provisional_means_are_shown(capsys):
     so_far = {"seeds": 2, "accuracy": 0.854, "loss": 0.4}
     early = [arm("base", validation=None, provisional=so_far), arm("dropout", validation=None)]
     show_study(study(status="running", arms=early, conclusion=None))
@@ -71,47 +71,46 @@ def test_with_an_objective_the_table_has_the_columns_of_that_measure(capsys, obj
 
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
-def test_on_a_narrow_terminal_the_last_columns_are_left_out(monkeypatch, capsys, columns: int, headings: int):
+def test_a_narrow_terminal_omits_the_last_columns(monkeypatch, capsys, columns: int, headings: int):
     monkeypatch.setattr("heldout.cli.screen.get_terminal_width", lambda: columns)
     show_study(study())
     heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
     assert heading.rstrip().endswith(HEADINGS[headings - 1].strip())
 
 
-def test_nothing_is_made_up_before_anything_was_compared(capsys):
-    """No figure, no answer, and no command."""
+def test_a_study_without_a_comparison_shows_no_figures_or_commands(capsys):
     early = study(
         status="running", arms=[arm("base", validation=None), arm("dropout", validation=None)], conclusion=None
     )
     show_study(early)
-    said = capsys.readouterr().out
-    assert "1:15 left" in said
-    assert "heldout train" not in said
+    output = capsys.readouterr().out
+    assert "1:15 left" in output
+    assert "heldout train" not in output
     assert [set(row[3:8]) for row in build_arm_rows(early)] == [{"–"}] * 2
     failed = study(status="failed", error={"code": "base_failed", "detail": "It diverged."}, conclusion=None)
     show_study(failed)
     assert "base_failed: It diverged." in capsys.readouterr().out
     nothing = {"kind": "nothing_helped", "remedy": None, "explanation": "Nothing helped."}
     show_study(study(conclusion=nothing))
-    said = capsys.readouterr().out
-    assert "Nothing helped.\n" in said
-    assert "heldout train" not in said
+    output = capsys.readouterr().out
+    assert "Nothing helped.\n" in output
+    assert "heldout train" not in output
 
 
-def test_lines_tell_events_and_each_tenth_of_the_trainings(capsys):
+def test_lines_report_events_and_each_tenth_of_the_trainings(capsys):
     lines = progress.StudyLines()
     early = [arm("base", validation=None)]
     for done in range(25):
         lines.study(study(status="running", arms=early, progress={"jobs": 24, "done": done, "eta_s": None}))
     lines.event(study(), event("study.arm_dropped"))
     lines.event(study(), event("study.succeeded"))
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "3 of 24 trainings"
-    assert len(said) == 11
-    assert said[-1] == "arm dropped: Something."
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "3 of 24 trainings"
+    assert len(output) == 11
+    assert output[-1] == "arm dropped: Something."
 
 
-def test_in_a_pipe_a_row_of_the_table_is_printed_whenever_its_figures_change(capsys):
+def test_in_a_pipe_a_row_is_printed_whenever_its_figures_change(capsys):
     lines = progress.StudyLines()
 
     def show(*provisional, **fields):
@@ -122,15 +121,15 @@ def test_in_a_pipe_a_row_of_the_table_is_printed_whenever_its_figures_change(cap
         lines.study(study(status="running", arms=arms, **fields))
         return [line.split()[:1] + line.split()[2:6] for line in capsys.readouterr().out.splitlines()]
 
-    one, two = ({"seeds": seeds, "accuracy": 0.9 + seeds / 100, "loss": 0.5} for seeds in (1, 2))
+    one_seed, two_seeds = ({"seeds": seeds, "accuracy": 0.9 + seeds / 100, "loss": 0.5} for seeds in (1, 2))
     show(None, None)
-    assert [row[0] for row in show(one, None)] == ["REMEDY", "base"]
-    assert show(one, None) == []
-    assert show(one, two) == [["dropout", "2", "92.0%", "so", "far"]]
-    assert show(two, two) == [["base", "2", "92.0%", "so", "far"]]
+    assert [row[0] for row in show(one_seed, None)] == ["REMEDY", "base"]
+    assert show(one_seed, None) == []
+    assert show(one_seed, two_seeds) == [["dropout", "2", "92.0%", "so", "far"]]
+    assert show(two_seeds, two_seeds) == [["base", "2", "92.0%", "so", "far"]]
 
 
-def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkeypatch):
+def test_on_a_terminal_the_arms_are_redrawn_and_erased_at_the_end(monkeypatch):
     screen = io.StringIO()
     screen.isatty = lambda: True
     monkeypatch.setattr(sys, "stdout", screen)
@@ -146,7 +145,7 @@ def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkey
     assert drawn.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
 
 
-def test_an_estimate_says_what_it_would_cost(capsys):
+def test_an_estimate_shows_the_cost(capsys):
     asked = {
         "object": "study_estimate",
         "spec": SPEC,
@@ -165,7 +164,7 @@ def test_an_estimate_says_what_it_would_cost(capsys):
     ]
 
 
-def test_an_arm_that_ran_wild_leaves_room_for_the_others_in_the_picture():
+def test_an_extreme_arm_leaves_room_for_the_others_in_the_picture():
     steady = [arm(f"arm_{n}", 0.01, 0.0, half=0.03) for n in range(3)]
     rows = build_arm_rows(study(arms=[*steady, arm("wild", -0.65, 1.5, half=0.9)]))
     pictures = [row[-1] for row in rows]

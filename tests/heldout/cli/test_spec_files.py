@@ -1,4 +1,4 @@
-"""Specs from files, and what --set makes of them."""
+"""Specs from files, and their changes by `--set`."""
 
 import copy
 import io
@@ -39,7 +39,7 @@ SPEC = {
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_a_value_is_json_where_it_can_be_and_text_elsewhere(text, value):
+def test_a_value_is_parsed_as_json_or_else_kept_as_text(text, value):
     assert parse_value(text) == value
 
 
@@ -59,7 +59,7 @@ def test_a_value_is_json_where_it_can_be_and_text_elsewhere(text, value):
     ],
     ids=str,
 )
-def test_a_setting_changes_its_place_and_nothing_else(setting, path, value):
+def test_a_setting_changes_only_its_place(setting, path, value):
     spec = copy.deepcopy(SPEC)
     put(spec, setting)
     place = spec
@@ -70,7 +70,7 @@ def test_a_setting_changes_its_place_and_nothing_else(setting, path, value):
     assert kept == {name: part for name, part in SPEC.items() if name != path[0]}
 
 
-def test_a_setting_in_an_object_keeps_its_neighbours():
+def test_a_setting_in_an_object_keeps_the_other_fields():
     spec = copy.deepcopy(SPEC)
     put(spec, "network.blocks.0.pool=1")
     assert spec["network"] == {"blocks": [{"filters": 4, "pool": 1}, {"filters": 8}]}
@@ -124,7 +124,7 @@ def test_a_dash_reads_standard_input(monkeypatch):
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_a_file_that_holds_no_spec_is_refused_with_the_place(tmp_path, content, why):
+def test_a_file_without_a_spec_is_refused_with_the_position(tmp_path, content, why):
     path = tmp_path / "spec.json"
     path.write_bytes(content)
     with pytest.raises(Refused, match=r"spec\.json") as refused:

@@ -1,13 +1,13 @@
-"""`heldout studies` against a real service: a list, one study by its id alone, cancelled, deleted."""
+"""`heldout studies` against a real service: listing, showing, cancelling and deleting."""
 
 import json
 
 from tests.heldout.served import SPEC
 
 
-def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, client, tmp_path):
-    ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
-    first, second = client.studies.create(ordered), client.studies.create(ordered)
+def test_studies_are_listed_shown_cancelled_and_deleted(heldout, client, tmp_path):
+    requested = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
+    first, second = client.studies.create(requested), client.studies.create(requested)
     listed = heldout("studies")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["ID", second.id, first.id]
     assert "\x1b" not in listed.stdout

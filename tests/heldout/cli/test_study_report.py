@@ -5,9 +5,9 @@ import json
 from tests.heldout.served import SPEC
 
 
-def test_a_report_is_printed_written_as_a_page_and_given_as_json(heldout, client, tmp_path):
-    ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
-    study = client.studies.create(ordered)
+def test_a_report_is_printed_saved_as_a_page_and_given_as_json(heldout, client, tmp_path):
+    requested = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
+    study = client.studies.create(requested)
     printed = heldout("studies", "report", study.id)
     report = client.studies.report(study.id)
     assert printed.returncode == 0

@@ -1,4 +1,4 @@
-"""Where `heldout train` takes a spec from, what it says of it, pictures of what was trained, and what Tab offers."""
+"""Sources of specs for `heldout train`, what it prints, plots, and completion by Tab."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_the_spec_of_a_job_is_changed_by_settings(heldout, client, ended):
     assert len(list(client.jobs.list())) == jobs
 
 
-def test_a_refused_field_is_named_as_set_names_it(heldout, ended):
+def test_a_refused_field_is_named_as_in_the_option_set(heldout, ended):
     refused = heldout("train", "--from", ended, "--set", "training.epochs=0")
     assert refused.returncode == 2
     assert "training.epochs: " in refused.stderr
@@ -46,7 +46,7 @@ def test_a_study_is_drawn(heldout, client, tmp_path):
     assert "<svg" in (tmp_path / "study.html").read_text()
 
 
-def test_a_job_that_asks_for_a_gpu_where_no_one_has_one_says_so_at_once(heldout, client, tmp_path):
+def test_requesting_a_gpu_that_no_worker_has_gives_a_warning(heldout, client, tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
     asked = ("train", "spec.json", "--set", "resources.device=gpu", "--detach")
     result = heldout(*asked)
@@ -54,7 +54,7 @@ def test_a_job_that_asks_for_a_gpu_where_no_one_has_one_says_so_at_once(heldout,
     assert client.jobs.get(result.stdout.strip()).status == "queued"
 
 
-def test_a_job_that_was_made_from_another_is_shown_next_to_it(heldout, service, client, ended):
+def test_a_retried_job_is_shown_next_to_the_original(heldout, service, client, ended):
     alone = heldout("watch", ended)
     assert f"`heldout diagnose {ended}`" in alone.stdout
     assert "Compared with" not in alone.stdout
@@ -71,7 +71,7 @@ def test_a_job_that_was_made_from_another_is_shown_next_to_it(heldout, service, 
     assert "Compared with" not in heldout("watch", again).stdout
 
 
-def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout, ended):
+def test_tab_offers_the_newest_jobs_and_nothing_without_a_service(heldout, ended):
     def offered(words, **changes):
         asked = {"_HELDOUT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
         return heldout(**asked, **changes).stdout.split()
@@ -83,7 +83,7 @@ def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout
     assert offered("heldout train --pres") == ["--preset"]
 
 
-def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_it(heldout, client):
+def test_completion_strips_shell_syntax_from_names(heldout, client):
     client.jobs.create(SPEC | {"name": "a$(touch x)`b`\"'; c"})
     asked = {"_HELDOUT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "heldout show job_"}
     offered = heldout(**asked).stdout
@@ -92,7 +92,7 @@ def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_
 
 
 @pytest.mark.parametrize(("side", "fits_as_it_is"), [(28, True), (12, True), (8, False), (4, False)])
-def test_the_command_that_is_named_for_a_new_dataset_trains_on_images_of_its_size(side, fits_as_it_is):
+def test_the_suggested_command_for_a_new_dataset_fits_its_image_size(side, fits_as_it_is):
     command = build_command("pets", (side, side, 1), 10)
     assert ("padding=same" not in command) == fits_as_it_is
     network = get_spec(Preset.REGULARIZED)["network"]

@@ -1,4 +1,4 @@
-"""What a run of MLflow must hold of a job: read by MLflow's own client, compared with what the service serves."""
+"""Checks that a run in MLflow, read by MLflow's own client, has the figures of a job."""
 
 import json
 
@@ -20,7 +20,7 @@ def only_run(reader, experiment="heldout"):
 
 
 def assert_epochs(reader, run, epochs):
-    """Each curve has each epoch of the service once."""
+    """Check that each curve has each epoch of the service once."""
     for name, field in KERAS.items():
         points = sorted(reader.get_metric_history(run.info.run_id, name), key=lambda point: point.step)
         assert [(point.step, point.value) for point in points] == [
@@ -29,7 +29,7 @@ def assert_epochs(reader, run, epochs):
 
 
 def assert_is_of(reader, run, client, job_id, artifacts):
-    """Run and job are the same thing."""
+    """Check that the run has the contents of the job."""
     job, metrics, diagnosis = client.jobs.get(job_id), client.jobs.metrics(job_id), client.jobs.diagnosis(job_id)
     assert_epochs(reader, run, metrics.epochs)
     assert run.info.run_name == job.name

@@ -8,7 +8,7 @@ import pytest
 
 from tests.heldout.served import SPEC
 
-# `learning_rate` is among Keras' logs where a schedule changes it.
+# Keras logs `learning_rate` if a schedule changes it.
 EPOCHS = [
     {"loss": 0.91, "accuracy": 0.7, "val_loss": 1.05, "val_accuracy": 0.68, "learning_rate": 0.001},
     {"loss": 0.4, "accuracy": 0.875, "val_loss": 0.97, "val_accuracy": 0.71, "learning_rate": 0.0005},
@@ -33,7 +33,7 @@ def job(service, client):
 
 @pytest.fixture
 def ask(service):
-    """Gives the answer to a request for metrics."""
+    """Request metrics and return the response."""
 
     def get(job_id, query):
         with httpx2.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}) as http:
@@ -42,7 +42,7 @@ def ask(service):
     return get
 
 
-def test_the_history_is_what_keras_records_of_these_figures(job, ask, heldout):
+def test_the_history_equals_what_keras_records_for_the_same_figures(job, ask, heldout):
     recorded = keras.callbacks.History()
     recorded.on_train_begin()
     recorded.set_model(keras.Sequential())
@@ -55,7 +55,7 @@ def test_the_history_is_what_keras_records_of_these_figures(job, ask, heldout):
     assert json.loads(heldout("metrics", job, "--format", "keras").stdout) == expected
 
 
-def test_the_table_is_what_keras_csv_logger_writes(job, ask, heldout, tmp_path):
+def test_the_table_equals_what_keras_csv_logger_writes(job, ask, heldout, tmp_path):
     logger = keras.callbacks.CSVLogger(str(tmp_path / "keras.csv"))
     logger.on_train_begin()
     for number, logs in enumerate(EPOCHS):
@@ -68,14 +68,14 @@ def test_the_table_is_what_keras_csv_logger_writes(job, ask, heldout, tmp_path):
     assert heldout("metrics", job, "--format", "csv").stdout == expected
 
 
-def test_curves_of_images_that_were_not_measured_are_absent(service, client, ask):
+def test_curves_that_were_not_measured_are_absent(service, client, ask):
     job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, validation_loss=None, validation_accuracy=None)
     assert list(ask(job_id, "format=keras").json()) == ["loss", "accuracy", "learning_rate"]
     assert ask(job_id, "format=csv").text.splitlines()[0] == "epoch,accuracy,learning_rate,loss"
 
 
-def test_a_saved_history_has_the_verdict_of_its_job(ended, heldout, tmp_path):
+def test_a_saved_history_has_the_best_epoch_of_its_job(ended, heldout, tmp_path):
     for format_, name in (("keras", "history.json"), ("csv", "history.csv")):
         (tmp_path / name).write_text(heldout("metrics", ended, "--format", format_).stdout)
         read = json.loads(heldout("diagnose", name, "--json").stdout)

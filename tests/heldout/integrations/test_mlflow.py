@@ -1,7 +1,6 @@
 """`heldout mlflow` with MLflow's own client and a store in a folder; tests/e2e/test_mlflow_server.py has a server."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from tests.heldout.served import SPEC, until
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """MLflow's environment of a store in a folder."""
+    """MLflow's environment for a store in a folder."""
     names = {"MLFLOW_TRACKING_URI": (tmp_path / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     for name, value in names.items():
         monkeypatch.setenv(name, value)
@@ -29,7 +28,7 @@ def reader(store):
     return MlflowClient(store["MLFLOW_TRACKING_URI"])
 
 
-def test_a_job_is_a_run_with_its_figures_gap_and_files(client, ended, heldout, store, reader, tmp_path):
+def test_a_job_becomes_a_run_with_its_figures_gap_and_files(client, ended, heldout, store, reader, tmp_path):
     done = heldout("mlflow", ended, **store)
     assert done.returncode == 0, done.stderr
     run = only_run(reader)
@@ -46,7 +45,7 @@ def test_a_job_is_a_run_with_its_figures_gap_and_files(client, ended, heldout, s
     assert_epochs(reader, only_run(reader), client.jobs.metrics(ended).epochs)
 
 
-def test_a_job_that_runs_is_followed_to_its_end_in_one_run(service, client, heldout, store, reader):
+def test_a_running_job_is_followed_to_its_end_in_one_run(service, client, heldout, store, reader):
     spec = {**SPEC, "metadata": {"team": "vision", "über/größe": "1"}}
     job_id = client.jobs.create(spec).id
     held = service.begin(job_id)
@@ -88,7 +87,7 @@ def test_without_ids_each_job_that_ends_is_sent(service, client, environment, st
     relay.close()
 
 
-def test_a_server_that_is_away_is_reported_and_harms_nothing(client, ended, heldout):
+def test_an_unreachable_server_is_reported_and_changes_nothing(client, ended, heldout):
     away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     done = heldout("mlflow", ended, **away)
     assert done.returncode == 2
@@ -96,11 +95,11 @@ def test_a_server_that_is_away_is_reported_and_harms_nothing(client, ended, held
     assert client.jobs.get(ended).status == "succeeded"
 
 
-def test_without_an_address_or_the_package_nothing_is_sent(ended, heldout, heldout_apart, tmp_path):
+def test_without_an_address_or_the_package_nothing_is_sent(ended, heldout, monkeypatch):
     assert "Set MLFLOW_TRACKING_URI" in heldout("mlflow", ended).stderr
     assert "Name jobs" in heldout("mlflow").stderr
-    (tmp_path / "mlflow.py").write_text("raise ModuleNotFoundError('No module named mlflow', name='mlflow')")
-    found = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
-    done = heldout_apart("mlflow", ended, **found)
+    monkeypatch.delitem(sys.modules, "heldout.cli.mlflow_tracking", raising=False)
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # as if it were not installed
+    done = heldout("mlflow", ended, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "pip install mlflow-skinny" in done.stderr

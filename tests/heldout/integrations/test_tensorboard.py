@@ -1,4 +1,4 @@
-"""Logs for TensorBoard, read by TensorBoard's own reader and compared with those of Keras' callback."""
+"""Logs for TensorBoard, read by TensorBoard's own reader and compared with the logs of Keras' callback."""
 
 import json
 import threading
@@ -16,20 +16,21 @@ EPOCHS = 3
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """The folder that `TensorBoard` wrote of one short `fit`, and the history that it gave back."""
+    """The folder that `TensorBoard` wrote for a short `fit`, and the history that it returned."""
     folder = tmp_path_factory.mktemp("keras")
     keras.utils.set_random_seed(3)
     images = np.random.default_rng(3).normal(size=(64, 4)).astype(np.float32)
     labels = (images.sum(axis=1) > 0).astype(np.int32)
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)  # faster than tracing for so few steps
     logs = keras.callbacks.TensorBoard(folder)
     given = {"validation_data": (images[48:], labels[48:]), "epochs": EPOCHS, "verbose": 0, "callbacks": [logs]}
     return folder, network.fit(images[:48], labels[:48], **given).history
 
 
 def read(folder):
-    """By folder and tag the steps, values and plugins, as TensorBoard sees them; of Keras' those by epoch alone."""
+    """Map folder and tag to steps, values and plugins as TensorBoard reads them, only for figures of epochs."""
     found = {}
     for split in ("train", "validation"):
         events = EventAccumulator(str(folder / split), size_guidance={"tensors": 0}).Reload()
@@ -56,7 +57,7 @@ def record(service, held, history, epochs):
         service.measure(held, row + 1, **figures)
 
 
-def test_the_logs_are_those_of_keras_callback(service, client, heldout, fitted, tmp_path):
+def test_the_logs_equal_those_of_keras_callback(service, client, heldout, fitted, tmp_path):
     by_keras, history = fitted
     job_id = client.jobs.create({**SPEC, "name": "pets: /../ 2", "training": {"epochs": EPOCHS}}).id
     held = service.begin(job_id)
@@ -129,5 +130,5 @@ def test_following_writes_until_all_jobs_have_ended(service, client, heldout, tm
 
 def test_diagnose_reads_the_logs_again(ended, heldout):
     [folder] = json.loads(heldout("tensorboard", ended, "--json").stdout)["jobs"].values()
-    told = json.loads(heldout("diagnose", folder, "--json").stdout)
-    assert told["best_epoch"] == json.loads(heldout("diagnose", ended, "--json").stdout)["best_epoch"]
+    diagnosis = json.loads(heldout("diagnose", folder, "--json").stdout)
+    assert diagnosis["best_epoch"] == json.loads(heldout("diagnose", ended, "--json").stdout)["best_epoch"]
