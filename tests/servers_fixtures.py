@@ -13,10 +13,17 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from heldout.service.database_urls import make_driver_url
 from models import migrations
 from models.database import Database, Limits
+from tests.fast_databases import fast_databases
 from tests.object_store import S3Server
 from tests.servers import PostgresServer, RedisServer
 
 TEMPLATE = "heldout_template"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_databases() -> Iterator[None]:
+    with fast_databases():
+        yield
 
 
 @pytest.fixture(scope="session")

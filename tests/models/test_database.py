@@ -22,6 +22,7 @@ from models.database import Database, Limits, db_now
 from models.migrations import require_revision
 from models.store import claims
 from models.tables import JobRow, KeyRow
+from tests.fast_databases import make_durable_engine
 from tests.models.work import Work
 from tests.servers import PostgresServer
 
@@ -244,7 +245,8 @@ def test_concurrent_openers_of_a_new_sqlite_file_can_all_use_it(tmp_path):
             assert set(pool.map(opens, [tmp_path / f"{number}.db"] * together)) == {"wal"}
 
 
-def test_sqlite_keeps_what_it_acknowledged(sqlite_url):
+def test_sqlite_keeps_what_it_acknowledged(sqlite_url, monkeypatch):
+    monkeypatch.setattr("models.database._make_engine", make_durable_engine)
     database = Database(sqlite_url)
     with database.read() as session:
         pragmas = {
