@@ -1,4 +1,4 @@
-"""An app on a fresh database with the bundled digits, clients of two owners, and a worker that tests play."""
+"""Fixtures: an app on a fresh database with bundled datasets, clients of two owners, and a simulated worker."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import make_id
 from models.store import datasets
-from tests.api.support import EXAMPLES, PlayedWorker, bearer, key_for, serving
+from tests.api.support import EXAMPLES, PlayedWorker, bearer, make_key, run_server
 from tests.routes_once import routes_read_once
 
 
@@ -36,7 +36,7 @@ def _routes_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
-    """The URL of a blob store that holds the small bundled sets, and what adds their rows to a database."""
+    """Return the URL of a blob store with the small bundled datasets, and what adds their rows to a database."""
     blobs = Blobs((tmp_path_factory.mktemp("api") / "blobs").as_uri())
     found = {}
     for name in ("digits", "mnist5k"):
@@ -57,48 +57,52 @@ def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
     return f"file://{blobs.get_local_folder('')}", add_rows
 
 
+@pytest.fixture(scope="session")
+def shared_settings(stored_sets) -> Settings:
+    """Read the environment once, because that takes longer than anything else of an app."""
+    return Settings(redis_url=None, blobs=stored_sets[0], reconcile_s=3600)
+
+
 @pytest.fixture
-def settings(database_url: str, stored_sets, tmp_path: Path) -> Settings:
-    return Settings(
-        home=tmp_path, database_url=SecretStr(database_url), redis_url=None, blobs=stored_sets[0], reconcile_s=3600
-    )
+def settings(database_url: str, shared_settings: Settings, tmp_path: Path) -> Settings:
+    return shared_settings.model_copy(update={"home": tmp_path, "database_url": SecretStr(database_url)})
 
 
 @pytest.fixture
 def app(settings: Settings, database: Database, stored_sets) -> FastAPI:
-    """The app, whose database has `digits` and `mnist5k`."""
+    """Return the app, whose database has `digits` and `mnist5k`."""
     stored_sets[1](database)
     return create_app(settings)
 
 
 @pytest.fixture
 def key(database: Database) -> str:
-    return key_for(database, "ada")
+    return make_key(database, "ada")
 
 
 @pytest.fixture
 def client(app: FastAPI, key: str) -> Iterator[TestClient]:
-    """A client of the owner `ada`."""
+    """Return a client of the owner `ada`."""
     with TestClient(app, headers=bearer(key)) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(client: TestClient, app: FastAPI, database: Database) -> TestClient:
-    """A client of another owner of the same service."""
-    return TestClient(app, headers=bearer(key_for(database, "eve")))
+    """Return a client of another owner of the same service."""
+    return TestClient(app, headers=bearer(make_key(database, "eve")))
 
 
 @pytest.fixture
 def service(app: FastAPI, key: str) -> Iterator[httpx2.Client]:
-    """A client of `ada` to a real server."""
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as client:
+    """Return a client of `ada` for a real server."""
+    with run_server(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=90) as client:
         yield client
 
 
 @pytest.fixture
 def spec() -> dict:
-    """The smallest complete spec: 93,962 parameters on mnist5k."""
+    """Return the smallest complete spec, with 93,962 parameters on mnist5k."""
     return json.loads((EXAMPLES / "overfit.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""Helpers that tests of the API use again and again."""
+"""Helpers for the tests of the API."""
 
 import copy
 import hashlib
@@ -33,11 +33,12 @@ from models.store.claims import Capacity
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-# For what no database decides, one is enough.
+# For tests that do not depend on the type of database.
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-def key_for(database: Database, owner: str) -> str:
+def make_key(database: Database, owner: str) -> str:
     with database.write() as session:
         return keys.make(session, owner)
 
@@ -47,8 +48,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tuple[str, Server]]:
-    """Run the app behind a real server on a free port of this machine, or on a socket. Yields its URL, and the
+def run_server(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tuple[str, Server]]:
+    """Run the app on a real server, on a free port or on the given socket. Yields its URL and the
     server.
     """
     server = ApiServer(app, host="127.0.0.1", port=0)
@@ -68,7 +69,9 @@ def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tup
 
 
 @contextmanager
-def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, length: int) -> Iterator[socket.socket]:
+def start_stalled_request(
+    service, key: str, method: str, path: str, start: bytes, kind: str, length: int
+) -> Iterator[socket.socket]:
     """Send the start of a request's body, and nothing more."""
     url = urlsplit(str(service.base_url))
     with socket.create_connection((url.hostname, url.port)) as connection:
@@ -78,10 +81,10 @@ def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, 
         yield connection
 
 
-def wait_until(found, what: str = "it", timeout_s: float = 60.0) -> None:
+def wait_until(condition, what: str = "it", timeout_s: float = 60.0) -> None:
     ends = time.monotonic() + timeout_s
-    while not found():
-        assert time.monotonic() < ends, f"{what} did not come to pass"
+    while not condition():
+        assert time.monotonic() < ends, f"{what} did not happen in time"
         time.sleep(0.01)
 
 
@@ -96,8 +99,8 @@ def with_field(spec: dict, path: str, value: object) -> dict:
     return changed
 
 
-def submitted(client, spec: dict, **headers: str) -> dict:
-    """A job that was just queued."""
+def submit(client, spec: dict, **headers: str) -> dict:
+    """Submit a job and return it."""
     answer = client.post("/v1/jobs", json=spec, headers=headers)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -116,8 +119,8 @@ def assert_problem(answer, status: int, code: str, *pointers: str) -> dict:
     assert problem["instance"] == answer.request.url.path
     assert answer.headers["x-request-id"]
     if pointers:
-        assert [one["pointer"] for one in problem["errors"]] == list(pointers), problem
-        assert all(one["detail"] for one in problem["errors"])
+        assert [error["pointer"] for error in problem["errors"]] == list(pointers), problem
+        assert all(error["detail"] for error in problem["errors"])
     return problem
 
 
@@ -154,22 +157,22 @@ ENGINE = {
 
 
 def _predictions() -> bytes:
-    """Return a `predictions.npz` of one test image."""
+    """Return a `predictions.npz` with one test image."""
     content = io.BytesIO()
-    said = np.full((1, 10), 0.1, np.float32)
-    np.savez(content, test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said)
+    probabilities = np.full((1, 10), 0.1, np.float32)
+    np.savez(content, test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=probabilities)
     return content.getvalue()
 
 
 PREDICTIONS = _predictions()
 
 
-def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
+def make_artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
     return Artifact(ArtifactName(name), ArtifactFormat(format_), key, len(content), hashlib.sha256(content).hexdigest())
 
 
 class PlayedWorker:
-    """A worker that a test plays: it does what a worker does to jobs, one transaction per step."""
+    """Simulates a worker: each method is one transaction that a worker makes."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self.database = database
@@ -178,7 +181,7 @@ class PlayedWorker:
     def claim(self) -> claims.HeldAttempt:
         with self.database.write() as session:
             claimed = claims.claim(session, "worker", Capacity(["auto", "cpu", "gpu"]), 60)
-        assert claimed is not None, "no job waits"
+        assert claimed is not None, "no job is waiting"
         return claimed.held
 
     def begin(self, held: claims.HeldAttempt, spec: dict) -> None:
@@ -203,14 +206,14 @@ class PlayedWorker:
         self.blobs.put(f"{prefix}/model.keras", model)
         self.blobs.put(f"{prefix}/predictions.npz", predictions)
         files = [
-            artifact("model", "keras", f"{prefix}/model.keras", model),
-            artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
+            make_artifact("model", "keras", f"{prefix}/model.keras", model),
+            make_artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
         ]
         described = {"gap": None if gap is None else gap.to_bytes(), "evaluation": evaluation}
         for name, content in described.items():
             if content is not None:
                 self.blobs.put(f"{prefix}/{name}.json", content)
-                files.append(artifact(name, "json", f"{prefix}/{name}.json", content))
+                files.append(make_artifact(name, "json", f"{prefix}/{name}.json", content))
         result = claims.Result(FinalView.model_validate(final), tuple(files))
         summary = self.summary(held, result)
         with self.database.write() as session:
@@ -231,10 +234,10 @@ class PlayedWorker:
 
 
 @contextmanager
-def database_away(app: FastAPI, file: Path) -> Iterator[None]:
-    """Replace the app's SQLite file by a directory during the block."""
+def database_outage(app: FastAPI, file: Path) -> Iterator[None]:
+    """Replace the app's SQLite file with a directory during the block."""
     database = app.state.context.database
-    # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.
+    # Another thread may still hold a connection, which returns to this pool. The pool is closed at the end.
     pool = database.engine.pool
     database.dispose()
     away = file.with_suffix(".away")

@@ -1,4 +1,4 @@
-"""The dashboard's files as the API serves them, and the page that replaces them if nothing was built."""
+"""The API serves the dashboard's files, or a page that says how to build them."""
 
 import shutil
 from pathlib import Path
@@ -22,14 +22,14 @@ def built(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def client_of(built: Path) -> TestClient:
+def make_client(built: Path) -> TestClient:
     app = FastAPI()
     dashboard.install(app, built)
     return TestClient(app, raise_server_exceptions=False)
 
 
-def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_served(built: Path) -> None:
-    client = client_of(built)
+def test_files_are_compressed_and_cached_and_no_others_are_served(built: Path) -> None:
+    client = make_client(built)
     page = client.get("/jobs/job_1", headers={"Accept-Encoding": "gzip"})
     assert page.text.startswith("<!doctype html>")
     assert page.headers["cache-control"] == "no-cache"
@@ -56,7 +56,7 @@ def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_se
         assert "script-src 'self';" in answer.headers["content-security-policy"]
 
 
-def test_a_browser_at_an_unknown_address_sees_a_page_and_programs_see_the_problem(built: Path) -> None:
+def test_browsers_get_a_page_and_programs_a_problem_at_unknown_addresses(built: Path) -> None:
     app = FastAPI()
     app.add_api_route("/v1/jobs", list)
     dashboard.install(app, built)
@@ -74,13 +74,13 @@ def test_a_browser_at_an_unknown_address_sees_a_page_and_programs_see_the_proble
 
 
 @pytest.mark.parametrize("has_manual", [True, False])
-def test_pages_know_of_the_manual_where_there_is_one(built: Path, has_manual: bool) -> None:
+def test_pages_link_to_the_manual_if_there_is_one(built: Path, has_manual: bool) -> None:
     app = FastAPI()
     dashboard.install(app, built, has_manual=has_manual)
     assert ('<link rel="help" href="/manual/">' in TestClient(app).get("/models").text) is has_manual
 
 
-def test_where_nothing_is_built_the_page_says_how_to(tmp_path: Path) -> None:
-    answer = client_of(tmp_path).get("/")
+def test_the_page_says_how_to_build_a_missing_dashboard(tmp_path: Path) -> None:
+    answer = make_client(tmp_path).get("/")
     assert answer.status_code == 200
     assert "make web" in answer.text

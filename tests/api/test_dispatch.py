@@ -1,4 +1,4 @@
-"""Wake-ups on a real broker: each job's goes to the queue whose workers can claim it, and to no other."""
+"""On a real broker, each wake-up goes only to the queue whose workers can claim its job."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from models.wake import WakeUp
 from tests.e2e.running import until
 from tests.models.work import Work
 
-# What the Celery drivers of workers read, by whether they have GPUs (worker/celery_app.py).
+# The queues that workers read without and with GPUs (worker/celery_app.py).
 READ_WITHOUT_GPUS, READ_WITH_GPUS = {"train"}, {"train", "train.gpu"}
 ANY_DEVICE = ("auto", "cpu", "gpu")
 
@@ -39,8 +39,8 @@ def work(database) -> Work:
     return Work(database)
 
 
-def queues_of(broker: redis.Redis, job_id: str) -> set[str]:
-    """The queues on which a wake-up for the job lies."""
+def find_queues(broker: redis.Redis, job_id: str) -> set[str]:
+    """Return the queues that hold a wake-up for the job."""
     found = set()
     for queue in READ_WITH_GPUS:
         for raw in broker.lrange(queue, 0, -1):
@@ -59,17 +59,17 @@ def queues_of(broker: redis.Redis, job_id: str) -> set[str]:
         ("auto", 2, "train.gpu"),
     ],
 )
-def test_a_wake_up_lies_where_workers_read_it_that_can_claim_the_job(
+def test_a_wake_up_goes_to_a_queue_of_workers_that_can_claim_the_job(
     work: Work, publisher: Publisher, broker: redis.Redis, device: Device, gpus: int, queue: str
 ) -> None:
     job_id = work.submit(resources={"device": device, "gpus": gpus})
-    # As the reconciler tells of it, and as its worker does that gives it back.
+    # The reconciler, and a worker that returns a job, repeat its wake-up.
     work.set(job_id, announced_at=None)
     with work.database.write() as session:
         [again] = claims.take_wake_ups_to_repeat(session, older_than_s=30)
     publisher.publish([again])
-    until(lambda: queues_of(broker, job_id), "the message", within_s=30)
-    assert queues_of(broker, job_id) == {queue}
+    until(lambda: find_queues(broker, job_id), "delivery of the message", within_s=30)
+    assert find_queues(broker, job_id) == {queue}
 
     assert (work.claim(devices=("auto", "cpu"), gpus=0) is not None) == (queue in READ_WITHOUT_GPUS)
     work.set(job_id, status="queued")
@@ -78,9 +78,9 @@ def test_a_wake_up_lies_where_workers_read_it_that_can_claim_the_job(
     assert WakeUp.for_job(claimed.held.job_id, claimed.needs.gpus) == again
 
 
-def test_wake_ups_are_repeated_on_empty_queues_alone(publisher: Publisher, broker: redis.Redis) -> None:
+def test_wake_ups_are_repeated_only_on_empty_queues(publisher: Publisher, broker: redis.Redis) -> None:
     publisher.publish_again([WakeUp("job_1", "train")])
     publisher.publish_again([WakeUp("job_2", "train"), WakeUp("job_3", "train.gpu"), WakeUp("job_4", "train.gpu")])
-    assert queues_of(broker, "job_1") == {"train"}
-    assert queues_of(broker, "job_2") == set(), "its workers have a message already"
-    assert queues_of(broker, "job_3") == queues_of(broker, "job_4") == {"train.gpu"}
+    assert find_queues(broker, "job_1") == {"train"}
+    assert find_queues(broker, "job_2") == set(), "its workers already have a message"
+    assert find_queues(broker, "job_3") == find_queues(broker, "job_4") == {"train.gpu"}

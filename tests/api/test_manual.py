@@ -1,4 +1,4 @@
-"""The manual as the API serves it: its files, their policy, and the page that replaces it if nothing was built."""
+"""The API serves the manual with a strict policy, or a page that says how to build it."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from api.http import problems
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def client_of(built: Path) -> TestClient:
+def make_client(built: Path) -> TestClient:
     app = FastAPI(redirect_slashes=False)
     manual.install(app, built)
     problems.install(app, [])
@@ -26,7 +26,7 @@ def client_of(built: Path) -> TestClient:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manual of these sources, built strictly: a link that leads nowhere would end the build."""
+    """Build the manual strictly, so that a broken link fails the build."""
     folder = tmp_path_factory.mktemp("manual")
     shutil.copytree(ROOT / "docs", folder / "docs")
     (folder / "zensical.toml").write_text((ROOT / "zensical.toml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -38,36 +38,36 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(built: Path) -> Iterator[TestClient]:
-    with client_of(built) as opened:
+    with make_client(built) as opened:
         yield opened
 
 
-def test_the_manual_holds_every_page(built: Path) -> None:
+def test_the_manual_has_every_page(built: Path) -> None:
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
     assert {path.relative_to(built).with_suffix("") for path in built.rglob("*.html")} - {Path("404")} == pages
     listed = re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
-    assert {Path(one).with_suffix("") for one in listed} == pages, "zensical.toml lists the pages in their order"
+    assert {Path(page).with_suffix("") for page in listed} == pages, "zensical.toml lists every page"
 
 
-def test_pages_fetch_nothing_from_elsewhere_and_run_their_own_scripts_alone(client: TestClient, built: Path) -> None:
+def test_pages_load_nothing_from_other_sites_and_run_only_their_own_scripts(client: TestClient, built: Path) -> None:
     assert client.get("/manual").url.path == "/manual/"
     for path in built.rglob("*.html"):
         page = client.get(f"/manual/{path.relative_to(built)}")
         fetched = re.findall(r'<(?:script|img|link)[^>]*?(?:src|href)="([^"]+)"', page.text)
         assert fetched
-        assert not [one for one in fetched if re.match(r"\w+:|//", one)]
+        assert not [address for address in fetched if re.match(r"\w+:|//", address)]
         policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
         assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
         assert "unsafe" not in policy["script-src"]
         assert policy["script-src"].count("sha256-") == page.text.count("<script>")
 
 
-def test_search_finds_what_pages_say(client: TestClient) -> None:
+def test_the_search_index_covers_the_pages(client: TestClient) -> None:
     found = client.get("/manual/search.json").json()["items"]
-    assert any("gap.html" in one["location"] for one in found)
+    assert any("gap.html" in item["location"] for item in found)
 
 
-def test_files_are_known_again_and_nothing_outside_of_them_is_served(client: TestClient) -> None:
+def test_files_are_cached_and_no_others_are_served(client: TestClient) -> None:
     page = client.get("/manual/tutorial/first-job.html", headers={"Accept-Encoding": "gzip"})
     assert page.headers["content-encoding"] == "gzip"
     again = client.get("/manual/tutorial/first-job.html", headers={"If-None-Match": page.headers["etag"]})
@@ -81,8 +81,8 @@ def test_files_are_known_again_and_nothing_outside_of_them_is_served(client: Tes
         assert client.get(path).status_code == 404, path
 
 
-def test_where_nothing_is_built_a_page_says_how_to(tmp_path: Path) -> None:
-    client = client_of(tmp_path)
+def test_a_page_says_how_to_build_a_missing_manual(tmp_path: Path) -> None:
+    client = make_client(tmp_path)
     for path in ("/manual", "/manual/"):
         answer = client.get(path)
         assert answer.status_code == 200

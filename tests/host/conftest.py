@@ -1,4 +1,4 @@
-"""The server's commands in this process: a process of their own takes a hundred times as long to begin."""
+"""Run the server's commands in this process, because starting another takes a hundred times as long."""
 
 import io
 import os
@@ -18,18 +18,18 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run_on_home(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO) -> Command:
-    """Runs a command on a home: its status, its standard output, its standard error."""
+    """Return what runs a command on a home and returns its status, standard output and standard error."""
     for name in os.environ:
         if name.startswith("HELDOUT_"):
             monkeypatch.delenv(name)
 
     def run_command(home: Path, *words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["heldout", *words, "--home", str(home)])
-        structlog.reset_defaults()  # as in a process of its own
-        with pytest.raises(SystemExit) as ended:
+        structlog.reset_defaults()  # as in a new process
+        with pytest.raises(SystemExit) as exit_info:
             main()
         logs.configure("DEBUG", log_lines)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        captured = capsys.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
 
     return run_command

@@ -1,4 +1,4 @@
-"""Back up while a service writes, destroy, restore: what had ended is restored byte for byte, on both databases."""
+"""A backup made while a service writes restores everything finished, byte for byte, on both databases."""
 
 import hashlib
 import itertools
@@ -28,11 +28,12 @@ from models.store import claims, jobs, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, HeldAttempt, Result
 from models.tables import DatasetRow
+from tests.api.support import sqlite_only
 from tests.models.work import ALICE, Work, final_of
 from tests.servers_fixtures import empty_postgres
 
 
-def settings_of(folder: Path, database_url: str) -> Settings:
+def make_settings(folder: Path, database_url: str) -> Settings:
     return Settings(
         home=folder, database_url=SecretStr(database_url), blobs=(folder / "blobs").as_uri(), datasets=folder / "none"
     )
@@ -40,19 +41,19 @@ def settings_of(folder: Path, database_url: str) -> Settings:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return settings_of(tmp_path / "service", database_url)
+    return make_settings(tmp_path / "service", database_url)
 
 
 @pytest.fixture
 def target(tmp_path: Path, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """An empty database of the same kind, and an empty store."""
+    """Return settings for an empty database of the same type and an empty store."""
     folder = tmp_path / "restored"
     folder.mkdir()
     if settings.database.startswith("sqlite"):
-        yield settings_of(folder, f"sqlite:///{folder / 'other.db'}")
+        yield make_settings(folder, f"sqlite:///{folder / 'other.db'}")
     else:
         with empty_postgres(request.getfixturevalue("postgres_admin")) as url:
-            yield settings_of(folder, url)
+            yield make_settings(folder, url)
 
 
 @pytest.fixture
@@ -67,57 +68,57 @@ def work(settings: Settings) -> Iterator[Work]:
 
 @pytest.fixture
 def restored(target: Settings) -> Iterator[Callable[[], Work]]:
-    """Hands on the restored database."""
+    """Return what opens the restored database."""
     opened: list[Database] = []
 
-    def hands() -> Work:
-        opened.append(Database(target.database))  # not before: it would make the file that is to be restored
-        work = Work.__new__(Work)  # it has its dataset already
+    def open_restored() -> Work:
+        opened.append(Database(target.database))  # not earlier, because that would create the file to be restored
+        work = Work.__new__(Work)  # the dataset already exists
         work.database = opened[-1]
         return work
 
-    yield hands
+    yield open_restored
     for database in opened:
         database.dispose()
 
 
-def file_of(blobs: Blobs, key: str) -> tuple[int, str]:
+def store_file(blobs: Blobs, key: str) -> tuple[int, str]:
     content = key.encode() * 1000
     blobs.put(key, content)
     return len(content), hashlib.sha256(content).hexdigest()
 
 
 def train(work: Work, blobs: Blobs, epochs: int = 3) -> HeldAttempt:
-    """A job from its claim to its success, as a worker does it: older states are deleted from the store."""
+    """Take a job from its claim to its success as a worker does, deleting older checkpoints."""
     held = work.running()
     work.begin(held)
     for epoch in range(1, epochs + 1):
         work.epoch(held, epoch, train_loss=1 / epoch)
         key = f"jobs/{held.job_id}/1/checkpoint-{epoch}.ckpt"
-        file_of(blobs, key)
+        store_file(blobs, key)
         with work.database.write() as session:
             unneeded = claims.add_checkpoint(session, held, Checkpoint(epoch, 0, key))
-        for one in unneeded:
-            blobs.delete(one)
+        for unneeded_key in unneeded:
+            blobs.delete(unneeded_key)
     key = f"jobs/{held.job_id}/1/model.keras"
-    model = Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, key, *file_of(blobs, key))
+    model = Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, key, *store_file(blobs, key))
     with work.database.write() as session:
         claims.succeed(session, held, result=Result(final_of(1), (model,)), stop_reason=StopReason.COMPLETED)
     return held
 
 
-def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
+def test_finished_jobs_are_fully_restored_from_a_backup_under_load(
     work: Work, settings: Settings, target: Settings, restored: Callable[[], Work], tmp_path: Path
 ) -> None:
     blobs = Blobs(settings.blobs_url)
     first = train(work, blobs)
     stop, ended = threading.Event(), [first]
 
-    def go_on() -> None:
+    def keep_training() -> None:
         while not stop.is_set():
             ended.append(train(work, blobs))
 
-    writing = threading.Thread(target=go_on)
+    writing = threading.Thread(target=keep_training)
     writing.start()
     try:
         about = back_up(settings, tmp_path / "backup")
@@ -131,7 +132,7 @@ def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
     for held in ended:
         rows = there.stored(held.job_id)
         if not rows["jobs"] or rows["jobs"][0]["status"] is not JobStatus.SUCCEEDED:
-            continue  # it ended after the backup's moment
+            continue  # it ended after the database was copied
         whole += 1
         assert rows == work.stored(held.job_id)
         [model] = rows["artifacts"]
@@ -140,11 +141,11 @@ def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
         assert hashlib.sha256(found).hexdigest() == model["sha256"]
     assert whole >= 1
     assert there.stored(first.job_id)["jobs"]
-    # Only states of jobs that were still running may have gone between the database's moment and the copy.
+    # Only checkpoints of running jobs may vanish between the copies of the database and the files.
     assert all("/checkpoint-" in key for key in about.missing)
 
 
-def test_a_job_that_ran_continues_from_a_state_that_is_there(
+def test_a_running_job_continues_from_an_existing_checkpoint(
     work: Work, settings: Settings, target: Settings, restored: Callable[[], Work], tmp_path: Path
 ) -> None:
     blobs = Blobs(settings.blobs_url)
@@ -152,7 +153,7 @@ def test_a_job_that_ran_continues_from_a_state_that_is_there(
     work.begin(held)
     for epoch in (1, 2):
         work.checkpoint(held, epoch)
-    file_of(blobs, f"jobs/{held.job_id}/1/1-0")  # and that of epoch 2 is lost
+    store_file(blobs, f"jobs/{held.job_id}/1/1-0")  # the checkpoint of epoch 2 is lost
     about = back_up(settings, tmp_path / "backup")
     assert about.missing == (f"jobs/{held.job_id}/1/2-0",)
     assert work.row(held.job_id).status is JobStatus.RUNNING
@@ -168,7 +169,7 @@ def test_a_job_that_ran_continues_from_a_state_that_is_there(
 Circumstance = tuple[Callable[[], object], Callable[[], object]]
 
 
-def a_training_that_ends(work: Work, blobs: Blobs) -> Circumstance:
+def end_a_training(work: Work, blobs: Blobs) -> Circumstance:
     held: list[HeldAttempt] = []
 
     def begin() -> None:
@@ -176,7 +177,7 @@ def a_training_that_ends(work: Work, blobs: Blobs) -> Circumstance:
         work.begin(held[0])
         for epoch in (1, 2):
             work.checkpoint(held[0], epoch)
-            file_of(blobs, f"jobs/{held[0].job_id}/1/{epoch}-0")
+            store_file(blobs, f"jobs/{held[0].job_id}/1/{epoch}-0")
 
     def end() -> None:
         with work.database.write() as session:
@@ -189,7 +190,7 @@ def a_training_that_ends(work: Work, blobs: Blobs) -> Circumstance:
     return begin, end
 
 
-def a_job_that_is_deleted(work: Work, blobs: Blobs) -> Circumstance:
+def delete_a_job(work: Work, blobs: Blobs) -> Circumstance:
     held: list[HeldAttempt] = []
 
     def end() -> None:
@@ -200,7 +201,7 @@ def a_job_that_is_deleted(work: Work, blobs: Blobs) -> Circumstance:
     return lambda: held.append(train(work, blobs)), end
 
 
-def an_upload_that_is_read(work: Work, blobs: Blobs) -> Circumstance:
+def read_an_upload(work: Work, blobs: Blobs) -> Circumstance:
     key = f"uploads/{work.dataset.id}/1"
 
     def note(status: DatasetStatus, upload_key: str | None) -> None:
@@ -218,8 +219,9 @@ def an_upload_that_is_read(work: Work, blobs: Blobs) -> Circumstance:
     return begin, end
 
 
-@pytest.mark.parametrize("circumstance", [a_training_that_ends, a_job_that_is_deleted, an_upload_that_is_read])
-def test_what_came_after_the_first_copy_and_went_before_the_second_is_not_said_to_be_missing(
+@sqlite_only
+@pytest.mark.parametrize("circumstance", [end_a_training, delete_a_job, read_an_upload])
+def test_files_that_came_and_went_during_the_backup_are_not_reported_missing(
     circumstance: Callable[[Work, Blobs], Circumstance],
     work: Work,
     settings: Settings,
@@ -234,10 +236,10 @@ def test_what_came_after_the_first_copy_and_went_before_the_second_is_not_said_t
     def listed(blobs: Blobs, prefix: str | None = None) -> Iterator[StoredBlob]:
         number = next(lists)
         if number == 2:
-            end()  # after the database's moment
+            end()  # after the database was copied
         yield from stored(blobs, prefix)
         if number == 1:
-            begin()  # before it
+            begin()  # before it was copied
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(Blobs, "stored", listed)
@@ -246,10 +248,10 @@ def test_what_came_after_the_first_copy_and_went_before_the_second_is_not_said_t
     restore(target, tmp_path / "backup")
     there = restored()
     with there.database.read() as session:
-        assert named_blobs.list_keys(session) <= {one.key for one in Blobs(target.blobs_url).stored()}
+        assert named_blobs.list_keys(session) <= {blob.key for blob in Blobs(target.blobs_url).stored()}
 
 
-def test_nothing_is_restored_over_something_or_from_something_damaged(
+def test_nothing_is_restored_over_existing_data_or_from_damaged_backups(
     work: Work, settings: Settings, target: Settings, tmp_path: Path
 ) -> None:
     blobs = Blobs(settings.blobs_url)
@@ -277,7 +279,8 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
         restore(target, tmp_path)
 
 
-def test_secrets_that_were_sealed_are_opened_after_a_restore_and_only_the_owner_reads_the_backup(
+@sqlite_only
+def test_encrypted_secrets_survive_a_restore_and_backups_are_private(
     work: Work, settings: Settings, target: Settings, tmp_path: Path
 ) -> None:
     sealed = SecretBox.of(settings).seal("whsec_1")
@@ -301,14 +304,15 @@ def test_secrets_that_were_sealed_are_opened_after_a_restore_and_only_the_owner_
     assert os.stat(own).st_mode & 0o077 == 0
 
 
-def test_a_key_that_a_setting_has_is_in_no_backup(work: Work, settings: Settings, tmp_path: Path) -> None:
+@sqlite_only
+def test_a_key_from_a_setting_is_not_in_the_backup(work: Work, settings: Settings, tmp_path: Path) -> None:
     SecretBox.of(settings).seal("makes the file")
     set_ = settings.model_copy(update={"secrets_key": SecretStr("from the setting")})
     assert back_up(set_, tmp_path / "backup").secrets_key_sha256 is None
     assert not (tmp_path / "backup" / "secrets-key").exists()
 
 
-def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
+def test_a_failed_restore_can_be_repeated_into_the_same_home(
     work: Work, settings: Settings, target: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = Blobs(settings.blobs_url)
@@ -328,7 +332,7 @@ def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
 
     with monkeypatch.context() as disk:
         disk.setattr("host.restore.shutil.copyfileobj", full)
-        disk.setattr("host.restore.restore_postgres", lambda *_: full_dump())
+        disk.setattr("host.restore.restore_postgres", lambda *_: fail_on_full_disk())
         with pytest.raises(OperatorError, match="No space left"):
             restore(home, tmp_path / "backup")
     assert not list(home.home_path.glob("*.part"))
@@ -338,11 +342,11 @@ def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
         restore(home, tmp_path / "backup")
 
 
-def full_dump() -> None:
+def fail_on_full_disk() -> None:
     raise OperatorError("pg_restore ended with status 1: No space left on device")
 
 
-def test_a_backup_of_another_kind_of_database_says_what_it_needs(
+def test_a_backup_of_another_database_type_says_what_it_needs(
     work: Work, settings: Settings, tmp_path: Path, postgres_admin: Engine
 ) -> None:
     back_up(settings, tmp_path / "backup")
@@ -355,7 +359,8 @@ def test_a_backup_of_another_kind_of_database_says_what_it_needs(
     assert not home.home_path.exists()
 
 
-def test_a_backup_that_fails_leaves_nothing(
+@sqlite_only
+def test_a_failed_backup_leaves_nothing_behind(
     work: Work, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

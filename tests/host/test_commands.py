@@ -1,4 +1,4 @@
-"""The server's own commands, as words on a command line."""
+"""The server's own commands on a command line."""
 
 import json
 import shutil
@@ -14,18 +14,18 @@ from tests.models.work import ALICE, BOB, Work
 
 @pytest.fixture
 def run_unmade(run_on_home, tmp_path: Path):
-    """Runs a command on a home of its own: its status, its standard output, its standard error."""
+    """Return what runs a command on a home without a database."""
     return partial(run_on_home, tmp_path)
 
 
 @pytest.fixture
 def run(run_unmade, sqlite_template: Path, tmp_path: Path):
-    """The same, where the home's database has its tables."""
+    """Return what runs a command on a home with a migrated database."""
     shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
     return run_unmade
 
 
-def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
+def test_keys_can_be_created_listed_and_revoked_as_json(run, tmp_path):
     made = json.loads(run("keys", "create", "--owner", "zoë", "--json")[1])
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     with database.read() as session:
@@ -37,19 +37,19 @@ def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
     assert json.loads(run("keys", "list", "--json")[1])["data"][0]["revoked_at"] is not None
 
 
-def test_a_key_alone_is_what_is_printed(run):
+def test_creating_a_key_prints_only_the_key(run):
     assert run("keys", "create", "--owner", "ann")[1].startswith("ho_")
 
 
-@pytest.mark.parametrize("owner", ["", " ", "x" * 129, "a\nb", "\x1b[31m"])
-def test_an_owner_has_a_name(run, owner):
-    status, printed, said = run("keys", "create", "--owner", owner)
-    assert (status, printed) == (2, "")
-    assert "expected 1 to 128 printable characters" in " ".join(said.split())
-    assert run("keys", "list")[1] == ""
+def test_invalid_owner_names_are_refused(run):
+    for owner in ["", " ", "x" * 129, "a\nb", "\x1b[31m"]:
+        status, printed, errors = run("keys", "create", "--owner", owner)
+        assert (status, printed) == (2, "")
+        assert "expected 1 to 128 printable characters" in " ".join(errors.split())
+        assert run("keys", "list")[1] == ""
 
 
-def test_a_check_and_a_migration_can_be_read_by_programs(run):
+def test_check_and_migrate_have_json_output(run):
     run("migrate")
     assert json.loads(run("migrate", "--json")[1])["datasets_added"] == []
     status, printed, _ = run("check", "--json")
@@ -64,14 +64,14 @@ def test_help_names_the_program_that_was_called(run):
 # --- owners --------------------------------------------------------------------------------------
 
 
-def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_activity_log_says_so(run, tmp_path):
+def test_managing_an_owner_is_recorded_in_its_activity_log(run, tmp_path):
     run("keys", "create", "--owner", "ann")
     [ann] = json.loads(run("owners", "list", "--json")[1])["data"]
     assert (ann["name"], ann["weight"], ann["suspended_at"], ann["own_quotas"]) == ("ann", 1.0, None, {})
     run("owners", "limit", "ann", "--weight", "2.5", "--set", "datasets=7", "--set", "streams=none")
     shown = json.loads(run("owners", "show", "ann", "--json")[1])
     assert shown["weight"] == 2.5
-    allowed = {one["quota"]: one["allowed"] for one in shown["quotas"]}
+    allowed = {quota["quota"]: quota["allowed"] for quota in shown["quotas"]}
     assert (allowed["datasets"], allowed["streams"], allowed["keys"]) == (7, None, 100)
     run("owners", "limit", "ann", "--set", "datasets=default")
     assert json.loads(run("owners", "show", "ann", "--json")[1])["own_quotas"] == {"streams": None}
@@ -79,7 +79,7 @@ def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_activity_log_s
     assert run("owners", "suspend", "ann")[0] == 0
     assert "suspended since" in run("owners", "list")[1]
     assert run("owners", "resume", "ann")[0] == 0
-    assert run("owners", "resume", "ann")[0] == 1, "it is not suspended any more"
+    assert run("owners", "resume", "ann")[0] == 1, "it is no longer suspended"
     assert run("owners", "cancel-all", "ann")[0] == 0
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     with database.read() as session:
@@ -89,21 +89,21 @@ def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_activity_log_s
     assert noted[::-1] == ["keys create", *[f"owners {change}" for change in changes]]
 
 
-@pytest.mark.parametrize("command", ["show", "suspend", "resume", "cancel-all"])
-def test_an_owner_that_is_not_there_is_named(run, command):
-    status, printed, said = run("owners", command, "bob")
-    assert (status, printed) == (1, "")
-    assert "no owner 'bob'" in said
+def test_unknown_owners_are_named(run):
+    for command in ["show", "suspend", "resume", "cancel-all"]:
+        status, printed, errors = run("owners", command, "bob")
+        assert (status, printed) == (1, "")
+        assert "no owner 'bob'" in errors
 
 
-@pytest.mark.parametrize("change", ["datasets", "datasets=-1", "cats=3", "datasets=99999999999999999"])
-def test_a_quota_that_is_not_one_is_refused(run, change):
+def test_invalid_quotas_are_refused(run):
     run("keys", "create", "--owner", "ann")
-    assert run("owners", "limit", "ann", "--set", change)[0] == 2
-    assert json.loads(run("owners", "show", "ann", "--json")[1])["own_quotas"] == {}
+    for change in ["datasets", "datasets=-1", "cats=3", "datasets=99999999999999999"]:
+        assert run("owners", "limit", "ann", "--set", change)[0] == 2
+        assert json.loads(run("owners", "show", "ann", "--json")[1])["own_quotas"] == {}
 
 
-def test_all_that_an_owner_has_is_cancelled(run, tmp_path):
+def test_cancel_all_cancels_everything_of_one_owner(run, tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     work = Work(database)
     running, waiting, other = work.running(), work.submit(), work.submit(BOB)
@@ -115,13 +115,13 @@ def test_all_that_an_owner_has_is_cancelled(run, tmp_path):
     database.dispose()
 
 
-def test_a_model_is_shared_with_all_owners_and_withdrawn(run, tmp_path):
+def test_a_model_can_be_shared_with_all_owners_and_withdrawn(run, tmp_path):
     file = tmp_path / "net.keras"
     file.write_bytes(b"not read" * 200)
     about = ("--license", "Apache-2.0", "--source", "trained here")
-    assert run("models", "add", str(file), *about)[0] == 2, "`--shared` says whom it is for"
-    code, _, said = run("models", "add", "--shared", str(file), "--license", "a\nb", "--source", "x")
-    assert (code, "printable characters for the license" in said) == (2, True)
+    assert run("models", "add", str(file), *about)[0] == 2, "`--shared` is required"
+    code, _, errors = run("models", "add", "--shared", str(file), "--license", "a\nb", "--source", "x")
+    assert (code, "printable characters for the license" in errors) == (2, True)
     added = json.loads(run("models", "add", "--shared", str(file), *about, "--json")[1])
     assert (added["name"], added["license"], added["source"]) == ("net.keras", "Apache-2.0", "trained here")
     [stored] = (tmp_path / "blobs" / "models" / added["id"]).iterdir()
@@ -132,14 +132,14 @@ def test_a_model_is_shared_with_all_owners_and_withdrawn(run, tmp_path):
         assert (found.owner, found.key, found.size_bytes) == (None, f"models/{added['id']}/{stored.name}", 1600)
     assert run("models", "withdraw", added["id"])[0] == 0
     assert not stored.exists()
-    code, _, said = run("models", "withdraw", added["id"])
-    assert (code, said) == (1, f"heldout: There is no shared model '{added['id']}'. `heldout models` lists them.\n")
+    code, _, errors = run("models", "withdraw", added["id"])
+    assert (code, errors) == (1, f"heldout: There is no shared model '{added['id']}'. `heldout models` lists them.\n")
     database.dispose()
 
 
 @pytest.mark.parametrize("field", ["name", "license", "source"])
 @pytest.mark.parametrize("text", ["", " ", "x" * 501, "a\nb", "\x1b[31m"])
-def test_the_description_of_a_shared_model_is_plain_text(field, text):
+def test_descriptions_of_shared_models_must_be_plain_text(field, text):
     fine = {"name": "net", "license": "Apache-2.0", "source": "trained here"}
     assert models.SharedModel(**fine).find_fault() is None
     assert field in (models.SharedModel(**{**fine, field: text}).find_fault() or "")

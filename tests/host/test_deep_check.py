@@ -1,4 +1,4 @@
-"""`heldout check --deep`: what it finds missing, damaged or left over, and what it does about it."""
+"""`heldout check --deep` finds missing, damaged and orphaned files, and repairs or collects what it can."""
 
 import hashlib
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from models.tables import DatasetRow
+from tests.api.support import sqlite_only
 from tests.models.work import ALICE, Work, dots, final_of
 
 AT_ONCE = timedelta(0)
@@ -36,7 +37,7 @@ def blobs(tmp_path: Path) -> Blobs:
 
 @pytest.fixture
 def work(database, blobs: Blobs, tmp_path: Path) -> Work:
-    """As elsewhere, and its dataset, which is Alice's, has files."""
+    """Return a `Work` whose dataset belongs to Alice and has files."""
     work = Work(database)
     folder = tmp_path / "dots"
     folder.mkdir()
@@ -63,8 +64,8 @@ def check(work: Work, blobs: Blobs, tmp_path: Path) -> Check:
     return run
 
 
-def succeeded(work: Work, blobs: Blobs) -> HeldAttempt:
-    """A job that has left a model and predictions."""
+def succeed(work: Work, blobs: Blobs) -> HeldAttempt:
+    """Run a job that leaves a model and predictions."""
     held = work.running()
     files = []
     for name, format_ in ((ArtifactName.MODEL, ArtifactFormat.KERAS), (ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)):
@@ -77,14 +78,15 @@ def succeeded(work: Work, blobs: Blobs) -> HeldAttempt:
     return held
 
 
-def test_a_store_in_order_is_said_to_be(work: Work, blobs: Blobs, check: Check) -> None:
-    succeeded(work, blobs)
+@sqlite_only
+def test_an_intact_store_is_reported_as_fine(work: Work, blobs: Blobs, check: Check) -> None:
+    succeed(work, blobs)
     found = check()
     assert (found.is_fine, found.orphans, found.files) == (True, [], 10)
 
 
-def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check) -> None:
-    lost, damaged = succeeded(work, blobs), succeeded(work, blobs)
+def test_lost_and_damaged_files_are_named(work: Work, blobs: Blobs, check: Check) -> None:
+    lost, damaged = succeed(work, blobs), succeed(work, blobs)
     sha256 = compute_content_address(dots())
     blobs.delete(f"jobs/{lost.job_id}/1/model")
     blobs.put(f"jobs/{damaged.job_id}/1/predictions", f"predictions of {lost.job_id}".encode())
@@ -102,7 +104,8 @@ def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check
     assert (f"datasets/{sha256}", "missing") in {(fault.key, fault.why) for fault in check().faults}
 
 
-def test_what_is_damaged_is_named_also_where_no_row_has_its_digest(work: Work, blobs: Blobs, check: Check) -> None:
+@sqlite_only
+def test_damaged_files_are_named_even_without_a_stored_digest(work: Work, blobs: Blobs, check: Check) -> None:
     assert check().is_fine
     keys = [f"datasets/{work.dataset.id}/{name}" for name in ("audit.json", "relations.npz")]
     for key in keys:
@@ -111,7 +114,8 @@ def test_what_is_damaged_is_named_also_where_no_row_has_its_digest(work: Work, b
     assert {(fault.key, fault.why) for fault in check().faults} == {(key, "damaged") for key in keys}
 
 
-def test_files_of_a_dataset_are_compared_with_what_was_stored(work: Work, blobs: Blobs, check: Check, tmp_path) -> None:
+@sqlite_only
+def test_files_of_a_dataset_are_compared_with_their_digests(work: Work, blobs: Blobs, check: Check, tmp_path) -> None:
     sha256, own = compute_content_address(dots()), f"datasets/{work.dataset.id}"
     (tmp_path / "members.txt").write_text("a.png\nb.png\n")
     blobs.put(f"{own}/members.txt", tmp_path / "members.txt")
@@ -136,30 +140,29 @@ def test_files_of_a_dataset_are_compared_with_what_was_stored(work: Work, blobs:
         blobs.put(key, whole)
 
 
-def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(
-    work: Work, blobs: Blobs, check: Check
-) -> None:
-    ended, running = succeeded(work, blobs), work.running()
-    kept = {one.key for one in blobs.stored()} | {f"jobs/{running.job_id}/1/checkpoint", "somebody/else's", "note"}
+def test_only_old_orphans_are_collected(work: Work, blobs: Blobs, check: Check) -> None:
+    ended, running = succeed(work, blobs), work.running()
+    kept = {blob.key for blob in blobs.stored()} | {f"jobs/{running.job_id}/1/checkpoint", "unknown/file", "note"}
     orphans = {
         "jobs/job_gone/1/model",
-        f"jobs/{ended.job_id}/1/checkpoint",  # the job has ended, and no row names it
+        f"jobs/{ended.job_id}/1/checkpoint",  # the job has ended, and no row refers to it
         f"datasets/{'f' * 64}/images.npy",
         "datasets/ds_gone/audit.json",
         f"uploads/{work.dataset.id}/abc",  # the dataset is ready
         "studies/std_gone/initial.keras",
         "check-0123456789abcdef",
     }
-    for key in (kept | orphans) - {one.key for one in blobs.stored()}:
+    for key in (kept | orphans) - {blob.key for blob in blobs.stored()}:
         blobs.put(key, b"x")
     assert check(young=HOUR, collect=True).orphans == []
     assert {orphan.key for orphan in check().orphans} == orphans
-    assert {one.key for one in blobs.stored()} == kept | orphans
+    assert {blob.key for blob in blobs.stored()} == kept | orphans
     assert check(collect=True).collected == len(orphans)
-    assert {one.key for one in blobs.stored()} == kept
+    assert {blob.key for blob in blobs.stored()} == kept
 
 
-def test_a_store_of_another_service_is_not_collected(
+@sqlite_only
+def test_the_store_of_another_service_is_not_collected(
     work: Work, blobs: Blobs, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("host.check.FEW_ORPHANS", 3)
@@ -170,7 +173,8 @@ def test_a_store_of_another_service_is_not_collected(
     assert len(list(blobs.stored("jobs"))) == 20
 
 
-def test_what_a_cut_off_write_left_is_collected(blobs: Blobs, check: Check, tmp_path: Path) -> None:
+@sqlite_only
+def test_leftovers_of_interrupted_writes_are_collected(blobs: Blobs, check: Check, tmp_path: Path) -> None:
     partial = tmp_path / "blobs" / "jobs" / "job_x" / "model.keras#3"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"half")
@@ -180,22 +184,21 @@ def test_what_a_cut_off_write_left_is_collected(blobs: Blobs, check: Check, tmp_
     assert not partial.exists()
 
 
-def test_bundled_datasets_are_fixed(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
+@sqlite_only
+def test_damaged_bundled_datasets_are_repaired(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
     images = BUNDLED["digits"].read(tmp_path)
     store(work.database, blobs, "digits", images)
     folder = f"datasets/{compute_content_address(images)}"
-    before = {one.key: blobs.read(one.key) for one in blobs.stored(folder)}
+    before = {blob.key: blobs.read(blob.key) for blob in blobs.stored(folder)}
     blobs.put(f"{folder}/labels.npy", b"")
     blobs.delete(f"{folder}/images.npy")
     found = check()
     assert ([fault.key for fault in found.fixed], found.faults) == ([folder], [])
-    assert {one.key: blobs.read(one.key) for one in blobs.stored(folder)} == before
+    assert {blob.key: blobs.read(blob.key) for blob in blobs.stored(folder)} == before
     assert check().fixed == []
 
 
-def test_what_was_found_of_a_bundled_dataset_is_looked_for_again_where_it_is_lost(
-    work: Work, blobs: Blobs, check: Check
-) -> None:
+def test_lost_relations_of_a_bundled_dataset_are_computed_again(work: Work, blobs: Blobs, check: Check) -> None:
     with work.database.write() as session:
         session.execute(update(DatasetRow).values(owner=None))
     key = f"datasets/{work.dataset.id}/relations.npz"

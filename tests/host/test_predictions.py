@@ -1,4 +1,4 @@
-"""The process for predictions of `heldout up`: it runs when someone asks, and only then."""
+"""The prediction process of `heldout up` runs only when there are requests."""
 
 import os
 import shutil
@@ -26,20 +26,20 @@ def predictions(sqlite_template: Path, tmp_path: Path) -> Iterator[PredictionsOn
         yield running
 
 
-def processes() -> list[int]:
-    """Processes for predictions that this test has."""
+def find_processes() -> list[int]:
+    """Return the prediction processes of this test."""
     return [pid for pid in children_of(os.getpid()) if lives(pid) and b"predict\0--fd" in command_of(pid)]
 
 
-def test_a_process_starts_with_a_request_ends_when_no_one_asks_and_is_there_again(predictions):
-    assert processes() == []
+def test_a_process_starts_on_demand_ends_when_idle_and_starts_again(predictions):
+    assert find_processes() == []
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).json() == {"status": "ok"}
-    (first,) = processes()
-    until(lambda: not lives(first), "its end")
+    (first,) = find_processes()
+    until(lambda: not lives(first), "the end of the process")
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
-    (second,) = processes()
+    (second,) = find_processes()
     os.kill(second, signal.SIGKILL)
-    until(lambda: not lives(second), "its end")
+    until(lambda: not lives(second), "the end of the process")
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
 
 
@@ -48,11 +48,11 @@ def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
     shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
     with PredictionsOnDemand(make_embedded_settings(tmp_path)) as running:
         httpx2.get(f"{running.url}/livez", timeout=PATIENCE_S)
-        (pid,) = processes()
+        (pid,) = find_processes()
     assert not lives(pid)
 
 
-def test_who_asks_for_a_process_that_dies_at_its_start_is_sent_away(predictions, monkeypatch):
+def test_a_process_that_dies_at_its_start_ends_the_request(predictions, monkeypatch):
     monkeypatch.setattr(host.children, "RESTART_PAUSE_S", 0.1)
     monkeypatch.setenv("HELDOUT_RATE", "no rate")
     with pytest.raises(httpx2.TransportError):
@@ -61,7 +61,7 @@ def test_who_asks_for_a_process_that_dies_at_its_start_is_sent_away(predictions,
     assert httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S).status_code == 200
 
 
-def test_a_start_that_fails_is_tried_again(predictions, tmp_path):
+def test_a_failed_start_is_repeated(predictions, tmp_path):
     (tmp_path / "logs").rmdir()
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""A process for predictions, as a thread, with models of jobs on the bundled digits; made once for all tests."""
+"""A prediction server in a thread, with models of jobs on the bundled digits, made once for all tests."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""Every request for predictions is answered, or refused with a reason; none gives a 500."""
+"""Every request for predictions is answered or refused with a reason, and none gives a 500."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from heldout.errors import WrongRange
 from predict.model import OnnxNetwork, ServedFacts, ServedModel
 from predict.work import finish_pieces
-from tests.predict.world import World, network_file, npy
+from tests.predict.world import World, make_npy, network_file
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 
 
@@ -58,7 +58,7 @@ PLACES = [
 
 
 def with_value(content: Any, place: tuple[str | int, ...], value: Any) -> Any:
-    """The content with another value at a place, or without it where what is around it has changed."""
+    """Return the content with another value at a place, or unchanged if the place no longer exists."""
     if not place:
         return value
     if isinstance(content, list) and isinstance(place[0], int) and place[0] < len(content):
@@ -68,14 +68,14 @@ def with_value(content: Any, place: tuple[str | int, ...], value: Any) -> Any:
     return content
 
 
-def no_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
-def require_an_answer(answer: httpx2.Response, *reason: str) -> None:
+def assert_answered(answer: httpx2.Response, *reason: str) -> None:
     assert answer.status_code == 200 or 400 <= answer.status_code < 500, answer.text
     if "inference-header-content-length" not in answer.headers:
-        content = json.loads(answer.content, parse_constant=no_constant)
+        content = json.loads(answer.content, parse_constant=refuse_constant)
         assert answer.status_code == 200 or all(content[name] for name in reason), content
 
 
@@ -83,32 +83,32 @@ def require_an_answer(answer: httpx2.Response, *reason: str) -> None:
 @given(
     changes=st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3), binary=st.binary(max_size=9)
 )
-def test_any_json_for_a_tensor_is_answered_or_refused(client, world, changes, binary):
+def test_any_json_as_a_tensor_is_answered_or_refused(client, world, changes, binary):
     content = GOOD
     for place, value in changes:
         content = with_value(content, place, value)
     head = json.dumps(content).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))} if binary else {}
-    require_an_answer(client.post(f"/v2/models/{world.job}/infer", content=head + binary, headers=headers), "error")
+    assert_answered(client.post(f"/v2/models/{world.job}/infer", content=head + binary, headers=headers), "error")
 
 
 RAW = {
     "deep": b"[" * 100_000,
-    "deep in an object": b'{"inputs":' * 50_000,
+    "deep objects": b'{"inputs":' * 50_000,
     "deep data": json.dumps(GOOD).replace("[1.0,", "[" * 63 + "1" + "]" * 63 + ",", 1).encode(),
-    "a name twice": b'{"inputs": [], "inputs": []}',
-    "a number of many digits": b'{"inputs": [' + b"9" * 5000 + b"]}",
+    "a repeated name": b'{"inputs": [], "inputs": []}',
+    "a number with many digits": b'{"inputs": [' + b"9" * 5000 + b"]}",
     "texts of different lengths": json.dumps(with_value(GOOD, ("inputs", 0, "data"), ["a" * 300_000, *[""] * 99_999])),
-    "no UTF-8": b"\xff\xfe",
+    "not UTF-8": b"\xff\xfe",
     "NaN": b'{"inputs": NaN}',
 }
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_json_that_is_none_or_goes_too_deep_is_refused(client, world, name):
+def test_invalid_or_deeply_nested_json_is_refused(client, world, name):
     answer = client.post(f"/v2/models/{world.job}/infer", content=RAW[name])
     assert answer.status_code == 400, answer.text
-    require_an_answer(answer, "error")
+    assert_answered(answer, "error")
 
 
 ARRAYS = [
@@ -118,9 +118,9 @@ ARRAYS = [
     np.zeros((1, 0, 8, 1)),
 ]
 FILES = [
-    *map(npy, ARRAYS),
-    npy(np.array(["2026-01-01"], "M8[D]")),
-    npy(np.zeros(3, [("a", "u1"), ("b", "f4")])),
+    *map(make_npy, ARRAYS),
+    make_npy(np.array(["2026-01-01"], "M8[D]")),
+    make_npy(np.zeros(3, [("a", "u1"), ("b", "f4")])),
     encoded(noise((8, 8))),
     encoded(noise((8, 8)), "JPEG", progressive=True),
     encoded(noise((8, 8, 4)), "WEBP"),
@@ -145,7 +145,7 @@ NAMES = st.sampled_from(["a.png", "", "\x1b[31m", "‮gnp.a", "a\nb", "x" * 5000
         max_size=2,
     ),
 )
-def test_any_file_for_a_prediction_is_answered_or_refused(client, world, file, damage, end, name, kind, params):
+def test_any_file_as_an_image_is_answered_or_refused(client, world, file, damage, end, name, kind, params):
     body = bytearray(file[:end])
     for at, value in damage:
         if at < len(body):
@@ -154,11 +154,11 @@ def test_any_file_for_a_prediction_is_answered_or_refused(client, world, file, d
     if name is not None:
         sent = {"files": [("images", (name, bytes(body))), (name[:9], ("b", bytes(body)))]}
     answer = client.post(f"/v1/jobs/{world.job}/predict", params=params | {"wait": "0"}, **sent)
-    require_an_answer(answer, "code", "detail", "title")
+    assert_answered(answer, "code", "detail", "title")
     assert "\x1b" not in answer.text
 
 
-def test_values_at_which_the_network_overflows_are_refused():
+def test_values_that_overflow_the_network_are_refused():
     facts = ServedFacts("job_1", "ada", "pets@1", None, np.dtype(np.float32), None, False, 1, None, None)
     model = ServedModel(OnnxNetwork(network_file((8, 8, 1), (-3.2, 5.7)), threads=1), facts, 1, held_out=None)
     pixels = np.zeros((2, 8, 8, 1), np.float32)

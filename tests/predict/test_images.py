@@ -1,4 +1,4 @@
-"""A predicted image becomes what the ingest makes of it: both are compared pixel by pixel."""
+"""Images for predictions get exactly the pixels that the ingest gives them."""
 
 import io
 from pathlib import Path
@@ -15,14 +15,14 @@ from predict.images import OpenedFiles, SentFile, open_files
 from predict.images import read_pixels as pixels_of_opened
 from predict.model import OnnxNetwork, ServedFacts, ServedModel
 from predict.work import finish_pieces
-from tests.predict.world import network_file, npy
+from tests.predict.world import make_npy, network_file
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped
 
 TURNED = 6  # an EXIF orientation
 
 
-def served(folder: Path, spec: DatasetSpec) -> ServedModel:
-    """A model of the dataset in the folder."""
+def make_model(folder: Path, spec: DatasetSpec) -> ServedModel:
+    """Return a model of the dataset in the folder."""
     images = load(folder)
     facts = ServedFacts(
         job_id="job_1",
@@ -40,21 +40,21 @@ def served(folder: Path, spec: DatasetSpec) -> ServedModel:
     return ServedModel(network, facts, 1, held_out=None)
 
 
-def pixels_of(files: list[SentFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
-    return finish_pieces(pixels_of_opened(opened(files, model), model))
+def read_pixels(files: list[SentFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
+    return finish_pieces(pixels_of_opened(open_all(files, model), model))
 
 
-def opened(files: list[SentFile], model: ServedModel) -> OpenedFiles:
+def open_all(files: list[SentFile], model: ServedModel) -> OpenedFiles:
     return finish_pieces(open_files(files, model))
 
 
-def same_images(these: np.ndarray, those: np.ndarray) -> bool:
-    """Whether they are the same images, in whatever order: a dataset has one of its own."""
+def hold_same_images(these: np.ndarray, those: np.ndarray) -> bool:
+    """Check that both hold the same images in any order, because a dataset has its own order."""
     return sorted(image.tobytes() for image in these) == sorted(image.tobytes() for image in those)
 
 
-def files(colour: bool = False) -> dict[str, bytes]:
-    """Images of one class by their names, of several sizes, formats, depths and orientations."""
+def make_files(colour: bool = False) -> dict[str, bytes]:
+    """Return images by file name, in several sizes, formats, depths and orientations."""
     exif = Image.Exif()
     exif[0x0112] = TURNED
     shape = (30, 20, 3) if colour else (30, 20)
@@ -76,39 +76,41 @@ RULES = {
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
-def test_an_image_file_becomes_what_it_is_in_the_dataset(tmp_path, rule, colour):
-    uploaded = files(colour)
+def test_image_files_become_the_pixels_of_the_dataset(tmp_path, rule, colour):
+    uploaded = make_files(colour)
     _, folder = taken(zipped(tmp_path / "a.zip", uploaded), RULES[rule])
     stored = load(folder).images
-    pixels, names = pixels_of([SentFile(data, name) for name, data in uploaded.items()], served(folder, RULES[rule]))
+    pixels, names = read_pixels(
+        [SentFile(data, name) for name, data in uploaded.items()], make_model(folder, RULES[rule])
+    )
     assert pixels.dtype == stored.dtype
     assert names == list(uploaded)
-    assert same_images(pixels, stored)
+    assert hold_same_images(pixels, stored)
 
 
-def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their_headers(tmp_path):
-    _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
-    model = served(folder, RULES["pad"])
+def test_images_too_large_to_decode_are_refused_by_their_headers(tmp_path):
+    _, folder = taken(zipped(tmp_path / "a.zip", make_files()), RULES["pad"])
+    model = make_model(folder, RULES["pad"])
     clear = SentFile(encoded(Image.new("LA", (5000, 5000))))
     with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which need 572 MiB to decode"):
-        opened([clear], model)
+        open_all([clear], model)
     large = SentFile(encoded(Image.new("1", (7000, 7000))))
     with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
-        opened([large] * 5, model)
-    assert opened([large] * 2, model).pixels == 98_000_000
+        open_all([large] * 5, model)
+    assert open_all([large] * 2, model).pixels == 98_000_000
 
 
-def test_a_png_whose_size_is_given_twice_is_as_large_as_it_is_decoded(tmp_path):
-    _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
+def test_a_png_with_two_sizes_counts_at_its_decoded_size(tmp_path):
+    _, folder = taken(zipped(tmp_path / "a.zip", make_files()), RULES["pad"])
     large = encoded(Image.new("L", (4000, 1000)))
     behind_another = large[:8] + encoded(Image.new("L", (1, 1)))[8:33] + large[8:]
     junk = b"juNk" + b"\0\0\0\x01" * 2 + bytes(5)
     behind_junk = large[:8] + b"\0\0\0\x0d" + junk + crc32(junk).to_bytes(4) + large[8:]
     for data in (behind_another, behind_junk):
-        assert opened([SentFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
+        assert open_all([SentFile(data)], make_model(folder, RULES["pad"])).pixels == 4_000_000
 
 
-def test_sixteen_bits_become_what_they_are_in_the_dataset_next_to_eight(tmp_path):
+def test_images_of_16_and_8_bits_become_the_pixels_of_the_dataset(tmp_path):
     deep = np.random.default_rng(5).integers(0, 4000, (12, 10)).astype(np.uint16)
     uploaded = {}
     for number in range(10):
@@ -117,41 +119,41 @@ def test_sixteen_bits_become_what_they_are_in_the_dataset_next_to_eight(tmp_path
     _, folder = taken(zipped(tmp_path / "a.zip", uploaded), DatasetSpec(name="pets"))
     images = load(folder)
     assert images.value_range == (0, 4095)
-    pixels, _ = pixels_of(
-        [SentFile(data, name) for name, data in uploaded.items()], served(folder, DatasetSpec(name="pets"))
+    pixels, _ = read_pixels(
+        [SentFile(data, name) for name, data in uploaded.items()], make_model(folder, DatasetSpec(name="pets"))
     )
-    assert same_images(pixels, images.images)
+    assert hold_same_images(pixels, images.images)
     too_bright = encoded(Image.fromarray(deep + np.uint16(5000)))
     with pytest.raises(WrongRange, match="pixels are from 0 to 4095"):
-        pixels_of([SentFile(too_bright)], served(folder, DatasetSpec(name="pets")))
+        read_pixels([SentFile(too_bright)], make_model(folder, DatasetSpec(name="pets")))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_arrays_become_what_they_are_in_the_dataset(tmp_path, kind):
+def test_arrays_become_the_pixels_of_the_dataset(tmp_path, kind):
     made = arrays_of(shape=(20, 15, 3))
     made["x"] = made["x"] if kind == np.uint8 else made["x"].astype(np.float32) / 255
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=12, rule="pad"))
     _, folder = taken(npz(tmp_path / "a.npz", **made), spec)
     stored = load(folder).images
-    pixels, _ = pixels_of([SentFile(npy(made["x"]))], served(folder, spec))
+    pixels, _ = read_pixels([SentFile(make_npy(made["x"]))], make_model(folder, spec))
     assert np.array_equal(pixels, stored)
-    one, _ = pixels_of([SentFile(npy(made["x"][0]))], served(folder, spec))
-    assert np.array_equal(one, stored[:1])
+    single, _ = read_pixels([SentFile(make_npy(made["x"][0]))], make_model(folder, spec))
+    assert np.array_equal(single, stored[:1])
 
 
-def test_values_of_another_scale_are_refused_where_the_scale_is_known(tmp_path):
+def test_values_of_another_scale_are_refused_if_the_scale_is_known(tmp_path):
     made = arrays_of()
     _, folder = taken(npz(tmp_path / "a.npz", x=made["x"].astype(np.float32) / 255, y=made["y"]))
-    model = served(folder, DatasetSpec(name="pets"))
+    model = make_model(folder, DatasetSpec(name="pets"))
     good = np.full((2, 12, 10), 0.5, np.float32)
     for place, value, shown in ((0, 3.0, "3"), (1, np.nan, "nan"), (1, -0.5, "-0.5")):
         wrong = good.copy()
         wrong[place, 4, 4] = value
         with pytest.raises(WrongRange, match=f"Image {place + 1}: Received a pixel of {shown}, but .* from 0 to 1"):
-            pixels_of([SentFile(npy(wrong))], model)
+            read_pixels([SentFile(make_npy(wrong))], model)
     with pytest.raises(WrongDtype, match="Received an image file, but the dataset's pixels are float32 from 0 to 1"):
-        pixels_of([SentFile(encoded(noise()))], model)
+        read_pixels([SentFile(encoded(noise()))], model)
     written = io.BytesIO()
     np.save(written, np.zeros((2, 12, 10, 3), np.float32))
     with pytest.raises(WrongChannels):
-        pixels_of([SentFile(written.getvalue())], model)
+        read_pixels([SentFile(written.getvalue())], model)

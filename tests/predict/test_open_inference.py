@@ -1,6 +1,6 @@
-"""The Open Inference Protocol v2, by Triton's own client and by what clients have sent.
+"""The Open Inference Protocol v2 works with Triton's client and with recorded requests of others.
 
-`recorded/` has requests with one image, as Triton's client and MLServer's codecs wrote them, for a job JOB and key KEY.
+`recorded/` has requests with one image, written by Triton's client and MLServer's codecs, for a job JOB and a key KEY.
 """
 
 import json
@@ -35,11 +35,11 @@ def infer(client: httpx2.Client, job: str, body: dict, binary: bytes = b"", **he
     return client.post(f"/v2/models/{job}/infer", content=head + binary, headers=headers)
 
 
-def tensor(pixels: np.ndarray, datatype: str = "FP32", **more: object) -> dict:
+def make_tensor(pixels: np.ndarray, datatype: str = "FP32", **more: object) -> dict:
     return {"name": "pixels", "shape": list(pixels.shape), "datatype": datatype, **more}
 
 
-def test_triton_s_own_client_is_answered_to_the_bit(world):
+def test_tritons_client_gets_bit_exact_answers(world):
     headers = {"Authorization": f"Bearer {world.key}"}
     client = triton.InferenceServerClient(world.url.removeprefix("http://"))
     assert client.is_server_live()
@@ -48,7 +48,10 @@ def test_triton_s_own_client_is_answered_to_the_bit(world):
     assert client.is_model_ready(world.job, headers=dict(headers))
     assert not client.is_model_ready("job_00000000000000000000000000", headers=dict(headers))
     described = client.get_model_metadata(world.job, headers=dict(headers))
-    assert [one["shape"] for one in (*described["inputs"], *described["outputs"])] == [[-1, 8, 8, 1], [-1, 10]]
+    assert [tensor_description["shape"] for tensor_description in (*described["inputs"], *described["outputs"])] == [
+        [-1, 8, 8, 1],
+        [-1, 10],
+    ]
     images = world.digits.images[:256]
     for is_binary in (True, False):
         asked = triton.InferInput("pixels", list(images.shape), "FP32")
@@ -61,7 +64,7 @@ def test_triton_s_own_client_is_answered_to_the_bit(world):
 
 
 @pytest.mark.parametrize("file", sorted(RECORDED.glob("*.http")), ids=lambda file: file.stem)
-def test_what_clients_have_sent_is_answered_to_the_bit(world, file):
+def test_recorded_requests_get_bit_exact_answers(world, file):
     image = (np.arange(64, dtype=np.uint8) % 17).reshape(1, 8, 8, 1)
     sent = file.read_bytes().replace(b"JOB", world.job.encode()).replace(b"KEY", world.key.encode())
     host, port = world.url.removeprefix("http://").split(":")
@@ -72,40 +75,40 @@ def test_what_clients_have_sent_is_answered_to_the_bit(world, file):
         content = answer.read()
     assert answer.status == 200, content
     end = int(answer.headers.get("Inference-Header-Content-Length", len(content)))
-    said = json.loads(content[:end])
-    found = np.frombuffer(content[end:], "<f4") if end < len(content) else np.array(said["outputs"][0]["data"])
+    reply = json.loads(content[:end])
+    found = np.frombuffer(content[end:], "<f4") if end < len(content) else np.array(reply["outputs"][0]["data"])
     assert np.array_equal(found.astype(np.float32).reshape(1, 10), world.probabilities(image))
-    assert said["id"] in ("r1", "m1")
+    assert reply["id"] in ("r1", "m1")
     assert ("binary" in file.stem) == (end < len(content))
 
 
-def test_what_the_server_and_a_model_say_of_themselves(client, world):
-    nobody = httpx2.Client(base_url=world.url)
-    assert nobody.get("/v2").json()["version"] == __version__
-    assert nobody.get("/v2/health/live").json() == {"live": True}
-    assert nobody.get("/v2/health/ready").json() == {"ready": True}
-    nobody.close()
-    said = client.get(f"/v2/models/{world.job}").json()
-    assert said["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
-    assert said["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
-    assert said["parameters"]["classes"] == list(world.digits.classes)
+def test_the_server_and_models_describe_themselves(client, world):
+    anonymous = httpx2.Client(base_url=world.url)
+    assert anonymous.get("/v2").json()["version"] == __version__
+    assert anonymous.get("/v2/health/live").json() == {"live": True}
+    assert anonymous.get("/v2/health/ready").json() == {"ready": True}
+    anonymous.close()
+    reply = client.get(f"/v2/models/{world.job}").json()
+    assert reply["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
+    assert reply["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
+    assert reply["parameters"]["classes"] == list(world.digits.classes)
     assert client.get(f"/v2/models/{world.job}/ready").json() == {"name": world.job, "ready": True}
-    assert client.get(f"/v2/models/{world.job}/versions/1").json() == said
+    assert client.get(f"/v2/models/{world.job}/versions/1").json() == reply
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "UINT8"])
-def test_tensors_in_json_and_in_binary_get_the_same_bits(client, world, datatype):
+def test_json_and_binary_tensors_get_identical_answers(client, world, datatype):
     images = world.digits.images[:5]
     sent = images.astype({"FP32": "<f4", "UINT8": "u1"}[datatype])
     expected = world.probabilities(images)
-    flat = infer(client, world.job, {"id": "a", "inputs": [tensor(sent, datatype, data=sent.ravel().tolist())]})
-    nested = infer(client, world.job, {"inputs": [tensor(sent, datatype, data=sent.tolist())]})
+    flat = infer(client, world.job, {"id": "a", "inputs": [make_tensor(sent, datatype, data=sent.ravel().tolist())]})
+    nested = infer(client, world.job, {"inputs": [make_tensor(sent, datatype, data=sent.tolist())]})
     for answer in (flat, nested):
         (output,) = answer.json()["outputs"]
         assert output["shape"] == [5, 10]
         assert np.array_equal(np.array(output["data"], np.float32).reshape(5, 10), expected)
     assert (flat.json()["id"], flat.json()["model_name"], "id" in nested.json()) == ("a", world.job, False)
-    asked = tensor(sent, datatype, parameters={"binary_data_size": sent.nbytes})
+    asked = make_tensor(sent, datatype, parameters={"binary_data_size": sent.nbytes})
     of_output = [{"name": "probabilities", "parameters": {"binary_data": True}}]
     for how in ({"parameters": {"binary_data_output": True}}, {"outputs": of_output}):
         answer = infer(client, world.job, {"inputs": [asked], **how}, sent.tobytes())
@@ -116,7 +119,7 @@ def test_tensors_in_json_and_in_binary_get_the_same_bits(client, world, datatype
 
 
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
-GOOD = tensor(IMAGE, data=IMAGE.ravel().tolist())
+GOOD = make_tensor(IMAGE, data=IMAGE.ravel().tolist())
 REFUSED = {
     "no inputs": ({}, "a list of one tensor named 'pixels'"),
     "another input": ({"inputs": [{**GOOD, "name": "x"}]}, "Received an input named 'x'; expected 'pixels'"),
@@ -128,34 +131,34 @@ REFUSED = {
     "a huge number": ({"inputs": [{**GOOD, "shape": [10**400, 8, 8, 1]}]}, "Received far too many images"),
     "booleans": ({"inputs": [{**GOOD, "data": [True] * 64}]}, "must be a list of numbers"),
     "numbers as texts": ({"inputs": [{**GOOD, "data": ["1"] * 64}]}, "must be a list of numbers"),
-    "a size that is a boolean": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": True})]}, "size True and"),
+    "a boolean size": ({"inputs": [make_tensor(IMAGE, parameters={"binary_data_size": True})]}, "size True and"),
     "no images": ({"inputs": [{**GOOD, "shape": [0, 8, 8, 1]}]}, "received 0 images"),
     "too many": ({"inputs": [{**GOOD, "shape": [4096, 8, 8, 1]}]}, "this model answers at most 1,024 at once"),
     "too few numbers": ({"inputs": [{**GOOD, "data": [1.0]}]}, "received 1 numbers in `data`"),
     "no numbers": ({"inputs": [{**GOOD, "data": ["a"] * 64}]}, "must be a list of numbers"),
     "a null": ({"inputs": [{**GOOD, "data": [None] * 64}]}, "received `null` in `data`"),
     "another scale": ({"inputs": [{**GOOD, "data": [200.0] * 64}]}, "Received a pixel of 200"),
-    "no bytes": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": 256})]}, "and 0 bytes after the JSON"),
+    "no bytes": ({"inputs": [make_tensor(IMAGE, parameters={"binary_data_size": 256})]}, "and 0 bytes after the JSON"),
     "another output": ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, "Received an output named 'logits'"),
 }  # fmt: skip
 
 
-def test_json_is_read_up_to_a_size_that_binary_data_do_not_count_in():
+def test_the_limit_on_json_excludes_binary_data():
     assert count_json_bytes(b"{}" + bytes(MAX_JSON_BYTES), "2") == 2
     with pytest.raises(InvalidTensor, match="Send the tensor as binary data"):
         count_json_bytes(b"[" * (MAX_JSON_BYTES + 1), None)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_wrong_with_a_request_is_400_and_said(client, world, name):
-    body, said = REFUSED[name]
+def test_invalid_requests_are_a_400_with_the_reason(client, world, name):
+    body, reason = REFUSED[name]
     answer = infer(client, world.job, body)
     assert answer.status_code == 400, answer.text
     assert list(answer.json()) == ["error"]
-    assert said in answer.json()["error"]
+    assert reason in answer.json()["error"]
 
 
-def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
+def test_missing_models_and_invalid_bodies_are_refused(client, world):
     for path in ("/v2/models/job_00000000000000000000000000/ready", "/v2/models/resnet", "/v2/nothing"):
         assert (client.get(path).status_code, list(client.get(path).json())) == (404, ["error"])
     assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404

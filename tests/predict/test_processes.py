@@ -1,4 +1,4 @@
-"""The processes for predictions and what they listen to."""
+"""Prediction processes start, share metrics and queue connections."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def test_the_api_may_have_more_connections_than_any_client(sqlite_template: Path
     settings = Settings(
         home=tmp_path, database_url=f"sqlite:///{sqlite_template}", redis_url=None, max_connections_per_address=1
     )
-    with predicting(settings) as url, httpx2.Client(base_url=url) as one, httpx2.Client(base_url=url) as other:
-        first = one.get("/livez").extensions["network_stream"]
+    with predicting(settings) as url, httpx2.Client(base_url=url) as first_client, httpx2.Client(base_url=url) as other:
+        first = first_client.get("/livez").extensions["network_stream"]
         assert other.get("/livez").status_code == 200
-        assert one.get("/livez").extensions["network_stream"] is first, "it was not sent away"
+        assert first_client.get("/livez").extensions["network_stream"] is first, "it was not disconnected"
 
 
-def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
+def test_a_failed_start_is_repeated(monkeypatch, tmp_path):
     stopping, left = threading.Event(), [OSError("no file is free")]
 
     def started(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
@@ -49,8 +49,8 @@ def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
 
 
 @contextmanager
-def processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Two processes for predictions in a process group of their own, once one answers, and their port."""
+def run_processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run two prediction processes in their own process group. Yields the first and their port once they answer."""
     port = find_free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     ours = {
@@ -61,27 +61,25 @@ def processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[b
     }
     running = subprocess.Popen([sys.executable, "-m", "predict"], env=kept | ours, cwd=ROOT, start_new_session=True)
     try:
-        assert until(lambda: asked("GET", port, "/livez"), "an answer")
+        assert until(lambda: ask("GET", port, "/livez"), "the first response")
         yield running, port
     finally:
         running.terminate()
         running.wait(60)
 
 
-def asked(method: str, port: int, path: str) -> httpx2.Response | None:
+def ask(method: str, port: int, path: str) -> httpx2.Response | None:
     with suppress(httpx2.TransportError):
         return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=60)
     return None
 
 
-def test_several_processes_tell_metrics_together_and_keep_connections_waiting_while_they_are_busy(
-    sqlite_template: Path, tmp_path: Path
-):
-    with processes(tmp_path, sqlite_template) as (running, port):
+def test_processes_share_metrics_and_queue_connections_while_busy(sqlite_template: Path, tmp_path: Path):
+    with run_processes(tmp_path, sqlite_template) as (running, port):
         for _ in range(20):
-            assert asked("POST", port, "/v1/jobs/x/predict").status_code == 401
+            assert ask("POST", port, "/v1/jobs/x/predict").status_code == 401
         for _ in range(8):
-            assert 'heldout_predict_requests_total{status="4xx"} 20.0' in asked("GET", port, "/metrics").text
+            assert 'heldout_predict_requests_total{status="4xx"} 20.0' in ask("GET", port, "/metrics").text
         os.killpg(running.pid, signal.SIGSTOP)
         try:
             with ExitStack() as opened:
@@ -89,4 +87,4 @@ def test_several_processes_tell_metrics_together_and_keep_connections_waiting_wh
                     opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         finally:
             os.killpg(running.pid, signal.SIGCONT)
-        assert asked("GET", port, "/livez").status_code == 200
+        assert ask("GET", port, "/livez").status_code == 200

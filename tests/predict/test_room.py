@@ -1,4 +1,4 @@
-"""How much memory one process may take: for bodies, responses, models, and images to compare with."""
+"""Limits on the memory of a prediction process: bodies, answers, models and test images."""
 
 import asyncio
 import resource
@@ -28,7 +28,7 @@ MIB = 1024**2
 FORM = "multipart/form-data; boundary=a"
 
 
-def request_of(*chunks: bytes, kind: str = "image/png", pause_s: float = 0) -> Request:
+def make_request(*chunks: bytes, kind: str = "image/png", pause_s: float = 0) -> Request:
     left = list(chunks)
 
     async def receive() -> dict:
@@ -38,7 +38,7 @@ def request_of(*chunks: bytes, kind: str = "image/png", pause_s: float = 0) -> R
     return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}, receive)
 
 
-def test_answers_wait_for_room_in_their_order_and_the_largest_has_all_of_it():
+def test_answers_wait_for_memory_in_order_and_the_largest_runs_alone():
     async def answers() -> list[str]:
         room, order = Room(200), []
 
@@ -51,11 +51,11 @@ def test_answers_wait_for_room_in_their_order_and_the_largest_has_all_of_it():
         await asyncio.gather(answer("a", 60), answer("b", 40), answer("huge", 500), answer("c", 1))
         return order
 
-    begun = asyncio.run(answers())
-    assert begun == ["a begins", "b begins", "a ends", "b ends", "huge begins", "huge ends", "c begins", "c ends"]
+    order = asyncio.run(answers())
+    assert order == ["a begins", "b begins", "a ends", "b ends", "huge begins", "huge ends", "c begins", "c ends"]
 
 
-def test_half_of_the_room_is_left_to_other_owners_who_take_turns():
+def test_half_of_the_memory_is_left_to_other_owners_in_turn():
     async def answers() -> list[str]:
         room, order = Room(200), []
 
@@ -70,12 +70,12 @@ def test_half_of_the_room_is_left_to_other_owners_who_take_turns():
         assert not room._waiting
         return order
 
-    begun = asyncio.run(answers())
-    assert begun[:3] == ["ada", "eve", "bob"], "none of them waits for ada's others"
-    assert sorted(begun) == ["ada"] * 4 + ["bob"] + ["eve"] * 2
+    order = asyncio.run(answers())
+    assert order[:3] == ["ada", "eve", "bob"], "none of them waits for ada's other requests"
+    assert sorted(order) == ["ada"] * 4 + ["bob"] + ["eve"] * 2
 
 
-def test_who_finds_no_room_in_time_hears_that_and_those_behind_continue(monkeypatch):
+def test_a_request_without_memory_in_time_is_refused_and_later_ones_continue(monkeypatch):
     monkeypatch.setattr(work_of_answers, "MAX_WAIT_S", 0.05)
 
     async def answers() -> None:
@@ -91,7 +91,7 @@ def test_who_finds_no_room_in_time_hears_that_and_those_behind_continue(monkeypa
     asyncio.run(answers())
 
 
-def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(monkeypatch):
+def test_owners_take_turns_between_pieces_of_work(monkeypatch):
     monkeypatch.setattr(work_of_answers, "TURN_S", 0.0)
 
     async def ask() -> list[str]:
@@ -109,13 +109,13 @@ def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(
             if len(order) >= 8:
                 raise InvalidForm("left")
 
-        counts = {"ada": 20, "bob": 20, "eve": 2}  # of whom two have all the threads at first
+        counts = {"ada": 20, "bob": 20, "eve": 2}  # two of them have all the threads at first
         asked = [work.run(owner, pieces(owner, count), is_short=False) for owner, count in counts.items()]
         assert await asyncio.gather(*asked) == list(counts)
         found, order[:] = list(order), []
         with pytest.raises(InvalidForm):
             await work.run("ada", pieces("ada", 20), is_short=False, before_each=left)
-        assert len(order) <= 9, "nobody waits for the rest"
+        assert len(order) <= 9, "the rest is not computed"
         work.close()
         return found
 
@@ -123,19 +123,19 @@ def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(
     assert order.index("eve ends") < 20
 
 
-def test_a_network_that_computes_piece_by_piece_says_what_it_says_at_once():
+def test_computing_in_pieces_gives_the_same_probabilities():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
     model = ServedModel(OnnxNetwork(network_file(), threads=1), SimpleNamespace(values_per_image=None), 1, counted)
     images = np.random.default_rng(0).integers(0, 17, (100, 8, 8, 1)).astype(np.uint8)
     at_once = model.network.compute_probabilities(images.astype(np.float32))
     model._seconds_per_image = 0.02  # two images a piece
     pieces = model.answer(images, images)
-    assert sum(1 for _ in range(3) if next(pieces) is None) == 3, "it comes in pieces"
+    assert sum(1 for _ in range(3) if next(pieces) is None) == 3, "the work is done in pieces"
     model._seconds_per_image = 0.02
     np.testing.assert_array_equal(finish_pieces(model.answer(images, images)), at_once)
 
 
-def test_models_of_the_owner_who_has_most_in_memory_are_dropped_first(monkeypatch):
+def test_models_of_the_owner_with_the_most_memory_are_dropped_first(monkeypatch):
     async def exported(*_) -> None:
         await asyncio.sleep(0)
 
@@ -156,40 +156,43 @@ def test_models_of_the_owner_who_has_most_in_memory_are_dropped_first(monkeypatc
     assert list(asyncio.run(ask())._models) == ["job_of_eve", "job_16", "job_17", "job_18", "job_19"]
 
 
-def test_one_owner_s_bodies_leave_room_for_those_of_others():
+def test_one_owners_bodies_leave_memory_for_others():
     async def receive() -> None:
         held = HeldBodies(64, memory_bytes=400)
-        async with held.received(request_of(bytes(30)), "ada") as first, held.received(request_of(bytes(20)), "ada"):
+        async with (
+            held.received(make_request(bytes(30)), "ada") as first,
+            held.received(make_request(bytes(20)), "ada"),
+        ):
             assert len(first) == 30
             with pytest.raises(PredictionsUnavailable, match="Your other requests"):
-                async with held.received(request_of(bytes(1)), "ada"):
+                async with held.received(make_request(bytes(1)), "ada"):
                     pass
-            async with held.received(request_of(bytes(60), kind=FORM), "eve"):  # a form counts four times
+            async with held.received(make_request(bytes(60), kind=FORM), "eve"):  # a form counts at four times its size
                 with pytest.raises(PredictionsUnavailable, match="Other requests use all"):
-                    async with held.received(request_of(bytes(40)), "bob"):
+                    async with held.received(make_request(bytes(40)), "bob"):
                         pass
         assert not held._held
-        async with held.received(request_of(bytes(64), kind=FORM), "ada") as alone:
+        async with held.received(make_request(bytes(64), kind=FORM), "ada") as alone:
             assert len(alone) == 64
 
     asyncio.run(receive())
 
 
-def test_a_body_that_drips_is_given_up(monkeypatch):
+def test_a_slow_body_times_out(monkeypatch):
     monkeypatch.setattr(bodies, "MAX_RECEIVE_S", 0.05)
 
     async def receive() -> None:
         with pytest.raises(RequestTimeout):
-            async with HeldBodies(64, 64).received(request_of(*[b"a"] * 30, pause_s=0.01), "ada"):
+            async with HeldBodies(64, 64).received(make_request(*[b"a"] * 30, pause_s=0.01), "ada"):
                 pass
 
     asyncio.run(receive())
 
 
-def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_turn_meanwhile(monkeypatch):
+def test_a_form_with_too_much_between_its_files_is_refused_without_blocking(monkeypatch):
     monkeypatch.setattr(bodies, "MAX_FORM_S", 0.2)
     head = b'--a\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\nx\r\n--a'
-    pauses = []  # of this thread's own work: others on the machine may stop it for longer
+    pauses = []  # in processor time of this thread, because other programs may delay it
 
     async def tick() -> None:
         while True:
@@ -200,27 +203,27 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
     async def read() -> None:
         ticking = asyncio.create_task(tick())
         with pytest.raises(InvalidForm, match="too much data between its files"):
-            await read_files(request_of(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
+            await read_files(make_request(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
         ticking.cancel()
 
     asyncio.run(read())
-    assert max(pauses) < 0.2, "the event loop stood still"
+    assert max(pauses) < 0.2, "the event loop was blocked"
 
 
-def test_a_network_gives_back_what_its_largest_batch_took():
+def test_a_network_releases_the_memory_of_its_largest_batch():
     network = OnnxNetwork(network_file((64, 64, 3)), threads=1)
     network.compute_probabilities(np.zeros((1, 64, 64, 3), np.float32))
-    before = _resident_bytes()
-    # So many that each array is larger than what malloc itself would keep for later.
+    before = _get_resident_bytes()
+    # Enough images that each array is larger than what malloc itself keeps for reuse.
     network.compute_probabilities(np.zeros((700, 64, 64, 3), np.float32))
-    assert _resident_bytes() - before < 20 * MIB
+    assert _get_resident_bytes() - before < 20 * MIB
 
 
-def _resident_bytes() -> int:
+def _get_resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_test_images_are_read_once_for_all_who_wait_and_again_after_a_failure():
+def test_test_images_are_read_once_for_all_requests_and_again_after_a_failure():
     held_out, reads = HeldOutImages(None, None, "job_1", 1, "1" * 64), []
 
     async def run(read) -> None:
@@ -236,12 +239,12 @@ def test_test_images_are_read_once_for_all_who_wait_and_again_after_a_failure():
         await held_out.be_ready(run)
         return first
 
-    assert [type(one) for one in asyncio.run(ask())] == [OSError] * 5
+    assert [type(outcome) for outcome in asyncio.run(ask())] == [OSError] * 5
     assert len(reads) == 2
     assert held_out.size_bytes > 0
 
 
-def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
+def test_a_model_requested_many_times_at_once_is_loaded_once(monkeypatch):
     loads, model = [], SimpleNamespace(size_bytes=1, facts=SimpleNamespace(owner="ada"))
 
     async def exported(*_) -> None:
@@ -265,17 +268,17 @@ def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
     assert sorted(loads) == ["job_0", "job_1"]
 
 
-def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
+def test_only_short_batches_are_answered_in_the_event_loop():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
     model = ServedModel(OnnxNetwork(network_file(), threads=1), None, 1, counted)
-    assert not model.is_short(1)  # its pace is not known yet
+    assert not model.is_short(1)  # its speed is not known yet
     model._seconds_per_image = 0.001
     assert model.is_short(2)
     assert not model.is_short(3)
 
 
 @pytest.mark.parametrize(("limit", "count"), [("150000 100000", 2), ("max 100000", 4), ("10000 100000", 1)])
-def test_a_container_s_limit_counts_as_cores(tmp_path, monkeypatch, limit, count):
+def test_a_containers_limit_counts_as_cores(tmp_path, monkeypatch, limit, count):
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
     monkeypatch.setattr(cores, "_CGROUP_LIMIT_FILE", tmp_path / "cpu.max")
     monkeypatch.setattr(cores, "find_usable_cores", lambda: (0, 1, 2, 3))

@@ -1,4 +1,4 @@
-"""Two jobs on the bundled digits whose models are exported, as a worker would have left them, and what they answer."""
+"""Two jobs on the bundled digits with exported models, as a worker leaves them, and their expected answers."""
 
 import hashlib
 import io
@@ -35,10 +35,10 @@ DIGITS = tuple("0123456789")
 def network_file(
     shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, float] = (0, 16), *, filters: int = 4, depth: int = 0
 ) -> bytes:
-    """An exported model, as the worker's export names its parts: a convolution, a matrix, a softmax.
+    """Return an exported model with the names that the worker's export uses: a convolution, a matrix, a softmax.
 
     Args:
-        depth: how many more convolutions there are, as wide as the first one.
+        depth: the number of further convolutions, as wide as the first.
     """
     generator = np.random.default_rng(3)
     height, width, channels = shape
@@ -49,8 +49,8 @@ def network_file(
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["planes", "kernel"], ["maps0"]),
         *(
-            helper.make_node("Conv", [f"maps{one}", "deeper"], [f"maps{one + 1}"], pads=[1, 1, 1, 1])
-            for one in range(depth)
+            helper.make_node("Conv", [f"maps{layer}", "deeper"], [f"maps{layer + 1}"], pads=[1, 1, 1, 1])
+            for layer in range(depth)
         ),
         helper.make_node("Relu", [f"maps{depth}"], ["positive"]),
         helper.make_node("Flatten", ["positive"], ["flat"]),
@@ -69,14 +69,16 @@ def network_file(
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    said = {"classes": DIGITS, "shape": shape, "range": value_range}
-    helper.set_model_props(model, {"weights_sha256": "2" * 64, **{name: json.dumps(one) for name, one in said.items()}})
+    properties = {"classes": DIGITS, "shape": shape, "range": value_range}
+    helper.set_model_props(
+        model, {"weights_sha256": "2" * 64, **{name: json.dumps(value) for name, value in properties.items()}}
+    )
     return model.SerializeToString()
 
 
 @contextmanager
 def predicting(settings: Settings) -> Iterator[str]:
-    """A process for predictions, as a thread: its URL."""
+    """Run a prediction server in a thread and yield its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = PredictServer(settings, idle_s=None)
     thread = threading.Thread(target=server.run, args=([listener],), name="predict")
@@ -91,9 +93,9 @@ def predicting(settings: Settings) -> Iterator[str]:
 
 @dataclass
 class World:
-    """What the tests ask: a process, its database, two jobs of `owner`, and what both models are.
+    """A prediction server, its database, and two jobs of `owner` with the same exported model.
 
-    job: its training has looked at test. unseen: its training never looks at test, and has no temperature.
+    The training of `job` has used the test split. That of `unseen` never does, and has no temperature.
     """
 
     url: str
@@ -112,7 +114,7 @@ class World:
         return httpx2.Client(base_url=self.url, headers=headers, timeout=90)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What onnxruntime says with its own settings."""
+        """Return the probabilities of onnxruntime with its default settings."""
         import onnxruntime
 
         session = onnxruntime.InferenceSession(self.file, providers=["CPUExecutionProvider"])
@@ -154,7 +156,7 @@ class World:
         return job_id
 
     def export(self, job_id: str, *, is_ordered: bool = False) -> None:
-        """Do what a worker does whose export has passed its proof."""
+        """Store a checked export as a worker does."""
         if not is_ordered:
             with self.database.write() as session:
                 exports.order(session, jobs.find(session, self.owner, job_id), ExportFormat.ONNX)
@@ -188,7 +190,7 @@ class World:
             exports.mark_stored(session, held, job_id, report, key=key)
 
     def test_looks(self, job_id: str) -> int:
-        """How often the ledger says that the job's weights have met test labels."""
+        """Return how many looks at test labels the ledger has for the job."""
         with self.database.read() as session:
             job, dataset = jobs.find_with_dataset(session, self.owner, job_id)
             rows, _ = label_reads.list_page(session, self.owner, dataset, after=None, limit=200)
@@ -199,7 +201,7 @@ class World:
             return dict(jobs.find(session, self.owner, job_id).spec)
 
 
-def npy(array: NDArray) -> bytes:
+def make_npy(array: NDArray) -> bytes:
     written = io.BytesIO()
     np.save(written, array)
     return written.getvalue()

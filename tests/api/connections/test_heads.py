@@ -1,15 +1,15 @@
-"""Heads of requests that are refused before anything reads them."""
+"""Heads of requests are refused before anything parses them."""
 
 import pytest
 
 from api.connections.heads import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, find_refusal
 
 
-def head(*lines: bytes, target: bytes = b"/v1/jobs", end: bytes = b"\r\n\r\n") -> bytes:
+def make_head(*lines: bytes, target: bytes = b"/v1/jobs", end: bytes = b"\r\n\r\n") -> bytes:
     return b"\r\n".join([b"POST " + target + b" HTTP/1.1", b"Host: x", *lines]) + end
 
 
-def code(received: bytes) -> str | None:
+def find_code(received: bytes) -> str | None:
     refusal = find_refusal(received)
     return None if refusal is None else refusal.code
 
@@ -19,16 +19,16 @@ def code(received: bytes) -> str | None:
     [
         b"",
         b"PO",
-        head(),
-        head(b"Content-Length: 5", b"Authorization: Bearer x") + b"Content-Length: 7\r\nContent-Length: 7\r\n\r\n",
-        head(b"Transfer-Encoding: chunked", b"Accept: a", b"Accept: b", b"Cookie: a=1", b"Cookie: b=2"),
-        head(b"X-Authorization: a", b"Authorization: b", b"X-Content-Length: 3,4"),
-        head(target=b"/" + b"p" * (MAX_TARGET_BYTES - 1)),
-        head(*[b"X: y"] * (MAX_HEADERS - 1)),
-        head(b"X: " + b"y" * 15_000),
+        make_head(),
+        make_head(b"Content-Length: 5", b"Authorization: Bearer x") + b"Content-Length: 7\r\nContent-Length: 7\r\n\r\n",
+        make_head(b"Transfer-Encoding: chunked", b"Accept: a", b"Accept: b", b"Cookie: a=1", b"Cookie: b=2"),
+        make_head(b"X-Authorization: a", b"Authorization: b", b"X-Content-Length: 3,4"),
+        make_head(target=b"/" + b"p" * (MAX_TARGET_BYTES - 1)),
+        make_head(*[b"X: y"] * (MAX_HEADERS - 1)),
+        make_head(b"X: " + b"y" * 15_000),
     ],
 )
-def test_usual_heads_and_beginnings_of_them_are_let_through(received):
+def test_normal_heads_are_accepted_complete_or_not(received):
     assert find_refusal(received) is None
 
 
@@ -49,29 +49,29 @@ def test_usual_heads_and_beginnings_of_them_are_let_through(received):
         [b"X: y", b"\tfolded"],
     ],
 )
-def test_what_two_programs_could_read_differently_is_malformed(lines):
-    assert code(head(*lines)) == "malformed_request"
-    assert code(head(*lines).replace(b"\r\n", b"\n")) == "malformed_request"
+def test_heads_that_two_programs_could_read_differently_are_malformed(lines):
+    assert find_code(make_head(*lines)) == "malformed_request"
+    assert find_code(make_head(*lines).replace(b"\r\n", b"\n")) == "malformed_request"
 
 
 @pytest.mark.parametrize("line", [b"POST /v1/jobs HTTP/1.1", b"Host: x", b"X: y", b"A: b"])
 def test_a_line_that_ends_in_lf_alone_is_malformed(line):
-    """A proxy may take it for a part of the line before."""
-    whole = head(b"X: y", b"A: b")
-    assert code(whole) is None
-    assert code(whole.replace(line + b"\r\n", line + b"\n")) == "malformed_request"
+    """A proxy may treat it as part of the previous line."""
+    whole = make_head(b"X: y", b"A: b")
+    assert find_code(whole) is None
+    assert find_code(whole.replace(line + b"\r\n", line + b"\n")) == "malformed_request"
 
 
-def test_http_1_0_knows_no_chunks():
-    chunked = head(b"Transfer-Encoding: chunked")
-    assert code(chunked) is None
-    assert code(chunked.replace(b"HTTP/1.1", b"HTTP/1.0")) == "malformed_request"
+def test_http_1_0_does_not_allow_chunks():
+    chunked = make_head(b"Transfer-Encoding: chunked")
+    assert find_code(chunked) is None
+    assert find_code(chunked.replace(b"HTTP/1.1", b"HTTP/1.0")) == "malformed_request"
 
 
-def test_targets_and_heads_are_bounded_whether_they_come_whole_or_not():
+def test_targets_and_heads_are_bounded_complete_or_not():
     long = b"/" + b"p" * MAX_TARGET_BYTES
-    assert code(head(target=long)) == "target_too_long"
-    assert code(b"GET " + long * 2) == "target_too_long"
-    assert code(head(b"X: " + b"y" * MAX_HEAD_BYTES)) == "headers_too_large"
-    assert code(head(b"X: " + b"y" * MAX_HEAD_BYTES, end=b"")) == "headers_too_large"
-    assert code(head(*[b"X: y"] * MAX_HEADERS)) == "headers_too_large"
+    assert find_code(make_head(target=long)) == "target_too_long"
+    assert find_code(b"GET " + long * 2) == "target_too_long"
+    assert find_code(make_head(b"X: " + b"y" * MAX_HEAD_BYTES)) == "headers_too_large"
+    assert find_code(make_head(b"X: " + b"y" * MAX_HEAD_BYTES, end=b"")) == "headers_too_large"
+    assert find_code(make_head(*[b"X: y"] * MAX_HEADERS)) == "headers_too_large"

@@ -1,4 +1,4 @@
-"""Whose request is handled next when many arrive at once."""
+"""Turns decide whose request is handled next when many arrive at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,13 +16,13 @@ def run(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(steps(), 20))
 
 
-async def settled() -> None:
-    """Let everything run that can."""
+async def settle() -> None:
+    """Let every task run until it waits."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def asking(order: list[str], taken: Turns, name: str) -> asyncio.Task[Turn]:
+def start_asking(order: list[str], taken: Turns, name: str) -> asyncio.Task[Turn]:
     async def ask() -> Turn:
         turn = await taken.take(name[0])
         order.append(name)
@@ -31,29 +31,29 @@ def asking(order: list[str], taken: Turns, name: str) -> asyncio.Task[Turn]:
     return asyncio.create_task(ask())
 
 
-def test_a_client_with_one_request_goes_before_the_second_one_of_a_client_with_many() -> None:
+def test_a_client_with_one_request_goes_before_a_busy_clients_second() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=1, longest_s=60)
         first = await taken.take("x")
-        tasks = [asking(order, taken, name) for name in ("a1", "a2", "a3", "b1", "c1", "c2")]
-        await settled()
+        tasks = [start_asking(order, taken, name) for name in ("a1", "a2", "a3", "b1", "c1", "c2")]
+        await settle()
         assert order == []
         first.end()
         while len(order) < 6:
-            await settled()
+            await settle()
             (await tasks[["a1", "a2", "a3", "b1", "c1", "c2"].index(order[-1])]).end()
         assert order == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
     run(steps)
 
 
-def test_so_many_go_at_once_and_what_takes_long_holds_no_one_up() -> None:
+def test_the_number_of_turns_is_limited_and_long_ones_end_by_themselves() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=2, longest_s=0.05)
-        tasks = [asking(order, taken, f"a{number}") for number in range(4)]
-        await settled()
+        tasks = [start_asking(order, taken, f"a{number}") for number in range(4)]
+        await settle()
         assert order == ["a0", "a1"]
         for task in tasks:
             await task
@@ -61,15 +61,15 @@ def test_so_many_go_at_once_and_what_takes_long_holds_no_one_up() -> None:
         await asyncio.sleep(0.2)  # all turns have ended by themselves
         for task in tasks:
             (await task).end()
-        again = [asking(order, taken, f"b{number}") for number in range(3)]
-        await settled()
-        assert order[4:] == ["b0", "b1"], "none has been given back twice"
+        again = [start_asking(order, taken, f"b{number}") for number in range(3)]
+        await settle()
+        assert order[4:] == ["b0", "b1"], "no turn was returned twice"
         await asyncio.gather(*again)
 
     run(steps)
 
 
-def test_work_that_gives_way_continues_after_another_group_and_before_its_own() -> None:
+def test_work_that_yields_continues_after_another_group_and_before_its_own() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=1)
@@ -78,48 +78,48 @@ def test_work_that_gives_way_continues_after_another_group_and_before_its_own() 
             async with taken.taken(name[0]) as turn:
                 for piece in range(pieces):
                     order.append(f"{name}.{piece}")
-                    await settled()
+                    await settle()
                     await turn.give_way()
 
         await asyncio.gather(work("a1", 4), work("a2", 1), work("b1", 2))
-        # The turn goes round by groups: `b` has it every other time, and `a2` none before the end of `a1`.
+        # Turns rotate among groups: `b` has every other turn, and `a2` has none before `a1` ends.
         assert order == ["a1.0", "a1.1", "b1.0", "a1.2", "b1.1", "a1.3", "a2.0"]
 
     run(steps)
 
 
-def test_a_group_that_may_not_have_all_turns_leaves_one_to_others() -> None:
+def test_a_group_limit_leaves_turns_to_other_groups() -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=2, per_group=1)
-        tasks = [asking(order, taken, name) for name in ("a1", "a2", "b1", "c1")]
-        await settled()
+        tasks = [start_asking(order, taken, name) for name in ("a1", "a2", "b1", "c1")]
+        await settle()
         assert order == ["a1", "b1"]
         (await tasks[2]).end()
-        await settled()
-        assert order == ["a1", "b1", "c1"], "it was not the turn of `a`, which had one"
+        await settle()
+        assert order == ["a1", "b1", "c1"], "`a` already had a turn"
         (await tasks[0]).end()
-        await settled()
+        await settle()
         assert order == ["a1", "b1", "c1", "a2"]
 
     run(steps)
 
 
 @pytest.mark.parametrize("is_granted", [False, True])
-def test_work_that_ends_while_it_gives_way_takes_no_turn_along(is_granted: bool) -> None:
+def test_work_that_is_cancelled_while_it_yields_leaks_no_turn(is_granted: bool) -> None:
     async def steps() -> None:
         taken = Turns(at_once=1)
         mine = await taken.take("a")
         other = asyncio.create_task(taken.take("b"))
-        await settled()
+        await settle()
         giving = asyncio.create_task(mine.give_way())
         if not is_granted:
             # `a` was first in the order, and `b` has its turn next.
-            await settled()
+            await settle()
             giving = asyncio.create_task(mine.give_way()) if giving.done() else giving
-            await settled()
+            await settle()
         giving.cancel()
-        await settled()
+        await settle()
         mine.end()
         (await other).end()
         (await taken.take("c")).end()
@@ -129,17 +129,17 @@ def test_work_that_ends_while_it_gives_way_takes_no_turn_along(is_granted: bool)
 
 
 @pytest.mark.parametrize("is_granted", [False, True])
-def test_a_request_that_is_gone_takes_no_turn_along(is_granted: bool) -> None:
+def test_a_cancelled_request_leaks_no_turn(is_granted: bool) -> None:
     async def steps() -> None:
         order: list[str] = []
         taken = Turns(at_once=1, longest_s=60)
         first = await taken.take("x")
-        gone, next_one = asking(order, taken, "a1"), asking(order, taken, "b1")
-        await settled()
+        gone, next_one = start_asking(order, taken, "a1"), start_asking(order, taken, "b1")
+        await settle()
         if is_granted:
             first.end()
         gone.cancel()
-        await settled()
+        await settle()
         first.end()
         await next_one
         assert order == ["b1"]
@@ -147,7 +147,7 @@ def test_a_request_that_is_gone_takes_no_turn_along(is_granted: bool) -> None:
     run(steps)
 
 
-def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "STRANGERS_REST_S", 0.5)
 
     async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
@@ -168,8 +168,8 @@ def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pyt
             return loop.time() - began
 
         assert await asked(bears_key=True) < 0.4
-        assert await asked(bears_key=False) < 0.4, "its own answer does not wait"
-        assert await asked(bears_key=True) > 0.4, "the next request does"
+        assert await asked(bears_key=False) < 0.4, "its own response is not delayed"
+        assert await asked(bears_key=True) > 0.4, "the next request is delayed"
         assert await asked(bears_key=True) < 0.4
 
     run(steps)

@@ -16,19 +16,19 @@ _deliveries = cycle(json.loads(os.environ["FUZZ_DELIVERIES"]))
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """What is meant to be valid gets a job of some state and a dataset, and does not wait; webhooks lead nowhere."""
+    """Give valid requests an existing job and dataset and no wait, and let webhooks lead nowhere."""
     positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
     if isinstance(case.body, dict) and "url" in case.body and (positive or isinstance(case.body["url"], str)):
         case.body["url"] = "https://nowhere.invalid/"
     if (case.path_parameters or {}).get("key_id") == _own_key:
-        case.path_parameters["key_id"] = "000000000000"  # else nothing could be asked any more
+        case.path_parameters["key_id"] = "000000000000"  # otherwise all later requests would be refused
     if not positive:
         return
-    _ask_for_the_first_time(case)
+    _drop_idempotency_keys(case)
     if case.operation.path == "/v1/keys" and isinstance(case.body, dict):
-        case.body.pop("expires_at", None)  # that it must not have passed is not in the document
+        case.body.pop("expires_at", None)  # the document cannot say that it must be in the future
     if case.operation.path == "/v1/usage" and case.query:
-        for name in ("from", "to"):  # how far they may be apart is not in the document
+        for name in ("from", "to"):  # the document cannot say how far apart they may be
             case.query.pop(name, None)
     if "webhook_id" in (case.path_parameters or {}):
         case.path_parameters["webhook_id"] = next(_webhooks)
@@ -43,8 +43,8 @@ def before_call(context, case, kwargs):
         case.body["dataset"] = "digits"
 
 
-def _ask_for_the_first_time(case):
-    """Drop idempotency keys, because a used key with another body is refused."""
+def _drop_idempotency_keys(case):
+    """Replace idempotency keys, because a used key with another body is refused."""
     for name in list(case.headers or {}):
         if name.lower() == "idempotency-key":
             case.headers[name] = str(uuid4())

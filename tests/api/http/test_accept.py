@@ -1,4 +1,4 @@
-"""Which media type an Accept header gets."""
+"""An Accept header chooses the media type of a response."""
 
 import pytest
 
@@ -23,5 +23,5 @@ OFFERED = ("application/json", "text/markdown", "text/html")
         ("nonsense, ;;, text/html;q=x, text/markdown;q=0.2", "text/markdown"),
     ],
 )
-def test_the_type_that_is_wanted_most_is_chosen(accept, expected):
+def test_the_preferred_type_is_chosen(accept, expected):
     assert choose_preferred(accept, OFFERED) == expected

@@ -1,4 +1,4 @@
-"""Bodies that are not JSON, too large or declared as something else: on the wire, through a real server."""
+"""A real server refuses bodies that are not JSON, too large or declared as something else."""
 
 import http.client
 import json
@@ -7,16 +7,16 @@ import urllib.request
 
 import pytest
 
-from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submit
 
-pytestmark = sqlite_only  # no database sees any of these
+pytestmark = sqlite_only  # none of these reaches the database
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1024 * 1024
 
 
 @pytest.fixture
 def empty(service):
-    """The service, which holds no job before and after."""
+    """Return a service that must not have a job after the test."""
     yield service
     assert service.get("/v1/jobs").json()["data"] == []
 
@@ -49,26 +49,26 @@ def test_a_body_of_exactly_the_limit_is_read(service, spec):
     assert_problem(service.post("/v1/jobs", content=padded + b" ", headers=JSON), 413, "body_too_large")
 
 
-def test_a_client_that_sends_all_before_it_reads_and_then_closes_gets_its_answer(empty):
+def test_a_client_that_sends_everything_before_it_reads_gets_its_response(empty):
     request = urllib.request.Request(f"{empty.base_url}/v1/jobs", b" " * 10_000_000, {**JSON, **dict(empty.headers)})
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     assert json.load(refused.value)["code"] == "body_too_large"
 
 
-def test_a_client_that_asks_before_it_sends_is_not_let_send_what_is_too_large(empty):
+def test_expect_100_continue_is_refused_for_too_large_a_body(empty):
     connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     connection.putrequest("POST", "/v1/jobs")
     headers = {**JSON, "Expect": "100-continue", "Content-Length": "10000000", **dict(empty.headers)}
     for name, value in headers.items():
         connection.putheader(name, value)
     connection.endheaders()
-    answer = connection.getresponse()  # at once, while no byte of the body was sent
+    answer = connection.getresponse()  # at once, before any byte of the body was sent
     assert answer.status == 413
     connection.close()
 
 
-def test_a_declared_length_beyond_all_bounds_is_refused(empty):
+def test_an_absurd_declared_length_is_refused(empty):
     connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     headers = {**JSON, "Content-Length": "9" * 18, "Expect": "100-continue", **dict(empty.headers)}
     connection.request("POST", "/v1/jobs", headers=headers)
@@ -76,7 +76,7 @@ def test_a_declared_length_beyond_all_bounds_is_refused(empty):
     connection.close()
 
 
-def test_a_client_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(empty):
+def test_a_client_that_disconnects_during_its_body_leaves_nothing_behind(empty):
     connection = http.client.HTTPConnection(empty.base_url.host, empty.base_url.port, timeout=60)
     connection.putrequest("POST", "/v1/jobs")
     for name, value in {**JSON, "Content-Length": "1000", **dict(empty.headers)}.items():
@@ -92,7 +92,7 @@ def test_a_missing_key_is_reported_before_a_broken_body(empty):
     assert_problem(empty.post("/v1/jobs", json={}, headers=anonymous), 401, "unauthenticated")
 
 
-def test_a_body_that_a_route_does_not_take_is_ignored(service, spec):
-    job = submitted(service, spec)
+def test_a_body_sent_to_a_route_without_one_is_ignored(service, spec):
+    job = submit(service, spec)
     answer = service.post(f"/v1/jobs/{job['id']}/cancel", content=b"\xff" * 10, headers={"Content-Type": "text/plain"})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Headers that browsers and caches obey."""
+"""Responses have the headers that browsers and caches obey."""
 
 import os
 import re
@@ -13,21 +13,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import MAX_CONNECTIONS, create_app
-from tests.api.support import sqlite_only, submitted
+from tests.api.support import sqlite_only, submit
 from tests.servers import find_free_port
 
 pytestmark = sqlite_only
 
 
-def test_no_answer_lets_browsers_guess_what_it_is(client, spec):
-    job = submitted(client, spec)["id"]
+def test_every_response_forbids_content_sniffing(client, spec):
+    job = submit(client, spec)["id"]
     for path in ("/", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/livez", "/metrics", "/nowhere",
                  "/v1/jobs", f"/v1/jobs/{job}", "/v1/jobs/nothing", "/v1/datasets/digits"):  # fmt: skip
         assert client.get(path).headers["x-content-type-options"] == "nosniff", path
     assert client.post("/v1/jobs", content=b"{").headers["x-content-type-options"] == "nosniff"
 
 
-def test_nothing_with_a_secret_is_kept_by_browsers_and_proxies(client, key):
+def test_responses_with_secrets_are_never_cached(client, key):
     answers = [
         client.get("/v1/keys"),
         client.post("/v1/keys"),
@@ -39,7 +39,7 @@ def test_nothing_with_a_secret_is_kept_by_browsers_and_proxies(client, key):
     assert [answer.headers.get("cache-control") for answer in answers] == ["no-store"] * len(answers)
 
 
-def test_the_page_of_the_api_runs_its_own_scripts_alone(client):
+def test_the_api_documentation_runs_only_its_own_scripts(client):
     page = client.get("/docs")
     policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
@@ -48,10 +48,10 @@ def test_the_page_of_the_api_runs_its_own_scripts_alone(client):
     assert policy["script-src"] == f"'self' 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
     assert policy["connect-src"] == "'self'"
     for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-        assert not address.startswith(("http:", "https:", "//")), "all files are this service's"
+        assert not address.startswith(("http:", "https:", "//")), "all files are served by this service"
 
 
-def test_metrics_are_at_a_port_of_their_own_where_a_setting_says_so(settings, app, free_port):
+def test_a_setting_moves_metrics_to_their_own_port(settings, app, free_port):
     with TestClient(create_app(settings.model_copy(update={"api_metrics_port": free_port}))) as client:
         assert client.get("/metrics").status_code == 404
         client.get("/v1/jobs")
@@ -67,21 +67,21 @@ def free_port() -> int:
     return find_free_port()
 
 
-def test_a_log_in_takes_a_small_body_alone(client):
+def test_logging_in_accepts_only_small_bodies(client):
     answer = client.post("/v1/session", json={"key": "k" * 5000})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-def test_strangers_at_the_port_of_the_metrics_take_no_more_than_its_few_places(settings, app, free_port):
-    """They ask half, and stay; each used to hold a thread for as long."""
+def test_strangers_cannot_exhaust_the_metrics_port(settings, app, free_port):
+    """They send half a request and stay. Each once held a thread that long."""
     half = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: "
     with TestClient(create_app(settings.model_copy(update={"api_metrics_port": free_port}))), ExitStack() as opened:
         before, files_before = threading.active_count(), len(os.listdir("/proc/self/fd"))
         for stranger in range(150):
             address = (f"127.0.0.{2 + stranger % 2}", 0)
-            one = opened.enter_context(socket.create_connection(("127.0.0.1", free_port), 10, address))
-            one.sendall(half)
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", free_port), 10, address))
+            connection.sendall(half)
         assert httpx2.get(f"http://127.0.0.1:{free_port}/metrics", timeout=60).status_code == 200
         assert threading.active_count() - before < 10
         files = len(os.listdir("/proc/self/fd")) - files_before
-        assert files < 150 + MAX_CONNECTIONS + 10, "both ends are of this process; a few are those of the database"
+        assert files < 150 + MAX_CONNECTIONS + 10, "both ends are in this process, and the database has a few"

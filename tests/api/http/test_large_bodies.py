@@ -1,4 +1,4 @@
-"""Large JSON bodies: each is completely in memory, so few are received at once, and no owner gets all places."""
+"""Large JSON bodies are held in memory, so few are received at once, and no owner gets all places."""
 
 import gc
 import json
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.http import places
-from tests.api.support import assert_problem, bearer, key_for, sqlite_only, wait_until
+from tests.api.support import assert_problem, bearer, make_key, sqlite_only, wait_until
 
 pytestmark = sqlite_only
 
@@ -23,8 +23,8 @@ SMALL = b'{"name": "x"}'
 
 
 @contextmanager
-def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket.socket]]:
-    """Large bodies without their last byte."""
+def park_bodies(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket.socket]]:
+    """Yield connections with large bodies that lack their last byte."""
     url = urlsplit(str(service.base_url))
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
@@ -33,14 +33,14 @@ def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket
     with ExitStack() as opened:
         connections = []
         for _ in range(count):
-            one = opened.enter_context(socket.create_connection((url.hostname, url.port), timeout=30))
-            one.sendall(head + LARGE[:-1])
-            connections.append(one)
+            connection = opened.enter_context(socket.create_connection((url.hostname, url.port), timeout=30))
+            connection.sendall(head + LARGE[:-1])
+            connections.append(connection)
         yield connections
 
 
-def until_all_are_taken(app: FastAPI) -> None:
-    """Wait until an owner has all of its places: requests of several connections are read in any order."""
+def wait_until_full(app: FastAPI) -> None:
+    """Wait until an owner has taken all of its places, because connections are read in any order."""
     taken = app.state.context.large_bodies._places._taken
     wait_until(lambda: taken.total() == places.BODIES_AT_ONCE_PER_OWNER)
 
@@ -50,11 +50,11 @@ def ask(service: httpx2.Client, key: str, body: bytes) -> httpx2.Response:
     return httpx2.post(service.base_url.join("/v1/jobs"), content=body, headers=headers, timeout=60)
 
 
-def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, database, monkeypatch):
+def test_an_owners_stalled_bodies_use_only_that_owners_places(service, app, key, database, monkeypatch):
     monkeypatch.setattr(places, "PATIENCE_S", 1.0)
-    other = key_for(database, "eve")
-    with parked(service, key, 2 * places.BODIES_AT_ONCE_PER_OWNER) as connections:
-        until_all_are_taken(app)
+    other = make_key(database, "eve")
+    with park_bodies(service, key, 2 * places.BODIES_AT_ONCE_PER_OWNER) as connections:
+        wait_until_full(app)
         for path in ("/v1/jobs", "/v1/datasets"):
             refused = service.post(path, content=LARGE, headers={"Content-Type": "application/json"})
             assert_problem(refused, 429, "too_many_uploads")
@@ -69,11 +69,11 @@ def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, 
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
 
 
-def test_a_body_waits_for_a_place_and_gets_the_next_one(service, app, key, monkeypatch):
+def test_a_body_waits_for_the_next_free_place(service, app, key, monkeypatch):
     monkeypatch.setattr(places, "PATIENCE_S", 60.0)
     answers: list[int] = []
-    with parked(service, key, places.BODIES_AT_ONCE_PER_OWNER) as connections:
-        until_all_are_taken(app)
+    with park_bodies(service, key, places.BODIES_AT_ONCE_PER_OWNER) as connections:
+        wait_until_full(app)
         waiting = threading.Thread(target=lambda: answers.append(ask(service, key, LARGE).status_code))
         waiting.start()
         waiting.join(0.5)
@@ -85,14 +85,14 @@ def test_a_body_waits_for_a_place_and_gets_the_next_one(service, app, key, monke
 
 def test_a_client_that_leaves_gives_its_place_back(service, key):
     for _ in range(2):
-        with parked(service, key, places.BODIES_AT_ONCE_PER_OWNER):
+        with park_bodies(service, key, places.BODIES_AT_ONCE_PER_OWNER):
             pass
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
 
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """What is in a cycle of references stays."""
+    """Turn off the garbage collector, so that reference cycles stay."""
     gc.collect()
     gc.disable()
     yield
@@ -105,17 +105,17 @@ def no_collector() -> Iterator[None]:
     [
         pytest.param(json.dumps({f"field{number}": [number] for number in range(9000)}).encode(), 422, id="values"),
         pytest.param(b'{"a": 1, "a": {"field8999": "' + b"x" * 100_000 + b'"}}', 400, id="a repeated name"),
-        pytest.param(b'["' + b"x" * 100_000, 400, id="no JSON"),
+        pytest.param(b'["' + b"x" * 100_000, 400, id="not JSON"),
     ],
 )
-def test_of_a_body_that_is_refused_nothing_stays_in_memory(service, key, body, code):
-    """What the garbage collector had to find took half a gigabyte, before it came."""
+def test_nothing_of_a_refused_body_stays_in_memory(service, key, body, code):
+    """Refused bodies in reference cycles once took half a gigabyte before the collector ran."""
     assert ask(service, key, body).status_code == code
 
     def kept() -> list[object]:
-        """The content, or what the parser or the validator said of it, which holds it too."""
+        """List what holds the content, including errors of the parser or the validator."""
         objects = gc.get_objects()
-        contents = [one for one in objects if isinstance(one, dict) and "field8999" in one]
-        return contents + [one for one in objects if isinstance(one, json.JSONDecodeError | ValidationError)]
+        contents = [item for item in objects if isinstance(item, dict) and "field8999" in item]
+        return contents + [item for item in objects if isinstance(item, json.JSONDecodeError | ValidationError)]
 
     wait_until(lambda: not kept())

@@ -1,4 +1,4 @@
-"""Generated clients of the OpenAPI document: complete, typed, and able to submit, poll and list."""
+"""Clients generated from the OpenAPI document are complete, typed, and able to submit, poll and list."""
 
 import importlib
 import json
@@ -11,21 +11,21 @@ import pytest
 from pydantic import ValidationError
 
 from heldout.access.webhooks import WEBHOOK_EVENTS
-from tests.api.support import EXAMPLES, sqlite_only, submitted
+from tests.api.support import EXAMPLES, sqlite_only, submit
 
-# The one answer for which openapi-python-client has no type is declared as bytes.
+# openapi-python-client has no type for this response, so it is declared as bytes.
 CONFIG = "content_type_overrides:\n  image/png: application/octet-stream\npost_hooks: []\n"
 
 
 def generate(folder, module, *arguments):
-    """Run a generator; whatever it prints in warning fails the test."""
+    """Run a generator. Any warning that it prints fails the test."""
     ran = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
-    said = ran.stdout + ran.stderr
-    assert ran.returncode == 0, said
-    assert "warning" not in said.lower(), said
-    assert "unable" not in said.lower(), said
+    output = ran.stdout + ran.stderr
+    assert ran.returncode == 0, output
+    assert "warning" not in output.lower(), output
+    assert "unable" not in output.lower(), output
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def document(app, folder):
 
 @pytest.fixture
 def generated(folder, document):
-    """The package that openapi-python-client makes, once for all tests."""
+    """Generate a package with openapi-python-client, once for all tests."""
     if not (folder / "made").exists():
         paths = ("--path", "openapi.json", "--output-path", "made", "--config", "config.yml")
         generate(folder, "openapi_python_client", "generate", *paths, "--meta", "none")
@@ -55,7 +55,7 @@ def generated(folder, document):
 
 @pytest.fixture
 def call(generated, service, key):
-    """Calls an operation by its tag and id on the real service; gives what the generated client made of the answer."""
+    """Return what calls an operation of the real service by tag and id through the generated client."""
     client = generated.AuthenticatedClient(base_url=str(service.base_url), token=key, raise_on_unexpected_status=True)
 
     def call(tag, operation, *arguments, **options):
@@ -65,21 +65,21 @@ def call(generated, service, key):
         yield call
 
 
-def operations(document):
+def list_operations(document):
     return chain.from_iterable(path.values() for path in document["paths"].values())
 
 
 @sqlite_only
-def test_every_operation_has_the_short_name_of_its_function_and_no_other_has_it(document):
-    names = [operation["operationId"] for operation in operations(document)]
+def test_every_operation_has_a_short_and_unique_name(document):
+    names = [operation["operationId"] for operation in list_operations(document)]
     assert {"submit_job", "get_job", "list_jobs", "create_dataset", "put_content", "make_webhook"} <= set(names)
     assert len(names) == len(set(names))
     assert [name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", name)] == []
 
 
 @sqlite_only
-def test_the_generated_client_has_every_operation_with_the_type_of_its_answer(document, generated):
-    for operation in operations(document):
+def test_the_generated_client_types_the_response_of_every_operation(document, generated):
+    for operation in list_operations(document):
         [tag] = operation["tags"]
         made = importlib.import_module(f"made.api.{tag}.{operation['operationId']}")
         returned = str(made.sync_detailed.__annotations__["return"])
@@ -114,7 +114,7 @@ def test_the_generated_client_submits_polls_and_lists(call, worker):
     assert ended.finished_at > ended.started_at
 
     call("jobs", "submit_job", body=spec)
-    assert [one.id for one in call("jobs", "list_jobs", status=[JobViewStatus.SUCCEEDED]).data] == [job.id]
+    assert [job.id for job in call("jobs", "list_jobs", status=[JobViewStatus.SUCCEEDED]).data] == [job.id]
     page = call("jobs", "list_jobs", limit=1)
     assert (len(page.data), page.has_more) == (1, True)
     assert [one.id for one in call("jobs", "list_jobs", limit=1, after=page.next_).data] == [job.id]
@@ -148,7 +148,7 @@ def test_the_generated_client_announces_a_dataset_and_sends_its_content(call):
 
 
 @sqlite_only
-def test_a_refusal_is_one_class_with_its_code_for_every_operation(call):
+def test_every_operation_returns_refusals_as_the_same_class(call):
     from made.models import JobSpec, Problem
 
     missing = call("jobs", "get_job", "job_00000000000000000000000000")
@@ -159,9 +159,7 @@ def test_a_refusal_is_one_class_with_its_code_for_every_operation(call):
 
 
 @sqlite_only
-def test_models_that_are_generated_for_pydantic_take_what_the_api_answers_and_refuse_what_it_refuses(
-    folder, document, client, spec
-):
+def test_generated_pydantic_models_accept_and_refuse_what_the_api_does(folder, document, client, spec):
     arguments = ("--input", "openapi.json", "--input-file-type", "openapi", "--output", "models_made.py")
     generate(
         folder,
@@ -171,7 +169,7 @@ def test_models_that_are_generated_for_pydantic_take_what_the_api_answers_and_re
     )
     made = importlib.import_module("models_made")
     assert set(document["components"]["schemas"]) <= set(vars(made))
-    job = submitted(client, made.JobSpec.model_validate(spec).model_dump(mode="json", exclude_unset=True))
+    job = submit(client, made.JobSpec.model_validate(spec).model_dump(mode="json", exclude_unset=True))
     assert made.JobView.model_validate(job).spec.training.epochs == 10
     assert made.JobPage.model_validate(client.get("/v1/jobs").json()).data[0].id == job["id"]
     assert made.Problem.model_validate(client.get("/v1/jobs/x").json()).code == "job_not_found"
@@ -180,12 +178,12 @@ def test_models_that_are_generated_for_pydantic_take_what_the_api_answers_and_re
 
 
 @sqlite_only
-def test_the_document_says_where_the_service_is_and_what_it_posts_to_webhooks(document):
+def test_the_document_lists_servers_and_webhook_messages(document):
     assert [server["url"] for server in document["servers"]] == ["/", "http://127.0.0.1:8000"]
     assert set(document["webhooks"]) == set(WEBHOOK_EVENTS)
     for event, path in document["webhooks"].items():
         assert path["post"]["operationId"] == f"on_{event.replace('.', '_')}"
-        assert {one["name"] for one in path["post"]["parameters"]} == {
+        assert {parameter["name"] for parameter in path["post"]["parameters"]} == {
             *("webhook-id", "webhook-timestamp", "webhook-signature"),
         }
         assert path["post"]["requestBody"]["content"]["application/json"]["schema"] == {

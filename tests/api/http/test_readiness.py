@@ -1,4 +1,4 @@
-"""How often the service checks whether it can work."""
+"""The service limits how often it checks whether it can work."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from api.http.app_context import Readiness
 from heldout.errors import HeldoutError, StorageUnavailable
 
 
-def test_many_who_ask_at_once_share_one_look():
+def test_concurrent_requests_share_one_readiness_check():
     looks = []
 
     async def ask() -> None:
@@ -22,7 +22,7 @@ def test_many_who_ask_at_once_share_one_look():
     assert looks[0] is not threading.main_thread(), "the event loop does not wait for the database"
 
 
-def test_a_failure_lasts_as_long_as_a_success_and_is_looked_at_again():
+def test_a_failure_is_cached_as_long_as_a_success_and_then_checked_again():
     answers: list[HeldoutError | None] = [StorageUnavailable(), None, StorageUnavailable()]
 
     def look() -> None:

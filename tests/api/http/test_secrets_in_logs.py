@@ -1,21 +1,19 @@
-"""What is logged: one JSON line a request, under its id, and never a secret."""
+"""Each request is logged as one JSON line with its id, and never with a secret."""
 
 import io
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 
 from models import logs
-from tests.api.support import bearer, sqlite_only, submitted
+from tests.api.support import bearer, sqlite_only, submit
 
 
 @sqlite_only
-def test_each_request_is_one_line_of_json(client, log_lines, spec):
+def test_each_request_is_logged_as_one_line_of_json(client, log_lines, spec):
     began = log_lines.tell()
-    job = submitted(client, spec, **{"X-Request-ID": "line-1"})
+    job = submit(client, spec, **{"X-Request-ID": "line-1"})
     client.get("/livez")
     lines = [json.loads(line) for line in log_lines.getvalue()[began:].splitlines() if "heldout.api" in line]
     [line] = [line for line in lines if line.get("request_id") == "line-1"]
@@ -29,7 +27,7 @@ def test_each_request_is_one_line_of_json(client, log_lines, spec):
 
 
 @sqlite_only
-def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, spec, monkeypatch, app):
+def test_no_path_through_the_service_logs_keys(client, key, log_lines, spec, monkeypatch, app):
     began = log_lines.tell()
     made = client.post("/v1/keys").json()["key"]
     client.get("/v1/jobs", headers=bearer(made))
@@ -66,11 +64,11 @@ def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, 
         ("nothing", "nothing"),
     ],
 )
-def test_what_looks_like_a_secret_is_struck_out(text, logged):
+def test_whatever_looks_like_a_secret_is_masked(text, logged):
     assert logs.hide_secrets(text) == logged
 
 
-def test_other_libraries_lines_are_cleaned_too(log_lines):
+def test_log_lines_of_other_libraries_are_masked_too(log_lines):
     stream = io.StringIO()
     try:
         logs.configure("INFO", stream)
@@ -82,24 +80,3 @@ def test_other_libraries_lines_are_cleaned_too(log_lines):
         assert (second["event"], second["logger"]) == ("shown", "some.library")
     finally:
         logs.configure("DEBUG", log_lines)
-
-
-def test_the_server_as_the_command_line_starts_it_logs_json_alone(tmp_path):
-    """uvicorn's own factory: its handlers are replaced by ours before the first line of the app."""
-    code = (
-        "import threading, uvicorn, time, urllib.request\n"
-        "config = uvicorn.Config('api.app:from_environment', factory=True, port=0)\n"
-        "server = uvicorn.Server(config)\n"
-        "thread = threading.Thread(target=server.run); thread.start()\n"
-        "while not server.started: time.sleep(0.02)\n"
-        "port = server.servers[0].sockets[0].getsockname()[1]\n"
-        "urllib.request.urlopen(f'http://127.0.0.1:{port}/livez').read()\n"
-        "try: urllib.request.urlopen(f'http://127.0.0.1:{port}/v1/jobs')\n"
-        "except Exception: pass\n"
-        "server.should_exit = True; thread.join()\n"
-    )
-    environment = {"HELDOUT_HOME": str(tmp_path), "HELDOUT_DATABASE_URL": "sqlite:////nonexistent/x.db", "PATH": ""}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    lines = [json.loads(line) for line in ran.stderr.splitlines() if not line.startswith("INFO:")]
-    assert {line["path"] for line in lines if line["event"] == "request"} == {"/v1/jobs"}

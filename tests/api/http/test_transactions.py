@@ -1,4 +1,4 @@
-"""When changes are committed, when workers hear of them, and what a silent database does to requests."""
+"""Changes are committed before responses and wake-ups, and requests survive an unreachable database."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from heldout.service.settings import Settings
 from models.database import Database
 from models.store import jobs as stored_jobs
 from models.wake import WakeUp
-from tests.api.support import assert_problem, bearer, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, bearer, sqlite_only, submit, with_field
 
 
-class Listening:
-    """Notes for each message whether its job was committed by then."""
+class RecordingPublisher:
+    """Records for each wake-up whether its job was already committed."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -35,14 +35,14 @@ class Listening:
 
 
 @pytest.fixture
-def publisher(app, database) -> Listening:
-    publisher = Listening(database)
+def publisher(app, database) -> RecordingPublisher:
+    publisher = RecordingPublisher(database)
     app.state.context.database.announce = publisher.publish
     return publisher
 
 
-def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, worker, spec):
-    job = submitted(client, with_field(spec, "resources.device", "gpu"))["id"]
+def test_workers_are_notified_of_a_job_once_it_is_committed(publisher, client, worker, spec):
+    job = submit(client, with_field(spec, "resources.device", "gpu"))["id"]
     assert publisher.heard == [(WakeUp(job, "train.gpu"), True)]
     client.post(f"/v1/jobs/{job}/pause")
     assert len(publisher.heard) == 1
@@ -53,12 +53,13 @@ def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, worker, s
     assert publisher.heard[2:] == [(WakeUp(again, "train.gpu"), True)]
 
 
-def test_workers_hear_nothing_of_what_was_refused_replayed_or_not_committed(publisher, client, database, app, spec):
+@sqlite_only
+def test_refused_replayed_and_uncommitted_requests_notify_no_worker(publisher, client, database, app, spec):
     client.post("/v1/jobs", json=with_field(spec, "dataset", "nobody"))
     client.post("/v1/jobs?dry_run=true", json=spec)
     assert publisher.heard == []
     for _ in range(2):
-        submitted(client, spec, **{"Idempotency-Key": "k"})
+        submit(client, spec, **{"Idempotency-Key": "k"})
     assert len(publisher.heard) == 1
     engine = app.state.context.database.engine
 
@@ -73,22 +74,23 @@ def test_workers_hear_nothing_of_what_was_refused_replayed_or_not_committed(publ
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 
 
-def test_a_broker_that_is_away_fails_no_request(publisher, client, spec):
+@sqlite_only
+def test_an_unreachable_broker_fails_no_request(publisher, client, spec):
     publisher.breaks = True
-    job = submitted(client, spec)
+    job = submit(client, spec)
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
-def test_the_commit_comes_before_the_answer(service, database, spec):
-    """Another connection sees the job as soon as the client has its id."""
+def test_the_commit_precedes_the_response(service, database, spec):
+    """Another connection can read the job as soon as the client has its id."""
     for _ in range(20):
-        job = submitted(service, spec)["id"]
+        job = submit(service, spec)["id"]
         with database.read() as session:
             assert job in stored_jobs.get_versions(session, [job])
 
 
-def test_an_async_endpoint_cannot_ask_for_a_session():
-    """It runs in the event loop, which would neither commit nor close it."""
+def test_an_async_endpoint_cannot_take_a_session():
+    """The endpoint runs in the event loop, which would neither commit nor close the session."""
 
     async def endpoint(session: SessionDep) -> None: ...
 
@@ -96,7 +98,7 @@ def test_an_async_endpoint_cannot_ask_for_a_session():
         ResourceRoute("/nowhere", endpoint)
 
 
-def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
+def test_an_endpoint_that_looks_up_the_key_itself_cannot_take_the_caller():
     """The caller would be looked up in the event loop."""
 
     async def endpoint(key: KeyDep, caller: CallerDep) -> None: ...
@@ -110,7 +112,7 @@ def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
 
 @sqlite_only
 def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, settings, spec, app):
-    # Five seconds are the service's patience; the test has less.
+    # The service waits for five seconds, which is too long for a test.
     engine = app.state.context.database.engine
     event.listen(engine, "checkout", lambda connection, *_: connection.execute("PRAGMA busy_timeout=100"))
     holder = sqlite3.connect(settings.home / "heldout.db", isolation_level=None)
@@ -118,10 +120,10 @@ def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, se
     answer = client.post("/v1/jobs", json=spec)
     assert_problem(answer, 503, "database_unavailable")
     assert answer.headers["retry-after"] == "2"
-    assert client.get("/v1/jobs").json()["data"] == [], "reading goes on"
+    assert client.get("/v1/jobs").json()["data"] == [], "reading still works"
     holder.execute("ROLLBACK")
     holder.close()
-    assert submitted(client, spec)["status"] == "queued"
+    assert submit(client, spec)["status"] == "queued"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, se
         "postgresql+psycopg://heldout:hunter2-password@no-such-host.invalid/heldout",
     ],
 )
-def test_a_database_that_is_not_there_is_a_503_everywhere_and_never_named(url, tmp_path, log_lines):
+def test_a_missing_database_is_a_503_everywhere_and_its_url_is_never_shown(url, tmp_path, log_lines):
     began = log_lines.tell()
     settings = Settings(home=tmp_path, database_url=url, redis_url=None, blobs=(tmp_path / "blobs").as_uri())
     with TestClient(create_app(settings), headers=bearer("ho_ab_cd")) as client:

@@ -1,4 +1,4 @@
-"""Follows streams of server-sent events like unrelated clients: bytes from a socket, split at blank lines."""
+"""Follow streams of server-sent events as an unrelated client does: bytes from a socket, split at blank lines."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ class Message:
     comment: str | None = None
 
 
-def parsed(block: str) -> Message:
+def parse_message(block: str) -> Message:
     message = Message()
     for line in block.split("\n"):
         name, _, value = line.partition(":")
@@ -38,41 +38,41 @@ def parsed(block: str) -> Message:
 
 
 @contextmanager
-def following(client: httpx2.Client, job_id: str, query: str = "", **headers: str) -> Iterator[Iterator[Message]]:
+def follow_job(client: httpx2.Client, job_id: str, query: str = "", **headers: str) -> Iterator[Iterator[Message]]:
     """Yield the messages of an open stream."""
     with client.stream("GET", f"/v1/jobs/{job_id}/events{query}", headers={**STREAM, **headers}, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["x-request-id"]
-        yield messages_of(answer)
+        yield read_messages(answer)
 
 
-def messages_of(answer: httpx2.Response) -> Iterator[Message]:
+def read_messages(answer: httpx2.Response) -> Iterator[Message]:
     rest = ""
     for text in answer.iter_text():
         *blocks, rest = (rest + text).split("\n\n")
-        yield from map(parsed, blocks)
+        yield from map(parse_message, blocks)
     assert rest == "", "the stream ends in the middle of a block"
 
 
 def add_warnings(database: Database, job_id: str, count: int = 1, message: str = "news") -> None:
     with database.write() as session:
         for _ in range(count):
-            events.add(session, job_id, "job.warning", message, level="warning", data={"said": monotonic()})
+            events.add(session, job_id, "job.warning", message, level="warning", data={"sent_at": monotonic()})
 
 
-def client_that_never_reads(url: str, job_id: str, key: str) -> socket.socket:
-    """A client that opens a stream and never reads it."""
+def connect_without_reading(url: str, job_id: str, key: str) -> socket.socket:
+    """Open a stream that the client never reads."""
     address = urlsplit(url)
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.connect((address.hostname, address.port))
-    reader.sendall(request_for(job_id, key))
+    reader.sendall(build_request(job_id, key))
     return reader
 
 
-def request_for(job_id: str, key: str) -> bytes:
+def build_request(job_id: str, key: str) -> bytes:
     lines = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
     return f"{lines}Accept: text/event-stream\r\nConnection: close\r\n\r\n".encode()
 
@@ -81,7 +81,7 @@ async def follow(url: str, job_id: str, key: str, heard: list[tuple[float, dict]
     """Record `count` events with the time at which each was read, then disconnect."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    writer.write(request_for(job_id, key))
+    writer.write(build_request(job_id, key))
     while count:
         line = await reader.readline()
         if line.startswith(b"data: "):
@@ -92,6 +92,6 @@ async def follow(url: str, job_id: str, key: str, heard: list[tuple[float, dict]
     await writer.wait_closed()
 
 
-def unsent_bytes(server: Server) -> int:
+def count_unsent_bytes(server: Server) -> int:
     """Return how much the server has written but no client has taken, in the fullest of its buffers."""
     return max(connection.transport.get_write_buffer_size() for connection in list(server.server_state.connections))

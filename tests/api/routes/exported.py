@@ -1,4 +1,4 @@
-"""What a worker leaves after exporting a model, for tests of what the API serves."""
+"""Exported models as a worker leaves them, for tests of the API."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.views.model import ExportReportView
 from models.store import exports
 
-FILE = b"an ONNX file, as far as the API can tell"
+FILE = b"the API does not parse this file"
 
 
-def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView:
+def make_report(job: str, format_: str, content: bytes = FILE) -> ExportReportView:
     about = {
         "job_id": job,
         "dataset_sha256": "1" * 64,
@@ -35,10 +35,10 @@ def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView
     )
 
 
-def store(worker, job: str, format_: str = "onnx", shown: str | None = None) -> None:
-    """Store what a worker stores once its export has passed the check. shown: the study of an evaluation."""
+def store_export(worker, job: str, format_: str = "onnx", shown: str | None = None) -> None:
+    """Store what a worker stores after a checked export. shown: the study of an evaluation."""
     held = worker.claim()
     key = f"jobs/{job}/exports/{held.job_id}-1.{format_}"
     worker.blobs.put(key, FILE)
     with worker.database.write() as session:
-        exports.mark_stored(session, held, job, report_of(shown or job, format_), key=key)
+        exports.mark_stored(session, held, job, make_report(shown or job, format_), key=key)

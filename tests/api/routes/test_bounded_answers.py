@@ -1,9 +1,10 @@
-"""Every response is bounded, in bytes and in the memory that it takes, even with the largest possible rows."""
+"""Every response is limited in bytes and memory, even with the largest possible rows."""
 
 import ctypes
 import gc
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,30 +48,30 @@ from models.tables import (
     StudyRow,
     UsageRow,
 )
-from tests.api.routes.exported import store
-from tests.api.support import EPOCH, FINAL, sqlite_only, submitted, with_field
+from tests.api.routes.exported import store_export
+from tests.api.support import EPOCH, FINAL, sqlite_only, submit, with_field
 
 MIB = 1024 * 1024
 MAX_ANSWER_BYTES, MAX_ANSWER_MIB = 2_000_000, 50
-MANY, LARGE = 205, 30  # rows of which a page has 200, and rows of which it has fewer since they are large
+MANY, LARGE = 205, 30  # rows that fill a page of 200, and large rows, of which a page has fewer
 CLASSES = [f"{number:04}" + "é" * 30 for number in range(1000)]
 MEMBER = "é" * 510 + ".png"
 WIDE = {f"{number:02}" + "é" * 62: "é" * 512 for number in range(16)}
 KEYS = 12
 
-# Routes whose answers have any size, and why that is harmless.
+# Routes with responses of any size, and why that is harmless.
 UNBOUNDED = {
-    "/v1/jobs/{job_id}/model": "a file, sent in pieces",
-    "/v1/jobs/{job_id}/predictions": "a file, sent in pieces",
-    "/v1/jobs/{job_id}/splits": "written while it is sent",
-    "/v1/datasets/{dataset}/splits": "written while it is sent",
-    "/v1/studies/{study_id}/model": "a file, sent in pieces",
-    "/v1/studies/{study_id}/model/report": "as a job's",
-    "/v1/studies/{study_id}/runs/{run_id}": "one of a study's runs",
-    "/v1/studies/{study_id}/runs/{run_id}/diagnosis": "as of predictions",
-    "/metrics": "of the service, not of an owner; one at a time",
+    "/v1/jobs/{job_id}/model": "a file, streamed",
+    "/v1/jobs/{job_id}/predictions": "a file, streamed",
+    "/v1/jobs/{job_id}/splits": "streamed",
+    "/v1/datasets/{dataset}/splits": "streamed",
+    "/v1/studies/{study_id}/model": "a file, streamed",
+    "/v1/studies/{study_id}/model/report": "like a job's",
+    "/v1/studies/{study_id}/runs/{run_id}": "a single run of a study",
+    "/v1/studies/{study_id}/runs/{run_id}/diagnosis": "like that of predictions",
+    "/metrics": "belongs to the service, and one at a time",
 }
-# All others, with the parameters that make their answers large.
+# All other routes, with the parameters that make their responses largest.
 BOUNDED = {
     "/v1/jobs": "?limit=200&curves=100&queue=true",
     "/v1/jobs/{job_id}": "",
@@ -134,7 +135,7 @@ class Largest:
         self.access()
 
     def copied(self, table: Any, id_: str, prefix: str, count: int, **changes: Any) -> None:
-        """Add rows that are like the one with that id. A change that can be called is given the copy's number."""
+        """Add copies of the row with that id. Callable changes get the number of the copy."""
         columns = table.__table__.columns
         with self.worker.database.write() as session:
             for number in range(1, count):
@@ -145,7 +146,7 @@ class Largest:
                     else column
                     for column in columns
                 ]
-                copy = select(*values).where(table.id == id_)  # within the database: some rows are large
+                copy = select(*values).where(table.id == id_)  # within the database, because some rows are large
                 session.execute(insert(table.__table__).from_select(list(columns), copy))
 
     def dataset(self) -> None:
@@ -226,7 +227,7 @@ class Largest:
         self.spec = with_field(self.spec, "dataset", self.ids["dataset"])
         self.spec = with_field(self.spec, "training.class_weights", dict.fromkeys(CLASSES, 1.5))
         self.spec = with_field(self.spec, "metadata", WIDE)
-        job = self.ids["job_id"] = submitted(self.client, with_field(self.spec, "training.epochs", 1000))["id"]
+        job = self.ids["job_id"] = submit(self.client, with_field(self.spec, "training.epochs", 1000))["id"]
         shown = self.client.get(f"/v1/jobs/{job}").json()["spec"]
         held = self.worker.claim()
         self.worker.begin(held, shown)
@@ -238,16 +239,16 @@ class Largest:
         self.worker.succeed(held)
         self.answered(job)
         self.client.post(f"/v1/jobs/{job}/model?format=onnx")
-        store(self.worker, job)
+        store_export(self.worker, job)
         large = {"code": "internal", "detail": "é" * 2000}
         self.copied(JobRow, job, "job", LARGE, error=large, initial={"classes": CLASSES, "taken": ["é" * 100] * 80})
         with self.worker.database.write() as session:
             last = session.scalar(select(JobRow.last_event).where(JobRow.id == job))
-            session.execute(insert(EventRow), [event("job", job, last + number) for number in range(1, MANY)])
+            session.execute(insert(EventRow), [make_event("job", job, last + number) for number in range(1, MANY)])
 
     def answered(self, job: str) -> None:
-        """What the worker has stored of its kept weights: a matrix of all classes for each split."""
-        # Written as text, which is quicker. A dataset has as many images as this matrix has cells.
+        """Store an evaluation with a confusion matrix of all classes for each split."""
+        # Building the text is faster. A dataset can have as many images as this matrix has cells.
         matrix = f"[{', '.join(['[' + '0, ' * 999 + '1000]'] * 1000)}]"
         scores = StoredClassScores(count=99_999, precision=math.pi / 4, recall=math.pi / 4, f1=math.pi / 4)
         mistake = StoredMistake(index=4999, member=MEMBER, label=0, answer=1, probability=math.pi / 4)
@@ -276,7 +277,7 @@ class Largest:
         self.copied(StudyRow, study, "std", LARGE, tested=b"0" * MIB)
         with self.worker.database.write() as session:
             last = session.scalar(select(StudyRow.last_event).where(StudyRow.id == study))
-            session.execute(insert(EventRow), [event("study", study, last + number) for number in range(1, MANY)])
+            session.execute(insert(EventRow), [make_event("study", study, last + number) for number in range(1, MANY)])
 
     def model_and_evaluation(self) -> None:
         layer = ModelLayer(name="é" * 200, type="Conv2D", weights=((3, 3, 1024, 1024),) * 4)
@@ -306,7 +307,7 @@ class Largest:
             row = session.get_one(ModelRow, model)
             assert len(row.layers["layers"]) > 200
             assert len(json.dumps(row.layers, ensure_ascii=False).encode()) < 2.2 * MAX_LAYERS_BYTES
-            assert sum(one["parameters"] for one in row.layers["feature_map"]) == 10_000 * 10**7
+            assert sum(layer["parameters"] for layer in row.layers["feature_map"]) == 10_000 * 10**7
         self.copied(ModelRow, model, "mod", MANY)
         wanted = {"model": model, "dataset": self.ids["dataset"]}
         evaluation = self.client.post("/v1/evaluations", json=wanted).json()["id"]
@@ -319,7 +320,7 @@ class Largest:
         self.copied(JobRow, evaluation, "evl", MANY, error={"code": "internal", "detail": "é" * 2000})
 
     def claimed(self, kind: str):
-        """The attempts at jobs of this kind; others that wait are begun on the way."""
+        """Claim jobs until one of this kind is found, and yield those."""
         while True:
             held = self.worker.claim()
             with self.worker.database.read() as session:
@@ -377,7 +378,7 @@ class Largest:
             session.execute(insert(UsageRow), rows)
 
 
-def event(about: str, id_: str, number: int) -> dict[str, Any]:
+def make_event(about: str, id_: str, number: int) -> dict[str, Any]:
     return {
         "subject_object": about,
         "subject_id": id_,
@@ -392,34 +393,45 @@ def event(about: str, id_: str, number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def largest(client, worker, spec) -> Largest:
-    return Largest(client, worker, spec)
+def largest(client, worker, spec) -> Iterator[Largest]:
+    """Fill the database. What exists by then is frozen, so that each later collection of garbage is fast."""
+    made = Largest(client, worker, spec)
+    gc.collect()
+    gc.freeze()
+    yield made
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # as tests/conftest.py leaves it
 
 
-def peak_mib() -> float:
+def get_peak_mib() -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def measured(client, url: str) -> tuple[httpx2.Response, float]:
-    """The answer, and by how many MiB this process, service and client, was larger meanwhile."""
+def measure(client, url: str) -> tuple[httpx2.Response, float]:
+    """Return the response, and by how many MiB this process grew at its peak."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would hide what is taken now
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is reset
-    before = peak_mib()
+    ctypes.CDLL(None).malloc_trim(0)  # memory freed earlier would hide what is allocated now
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    before = get_peak_mib()
     answer = client.get(url)
-    return answer, peak_mib() - before
+    return answer, get_peak_mib() - before
 
 
 @sqlite_only
-def test_no_answer_is_larger_than_two_megabytes_or_takes_more_than_fifty_of_memory(app, client, largest):
+def test_no_response_exceeds_two_megabytes_or_fifty_of_memory(app, client, largest):
     assert sum(len(name.encode()) for name in CLASSES) > 0.95 * MAX_CLASS_NAMES_BYTES
     paths = {path for path, operations in app.openapi()["paths"].items() if "get" in operations}
-    assert paths == BOUNDED.keys() | UNBOUNDED.keys(), "a route is new, or gone: say here how large its answers are"
+    assert paths == BOUNDED.keys() | UNBOUNDED.keys(), (
+        "a route was added or removed: state the size of its responses here"
+    )
     found: dict[str, tuple[int, int, float]] = {}
     for path, query in BOUNDED.items():
         url = (path + query).format(**largest.ids)
-        answer, mib = measured(client, url)
+        answer, mib = measure(client, url)
         found[path] = (answer.status_code, len(answer.content), round(mib, 1))
-    assert {path: one for path, one in found.items() if one[0] not in {200, 204}} == {}
-    assert {path: one for path, one in found.items() if one[1] > MAX_ANSWER_BYTES or one[2] > MAX_ANSWER_MIB} == {}
+    assert {path: answer for path, answer in found.items() if answer[0] not in {200, 204}} == {}
+    assert {
+        path: answer for path, answer in found.items() if answer[1] > MAX_ANSWER_BYTES or answer[2] > MAX_ANSWER_MIB
+    } == {}

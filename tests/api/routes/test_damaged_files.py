@@ -1,4 +1,4 @@
-"""Files that are missing, cut or flipped: the response of every route that reads them; nothing else changes."""
+"""Every route that reads a missing, truncated or corrupted file names it, and no other route changes."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from models.store import claims, ingests, model_evaluations, suspects
 from models.store.artifacts import Artifact
 from models.store.ingests import IngestedContent
 from models.stored_files import store_artifact
-from tests.api.routes.datasets.test_suspects import found
-from tests.api.routes.exported import store as store_export
-from tests.api.routes.models.test_models_served import FACTS, MEASURED, ready
-from tests.api.support import FINAL, assert_problem, sqlite_only, submitted
+from tests.api.routes.datasets.test_suspects import make_suspects
+from tests.api.routes.exported import store_export as store_export
+from tests.api.routes.models.test_models_served import FACTS, MEASURED, add_model
+from tests.api.support import FINAL, assert_problem, sqlite_only, submit
 from tests.damaged_files import damage, walk
 
 pytestmark = sqlite_only
@@ -30,7 +30,7 @@ CLASSES = ("cat", "dog")
 TALLY = Tally(count=8, correct=6, loss=0.5, loss_variance=0.1)
 
 
-def images() -> ImageSet:
+def make_images() -> ImageSet:
     rows = np.arange(40, dtype=np.int64)
     return ImageSet(
         images=np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1)).astype(np.uint8),
@@ -43,10 +43,10 @@ def images() -> ImageSet:
 
 @pytest.fixture
 def dataset(client, worker, tmp_path) -> dict[str, str]:
-    """A dataset of `ada` with all files that one can have, as its ingest and its search for wrong labels leave them."""
+    """Return a dataset of `ada` with every file that an ingest and a search for wrong labels leave."""
     made = client.post("/v1/datasets", json={"name": "pets"}).json()
-    client.put(f"/v1/datasets/{made['id']}/content", content=b"an upload, as far as the API can tell")
-    folder, stored, sha256 = tmp_path / "dataset", images(), compute_content_address(images())
+    client.put(f"/v1/datasets/{made['id']}/content", content=b"the API does not parse uploads")
+    folder, stored, sha256 = tmp_path / "dataset", make_images(), compute_content_address(make_images())
     (folder / "preview").mkdir(parents=True)
     save(stored, folder)
     of_content = [file.name for file in folder.iterdir() if file.is_file()]
@@ -57,7 +57,7 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
     (folder / "members.txt").write_text("".join(f"{CLASSES[row % 2]}/{row}.png\n" for row in range(40)))
     save_relations(Relations(np.arange(40, dtype=np.int32)), folder / "relations.npz")
     for number in range(len(CLASSES)):
-        (folder / "preview" / f"{number}.png").write_bytes(b"a picture, as far as the API can tell")
+        (folder / "preview" / f"{number}.png").write_bytes(b"the API does not parse pictures")
     digests = {}
     for file in folder.rglob("*.*"):
         name = file.relative_to(folder).as_posix()
@@ -79,20 +79,22 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
 
 def search_for_wrong_labels(worker, dataset_id: str, folder: Path) -> None:
     held, file = worker.claim(), folder / "suspects.json"
-    file.write_bytes(found(1, classes=()).to_bytes())
+    file.write_bytes(make_suspects(1, classes=()).to_bytes())
     worker.blobs.put(f"datasets/{dataset_id}/suspects.json", file)
     digests = {f"datasets/{dataset_id}/suspects.json": compute_file_digest(file)}
     with worker.database.write() as session:
         suspects.mark_stored(session, held, dataset_id, digests)
 
 
-def left_files(worker, job: str, folder: Path) -> tuple[Artifact, ...]:
-    """What a training leaves, with a file of each kind."""
+def store_files(worker, job: str, folder: Path) -> tuple[Artifact, ...]:
+    """Store one file of each kind, as a training does."""
     model, predictions = folder / "model.keras", folder / "predictions.npz"
-    model.write_bytes(b"a model, as far as the API can tell" * 1000)
-    said = np.tile(np.array([0.9, 0.1], np.float32), (24, 1))
-    rows = images().splits["train"]
-    np.savez(predictions, train_indices=rows, train_labels=images().labels[rows], train_probabilities=said)
+    model.write_bytes(b"the API does not parse models" * 1000)
+    probabilities = np.tile(np.array([0.9, 0.1], np.float32), (24, 1))
+    rows = make_images().splits["train"]
+    np.savez(
+        predictions, train_indices=rows, train_labels=make_images().labels[rows], train_probabilities=probabilities
+    )
     of_class = StoredClassScores(count=4, precision=0.5, recall=0.5, f1=0.5)
     scores = StoredSplitScores(
         confusion=((3, 1), (1, 3)), per_class=(of_class, of_class), calibration_error=0.1, mistakes=()
@@ -114,27 +116,27 @@ def left_files(worker, job: str, folder: Path) -> tuple[Artifact, ...]:
 
 @pytest.fixture
 def ids(client, worker, spec, dataset, tmp_path) -> dict[str, str]:
-    """A world with a file of each kind, by the names of its parts."""
-    job = submitted(client, {**spec, "dataset": "pets"})
+    """Store a file of each kind and return the ids of what they belong to."""
+    job = submit(client, {**spec, "dataset": "pets"})
     held = worker.claim()
     worker.begin(held, job["spec"])
     for epoch in (1, 2):
         worker.epoch(held, epoch)
-    result = claims.Result(FinalView.model_validate(FINAL), left_files(worker, job["id"], tmp_path))
+    result = claims.Result(FinalView.model_validate(FINAL), store_files(worker, job["id"], tmp_path))
     with worker.database.write() as session:
         claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
     client.post(f"/v1/jobs/{job['id']}/model?format=onnx")
     store_export(worker, job["id"])
-    folds = submitted(client, {**spec, "dataset": "pets", "validation": {"folds": 2, "fold": 0}})["id"]
+    folds = submit(client, {**spec, "dataset": "pets", "validation": {"folds": 2, "fold": 0}})["id"]
     client.post(f"/v1/jobs/{folds}/cancel")
-    model = ready(client, worker, FACTS.model_copy(update={"output_shape": (2,)}))
+    model = add_model(client, worker, FACTS.model_copy(update={"output_shape": (2,)}))
     evaluation = client.post("/v1/evaluations", json={"model": model, "dataset": "pets"}).json()["id"]
     held = worker.claim()
-    files = [one for one in left_files(worker, evaluation, tmp_path) if one.format is ArtifactFormat.JSON]
+    files = [file for file in store_files(worker, evaluation, tmp_path) if file.format is ArtifactFormat.JSON]
     with worker.database.write() as session:
         model_evaluations.end(session, held, MEASURED, files)
-    [export] = [one.key for one in worker.blobs.stored(f"jobs/{job['id']}/exports")]
-    [model_key] = [one.key for one in worker.blobs.stored(f"models/{model}")]
+    [export] = [blob.key for blob in worker.blobs.stored(f"jobs/{job['id']}/exports")]
+    [model_key] = [blob.key for blob in worker.blobs.stored(f"models/{model}")]
     return {
         **dataset,
         "job": job["id"],
@@ -147,14 +149,14 @@ def ids(client, worker, spec, dataset, tmp_path) -> dict[str, str]:
     }
 
 
-def test_a_file_that_is_not_what_was_stored_is_named_and_nothing_else_changes(client, worker, ids, settings):
+def test_damaged_files_are_named_and_nothing_else_changes(client, worker, ids, settings):
     roots = (str(settings.home), str(worker.blobs.get_local_folder("")), "Traceback", "numpy", "zip file")
     walk(client.get, worker.blobs, ids, roots)
 
 
-def test_what_is_lost_can_be_made_again_where_the_answer_says_so(client, worker, ids, tmp_path):
+def test_lost_files_can_be_recreated_as_the_response_says(client, worker, ids, tmp_path):
     for how in ("missing", "cut", "flipped"):
-        [export] = [one.key for one in worker.blobs.stored(f"jobs/{ids['job']}/exports")]
+        [export] = [blob.key for blob in worker.blobs.stored(f"jobs/{ids['job']}/exports")]
         damage(worker.blobs, export, how)
         route = f"/v1/jobs/{ids['job']}/model?format=onnx"
         assert client.get(route).status_code == 410
@@ -162,16 +164,16 @@ def test_what_is_lost_can_be_made_again_where_the_answer_says_so(client, worker,
         worker.blobs.delete(export)
         store_export(worker, ids["job"])
         assert client.get(route).status_code == 200
-        assert client.post(route).json()["status"] == "stored", "it is whole"
+        assert client.post(route).json()["status"] == "stored", "it is intact"
         route = f"/v1/datasets/{ids['dataset']}/suspects"
         damage(worker.blobs, f"datasets/{ids['dataset']}/suspects.json", how)
         assert client.get(route).status_code == 410
         assert client.get(f"{route}?again=true").status_code == 202
         search_for_wrong_labels(worker, ids["dataset"], tmp_path)
-        assert client.get(f"{route}?again=true").status_code == 200, "it is whole"
+        assert client.get(f"{route}?again=true").status_code == 200, "it is intact"
 
 
-def test_a_spec_with_folds_is_refused_where_they_cannot_be_cut(client, worker, spec, ids):
+def test_specs_with_folds_are_refused_if_the_files_are_damaged(client, worker, spec, ids):
     folds = {**spec, "dataset": "pets", "validation": {"folds": 2, "fold": 0}}
     for name in ("labels.npy", "splits.npz"):
         whole = damage(worker.blobs, f"datasets/{ids['sha256']}/{name}", "flipped")
@@ -180,10 +182,10 @@ def test_a_spec_with_folds_is_refused_where_they_cannot_be_cut(client, worker, s
         worker.blobs.put(f"datasets/{ids['sha256']}/{name}", whole)
     damage(worker.blobs, f"datasets/{ids['dataset']}/relations.npz", "cut")
     assert_problem(client.post("/v1/jobs", json=folds), 410, "dataset_damaged")
-    submitted(client, {**spec, "dataset": "pets"})
+    submit(client, {**spec, "dataset": "pets"})
 
 
-def test_a_study_does_not_choose_remedies_by_half_a_diagnosis(client, worker, ids):
+def test_a_study_does_not_choose_remedies_from_an_incomplete_diagnosis(client, worker, ids):
     study = {"job": ids["job"], "remedies": "auto"}
     whole = client.post("/v1/studies?dry_run=true", json=study)
     assert whole.status_code != 410, whole.text

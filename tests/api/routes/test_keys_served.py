@@ -1,25 +1,24 @@
-"""Keys: which open the service and which do not; revoking takes effect at once."""
+"""Keys open the service until they expire or are revoked, which takes effect at once."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 import httpx2
-import pytest
 from fastapi.testclient import TestClient
 
 from heldout.access.rights import Quota
 from models.ids import make_id
 from models.store import keys, owners
 from models.tables import KeyRow
-from tests.api.support import assert_problem, bearer, key_for, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, make_key, sqlite_only, submit
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 FIELDS = ["id", "object", "scopes", "made_by", "created_at", "expires_at", "last_used_at", "revoked_at"]
 
 
-def test_a_key_makes_another_that_works_until_it_is_revoked(client, key):
+def test_a_key_can_create_another_that_works_until_revoked(client, key):
     answer = client.post("/v1/keys")
     made = answer.json()
     assert answer.status_code == 201
@@ -46,8 +45,8 @@ def test_keys_are_listed_without_their_secrets(client, key):
         assert text.split("_", 2)[2] not in answer.text
 
 
-def test_a_revoked_key_changes_nothing_and_learns_nothing(client, key, spec):
-    job = submitted(client, spec)["id"]
+def test_a_revoked_key_can_neither_change_nor_read_anything(client, key, spec):
+    job = submit(client, spec)["id"]
     assert client.delete(f"/v1/keys/{key.split('_')[1]}").status_code == 204
     for answer in (
         client.post("/v1/jobs", json=spec),
@@ -68,14 +67,13 @@ def test_another_owners_keys_are_neither_seen_nor_revoked(client, stranger, key)
     assert client.get("/v1/jobs").status_code == 200
 
 
-@pytest.mark.parametrize("key_id", ["x", "%00", "e" * 5000, "%ff"])
-def test_ids_that_are_no_keys_are_not_found(client, key_id):
-    assert_problem(client.delete(f"/v1/keys/{key_id}"), 404, "key_not_found")
+def test_unknown_key_ids_are_not_found(client):
+    for key_id in ["x", "%00", "e" * 5000, "%ff"]:
+        assert_problem(client.delete(f"/v1/keys/{key_id}"), 404, "key_not_found")
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
+def test_invalid_keys_are_refused(client, key):
+    for header in [
         *(
             "",
             "Bearer",
@@ -88,26 +86,24 @@ def test_ids_that_are_no_keys_are_not_found(client, key_id):
             "Bearer ho__",
         ),
         *("Bearer {key} {key}", "Bearer " + "k" * 5000, "Bearer hö_ä_ü", "Bearer {key},", "Token {key}"),
-    ],
-)
-def test_whatever_is_no_key_is_refused(client, key, header):
-    text = header.format(key=key, id=key.split("_")[1])
-    for path in ("/v1/jobs", f"/v1/jobs/{make_id('job')}"):
-        answer = client.get(path, headers={"Authorization": text.encode("latin-1")})
-        assert_problem(answer, 401, "unauthenticated")
+    ]:
+        text = header.format(key=key, id=key.split("_")[1])
+        for path in ("/v1/jobs", f"/v1/jobs/{make_id('job')}"):
+            answer = client.get(path, headers={"Authorization": text.encode("latin-1")})
+            assert_problem(answer, 401, "unauthenticated")
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs?colour=red", "/v1/jobs?limit=0", "/v1/jobs/x", "/v1/jobs?after=x"])
-def test_a_stranger_hears_of_the_key_before_anything_else(client, path):
-    assert_problem(client.get(path, headers=bearer("none")), 401, "unauthenticated")
-    assert client.get(path).status_code in {400, 404}
+def test_the_key_is_checked_before_anything_else(client):
+    for path in ["/v1/jobs?colour=red", "/v1/jobs?limit=0", "/v1/jobs/x", "/v1/jobs?after=x"]:
+        assert_problem(client.get(path, headers=bearer("none")), 401, "unauthenticated")
+        assert client.get(path).status_code in {400, 404}
 
 
 def test_the_scheme_may_be_written_in_any_case(client, key):
     assert client.get("/v1/jobs", headers={"Authorization": f"bearer {key}"}).status_code == 200
 
 
-def test_every_route_but_the_open_ones_needs_a_key(client):
+def test_every_route_except_the_public_ones_needs_a_key(client):
     document = client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -128,17 +124,17 @@ def test_secrets_are_hashed_at_rest(client, database, key):
         assert keys.find_caller(session, key) is not None
 
 
-# --- scopes, ends, replacements ------------------------------------------------------------------
+# --- scopes, expiry, rolling ---------------------------------------------------------------------
 
 
-def scoped(client, *scopes: str, **wanted) -> dict:
+def make_key_for(client, *scopes: str, **wanted) -> dict:
     answer = client.post("/v1/keys", json={"scopes": list(scopes), **wanted})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
-    job = submitted(client, spec)["id"]
+def test_a_key_can_do_only_what_its_scopes_allow(client, spec):
+    job = submit(client, spec)["id"]
     history = {"history": {"loss": [1.0, 0.5], "val_loss": [1.0, 0.7]}}
     asked = {
         "read": [("GET", f"/v1/jobs/{job}", None), ("GET", "/v1/jobs", None), ("POST", "/v1/diagnoses", history)],
@@ -146,7 +142,7 @@ def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
         "admin": [("GET", "/v1/keys", None), ("POST", "/v1/keys", None), ("GET", "/v1/activity", None)],
     }
     for scope in asked:
-        key = bearer(scoped(client, scope)["key"])
+        key = bearer(make_key_for(client, scope)["key"])
         for needed, requests in asked.items():
             for method, path, body in requests:
                 answer = client.request(method, path, json=body, headers=key)
@@ -157,17 +153,17 @@ def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
                     assert repr(needed) in problem["detail"]
 
 
-def test_a_log_in_may_do_what_its_key_may(client, app, spec):
-    reader = scoped(client, "read")["key"]
+def test_a_session_has_the_scopes_of_its_key(client, app, spec):
+    reader = make_key_for(client, "read")["key"]
     browser = TestClient(app, headers={"Origin": "http://testserver"})
     assert browser.post("/v1/session", json={"key": reader}).status_code == 201
     assert browser.get("/v1/jobs").status_code == 200
     assert_problem(browser.post("/v1/jobs", json=spec), 403, "insufficient_scope")
 
 
-def test_a_key_gives_no_more_than_it_has(client):
+def test_a_key_cannot_grant_more_than_it_has(client):
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    weak = bearer(scoped(client, "read", "admin", expires_at=soon)["key"])
+    weak = bearer(make_key_for(client, "read", "admin", expires_at=soon)["key"])
     refused = client.post("/v1/keys", json={"scopes": ["read", "write"]}, headers=weak)
     assert_problem(refused, 422, "key_refused", "/scopes")
     later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
@@ -177,25 +173,25 @@ def test_a_key_gives_no_more_than_it_has(client):
     assert datetime.fromisoformat(made["expires_at"]) <= datetime.fromisoformat(soon)
 
 
-def test_a_key_is_refused_from_its_end_on_and_a_past_end_is_none(client, database):
-    key = scoped(client, "read", expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+def test_an_expired_key_is_refused_and_a_past_expiry_is_invalid(client, database):
+    key = make_key_for(client, "read", expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     assert client.get("/v1/jobs", headers=bearer(key["key"])).status_code == 200
     with database.write() as session:
         session.get_one(KeyRow, key["id"]).expires_at = datetime.now(UTC) - timedelta(seconds=1)
     assert_problem(client.get("/v1/jobs", headers=bearer(key["key"])), 401, "unauthenticated")
     with database.read() as session:
-        assert keys.list_revoked(session, [key["id"]]) == {key["id"]}, "its streams end"
+        assert keys.list_revoked(session, [key["id"]]) == {key["id"]}, "its streams must end"
     past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     assert_problem(client.post("/v1/keys", json={"expires_at": past}), 422, "key_refused", "/expires_at")
 
 
 def test_a_key_is_rolled_with_an_overlap(client, database):
-    old = scoped(client, "read")
+    old = make_key_for(client, "read")
     new = client.post(f"/v1/keys/{old['id']}/roll", json={"overlap_s": 3600}).json()
     assert new["scopes"] == ["read"]
     for key in (old, new):
         assert client.get("/v1/jobs", headers=bearer(key["key"])).status_code == 200
-    ends = {one["id"]: one["expires_at"] for one in client.get("/v1/keys").json()["data"]}
+    ends = {key["id"]: key["expires_at"] for key in client.get("/v1/keys").json()["data"]}
     left = datetime.fromisoformat(ends[old["id"]]) - datetime.now(UTC)
     assert timedelta(minutes=58) < left <= timedelta(hours=1)
     assert ends[new["id"]] is None
@@ -210,9 +206,9 @@ def limit_keys(database, owner: str, most: int) -> None:
         owners.limit(session, owner, changes={Quota.KEYS: most})
 
 
-def test_rolling_gives_no_more_valid_keys_than_the_quota_allows(service, database):
-    """Each roll with an overlap leaves one more key that works."""
-    mine = key_for(database, "eve")
+def test_rolling_respects_the_quota_of_keys(service, database):
+    """Each roll with an overlap leaves one more valid key."""
+    mine = make_key(database, "eve")
     limit_keys(database, "eve", 3)
     headers = bearer(mine)
 
@@ -223,7 +219,7 @@ def test_rolling_gives_no_more_valid_keys_than_the_quota_allows(service, databas
     assert roll(3600).status_code == 201
     assert_problem(roll(3600), 429, "quota_exceeded")
     ended = roll(0)
-    assert ended.status_code == 201, "it takes the other one's place"
+    assert ended.status_code == 201, "it replaces the old key"
     newest = bearer(ended.json()["key"])
     with database.read() as session:
         ids = [row.id for row in keys.list_of_owner(session, "eve")]
@@ -231,8 +227,8 @@ def test_rolling_gives_no_more_valid_keys_than_the_quota_allows(service, databas
     assert service.get("/v1/jobs", headers=newest).status_code == 200
 
 
-def test_a_key_that_has_expired_takes_no_room(service, database):
-    mine = key_for(database, "eve")
+def test_expired_keys_do_not_count_toward_the_quota(service, database):
+    mine = make_key(database, "eve")
     limit_keys(database, "eve", 2)
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     first = service.post("/v1/keys", json={"expires_at": soon}, headers=bearer(mine)).json()
@@ -242,7 +238,7 @@ def test_a_key_that_has_expired_takes_no_room(service, database):
     assert service.post("/v1/keys", headers=bearer(mine)).status_code == 201
 
 
-def test_a_key_that_is_revoked_while_its_upload_comes_changes_nothing(service, key, database):
+def test_a_key_revoked_during_an_upload_changes_nothing(service, key, database):
     made = service.post("/v1/keys", headers=bearer(key)).json()
     dataset = service.post("/v1/datasets", json={"name": "pets"}, headers=bearer(made["key"])).json()["id"]
     with httpx2.Client(base_url=service.base_url, headers=bearer(made["key"])) as theirs:
@@ -259,8 +255,8 @@ def test_a_key_that_is_revoked_while_its_upload_comes_changes_nothing(service, k
     assert [entry["action"] for entry in entries] == ["create_dataset"]
 
 
-def test_revoking_takes_along_what_the_key_has_made_where_that_is_asked_for(client, key):
-    leaked = scoped(client, "read", "write", "admin")
+def test_revoking_can_include_everything_the_key_has_made(client, key):
+    leaked = make_key_for(client, "read", "write", "admin")
     made = client.post("/v1/keys", headers=bearer(leaked["key"])).json()
     made_by_that = client.post("/v1/keys", headers=bearer(made["key"])).json()
     rolled = client.post(f"/v1/keys/{leaked['id']}/roll", headers=bearer(leaked["key"])).json()
@@ -268,20 +264,20 @@ def test_revoking_takes_along_what_the_key_has_made_where_that_is_asked_for(clie
     theirs = client.post("/v1/webhooks", json=hook, headers=bearer(made["key"])).json()["id"]
     own = client.post("/v1/webhooks", json=hook).json()["id"]
     assert client.delete(f"/v1/keys/{leaked['id']}").status_code == 204
-    assert client.get("/v1/jobs", headers=bearer(made["key"])).status_code == 200, "not asked for"
+    assert client.get("/v1/jobs", headers=bearer(made["key"])).status_code == 200, "not requested"
     assert client.delete(f"/v1/keys/{leaked['id']}?with_made=true").status_code == 204
-    for one in (leaked, made, made_by_that, rolled):
-        assert_problem(client.get("/v1/jobs", headers=bearer(one["key"])), 401, "unauthenticated")
+    for key in (leaked, made, made_by_that, rolled):
+        assert_problem(client.get("/v1/jobs", headers=bearer(key["key"])), 401, "unauthenticated")
     assert client.get("/v1/jobs").status_code == 200
-    enabled = {one["id"]: one["enabled"] for one in client.get("/v1/webhooks").json()["data"]}
+    enabled = {webhook["id"]: webhook["enabled"] for webhook in client.get("/v1/webhooks").json()["data"]}
     assert enabled == {theirs: False, own: True}
 
 
-def test_it_is_known_when_a_key_was_last_used(client, app, database):
-    reader = scoped(client, "read")
+def test_the_time_of_last_use_is_shown(client, app, database):
+    reader = make_key_for(client, "read")
     client.get("/v1/jobs", headers=bearer(reader["key"]))
-    app.state.context.key_uses.write(database)  # as the reconciler does
-    unused = scoped(client, "read")
-    used = {one["id"]: one["last_used_at"] for one in client.get("/v1/keys").json()["data"]}
+    app.state.context.key_uses.write(database)  # like the reconciler
+    unused = make_key_for(client, "read")
+    used = {key["id"]: key["last_used_at"] for key in client.get("/v1/keys").json()["data"]}
     assert used[unused["id"]] is None
     assert datetime.now(UTC) - datetime.fromisoformat(used[reader["id"]]) < timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Datasets, keys and webhooks are made once, however often the same request comes with its Idempotency-Key."""
+"""Datasets, keys and webhooks are made once, however often a request with an Idempotency-Key is repeated."""
 
 import json
 
@@ -21,48 +21,48 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_upload_bytes": LIMIT, "blobs": (settings.home / "blobs").as_uri()})
 
 
-def stored(database) -> str:
+def read_stored(database) -> str:
     with database.read() as session:
         return json.dumps([row.body for row in session.scalars(select(IdempotencyRow))])
 
 
 @pytest.mark.parametrize(("route", "body"), [("/v1/datasets", {"name": "pets"}), ("/v1/webhooks", HOOK)])
-def test_a_repeat_makes_no_second_one_and_another_body_is_refused(client, route, body):
+def test_a_repeated_request_makes_nothing_new_and_another_body_is_refused(client, route, body):
     first, again = (client.post(route, json=body, headers=ONCE) for _ in range(2))
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
     assert first.headers["location"] == again.headers["location"]
     assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
-    mine = [one["id"] for one in client.get(route).json()["data"] if not one.get("bundled")]
+    mine = [item["id"] for item in client.get(route).json()["data"] if not item.get("bundled")]
     assert mine == [first.json()["id"]]
     changed = body | {"description": "x"} if "name" in body else body | {"events": ["job.failed"]}
     assert_problem(client.post(route, json=changed, headers=ONCE), 422, "idempotency_key_reused")
     assert client.post(route, json=body).json()["id"] != first.json()["id"]
 
 
-def test_a_key_is_told_again_to_the_key_that_made_it_alone_and_stored_nowhere(client, database, key):
+def test_a_new_key_is_only_repeated_to_its_creator_and_never_stored(client, database, key):
     first, again = (client.post("/v1/keys", headers=ONCE).json() for _ in range(2))
     assert first == again
     assert client.get("/v1/jobs", headers=bearer(first["key"])).status_code == 200
     assert len(client.get("/v1/keys").json()["data"]) == 2
-    assert first["key"].split("_", 2)[2] not in stored(database)
+    assert first["key"].split("_", 2)[2] not in read_stored(database)
     other = client.post("/v1/keys", headers=ONCE | bearer(first["key"]))
     assert_problem(other, 422, "idempotency_key_reused")
     assert client.post("/v1/keys").json()["key"] != first["key"]
 
 
-def test_a_webhook_s_secret_is_stored_with_the_webhook_alone(client, database):
+def test_a_webhooks_secret_is_stored_only_with_the_webhook(client, database):
     made = client.post("/v1/webhooks", json=HOOK, headers=ONCE).json()
-    assert made["secret"] not in stored(database)
+    assert made["secret"] not in read_stored(database)
     client.delete(f"/v1/webhooks/{made['id']}")
     assert_problem(client.post("/v1/webhooks", json=HOOK, headers=ONCE), 404, "webhook_not_found")
 
 
-def test_a_whole_form_that_is_sent_twice_is_one_dataset(client):
+def test_a_form_sent_twice_makes_one_dataset(client):
     def send(content: bytes):
         return client.post("/v1/datasets", data={"name": "pets"}, files={"file": ("a.zip", content)}, headers=ONCE)
 
-    # What was refused leaves the key as it was.
+    # A refused request does not use up the key.
     assert_problem(send(b"x" * (LIMIT + 1)), 413, "body_too_large")
     first, again = send(b"content"), send(b"content")
     assert first.status_code == again.status_code == 201

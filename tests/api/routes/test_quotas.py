@@ -1,4 +1,4 @@
-"""What an owner may use, how often it may make requests, and how its usage is reported."""
+"""Quotas and rates limit an owner, and its usage is reported."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,17 +14,17 @@ from heldout.access.rights import Quota
 from models.database import db_now
 from models.store import keys, owners
 from models.tables import JobRow
-from tests.api.support import bearer, serving, sqlite_only, submitted
+from tests.api.support import bearer, run_server, sqlite_only, submit
 
 PROBLEM = "application/problem+json"
 
 
-def limit(worker, owner="ada", **bounds):
+def set_limits(worker, owner="ada", **bounds):
     with worker.database.write() as session:
         owners.limit(session, owner, changes={Quota(name): value for name, value in bounds.items()})
 
 
-def refused(answer, quota, used, allowed):
+def assert_refused(answer, quota, used, allowed):
     assert answer.headers["content-type"] == PROBLEM
     body = answer.json()
     assert (answer.status_code, body["code"]) == (429, "quota_exceeded")
@@ -32,61 +32,65 @@ def refused(answer, quota, used, allowed):
     assert f"{used:,} used, {allowed:,} allowed" in body["detail"]
 
 
-def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_no_one_elses(client, stranger, worker, spec):
-    limit(worker, queued_jobs=1)
-    first = submitted(client, spec)
-    refused(client.post("/v1/jobs", json=spec), "queued_jobs", 1, 1)
-    refused(client.post("/v1/studies", json={"spec": spec}), "queued_jobs", 1, 1)
+def test_the_limit_on_queued_jobs_applies_per_owner(client, stranger, worker, spec):
+    set_limits(worker, queued_jobs=1)
+    first = submit(client, spec)
+    assert_refused(client.post("/v1/jobs", json=spec), "queued_jobs", 1, 1)
+    assert_refused(client.post("/v1/studies", json={"spec": spec}), "queued_jobs", 1, 1)
     assert client.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
     assert stranger.post("/v1/jobs", json=spec).status_code == 201
     client.post(f"/v1/jobs/{first['id']}/pause")
     second = client.post("/v1/jobs", json=spec)
-    assert second.status_code == 201, "a paused job does not wait"
-    refused(client.post(f"/v1/jobs/{first['id']}/resume"), "queued_jobs", 2, 1)
+    assert second.status_code == 201, "a paused job does not count as queued"
+    assert_refused(client.post(f"/v1/jobs/{first['id']}/resume"), "queued_jobs", 2, 1)
     assert client.get(f"/v1/jobs/{first['id']}").json()["status"] == "paused"
     client.post(f"/v1/jobs/{second.json()['id']}/cancel")
     assert client.post(f"/v1/jobs/{first['id']}/resume").status_code == 200
 
 
-def test_a_study_needs_room_for_all_trainings_that_it_begins_with(client, worker, spec):
-    limit(worker, queued_jobs=6)
-    submitted(client, spec)
+@sqlite_only
+def test_a_study_needs_quota_for_all_its_first_trainings(client, worker, spec):
+    set_limits(worker, queued_jobs=6)
+    submit(client, spec)
     study = {"spec": spec, "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
     answer = client.post("/v1/studies", json=study)
-    refused(answer, "queued_jobs", 1, 6)
+    assert_refused(answer, "queued_jobs", 1, 6)
     assert "needs 6 more" in answer.json()["detail"]
     assert client.get("/v1/studies").json()["data"] == []
     assert len(client.get("/v1/jobs").json()["data"]) == 1
-    limit(worker, queued_jobs=7)
+    set_limits(worker, queued_jobs=7)
     assert client.post("/v1/studies", json=study).status_code == 201
 
 
-def test_a_request_that_is_sent_again_gets_its_first_answer_also_where_there_is_no_room_now(client, worker, spec):
-    limit(worker, queued_jobs=1)
+@sqlite_only
+def test_a_repeated_request_gets_its_first_response_even_without_quota(client, worker, spec):
+    set_limits(worker, queued_jobs=1)
     first, second = (client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "one"}) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert second.json()["id"] == first.json()["id"]
 
 
-def test_datasets_keys_and_webhooks_are_counted(client, worker):
-    limit(worker, datasets=1, keys=2, webhooks=0)
+@sqlite_only
+def test_datasets_keys_and_webhooks_have_quotas(client, worker):
+    set_limits(worker, datasets=1, keys=2, webhooks=0)
     assert client.post("/v1/datasets", json={"name": "pets"}).status_code == 201
-    refused(client.post("/v1/datasets", json={"name": "pets"}), "datasets", 1, 1)
+    assert_refused(client.post("/v1/datasets", json={"name": "pets"}), "datasets", 1, 1)
     assert client.post("/v1/keys").status_code == 201
-    refused(client.post("/v1/keys"), "keys", 2, 2)
+    assert_refused(client.post("/v1/keys"), "keys", 2, 2)
     hook = {"url": "https://example.com/x", "events": ["job.succeeded"]}
-    refused(client.post("/v1/webhooks", json=hook), "webhooks", 0, 0)
+    assert_refused(client.post("/v1/webhooks", json=hook), "webhooks", 0, 0)
 
 
-def test_an_upload_is_refused_before_it_is_received_where_no_bytes_are_left(client, worker):
+@sqlite_only
+def test_an_upload_without_quota_is_refused_before_it_is_received(client, worker):
     dataset = client.post("/v1/datasets", json={"name": "pets"}).json()["id"]
-    limit(worker, stored_bytes=0)
-    refused(client.put(f"/v1/datasets/{dataset}/content", content=b"bytes"), "stored_bytes", 0, 0)
+    set_limits(worker, stored_bytes=0)
+    assert_refused(client.put(f"/v1/datasets/{dataset}/content", content=b"bytes"), "stored_bytes", 0, 0)
     assert client.get(f"/v1/datasets/{dataset}").json()["status"] == "uploading"
 
 
-def test_used_slot_seconds_are_reported_and_bounded_for_the_day(client, worker, spec):
-    job = submitted(client, spec)
+def test_slot_seconds_are_reported_and_limited_per_day(client, worker, spec):
+    job = submit(client, spec)
     held = worker.claim()
     with worker.database.write() as session:
         session.execute(update(JobRow).values(attempt_started_at=db_now(-30)))
@@ -98,21 +102,20 @@ def test_used_slot_seconds_are_reported_and_bounded_for_the_day(client, worker, 
         assert {name: used[name] for name in ("key_id", "kind")} == {"key_id": None, "kind": None, **group}
         assert used["jobs"] == 1
         assert used["slot_seconds"] == pytest.approx(30, abs=2)
-    quotas = {one["quota"]: one for one in client.get("/v1/usage").json()["quotas"]}
+    quotas = {quota["quota"]: quota for quota in client.get("/v1/usage").json()["quotas"]}
     assert set(quotas) == set(Quota)
     assert quotas["slot_seconds"]["allowed"] is None
-    limit(worker, slot_seconds=20)
+    set_limits(worker, slot_seconds=20)
     answer = client.post("/v1/jobs", json=spec)
-    refused(answer, "slot_seconds", 30, 20)
+    assert_refused(answer, "slot_seconds", 30, 20)
     left_s = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0) - datetime.now(UTC)
     assert int(answer.headers["retry-after"]) == pytest.approx(left_s.total_seconds(), abs=30)
     assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "failed"
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_invalid_usage_periods_are_refused(client):
+    for query in [
         "from=2026-01-02&to=2026-01-01",
         "from=2020-01-01&to=2026-01-01",
         "bucket=day&from=2020-01-01&to=2026-01-01",
@@ -121,15 +124,14 @@ def test_used_slot_seconds_are_reported_and_bounded_for_the_day(client, worker, 
         "group_by=owner",
         "from=9999-12-31T23:59:59-23:59&to=9999-12-31",
         "to=0001-01-01",
-    ],
-)
-def test_a_time_that_cannot_be_answered_for_is_refused(client, query):
-    answer = client.get(f"/v1/usage?{query}")
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    ]:
+        answer = client.get(f"/v1/usage?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
-def test_nothing_new_of_a_suspended_owner_is_accepted_and_all_else_is(client, worker, spec):
-    job = submitted(client, spec)
+@sqlite_only
+def test_a_suspended_owner_can_do_everything_but_create(client, worker, spec):
+    job = submit(client, spec)
     with worker.database.write() as session:
         owners.suspend(session, "ada")
     for path, body in (("/v1/jobs", spec), ("/v1/studies", {"spec": spec}), ("/v1/datasets", {"name": "pets"})):
@@ -139,7 +141,8 @@ def test_nothing_new_of_a_suspended_owner_is_accepted_and_all_else_is(client, wo
     assert client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
 
 
-def test_a_key_that_asks_too_often_is_refused_and_told_when_to_ask_again(settings, stored_sets, database, key):
+@sqlite_only
+def test_a_key_above_its_rate_is_refused_with_a_retry_after(settings, stored_sets, database, key):
     stored_sets[1](database)
     app = create_app(settings.model_copy(update={"rate": "4/hour;100/day"}))
     with database.write() as session:
@@ -154,12 +157,12 @@ def test_a_key_that_asks_too_often_is_refused_and_told_when_to_ask_again(setting
         assert answers[0].headers["ratelimit-policy"] == '"hour";q=4;w=3600, "day";q=100;w=86400'
         assert answers[4].json()["code"] == "too_many_requests"
         assert 0 < int(answers[4].headers["retry-after"]) <= 3600
-        assert client.get("/livez").status_code == 200, "probes bear no key and are not counted"
-        assert client.get("/v1/jobs", headers=bearer(other)).status_code == 200, "each key by itself"
+        assert client.get("/livez").status_code == 200, "probes have no key and are not counted"
+        assert client.get("/v1/jobs", headers=bearer(other)).status_code == 200, "each key has its own rate"
 
 
 @sqlite_only
-def test_made_up_keys_are_not_counted_and_so_not_kept(client, app):
+def test_invalid_keys_are_not_rate_limited_and_take_no_memory(client, app):
     storage = app.state.context.rates._storage
     for path in ("/v1/jobs", "/v1/jobs/job_00000000000000000000000000", "/v1/jobs/job_x"):
         answers = [client.get(path, headers=bearer(f"ho_0123456789ab_{number}")) for number in range(5)]
@@ -170,21 +173,20 @@ def test_made_up_keys_are_not_counted_and_so_not_kept(client, app):
     assert len(storage.storage) == 1
 
 
-def test_processes_with_one_broker_count_together_and_without_it_let_requests_through(
-    settings, database, key, redis_url
-):
+@sqlite_only
+def test_processes_share_rates_through_the_broker_and_allow_requests_without_it(settings, database, key, redis_url):
     with_redis = settings.model_copy(update={"rate": "3/hour", "redis_url": SecretStr(redis_url)})
     apps = create_app(with_redis), create_app(with_redis)
-    with TestClient(apps[0], headers=bearer(key)) as one, TestClient(apps[1], headers=bearer(key)) as other:
-        asked = [client.get("/v1/keys").status_code for client in (one, other, one, other)]
+    with TestClient(apps[0], headers=bearer(key)) as first, TestClient(apps[1], headers=bearer(key)) as other:
+        asked = [client.get("/v1/keys").status_code for client in (first, other, first, other)]
     assert asked == [200, 200, 200, 429]
     nowhere = with_redis.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
     with TestClient(create_app(nowhere), headers=bearer(key)) as client:
         assert [client.get("/v1/keys").status_code for _ in range(5)] == [200] * 5
 
 
-def test_streams_at_once_are_counted_and_those_that_ended_are_not(app, worker, key):
-    limit(worker, streams=1)
+def test_only_open_streams_count_toward_the_quota(app, worker, key):
+    set_limits(worker, streams=1)
     stream = {"Accept": "text/event-stream"}
 
     async def ask(url: str) -> list[int]:
@@ -198,8 +200,8 @@ def test_streams_at_once_are_counted_and_those_that_ended_are_not(app, worker, k
                 async with client.stream("GET", "/v1/events") as again:
                     if again.status_code == 200:
                         return [*statuses, 200]
-                await asyncio.sleep(0.02)  # until the server has seen the end of the first one
+                await asyncio.sleep(0.02)  # until the server has noticed the end of the first stream
         return statuses
 
-    with serving(app) as (url, _):
+    with run_server(app) as (url, _):
         assert asyncio.run(ask(url)) == [200, 429, 200]

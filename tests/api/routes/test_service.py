@@ -1,4 +1,4 @@
-"""The service itself: health, request ids, unknown routes and methods, failures, metrics, documentation."""
+"""The service itself: health, request ids, unknown routes and methods, failures, metrics and documentation."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import upgrade
 from models.store import jobs as stored_jobs
-from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, make_key, run_server, sqlite_only, submit
 
 pytestmark = sqlite_only
 
 
-def test_a_service_that_works_is_alive_and_ready_without_a_key(app, client):
+def test_a_working_service_is_live_and_ready_without_a_key(app, client):
     anonymous = TestClient(app)
     for path in ("/livez", "/readyz"):
         answer = anonymous.get(path)
@@ -46,7 +46,7 @@ def test_a_blob_store_that_is_gone_is_not_ready(client, app, monkeypatch, tmp_pa
     assert client.get("/livez").status_code == 200
 
 
-def test_checks_of_readiness_leave_nothing_in_the_blob_store(client, settings):
+def test_readiness_checks_leave_nothing_in_the_blob_store(client, settings):
     before = sorted(Blobs(settings.blobs_url).get_local_folder("").iterdir())
     client.get("/readyz")
     assert sorted(Blobs(settings.blobs_url).get_local_folder("").iterdir()) == before
@@ -55,28 +55,28 @@ def test_checks_of_readiness_leave_nothing_in_the_blob_store(client, settings):
 # --- request ids ----------------------------------------------------------------------------------
 
 
-def test_every_answer_has_a_request_id_of_its_own(client):
+def test_every_response_has_its_own_request_id(client):
     answers = [client.get(path) for path in ("/livez", "/v1/jobs", "/nothing", "/v1/jobs/x", "/docs", "/metrics")]
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == len(answers)
-    assert all(re.fullmatch(r"req_[0-9a-z]{26}", one) for one in ids)
+    assert all(re.fullmatch(r"req_[0-9a-z]{26}", request_id) for request_id in ids)
 
 
-@pytest.mark.parametrize("given", ["abc-123", "a" * 128, "A.b_c:d/e+f=="])
-def test_a_clients_own_request_id_is_kept(client, given):
-    assert client.get("/v1/jobs", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+def test_a_clients_own_request_id_is_kept(client):
+    for given in ["abc-123", "a" * 128, "A.b_c:d/e+f=="]:
+        assert client.get("/v1/jobs", headers={"X-Request-ID": given}).headers["x-request-id"] == given
 
 
-@pytest.mark.parametrize("given", ["", "a" * 129, "a b", "a\tb", "é", '"', "<x>"])
-def test_a_request_id_that_is_no_plain_token_is_replaced(client, given):
-    answer = client.get("/v1/jobs", headers={"X-Request-ID": given.encode("latin-1")})
-    assert answer.headers["x-request-id"].startswith("req_")
+def test_invalid_request_ids_are_replaced(client):
+    for given in ["", "a" * 129, "a b", "a\tb", "é", '"', "<x>"]:
+        answer = client.get("/v1/jobs", headers={"X-Request-ID": given.encode("latin-1")})
+        assert answer.headers["x-request-id"].startswith("req_")
 
 
-# --- what no one expected -------------------------------------------------------------------------
+# --- unexpected failures --------------------------------------------------------------------------
 
 
-def test_a_failure_that_no_one_expected_shows_its_request_id_alone(service, monkeypatch, log_lines):
+def test_an_unexpected_failure_reveals_only_its_request_id(service, monkeypatch, log_lines):
     def breaks(*_, **__):
         raise RuntimeError("secret detail of the inside")
 
@@ -95,10 +95,10 @@ def test_a_failure_that_no_one_expected_shows_its_request_id_alone(service, monk
     assert service.get("/v1/jobs").status_code == 200
 
 
-def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app, monkeypatch):
-    job = submitted(service, spec)["id"]
+def test_an_interrupted_download_is_not_a_complete_response(service, worker, spec, app, monkeypatch):
+    job = submit(service, spec)["id"]
     worker.succeed(worker.claim())
-    assert service.get(f"/v1/jobs/{job}/model").status_code == 200  # known to be whole from now on
+    assert service.get(f"/v1/jobs/{job}/model").status_code == 200  # its digest is verified from now on
 
     def broken(key):
         yield b"x" * 100_000
@@ -110,9 +110,8 @@ def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app,
     assert service.get("/livez").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_unknown_paths_are_problems(service):
+    for path in [
         "/v1",
         "/v1/",
         "/v1/jobs/",
@@ -122,23 +121,20 @@ def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app,
         "/%00",
         "/docs/static/nothing.js",
         "/.env",
-    ],
-)
-def test_a_path_that_nothing_is_served_at_is_a_problem(service, path):
-    answer = service.get(path)
-    assert answer.status_code == 404
-    assert answer.json()["code"] == "route_not_found"
-    assert answer.headers["content-type"] == "application/problem+json"
+    ]:
+        answer = service.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["code"] == "route_not_found"
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_paths_do_not_lead_out_of_the_folder_of_the_documentation(service):
+def test_paths_cannot_leave_the_folder_of_the_documentation(service):
     for path in ("/docs/static/../../consts.py", "/docs/static/%2e%2e/consts.py", "/docs/static/..%2fconsts.py"):
         assert service.get(path).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
+def test_a_wrong_method_is_refused_with_the_allowed_ones(app, service):
+    for method, path, allowed in [
         ("PUT", "/v1/jobs", "GET, POST"),
         ("DELETE", "/v1/jobs", "GET, POST"),
         ("OPTIONS", "/v1/jobs", "GET, POST"),
@@ -150,16 +146,14 @@ def test_paths_do_not_lead_out_of_the_folder_of_the_documentation(service):
         ("POST", "/livez", "GET"),
         ("PUT", "/v1/jobs/cancel", "POST"),
         ("POST", "/metrics", "GET"),
-    ],
-)
-def test_a_method_that_does_not_fit_is_told_those_that_do(app, service, method, path, allowed):
-    answer = service.request(method, path)
-    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-    if method == "HEAD":
-        assert answer.content == b""
-    else:
-        assert_problem(answer, 405, "method_not_allowed")
-    assert app.openapi_schema is None, "the document takes a second, in which the event loop must not be held up"
+    ]:
+        answer = service.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        if method == "HEAD":
+            assert answer.content == b""
+        else:
+            assert_problem(answer, 405, "method_not_allowed")
+        assert app.openapi_schema is None, "making the document takes a second, which would block the event loop"
 
 
 # --- metrics --------------------------------------------------------------------------------------
@@ -167,7 +161,7 @@ def test_a_method_that_does_not_fit_is_told_those_that_do(app, service, method, 
 
 def test_metrics_count_requests_by_route_and_jobs_by_status(client, worker, spec):
     for _ in range(2):
-        submitted(client, spec)
+        submit(client, spec)
     worker.claim()
     client.get("/v1/jobs/x")
     answer = client.get("/metrics", headers={"Authorization": ""})
@@ -180,18 +174,18 @@ def test_metrics_count_requests_by_route_and_jobs_by_status(client, worker, spec
     assert "process_cpu_seconds_total" in answer.text
 
 
-def test_two_apps_in_one_process_count_apart(settings, database, stored_sets):
+def test_two_apps_in_one_process_count_separately(settings, database, stored_sets):
     first, second = create_app(settings), create_app(settings)
-    with TestClient(first) as one, TestClient(second) as other:
-        one.get("/v1/jobs")
+    with TestClient(first) as first_client, TestClient(second) as other:
+        first_client.get("/v1/jobs")
         assert 'handler="/v1/jobs"' not in other.get("/metrics").text
-        assert 'handler="/v1/jobs"' in one.get("/metrics").text
+        assert 'handler="/v1/jobs"' in first_client.get("/metrics").text
 
 
 # --- documentation --------------------------------------------------------------------------------
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(service):
+def test_the_documentation_loads_nothing_from_other_sites(service):
     page = service.get("/docs", headers={"Authorization": ""})
     assert page.status_code == 200
     sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
@@ -250,7 +244,7 @@ def test_the_document_lists_every_error_of_every_route(client):
                 assert {"400", "401", "503"} <= codes(method, path).keys()
 
 
-def test_the_document_tells_bounds_defaults_and_that_null_means_absent(client):
+def test_the_document_has_bounds_defaults_and_nullable_fields(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     block = schemas["BlockSpec"]
     assert block["required"] == ["filters"]
@@ -266,11 +260,11 @@ def test_the_app_starts_without_a_database_and_serves_once_there_is_one(settings
     url = f"sqlite:///{tmp_path / 'later' / 'heldout.db'}"
     app = create_app(settings.model_copy(update={"database_url": SecretStr(url)}))
     app.state.context.readiness._lasts_s = 0.0
-    with serving(app) as (address, _), httpx2.Client(base_url=address) as client:
+    with run_server(app) as (address, _), httpx2.Client(base_url=address) as client:
         assert client.get("/readyz").status_code == 503
         (tmp_path / "later").mkdir()
         database = Database(url)
         upgrade(database)
         assert client.get("/readyz").status_code == 200
-        assert client.get("/v1/jobs", headers=bearer(key_for(database, "ada"))).status_code == 200
+        assert client.get("/v1/jobs", headers=bearer(make_key(database, "ada"))).status_code == 200
         database.dispose()

@@ -1,4 +1,4 @@
-"""Log-in of browsers over real HTTP: by a key or a link, inaccessible to other sites, as long as the key is valid."""
+"""Browsers log in by a key or a link. Sessions are inaccessible to other sites and last as long as the key."""
 
 import threading
 
@@ -9,25 +9,26 @@ from sqlalchemy import select, update
 from models.database import db_now
 from models.store import keys, sessions
 from models.tables import SessionRow
-from tests.api.support import assert_problem, bearer, serving, sqlite_only
+from tests.api.support import assert_problem, bearer, run_server, sqlite_only
 
 
 @pytest.fixture
 def browser_at(app):
-    """A client without a key, as a browser is: it keeps cookies, and says on whose page it is."""
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers={"Origin": url}, timeout=90) as client:
+    """Return a client like a browser, which has no key but keeps cookies and sends its origin."""
+    with run_server(app) as (url, _), httpx2.Client(base_url=url, headers={"Origin": url}, timeout=90) as client:
         yield client
 
 
-def logged_in(client: httpx2.Client, key: str) -> httpx2.Response:
+def log_in(client: httpx2.Client, key: str) -> httpx2.Response:
     answer = client.post("/v1/session", json={"key": key})
     assert answer.status_code == 201, answer.text
     return answer
 
 
-def test_a_key_becomes_a_cookie_that_scripts_and_other_sites_do_not_get(browser_at, key, database):
+@sqlite_only
+def test_a_key_becomes_a_cookie_hidden_from_scripts_and_other_sites(browser_at, key, database):
     assert_problem(browser_at.get("/v1/jobs"), 401, "unauthenticated")
-    answer = logged_in(browser_at, key)
+    answer = log_in(browser_at, key)
     [cookie] = answer.headers.get_list("set-cookie")
     assert {"httponly", "samesite=strict", "path=/"} <= {part.strip().lower() for part in cookie.split(";")}
     assert answer.json()["owner"] == "ada"
@@ -42,8 +43,8 @@ def test_a_key_becomes_a_cookie_that_scripts_and_other_sites_do_not_get(browser_
 
 
 @sqlite_only
-def test_a_session_does_what_its_key_does_and_its_jobs_can_be_waited_for(browser_at, key, spec):
-    logged_in(browser_at, key)
+def test_a_session_can_submit_and_wait_for_jobs(browser_at, key, spec):
+    log_in(browser_at, key)
     job = browser_at.post("/v1/jobs", json=spec).json()
     waited = browser_at.get(f"/v1/jobs/{job['id']}", params={"wait": 0.1}, headers={"If-None-Match": '"0"'})
     assert waited.json() == job == browser_at.get(f"/v1/jobs/{job['id']}", headers=bearer(key)).json()
@@ -57,8 +58,8 @@ FOREIGN = [
 
 
 @sqlite_only
-def test_no_page_of_another_site_or_port_can_use_the_session(browser_at, key, spec):
-    logged_in(browser_at, key)
+def test_pages_of_other_sites_or_ports_cannot_use_the_session(browser_at, key, spec):
+    log_in(browser_at, key)
     job = browser_at.post("/v1/jobs", json=spec).json()
     cancel = f"/v1/jobs/{job['id']}/cancel"
     for headers in FOREIGN:
@@ -70,15 +71,15 @@ def test_no_page_of_another_site_or_port_can_use_the_session(browser_at, key, sp
 
 
 @sqlite_only
-def test_a_change_with_a_cookie_must_say_where_it_comes_from_and_one_with_a_key_need_not(browser_at, key, spec):
-    logged_in(browser_at, key)
+def test_changes_need_an_origin_with_a_cookie_but_not_with_a_key(browser_at, key, spec):
+    log_in(browser_at, key)
     del browser_at.headers["Origin"]
     assert browser_at.get("/v1/jobs").status_code == 200
     assert_problem(browser_at.post("/v1/jobs", json=spec), 403, "cross_site_request")
     assert browser_at.post("/v1/jobs", json=spec, headers=bearer(key)).status_code == 201
 
 
-def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key, database):
+def test_a_link_logs_in_once_even_with_concurrent_requests(browser_at, key, database):
     with database.write() as session:
         link = sessions.make_link(session, keys.get_row(session, key).id)
     answers = []
@@ -96,16 +97,16 @@ def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key
     assert sorted(answers) == [201, 401, 401, 401]
 
 
-def test_what_is_over_used_revoked_or_of_another_kind_logs_no_one_in(browser_at, key, database):
+def test_expired_used_revoked_and_wrong_secrets_cannot_log_in(browser_at, key, database):
     with database.write() as session:
         key_id = keys.get_row(session, key).id
         link, late = sessions.make_link(session, key_id), sessions.make_link(session, key_id)
         session.execute(update(SessionRow).where(SessionRow.id == late.split("_")[1]).values(expires_at=db_now(-1)))
-    token = _token(logged_in(browser_at, key))
+    token = _get_token(log_in(browser_at, key))
     browser_at.cookies.clear()
     for wanted in ({"link": late}, {"link": token}, {"link": link + "x"}, {"key": token}, {"key": link}, {"key": ""}):
         assert_problem(browser_at.post("/v1/session", json=wanted), 401, "unauthenticated")
-    # Nor is a session's token a key, or a link's a session.
+    # A session's token is not a key, and a link is not a session.
     assert_problem(browser_at.get("/v1/jobs", headers=bearer(token)), 401, "unauthenticated")
     name = f"heldout_session_{browser_at.base_url.port}"
     assert_problem(browser_at.get("/v1/jobs", headers={"Cookie": f"{name}={link}"}), 401, "unauthenticated")
@@ -118,13 +119,13 @@ def test_what_is_over_used_revoked_or_of_another_kind_logs_no_one_in(browser_at,
 
 
 @sqlite_only
-def test_logging_out_ends_the_session_itself_and_not_only_its_cookie(browser_at, key):
-    token = _token(logged_in(browser_at, key))
+def test_logging_out_ends_the_session_and_not_only_its_cookie(browser_at, key):
+    token = _get_token(log_in(browser_at, key))
     assert browser_at.delete("/v1/session").status_code == 204
     assert not browser_at.cookies
     stolen = {"Cookie": f"heldout_session_{browser_at.base_url.port}={token}"}
     assert_problem(browser_at.get("/v1/jobs", headers=stolen), 401, "unauthenticated")
 
 
-def _token(answer: httpx2.Response) -> str:
+def _get_token(answer: httpx2.Response) -> str:
     return answer.headers["set-cookie"].partition("=")[2].partition(";")[0]

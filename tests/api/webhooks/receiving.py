@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, and requests of owners to the routes."""
+"""A receiver of webhooks on this machine."""
 
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Receiver:
     body: bytes = b""
     received: list[Received] = field(default_factory=list)
     may_answer: threading.Event = field(default_factory=threading.Event)
-    came: threading.Event = field(default_factory=threading.Event)
+    has_received: threading.Event = field(default_factory=threading.Event)
 
     def next_status(self) -> int:
         if isinstance(self.status, int):
@@ -39,7 +39,7 @@ class Receiver:
 
 
 @contextmanager
-def receiving(context=None) -> Iterator[Receiver]:
+def run_receiver(context=None) -> Iterator[Receiver]:
     """Run a real HTTP server, or with a TLS context a real HTTPS server."""
     receiver = Receiver()
     receiver.may_answer.set()
@@ -48,7 +48,7 @@ def receiving(context=None) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.received.append(Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            receiver.came.set()
+            receiver.has_received.set()
             receiver.may_answer.wait(120)
             self.send_response(receiver.next_status())
             for name, value in receiver.headers.items():
@@ -64,7 +64,7 @@ def receiving(context=None) -> Iterator[Receiver]:
         request_queue_size = 100
 
         def handle_error(self, request, client_address) -> None:
-            pass  # a client that hangs up
+            pass  # a client that disconnects
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if context is not None:

@@ -1,4 +1,4 @@
-"""Calling an address that a stranger chose: only checked addresses, no redirects, nothing takes long."""
+"""Calls to addresses chosen by strangers reach only checked addresses, follow no redirects and time out."""
 
 import shutil
 import socket
@@ -12,7 +12,7 @@ import pytest
 
 from api.webhooks.outgoing import post, resolve_by_system
 from heldout.access.webhooks import Allowed
-from tests.api.webhooks.receiving import receiving
+from tests.api.webhooks.receiving import run_receiver
 
 LOCAL = Allowed.of(["127.0.0.0/8"])
 NAMED = Allowed.of(["hooks.test"])
@@ -20,12 +20,12 @@ NAMED = Allowed.of(["hooks.test"])
 
 @pytest.fixture
 def receiver():
-    with receiving() as receiver:
+    with run_receiver() as receiver:
         yield receiver
 
 
 class Resolver:
-    """Answers the addresses that it is given, one list for each question, and counts the questions."""
+    """Returns the given lists of addresses in turn and records the queries."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
@@ -36,7 +36,7 @@ class Resolver:
         return self.answers[min(len(self.asked), len(self.answers)) - 1]
 
 
-def port_of(url: str) -> int:
+def get_port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
@@ -44,10 +44,10 @@ def call(url: str, resolve=lambda host, port: [host], allowed=LOCAL, **options):
     return post(url, b"{}", {"X-Test": "1"}, allowed=allowed, resolve=resolve, **options)
 
 
-def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(receiver):
-    """A name server that changes its mind after the check (rebinding) is not asked again."""
+def test_a_name_is_resolved_once_and_only_the_checked_address_is_called(receiver):
+    """A name server that changes its answer after the check (rebinding) is not asked again."""
     resolver = Resolver(["127.0.0.1"], ["10.0.0.1"])
-    port = port_of(receiver.url)
+    port = get_port(receiver.url)
     answer = call(f"http://hooks.test:{port}/path?q=1", resolver, NAMED)
     assert (answer.status, answer.error) == (204, None)
     assert resolver.asked == [("hooks.test", port)]
@@ -63,55 +63,55 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(rec
     ],
     ids=str,
 )
-def test_a_name_that_leads_inside_is_not_called_at_all(receiver, addresses):
-    answer = call(f"https://hooks.test:{port_of(receiver.url)}/", Resolver(addresses), Allowed())
+def test_names_with_internal_addresses_are_never_called(receiver, addresses):
+    answer = call(f"https://hooks.test:{get_port(receiver.url)}/", Resolver(addresses), Allowed())
     assert answer.status is None
     assert "hooks.test" in answer.error
     assert receiver.received == []
-    assert not any(address in answer.error for address in addresses), "it tells a stranger what is inside"
+    assert not any(address in answer.error for address in addresses), "the message reveals internal addresses"
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
-def test_no_spelling_of_an_inner_address_gets_through(receiver, host):
-    answer = call(f"https://{host}:{port_of(receiver.url)}/", resolve_by_system, Allowed())
+def test_no_spelling_of_an_internal_address_gets_through(receiver, host):
+    answer = call(f"https://{host}:{get_port(receiver.url)}/", resolve_by_system, Allowed())
     assert answer.status is None
     assert receiver.received == []
 
 
-def test_what_was_allowed_when_the_webhook_was_made_is_checked_again(receiver):
+def test_addresses_are_checked_again_at_every_call(receiver):
     assert call(receiver.url, allowed=LOCAL).status == 204
     assert "https" in call(receiver.url, allowed=Allowed()).error
     assert len(receiver.received) == 1
 
 
 def test_redirects_are_not_followed(receiver):
-    with receiving() as other:
+    with run_receiver() as other:
         receiver.status, receiver.headers = 302, {"Location": f"{other.url}/"}
         assert call(receiver.url).status == 302
         assert other.received == []
 
 
-def test_proxies_of_the_environment_are_not_used(receiver, monkeypatch):
+def test_proxies_from_the_environment_are_ignored(receiver, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert call(receiver.url).status == 204
 
 
-def test_of_an_endless_answer_little_is_read(receiver):
+def test_only_a_little_of_an_endless_response_is_read(receiver):
     receiver.body = b"x" * 50_000_000
     began = time.monotonic()
     assert call(receiver.url).status == 204
     assert time.monotonic() - began < 15
 
 
-def test_the_next_address_is_tried_when_one_does_not_answer(receiver):
-    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nothing listens on the first
-    assert call(f"http://hooks.test:{port_of(receiver.url)}/", resolver, NAMED).status == 204
+def test_the_next_address_is_tried_if_one_does_not_answer(receiver):
+    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nothing listens at the first
+    assert call(f"http://hooks.test:{get_port(receiver.url)}/", resolver, NAMED).status == 204
 
 
 @contextmanager
-def server_saying(*parts: bytes, pause_s: float = 0.0):
-    """A server that sends these bytes to anyone who connects, whatever the request, and keeps the connection open."""
+def run_server_sending(*parts: bytes, pause_s: float = 0.0):
+    """Run a server that sends these bytes to every client and keeps the connection open."""
     over = threading.Event()
 
     def answer_all() -> None:
@@ -141,23 +141,23 @@ def server_saying(*parts: bytes, pause_s: float = 0.0):
             thread.join()
 
 
-def test_a_host_that_never_answers_is_left_after_the_time_limit():
-    with server_saying(pause_s=1) as url:
+def test_a_host_that_never_answers_is_abandoned_after_the_time_limit():
+    with run_server_sending(pause_s=1) as url:
         began = time.monotonic()
         answer = call(url, timeout_s=0.5)
     assert (answer.status, answer.error) == (None, "No answer within 0.5 seconds.")
     assert 0.4 < time.monotonic() - began < 10
 
 
-def test_a_host_that_drips_its_answer_is_left_after_the_time_limit_too():
-    with server_saying(b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200, pause_s=0.1) as url:
+def test_a_host_that_trickles_its_response_is_abandoned_after_the_time_limit():
+    with run_server_sending(b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200, pause_s=0.1) as url:
         began = time.monotonic()
         answer = call(url, timeout_s=1)
     assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
     assert time.monotonic() - began < 15
 
 
-def test_a_host_that_takes_a_large_message_by_and_by_is_left_after_the_time_limit_too():
+def test_a_host_that_reads_a_large_message_slowly_is_abandoned_after_the_time_limit():
     over = threading.Event()
 
     def take() -> None:
@@ -179,20 +179,20 @@ def test_a_host_that_takes_a_large_message_by_and_by_is_left_after_the_time_limi
     assert took < 15
 
 
-def test_an_answer_whose_body_drips_is_an_answer():
-    with server_saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 50, pause_s=0.1) as url:
+def test_a_response_with_a_slow_body_is_still_a_response():
+    with run_server_sending(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 50, pause_s=0.1) as url:
         assert call(url, timeout_s=1).status == 200
 
 
-@pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 99999 X\r\n\r\n", b"\0" * 200_000], ids=len)
-def test_what_is_no_http_is_an_error_in_words(said):
-    with server_saying(said) as url:
+@pytest.mark.parametrize("response", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 99999 X\r\n\r\n", b"\0" * 200_000], ids=len)
+def test_invalid_http_is_an_error_in_words(response):
+    with run_server_sending(response) as url:
         answer = call(url)
     assert answer.status is None
     assert answer.error.endswith(".")
 
 
-def test_a_port_where_no_one_listens_is_an_error_in_words():
+def test_a_closed_port_is_an_error_in_words():
     assert call("http://127.0.0.1:1/").error == "The host refused the connection or cannot be reached."
 
 
@@ -205,7 +205,7 @@ def test_a_name_without_addresses_is_an_error_in_words():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for the name hooks.test."""
+    """Return a folder with a certificate for the name hooks.test."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate for this test, and is not installed")
     folder = tmp_path_factory.mktemp("tls")
@@ -215,14 +215,14 @@ def certificate(tmp_path_factory):
     return folder
 
 
-def test_tls_asks_for_the_name_and_verifies_it_at_the_pinned_address(certificate):
+def test_tls_verifies_the_name_at_the_checked_address(certificate):
     names = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     context.sni_callback = lambda connection, name, _: names.append(name)
     trusting = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
-    with receiving(context) as receiver:
-        port = port_of(receiver.url)
+    with run_receiver(context) as receiver:
+        port = get_port(receiver.url)
         resolver = Resolver(["127.0.0.1"])
         assert call(f"https://hooks.test:{port}/", resolver, NAMED, tls=trusting).status == 204
         assert names == ["hooks.test"]

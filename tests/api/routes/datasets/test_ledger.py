@@ -1,4 +1,4 @@
-"""The ledger over HTTP: what jobs and previews have looked at, once each, for its owner alone."""
+"""The ledger over HTTP counts each look of a job or preview once, and only for its owner."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from sqlalchemy import event, text
 from models.database import db_now
 from models.ids import make_id
 from models.tables import DatasetRow
-from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submit, with_field
 
 # Their SQL is proven on both databases by tests/models/store.
 pytestmark = sqlite_only
@@ -15,25 +15,25 @@ pytestmark = sqlite_only
 SPLIT = {"count": 20, "per_class": [10, 10]}
 
 
-def ledger_of(client, dataset: str = "mnist5k", **params) -> dict:
+def get_ledger(client, dataset: str = "mnist5k", **params) -> dict:
     answer = client.get(f"/v1/datasets/{dataset}/ledger", params=params)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def counts(ledger: dict, split: str) -> tuple[int, ...]:
-    """Reads, selections, labels shown and jobs of a split."""
+def get_counts(ledger: dict, split: str) -> tuple[int, ...]:
+    """Return reads, selections, labels shown and jobs of a split."""
     return tuple(ledger["splits"][split][name] for name in ("reads", "selections", "handed_out", "jobs"))
 
 
-def rows(database) -> int:
+def count_rows(database) -> int:
     with database.engine.connect() as connection:
         return connection.execute(text("SELECT count(*) FROM label_reads")).scalar_one()
 
 
-def trained(client, worker, spec: dict, epochs: int = 2) -> str:
-    """A job that has succeeded."""
-    job = submitted(client, spec)
+def train(client, worker, spec: dict, epochs: int = 2) -> str:
+    """Train a job to its success and return its id."""
+    job = submit(client, spec)
     held = worker.claim()
     for epoch in range(1, epochs + 1):
         worker.epoch(held, epoch)
@@ -43,7 +43,7 @@ def trained(client, worker, spec: dict, epochs: int = 2) -> str:
 
 @pytest.fixture
 def pets(client, database, worker, tmp_path) -> str:
-    """A dataset of `ada` with contact sheets of its two classes."""
+    """Return a dataset of `ada` with contact sheets of its two classes."""
     with database.write() as session:
         row = DatasetRow(
             id=make_id("ds"),
@@ -70,24 +70,24 @@ def pets(client, database, worker, tmp_path) -> str:
     return dataset_id
 
 
-def test_a_dataset_that_no_one_has_looked_at_says_so(client):
-    ledger = ledger_of(client)
+def test_an_unused_dataset_has_an_empty_ledger(client):
+    ledger = get_ledger(client)
     dataset = client.get("/v1/datasets/mnist5k").json()
     assert list(ledger) == ["object", "dataset", "explanation", "splits", "fold_reads", "entries"]
     assert ledger["object"] == "ledger"
     assert ledger["dataset"] == {name: dataset[name] for name in ("id", "name", "version")}
     for split, images in (("validation", 400), ("test", 1000)):
-        assert counts(ledger, split) == (0, 0, 0, 0)
+        assert get_counts(ledger, split) == (0, 0, 0, 0)
         assert ledger["splits"][split]["images"] == images
         assert f"None of your jobs has looked at the {images:,} {split} labels yet" in ledger["explanation"]
     assert ledger["entries"] == {"object": "list", "data": [], "has_more": False, "next": None}
 
 
 def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, worker, spec):
-    job_id = trained(client, worker, spec)
-    ledger = ledger_of(client)
-    assert counts(ledger, "validation") == (2, 0, 0, 1)
-    assert counts(ledger, "test") == (1, 0, 0, 1)
+    job_id = train(client, worker, spec)
+    ledger = get_ledger(client)
+    assert get_counts(ledger, "validation") == (2, 0, 0, 1)
+    assert get_counts(ledger, "test") == (1, 0, 0, 1)
     entries = ledger["entries"]["data"]
     assert all(entry["subject"] == {"object": "job", "id": job_id} for entry in entries)
     assert {(entry["split"], entry["epoch"], entry["what"]) for entry in entries} == {
@@ -104,98 +104,100 @@ def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, worke
     )
 
 
-def test_reading_a_jobs_results_again_and_again_adds_nothing(client, worker, spec, database):
-    job_id = trained(client, worker, spec)
-    before = ledger_of(client)
+def test_reading_a_jobs_results_repeatedly_adds_nothing(client, worker, spec, database):
+    job_id = train(client, worker, spec)
+    before = get_ledger(client)
     for _ in range(2):
         for route in ("predictions", "confusion", "metrics", "diagnosis", "model", "events"):
             client.get(f"/v1/jobs/{job_id}/{route}")
         for route in ("", "/splits", "/ledger"):
             assert client.get(f"/v1/datasets/mnist5k{route}").status_code == 200
-    assert ledger_of(client) == before
-    assert rows(database) == 3
+    assert get_ledger(client) == before
+    assert count_rows(database) == 3
 
 
-def test_a_retried_job_is_another_training_that_counts(client, worker, spec):
-    job_id = trained(client, worker, spec)
+def test_a_retried_job_counts_as_another_training(client, worker, spec):
+    job_id = train(client, worker, spec)
     assert client.post(f"/v1/jobs/{job_id}/retry").status_code == 201
-    assert counts(ledger_of(client), "test") == (1, 0, 0, 1)
+    assert get_counts(get_ledger(client), "test") == (1, 0, 0, 1)
     held = worker.claim()
     worker.epoch(held, 1)
     worker.succeed(held, {**FINAL, "epoch": 1})
-    assert counts(ledger_of(client), "test") == (2, 0, 0, 2)
+    assert get_counts(get_ledger(client), "test") == (2, 0, 0, 2)
 
 
-def test_test_at_every_epoch_counts_each_and_early_stopping_selects(client, worker, spec):
+def test_testing_every_epoch_counts_each_and_early_stopping_selects(client, worker, spec):
     early = with_field(spec, "training.early_stopping", {"monitor": "validation_loss", "patience": 2})
-    submitted(client, with_field(early, "evaluation", {"test": "every_epoch"}))
+    submit(client, with_field(early, "evaluation", {"test": "every_epoch"}))
     held = worker.claim()
     for epoch in (1, 2, 3):
         worker.epoch(held, epoch, test_loss=EPOCH["validation_loss"], test_accuracy=0.7)
     worker.succeed(held)
-    ledger = ledger_of(client)
-    assert counts(ledger, "validation") == (3, 3, 0, 1)
-    assert counts(ledger, "test") == (3, 0, 0, 1)
+    ledger = get_ledger(client)
+    assert get_counts(ledger, "validation") == (3, 3, 0, 1)
+    assert get_counts(ledger, "test") == (3, 0, 0, 1)
     assert "3 times; each of these looks could decide" in ledger["explanation"]
 
 
 def test_a_deleted_job_stays_in_the_ledger(client, worker, spec):
-    job_id = trained(client, worker, spec)
-    before = ledger_of(client)
+    job_id = train(client, worker, spec)
+    before = get_ledger(client)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
-    assert ledger_of(client) == before
+    assert get_ledger(client) == before
 
 
 def test_another_owner_sees_none_of_it(client, stranger, worker, spec):
-    trained(client, worker, spec)
-    theirs = ledger_of(stranger)
-    assert [counts(theirs, split) for split in ("validation", "test")] == [(0, 0, 0, 0)] * 2
+    train(client, worker, spec)
+    theirs = get_ledger(stranger)
+    assert [get_counts(theirs, split) for split in ("validation", "test")] == [(0, 0, 0, 0)] * 2
     assert theirs["entries"]["data"] == []
 
 
-def test_a_contact_sheet_shows_labels_and_is_counted_once_for_each_split(client, pets, database):
+def test_a_contact_sheet_counts_once_for_each_split(client, pets, database):
     for name in ("cat", "dog", "cat"):
         assert client.get("/v1/datasets/pets/preview", params={"class": name}).content == b"a picture"
-    ledger = ledger_of(client, "pets")
+    ledger = get_ledger(client, "pets")
     for split in ("validation", "test"):
-        assert counts(ledger, split) == (1, 0, 1, 0)
-    assert {(one["split"], one["epoch"], one["what"], one["subject"]["id"]) for one in ledger["entries"]["data"]} == {
-        (split, None, "handed_out", pets) for split in ("validation", "test")
-    }
+        assert get_counts(ledger, split) == (1, 0, 1, 0)
+    assert {
+        (entry["split"], entry["epoch"], entry["what"], entry["subject"]["id"]) for entry in ledger["entries"]["data"]
+    } == {(split, None, "handed_out", pets) for split in ("validation", "test")}
     assert (
         "at the 20 test labels yet, but they were shown to you once, in a preview of the dataset."
         in ledger["explanation"]
     )
-    assert rows(database) == 2
+    assert count_rows(database) == 2
 
 
-def test_a_contact_sheet_that_was_shown_before_is_served_without_a_write(client, app, pets):
+def test_a_contact_sheet_shown_before_is_served_without_a_write(client, app, pets):
     client.get("/v1/datasets/pets/preview")
-    said: list[str] = []
-    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: said.append(args[2]))
+    statements: list[str] = []
+    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     assert client.get("/v1/datasets/pets/preview").status_code == 200
-    assert [one for one in said if "label_reads" in one and not one.startswith("SELECT")] == []
-    assert len([one for one in said if "label_reads" in one]) == 1
+    assert [
+        statement for statement in statements if "label_reads" in statement and not statement.startswith("SELECT")
+    ] == []
+    assert len([statement for statement in statements if "label_reads" in statement]) == 1
 
 
-def test_what_shows_no_label_of_its_own_is_not_counted(client, pets, database):
+def test_responses_without_labels_are_not_counted(client, pets, database):
     assert client.get("/v1/datasets/pets/preview/3").status_code == 200
     assert client.get("/v1/datasets/pets/preview", params={"class": "bird"}).status_code == 404
     assert client.get("/v1/datasets/pets").status_code == 200
-    assert rows(database) == 0
+    assert count_rows(database) == 0
 
 
-def test_looks_come_in_pages(client, worker, spec):
-    trained(client, worker, spec, epochs=4)
-    whole = ledger_of(client)["entries"]["data"]
-    first = ledger_of(client, limit=3)["entries"]
+def test_looks_are_listed_in_pages(client, worker, spec):
+    train(client, worker, spec, epochs=4)
+    whole = get_ledger(client)["entries"]["data"]
+    first = get_ledger(client, limit=3)["entries"]
     assert (first["data"], first["has_more"], first["next"]) == (whole[:3], True, whole[2]["id"])
-    rest = ledger_of(client, limit=3, after=first["next"])
+    rest = get_ledger(client, limit=3, after=first["next"])
     assert (rest["entries"]["data"], rest["entries"]["has_more"], rest["entries"]["next"]) == (whole[3:], False, None)
-    assert counts(rest, "validation") == (4, 0, 0, 1)
+    assert get_counts(rest, "validation") == (4, 0, 0, 1)
 
 
-def test_a_ledger_that_cannot_be_had_is_refused(client, stranger, pets, database):
+def test_invalid_requests_for_a_ledger_are_refused(client, stranger, pets, database):
     assert_problem(client.get("/v1/datasets/mnist5k/ledger?after=job_1"), 400, "invalid_cursor")
     assert_problem(client.get("/v1/datasets/mnist5k/ledger?limit=201"), 400, "invalid_parameter")
     assert_problem(stranger.get(f"/v1/datasets/{pets}/ledger"), 404, "dataset_not_found")
@@ -205,13 +207,13 @@ def test_a_ledger_that_cannot_be_had_is_refused(client, stranger, pets, database
     assert_problem(client.get(f"/v1/datasets/{pets}/ledger"), 409, "not_ready")
 
 
-def test_a_version_knows_what_was_looked_at_before_it_was_made(client, database, worker, spec, pets):
+def test_a_version_reports_looks_at_earlier_versions(client, database, worker, spec, pets):
     shallow = with_field(spec, "network.blocks", [{"filters": 4}])
-    trained(client, worker, with_field(shallow, "dataset", "pets"))
-    before = ledger_of(client, "pets@1")["splits"]
+    train(client, worker, with_field(shallow, "dataset", "pets"))
+    before = get_ledger(client, "pets@1")["splits"]
 
     def derive(version: int, source: str, changes: dict, **splits: dict) -> str:
-        """A version with other digests for some splits."""
+        """Add a version with other digests for some splits."""
         with database.write() as session:
             base = session.get_one(DatasetRow, source)
             about = {"id": base.id, "name": base.name, "version": base.version}
@@ -245,10 +247,10 @@ def test_a_version_knows_what_was_looked_at_before_it_was_made(client, database,
     reads = {split: before[split]["reads"] for split in ("validation", "test")}
     assert min(reads.values()) > 0
     for version in (second, third):
-        found = ledger_of(client, version)
+        found = get_ledger(client, version)
         assert {split: found["splits"][split]["earlier_reads"] for split in reads} == reads
-        assert counts(found, "test") == (0, 0, 0, 0)
+        assert get_counts(found, "test") == (0, 0, 0, 0)
         assert "In the versions that this one was made from, test labels were looked at" in found["explanation"]
-    anew = ledger_of(client, fourth)["splits"]
-    assert anew["test"]["earlier_reads"] == anew["validation"]["earlier_reads"] == sum(reads.values())
+    resplit = get_ledger(client, fourth)["splits"]
+    assert resplit["test"]["earlier_reads"] == resplit["validation"]["earlier_reads"] == sum(reads.values())
     assert before["test"]["earlier_reads"] == 0

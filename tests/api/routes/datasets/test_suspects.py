@@ -1,4 +1,4 @@
-"""Suspected labels over HTTP: the first request starts the search, and later ones read what it found."""
+"""Suspected labels over HTTP: the first request starts a search, and later ones read its results."""
 
 import pytest
 
@@ -14,15 +14,15 @@ from heldout.stored.audit import (
 from models.store import claims, suspects
 from models.store.claims import Capacity
 from models.views.suspects import build_label_check_view
-from tests.api.routes.datasets.test_ledger import counts, ledger_of
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.routes.datasets.test_ledger import get_counts, get_ledger
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 
 ROUTE = "/v1/datasets/mnist5k/suspects"
 
 
-def found(count: int = 5, **changes) -> StoredSuspects:
+def make_suspects(count: int = 5, **changes) -> StoredSuspects:
     suspected = [
         Suspect(index=10 * row, split="test", member=f"{row}.png", label=row, suggested=row + 1, probability=0.9)
         for row in range(count)
@@ -41,21 +41,23 @@ def found(count: int = 5, **changes) -> StoredSuspects:
     return StoredSuspects(**{**fields, **how, **checked, "suspects": tuple(suspected), **changes})
 
 
-def too_hard(count: int = 3, **changes) -> StoredSuspects:
-    """A search whose networks learned too little; its suspects have no probabilities."""
-    odd = tuple(suspect.model_copy(update={"probability": None}) for suspect in found(count).suspects)
-    return found(**{"verdict": "too_hard", "wrong": None, "splits": {}, "agreement": 0.4, "suspects": odd, **changes})
+def make_too_hard(count: int = 3, **changes) -> StoredSuspects:
+    """Return a search whose networks learned too little, so that its suspects have no probabilities."""
+    odd = tuple(suspect.model_copy(update={"probability": None}) for suspect in make_suspects(count).suspects)
+    return make_suspects(
+        **{"verdict": "too_hard", "wrong": None, "splits": {}, "agreement": 0.4, "suspects": odd, **changes}
+    )
 
 
-def rotated(**counts: int) -> StoredSuspects:
-    """A search of a dataset whose test labels are all wrong."""
+def make_rotated(**counts: int) -> StoredSuspects:
+    """Return a search of a dataset whose test labels are all wrong."""
     test = SplitLabels(**{"images": 600, "count": 438, "low": 413, "high": 468, **counts})
     train = SplitLabels(images=3000, count=60, low=24, high=110)
-    return found(3, splits={"train": train, "test": test})
+    return make_suspects(3, splits={"train": train, "test": test})
 
 
-def end(worker, client, stored: StoredSuspects) -> None:
-    """Do what a worker does that has found them."""
+def finish_search(worker, client, stored: StoredSuspects) -> None:
+    """Store the results as a worker does."""
     dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
     held = worker.claim()
     worker.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
@@ -75,13 +77,13 @@ def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, wo
     assert client.get("/v1/jobs").json()["data"] == []
     assert client.get(f"/v1/jobs/{held.job_id}").status_code == 404
     with worker.database.write() as session:
-        assert not claims.is_any_claimable(session, Capacity(("cpu",)))  # no one has queued a second one
+        assert not claims.is_any_claimable(session, Capacity(("cpu",)))  # no second search was queued
 
 
-def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(client, worker):
+def test_suspects_are_listed_in_pages_and_count_as_a_look(client, worker):
     client.get(ROUTE)
-    assert counts(ledger_of(client), "test") == (0, 0, 0, 0)
-    end(worker, client, found())
+    assert get_counts(get_ledger(client), "test") == (0, 0, 0, 0)
+    finish_search(worker, client, make_suspects())
     answer = client.get(ROUTE, params={"limit": 2})
     assert answer.status_code == 200
     page = answer.json()
@@ -107,14 +109,14 @@ def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(cli
         "thumbnail": f"/v1/datasets/{dataset_id}/preview/10",
     }
     rest = client.get(ROUTE, params={"limit": 200, "after": page["next"]}).json()
-    assert [one["rank"] for one in rest["data"]] == [3, 4, 5]
+    assert [suspect["rank"] for suspect in rest["data"]] == [3, 4, 5]
     assert (rest["has_more"], rest["next"]) == (False, None)
     assert client.get(ROUTE, params={"after": 77}).json()["data"] == []
     for split in ("validation", "test"):
-        assert counts(ledger_of(client), split) == (1, 0, 1, 0)
+        assert get_counts(get_ledger(client), split) == (1, 0, 1, 0)
 
 
-def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worker):
+def test_a_failed_search_says_why_and_is_only_repeated_on_request(client, worker):
     client.get(ROUTE)
     worker.fail(worker.claim(), "out_of_memory")
     for _ in range(2):
@@ -123,83 +125,86 @@ def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worke
         assert answer.json()["error"] == {"code": "out_of_memory", "detail": "The loss is not finite."}
         assert "again=true" in answer.json()["explanation"]
     assert client.get(ROUTE, params={"again": True}).status_code == 202
-    end(worker, client, found())
+    finish_search(worker, client, make_suspects())
     assert client.get(ROUTE, params={"again": True}).json()["status"] == "ready"
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "explanation"),
     [
         (
-            found(0, wrong=WrongLabels(count=0, low=0, high=25)),
+            make_suspects(0, wrong=WrongLabels(count=0, low=0, high=25)),
             "No label of 5,000 images is probably wrong; at most 25",
         ),
-        (too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
-        (found(3, verdict=None), "did not check its own accuracy"),
-        (rotated(), "Most labels of the test split do not match its images, as if its classes were in another order."),
+        (make_too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
+        (make_suspects(3, verdict=None), "did not check its own accuracy"),
+        (
+            make_rotated(),
+            "Most labels of the test split do not match its images, as if its classes were in another order.",
+        ),
     ],
     ids=["clean", "hard", "of-before", "rotated"],
 )
-def test_a_set_without_wrong_labels_is_not_accused(client, worker, stored, said):
+def test_inconclusive_searches_explain_themselves(client, worker, stored, explanation):
     client.get(ROUTE)
-    end(worker, client, stored)
-    assert said in client.get(ROUTE).json()["explanation"]
+    finish_search(worker, client, stored)
+    assert explanation in client.get(ROUTE).json()["explanation"]
 
 
 @pytest.mark.parametrize(
-    "stored", [too_hard(), found(3, verdict=None), rotated()], ids=["hard", "of-before", "rotated"]
+    "stored", [make_too_hard(), make_suspects(3, verdict=None), make_rotated()], ids=["hard", "of-before", "rotated"]
 )
-def test_a_search_that_cannot_tell_gives_no_count_and_no_probability(client, worker, stored):
+def test_inconclusive_searches_give_no_counts_and_no_probabilities(client, worker, stored):
     client.get(ROUTE)
-    end(worker, client, stored)
+    finish_search(worker, client, stored)
     page = client.get(ROUTE).json()
     assert (page["wrong"], page["splits"]) == (None, None)
-    assert [one["probability"] for one in page["data"]] == [None] * 3
+    assert [suspect["probability"] for suspect in page["data"]] == [None] * 3
 
 
-def test_a_search_of_an_earlier_release_is_made_anew_on_request(client, worker):
+def test_a_search_of_an_earlier_release_is_repeated_on_request(client, worker):
     client.get(ROUTE)
-    end(worker, client, found(verdict=None))
+    finish_search(worker, client, make_suspects(verdict=None))
     assert client.get(ROUTE).json()["verdict"] is None
     assert client.get(ROUTE, params={"again": True}).status_code == 202
-    end(worker, client, found())
+    finish_search(worker, client, make_suspects())
     assert client.get(ROUTE, params={"again": True}).json()["verdict"] == "can_tell"
 
 
-def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_nothing_of_test(client):
-    """So that reading it does not count as a look at test labels."""
-    view = build_label_check_view(found())
+def test_an_audit_counts_wrong_labels_but_never_those_of_test(client):
+    """Reading an audit must not count as a look at test labels."""
+    view = build_label_check_view(make_suspects())
     assert view is not None
     assert list(view.splits) == ["train"]
     assert "about 150 of 3,000 training labels (120 to 180)" in view.explanation
-    hard = build_label_check_view(too_hard())
+    hard = build_label_check_view(make_too_hard())
     assert (hard.verdict, hard.splits) == ("too_hard", None)
-    assert build_label_check_view(found(verdict=None)) is None
+    assert build_label_check_view(make_suspects(verdict=None)) is None
 
 
-def test_a_split_whose_labels_are_mostly_wrong_spoils_every_count(client):
-    """Networks learn the labels of that split too: the counts of the other splits are false."""
-    check = build_label_check_view(rotated())
+def test_a_split_with_mostly_wrong_labels_invalidates_every_count(client):
+    """Networks also learn the labels of that split, which makes the counts of the other splits wrong."""
+    check = build_label_check_view(make_rotated())
     assert (check.verdict, check.splits) == ("split_disagrees", None)
     assert check.explanation.startswith("Most labels of the test split do not match")
-    assert build_label_check_view(rotated(low=300)).verdict == "can_tell"  # surely half of them, not more
+    assert build_label_check_view(make_rotated(low=300)).verdict == "can_tell"  # half of them for certain, not more
 
 
-def test_a_diagnosis_that_counts_wrong_test_labels_is_a_look_at_them(client, worker, spec):
+def test_a_diagnosis_that_uses_wrong_test_labels_counts_as_a_look(client, worker, spec):
     client.get(ROUTE)
-    end(worker, client, found())
-    shown = submitted(client, with_field(spec, "dataset", "mnist5k"))
+    finish_search(worker, client, make_suspects())
+    shown = submit(client, with_field(spec, "dataset", "mnist5k"))
     job, held = shown["id"], worker.claim()
     worker.begin(held, shown["spec"])
     worker.epoch(held, 1)
-    assert counts(ledger_of(client), "test") == (0, 0, 0, 0)
+    assert get_counts(get_ledger(client), "test") == (0, 0, 0, 0)
     for _ in range(2):
-        codes = [one["code"] for one in client.get(f"/v1/jobs/{job}/diagnosis").json()["findings"]]
+        codes = [finding["code"] for finding in client.get(f"/v1/jobs/{job}/diagnosis").json()["findings"]]
         assert "label_noise" in codes
-        assert counts(ledger_of(client), "test") == (1, 0, 1, 0)
+        assert get_counts(get_ledger(client), "test") == (1, 0, 1, 0)
 
 
-def test_only_a_dataset_that_is_ready_is_searched(client, stranger):
+def test_only_ready_datasets_are_searched(client, stranger):
     client.post("/v1/datasets", json={"name": "pets"})
     assert_problem(client.get("/v1/datasets/pets/suspects"), 409, "not_ready")
     assert_problem(stranger.get("/v1/datasets/pets/suspects"), 404, "dataset_not_found")

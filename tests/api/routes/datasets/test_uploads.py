@@ -1,4 +1,4 @@
-"""New datasets: announced, accepted or refused as a whole, checked once, and deleted when no one needs them."""
+"""New datasets are announced, accepted or refused completely, checked once, and deleted when unused."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from models.store import claims, ingests, uploads
 from models.store.claims import Capacity, HeldAttempt
 from models.store.ingests import IngestedContent
 from models.tables import DatasetRow
-from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submit
 
 pytestmark = sqlite_only
 
@@ -35,38 +35,38 @@ def blobs(settings: Settings) -> Blobs:
     return Blobs(settings.blobs_url)
 
 
-def announced(client, **spec) -> dict:
+def announce(client, **spec) -> dict:
     answer = client.post("/v1/datasets", json={"name": "pets", **spec})
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == f"/v1/datasets/{answer.json()['id']}"
     return answer.json()
 
 
-def sent(client, dataset: dict, content: bytes = CONTENT, **headers: str) -> dict:
+def send(client, dataset: dict, content: bytes = CONTENT, **headers: str) -> dict:
     answer = client.put(f"/v1/datasets/{dataset['id']}/content", content=content, headers=headers)
     assert answer.status_code == 202, answer.text
     return answer.json()
 
 
-def digest(content: bytes) -> str:
+def make_digest(content: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
-def stored(blobs: Blobs) -> set[str]:
+def list_stored(blobs: Blobs) -> set[str]:
     root = blobs.get_local_folder("")
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def claimed(database) -> claims.Claimed:
+def claim(database) -> claims.Claimed:
     with database.write() as session:
         found = claims.claim(session, "worker", Capacity(["auto", "cpu"]), 60)
     assert found is not None
     return found
 
 
-def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
-    """What a worker's check does once it has the report."""
-    check = claimed(database)
+def make_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
+    """Finish a check as a worker does once it has the report."""
+    check = claim(database)
     with database.write() as session:
         ingests.reserve_content(session, check.held, check.dataset.id, sha256)
     blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
@@ -83,26 +83,25 @@ def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
 
 
 def test_a_new_dataset_waits_for_its_content_and_then_for_its_check(client, blobs):
-    dataset = announced(client, description="Cats and dogs.")
+    dataset = announce(client, description="Cats and dogs.")
     assert (dataset["name"], dataset["version"], dataset["status"]) == ("pets", 1, "uploading")
     assert (dataset["description"], dataset["bundled"], dataset["sha256"]) == ("Cats and dogs.", False, None)
-    assert sent(client, dataset)["status"] == "checking"
+    assert send(client, dataset)["status"] == "checking"
     assert client.get("/v1/datasets/pets").json()["status"] == "checking"
-    [key] = stored(blobs)
+    [key] = list_stored(blobs)
     assert blobs.read(key) == CONTENT
-    assert client.get("/v1/jobs").json()["data"] == []  # its check is not a training
+    assert client.get("/v1/jobs").json()["data"] == []  # checks are not listed as jobs
 
 
-def test_versions_count_under_a_name_of_one_owner(client, stranger):
-    assert [announced(client)["version"] for _ in range(3)] == [1, 2, 3]
-    assert announced(client, name="birds")["version"] == 1
-    assert announced(stranger)["version"] == 1
+def test_versions_are_numbered_per_owner_and_name(client, stranger):
+    assert [announce(client)["version"] for _ in range(3)] == [1, 2, 3]
+    assert announce(client, name="birds")["version"] == 1
+    assert announce(stranger)["version"] == 1
     assert client.get("/v1/datasets/pets@2").json()["version"] == 2
 
 
-@pytest.mark.parametrize(
-    ("spec", "pointer"),
-    [
+def test_a_bad_spec_is_refused_with_its_field(client):
+    for spec, pointer in [
         ({}, "/name"),
         ({"name": "Pets"}, "/name"),
         ({"name": "pets", "colour": "sepia"}, "/colour"),
@@ -113,11 +112,9 @@ def test_versions_count_under_a_name_of_one_owner(client, stranger):
         ({"name": "pets", "resize": {"height": 4, "width": 8, "rule": "pad"}}, "/resize/height"),
         ({"name": "pets", "tags": []}, "/tags"),
         ([], ""),
-    ],
-)
-def test_a_bad_spec_is_refused_with_its_field(client, spec, pointer):
-    assert_problem(client.post("/v1/datasets", json=spec), 422, "invalid_spec", pointer)
-    assert len(client.get("/v1/datasets").json()["data"]) == 2
+    ]:
+        assert_problem(client.post("/v1/datasets", json=spec), 422, "invalid_spec", pointer)
+        assert len(client.get("/v1/datasets").json()["data"]) == 2
 
 
 def test_a_body_that_is_neither_json_nor_a_form_is_refused(client):
@@ -126,43 +123,45 @@ def test_a_body_that_is_neither_json_nor_a_form_is_refused(client):
     assert_problem(client.post("/v1/datasets", content=b"{", headers=headers), 400, "invalid_json")
 
 
-def test_content_goes_by_in_pieces_without_a_length(service, blobs):
-    dataset = announced(service)
+def test_content_may_be_sent_in_chunks_without_a_length(service, blobs):
+    dataset = announce(service)
     pieces = [bytes([number]) * 100_000 for number in range(20)]
     answer = service.put(f"/v1/datasets/{dataset['id']}/content", content=iter(pieces))
     assert answer.request.headers["transfer-encoding"] == "chunked"
     assert answer.status_code == 202
-    [key] = stored(blobs)
+    [key] = list_stored(blobs)
     assert blobs.read(key) == b"".join(pieces)
 
 
 def test_a_digest_is_checked(client, blobs):
-    dataset = announced(client)
+    dataset = announce(client)
     route = f"/v1/datasets/{dataset['id']}/content"
-    wrong = client.put(route, content=CONTENT, headers={"Content-Digest": digest(b"other")})
+    wrong = client.put(route, content=CONTENT, headers={"Content-Digest": make_digest(b"other")})
     problem = assert_problem(wrong, 422, "digest_mismatch")
     assert hashlib.sha256(CONTENT).hexdigest() in problem["detail"]
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
     for nonsense in ("sha-256=:AAAA:", "md5=:AAAA:", "x"):
         answer = client.put(route, content=CONTENT, headers={"Content-Digest": nonsense})
         assert_problem(answer, 400, "invalid_parameter")
     assert client.get(f"/v1/datasets/{dataset['id']}").json()["status"] == "uploading"
-    assert sent(client, dataset, **{"Content-Digest": f"sha-512=:AAAA:, {digest(CONTENT)}"})["status"] == "checking"
+    assert (
+        send(client, dataset, **{"Content-Digest": f"sha-512=:AAAA:, {make_digest(CONTENT)}"})["status"] == "checking"
+    )
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-def test_more_than_the_limit_is_refused_and_not_kept(service, blobs, has_length):
-    dataset = announced(service)
+def test_content_above_the_limit_is_refused_and_not_kept(service, blobs, has_length):
+    dataset = announce(service)
     body = b"x" * (LIMIT + 1)
     content = body if has_length else iter([body[:LIMIT], body[LIMIT:]])
     answer = service.put(f"/v1/datasets/{dataset['id']}/content", content=content)
     assert str(LIMIT) in assert_problem(answer, 413, "body_too_large")["detail"]
-    assert stored(blobs) == set()
-    assert sent(service, dataset, b"x" * LIMIT)["status"] == "checking"
+    assert list_stored(blobs) == set()
+    assert send(service, dataset, b"x" * LIMIT)["status"] == "checking"
 
 
-def test_a_connection_that_ends_early_leaves_nothing_and_the_upload_can_be_repeated(service, blobs):
-    dataset = announced(service)
+def test_an_interrupted_upload_leaves_nothing_and_can_be_repeated(service, blobs):
+    dataset = announce(service)
 
     def broken():
         yield CONTENT
@@ -170,46 +169,45 @@ def test_a_connection_that_ends_early_leaves_nothing_and_the_upload_can_be_repea
 
     with pytest.raises(RuntimeError):
         service.put(f"/v1/datasets/{dataset['id']}/content", content=broken())
-    assert sent(service, dataset)["status"] == "checking"
-    assert len(stored(blobs)) == 1
+    assert send(service, dataset)["status"] == "checking"
+    assert len(list_stored(blobs)) == 1
 
 
-def test_the_same_content_again_changes_nothing_and_other_content_is_refused(client, blobs, database):
-    dataset = announced(client)
-    first = sent(client, dataset)
-    assert sent(client, dataset) == first
+def test_repeated_content_changes_nothing_and_other_content_is_refused(client, blobs, database):
+    dataset = announce(client)
+    first = send(client, dataset)
+    assert send(client, dataset) == first
     other = client.put(f"/v1/datasets/{dataset['id']}/content", content=b"other")
     assert_problem(other, 409, "upload_finished")
-    assert len(stored(blobs)) == 1
+    assert len(list_stored(blobs)) == 1
     with database.read() as session:
         assert session.scalar(text("SELECT count(*) FROM jobs")) == 1
 
 
-def test_no_one_sends_content_for_what_is_not_theirs(client, stranger, blobs):
-    dataset = announced(client)
+def test_content_is_only_accepted_for_ones_own_datasets(client, stranger, blobs):
+    dataset = announce(client)
     assert_problem(stranger.put(f"/v1/datasets/{dataset['id']}/content", content=b"x"), 404, "dataset_not_found")
     assert_problem(client.put("/v1/datasets/digits/content", content=b"x"), 409, "dataset_is_bundled")
     assert_problem(client.put("/v1/datasets/none/content", content=b"x"), 404, "dataset_not_found")
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
 
 
 # --- in one form -------------------------------------------------------------------------------------
 
 
-def test_one_form_brings_spec_and_content(client, blobs):
+def test_one_form_can_carry_spec_and_content(client, blobs):
     fields = {"name": "pets", "description": "é", "splits": '{"test": 0.5}', "group_by": "(cat)", "skip_broken": "true"}
     answer = client.post("/v1/datasets", data=fields, files={"file": ("pets.zip", io.BytesIO(CONTENT))})
     assert answer.status_code == 201, answer.text
     dataset = answer.json()
     assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
     assert (dataset["status"], dataset["description"]) == ("checking", "é")
-    [key] = stored(blobs)
+    [key] = list_stored(blobs)
     assert blobs.read(key) == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("fields", "files", "status", "code"),
-    [
+def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs):
+    for fields, files, status, code in [
         ({"name": "pets"}, {"content": b"x"}, 400, "invalid_form"),
         ({"name": "pets", "tag": "x"}, {"file": b"x"}, 400, "invalid_form"),
         ({"name": ["pets", "pets"]}, {"file": b"x"}, 400, "invalid_form"),
@@ -218,15 +216,13 @@ def test_one_form_brings_spec_and_content(client, blobs):
         ({"name": "a\0b"}, {"file": b"x"}, 422, "invalid_spec"),
         ({}, {"file": b"x"}, 422, "invalid_spec"),
         ({"name": "pets"}, {"file": b"x" * (LIMIT + 1)}, 413, "body_too_large"),
-    ],
-)
-def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs, fields, files, status, code):
-    assert_problem(client.post("/v1/datasets", data=fields, files=files), status, code)
-    assert stored(blobs) == set()
-    assert len(client.get("/v1/datasets").json()["data"]) == 2
+    ]:
+        assert_problem(client.post("/v1/datasets", data=fields, files=files), status, code)
+        assert list_stored(blobs) == set()
+        assert len(client.get("/v1/datasets").json()["data"]) == 2
 
 
-# As curl 8 sends `-F group_by='(cat)' -F name=pets`, and `-F name=pets -F group_by='(cat)'`: a group of fields.
+# How curl 8 sends `-F group_by='(cat)' -F name=pets`, and `-F name=pets -F group_by='(cat)'`: as a group of fields.
 SWALLOWED = b"""--B\r
 Content-Disposition: form-data; name="group_by"\r
 Content-Type: multipart/mixed; boundary=I\r
@@ -255,17 +251,17 @@ CUT = {"data": {"name": "pets", "group_by": "^(c["}, "files": {"file": b"x"}}  #
 AS_FILE = {"data": {"name": "pets"}, "files": {"group_by": b"(cat)"}}  # -F group_by=@rule.txt
 
 
-@pytest.mark.parametrize("sent", [SWALLOWED, EMPTY, CUT, AS_FILE])
-def test_what_curl_makes_of_a_group_rule_is_explained(client, blobs, sent):
-    if isinstance(sent, bytes):
-        sent = {"content": sent, "headers": {"content-type": "multipart/form-data; boundary=B"}}
-    answer = client.post("/v1/datasets", **sent)
-    assert answer.json()["code"] in {"invalid_form", "invalid_spec"}
-    assert "--form-string 'group_by=" in answer.json()["detail"]
-    assert stored(blobs) == set()
+def test_mangled_group_rules_from_curl_are_explained(client, blobs):
+    for sent in [SWALLOWED, EMPTY, CUT, AS_FILE]:
+        if isinstance(sent, bytes):
+            sent = {"content": sent, "headers": {"content-type": "multipart/form-data; boundary=B"}}
+        answer = client.post("/v1/datasets", **sent)
+        assert answer.json()["code"] in {"invalid_form", "invalid_spec"}
+        assert "--form-string 'group_by=" in answer.json()["detail"]
+        assert list_stored(blobs) == set()
 
 
-def test_a_form_that_is_none_is_refused(client):
+def test_malformed_forms_are_refused(client):
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
         answer = client.post("/v1/datasets", content=b"--y\r\nnothing", headers={"content-type": content_type})
         assert_problem(answer, 400, "invalid_form")
@@ -274,83 +270,83 @@ def test_a_form_that_is_none_is_refused(client):
 # --- checked -----------------------------------------------------------------------------------------
 
 
-def test_a_ready_dataset_says_what_it_is_and_can_be_trained_on(client, blobs, database, spec):
-    dataset = announced(client)
-    sent(client, dataset)
-    made_ready(database, blobs)
+def test_a_ready_dataset_is_described_and_can_be_trained_on(client, blobs, database, spec):
+    dataset = announce(client)
+    send(client, dataset)
+    make_ready(database, blobs)
     ready = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (ready["status"], ready["sha256"], ready["shape"]) == ("ready", "a" * 64, [8, 8, 1])
     network = {"blocks": [{"filters": 4}]}
-    job = submitted(client, {**spec, "dataset": "pets", "network": network})
+    job = submit(client, {**spec, "dataset": "pets", "network": network})
     assert job["dataset"] == {"id": dataset["id"], "name": "pets", "version": 1}
 
 
-def test_a_name_means_its_newest_version_that_is_ready(client, blobs, database):
-    first = announced(client)
-    sent(client, first)
-    made_ready(database, blobs)
-    second = announced(client)
+def test_a_name_refers_to_its_newest_ready_version(client, blobs, database):
+    first = announce(client)
+    send(client, first)
+    make_ready(database, blobs)
+    second = announce(client)
     assert client.get("/v1/datasets/pets").json()["id"] == first["id"]
-    sent(client, second, b"more")
-    made_ready(database, blobs, "b" * 64)
+    send(client, second, b"more")
+    make_ready(database, blobs, "b" * 64)
     assert client.get("/v1/datasets/pets").json()["id"] == second["id"]
 
 
-def test_the_same_content_under_the_same_name_is_the_same_dataset(client, blobs, database):
-    first = announced(client)
-    sent(client, first)
-    made_ready(database, blobs)
-    again = announced(client)
-    sent(client, again)
-    made_ready(database, blobs)
+def test_identical_content_under_the_same_name_is_the_same_dataset(client, blobs, database):
+    first = announce(client)
+    send(client, first)
+    make_ready(database, blobs)
+    again = announce(client)
+    send(client, again)
+    make_ready(database, blobs)
     assert client.get(f"/v1/datasets/{again['id']}").json() == client.get(f"/v1/datasets/{first['id']}").json()
     assert client.get("/v1/datasets/pets@2").json()["version"] == 1
-    assert [one["name"] for one in client.get("/v1/datasets").json()["data"]].count("pets") == 1
+    assert [dataset["name"] for dataset in client.get("/v1/datasets").json()["data"]].count("pets") == 1
 
 
-def test_owners_share_blobs_and_nothing_else(client, stranger, blobs, database):
+def test_owners_share_only_blobs(client, stranger, blobs, database):
     for someone in (client, stranger):
-        dataset = announced(someone)
-        sent(someone, dataset)
-        made_ready(database, blobs)
+        dataset = announce(someone)
+        send(someone, dataset)
+        make_ready(database, blobs)
     mine, theirs = client.get("/v1/datasets/pets").json(), stranger.get("/v1/datasets/pets").json()
     assert mine["sha256"] == theirs["sha256"]
     assert mine["id"] != theirs["id"]
     assert_problem(stranger.get(f"/v1/datasets/{mine['id']}"), 404, "dataset_not_found")
     assert stranger.delete("/v1/datasets/pets").status_code == 204
     discard_files(database, blobs)
-    assert f"datasets/{mine['sha256']}/images.npy" in stored(blobs)
+    assert f"datasets/{mine['sha256']}/images.npy" in list_stored(blobs)
     assert client.delete("/v1/datasets/pets").status_code == 204
     discard_files(database, blobs)
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
 
 
-def test_a_deletion_does_not_tell_by_its_time_whether_others_have_the_content(client, stranger, blobs, database):
-    """How long the removal of files takes tells whether they were removed: so no request does it."""
+def test_the_time_of_a_deletion_does_not_reveal_other_owners_content(client, stranger, blobs, database):
+    """The duration would reveal whether files were removed, so no request removes them."""
     for someone in (client, stranger):
-        sent(someone, announced(someone))
-        made_ready(database, blobs)
-    before = stored(blobs)
+        send(someone, announce(someone))
+        make_ready(database, blobs)
+    before = list_stored(blobs)
     for someone in (client, stranger):
         assert someone.delete("/v1/datasets/pets").status_code == 204
-        assert stored(blobs) == before
+        assert list_stored(blobs) == before
 
 
-def test_a_rejected_upload_says_why_and_its_file_goes(client, blobs, database):
-    dataset = announced(client)
-    sent(client, dataset)
+def test_a_rejected_upload_says_why_and_its_file_is_deleted(client, blobs, database):
+    dataset = announce(client)
+    send(client, dataset)
     error = {"code": "unreadable_member", "detail": "It is no image.", "member": "cat/1.png"}
-    held = claimed(database).held
+    held = claim(database).held
     with database.write() as session:
         assert ingests.reject(session, held, error) == "failed"
     rejected = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (rejected["status"], rejected["error"]) == ("rejected", error)
     discard_files(database, blobs)
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
 
 
-def test_content_that_comes_after_its_time_is_refused_and_not_kept(client, blobs, database):
-    dataset = announced(client)
+def test_content_that_arrives_too_late_is_refused_and_not_kept(client, blobs, database):
+    dataset = announce(client)
     with database.write() as session:
         session.execute(update(DatasetRow).values(created_at=db_now(-uploads.ANNOUNCED_FOR_S - 1)))
         assert uploads.reject_unsent(session) == [dataset["id"]]
@@ -358,65 +354,65 @@ def test_content_that_comes_after_its_time_is_refused_and_not_kept(client, blobs
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_finished")
     assert "arrived too late" in answer.json()["detail"]
     discard_files(database, blobs)
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
     assert client.get(f"/v1/datasets/{dataset['id']}").json()["error"]["code"] == "never_sent"
 
 
 # --- deleted -----------------------------------------------------------------------------------------
 
 
-def test_a_dataset_that_a_job_needs_stays(client, blobs, database, spec):
-    sent(client, announced(client))
-    made_ready(database, blobs)
-    job = submitted(client, {**spec, "dataset": "pets", "network": {"blocks": [{"filters": 4}]}})
+def test_a_dataset_that_a_job_needs_cannot_be_deleted(client, blobs, database, spec):
+    send(client, announce(client))
+    make_ready(database, blobs)
+    job = submit(client, {**spec, "dataset": "pets", "network": {"blocks": [{"filters": 4}]}})
     assert job["id"] in assert_problem(client.delete("/v1/datasets/pets"), 409, "dataset_in_use")["detail"]
     client.post(f"/v1/jobs/{job['id']}/cancel")
     assert client.delete("/v1/datasets/pets").status_code == 204
     assert_problem(client.get("/v1/datasets/pets"), 404, "dataset_not_found")
     assert client.get(f"/v1/jobs/{job['id']}").json()["dataset"]["name"] == "pets"
     assert_problem(client.post(f"/v1/jobs/{job['id']}/retry"), 422, "dataset_unavailable", "/dataset")
-    assert announced(client)["version"] == 2  # numbers are not used again
+    assert announce(client)["version"] == 2  # numbers are not reused
 
 
-def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, database):
-    waiting, running = announced(client), announced(client, name="birds")
-    sent(client, running)
-    held = claimed(database).held
-    sent(client, waiting)
-    for one in (waiting, running):
-        assert client.delete(f"/v1/datasets/{one['id']}").status_code == 204
+def test_deleting_a_dataset_cancels_its_check(client, blobs, database):
+    waiting, running = announce(client), announce(client, name="birds")
+    send(client, running)
+    held = claim(database).held
+    send(client, waiting)
+    for dataset in (waiting, running):
+        assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
     with database.write() as session:
         assert claims.is_any_claimable(session, Capacity(["auto"])) is False
         assert claims.stop_as_requested(session, held) == "cancelled"
     discard_files(database, blobs)
-    assert stored(blobs) == set()
+    assert list_stored(blobs) == set()
 
 
-def test_no_one_deletes_what_is_not_theirs(client, stranger):
-    dataset = announced(client)
+def test_only_ones_own_datasets_can_be_deleted(client, stranger):
+    dataset = announce(client)
     assert_problem(stranger.delete(f"/v1/datasets/{dataset['id']}"), 404, "dataset_not_found")
     assert_problem(client.delete("/v1/datasets/digits"), 409, "dataset_is_bundled")
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
     assert_problem(client.delete(f"/v1/datasets/{dataset['id']}"), 404, "dataset_not_found")
 
 
-# --- not there yet -----------------------------------------------------------------------------------
+# --- not ready yet -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", ["audit", "preview", "preview/0", "splits"])
-def test_what_a_check_finds_is_not_there_before_it(client, stranger, route):
-    dataset = announced(client)
-    assert_problem(client.get(f"/v1/datasets/{dataset['id']}/{route}"), 409, "not_ready")
-    assert_problem(stranger.get(f"/v1/datasets/{dataset['id']}/{route}"), 404, "dataset_not_found")
-    if route in {"audit", "preview"}:
-        assert_problem(client.get(f"/v1/datasets/digits/{route}"), 409, "not_ready")
+def test_results_of_a_check_are_not_ready_before_it(client, stranger):
+    dataset = announce(client)
+    for route in ["audit", "preview", "preview/0", "splits"]:
+        assert_problem(client.get(f"/v1/datasets/{dataset['id']}/{route}"), 409, "not_ready")
+        assert_problem(stranger.get(f"/v1/datasets/{dataset['id']}/{route}"), 404, "dataset_not_found")
+        if route in {"audit", "preview"}:
+            assert_problem(client.get(f"/v1/datasets/digits/{route}"), 409, "not_ready")
 
 
-def test_the_number_of_a_rejected_version_is_used_again_unless_something_refers_to_it(client, database, blobs):
+def test_a_rejected_versions_number_is_reused_unless_something_refers_to_it(client, database, blobs):
     def reject() -> dict:
-        made = announced(client)
-        sent(client, made)
-        check = claimed(database)
+        made = announce(client)
+        send(client, made)
+        check = claim(database)
         with database.write() as session:
             ingests.reject(session, check.held, {"code": "not_images", "detail": "It has none.", "member": None})
         return made
@@ -425,28 +421,28 @@ def test_the_number_of_a_rejected_version_is_used_again_unless_something_refers_
     assert (first["version"], second["version"]) == (1, 1)
     assert_problem(client.get(f"/v1/datasets/{first['id']}"), 404, "dataset_not_found")
     assert client.get("/v1/datasets/pets@1").json()["id"] == second["id"]
-    kept = announced(client)
-    sent(client, kept)
-    made_ready(database, blobs)
-    third, fourth = reject(), announced(client)
+    kept = announce(client)
+    send(client, kept)
+    make_ready(database, blobs)
+    third, fourth = reject(), announce(client)
     assert (kept["version"], third["version"], fourth["version"]) == (1, 2, 2)
     with database.write() as session:
         derived_from = {"dataset": {"id": fourth["id"], "name": "pets", "version": 2}}
         row = DatasetRow.id == fourth["id"]
         session.execute(update(DatasetRow).where(row).values(status=DatasetStatus.REJECTED))
         session.execute(update(DatasetRow).where(DatasetRow.id == kept["id"]).values(derived_from=derived_from))
-    assert announced(client)["version"] == 3
+    assert announce(client)["version"] == 3
 
 
-def test_a_check_that_waits_has_its_place_in_the_queue(client, database):
-    first, second = (announced(client, name=name) for name in ("cats", "dogs"))
+def test_a_waiting_check_reports_its_queue_position(client, database):
+    first, second = (announce(client, name=name) for name in ("cats", "dogs"))
     assert first["queue_position"] is None
     for made in (first, second):
-        sent(client, made)
+        send(client, made)
 
     def places() -> list[int | None]:
         return [client.get(f"/v1/datasets/{made['id']}").json()["queue_position"] for made in (first, second)]
 
     assert places() == [1, 2]
-    claimed(database)
+    claim(database)
     assert places() == [None, 1]

@@ -1,4 +1,4 @@
-"""POST …/versions, and its bodies in audits and diagnoses."""
+"""POST …/versions, and the bodies that audits and diagnoses offer for it."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def settings(settings):
 
 @pytest.fixture
 def pets(client, database, settings) -> dict:
-    """A ready dataset whose audit has found a leak, an order of labels and classes that are rare."""
+    """Return a ready dataset whose audit found a leak, reordered labels and class imbalance."""
     dataset = client.post("/v1/datasets", json={"name": "pets"}).json()
     client.put(f"/v1/datasets/{dataset['id']}/content", content=b"not looked at")
     splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in ("train", "validation", "test")}
@@ -51,17 +51,19 @@ def pets(client, database, settings) -> dict:
     return client.get("/v1/datasets/pets").json()
 
 
-def fixed(client, reference: str, body: dict, **headers: str):
+def post_version(client, reference: str, body: dict, **headers: str):
     return client.post(f"/v1/datasets/{reference}/versions", json=body, headers=headers)
 
 
-def test_a_version_is_ordered_with_the_bodies_that_the_audit_carries(client, pets):
+def test_the_fixes_of_an_audit_are_valid_bodies_for_new_versions(client, pets):
     found = client.get("/v1/datasets/pets/audit").json()["findings"]
     renaming = {"rename_classes": {"test": {"cat": "dog", "dog": "cat"}}}
-    assert [one["fix"] for one in found] == [{"drop_copies": True, **renaming}, renaming, None]
-    assert [one["mend"] for one in found] == [one["fix"] for one in found], "the former name stays for a release"
+    assert [finding["fix"] for finding in found] == [{"drop_copies": True, **renaming}, renaming, None]
+    assert [finding["mend"] for finding in found] == [finding["fix"] for finding in found], (
+        "the former name stays for one release"
+    )
     for version, finding in enumerate(found[:2], 2):
-        answer = fixed(client, "pets", finding["fix"])
+        answer = post_version(client, "pets", finding["fix"])
         assert answer.status_code == 201, answer.text
         made = answer.json()
         assert answer.headers["location"] == f"/v1/datasets/{made['id']}"
@@ -76,14 +78,14 @@ def test_a_version_is_ordered_with_the_bodies_that_the_audit_carries(client, pet
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_repeated_order_makes_one_version(client, pets):
+def test_a_repeated_request_makes_one_version(client, pets):
     key = {"Idempotency-Key": "once"}
-    first = fixed(client, "pets", {"drop_copies": True}, **key)
-    again = fixed(client, "pets", {"drop_copies": True}, **key)
+    first = post_version(client, "pets", {"drop_copies": True}, **key)
+    again = post_version(client, "pets", {"drop_copies": True}, **key)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
     assert again.headers["idempotent-replayed"] == "true"
-    assert_problem(fixed(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
+    assert_problem(post_version(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
 
 
 REFUSED = [
@@ -106,23 +108,23 @@ REFUSED = [
 ]
 
 
-def test_what_cannot_be_done_is_refused_before_a_worker_tries(client, pets):
+def test_impossible_changes_are_refused_before_a_worker_tries(client, pets):
     for body, pointer in REFUSED:
-        problem = assert_problem(fixed(client, "pets", body), 422, "invalid_spec")
-        assert pointer in [one["pointer"] for one in problem["errors"]], body
+        problem = assert_problem(post_version(client, "pets", body), 422, "invalid_spec")
+        assert pointer in [error["pointer"] for error in problem["errors"]], body
     assert len(client.get("/v1/datasets?limit=200").json()["data"]) == 3
 
 
-def test_only_what_one_has_and_what_is_ready_can_be_fixed(client, stranger, pets):
-    assert_problem(fixed(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
+def test_only_accessible_ready_datasets_can_be_fixed(client, stranger, pets):
+    assert_problem(post_version(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
     client.post("/v1/datasets", json={"name": "waits"})
-    assert_problem(fixed(client, "waits", {"drop_copies": True}), 409, "not_ready")
-    made = fixed(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
+    assert_problem(post_version(client, "waits", {"drop_copies": True}), 409, "not_ready")
+    made = post_version(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
     assert (made["name"], made["version"], made["bundled"]) == ("digits", 1, False)
 
 
-def with_look_alikes(settings, pets, pairs):
-    """The same dataset, whose audit asks about these pairs, with its labels and splits stored."""
+def add_look_alikes(settings, pets, pairs):
+    """Store labels, splits and an audit that asks about these pairs."""
     blobs, rows = Blobs(settings.blobs_url), np.arange(12)
     splits = dict(zip(("train", "validation", "test"), np.split(rows, 3), strict=True))
     of_row = {int(row): split for split, of_split in splits.items() for row in of_split}
@@ -137,8 +139,8 @@ def with_look_alikes(settings, pets, pairs):
         blobs.put(f"datasets/{'a' * 64}/{name}", folder / name)
 
 
-def test_look_alikes_that_were_distinguished_are_asked_about_no_more(client, settings, pets, database):
-    with_look_alikes(settings, pets, [(0, 5), (1, 9), (2, 3)])
+def test_confirmed_different_look_alikes_are_no_longer_reported(client, settings, pets, database):
+    add_look_alikes(settings, pets, [(0, 5), (1, 9), (2, 3)])
 
     def asked():
         return client.get("/v1/datasets/pets/audit").json()["findings"]
@@ -148,7 +150,7 @@ def test_look_alikes_that_were_distinguished_are_asked_about_no_more(client, set
     effect = before["effect"]
     assert effect["removes"] == {"train": 4, "validation": 1, "test": 1}
     assert effect["summary"] == ("Removes 1 of 4 test images, 1 of 4 validation images and 4 of 4 training images.")
-    assert [one["index"] for one in effect["removed"]] == [9, 5, 0, 1, 2, 3]
+    assert [image["index"] for image in effect["removed"]] == [9, 5, 0, 1, 2, 3]
     assert effect["removed"][0]["thumbnail"] == f"/v1/datasets/{pets['id']}/preview/9"
     assert client.post("/v1/datasets/pets/versions/effect", json=before["fix"]).json()["summary"] == effect["summary"]
 
@@ -162,12 +164,12 @@ def test_look_alikes_that_were_distinguished_are_asked_about_no_more(client, set
     assert asked() == []
     forgotten = client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3], [0, 5]], "different": False})
     assert forgotten.json()["pairs"] == [[1, 9]]
-    assert [one["numbers"]["pairs"] for one in asked()] == [2]
+    assert [finding["numbers"]["pairs"] for finding in asked()] == [2]
     with database.read() as session:
         assert versions.find_different(session, pets["id"]) == [(1, 9)]
 
 
-def test_only_pairs_of_images_that_are_there_can_be_distinguished(client, stranger, pets):
+def test_only_pairs_of_existing_images_can_be_marked_as_different(client, stranger, pets):
     for body, pointer in (
         ({"pairs": []}, "/pairs"),
         ({"pairs": [[3, 3]]}, "/pairs/0"),
@@ -176,15 +178,15 @@ def test_only_pairs_of_images_that_are_there_can_be_distinguished(client, strang
         ({"pairs": [[0, 1, 2]]}, "/pairs/0"),
     ):
         problem = assert_problem(client.post("/v1/datasets/pets/different", json=body), 422, "invalid_spec")
-        assert pointer in [one["pointer"] for one in problem["errors"]], body
+        assert pointer in [error["pointer"] for error in problem["errors"]], body
     pair = {"pairs": [[0, 1]]}
     assert_problem(stranger.post(f"/v1/datasets/{pets['id']}/different", json=pair), 404, "dataset_not_found")
     assert_problem(client.post("/v1/datasets/digits/different", json=pair), 409, "not_ready")
 
 
-def test_what_a_change_would_do_is_refused_as_the_change_is(client, pets):
+def test_previews_of_changes_are_refused_like_the_changes(client, pets):
     for body, pointer in REFUSED:
         answer = client.post("/v1/datasets/pets/versions/effect", json=body)
-        assert pointer in [one["pointer"] for one in assert_problem(answer, 422, "invalid_spec")["errors"]], body
+        assert pointer in [error["pointer"] for error in assert_problem(answer, 422, "invalid_spec")["errors"]], body
     lost = client.post("/v1/datasets/pets/versions/effect", json={"exclude": [0]})
     assert_problem(lost, 410, "dataset_lost")

@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, retry, change, delete: status code, effect, and what stays unchanged, in each state."""
+"""Cancel, pause, resume, retry, change and delete jobs in each state."""
 
 import pytest
 
@@ -6,20 +6,20 @@ from heldout.lifecycle.job import JobStatus
 from models.blobs import BlobMissing
 from models.store import jobs as stored_jobs
 from models.tables import JobRow
-from tests.api.support import ENGINE, assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import ENGINE, assert_problem, sqlite_only, submit, with_field
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 
-class At:
-    """Brings a fresh job to a state."""
+class JobMaker:
+    """Brings a new job to a state."""
 
     def __init__(self, client, worker, spec) -> None:
         self.client, self.worker, self.spec = client, worker, spec
 
     def __call__(self, state: str) -> str:
-        job = submitted(self.client, self.spec)["id"]
+        job = submit(self.client, self.spec)["id"]
         if state in {"running", "cancelling", "pausing", "succeeded", "failed"}:
             held = self.worker.claim()
             self.worker.begin(held, self.client.get(f"/v1/jobs/{job}").json()["spec"])
@@ -36,8 +36,8 @@ class At:
 
 
 @pytest.fixture
-def at(client, worker, spec) -> At:
-    return At(client, worker, spec)
+def job_in(client, worker, spec) -> JobMaker:
+    return JobMaker(client, worker, spec)
 
 
 CHANGES_NOTHING = object()
@@ -62,8 +62,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("verb", "state", "status", "then"), TABLE)
-def test_what_is_asked_of_a_job_depends_on_its_state(client, at, verb, state, status, then):
-    job = at(state)
+def test_the_effect_of_a_request_depends_on_the_jobs_state(client, job_in, verb, state, status, then):
+    job = job_in(state)
     before = client.get(f"/v1/jobs/{job}").json()
     answer = client.post(f"/v1/jobs/{job}/{verb}")
     after = client.get(f"/v1/jobs/{job}").json()
@@ -77,14 +77,13 @@ def test_what_is_asked_of_a_job_depends_on_its_state(client, at, verb, state, st
         assert (after["version"] > before["version"]) == (then != state)
 
 
-def test_a_cancelled_job_says_why_it_stopped(client, at):
-    job = at("cancelled")
-    assert client.get(f"/v1/jobs/{job}").json()["stop_reason"] == "cancelled"
-    assert client.get(f"/v1/jobs/{job}").json()["finished_at"] is not None
+def test_a_cancelled_job_says_why_it_stopped(client, job_in):
+    job = client.get(f"/v1/jobs/{job_in('cancelled')}").json()
+    assert (job["stop_reason"], job["finished_at"] is not None) == ("cancelled", True)
 
 
 def test_a_worker_carries_out_what_was_asked(client, worker, spec):
-    job = submitted(client, spec)["id"]
+    job = submit(client, spec)["id"]
     held = worker.claim()
     client.post(f"/v1/jobs/{job}/pause")
     assert worker.stop_as_requested(held) is JobStatus.PAUSED
@@ -97,8 +96,8 @@ def test_a_worker_carries_out_what_was_asked(client, worker, spec):
 
 
 @pytest.mark.parametrize("state", FINISHED)
-def test_a_retry_is_a_new_job_with_the_same_spec(client, at, state):
-    ended = client.get(f"/v1/jobs/{at(state)}").json()
+def test_a_retry_is_a_new_job_with_the_same_spec(client, job_in, state):
+    ended = client.get(f"/v1/jobs/{job_in(state)}").json()
     answer = client.post(f"/v1/jobs/{ended['id']}/retry")
     job = answer.json()
     assert answer.status_code == 201
@@ -113,14 +112,15 @@ def test_a_retry_is_a_new_job_with_the_same_spec(client, at, state):
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "cancelling", "pausing", "paused"])
-def test_what_has_not_ended_is_not_retried(client, at, state):
-    job = at(state)
+def test_unfinished_jobs_are_neither_retried_nor_deleted(client, job_in, state):
+    job = job_in(state)
     assert_problem(client.post(f"/v1/jobs/{job}/retry"), 409, "job_not_finished")
-    assert len(client.get("/v1/jobs").json()["data"]) == 1
+    assert_problem(client.delete(f"/v1/jobs/{job}"), 409, "job_not_finished")
+    assert [(kept["id"], kept["status"]) for kept in client.get("/v1/jobs").json()["data"]] == [(job, state)]
 
 
-def test_a_repeated_retry_with_a_key_makes_one_job(client, at):
-    job = at("failed")
+def test_a_repeated_retry_with_a_key_makes_one_job(client, job_in):
+    job = job_in("failed")
     first = client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "again"})
     second = client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "again"})
     assert second.json() == first.json()
@@ -131,28 +131,21 @@ def test_a_repeated_retry_with_a_key_makes_one_job(client, at):
 # --- delete ---------------------------------------------------------------------------------------
 
 
-def test_a_deleted_job_is_gone_with_its_files_and_leaves_the_others(client, worker, at):
-    stays, goes = at("succeeded"), at("succeeded")
-    assert worker.blobs.size(f"jobs/{goes}/1/model.keras")
-    answer = client.delete(f"/v1/jobs/{goes}")
+def test_deleting_a_job_removes_its_files_and_no_others(client, worker, job_in):
+    kept, deleted = job_in("succeeded"), job_in("succeeded")
+    assert worker.blobs.size(f"jobs/{deleted}/1/model.keras")
+    answer = client.delete(f"/v1/jobs/{deleted}")
     assert (answer.status_code, answer.content) == (204, b"")
     for route in ("", "/metrics", "/events", "/queue", "/model"):
-        assert_problem(client.get(f"/v1/jobs/{goes}{route}"), 404, "job_not_found")
-    assert_problem(client.delete(f"/v1/jobs/{goes}"), 404, "job_not_found")
+        assert_problem(client.get(f"/v1/jobs/{deleted}{route}"), 404, "job_not_found")
+    assert_problem(client.delete(f"/v1/jobs/{deleted}"), 404, "job_not_found")
     with pytest.raises(BlobMissing):
-        worker.blobs.size(f"jobs/{goes}/1/model.keras")
-    assert client.get(f"/v1/jobs/{stays}/model").status_code == 200
+        worker.blobs.size(f"jobs/{deleted}/1/model.keras")
+    assert client.get(f"/v1/jobs/{kept}/model").status_code == 200
 
 
-@pytest.mark.parametrize("state", ["queued", "running", "cancelling", "pausing", "paused"])
-def test_what_has_not_ended_is_not_deleted(client, at, state):
-    job = at(state)
-    assert_problem(client.delete(f"/v1/jobs/{job}"), 409, "job_not_finished")
-    assert client.get(f"/v1/jobs/{job}").json()["status"] == state
-
-
-def test_files_stay_when_the_deletion_is_not_committed(client, app, worker, at, monkeypatch):
-    job = at("succeeded")
+def test_files_stay_when_the_deletion_is_not_committed(client, app, worker, job_in, monkeypatch):
+    job = job_in("succeeded")
 
     def breaks(*_):
         raise RuntimeError("no")
@@ -165,9 +158,9 @@ def test_files_stay_when_the_deletion_is_not_committed(client, app, worker, at, 
 # --- change ---------------------------------------------------------------------------------------
 
 
-def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, worker, spec):
-    first = submitted(client, spec)
-    second = submitted(client, with_field(spec, "metadata", {"a": "1", "c": "3"}))
+def test_changes_to_a_queued_job_reach_its_row_and_its_spec(client, worker, spec):
+    first = submit(client, spec)
+    second = submit(client, with_field(spec, "metadata", {"a": "1", "c": "3"}))
     changes = {"priority": 5, "metadata": {"a": None, "b": "2", "d": None}, "name": "urgent"}
     answer = client.patch(f"/v1/jobs/{second['id']}", json=changes)
     job = answer.json()
@@ -179,13 +172,13 @@ def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, worker, spec):
     assert job["spec"]["training"] == second["spec"]["training"]
     assert client.get("/v1/jobs?metadata[b]=2").json()["data"] == [job]
     assert client.get("/v1/jobs?metadata[a]=1").json()["data"] == []
-    assert worker.claim().job_id == second["id"], "the priority decides who comes first"
+    assert worker.claim().job_id == second["id"], "the priority decides the order"
     assert client.get(f"/v1/jobs/{first['id']}").json() == first
 
 
 @pytest.mark.parametrize("state", ["running", "paused", "succeeded", "cancelled"])
-def test_name_and_metadata_change_at_any_time_and_priority_does_not(client, at, state):
-    job = at(state)
+def test_name_and_metadata_can_change_at_any_time_but_priority_cannot(client, job_in, state):
+    job = job_in(state)
     before = client.get(f"/v1/jobs/{job}").json()
     refused = client.patch(f"/v1/jobs/{job}", json={"priority": 1, "name": "new"})
     assert_problem(refused, 409, "job_not_queued")
@@ -197,8 +190,8 @@ def test_name_and_metadata_change_at_any_time_and_priority_does_not(client, at, 
     assert client.get(f"/v1/jobs/{job}").json() == changed
 
 
-def test_a_job_never_has_more_pairs_than_are_allowed(client, spec):
-    job = submitted(client, with_field(spec, "metadata", {str(number): "x" for number in range(16)}))
+def test_metadata_is_limited_to_16_pairs(client, spec):
+    job = submit(client, with_field(spec, "metadata", {str(number): "x" for number in range(16)}))
     path = f"/v1/jobs/{job['id']}"
     assert_problem(client.patch(path, json={"metadata": {"new": "x"}}), 422, "invalid_spec", "/metadata")
     assert client.get(path).json() == job
@@ -206,8 +199,8 @@ def test_a_job_never_has_more_pairs_than_are_allowed(client, spec):
     assert len(changed["spec"]["metadata"]) == 16
 
 
-def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
-    job = submitted(client, spec)
+def test_a_job_that_changed_meanwhile_is_not_overwritten(client, spec):
+    job = submit(client, spec)
     path, old = f"/v1/jobs/{job['id']}", '"1"'
     newer = client.patch(path, json={"name": "a"}, headers={"If-Match": old})
     assert newer.headers["etag"] == '"2"'
@@ -227,9 +220,9 @@ def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
     assert_problem(gone, 404, "job_not_found")
 
 
-@pytest.mark.parametrize(
-    ("changes", "pointer"),
-    [
+def test_only_three_fields_can_change_and_only_within_their_bounds(client, spec):
+    job = submit(client, spec)
+    for changes, pointer in [
         ({"priority": 101}, "/priority"),
         ({"priority": None}, "/priority"),
         ({"priority": 1.5}, "/priority"),
@@ -240,25 +233,22 @@ def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
         ({"status": "cancelled"}, "/status"),
         ({"training": {"epochs": 1}}, "/training"),
         ([], ""),
-    ],
-)
-def test_only_three_fields_change_and_only_within_their_bounds(client, spec, changes, pointer):
-    job = submitted(client, spec)
-    assert_problem(client.patch(f"/v1/jobs/{job['id']}", json=changes), 422, "invalid_spec", pointer)
-    assert client.get(f"/v1/jobs/{job['id']}").json() == job
+    ]:
+        assert_problem(client.patch(f"/v1/jobs/{job['id']}", json=changes), 422, "invalid_spec", pointer)
+        assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
-def test_no_change_is_no_new_version(client, spec):
-    job = submitted(client, spec)
+def test_an_empty_change_makes_no_new_version(client, spec):
+    job = submit(client, spec)
     assert client.patch(f"/v1/jobs/{job['id']}", json={}).json() == job
 
 
-def test_the_engine_of_a_running_job_is_shown(client, at):
-    assert client.get(f"/v1/jobs/{at('running')}").json()["engine"] == {**ENGINE, "features": None}
+def test_the_engine_of_a_running_job_is_shown(client, job_in):
+    assert client.get(f"/v1/jobs/{job_in('running')}").json()["engine"] == {**ENGINE, "features": None}
 
 
-def test_what_another_release_noted_of_the_engine_is_shown_too(client, worker, database, spec):
-    job = submitted(client, spec)["id"]
+def test_engine_facts_of_another_release_are_shown_too(client, worker, database, spec):
+    job = submit(client, spec)["id"]
     worker.begin(worker.claim(), spec)
     with database.write() as session:
         session.get_one(JobRow, job).engine = {"device": "gpu", "driver": {"cuda": "13"}}

@@ -1,15 +1,13 @@
-"""Uploaded backbones over HTTP: counted before they run, copied, and refused with advice."""
+"""Uploaded backbones over HTTP are counted before they run, copied, and refused with advice."""
 
 from typing import Any
-
-import pytest
 
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts
 from models.store import claims
 from models.store.claims import Capacity
-from tests.api.routes.models.test_models_served import FILE, ready
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.routes.models.test_models_served import FILE, add_model
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 
@@ -25,38 +23,40 @@ FACTS = ModelFacts(
 )
 
 
-def behind(spec: dict[str, Any], model: str, *blocks: dict[str, Any], **backbone: Any) -> dict[str, Any]:
+def add_backbone(spec: dict[str, Any], model: str, *blocks: dict[str, Any], **backbone: Any) -> dict[str, Any]:
     network = {"backbone": {"model": model, **backbone}, "blocks": list(blocks), "head": "global_average"}
     return {**spec, "network": network}
 
 
 def test_a_dry_run_counts_a_backbone_and_names_its_layers(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    frozen = client.post("/v1/jobs?dry_run=true", json=behind(spec, model)).json()
+    model = add_model(client, worker, FACTS)
+    frozen = client.post("/v1/jobs?dry_run=true", json=add_backbone(spec, model)).json()
     assert [layer["name"] for layer in frozen["layers"]] == [
         *("backbone_size", "backbone_channels", "backbone_pixels", "backbone/conv", "backbone/norm"),
         *("global_average", "output"),
     ]
     head = 6 * 10 + 10
     assert (frozen["parameters"], frozen["trainable_parameters"]) == (186 + head, head)
-    along = client.post("/v1/jobs?dry_run=true", json=behind(spec, model, trainable=True)).json()
+    along = client.post("/v1/jobs?dry_run=true", json=add_backbone(spec, model, trainable=True)).json()
     assert along["trainable_parameters"] == 174 + head
     large = {**spec, "training": {**spec["training"], "batch_size": 1024}}
     needed = [
-        client.post("/v1/jobs?dry_run=true", json=behind(large, model, trainable=trainable)).json()["memory_bytes"]
+        client.post("/v1/jobs?dry_run=true", json=add_backbone(large, model, trainable=trainable)).json()[
+            "memory_bytes"
+        ]
         for trainable in (False, True)
     ]
     assert needed[0] < needed[1]
     assert frozen["flops_per_image"] > COST.flops
-    deeper = client.post("/v1/jobs?dry_run=true", json=behind(spec, model, {"filters": 4})).json()
+    deeper = client.post("/v1/jobs?dry_run=true", json=add_backbone(spec, model, {"filters": 4})).json()
     assert deeper["parameters"] == 186 + (9 * 6 + 1) * 4 + 4 * 10 + 10
 
 
-def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    body = behind(spec, model)
+def test_a_job_copies_its_backbone_and_can_be_retried_without_the_model(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    body = add_backbone(spec, model)
     del body["name"]
-    job = submitted(client, body)
+    job = submit(client, body)
     assert job["name"].startswith("mnist5k backbone · ")
     assert job["trainable_parameters"] == 70
     assert client.delete(f"/v1/models/{model}").status_code == 204
@@ -73,10 +73,10 @@ def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(cl
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
 
 
-def test_a_job_for_more_epochs_has_the_state_and_the_backbone_of_the_one_before(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    body = with_field(behind(spec, model, trainable=True), "training.epochs", 1)
-    before = submitted(client, body)["id"]
+def test_a_job_for_more_epochs_inherits_the_earlier_state_and_backbone(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    body = with_field(add_backbone(spec, model, trainable=True), "training.epochs", 1)
+    before = submit(client, body)["id"]
     held = worker.claim()
     worker.begin(held, client.get(f"/v1/jobs/{before}").json()["spec"])
     worker.epoch(held, 1)
@@ -96,49 +96,44 @@ def test_a_job_for_more_epochs_has_the_state_and_the_backbone_of_the_one_before(
     assert [worker.blobs.read(checkpoint.key) for checkpoint in claimed.begins.checkpoints] == [b"state"]
 
 
-def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
-    model = ready(client, worker, FACTS)
+def test_every_training_of_a_study_gets_the_backbone(client, worker, spec):
+    model = add_model(client, worker, FACTS)
     along = {"name": "along", "patch": {"network": {"backbone": {"trainable": True}}}}
-    asked = {"spec": behind(spec, model), "remedies": [along], "seeds": 2}
+    asked = {"spec": add_backbone(spec, model), "remedies": [along], "seeds": 2}
     assert_problem(client.post("/v1/studies", json=asked | {"splits": "resampled"}), 422, "invalid_spec", "/splits")
     study = client.post("/v1/studies", json=asked)
     assert (study.status_code, study.json()["splits"]) == (201, "fixed"), study.text
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
         found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(4)]
-    assert sorted(one.spec.network.backbone.trainable for one in found) == [False, False, True, True]
-    assert [worker.blobs.read(one.begins.backbone.key) for one in found] == [FILE] * 4
+    assert sorted(claim.spec.network.backbone.trainable for claim in found) == [False, False, True, True]
+    assert [worker.blobs.read(claim.begins.backbone.key) for claim in found] == [FILE] * 4
     only = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": ["larger_network", "dropout"]})
     assert_problem(only, 422, "invalid_spec")
 
 
-@pytest.mark.parametrize(
-    ("changes", "pointer", "said"),
-    [
+def test_unsuitable_backbones_are_refused_with_advice(client, worker, spec):
+    for changes, pointer, advice in [
         ({"output_shape": (1000,), "feature_map": None}, "model", "gives 1,000 figures for an image"),
         ({"input_shape": (None, None, 3), "feature_map": None}, "model", "Save it for one size"),
         ({"feature_map": None}, "model", "Upload it again"),
         ({"format": ModelFormat.ONNX}, "model", "Upload a .keras file"),
-        ({"input_shape": (20, 18, 4)}, None, None),  # one channel is repeated as often as needed
+        ({"input_shape": (20, 18, 4)}, None, None),  # a single channel is repeated as needed
         ({"feature_map": COST.model_copy(update={"scales_pixels": False})}, "pixels", "Say which pixel values"),
-    ],
-)
-def test_a_model_that_can_be_no_backbone_is_refused_with_what_to_do(client, worker, spec, changes, pointer, said):
-    body = behind(spec, ready(client, worker, FACTS.model_copy(update=changes)))
-    answer = client.post("/v1/jobs", json=body)
-    if pointer is None:
-        assert answer.status_code == 201, answer.text
-        return
-    problem = assert_problem(answer, 422, "invalid_spec", f"/network/backbone/{pointer}")
-    assert said in problem["detail"]
-    if pointer == "pixels":
-        submitted(client, with_field(body, "network.backbone.pixels", "symmetric"))
+    ]:
+        body = add_backbone(spec, add_model(client, worker, FACTS.model_copy(update=changes)))
+        answer = client.post("/v1/jobs?dry_run=true", json=body)
+        if pointer is None:
+            assert answer.status_code == 200, answer.text
+        else:
+            assert advice in assert_problem(answer, 422, "invalid_spec", f"/network/backbone/{pointer}")["detail"]
+    submit(client, with_field(body, "network.backbone.pixels", "symmetric"))
 
 
-def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger, worker, spec):
-    model = ready(client, worker, FACTS)
-    body = behind(spec, model)
-    source = submitted(client, spec)["id"]
+def test_options_that_a_backbone_rules_out_are_refused_by_pointer(client, stranger, worker, spec):
+    model = add_model(client, worker, FACTS)
+    body = add_backbone(spec, model)
+    source = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     for changed, pointer in (
         (with_field(body, "resources.gpus", 2), "/resources/gpus"),
@@ -148,10 +143,10 @@ def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger
         (with_field(body, "network.backbone", None), "/network/blocks"),
     ):
         assert_problem(client.post("/v1/jobs", json=changed), 422, "invalid_spec", pointer)
-    deep = behind(spec, model, {"filters": 4, "kernel_size": 11})
+    deep = add_backbone(spec, model, {"filters": 4, "kernel_size": 11})
     assert_problem(client.post("/v1/jobs", json=deep), 422, "network_too_deep", "/network/blocks/0")
     assert_problem(stranger.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
-    with_backbone = submitted(client, body)["id"]
+    with_backbone = submit(client, body)["id"]
     held = worker.claim()
     worker.succeed(held)
     starts_there = client.post("/v1/jobs", json={**spec, "initial": {"job": with_backbone}})
@@ -161,11 +156,11 @@ def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger
 
 
 def test_a_second_phase_begins_within_the_training_and_after_frozen_layers(client, worker, spec):
-    model = ready(client, worker, FACTS)
+    model = add_model(client, worker, FACTS)
     at = {"epoch": spec["training"]["epochs"], "learning_rate": 0.0001}
-    assert client.post("/v1/jobs?dry_run=true", json=behind(spec, model, unfreeze_at=at)).status_code == 200
-    late = behind(spec, model, unfreeze_at={**at, "epoch": at["epoch"] + 1})
-    trained = behind(spec, model, unfreeze_at=at, trainable=True)
+    assert client.post("/v1/jobs?dry_run=true", json=add_backbone(spec, model, unfreeze_at=at)).status_code == 200
+    late = add_backbone(spec, model, unfreeze_at={**at, "epoch": at["epoch"] + 1})
+    trained = add_backbone(spec, model, unfreeze_at=at, trainable=True)
     for body, pointer in ((late, "/unfreeze_at/epoch"), (trained, "/unfreeze_at")):
         refused = client.post("/v1/jobs?dry_run=true", json=body)
         assert refused.status_code == 422

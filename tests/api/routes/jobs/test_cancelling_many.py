@@ -1,72 +1,70 @@
-"""Cancelling by filter: the same transition as for single jobs, bounded, and never for others' jobs."""
-
-import pytest
+"""Cancelling many jobs makes the same transition as for single jobs, in limited numbers and for one owner."""
 
 from api.routes.jobs import job as cancellations
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 
-def status_of(client, job: dict) -> str:
+def get_status(client, job: dict) -> str:
     return client.get(f"/v1/jobs/{job['id']}").json()["status"]
 
 
-def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(client, stranger, worker, spec):
+def test_cancelling_by_filter_affects_only_matching_unfinished_jobs(client, stranger, worker, spec):
     tagged = with_field(spec, "metadata", {"sweep": "7"})
     ended, running, asked, queued, paused = (
-        submitted(client, with_field(tagged, "priority", 9 - place)) for place in range(5)
+        submit(client, with_field(tagged, "priority", 9 - place)) for place in range(5)
     )
-    other = submitted(client, spec)
+    other = submit(client, spec)
     worker.succeed(worker.claim())
     worker.claim(), worker.claim()
-    foreign = submitted(stranger, tagged)
+    foreign = submit(stranger, tagged)
     client.post(f"/v1/jobs/{asked['id']}/cancel")
     client.post(f"/v1/jobs/{paused['id']}/pause")
     answer = client.post("/v1/jobs/cancel?metadata[sweep]=7")
     assert answer.status_code == 202
     assert answer.json() == {"object": "cancellation", "cancelled": 2, "cancelling": 1, "has_more": False}
-    assert [status_of(client, job) for job in (ended, running, asked, queued, paused, other)] == [
+    assert [get_status(client, job) for job in (ended, running, asked, queued, paused, other)] == [
         *("succeeded", "cancelling", "cancelling", "cancelled", "cancelled", "queued")
     ]
-    assert status_of(stranger, foreign) == "queued"
-    types = [one["type"] for one in client.get(f"/v1/jobs/{queued['id']}/events").json()["data"]]
+    assert get_status(stranger, foreign) == "queued"
+    types = [event["type"] for event in client.get(f"/v1/jobs/{queued['id']}/events").json()["data"]]
     assert types == ["job.queued", "job.cancelled"]
     again = client.post("/v1/jobs/cancel?metadata[sweep]=7").json()
     assert (again["cancelled"], again["cancelling"]) == (0, 0)
 
 
-def test_one_request_reaches_so_many_jobs_oldest_first(client, spec, monkeypatch):
+def test_one_request_cancels_a_limited_number_of_jobs_oldest_first(client, spec, monkeypatch):
     monkeypatch.setattr(cancellations, "MAX_CANCELLED_AT_ONCE", 2)
-    made = [submitted(client, spec) for _ in range(3)]
+    made = [submit(client, spec) for _ in range(3)]
     answers = [client.post("/v1/jobs/cancel?status=queued&dataset=mnist5k").json() for _ in range(2)]
     assert [(answer["cancelled"], answer["has_more"]) for answer in answers] == [(2, True), (1, False)]
-    assert {status_of(client, job) for job in made} == {"cancelled"}
+    assert {get_status(client, job) for job in made} == {"cancelled"}
 
 
-def test_filters_that_name_no_job_cancel_none(client, spec):
-    job = submitted(client, spec)
+def test_filters_without_a_match_cancel_nothing(client, spec):
+    job = submit(client, spec)
     for query in ("status=succeeded", "dataset=nobody", "status=running&metadata[a]=b"):
         assert client.post(f"/v1/jobs/cancel?{query}").json()["cancelled"] == 0
-    assert status_of(client, job) == "queued"
+    assert get_status(client, job) == "queued"
 
 
-@pytest.mark.parametrize("query", ["", "limit=5", "status=done", "status=", "everything=true", "metadata[]=x"])
-def test_without_a_filter_nothing_is_cancelled(client, spec, query):
-    job = submitted(client, spec)
-    problem = assert_problem(client.post(f"/v1/jobs/cancel?{query}"), 400, "invalid_parameter")
-    assert "status" in problem["detail"] or "metadata" in problem["detail"]
-    assert status_of(client, job) == "queued"
+def test_without_a_filter_nothing_is_cancelled(client, spec):
+    job = submit(client, spec)
+    for query in ["", "limit=5", "status=done", "status=", "everything=true", "metadata[]=x"]:
+        problem = assert_problem(client.post(f"/v1/jobs/cancel?{query}"), 400, "invalid_parameter")
+        assert "status" in problem["detail"] or "metadata" in problem["detail"]
+        assert get_status(client, job) == "queued"
 
 
-def test_jobs_are_cancelled_by_name_and_each_is_answered(client, stranger, worker, spec):
-    ended, running, queued = (submitted(client, with_field(spec, "priority", 9 - place)) for place in range(3))
-    left = submitted(client, spec)
+def test_jobs_are_cancelled_by_id_with_a_result_for_each(client, stranger, worker, spec):
+    ended, running, queued = (submit(client, with_field(spec, "priority", 9 - place)) for place in range(3))
+    left = submit(client, spec)
     worker.succeed(worker.claim())
     worker.claim()
-    foreign = submitted(stranger, spec)
-    named = [one["id"] for one in (queued, ended, running, foreign, queued)]
+    foreign = submit(stranger, spec)
+    named = [job["id"] for job in (queued, ended, running, foreign, queued)]
     answer = client.post("/v1/jobs/cancel", json={"ids": named})
     assert answer.status_code == 202
     assert answer.json() == {
@@ -81,16 +79,16 @@ def test_jobs_are_cancelled_by_name_and_each_is_answered(client, stranger, worke
             {"id": foreign["id"], "status": None, "code": "job_not_found"},
         ],
     }
-    assert [status_of(client, job) for job in (ended, running, queued, left)] == [
+    assert [get_status(client, job) for job in (ended, running, queued, left)] == [
         *("succeeded", "cancelling", "cancelled", "queued")
     ]
-    assert status_of(stranger, foreign) == "queued"
+    assert get_status(stranger, foreign) == "queued"
 
 
-def test_names_and_filters_are_not_mixed_and_names_are_bounded(client, spec):
-    job = submitted(client, spec)
+def test_ids_and_filters_cannot_be_combined_and_ids_are_limited(client, spec):
+    job = submit(client, spec)
     asked = {"ids": [job["id"]]}
     assert_problem(client.post("/v1/jobs/cancel?status=queued", json=asked), 400, "invalid_parameter")
     assert_problem(client.post("/v1/jobs/cancel", json={"ids": []}), 400, "invalid_parameter")
     assert_problem(client.post("/v1/jobs/cancel", json={"ids": ["x"] * 201}), 422, "invalid_spec", "/ids")
-    assert status_of(client, job) == "queued"
+    assert get_status(client, job) == "queued"

@@ -1,4 +1,4 @@
-"""Times are reported after a worker has measured its machine, and not before."""
+"""Times are estimated only after a worker has measured its machine."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,12 @@ from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
 from heldout.access.rights import Quota
 from models.store import calibrations, claims, owners
 from models.store.claims import Capacity
-from tests.api.support import sqlite_only, submitted, with_field
+from tests.api.support import sqlite_only, submit, with_field
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
-# Half a second for each of the 113 steps of an epoch, and nothing else.
+# Each of the 113 steps of an epoch takes half a second, and nothing else takes time.
 SPEED = Speed(training={"step": 0.5}, measuring={}, training_share=0.5, measuring_share=1.0)
 EPOCH_S = 3600 / 32 * 0.5
 
@@ -27,26 +27,26 @@ def calibrated(worker):
 
 
 @pytest.mark.usefixtures("calibrated")
-def test_a_dry_run_tells_the_seconds_of_an_epoch_of_a_job_alone(client, spec):
-    def told(**changes):
+def test_a_dry_run_estimates_the_seconds_per_epoch(client, spec):
+    def estimate(**changes):
         body = spec
         for path, value in changes.items():
             body = with_field(body, path.replace("__", "."), value)
         return client.post("/v1/jobs?dry_run=true", json=body).json()["seconds_per_epoch"]
 
-    assert told(resources__towers=1) == pytest.approx(EPOCH_S)
-    assert told(resources__towers=2) == told() == pytest.approx(EPOCH_S / 2)
-    assert told(resources__device="gpu") is None
-    assert told(resources__gpus=2) is None
-    assert told(training__precision="mixed") is None  # the processor has no units for it
+    assert estimate(resources__towers=1) == pytest.approx(EPOCH_S)
+    assert estimate(resources__towers=2) == estimate() == pytest.approx(EPOCH_S / 2)
+    assert estimate(resources__device="gpu") is None
+    assert estimate(resources__gpus=2) is None
+    assert estimate(training__precision="mixed") is None  # the CPU does not support it
 
 
 @pytest.mark.usefixtures("calibrated")
-def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
+def test_the_queue_estimates_when_a_job_starts(client, worker, spec):
     spec = with_field(spec, "training.epochs", 2)
-    first, second, third = (submitted(client, spec)["id"] for _ in range(3))
+    first, second, third = (submit(client, spec)["id"] for _ in range(3))
     start = lambda job: client.get(f"/v1/jobs/{job}/queue").json()["estimated_start_s"]  # noqa: E731
-    assert start(first) is None  # no one knows when a worker comes
+    assert start(first) is None  # no worker has appeared yet
     held = worker.claim()
     assert held.job_id == first
     assert start(first) is None
@@ -58,7 +58,7 @@ def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
 
 
 @pytest.mark.usefixtures("calibrated")
-def test_the_queue_knows_of_quotas(client, worker, spec):
+def test_queue_estimates_respect_quotas(client, worker, spec):
     def start() -> float | None:
         return client.get(f"/v1/jobs/{waiting}/queue").json()["estimated_start_s"]
 
@@ -68,9 +68,9 @@ def test_the_queue_knows_of_quotas(client, worker, spec):
 
     spec = with_field(spec, "training.epochs", 2)
     for _ in range(2):
-        submitted(client, spec)
+        submit(client, spec)
     ended, running = worker.claim(), worker.claim()
-    waiting = submitted(client, spec)["id"]
+    waiting = submit(client, spec)["id"]
     worker.epoch(running, 1)  # with 3 s left
     worker.epoch(ended, 1)
     worker.succeed(ended)  # its slot is free
@@ -82,14 +82,16 @@ def test_the_queue_knows_of_quotas(client, worker, spec):
     assert start() is None
     limit(running_jobs="default", slot_seconds=0)
     with worker.database.write() as session:
-        assert claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) is None  # by which the owner is held
+        assert (
+            claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) is None
+        )  # the quota keeps the owner waiting
     midnight = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert start() == pytest.approx((midnight - datetime.now(UTC)).total_seconds(), abs=5)
 
 
-def test_nothing_is_reported_where_nothing_was_measured(client, worker, spec):
-    submitted(client, spec)
-    second = submitted(client, spec)["id"]
+def test_no_estimate_is_reported_without_a_measurement(client, worker, spec):
+    submit(client, spec)
+    second = submit(client, spec)["id"]
     worker.claim()
     assert client.post("/v1/jobs?dry_run=true", json=spec).json()["seconds_per_epoch"] is None
     assert client.get(f"/v1/jobs/{second}/queue").json()["estimated_start_s"] is None

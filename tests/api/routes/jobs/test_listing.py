@@ -1,27 +1,27 @@
-"""Finding jobs: one, a list, pages, filters; and owners do not see each other's."""
+"""Jobs are found by id, in pages and by filters, and owners do not see each other's."""
 
 import pytest
 
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 NO_JOB = "job_01jd0000000000000000000000"
 
 
-def ids(page) -> list[str]:
+def get_ids(page) -> list[str]:
     assert page.status_code == 200, page.text
     return [job["id"] for job in page.json()["data"]]
 
 
 def test_pages_show_every_job_once_newest_first(client, spec):
-    made = [submitted(client, spec)["id"] for _ in range(7)]
+    made = [submit(client, spec)["id"] for _ in range(7)]
     seen, after = [], ""
     while True:
         page = client.get(f"/v1/jobs?limit=3{after}")
-        seen += ids(page)
-        submitted(client, spec)  # what comes later does not shift the pages
+        seen += get_ids(page)
+        submit(client, spec)  # later jobs do not shift the pages
         answer = page.json()
         assert list(answer) == ["object", "data", "has_more", "next"]
         assert answer["object"] == "list"
@@ -33,71 +33,74 @@ def test_pages_show_every_job_once_newest_first(client, spec):
     assert seen == sorted(made, reverse=True)
 
 
-def test_lists_are_narrowed_by_shown_status(client, worker, spec):
-    cancelled, running, asked, queued = (submitted(client, with_field(spec, "priority", p))["id"] for p in (9, 5, 4, 1))
+def test_lists_can_be_filtered_by_status(client, worker, spec):
+    cancelled, running, asked, queued = (submit(client, with_field(spec, "priority", p))["id"] for p in (9, 5, 4, 1))
     client.post(f"/v1/jobs/{cancelled}/cancel")
     worker.claim(), worker.claim()
     client.post(f"/v1/jobs/{asked}/cancel")
-    assert ids(client.get("/v1/jobs?status=queued")) == [queued]
-    assert ids(client.get("/v1/jobs?status=running")) == [running]
-    assert ids(client.get("/v1/jobs?status=cancelling")) == [asked]
-    assert ids(client.get("/v1/jobs?status=cancelling&status=cancelled")) == [asked, cancelled]
-    assert ids(client.get("/v1/jobs?status=paused")) == []
+    assert get_ids(client.get("/v1/jobs?status=queued")) == [queued]
+    assert get_ids(client.get("/v1/jobs?status=running")) == [running]
+    assert get_ids(client.get("/v1/jobs?status=cancelling")) == [asked]
+    assert get_ids(client.get("/v1/jobs?status=cancelling&status=cancelled")) == [asked, cancelled]
+    assert get_ids(client.get("/v1/jobs?status=paused")) == []
 
 
-def test_lists_are_narrowed_by_dataset_and_metadata(client, spec):
-    digits = submitted(client, {**spec, "dataset": "digits@1", "network": {"blocks": [{"filters": 4}]}})
-    both = submitted(client, with_field(spec, "metadata", {"team": "a b", "run": "1"}))
-    one = submitted(client, with_field(spec, "metadata", {"team": "a b", "run": "2"}))
-    assert ids(client.get("/v1/jobs?dataset=digits")) == [digits["id"]]
-    assert ids(client.get(f"/v1/jobs?dataset={digits['dataset']['id']}")) == [digits["id"]]
-    assert ids(client.get("/v1/jobs?dataset=nobody")) == []
-    assert ids(client.get("/v1/jobs?metadata[team]=a%20b")) == [one["id"], both["id"]]
-    assert ids(client.get("/v1/jobs?metadata[team]=a%20b&metadata[run]=1")) == [both["id"]]
-    assert ids(client.get("/v1/jobs?metadata[team]=a&metadata[run]=1")) == []
-    assert ids(client.get("/v1/jobs?metadata[other]=")) == []
+def test_lists_can_be_filtered_by_dataset_and_metadata(client, spec):
+    digits = submit(client, {**spec, "dataset": "digits@1", "network": {"blocks": [{"filters": 4}]}})
+    both = submit(client, with_field(spec, "metadata", {"team": "a b", "run": "1"}))
+    single = submit(client, with_field(spec, "metadata", {"team": "a b", "run": "2"}))
+    assert get_ids(client.get("/v1/jobs?dataset=digits")) == [digits["id"]]
+    assert get_ids(client.get(f"/v1/jobs?dataset={digits['dataset']['id']}")) == [digits["id"]]
+    assert get_ids(client.get("/v1/jobs?dataset=nobody")) == []
+    assert get_ids(client.get("/v1/jobs?metadata[team]=a%20b")) == [single["id"], both["id"]]
+    assert get_ids(client.get("/v1/jobs?metadata[team]=a%20b&metadata[run]=1")) == [both["id"]]
+    assert get_ids(client.get("/v1/jobs?metadata[team]=a&metadata[run]=1")) == []
+    assert get_ids(client.get("/v1/jobs?metadata[other]=")) == []
 
 
-@pytest.mark.parametrize("name", ['a"b', "a.b", "a[0]", "0", "a\\b", "a'b", "$", "*", "ключ", "a]b", "%", ""], ids=repr)
-def test_any_metadata_key_can_be_asked_for(client, spec, name):
-    if name == "":
-        assert_problem(client.get("/v1/jobs?metadata[]=v"), 400, "invalid_parameter")
-        return
-    bears = submitted(client, with_field(spec, "metadata", {name: "v"}))
-    submitted(client, with_field(spec, "metadata", {"b": "v", "other": "v"}))
-    assert ids(client.get("/v1/jobs", params={f"metadata[{name}]": "v"})) == [bears["id"]]
+def test_lists_can_be_filtered_by_any_metadata_key(client, spec):
+    for name in ['a"b', "a.b", "a[0]", "0", "a\\b", "a'b", "$", "*", "ключ", "a]b", "%"]:
+        marked = submit(client, with_field(spec, "metadata", {name: "v"}))
+        submit(client, with_field(spec, "metadata", {"b": "v", "other": "v"}))
+        assert get_ids(client.get("/v1/jobs", params={f"metadata[{name}]": "v"})) == [marked["id"]]
+    assert_problem(client.get("/v1/jobs?metadata[]=v"), 400, "invalid_parameter")
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_unknown_and_out_of_range_parameters_are_refused(client):
+    for query in [
         *("limit=0", "limit=201", "limit=x", "limit=", "limit=1e9", f"limit={'9' * 5000}", "limit=-1", "limit=NaN"),
         *("status=done", "status=", "page=2", "metadata=x", "metadata[a=1", "metadata[a]x=1", "Limit=1"),
         *("dataset=%00", f"dataset={'d' * 161}", "metadata[a]=%00", "metadata[%00]=a", f"metadata[{'k' * 65}]=a"),
         "&".join(f"metadata[k{i}]=v" for i in range(17)),
-    ],
-    ids=lambda query: query[:20].replace("\0", "0"),
-)
-def test_parameters_that_are_unknown_or_out_of_bounds_are_refused(client, query):
-    assert_problem(client.get(f"/v1/jobs?{query}"), 400, "invalid_parameter")
+    ]:
+        assert_problem(client.get(f"/v1/jobs?{query}"), 400, "invalid_parameter")
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "job_", "ds_01jd0000000000000000000000", f"{NO_JOB}x", "null", "' or 1=1"])
-def test_what_is_no_cursor_of_ours_is_refused(client, cursor):
-    assert_problem(client.get("/v1/jobs", params={"after": cursor}), 400, "invalid_cursor")
+def test_invalid_cursors_are_refused(client):
+    for cursor in ["", "x", "job_", "ds_01jd0000000000000000000000", f"{NO_JOB}x", "null", "' or 1=1"]:
+        assert_problem(client.get("/v1/jobs", params={"after": cursor}), 400, "invalid_cursor")
 
 
-@pytest.mark.parametrize(
-    "path", ["x", NO_JOB, NO_JOB.upper(), "job_" + "é" * 26, "%00", "job_%00", "j" * 5000, "%2e%2e", "..%2fkeys", "*"]
-)
-def test_ids_that_are_none_are_not_found(client, path):
-    answer = client.get(f"/v1/jobs/{path}")
-    assert answer.status_code == 404
-    assert answer.json()["code"] in {"job_not_found", "route_not_found"}
+def test_invalid_ids_are_not_found(client):
+    for path in [
+        "x",
+        NO_JOB,
+        NO_JOB.upper(),
+        "job_" + "é" * 26,
+        "%00",
+        "job_%00",
+        "j" * 5000,
+        "%2e%2e",
+        "..%2fkeys",
+        "*",
+    ]:
+        answer = client.get(f"/v1/jobs/{path}")
+        assert answer.status_code == 404
+        assert answer.json()["code"] in {"job_not_found", "route_not_found"}
 
 
-def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, worker, spec):
-    running = submitted(client, spec)["id"]
+def test_another_owners_job_is_not_found_on_any_route(client, stranger, worker, spec):
+    running = submit(client, spec)["id"]
     held = worker.claim()
     worker.begin(held, client.get(f"/v1/jobs/{running}").json()["spec"])
     before = client.get(f"/v1/jobs/{running}").json()
@@ -109,14 +112,16 @@ def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, work
         answer = stranger.request(method, f"/v1/jobs/{running}{route}", json=body)
         problem = assert_problem(answer, 404, "job_not_found")
         missing = stranger.request(method, f"/v1/jobs/{NO_JOB}{route}", json=body).json()
-        assert problem["detail"] == missing["detail"].replace(NO_JOB, running), "it tells a stranger's job from none"
-    assert ids(stranger.get("/v1/jobs")) == []
-    assert ids(stranger.get(f"/v1/jobs?after={NO_JOB.replace('01jd', 'zzzz')}")) == []
+        assert problem["detail"] == missing["detail"].replace(NO_JOB, running), (
+            "the message reveals that the job exists"
+        )
+    assert get_ids(stranger.get("/v1/jobs")) == []
+    assert get_ids(stranger.get(f"/v1/jobs?after={NO_JOB.replace('01jd', 'zzzz')}")) == []
     assert client.get(f"/v1/jobs/{running}").json() == before
 
 
-def test_a_job_is_answered_with_its_version_as_tag(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_a_jobs_etag_is_its_version(client, worker, spec):
+    job = submit(client, spec)["id"]
     first = client.get(f"/v1/jobs/{job}")
     assert first.headers["etag"] == '"1"'
     same = client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"1"'})
@@ -132,26 +137,28 @@ def test_a_job_is_answered_with_its_version_as_tag(client, worker, spec):
     assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": "garbage"}).status_code == 200
 
 
-def test_lists_leave_out_the_trainings_of_studies(client, spec):
-    alone = submitted(client, spec)["id"]
+def test_lists_can_leave_out_the_trainings_of_studies(client, spec):
+    alone = submit(client, spec)["id"]
     asked = {"spec": spec, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
     assert client.post("/v1/studies", json=asked).status_code == 201
-    of_studies = set(ids(client.get("/v1/jobs"))) - {alone}
+    of_studies = set(get_ids(client.get("/v1/jobs"))) - {alone}
     assert of_studies
     for narrowed in ("", "&status=queued", "&sort=name", "&dataset=mnist5k", "&search=a"):
-        everything = ids(client.get(f"/v1/jobs?limit=200{narrowed}"))
-        assert ids(client.get(f"/v1/jobs?study=none{narrowed}")) == [one for one in everything if one == alone]
+        everything = get_ids(client.get(f"/v1/jobs?limit=200{narrowed}"))
+        assert get_ids(client.get(f"/v1/jobs?study=none{narrowed}")) == [
+            job_id for job_id in everything if job_id == alone
+        ]
 
 
-def test_a_list_gives_a_few_points_of_each_curve_and_the_places_in_the_queue(client, worker, spec):
-    long, *waiting = (submitted(client, with_field(spec, "priority", 9 - place))["id"] for place in range(3))
+def test_a_list_can_include_thinned_curves_and_queue_positions(client, worker, spec):
+    long, *waiting = (submit(client, with_field(spec, "priority", 9 - place))["id"] for place in range(3))
     held = worker.claim()
     for epoch in range(1, 51):
         worker.epoch(held, epoch, train_loss=1 / epoch, validation_loss=None if epoch == 50 else 2 / epoch)
-    plain = {one["id"]: one for one in client.get("/v1/jobs").json()["data"]}
-    assert {"curve", "queue_position"} & {name for one in plain.values() for name in one} == set()
-    listed = {one["id"]: one for one in client.get("/v1/jobs?curves=10&queue=true").json()["data"]}
-    assert [listed[one].get("queue_position") for one in (long, *waiting)] == [None, 1, 2]
+    plain = {job["id"]: job for job in client.get("/v1/jobs").json()["data"]}
+    assert {"curve", "queue_position"} & {name for job in plain.values() for name in job} == set()
+    listed = {job["id"]: job for job in client.get("/v1/jobs?curves=10&queue=true").json()["data"]}
+    assert [listed[job].get("queue_position") for job in (long, *waiting)] == [None, 1, 2]
     assert listed[waiting[0]]["queue_position"] == client.get(f"/v1/jobs/{waiting[0]}/queue").json()["position"]
     curve = listed[long]["curve"]
     assert curve["epochs"] == [1, 7, 13, 19, 25, 31, 37, 43, 49, 50]

@@ -1,15 +1,13 @@
-"""Own networks over HTTP: counted before they run, copied, and refused with advice."""
+"""Own networks over HTTP are counted before they run, copied, and refused with advice."""
 
 from typing import Any
-
-import pytest
 
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from models.store import claims
 from models.store.claims import Capacity
-from tests.api.routes.models.test_models_served import FILE, ready
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.routes.models.test_models_served import FILE, add_model
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 
@@ -33,40 +31,42 @@ COST = NetworkFacts(
 FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(28, 28, 1), output_shape=(10,), parameters=154, network=COST)
 
 
-def of(spec: dict[str, Any], model: str, **network: Any) -> dict[str, Any]:
+def with_model(spec: dict[str, Any], model: str, **network: Any) -> dict[str, Any]:
     return {**spec, "network": {"model": model, **network}}
 
 
 def test_a_dry_run_counts_an_own_network_and_names_its_layers(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    whole = client.post("/v1/jobs?dry_run=true", json=of(spec, model)).json()
+    model = add_model(client, worker, FACTS)
+    whole = client.post("/v1/jobs?dry_run=true", json=with_model(spec, model)).json()
     assert [layer["name"] for layer in whole["layers"]] == ["conv", "norm", "pool", "dense"]
     assert (whole["parameters"], whole["trainable_parameters"], whole["flops_per_image"]) == (154, 142, 80_000)
-    frozen = of(spec, model, weights="uploaded", freeze="norm")
+    frozen = with_model(spec, model, weights="uploaded", freeze="norm")
     assert client.post("/v1/jobs?dry_run=true", json=frozen).json()["trainable_parameters"] == 70
-    by_number = of(spec, model, weights="uploaded", freeze=2)
+    by_number = with_model(spec, model, weights="uploaded", freeze=2)
     assert client.post("/v1/jobs?dry_run=true", json=by_number).json()["trainable_parameters"] == 70
 
 
-def test_a_network_for_any_size_costs_what_its_images_need(client, worker, spec):
+def test_the_cost_of_a_size_independent_network_follows_its_images(client, worker, spec):
     free = FACTS.model_copy(update={"input_shape": (None, None, 1)})
     larger = free.model_copy(update={"network": COST.model_copy(update={"figures_at": (56, 56)})})
     flops = [
-        client.post("/v1/jobs?dry_run=true", json=of(spec, ready(client, worker, facts))).json()["flops_per_image"]
+        client.post("/v1/jobs?dry_run=true", json=with_model(spec, add_model(client, worker, facts))).json()[
+            "flops_per_image"
+        ]
         for facts in (free, larger)
     ]
     assert flops == [80_000, 20_000]
 
 
-def test_a_job_says_what_pixels_its_network_gets_and_runs_again_without_the_model(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    body = of(spec, model)
+def test_a_job_states_its_pixel_values_and_can_be_retried_without_the_model(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    body = with_model(spec, model)
     del body["name"]
-    job = submitted(client, body)
+    job = submit(client, body)
     assert job["name"].startswith("mnist5k own network · ")
     assert (job["spec"]["network"]["pixels"], "blocks" in job["spec"]["network"]) == ("unit", False)
     scaling = FACTS.model_copy(update={"network": COST.model_copy(update={"scales_pixels": True})})
-    other = submitted(client, of(spec, ready(client, worker, scaling)))
+    other = submit(client, with_model(spec, add_model(client, worker, scaling)))
     assert other["spec"]["network"]["pixels"] == "bytes"
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
@@ -82,25 +82,24 @@ def test_a_job_says_what_pixels_its_network_gets_and_runs_again_without_the_mode
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/model")
 
 
-def test_every_training_of_a_study_has_the_network(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    asked = {"spec": of(spec, model), "remedies": ["dropout"], "seeds": 2, "splits": "fixed"}
+def test_every_training_of_a_study_gets_the_network(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    asked = {"spec": with_model(spec, model), "remedies": ["dropout"], "seeds": 2, "splits": "fixed"}
     study = client.post("/v1/studies", json=asked)
     assert study.status_code == 201, study.text
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
         found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(4)]
-    assert len({one.spec.network.dropout for one in found}) == 2
-    assert [worker.blobs.read(one.begins.backbone.key) for one in found] == [FILE] * 4
+    assert len({claim.spec.network.dropout for claim in found}) == 2
+    assert [worker.blobs.read(claim.begins.backbone.key) for claim in found] == [FILE] * 4
 
 
 def with_network(**changes: Any) -> dict[str, Any]:
     return {"network": COST.model_copy(update=changes)}
 
 
-@pytest.mark.parametrize(
-    ("facts", "asked", "pointer", "said"),
-    [
+def test_impossible_requests_for_own_networks_are_refused_with_advice(client, worker, spec):
+    for facts, asked, pointer, advice in [
         ({"output_shape": (7,)}, {}, "head", "has 7 classes, but the dataset has 10"),
         ({"output_shape": (7,)}, {"head": "replace"}, None, None),
         ({"output_shape": (26, 26, 6)}, {}, "head", "gives a feature map"),
@@ -111,32 +110,31 @@ def with_network(**changes: Any) -> dict[str, Any]:
         ({"network": None}, {}, "model", "Upload it again"),
         ({"format": ModelFormat.ONNX}, {}, "model", "Upload a .keras file"),
         ({"weights": False}, {"weights": "uploaded"}, "weights", "without weights"),
-        ({"input_shape": (28, 28, 4)}, {}, None, None),  # one channel is repeated as often as needed
+        ({"input_shape": (28, 28, 4)}, {}, None, None),  # a single channel is repeated as needed
         ({}, {"weights": "uploaded", "freeze": "body"}, "freeze", "no layer `body`. Its first layers are `conv`"),
         ({}, {"weights": "uploaded", "freeze": 4}, "trainable", "Nothing would be trained"),
         ({}, {"weights": "fresh", "freeze": 1}, "freeze", "set `weights` to `uploaded`"),
         ({}, {"width": 0.7}, "width", "expected 1 or 0.5"),
         ({}, {"blocks": []}, "blocks", "no such field"),
-    ],
-)
-def test_what_an_own_network_cannot_do_is_refused_with_what_to_do(client, worker, spec, facts, asked, pointer, said):
-    answer = client.post("/v1/jobs", json=of(spec, ready(client, worker, FACTS.model_copy(update=facts)), **asked))
-    if pointer is None:
-        assert answer.status_code == 201, answer.text
-        return
-    assert said in assert_problem(answer, 422, "invalid_spec", f"/network/{pointer}")["detail"]
+    ]:
+        model = add_model(client, worker, FACTS.model_copy(update=facts))
+        answer = client.post("/v1/jobs?dry_run=true", json=with_model(spec, model, **asked))
+        if pointer is None:
+            assert answer.status_code == 200, answer.text
+        else:
+            assert advice in assert_problem(answer, 422, "invalid_spec", f"/network/{pointer}")["detail"]
 
 
-def test_what_an_own_network_cannot_go_with_is_refused_at_its_place(client, stranger, worker, spec):
-    body = of(spec, ready(client, worker, FACTS))
-    source = submitted(client, spec)["id"]
+def test_options_that_an_own_network_rules_out_are_refused_by_pointer(client, stranger, worker, spec):
+    body = with_model(spec, add_model(client, worker, FACTS))
+    source = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     assert_problem(
         client.post("/v1/jobs", json=with_field(body, "resources.gpus", 2)), 422, "invalid_spec", "/resources/gpus"
     )
     assert_problem(client.post("/v1/jobs", json={**body, "initial": {"job": source}}), 422, "invalid_spec", "/initial")
     assert_problem(stranger.post("/v1/jobs", json=body), 422, "model_not_found", "/network/model")
-    own = submitted(client, body)["id"]
+    own = submit(client, body)["id"]
     worker.succeed(worker.claim())
     starts_there = client.post("/v1/jobs", json={**spec, "initial": {"job": own}})
     assert "has an own network" in assert_problem(starts_there, 422, "invalid_spec", "/initial/job")["detail"]

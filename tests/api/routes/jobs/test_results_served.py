@@ -1,4 +1,4 @@
-"""The results of a job over HTTP: metrics, events, queue, model and predictions."""
+"""Results of a job over HTTP: metrics, events, queue, model and predictions."""
 
 import base64
 import hashlib
@@ -9,9 +9,9 @@ from sqlalchemy import update
 
 from heldout.lifecycle.job import JobStatus
 from models.tables import ArtifactRow
-from tests.api.support import EPOCH, FINAL, PREDICTIONS, assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import EPOCH, FINAL, PREDICTIONS, assert_problem, sqlite_only, submit, with_field
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 NAMES = [
@@ -21,7 +21,7 @@ NAMES = [
 
 
 def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, worker, spec):
-    job = submitted(client, spec)["id"]
+    job = submit(client, spec)["id"]
     metrics = lambda: client.get(f"/v1/jobs/{job}/metrics").json()  # noqa: E731
     assert metrics() == {"object": "metrics", "epochs": [], "final": None}
     held = worker.claim()
@@ -38,23 +38,23 @@ def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, wor
     assert (shown["status"], shown["stop_reason"], shown["progress"]["epoch"]) == ("succeeded", "completed", 2)
 
 
-def test_test_figures_are_there_when_they_were_asked_for_each_epoch(client, worker, spec):
-    job = submitted(client, with_field(spec, "evaluation.test", "every_epoch"))["id"]
+def test_test_figures_of_every_epoch_are_shown_if_requested(client, worker, spec):
+    job = submit(client, with_field(spec, "evaluation.test", "every_epoch"))["id"]
     worker.epoch(worker.claim(), 1, test_loss=0.75, test_accuracy=None)
     [epoch] = client.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
     assert list(epoch) == [*NAMES, "test_loss", "test_accuracy"]
     assert (epoch["test_loss"], epoch["test_accuracy"]) == (0.75, None)
 
 
-def test_the_final_figures_of_a_job_without_test_say_null(client, worker, spec):
-    job = submitted(client, with_field(spec, "evaluation.test", "never"))["id"]
+def test_the_final_test_figures_are_null_for_a_job_without_test(client, worker, spec):
+    job = submit(client, with_field(spec, "evaluation.test", "never"))["id"]
     gaps = {"validation": {"accuracy": 0.0, "loss": 0.0}, "test": None}
     worker.succeed(worker.claim(), {**FINAL, "test": None, "gap": gaps})
     assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] == {**FINAL, "test": None, "gap": gaps}
 
 
-def test_a_figure_that_is_not_finite_is_null(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_non_finite_figures_are_null(client, worker, spec):
+    job = submit(client, spec)["id"]
     held = worker.claim()
     worker.epoch(held, 1, train_loss=float("nan"), fit_loss=float("inf"))
     answer = client.get(f"/v1/jobs/{job}/metrics")
@@ -67,8 +67,8 @@ def test_a_figure_that_is_not_finite_is_null(client, worker, spec):
     assert shown["failures"] == 1
 
 
-def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_epochs_repeated_by_a_later_attempt_are_shown_once(client, worker, spec):
+    job = submit(client, spec)["id"]
     first = worker.claim()
     for epoch in (1, 2):
         worker.epoch(first, epoch, train_loss=9.0)
@@ -82,8 +82,8 @@ def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, worker, spe
     assert [(epoch["epoch"], epoch["train_loss"]) for epoch in epochs] == [(1, 1.0)]
 
 
-def test_events_are_reported_oldest_first_and_in_pages(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_events_are_listed_oldest_first_in_pages(client, worker, spec):
+    job = submit(client, spec)["id"]
     client.post(f"/v1/jobs/{job}/pause")
     client.post(f"/v1/jobs/{job}/resume")
     worker.claim()
@@ -104,33 +104,34 @@ def test_events_are_reported_oldest_first_and_in_pages(client, worker, spec):
     assert client.get(f"/v1/jobs/{job}/events?after=2147483647").json()["data"] == []
 
 
-@pytest.mark.parametrize("after", ["x", "-1", "1.5", "2147483648", "9" * 5000, "", "job_1", "٣", "%00"])
-def test_what_is_no_number_of_an_event_is_refused(client, spec, after):
-    answer = client.get(f"/v1/jobs/{submitted(client, spec)['id']}/events?after={after}")
-    assert_problem(answer, 400, "invalid_parameter" if after == "%00" else "invalid_cursor")
+def test_invalid_event_numbers_are_refused(client, spec):
+    job = submit(client, spec)["id"]
+    for after in ["x", "-1", "1.5", "2147483648", "9" * 5000, "", "job_1", "٣", "%00"]:
+        answer = client.get(f"/v1/jobs/{job}/events?after={after}")
+        assert_problem(answer, 400, "invalid_parameter" if after == "%00" else "invalid_cursor")
 
 
-def test_the_queue_tells_place_and_reason(client, worker, spec):
+def test_the_queue_shows_position_and_reason(client, worker, spec):
     first, gpu, urgent = (
-        submitted(client, one)["id"]
-        for one in (spec, with_field(spec, "resources.device", "gpu"), with_field(spec, "priority", 10))
+        submit(client, body)["id"]
+        for body in (spec, with_field(spec, "resources.device", "gpu"), with_field(spec, "priority", 10))
     )
     queue = lambda job: client.get(f"/v1/jobs/{job}/queue").json()  # noqa: E731
-    told = {"object": "queue", "position": 1, "ahead": 0, "waiting_for": "worker", "estimated_start_s": None}
-    assert queue(urgent) == told
-    assert queue(first) == {**told, "position": 2, "ahead": 1}
-    assert queue(gpu) == {**told, "position": 3, "ahead": 2, "waiting_for": "gpu"}
+    expected = {"object": "queue", "position": 1, "ahead": 0, "waiting_for": "worker", "estimated_start_s": None}
+    assert queue(urgent) == expected
+    assert queue(first) == {**expected, "position": 2, "ahead": 1}
+    assert queue(gpu) == {**expected, "position": 3, "ahead": 2, "waiting_for": "gpu"}
     held = worker.claim()
     assert held.job_id == urgent
-    assert queue(urgent) == {**told, "position": None, "ahead": None, "waiting_for": None}
+    assert queue(urgent) == {**expected, "position": None, "ahead": None, "waiting_for": None}
     assert queue(first)["position"] == 1
     worker.fail(held, "worker_lost")
     assert queue(urgent)["waiting_for"] == "backoff"
 
 
 @pytest.mark.parametrize("file", ["model", "predictions"])
-def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worker, spec, file):
-    job = submitted(client, spec | {"name": "Größe: small/2"})["id"]
+def test_files_are_ready_only_after_the_job_succeeds(client, worker, spec, file):
+    job = submit(client, spec | {"name": "Größe: small/2"})["id"]
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
     held = worker.claim()
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
@@ -151,20 +152,23 @@ def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worke
     assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
 
 
-def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
-    job = submitted(client, spec)["id"]
+def test_predictions_are_available_as_csv(client, worker, spec, tmp_path):
+    job = submit(client, spec)["id"]
     path = f"/v1/jobs/{job}/predictions?format=csv"
     assert_problem(client.get(path), 409, "not_ready")
     held = worker.claim()
     worker.succeed(held)
     worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", b"no npz")
     assert_problem(client.get(path), 410, "artifact_damaged")
-    with worker.database.write() as session:  # as an earlier release has stored it
+    with worker.database.write() as session:  # as an earlier release stored it
         session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
     assert_problem(client.get(path), 410, "artifact_damaged")
-    said = np.full((1, 10), 0.1, np.float32)
+    probabilities = np.full((1, 10), 0.1, np.float32)
     np.savez(
-        tmp_path / "p.npz", test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said
+        tmp_path / "p.npz",
+        test_indices=np.array([4]),
+        test_labels=np.array([7], np.int32),
+        test_probabilities=probabilities,
     )
     worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", tmp_path / "p.npz")
     answer = client.get(path)
@@ -176,8 +180,8 @@ def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
 
 
 def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, worker, spec):
-    """Its row came by a migration, which knows neither size nor digest."""
-    job = submitted(client, spec)["id"]
+    """Its row was made by a migration, which knew neither size nor digest."""
+    job = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     with worker.database.write() as session:
         session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
@@ -197,8 +201,8 @@ UNKNOWN = {
 }
 
 
-def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, spec):
-    job = submitted(client, spec)
+def test_a_summary_appears_on_success_and_in_lists(client, worker, spec):
+    job = submit(client, spec)
     assert job["summary"] == UNKNOWN
     held = worker.claim()
     worker.begin(held, job["spec"])
@@ -216,18 +220,18 @@ def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, 
         "verdict": diagnosis["verdict"],
         "headline": diagnosis["headline"],
     }
-    other = submitted(client, spec)
+    other = submit(client, spec)
     assert client.get("/v1/jobs").json()["data"] == [other, shown]
 
 
 def test_a_job_that_ended_before_there_were_summaries_shows_none(client, worker, spec):
-    job = submitted(client, spec)["id"]
+    job = submit(client, spec)["id"]
     worker.fail(worker.claim())
     assert client.get(f"/v1/jobs/{job}").json()["summary"] == UNKNOWN
 
 
 def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
-    failed = submitted(client, spec)["id"]
+    failed = submit(client, spec)["id"]
     worker.fail(worker.claim())
     assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "no_model")
 
@@ -240,9 +244,9 @@ def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
         ("predictions?format=csv", "predictions_lost"),
     ],
 )
-def test_a_file_that_the_blob_store_lost_is_said_to_be_lost(client, worker, spec, path, code):
-    """A client that is asked to repeat the request would do so forever."""
-    job = submitted(client, spec)["id"]
+def test_files_lost_by_the_blob_store_are_reported_as_lost(client, worker, spec, path, code):
+    """A client that was asked to retry would do so forever."""
+    job = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     worker.blobs.delete_all(f"jobs/{job}")
     answer = client.get(f"/v1/jobs/{job}/{path}")
@@ -252,8 +256,8 @@ def test_a_file_that_the_blob_store_lost_is_said_to_be_lost(client, worker, spec
     assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] is not None
 
 
-def test_a_damaged_file_of_scores_is_as_good_as_lost(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_damaged_score_files_count_as_lost(client, worker, spec):
+    job = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     for name in ("evaluation", "gap"):
         worker.blobs.put(f"jobs/{job}/1/{name}.json", b'{"format": 1, "spl')

@@ -1,4 +1,4 @@
-"""Folds, more epochs, known weights, and what cancelled jobs leave, over HTTP."""
+"""Folds, more epochs, initial weights, and models of cancelled jobs over HTTP."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.store import artifacts, claims
 from models.store.claims import Capacity
 from models.tables import DatasetRow
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 IMAGES = 5000  # of mnist5k
@@ -19,7 +19,7 @@ IMAGES = 5000  # of mnist5k
 
 @pytest.fixture
 def know_copies(database, worker, tmp_path):
-    """Lets the relations of mnist5k be known, with some images as copies of each other."""
+    """Return what stores relations of mnist5k in which some images are copies of others."""
 
     def know(status: RelationsStatus | None = RelationsStatus.STORED, **pairs: int) -> str:
         copy_of = np.arange(IMAGES, dtype=np.int32)
@@ -36,50 +36,47 @@ def know_copies(database, worker, tmp_path):
     return know
 
 
-def folded(spec: dict[str, Any], fold: int = 0, folds: int = 5, **more: Any) -> dict[str, Any]:
+def with_fold(spec: dict[str, Any], fold: int = 0, folds: int = 5, **more: Any) -> dict[str, Any]:
     return {**spec, "validation": {"folds": folds, "fold": fold}, **more}
 
 
-def test_a_job_tells_its_own_splits(client, spec, know_copies):
+def test_a_job_shows_its_own_splits(client, spec, know_copies):
     know_copies(of_4=0)
     own = client.get("/v1/datasets/mnist5k/splits").json()
-    plain = submitted(client, spec)["id"]
+    plain = submit(client, spec)["id"]
     assert client.get(f"/v1/jobs/{plain}/splits").json() == own
-    limited = submitted(client, with_field(spec, "training.train_limit", 100))["id"]
+    limited = submit(client, with_field(spec, "training.train_limit", 100))["id"]
     assert len(client.get(f"/v1/jobs/{limited}/splits").json()["train"]) == 100
-    cuts = [client.get(f"/v1/jobs/{submitted(client, folded(spec, fold))['id']}/splits").json() for fold in range(5)]
+    cuts = [client.get(f"/v1/jobs/{submit(client, with_fold(spec, fold))['id']}/splits").json() for fold in range(5)]
     assert sorted(image for cut in cuts for image in cut["validation"]) == sorted(own["train"] + own["validation"])
     assert all(cut["test"] == own["test"] and len(cut["train"]) == 3200 for cut in cuts)
-    assert sum({0, 4} <= set(cut["validation"]) for cut in cuts) == 1, "copies lie in different folds"
+    assert sum({0, 4} <= set(cut["validation"]) for cut in cuts) == 1, "copies are in different folds"
 
 
-def test_folds_wait_for_copies_and_are_cut_without_where_these_are_never_known(client, spec, know_copies):
+def test_folds_wait_for_copies_unless_their_search_failed(client, spec, know_copies):
     for status in (None, RelationsStatus.QUEUED):
         know_copies(status)
-        answer = client.post("/v1/jobs", json=folded(spec))
+        answer = client.post("/v1/jobs", json=with_fold(spec))
         assert "has not ended" in assert_problem(answer, 409, "not_ready")["detail"]
         assert answer.headers["retry-after"]
     know_copies(RelationsStatus.FAILED)
-    job = submitted(client, folded(spec))["id"]
+    job = submit(client, with_fold(spec))["id"]
     events = client.get(f"/v1/jobs/{job}/events").json()["data"]
     assert [event["type"] for event in events] == ["job.queued", "job.warning"]
 
 
-@pytest.mark.parametrize(
-    ("validation", "pointer"),
-    [
+def test_folds_out_of_bounds_are_refused(client, spec, know_copies):
+    know_copies()
+    for validation, pointer in [
         ({"folds": 1, "fold": 0}, "/validation/folds"),
         ({"folds": 21, "fold": 0}, "/validation/folds"),
         ({"folds": 3, "fold": 3}, "/validation/fold"),
         ({"fold": 0}, "/validation/folds"),
-    ],
-)
-def test_folds_out_of_bounds_are_refused(client, spec, know_copies, validation, pointer):
-    know_copies()
-    assert_problem(client.post("/v1/jobs", json={**spec, "validation": validation}), 422, "invalid_spec", pointer)
+    ]:
+        assert_problem(client.post("/v1/jobs", json={**spec, "validation": validation}), 422, "invalid_spec", pointer)
 
 
-def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know_copies, database, worker):
+def test_a_class_too_small_for_the_folds_is_named(client, spec, know_copies, database, worker):
     dataset = know_copies()
     zeros = np.arange(500)
     copy_of = np.arange(IMAGES, dtype=np.int32)
@@ -88,7 +85,7 @@ def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know
     file = worker.blobs.get_local_folder(make_relations_key(dataset))
     save_relations(Relations(copy_of), file)
     for folds in (2, 3):
-        answer = client.post("/v1/jobs?dry_run=true", json=folded(spec, folds=folds))
+        answer = client.post("/v1/jobs?dry_run=true", json=with_fold(spec, folds=folds))
         if folds == 2:
             assert answer.status_code == 200, answer.text
         else:
@@ -96,8 +93,8 @@ def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know
             assert "Class '0' has only 400 images in 2 sets that belong together" in problem["detail"]
 
 
-def test_a_job_that_was_cancelled_serves_the_model_that_it_has_left(client, spec, worker):
-    job = submitted(client, spec)["id"]
+def test_a_cancelled_job_serves_the_model_it_left(client, spec, worker):
+    job = submit(client, spec)["id"]
     held = worker.claim()
     worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
     worker.epoch(held, 1)
@@ -111,7 +108,7 @@ def test_a_job_that_was_cancelled_serves_the_model_that_it_has_left(client, spec
 
 
 def test_a_paused_job_has_no_model_until_it_is_cancelled(client, spec, worker):
-    job = submitted(client, spec)["id"]
+    job = submit(client, spec)["id"]
     held = worker.claim()
     client.post(f"/v1/jobs/{job}/pause")
     leave_model(worker, held)
@@ -120,8 +117,8 @@ def test_a_paused_job_has_no_model_until_it_is_cancelled(client, spec, worker):
     assert client.get(f"/v1/jobs/{job}/model").content == b"keras"
 
 
-def test_weights_of_an_earlier_attempt_are_not_served_for_those_of_a_later_one(client, spec, worker):
-    job = submitted(client, spec)["id"]
+def test_weights_of_an_earlier_attempt_are_not_served_for_a_later_one(client, spec, worker):
+    job = submit(client, spec)["id"]
     held = worker.claim()
     client.post(f"/v1/jobs/{job}/pause")
     leave_model(worker, held)
@@ -140,8 +137,8 @@ def leave_model(worker, held) -> None:
         claims.stop_as_requested(session, held, [file])
 
 
-def test_a_retry_takes_one_change_and_refuses_what_it_cannot_do(client, spec, worker):
-    job = submitted(client, spec)["id"]
+def test_a_retry_takes_one_change_and_refuses_impossible_ones(client, spec, worker):
+    job = submit(client, spec)["id"]
     worker.fail(worker.claim())
     url = f"/v1/jobs/{job}/retry"
     assert_problem(client.post(url, json={"epochs": 5}), 409, "state_gone")
@@ -157,52 +154,52 @@ def test_a_retry_takes_one_change_and_refuses_what_it_cannot_do(client, spec, wo
     assert client.post(url, json={}).json()["spec"] == client.post(url).json()["spec"]
 
 
-def trained(client, worker, spec: dict[str, Any]) -> str:
-    job = submitted(client, spec)["id"]
+def train(client, worker, spec: dict[str, Any]) -> str:
+    job = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     return job
 
 
-def test_a_job_starts_from_a_copy_of_the_weights_and_says_which_layers_it_takes(client, spec, worker):
-    source = trained(client, worker, spec)
+def test_a_job_starts_from_copied_weights_and_lists_the_layers_taken(client, spec, worker):
+    source = train(client, worker, spec)
     body = {**spec, "initial": {"job": source, "freeze_blocks": 1}}
     estimate = client.post("/v1/jobs?dry_run=true", json=body).json()
-    assert estimate["initial"] == {"job": source, "model": None, "taken": [*layers(estimate)], "new": []}
+    assert estimate["initial"] == {"job": source, "model": None, "taken": [*list_layers(estimate)], "new": []}
     assert estimate["parameters"] - estimate["trainable_parameters"] == 320
-    job = submitted(client, body)["id"]
+    job = submit(client, body)["id"]
     assert client.delete(f"/v1/jobs/{source}").status_code == 204
     with worker.database.write() as session:
         claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
-    assert claimed.begins.initial.layers == tuple(layers(estimate))
+    assert claimed.begins.initial.layers == tuple(list_layers(estimate))
     assert worker.blobs.read(claimed.begins.initial.key).startswith(b"keras")
     started = client.get(f"/v1/jobs/{job}/events").json()["data"][-1]
     assert started["data"]["initial"] | {"model": None} == estimate["initial"]
     worker.fail(claimed.held)
-    # The job that the weights came from is gone; those of the job that is done again are there.
+    # The source of the weights is deleted, but the retried job has its own copy.
     again = client.post(f"/v1/jobs/{job}/retry")
     assert again.status_code == 201, again.text
     assert_problem(client.post("/v1/jobs", json=body), 422, "invalid_spec", "/initial/job")
 
 
-def layers(estimate: dict[str, Any]) -> list[str]:
+def list_layers(estimate: dict[str, Any]) -> list[str]:
     return [layer["name"] for layer in estimate["layers"] if layer["parameters"]]
 
 
-def test_where_little_fits_a_warning_says_so(client, spec, worker):
-    source = trained(client, worker, spec)
+def test_a_warning_is_given_if_few_layers_fit(client, spec, worker):
+    source = train(client, worker, spec)
     narrow = with_field(spec, "network.blocks.1.filters", 7)
-    job = submitted(client, {**narrow, "initial": {"job": source}})["id"]
+    job = submit(client, {**narrow, "initial": {"job": source}})["id"]
     _, warning = client.get(f"/v1/jobs/{job}/events").json()["data"]
     assert (warning["type"], warning["data"]["taken"]) == ("job.warning", ["block1_conv1", "output"])
 
 
-def test_initial_weights_that_cannot_be_had_are_refused(client, stranger, spec, worker):
-    source = trained(client, worker, spec)
-    waiting = submitted(client, spec)["id"]
-    failed = submitted(client, spec)["id"]
+def test_unavailable_initial_weights_are_refused(client, stranger, spec, worker):
+    source = train(client, worker, spec)
+    waiting = submit(client, spec)["id"]
+    failed = submit(client, spec)["id"]
     worker.fail(worker.claim())
     worker.fail(worker.claim())
-    waiting = submitted(client, spec)["id"]
+    waiting = submit(client, spec)["id"]
     for job, code, pointer in (
         ({"job": waiting}, "invalid_spec", "/initial/job"),
         ({"job": failed}, "invalid_spec", "/initial/job"),

@@ -1,4 +1,4 @@
-"""Models and evaluations over HTTP: who sees them, what is refused, counted, recorded and deleted."""
+"""Models and evaluations over HTTP: visibility, refusals, quotas, the ledger and deletion."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from heldout.stored.results import Measurement
 from models.blob_check import compare
 from models.store import model_evaluations, models
 from models.store.claims import HeldAttempt
-from tests.api.routes.test_activity import logged
-from tests.api.routes.test_quotas import limit, refused
+from tests.api.routes.test_activity import list_entries
+from tests.api.routes.test_quotas import assert_refused, set_limits
 from tests.api.support import FINAL, assert_problem, sqlite_only
 
-# Their SQL is proven on both databases by tests/models/store.
+# tests/models/store proves the SQL on both databases.
 pytestmark = sqlite_only
 
 FILE = b"not read" * 50
@@ -24,39 +24,39 @@ MEASURED = Measurement.model_validate(
 )
 
 
-def stored(app) -> set[str]:
-    """Keys of all files of models; other tests have left some in the same store."""
-    return {one.key for one in app.state.context.blobs.stored("models")}
+def list_stored(app) -> set[str]:
+    """Return the keys of all model files, including those of other tests in the same store."""
+    return {blob.key for blob in app.state.context.blobs.stored("models")}
 
 
-def uploaded(client, **params) -> dict:
+def upload(client, **params) -> dict:
     answer = client.post("/v1/models", content=FILE, params=params)
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == f"/v1/models/{answer.json()['id']}"
     return answer.json()
 
 
-def ready(client, worker, facts: ModelFacts = FACTS) -> str:
-    model = uploaded(client)["id"]
+def add_model(client, worker, facts: ModelFacts = FACTS) -> str:
+    model = upload(client)["id"]
     held = worker.claim()
     with worker.database.write() as session:
         models.mark_ready(session, held, model, facts)
     return model
 
 
-def ordered(client, model: str) -> dict:
+def order_evaluation(client, model: str) -> dict:
     answer = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-def end(worker, held: HeldAttempt) -> None:
+def finish_evaluation(worker, held: HeldAttempt) -> None:
     with worker.database.write() as session:
         model_evaluations.end(session, held, MEASURED, [])
 
 
-def test_a_model_goes_from_checking_to_ready_and_is_its_owners_alone(client, stranger, worker):
-    model = uploaded(client, name="mine")
+def test_a_model_becomes_ready_and_is_visible_only_to_its_owner(client, stranger, worker):
+    model = upload(client, name="mine")
     assert (model["status"], model["name"], model["size_bytes"]) == ("checking", "mine", len(FILE))
     assert_problem(
         client.post("/v1/evaluations", json={"model": model["id"], "dataset": "mnist5k"}),
@@ -67,7 +67,7 @@ def test_a_model_goes_from_checking_to_ready_and_is_its_owners_alone(client, str
         models.mark_ready(session, held, model["id"], FACTS)
     found = client.get(f"/v1/models/{model['id']}?wait=1").json()
     assert (found["status"], found["classes"], found["parameters"], found["gives"]) == ("ready", 10, 7850, "answers")
-    assert [one["id"] for one in client.get("/v1/models").json()["data"]] == [model["id"]]
+    assert [listed["id"] for listed in client.get("/v1/models").json()["data"]] == [model["id"]]
     assert stranger.get("/v1/models").json()["data"] == []
     for answer in (
         stranger.get(f"/v1/models/{model['id']}"),
@@ -78,7 +78,7 @@ def test_a_model_goes_from_checking_to_ready_and_is_its_owners_alone(client, str
     assert_problem(theirs, 422, "model_not_found", "/model")
 
 
-def test_a_form_brings_a_model_as_a_body_does(client):
+def test_a_model_can_be_uploaded_as_a_form_or_a_body(client):
     answer = client.post("/v1/models", files={"file": ("digits.keras", FILE)})
     assert (answer.status_code, answer.json()["name"]) == (201, "digits.keras")
     named = client.post("/v1/models", files={"file": ("digits.keras", FILE)}, data={"name": "mine"})
@@ -88,21 +88,21 @@ def test_a_form_brings_a_model_as_a_body_does(client):
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "application/x-www-form-urlencoded"])
-def test_an_architecture_is_received_whatever_its_sender_calls_it(client, kind):
-    """It is recognized by its first bytes."""
+def test_an_architecture_is_accepted_with_any_media_type(client, kind):
+    """An architecture is recognized by its first bytes."""
     answer = client.post("/v1/models?name=mine", content=b'{"module": "keras"}', headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["status"], answer.json()["size_bytes"]) == (201, "checking", 19)
 
 
-def test_a_request_that_is_sent_again_makes_one_model(client, app):
-    before = stored(app)
+def test_a_repeated_request_makes_one_model(client, app):
+    before = list_stored(app)
     first, second = (client.post("/v1/models", content=FILE, headers={"Idempotency-Key": "once"}) for _ in range(2))
     assert second.json() == first.json()
     assert second.headers["idempotent-replayed"] == "true"
-    assert [one.split("/")[1] for one in stored(app) - before] == [first.json()["id"]]
+    assert [key.split("/")[1] for key in list_stored(app) - before] == [first.json()["id"]]
 
 
-def test_what_does_not_fit_is_refused_before_it_waits(client, worker):
+def test_models_that_do_not_fit_are_refused_before_they_wait(client, worker):
     for facts, why in (
         (
             FACTS.model_copy(update={"input_shape": (32, 32, 3)}),
@@ -111,17 +111,17 @@ def test_what_does_not_fit_is_refused_before_it_waits(client, worker):
         (FACTS.model_copy(update={"output_shape": (7,)}), "has 7 classes, but the dataset has 10"),
         (FACTS.model_copy(update={"output_shape": (4, 4, 64)}), "gives a feature map"),
     ):
-        model = ready(client, worker, facts)
+        model = add_model(client, worker, facts)
         answer = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
         problem = assert_problem(answer, 422, "model_does_not_fit", "/model")
         assert why in problem["detail"]
-    answer = client.post("/v1/evaluations", json={"model": ready(client, worker), "dataset": "nowhere"})
+    answer = client.post("/v1/evaluations", json={"model": add_model(client, worker), "dataset": "nowhere"})
     assert_problem(answer, 422, "dataset_not_found", "/dataset")
 
 
-def test_an_evaluation_lives_as_a_job_does_and_is_no_job_of_any_list(client, stranger, worker):
-    model = ready(client, worker)
-    waiting = ordered(client, model)
+def test_an_evaluation_behaves_like_a_job_but_is_in_no_list_of_jobs(client, stranger, worker):
+    model = add_model(client, worker)
+    waiting = order_evaluation(client, model)
     path = f"/v1/evaluations/{waiting['id']}"
     assert (waiting["status"], waiting["metrics"], waiting["model"]["id"]) == ("queued", None, model)
     assert client.get("/v1/jobs").json()["data"] == []
@@ -131,13 +131,13 @@ def test_an_evaluation_lives_as_a_job_does_and_is_no_job_of_any_list(client, str
     held = worker.claim()
     version = client.get(path).headers["etag"]
     assert client.get(path, headers={"If-None-Match": version}).status_code == 304
-    end(worker, held)
-    end(worker, held)  # whose acknowledgement was lost
+    finish_evaluation(worker, held)
+    finish_evaluation(worker, held)  # repeated, as after a lost acknowledgement
     found = client.get(f"{path}?wait=1").json()
     assert (found["status"], found["metrics"]["test"]) == ("succeeded", FINAL["test"])
     assert client.get(f"{path}/diagnosis").json()["object"] == "diagnosis"
     ledger = client.get("/v1/datasets/mnist5k/ledger").json()
-    assert [(one["split"], one["subject"], one["epoch"]) for one in ledger["entries"]["data"]] == [
+    assert [(entry["split"], entry["subject"], entry["epoch"]) for entry in ledger["entries"]["data"]] == [
         (split, {"object": "model", "id": model}, None) for split in ("test", "validation")
     ]
     assert (ledger["splits"]["test"]["models"], ledger["splits"]["test"]["jobs"]) == (1, 0)
@@ -150,14 +150,14 @@ def test_an_evaluation_lives_as_a_job_does_and_is_no_job_of_any_list(client, str
 
 
 def test_a_waiting_evaluation_is_cancelled_at_once_and_a_running_one_by_its_worker(client, worker):
-    model = ready(client, worker)
-    first, second = ordered(client, model), ordered(client, model)
+    model = add_model(client, worker)
+    first, second = order_evaluation(client, model), order_evaluation(client, model)
     answer = client.post(f"/v1/evaluations/{second['id']}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     held = worker.claim()
     answer = client.post(f"/v1/evaluations/{first['id']}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
-    end(worker, held)
+    finish_evaluation(worker, held)
     found = client.get(f"/v1/evaluations/{first['id']}").json()
     assert (found["status"], found["metrics"]) == ("cancelled", None)
     assert client.delete(f"/v1/models/{model}").status_code == 204
@@ -165,8 +165,8 @@ def test_a_waiting_evaluation_is_cancelled_at_once_and_a_running_one_by_its_work
 
 
 @pytest.mark.parametrize("end_of_check", ["failed", "cancelled"])
-def test_a_check_that_does_not_end_well_rejects_its_model(client, worker, end_of_check):
-    model = uploaded(client)["id"]
+def test_an_unsuccessful_check_rejects_its_model(client, worker, end_of_check):
+    model = upload(client)["id"]
     held = worker.claim()
     if end_of_check == "failed":
         worker.fail(held, "out_of_memory")
@@ -177,41 +177,41 @@ def test_a_check_that_does_not_end_well_rejects_its_model(client, worker, end_of
         assert_problem(client.get(f"/v1/models/{model}"), 404, "model_not_found")
 
 
-def test_models_count_among_stored_bytes_and_changes_are_noted(client, worker):
-    limit(worker, stored_bytes=2 * len(FILE))
-    first, second = uploaded(client), uploaded(client)
-    refused(client.post("/v1/models", content=FILE), "stored_bytes", 2 * len(FILE), 2 * len(FILE))
+def test_models_count_toward_stored_bytes_and_changes_are_logged(client, worker):
+    set_limits(worker, stored_bytes=2 * len(FILE))
+    first, second = upload(client), upload(client)
+    assert_refused(client.post("/v1/models", content=FILE), "stored_bytes", 2 * len(FILE), 2 * len(FILE))
     assert client.delete(f"/v1/models/{first['id']}").status_code == 204
-    uploaded(client)
-    assert logged(client, subject=first["id"]) == [("delete_model", first["id"]), ("upload_model", first["id"])]
-    assert [action for action, _ in logged(client)] == [
+    upload(client)
+    assert list_entries(client, subject=first["id"]) == [("delete_model", first["id"]), ("upload_model", first["id"])]
+    assert [action for action, _ in list_entries(client)] == [
         *("upload_model", "delete_model", "upload_model", "upload_model")
     ]
     assert second["status"] == "checking"
 
 
 def test_a_too_large_model_is_refused(client, app):
-    before = stored(app)
+    before = list_stored(app)
     app.state.context.settings.__dict__["max_model_bytes"] = len(FILE) - 1
     assert_problem(client.post("/v1/models", content=FILE), 413, "body_too_large")
-    assert stored(app) == before
+    assert list_stored(app) == before
 
 
 @pytest.mark.parametrize("send", [lambda content: {"content": content}, lambda content: {"files": {"file": content}}])
-def test_json_larger_than_any_architecture_is_refused_while_it_arrives(client, app, send):
-    before = stored(app)
+def test_oversized_architectures_are_refused_while_they_arrive(client, app, send):
+    before = list_stored(app)
     content = b"\xef\xbb\xbf {" + b" " * MAX_ARCHITECTURE_BYTES
     problem = assert_problem(client.post("/v1/models", **send(content)), 413, "body_too_large")
     assert str(MAX_ARCHITECTURE_BYTES) in problem["detail"]
-    assert stored(app) == before
+    assert list_stored(app) == before
     response = client.post("/v1/models", **send(b"PK" + content))
     assert response.status_code == 201
 
 
-def test_a_deep_check_knows_the_files_of_models(client, app, worker):
+def test_a_deep_check_covers_model_files(client, app, worker):
     context = app.state.context
-    model = ready(client, worker)
-    [key] = [one for one in stored(app) if one.split("/")[1] == model]
+    model = add_model(client, worker)
+    [key] = [stored_key for stored_key in list_stored(app) if stored_key.split("/")[1] == model]
     context.blobs.put("models/mod_gone/left", b"left")
     found = compare(context.database, context.blobs, young=timedelta(0))
     orphans = {orphan.key for orphan in found.orphans}
@@ -222,15 +222,15 @@ def test_a_deep_check_knows_the_files_of_models(client, app, worker):
     found = compare(context.database, context.blobs, young=timedelta(0))
     assert [(fault.key, fault.why) for fault in found.faults if fault.key == key] == [(key, "damaged")]
     assert client.delete(f"/v1/models/{model}").status_code == 204
-    assert key not in stored(app)
+    assert key not in list_stored(app)
 
 
-def test_an_architecture_without_weights_is_only_for_training(client, worker):
+def test_architectures_without_weights_can_only_be_trained(client, worker):
     network = NetworkFacts(scales_pixels=True, figures_at=(28, 28), flops=1, values=1, largest=1)
     facts = FACTS.model_copy(update={"weights": False, "network": network})
-    model = ready(client, worker, facts)
+    model = add_model(client, worker, facts)
     assert client.get(f"/v1/models/{model}").json()["weights"] is False
-    assert client.get(f"/v1/models/{ready(client, worker)}").json()["weights"] is True
+    assert client.get(f"/v1/models/{add_model(client, worker)}").json()["weights"] is True
     evaluation = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
     job = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 4}]}, "initial": {"model": model}}
     initial = client.post("/v1/jobs", json=job)

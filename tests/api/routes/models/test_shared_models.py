@@ -1,4 +1,4 @@
-"""Models that the operator shares: all owners list and use them, and none deletes them."""
+"""Models shared by the operator are listed and used by all owners, and deleted by none."""
 
 import pytest
 
@@ -7,9 +7,9 @@ from heldout.lifecycle.resources import ModelRejectionCode
 from models.ids import make_id
 from models.store import models, quotas
 from models.store.models import SharedModel
-from tests.api.routes.jobs.test_backbones import FACTS, behind
+from tests.api.routes.jobs.test_backbones import FACTS, add_backbone
 from tests.api.routes.models.test_models_served import FILE
-from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submit
 
 pytestmark = sqlite_only
 
@@ -36,19 +36,19 @@ def end_check(worker, model_id: str, refusal: ModelRejectionCode | None = None) 
             models.reject(session, held, {"code": refusal.value, "detail": refusal.meaning})
 
 
-def listed(client) -> list[str]:
+def list_models(client) -> list[str]:
     return [model["id"] for model in client.get("/v1/models").json()["data"]]
 
 
-def test_all_owners_see_and_use_a_shared_model_once_it_was_read(client, stranger, worker, spec, shared):
-    assert listed(client) == []
+def test_all_owners_see_and_use_a_shared_model_once_it_is_checked(client, stranger, worker, spec, shared):
+    assert list_models(client) == []
     assert client.get(f"/v1/models/{shared}").json()["status"] == "checking"
     end_check(worker, shared)
     for caller in (client, stranger):
-        assert listed(caller) == [shared]
+        assert list_models(caller) == [shared]
         found = caller.get(f"/v1/models/{shared}").json()
         assert (found["shared"], found["license"], found["source"]) == (True, ABOUT.license, ABOUT.source)
-        submitted(caller, behind(spec, shared))
+        submit(caller, add_backbone(spec, shared))
         assert_problem(caller.delete(f"/v1/models/{shared}"), 409, "model_is_shared")
     with worker.database.read() as session:
         assert quotas.get_used(session, "alice", Quota.STORED_BYTES) == 0
@@ -59,22 +59,22 @@ def test_an_own_model_is_not_shared_and_has_no_license(client):
     assert (own["shared"], own["license"], own["source"]) == (False, None, None)
 
 
-def test_what_the_check_rejects_is_not_listed(client, worker, shared):
+def test_rejected_shared_models_are_not_listed(client, worker, shared):
     end_check(worker, shared, ModelRejectionCode.NOT_FOR_IMAGES)
-    assert listed(client) == []
+    assert list_models(client) == []
     assert client.get(f"/v1/models/{shared}").json()["error"]["code"] == "not_for_images"
 
 
-def test_a_withdrawn_model_is_offered_no_longer_and_stays_in_the_cards_of_its_jobs(client, worker, spec, shared):
+def test_a_withdrawn_model_is_no_longer_offered_but_stays_on_model_cards(client, worker, spec, shared):
     end_check(worker, shared)
-    job, waiting = (submitted(client, behind(spec, shared))["id"] for _ in range(2))
+    job, waiting = (submit(client, add_backbone(spec, shared))["id"] for _ in range(2))
     with worker.database.write() as session:
         key = models.withdraw(session, shared)
         assert models.withdraw(session, shared) is None
     worker.blobs.delete(key)
-    assert listed(client) == []
+    assert list_models(client) == []
     problem = assert_problem(
-        client.post("/v1/jobs", json=behind(spec, shared)), 422, "model_unavailable", "/network/backbone/model"
+        client.post("/v1/jobs", json=add_backbone(spec, shared)), 422, "model_unavailable", "/network/backbone/model"
     )
     assert f"GET /v1/models/{shared} says" in problem["detail"]
     assert client.get(f"/v1/models/{shared}").json()["error"]["code"] == "withdrawn"
@@ -83,7 +83,7 @@ def test_a_withdrawn_model_is_offered_no_longer_and_stays_in_the_cards_of_its_jo
     assert "## What is it built on?" in card
     assert f"small net ({shared})" in card
     assert "Apache-2.0" in card
-    assert r"example.org/weights \| seen by all" in card, "what the operator wrote is text, and no part of the table"
+    assert r"example.org/weights \| seen by all" in card, "the operator's text must not break the table"
     held = worker.claim()
     assert held.job_id == waiting
     with worker.database.read() as session:
@@ -91,6 +91,6 @@ def test_a_withdrawn_model_is_offered_no_longer_and_stays_in_the_cards_of_its_jo
 
 
 def test_a_card_without_a_shared_model_does_not_name_one(client, worker, spec):
-    job = submitted(client, spec)["id"]
+    job = submit(client, spec)["id"]
     worker.succeed(worker.claim())
     assert "built on" not in client.get(f"/v1/jobs/{job}/card").text

@@ -1,4 +1,4 @@
-"""Limits of studies: patches, plans, and how many an owner keeps; and pages of large ones."""
+"""Limits of studies: patches, plans, the number kept, and pages of large ones."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from heldout.access.rights import Quota
 from models import study_orders
 from models.store import owners
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 MAX_PATCHES_BYTES = 65_536
@@ -18,28 +18,28 @@ def asked(spec) -> dict:
     return {"spec": spec, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
 
 
-def limit(worker, **bounds):
+def set_limits(worker, **bounds):
     with worker.database.write() as session:
         owners.limit(session, "ada", changes={Quota(name): value for name, value in bounds.items()})
 
 
-def own(name: str, nulls: int) -> dict:
-    """A patch that changes one field, and removes as many that no spec has."""
+def make_patch(name: str, nulls: int) -> dict:
+    """Return a patch that changes one field and removes this many unknown ones."""
     patch = {"training": {"epochs": 3, **{f"k{number:05}": None for number in range(nulls)}}}
     return {"name": name, "patch": patch}
 
 
-def wide(text: str = "é" * 512) -> dict:
-    """The largest metadata."""
+def make_large_metadata(text: str = "é" * 512) -> dict:
+    """Return the largest possible metadata."""
     return {f"{number:02}" + "é" * 62: text for number in range(16)}
 
 
-def used_spec_bytes(client) -> float:
-    return next(one["used"] for one in client.get("/v1/usage").json()["quotas"] if one["quota"] == "spec_bytes")
+def get_used_spec_bytes(client) -> float:
+    return next(quota["used"] for quota in client.get("/v1/usage").json()["quotas"] if quota["quota"] == "spec_bytes")
 
 
-def test_a_patch_of_60_000_keys_is_refused_though_it_removes_nothing(client, asked):
-    answer = client.post("/v1/studies", json=asked | {"remedies": ["dropout", own("mine", 60_000)]})
+def test_a_patch_with_60_000_keys_is_refused(client, asked):
+    answer = client.post("/v1/studies", json=asked | {"remedies": ["dropout", make_patch("mine", 60_000)]})
     problem = assert_problem(answer, 422, "invalid_spec", "/remedies/1/patch")
     assert "840,0" in problem["detail"]
     assert "65,536" in problem["detail"]
@@ -47,8 +47,8 @@ def test_a_patch_of_60_000_keys_is_refused_though_it_removes_nothing(client, ask
     assert client.get("/v1/studies").json()["data"] == []
 
 
-def test_patches_of_one_study_are_bounded_together(client, asked):
-    half = own("one", 2400)
+def test_the_patches_of_a_study_share_one_limit(client, asked):
+    half = make_patch("one", 2400)
     assert MAX_PATCHES_BYTES / 2 < len(json.dumps(half["patch"], separators=(",", ":"))) < MAX_PATCHES_BYTES
     other = {"name": "two", "patch": {"training": {**half["patch"]["training"], "epochs": 4}}}
     answer = client.post("/v1/studies", json=asked | {"remedies": [half, "dropout", other]})
@@ -56,8 +56,8 @@ def test_patches_of_one_study_are_bounded_together(client, asked):
     assert client.post("/v1/studies", json=asked | {"remedies": [half, "dropout"]}).status_code == 201
 
 
-def test_a_plan_is_bounded_since_each_candidate_of_a_search_repeats_a_patch(client, asked, monkeypatch):
-    """Here of a few layers; weights of a thousand classes make as much with the bound that holds."""
+def test_the_size_of_a_studys_plan_is_limited(client, asked, monkeypatch):
+    """Each candidate of a search repeats its patch. This one is small, so the test lowers the limit."""
     block = {**asked["spec"]["network"]["blocks"][0], "dropout": 0.123456789012345}
     mine = {"name": "own", "patch": {"network": {"blocks": [block] * 2, "l2": 0.01}}}
     answer = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": [mine, "own+retune"]})
@@ -68,7 +68,7 @@ def test_a_plan_is_bounded_since_each_candidate_of_a_search_repeats_a_patch(clie
     assert client.post("/v1/studies", json=asked | {"remedies": [mine]}).status_code == 201
 
 
-def test_unknown_classes_of_a_spec_are_shown_by_some_and_not_all(client, spec):
+def test_a_refusal_shows_only_some_of_many_unknown_classes(client, spec):
     weights = {f"no{number}": 1.0 for number in range(1000)}
     answer = client.post("/v1/jobs", json=with_field(spec, "training.class_weights", weights))
     assert_problem(answer, 422, "invalid_spec")
@@ -78,8 +78,8 @@ def test_unknown_classes_of_a_spec_are_shown_by_some_and_not_all(client, spec):
     assert_problem(answer, 422, "invalid_spec", "/training/class_weights")
 
 
-def test_kept_studies_are_counted_until_they_are_deleted(client, worker, asked):
-    limit(worker, studies=1)
+def test_studies_count_toward_their_quota_until_deleted(client, worker, asked):
+    set_limits(worker, studies=1)
     study = client.post("/v1/studies", json=asked).json()
     answer = client.post("/v1/studies", json=asked)
     assert "`studies`" in assert_problem(answer, 429, "quota_exceeded")["detail"]
@@ -90,29 +90,29 @@ def test_kept_studies_are_counted_until_they_are_deleted(client, worker, asked):
     assert client.post("/v1/studies", json=asked).status_code == 201
 
 
-def test_bytes_of_large_specs_are_counted_and_small_ones_are_not(client, stranger, worker, asked, spec):
-    large = with_field(spec, "metadata", wide())
-    job = submitted(client, large)
-    used = {one["quota"]: one["used"] for one in client.get("/v1/usage").json()["quotas"]}["spec_bytes"]
+def test_only_large_specs_count_toward_spec_bytes(client, stranger, worker, asked, spec):
+    large = with_field(spec, "metadata", make_large_metadata())
+    job = submit(client, large)
+    used = {quota["quota"]: quota["used"] for quota in client.get("/v1/usage").json()["quotas"]}["spec_bytes"]
     assert used == pytest.approx(
         len(json.dumps(job["spec"], ensure_ascii=False, separators=(",", ":")).encode()), abs=5
     )
-    limit(worker, spec_bytes=int(1.5 * used))
-    for path, body in (("/v1/jobs", large), ("/v1/studies", asked | {"metadata": wide()})):
+    set_limits(worker, spec_bytes=int(1.5 * used))
+    for path, body in (("/v1/jobs", large), ("/v1/studies", asked | {"metadata": make_large_metadata()})):
         assert "`spec_bytes`" in assert_problem(client.post(path, json=body), 429, "quota_exceeded")["detail"]
         assert stranger.post(path, json=body).status_code == 201
     client.post(f"/v1/jobs/{job['id']}/cancel")
-    limit(worker, spec_bytes=0)
+    set_limits(worker, spec_bytes=0)
     answer = client.post(f"/v1/jobs/{job['id']}/retry")
     assert_problem(answer, 429, "quota_exceeded")
-    submitted(client, spec)
+    submit(client, spec)
     assert client.post("/v1/studies", json=asked).status_code == 201
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    assert used_spec_bytes(client) == 0
+    assert get_used_spec_bytes(client) == 0
 
 
-def test_a_page_of_large_studies_ends_early_and_its_cursor_leads_to_all_of_them(client, asked):
-    body = asked | {"remedies": [own("mine", 4000)], "metadata": wide()}
+def test_pages_of_large_studies_are_shorter_but_cover_all(client, asked):
+    body = asked | {"remedies": [make_patch("mine", 4000)], "metadata": make_large_metadata()}
     ids = [client.post("/v1/studies", json=body).json()["id"] for _ in range(14)]
     found, after, pages = [], "", []
     while True:
@@ -130,13 +130,13 @@ def test_a_page_of_large_studies_ends_early_and_its_cursor_leads_to_all_of_them(
     assert page["data"][-1]["arms"][1]["patch"] == body["remedies"][0]["patch"]
 
 
-def test_others_write_while_the_arms_of_a_study_are_examined(client, worker, asked, monkeypatch):
-    """On SQLite one transaction writes at a time, and examining many arms takes a while."""
+def test_other_writes_continue_while_a_studys_arms_are_examined(client, worker, asked, monkeypatch):
+    """SQLite allows one writing transaction at a time, and examining many arms takes a while."""
     examined = study_orders._examine_arm
 
-    def examined_beside_others(*arguments):
-        limit(worker, datasets=7)
+    def write_and_examine(*arguments):
+        set_limits(worker, datasets=7)
         return examined(*arguments)
 
-    monkeypatch.setattr(study_orders, "_examine_arm", examined_beside_others)
+    monkeypatch.setattr(study_orders, "_examine_arm", write_and_examine)
     assert client.post("/v1/studies", json=asked).status_code == 201

@@ -1,4 +1,4 @@
-"""Studies of external trainings: runners ask and report, and the study concludes as for its own trainings."""
+"""Studies of external trainings: runners ask for runs and report results, and the study concludes as usual."""
 
 import io
 import json
@@ -24,7 +24,7 @@ IMAGES, CLASSES = 400, 5
 LABELS = np.random.default_rng(0).integers(0, CLASSES, IMAGES)
 
 
-def ordered(client, **changes: Any) -> str:
+def order(client, **changes: Any) -> str:
     answer = client.post("/v1/studies", json={"kind": "external", "arms": ARMS, "seeds": 3, **changes})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
@@ -36,49 +36,49 @@ def ask(client, study: str, **body: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def answers_of(arm: str, seed: int, split: str, labels=LABELS) -> np.ndarray:
-    """Probabilities of a network that is right on 70% of the images, or on 85%."""
+def make_answers(arm: str, seed: int, split: str, labels=LABELS) -> np.ndarray:
+    """Return probabilities of a network that is right on 70% of the images, or on 85%."""
     draw = np.random.default_rng([seed, len(split)])
     of_arm = np.random.default_rng([seed, len(split), *arm.encode()])
     share = 0.85 if arm == "better" else 0.7
     right = (draw.random(len(labels)) < share) ^ (of_arm.random(len(labels)) < 0.02)
-    said = np.where(right, labels, (labels + 1) % CLASSES)
-    return np.full((len(labels), CLASSES), 0.1) + 0.5 * np.eye(CLASSES)[said]
+    predicted = np.where(right, labels, (labels + 1) % CLASSES)
+    return np.full((len(labels), CLASSES), 0.1) + 0.5 * np.eye(CLASSES)[predicted]
 
 
-def file_of(run: dict[str, Any], **changes: np.ndarray) -> bytes:
+def make_file(run: dict[str, Any], **changes: np.ndarray) -> bytes:
     file = io.BytesIO()
     arrays = {f"{split}_labels": LABELS for split in ("train", "validation", "test")}
     arrays |= {
-        f"{split}_probabilities": answers_of(run["arm"], run["seed"], split)
+        f"{split}_probabilities": make_answers(run["arm"], run["seed"], split)
         for split in ("train", "validation", "test")
     }
     np.savez(file, **{name: array for name, array in (arrays | changes).items() if array is not None})
     return file.getvalue()
 
 
-def tell(client, study: str, run: dict[str, Any], content: bytes | None = None, **fields: str):
+def report(client, study: str, run: dict[str, Any], content: bytes | None = None, **fields: str):
     parts: dict[str, Any] = {name: (None, text) for name, text in {"token": run["token"], **fields}.items()}
     if "failed" not in fields:
-        parts["file"] = ("answers.npz", content or file_of(run))
+        parts["file"] = ("answers.npz", content or make_file(run))
     return client.post(f"/v1/studies/{study}/runs/{run['run']}/result", files=parts)
 
 
-def told_to_the_end(client, study: str) -> list[tuple[str, int]]:
-    """Plays one runner until the study has ended; gives the arms and seeds that it was asked for."""
+def run_to_the_end(client, study: str) -> list[tuple[str, int]]:
+    """Simulate a runner until the study has ended. Returns the arms and seeds it ran."""
     done = []
     while (run := ask(client, study)["run"]) is not None:
-        assert tell(client, study, run, seconds="2.5").status_code == 200
+        assert report(client, study, run, seconds="2.5").status_code == 200
         done.append((run["arm"], run["seed"]))
     return done
 
 
-def test_a_study_of_foreign_trainings_names_its_cure_and_meets_test_once(client):
-    study = ordered(client)
+def test_an_external_study_finds_its_cure_and_uses_test_once(client):
+    study = order(client)
     first = ask(client, study)["run"]
     assert (first["arm"], first["seed"], first["parameters"], first["fold"]) == ("base", 0, {}, None)
-    assert tell(client, study, first).json()["splits"].keys() == {"train", "validation"}
-    done = told_to_the_end(client, study)
+    assert report(client, study, first).json()["splits"].keys() == {"train", "validation"}
+    done = run_to_the_end(client, study)
     assert len(done) == len(set(done))
     view = client.get(f"/v1/studies/{study}").json()
     assert (view["status"], view["conclusion"]["kind"], view["conclusion"]["remedy"]) == ("succeeded", "cure", "better")
@@ -96,13 +96,14 @@ def test_a_study_of_foreign_trainings_names_its_cure_and_meets_test_once(client)
     assert shown == {"base": True, "better": True, "same": False}
     assert client.get(f"/v1/studies/{study}/report").status_code == 200
     assert client.get(f"/v1/studies/{study}/report", headers={"Accept": "text/html"}).status_code == 200
-    assert [one["id"] for one in client.get("/v1/studies").json()["data"]] == [study]
+    assert [listed["id"] for listed in client.get("/v1/studies").json()["data"]] == [study]
     assert client.delete(f"/v1/studies/{study}").status_code == 204
 
 
-def test_an_objective_decides_alone_and_the_answer_and_the_report_speak_of_it(client):
-    study = ordered(client, objective="accuracy")
-    told_to_the_end(client, study)
+@sqlite_only
+def test_only_the_objective_decides_and_is_mentioned(client):
+    study = order(client, objective="accuracy")
+    run_to_the_end(client, study)
     view = client.get(f"/v1/studies/{study}").json()
     assert (view["objective"], view["headline"]) == ("accuracy", "Better improves accuracy.")
     assert "loss" not in f"{view['summary']} {view['conclusion']['explanation']}"
@@ -112,51 +113,52 @@ def test_an_objective_decides_alone_and_the_answer_and_the_report_speak_of_it(cl
     report = client.get(f"/v1/studies/{study}/report").json()
     assert report["commands"][-1]["body"]["objective"] == "accuracy"
     assert "loss" not in report["arms"][1]["explanation"]
-    either = ordered(client)
-    told_to_the_end(client, either)
+    either = order(client)
+    run_to_the_end(client, either)
     of_both = client.get(f"/v1/studies/{either}").json()
-    wide, narrow = (one["arms"][1]["difference"]["adjusted_intervals"]["accuracy"] for one in (of_both, view))
+    wide, narrow = (found["arms"][1]["difference"]["adjusted_intervals"]["accuracy"] for found in (of_both, view))
     assert (of_both["objective"], wide[0] < narrow[0] < narrow[1] < wide[1]) == (None, True)
 
 
-def test_each_run_has_its_diagnosis_without_test_until_the_end(client):
-    study = ordered(client)
+@sqlite_only
+def test_each_run_has_a_diagnosis_without_test_until_the_end(client):
+    study = order(client)
     run = ask(client, study)["run"]
     where = f"/v1/studies/{study}/runs/{run['run']}"
     assert_problem(client.get(f"{where}/diagnosis"), 409, "run_not_told")
     training = '{"history": {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6]}}'
-    assert tell(client, study, run, training=training).status_code == 200
+    assert report(client, study, run, training=training).status_code == 200
     sealed = client.get(f"{where}/diagnosis").json()
     assert "test" not in str(sealed["gap"])
-    told_to_the_end(client, study)
+    run_to_the_end(client, study)
     assert client.get(f"{where}/diagnosis").json()["gap"] is not None
 
 
 def test_two_runners_never_get_the_same_training_and_the_first_result_counts(client):
-    study = ordered(client)
-    one, other = ask(client, study, runner="one")["run"], ask(client, study, runner="other", lease_s=3600)["run"]
-    assert one["run"] != other["run"]
-    heartbeat = f"/v1/studies/{study}/runs/{one['run']}/heartbeat"
-    assert client.post(heartbeat, json={"token": one["token"]}).status_code == 204
+    study = order(client)
+    first, other = ask(client, study, runner="one")["run"], ask(client, study, runner="other", lease_s=3600)["run"]
+    assert first["run"] != other["run"]
+    heartbeat = f"/v1/studies/{study}/runs/{first['run']}/heartbeat"
+    assert client.post(heartbeat, json={"token": first["token"]}).status_code == 204
     assert_problem(client.post(heartbeat, json={"token": "2"}), 409, "run_replaced")
-    assert tell(client, study, one).json()["accepted"] is True
-    again = tell(client, study, one)
+    assert report(client, study, first).json()["accepted"] is True
+    again = report(client, study, first)
     assert (again.status_code, again.json()["accepted"], again.json()["status"]) == (200, False, "succeeded")
-    before = client.get(f"/v1/studies/{study}/runs/{one['run']}/diagnosis").json()
-    worse = file_of(one, validation_probabilities=np.roll(answers_of("base", 0, "validation"), 1, axis=1))
-    assert tell(client, study, one, worse).json()["accepted"] is False
-    assert client.get(f"/v1/studies/{study}/runs/{one['run']}/diagnosis").json() == before
-    assert_problem(tell(client, study, {**one, "token": "../../../x"}), 409, "run_replaced")
-    assert_problem(client.post(heartbeat, json={"token": one["token"]}), 409, "run_replaced")
+    before = client.get(f"/v1/studies/{study}/runs/{first['run']}/diagnosis").json()
+    worse = make_file(first, validation_probabilities=np.roll(make_answers("base", 0, "validation"), 1, axis=1))
+    assert report(client, study, first, worse).json()["accepted"] is False
+    assert client.get(f"/v1/studies/{study}/runs/{first['run']}/diagnosis").json() == before
+    assert_problem(report(client, study, {**first, "token": "../../../x"}), 409, "run_replaced")
+    assert_problem(client.post(heartbeat, json={"token": first["token"]}), 409, "run_replaced")
 
 
-def test_a_training_whose_lease_has_ended_is_asked_for_again_and_a_late_result_is_taken(client, database):
+def test_a_training_with_an_expired_lease_is_handed_out_again_and_late_results_count(client, database):
     from sqlalchemy import update
 
     from models.database import db_now
     from models.tables import JobRow
 
-    study = ordered(client)
+    study = order(client)
     lost = ask(client, study, runner="killed")["run"]
 
     def end_lease() -> None:
@@ -167,13 +169,13 @@ def test_a_training_whose_lease_has_ended_is_asked_for_again_and_a_late_result_i
         end_lease()
         again = ask(client, study, runner=f"runner {attempt}")["run"]
         assert (again["run"], again["token"]) == (lost["run"], str(attempt))
-    assert_problem(tell(client, study, {**lost, "token": "9"}), 409, "run_replaced")
-    assert tell(client, study, lost).json()["accepted"] is True
-    assert tell(client, study, again).json()["accepted"] is False
+    assert_problem(report(client, study, {**lost, "token": "9"}), 409, "run_replaced")
+    assert report(client, study, lost).json()["accepted"] is True
+    assert report(client, study, again).json()["accepted"] is False
 
 
-def test_a_training_that_is_given_back_is_asked_for_again_at_once(client):
-    study = ordered(client)
+def test_a_returned_training_is_handed_out_again_at_once(client):
+    study = order(client)
     run = ask(client, study, lease_s=3600)["run"]
     lease = f"/v1/studies/{study}/runs/{run['run']}/lease"
     assert_problem(client.delete(lease, params={"token": "7"}), 409, "run_replaced")
@@ -183,65 +185,66 @@ def test_a_training_that_is_given_back_is_asked_for_again_at_once(client):
     assert (again["run"], again["token"]) == (run["run"], "2")
 
 
-def test_results_in_a_json_body_are_those_of_a_file(client):
-    def tell_json(run: dict[str, Any], **changes: Any):
+@sqlite_only
+def test_results_as_json_and_as_a_file_are_equivalent(client):
+    def report_as_json(run: dict[str, Any], **changes: Any):
         splits = {
-            split: {"labels": LABELS.tolist(), "probabilities": answers_of(run["arm"], run["seed"], split).tolist()}
+            split: {"labels": LABELS.tolist(), "probabilities": make_answers(run["arm"], run["seed"], split).tolist()}
             for split in ("train", "validation", "test")
         }
         body = {"token": run["token"], "predictions": splits, "seconds": 2.5, **changes}
         return client.post(f"/v1/studies/{study}/runs/{run['run']}/result", json=body)
 
-    study = ordered(client)
+    study = order(client)
     first, second = ask(client, study)["run"], ask(client, study)["run"]
-    assert_problem(tell_json(first, predictions=None), 422, "invalid_spec")
-    assert_problem(tell_json(first, failed="and answers"), 422, "invalid_spec")
-    assert_problem(tell_json(first, seconds=-1), 422, "invalid_spec", "/seconds")
+    assert_problem(report_as_json(first, predictions=None), 422, "invalid_spec")
+    assert_problem(report_as_json(first, failed="and answers"), 422, "invalid_spec")
+    assert_problem(report_as_json(first, seconds=-1), 422, "invalid_spec", "/seconds")
     history = {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6]}
-    told = tell_json(first, history=history)
-    assert told.status_code == 200, told.text
-    assert (told.json()["accepted"], told.json()["seconds"]) == (True, 2.5)
+    result = report_as_json(first, history=history)
+    assert result.status_code == 200, result.text
+    assert (result.json()["accepted"], result.json()["seconds"]) == (True, 2.5)
     where = f"/v1/studies/{study}/runs/{first['run']}/diagnosis"
-    by_file = ordered(client)
+    by_file = order(client)
     same = ask(client, by_file)["run"]
-    assert tell(client, by_file, same, training=json.dumps({"history": history})).status_code == 200
+    assert report(client, by_file, same, training=json.dumps({"history": history})).status_code == 200
     diagnosis = client.get(where).json()
     assert diagnosis == client.get(f"/v1/studies/{by_file}/runs/{same['run']}/diagnosis").json()
     assert diagnosis["verdict"] != "cannot_tell", "answers and curves were read"
-    # By file, the answers are compared with those in JSON.
-    assert tell(client, study, second).json()["splits"].keys() == told.json()["splits"].keys()
-    assert tell_json(third := ask(client, study)["run"], predictions=None, failed="no room").json()["error"] == {
+    # Answers sent as a file are compared with those sent as JSON.
+    assert report(client, study, second).json()["splits"].keys() == result.json()["splits"].keys()
+    assert report_as_json(third := ask(client, study)["run"], predictions=None, failed="no room").json()["error"] == {
         "code": "script_failed",
         "detail": "no room",
     }
     assert third["arm"] == "same"
-    told_to_the_end(client, study)
+    run_to_the_end(client, study)
     assert client.get(f"/v1/studies/{study}").json()["conclusion"]["remedy"] == "better"
 
 
-def tell_patiently(client, study: str, run: dict[str, Any]):
+def report_patiently(client, study: str, run: dict[str, Any]):
     """Repeat the result while a busy machine's database is too slow, as clients do."""
-    answers = (tell(client, study, run) for _ in range(20))
+    answers = (report(client, study, run) for _ in range(20))
     return next(answer for answer in answers if answer.status_code != 503)
 
 
-def test_many_results_at_once_wait_for_each_other_and_are_no_uploads(client, monkeypatch):
+def test_many_concurrent_results_are_all_accepted(client, monkeypatch):
     monkeypatch.setattr(upload_body, "PATIENCE_S", 300.0)  # a busy machine takes long for 24 results
-    study = ordered(client, seeds=10)
+    study = order(client, seeds=10)
     runs = [ask(client, study)["run"] for _ in range(24)]
     with ThreadPoolExecutor(len(runs)) as threads:
-        told = list(threads.map(lambda run: tell_patiently(client, study, run), runs))
-    assert {answer.status_code for answer in told} == {200}
+        answers = list(threads.map(lambda run: report_patiently(client, study, run), runs))
+    assert {answer.status_code for answer in answers} == {200}
     kept = {run["id"]: run["status"] for run in client.get(f"/v1/studies/{study}/runs").json()["data"]}
     assert {kept[run["run"]] for run in runs} == {"succeeded"}
 
 
-def test_a_look_is_decided_while_others_write_and_again_if_the_study_changed(client, database, monkeypatch):
-    study = ordered(client)
+def test_a_step_is_decided_outside_the_transaction_and_repeated_if_the_study_changed(client, database, monkeypatch):
+    study = order(client)
     decided = []
 
     def decide(state, runs):
-        # In a transaction of the service, this would wait in vain.
+        # This would wait forever if the service were in a transaction.
         with database.write() as session:
             if not decided:
                 studies.write(session, study, name="Renamed meanwhile")
@@ -249,100 +252,101 @@ def test_a_look_is_decided_while_others_write_and_again_if_the_study_changed(cli
         return decide_next_steps(state, runs)
 
     monkeypatch.setattr(study_steps, "decide_next_steps", decide)
-    done = told_to_the_end(client, study)
+    done = run_to_the_end(client, study)
     assert len(done) == len(set(done))
     view = client.get(f"/v1/studies/{study}").json()
     assert (view["name"], view["conclusion"]["remedy"]) == ("Renamed meanwhile", "better")
     assert decided[:2] == [9, 9]
 
 
-def test_a_study_whose_service_died_before_its_next_step_goes_on(client, database):
-    study = ordered(client)
+def test_a_study_continues_after_the_service_died_before_its_next_step(client, database):
+    study = order(client)
     runs = [ask(client, study)["run"] for _ in range(9)]
     for run in runs[:-1]:
-        assert tell(client, study, run).json()["accepted"] is True
-    content = io.BytesIO(file_of(runs[-1]))
+        assert report(client, study, run).json()["accepted"] is True
+    content = io.BytesIO(make_file(runs[-1]))
     told = read_told(read_predictions(content, len(content.getvalue())), None, None)
     with database.write() as session:
         external_runs.tell(session, study, runs[-1]["run"], runs[-1]["token"], told, {"seconds": 1.0, "parts": []})
     lost = ask(client, study)
     assert (lost["status"], lost["run"], lost["wait_s"]) == ("running", None, 1.0)
-    assert tell(client, study, runs[-1]).json()["accepted"] is False  # its runner got no answer, and tells again
+    assert report(client, study, runs[-1]).json()["accepted"] is False  # its runner got no response and reports again
     assert ask(client, study)["run"] is not None
 
 
 def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
-    study, asked = ordered(client), []
+    study, asked = order(client), []
     while (run := ask(client, study)["run"]) is not None:
         failed = {"failed": "CUDA out of memory"} if run["arm"] == "better" else {}
-        assert tell(client, study, run, **failed).status_code == 200
+        assert report(client, study, run, **failed).status_code == 200
         asked.append(run["arm"])
-    assert asked.count("better") == 1  # its other seeds were not asked for
+    assert asked.count("better") == 1  # its other seeds were not handed out
     view = client.get(f"/v1/studies/{study}").json()
     assert view["conclusion"]["kind"] in ("nothing_helped", "cannot_tell")
     assert next(arm for arm in view["arms"] if arm["name"] == "better")["status"] == "dropped"
-    other = ordered(client)
+    other = order(client)
     while (run := ask(client, other)["run"]) is not None:
-        tell(client, other, run, failed="no such file")
+        report(client, other, run, failed="no such file")
     assert client.get(f"/v1/studies/{other}").json()["error"]["code"] == "base_failed"
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_runs_that_cannot_be_compared_are_refused_with_the_difference(client):
+    for changes, difference in [
         (
-            {"validation_labels": LABELS[:300], "validation_probabilities": answers_of("base", 0, "validation")[:300]},
+            {
+                "validation_labels": LABELS[:300],
+                "validation_probabilities": make_answers("base", 0, "validation")[:300],
+            },
             "300",
         ),
         ({"validation_labels": LABELS[::-1].copy()}, "another order"),
         ({"test_labels": None, "test_probabilities": None}, "none"),
-    ],
-)
-def test_runs_that_cannot_be_compared_are_refused_with_what_they_disagree_in(client, changes, said):
-    study = ordered(client)
-    first, second = ask(client, study)["run"], ask(client, study)["run"]
-    assert tell(client, study, first).status_code == 200
-    refused = assert_problem(tell(client, study, second, file_of(second, **changes)), 409, "runs_disagree")
-    assert first["run"] in refused["detail"]
-    assert said in refused["detail"]
-    assert tell(client, study, second).json()["accepted"] is True
+    ]:
+        study = order(client)
+        first, second = ask(client, study)["run"], ask(client, study)["run"]
+        assert report(client, study, first).status_code == 200
+        refused = assert_problem(report(client, study, second, make_file(second, **changes)), 409, "runs_disagree")
+        assert first["run"] in refused["detail"]
+        assert difference in refused["detail"]
+        assert report(client, study, second).json()["accepted"] is True
 
 
+@sqlite_only
 def test_images_in_another_order_are_paired_by_their_ids(client):
-    study = ordered(client)
+    study = order(client)
     ids = np.array([f"image-{number}" for number in range(IMAGES)])
     turn = np.random.default_rng(3).permutation(IMAGES)
     first, second = ask(client, study)["run"], ask(client, study)["run"]
     hashes = {f"{split}_hashes": ids for split in ("validation", "test")}
-    assert tell(client, study, first, file_of(first, **hashes)).status_code == 200
+    assert report(client, study, first, make_file(first, **hashes)).status_code == 200
     turned = {f"{split}_hashes": ids[turn] for split in ("validation", "test")}
     for split in ("validation", "test"):
         turned[f"{split}_labels"] = LABELS[turn]
-        turned[f"{split}_probabilities"] = answers_of(second["arm"], second["seed"], split)[turn]
-    assert tell(client, study, second, file_of(second, **turned)).status_code == 200
+        turned[f"{split}_probabilities"] = make_answers(second["arm"], second["seed"], split)[turn]
+    assert report(client, study, second, make_file(second, **turned)).status_code == 200
 
 
+@sqlite_only
 def test_resampled_studies_give_each_seed_its_own_fold(client):
-    study = ordered(client, splits="resampled")
+    study = order(client, splits="resampled")
     seen = set()
     while (answer := ask(client, study))["run"] is not None:
         run = answer["run"]
         seen.add((run["seed"], run["fold"], run["folds"]))
         labels = np.random.default_rng(run["fold"]).integers(0, CLASSES, IMAGES)
-        said = {
+        arrays = {
             "validation_labels": labels,
-            "validation_probabilities": answers_of(run["arm"], run["seed"], "validation", labels),
+            "validation_probabilities": make_answers(run["arm"], run["seed"], "validation", labels),
         }
-        assert tell(client, study, run, file_of(run, **said)).status_code == 200
+        assert report(client, study, run, make_file(run, **arrays)).status_code == 200
     assert {seed == fold for seed, fold, _ in seen} == {True}
     assert client.get(f"/v1/studies/{study}").json()["conclusion"]["remedy"] == "better"
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
+def test_invalid_external_studies_are_refused_by_pointer(client):
+    for body, pointer in [
         ({"arms": ARMS[:1]}, "/arms"),
         ({"arms": [ARMS[1], ARMS[0]]}, "/arms"),
         ({"arms": [*ARMS, ARMS[1]]}, "/arms"),
@@ -350,33 +354,33 @@ def test_resampled_studies_give_each_seed_its_own_fold(client):
         ({"spec": {}}, "/spec"),
         ({"objective": "auc"}, "/objective"),
         ({"budget": {"jobs": 3}}, "/budget/jobs"),
-    ],
-)
-def test_an_order_that_cannot_be_compared_is_refused_at_its_place(client, body, pointer):
-    answer = client.post("/v1/studies", json={"kind": "external", "arms": ARMS, "seeds": 3, **body})
-    assert_problem(answer, 422, "invalid_spec", pointer)
+    ]:
+        answer = client.post("/v1/studies", json={"kind": "external", "arms": ARMS, "seeds": 3, **body})
+        assert_problem(answer, 422, "invalid_spec", pointer)
 
 
-def test_a_result_is_refused_with_what_to_send(client, stranger):
-    study = ordered(client)
+@sqlite_only
+def test_invalid_results_are_refused_with_advice(client, stranger):
+    study = order(client)
     run = ask(client, study)["run"]
     where = f"/v1/studies/{study}/runs/{run['run']}/result"
     assert_problem(client.post(where, files={"token": (None, run["token"])}), 400, "invalid_form")
-    assert_problem(client.post(where, files={"file": ("a.npz", file_of(run))}), 400, "invalid_form")
-    assert_problem(tell(client, study, run, b"no file"), 422, "invalid_spec")
-    assert_problem(tell(client, study, run, seconds="soon"), 422, "invalid_spec", "/seconds")
-    only_answers = file_of(run, validation_probabilities=None, validation_answers=LABELS)
+    assert_problem(client.post(where, files={"file": ("a.npz", make_file(run))}), 400, "invalid_form")
+    assert_problem(report(client, study, run, b"no file"), 422, "invalid_spec")
+    assert_problem(report(client, study, run, seconds="soon"), 422, "invalid_spec", "/seconds")
+    only_answers = make_file(run, validation_probabilities=None, validation_answers=LABELS)
     assert (
-        "without probabilities" in assert_problem(tell(client, study, run, only_answers), 422, "invalid_spec")["detail"]
+        "without probabilities"
+        in assert_problem(report(client, study, run, only_answers), 422, "invalid_spec")["detail"]
     )
     assert_problem(stranger.post(where, files={"token": (None, "1"), "failed": (None, "x")}), 404, "study_not_found")
     assert_problem(stranger.post(f"/v1/studies/{study}/ask", json={}), 404, "study_not_found")
-    assert_problem(tell(client, study, {**run, "run": "run_1"}), 404, "run_not_found")
+    assert_problem(report(client, study, {**run, "run": "run_1"}), 404, "run_not_found")
 
 
-def test_a_cancelled_study_takes_no_more_results(client):
-    study = ordered(client)
+def test_a_cancelled_study_accepts_no_more_results(client):
+    study = order(client)
     run = ask(client, study)["run"]
     assert client.post(f"/v1/studies/{study}/cancel").status_code == 200
     assert ask(client, study)["status"] == "cancelled"
-    assert tell(client, study, run).json()["accepted"] is False
+    assert report(client, study, run).json()["accepted"] is False

@@ -1,4 +1,4 @@
-"""Remedies for uploaded models that are the whole network: ordered, counted and refused at once, without Keras."""
+"""Remedies for uploaded networks are accepted, counted or refused at once, without Keras."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from models.store import claims
 from models.store.claims import Capacity
-from tests.api.routes.models.test_models_served import FILE, ready
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.routes.models.test_models_served import FILE, add_model
+from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
 pytestmark = sqlite_only
 
@@ -32,34 +32,34 @@ FACTS = ModelFacts(
 )
 
 
-def own(spec, model: str, **changes):
+def with_model(spec, model: str, **changes):
     return {**spec, "network": {"model": model, **changes}}
 
 
-def test_half_the_width_is_counted_when_a_job_is_ordered(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    assert submitted(client, own(spec, model))["parameters"] == WHOLE
-    assert submitted(client, own(spec, model, width=0.5))["parameters"] == HALF
+def test_parameters_are_counted_for_half_the_width(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    assert submit(client, with_model(spec, model))["parameters"] == WHOLE
+    assert submit(client, with_model(spec, model, width=0.5))["parameters"] == HALF
 
 
-def test_a_model_that_cannot_be_halved_is_refused_with_the_layer(client, worker, spec):
+def test_a_model_that_cannot_be_halved_is_refused_naming_the_layer(client, worker, spec):
     why = "Layer `rows` (Reshape) does not fit layers of half the width."
     facts = FACTS.model_copy(update={"network": make_facts(8, half_refusal=why)})
-    model = ready(client, worker, facts)
+    model = add_model(client, worker, facts)
     problem = assert_problem(
-        client.post("/v1/jobs", json=own(spec, model, width=0.5)), 422, "invalid_spec", "/network/width"
+        client.post("/v1/jobs", json=with_model(spec, model, width=0.5)), 422, "invalid_spec", "/network/width"
     )
     assert why in problem["detail"]
-    asked = {"spec": own(spec, model), "remedies": ["smaller_network"], "splits": "fixed"}
+    asked = {"spec": with_model(spec, model), "remedies": ["smaller_network"], "splits": "fixed"}
     problem = assert_problem(client.post("/v1/studies", json=asked), 422, "invalid_spec", "/remedies/0")
     assert why in problem["detail"]
 
 
 def test_a_study_compares_changes_of_an_own_network(client, worker, spec):
-    model = ready(client, worker, FACTS)
+    model = add_model(client, worker, FACTS)
     names = ["dropout", "l2", "smaller_network", "dropout+l2"]
     answer = client.post(
-        "/v1/studies", json={"spec": own(spec, model), "remedies": names, "seeds": 2, "splits": "fixed"}
+        "/v1/studies", json={"spec": with_model(spec, model), "remedies": names, "seeds": 2, "splits": "fixed"}
     )
     assert answer.status_code == 201, answer.text
     arms = {arm["name"]: arm for arm in answer.json()["arms"]}
@@ -72,23 +72,23 @@ def test_a_study_compares_changes_of_an_own_network(client, worker, spec):
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
         found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(10)]
-    networks = {(one.spec.network.width, one.spec.network.dropout, one.spec.network.l2) for one in found}
+    networks = {(claim.spec.network.width, claim.spec.network.dropout, claim.spec.network.l2) for claim in found}
     assert networks == {(1, 0, 0), (1, 0.25, 0), (1, 0, 0.001), (0.5, 0, 0), (1, 0.25, 0.001)}
-    assert {worker.blobs.read(one.begins.backbone.key) for one in found} == {FILE}
+    assert {worker.blobs.read(claim.begins.backbone.key) for claim in found} == {FILE}
 
 
 @pytest.mark.parametrize(("has", "asked"), [({}, True), ({"drops_out": True}, False)])
-def test_auto_adds_no_dropout_to_a_model_that_has_its_own(client, worker, spec, has, asked):
+def test_auto_adds_no_dropout_to_a_model_that_already_has_it(client, worker, spec, has, asked):
     facts = FACTS.model_copy(update={"network": make_facts(8, **has)})
-    body = {"spec": own(spec, ready(client, worker, facts)), "remedies": "auto"}
+    body = {"spec": with_model(spec, add_model(client, worker, facts)), "remedies": "auto"}
     answer = client.post("/v1/studies?dry_run=true", json=body)
     assert answer.status_code == 200, answer.text
     assert ("dropout" in answer.json()["remedies"]) == asked
 
 
-def test_a_job_is_run_again_with_a_remedy_after_its_model_was_deleted(client, worker, spec):
-    model = ready(client, worker, FACTS)
-    job = submitted(client, own(spec, model))
+def test_a_job_can_be_retried_with_a_remedy_after_its_model_was_deleted(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    job = submit(client, with_model(spec, model))
     assert client.delete(f"/v1/models/{model}").status_code == 204
     worker.fail(worker.claim())
     again = client.post(f"/v1/jobs/{job['id']}/retry", json={"remedy": "dropout"})
@@ -98,7 +98,7 @@ def test_a_job_is_run_again_with_a_remedy_after_its_model_was_deleted(client, wo
 
 
 def test_only_own_networks_have_a_configuration(client, worker, spec):
-    job = submitted(client, with_field(spec, "training.epochs", 1))["id"]
+    job = submit(client, with_field(spec, "training.epochs", 1))["id"]
     held = worker.claim()
     worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
     worker.epoch(held, 1)

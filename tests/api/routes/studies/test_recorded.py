@@ -1,4 +1,4 @@
-"""Studies of earlier trainings: final figures are compared at once, answers once all are uploaded."""
+"""Studies of earlier trainings compare final figures at once, and answers once all are uploaded."""
 
 import io
 from typing import Any
@@ -13,7 +13,7 @@ LABELS = np.random.default_rng(0).integers(0, CLASSES, IMAGES)
 BASE = [0.80, 0.81, 0.79, 0.80, 0.82, 0.80, 0.81, 0.79]
 
 
-def runs(values: list[float | None], seeds: list[int | None] | None = None) -> list[dict[str, Any]]:
+def make_runs(values: list[float | None], seeds: list[int | None] | None = None) -> list[dict[str, Any]]:
     found = seeds or [*range(len(values))]
     return [{"seed": seed, "value": value} for seed, value in zip(found, values, strict=True)]
 
@@ -23,7 +23,7 @@ def order(client, arms: dict[str, list[dict[str, Any]]], **changes: Any):
     return client.post("/v1/studies", json={"kind": "recorded", "arms": named, "metric": "accuracy", **changes})
 
 
-def compared(client, arms: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, Any]:
+def compare(client, arms: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, Any]:
     answer = order(client, arms, **changes)
     assert answer.status_code == 201, answer.text
     view = answer.json()
@@ -31,13 +31,16 @@ def compared(client, arms: dict[str, list[dict[str, Any]]], **changes: Any) -> d
     return view
 
 
-def shifted(by: float) -> list[float]:
+def shift_base(by: float) -> list[float]:
     noise = np.random.default_rng(1).normal(0, 0.003, len(BASE))
     return [round(value + by + float(step), 4) for value, step in zip(BASE, noise, strict=True)]
 
 
-def test_a_clear_difference_in_final_figures_is_a_cure_that_the_other_half_of_the_seeds_proves(client):
-    view = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.05)), "same": runs(shifted(0.0))})
+@sqlite_only
+def test_a_clear_difference_confirmed_by_the_other_seeds_is_a_cure(client):
+    view = compare(
+        client, {"base": make_runs(BASE), "drop": make_runs(shift_base(0.05)), "same": make_runs(shift_base(0.0))}
+    )
     assert (view["conclusion"]["kind"], view["conclusion"]["remedy"]) == ("cure", "drop")
     assert "on these images" in view["conclusion"]["explanation"]
     lot = view["recorded"]
@@ -47,52 +50,57 @@ def test_a_clear_difference_in_final_figures_is_a_cure_that_the_other_half_of_th
     drop = view["arms"][1]["difference"]
     assert drop["accuracy"] == pytest.approx(0.05, abs=0.004)
     assert (drop["loss"], drop["intervals"]["loss"]) == (None, None)
-    again = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.0))})
-    assert again["recorded"]["chooses"] == lot["chooses"], "the lot is drawn by the seeds alone"
+    again = compare(client, {"base": make_runs(BASE), "drop": make_runs(shift_base(0.0))})
+    assert again["recorded"]["chooses"] == lot["chooses"], "the seeds alone decide the draw"
 
 
-def test_two_seeds_cannot_confirm_what_they_have_chosen(client):
-    view = compared(client, {"base": runs(BASE[:2]), "drop": runs([0.9, 0.91])})
+@sqlite_only
+def test_two_seeds_cannot_choose_and_confirm_a_cure(client):
+    view = compare(client, {"base": make_runs(BASE[:2]), "drop": make_runs([0.9, 0.91])})
     assert view["conclusion"]["kind"] == "better"
     assert "not called a cure" in view["conclusion"]["explanation"]
     assert view["headline"] == "Drop is better than the base, but not confirmed."
     assert view["summary"].startswith("Its accuracy is ")
 
 
-def test_an_arm_that_is_surely_worse_is_worse_and_noise_cannot_be_distinguished(client):
-    worse = compared(client, {"base": runs(BASE), "drop": runs(shifted(-0.05))})
+@sqlite_only
+def test_a_clearly_worse_arm_is_worse_and_noise_is_inconclusive(client):
+    worse = compare(client, {"base": make_runs(BASE), "drop": make_runs(shift_base(-0.05))})
     assert (worse["conclusion"]["kind"], worse["headline"]) == ("worse", "Drop is worse than the base.")
-    small = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.001))})
+    small = compare(client, {"base": make_runs(BASE), "drop": make_runs(shift_base(0.001))})
     assert small["conclusion"]["kind"] == "cannot_tell"
     assert small["conclusion"]["needs"]["seeds"] > 1
 
 
+@sqlite_only
 def test_a_lower_loss_is_better(client):
-    losses = runs([0.5, 0.52, 0.51, 0.5, 0.49, 0.52, 0.5, 0.51])
-    less = runs([0.41, 0.42, 0.4, 0.4, 0.4, 0.42, 0.41, 0.42])
-    view = compared(client, {"base": losses, "drop": less}, metric="val_loss", better="lower")
+    losses = make_runs([0.5, 0.52, 0.51, 0.5, 0.49, 0.52, 0.5, 0.51])
+    less = make_runs([0.41, 0.42, 0.4, 0.4, 0.4, 0.42, 0.41, 0.42])
+    view = compare(client, {"base": losses, "drop": less}, metric="val_loss", better="lower")
     assert (view["conclusion"]["kind"], view["arms"][1]["difference"]["accuracy"]) == ("cure", None)
     assert "val_loss falls by" in view["conclusion"]["explanation"]
 
 
-def test_images_make_the_interval_wider(client):
-    arms = {"base": runs(BASE), "drop": runs(shifted(0.05))}
-    seeds_only = compared(client, arms)["arms"][1]["difference"]["intervals"]["accuracy"]
-    few = compared(client, arms, images=200)
+@sqlite_only
+def test_the_number_of_images_widens_the_interval(client):
+    arms = {"base": make_runs(BASE), "drop": make_runs(shift_base(0.05))}
+    seeds_only = compare(client, arms)["arms"][1]["difference"]["intervals"]["accuracy"]
+    few = compare(client, arms, images=200)
     with_images = few["arms"][1]["difference"]["intervals"]["accuracy"]
     assert with_images[0] < seeds_only[0] < seeds_only[1] < with_images[1]
     assert few["conclusion"]["kind"] == "cannot_tell"
     assert "200 images" in few["conclusion"]["explanation"]
 
 
-def test_runs_without_common_seeds_are_compared_unpaired_and_the_answer_says_so(client):
-    view = compared(
+@sqlite_only
+def test_runs_without_common_seeds_are_compared_unpaired(client):
+    view = compare(
         client,
         {
-            "base": runs(BASE),
-            "other seeds": runs(shifted(0.05), [*range(10, 18)]),
-            "no seeds": runs(shifted(0.05), [None] * 8),
-            "some seeds": runs(shifted(0.05), [0, 1, 2, 3, 4, 5, 90, 91]),
+            "base": make_runs(BASE),
+            "other seeds": make_runs(shift_base(0.05), [*range(10, 18)]),
+            "no seeds": make_runs(shift_base(0.05), [None] * 8),
+            "some seeds": make_runs(shift_base(0.05), [0, 1, 2, 3, 4, 5, 90, 91]),
         },
     )
     assert [arm["paired"] for arm in view["recorded"]["arms"]] == [None, False, False, True]
@@ -101,52 +109,49 @@ def test_runs_without_common_seeds_are_compared_unpaired_and_the_answer_says_so(
     assert "2 of its runs and 2 of the base's" in view["arms"][3]["why"]
 
 
-def test_trials_of_a_tuner_are_refused_as_what_they_are(client):
-    arms = {"base": runs([0.8]), **{f"trial {number}": runs([0.8]) for number in range(99)}}
+@sqlite_only
+def test_trials_of_a_tuner_are_recognized_and_refused(client):
+    arms = {"base": make_runs([0.8]), **{f"trial {number}": make_runs([0.8]) for number in range(99)}}
     problem = assert_problem(order(client, arms), 422, "tuner_trials")
     assert "100 of 100 arms have a single run" in problem["detail"]
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("arms", "changes", "pointer", "says"),
-    [
-        ({"drop": runs(BASE), "base": runs(BASE)}, {}, "", "name it `base`"),
-        ({"base": runs(BASE), "drop": runs([0.8])}, {}, "/arms/1/runs", "has one run"),
-        (
-            {"base": runs(BASE[:2], [3, 3]), "drop": runs(BASE)},
-            {},
-            "/arms/0/runs/1/seed",
-            "seed 3 comes twice in `base`",
-        ),
-        ({"base": runs([80.0, 81.0]), "drop": runs(BASE)}, {}, "/arms/0/runs/0/value", "Divide percentages by 100"),
-        ({"base": runs([0.8, None]), "drop": runs(BASE)}, {}, "/arms/0/runs/1/value", "expected its accuracy"),
-        ({"base": runs(BASE), "drop": runs(BASE)}, {"metric": None}, "/arms/0/runs/0/value", "no `metric`"),
-        ({"base": runs(BASE), "drop": runs(BASE)}, {"better": "lower", "images": 9}, "/better", "leave one"),
-        ({"base": runs(BASE), "drop": runs([-1.0, 1.0])}, {"better": "lower"}, "/arms/1/runs/0/value", "at least 0"),
-        ({"base": runs(BASE), "drop": runs(BASE)}, {"objective": "accuracy"}, "/objective", "have one measure"),
-        ({"base": runs(BASE), "drop": runs(BASE)}, {"seeds": 3}, "/seeds", ""),
-        ({f"a{n}" if n else "base": runs(BASE[:2]) for n in range(30)}, {}, "/arms", "at most 21"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_with_its_place(client, arms, changes, pointer, says):
-    problem = assert_problem(order(client, arms, **changes), 422, "invalid_spec")
-    assert says in problem["detail"]
-    assert problem["errors"][0]["pointer"] == pointer
+def test_invalid_recorded_studies_are_refused_by_pointer(client):
+    def with_drop(values: list[float | None] = BASE, base: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        return {"base": base or make_runs(BASE), "drop": make_runs(values)}
+
+    many = {f"a{number}" if number else "base": make_runs(BASE[:2]) for number in range(30)}
+    for arms, changes, pointer, words in [
+        ({"drop": make_runs(BASE), "base": make_runs(BASE)}, {}, "", "name it `base`"),
+        (with_drop([0.8]), {}, "/arms/1/runs", "has one run"),
+        (with_drop(base=make_runs(BASE[:2], [3, 3])), {}, "/arms/0/runs/1/seed", "seed 3 comes twice in `base`"),
+        (with_drop(base=make_runs([80.0, 81.0])), {}, "/arms/0/runs/0/value", "Divide percentages by 100"),
+        (with_drop(base=make_runs([0.8, None])), {}, "/arms/0/runs/1/value", "expected its accuracy"),
+        (with_drop(), {"metric": None}, "/arms/0/runs/0/value", "no `metric`"),
+        (with_drop(), {"better": "lower", "images": 9}, "/better", "leave one"),
+        (with_drop([-1.0, 1.0]), {"better": "lower"}, "/arms/1/runs/0/value", "at least 0"),
+        (with_drop(), {"objective": "accuracy"}, "/objective", "have one measure"),
+        (with_drop(), {"seeds": 3}, "/seeds", ""),
+        (many, {}, "/arms", "at most 21"),
+    ]:
+        problem = assert_problem(order(client, arms, **changes), 422, "invalid_spec")
+        assert words in problem["detail"]
+        assert problem["errors"][0]["pointer"] == pointer
 
 
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-def file_of(arm: str, seed: int, labels=LABELS, *, has_test: bool = True) -> bytes:
+def make_file(arm: str, seed: int, labels=LABELS, *, has_test: bool = True) -> bytes:
     arrays: dict[str, np.ndarray] = {}
     for split in ("train", "validation", *(["test"] if has_test else [])):
         draw = np.random.default_rng([seed, len(split)])
         own = np.random.default_rng([seed, len(split), *arm.encode()])
         right = (draw.random(len(labels)) < (0.85 if arm == "better" else 0.7)) ^ (own.random(len(labels)) < 0.02)
-        said = np.where(right, labels, (labels + 1) % CLASSES)
+        predicted = np.where(right, labels, (labels + 1) % CLASSES)
         arrays[f"{split}_labels"] = labels
-        arrays[f"{split}_probabilities"] = np.full((len(labels), CLASSES), 0.1) + 0.5 * np.eye(CLASSES)[said]
+        arrays[f"{split}_probabilities"] = np.full((len(labels), CLASSES), 0.1) + 0.5 * np.eye(CLASSES)[predicted]
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
@@ -164,15 +169,15 @@ def list_runs(client, study: str) -> list[dict[str, Any]]:
 
 
 def send(client, study: str, run: dict[str, Any], content: bytes | None = None):
-    parts = {"token": (None, "0"), "file": ("answers.npz", content or file_of(run["arm"], run["seed"]))}
+    parts = {"token": (None, "0"), "file": ("answers.npz", content or make_file(run["arm"], run["seed"]))}
     return client.post(f"/v1/studies/{study}/runs/{run['id']}/result", files=parts)
 
 
-def test_answers_are_compared_image_by_image_when_all_are_there_and_test_is_opened_once(client):
+def test_answers_are_compared_by_image_once_complete_and_test_is_used_once(client):
     study = order_answers(client)
     listed = list_runs(client, study)
     assert len(listed) == 18
-    assert client.post(f"/v1/studies/{study}/ask", json={}).json()["run"] is None, "no one trains them"
+    assert client.post(f"/v1/studies/{study}/ask", json={}).json()["run"] is None, "recorded runs are not handed out"
     for run in listed:
         assert send(client, study, run).json()["accepted"] is True
     view = client.get(f"/v1/studies/{study}").json()
@@ -186,20 +191,22 @@ def test_answers_are_compared_image_by_image_when_all_are_there_and_test_is_open
     assert client.get(f"/v1/studies/{study}/runs/{listed[0]['id']}/diagnosis").json()["gap"] is not None
 
 
-def test_the_refusal_says_which_runs_disagree_and_in_what(client):
+@sqlite_only
+def test_a_refusal_names_the_runs_that_disagree_and_the_difference(client):
     study = order_answers(client)
     first, other = list_runs(client, study)[:2]
     assert send(client, study, first).status_code == 200
-    problem = assert_problem(send(client, study, other, file_of("same", 0, LABELS[:300])), 409, "runs_disagree")
+    problem = assert_problem(send(client, study, other, make_file("same", 0, LABELS[:300])), 409, "runs_disagree")
     assert f"{other['id']} ({other['arm']}, seed {other['seed']}) cannot be compared with" in problem["detail"]
     assert f"({first['arm']}, seed {first['seed']})" in problem["detail"]
     assert "300 validation images" in problem["detail"]
-    problem = assert_problem(send(client, study, other, file_of("same", 0, has_test=False)), 409, "runs_disagree")
+    problem = assert_problem(send(client, study, other, make_file("same", 0, has_test=False)), 409, "runs_disagree")
     assert "test images" in problem["detail"]
     assert send(client, study, other).json()["accepted"] is True
 
 
-def test_runs_that_failed_are_left_out(client):
+@sqlite_only
+def test_failed_runs_are_left_out(client):
     study = order_answers(client, ("base", "better"))
     for run in list_runs(client, study):
         if (run["arm"], run["seed"]) == ("better", 2):
@@ -212,8 +219,9 @@ def test_runs_that_failed_are_left_out(client):
     assert "1 of the base's" in view["arms"][1]["why"]
 
 
-def test_a_report_repeats_the_study_and_names_the_figures(client):
-    study = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.05))}, metric="f1")
+@sqlite_only
+def test_the_report_can_recreate_the_study_and_names_its_metric(client):
+    study = compare(client, {"base": make_runs(BASE), "drop": make_runs(shift_base(0.05))}, metric="f1")
     report = client.get(f"/v1/studies/{study['id']}/report").json()
     assert report["arms"][1]["explanation"].startswith("F1 rises by")
     assert "16 recorded runs" in str(report["in_short"])
@@ -221,27 +229,29 @@ def test_a_report_repeats_the_study_and_names_the_figures(client):
     assert again.json()["arms"] == study["arms"]
 
 
-def test_more_answers_than_can_be_compared_at_once_are_refused_before_they_are_read(client):
+@sqlite_only
+def test_too_many_answers_are_refused_before_they_are_read(client):
     study = order_answers(client, seeds=300)
     count = 25_000
-    labels, said = np.zeros(count, np.int8), np.full((count, 2), 0.5, np.float32)
+    labels, probabilities = np.zeros(count, np.int8), np.full((count, 2), 0.5, np.float32)
     file = io.BytesIO()
-    np.savez_compressed(file, validation_labels=labels, validation_probabilities=said)
+    np.savez_compressed(file, validation_labels=labels, validation_probabilities=probabilities)
     problem = assert_problem(send(client, study, list_runs(client, study)[0], file.getvalue()), 422, "invalid_spec")
     assert "25,000 validation images for each of 900 runs; expected at most 22,222" in problem["detail"]
 
 
 def test_a_study_of_final_figures_can_be_listed_and_deleted(client):
-    study = compared(client, {"base": runs(BASE), "drop": runs(shifted(0.05))})["id"]
-    assert [one["kind"] for one in client.get("/v1/studies").json()["data"]] == ["recorded"]
+    study = compare(client, {"base": make_runs(BASE), "drop": make_runs(shift_base(0.05))})["id"]
+    assert [listed["kind"] for listed in client.get("/v1/studies").json()["data"]] == ["recorded"]
     events = [event["type"] for event in client.get(f"/v1/studies/{study}/events").json()["data"]]
     assert events == ["study.started", "study.succeeded"]
     assert client.delete(f"/v1/studies/{study}").status_code == 204
 
 
+@sqlite_only
 @pytest.mark.parametrize("kind", ["recorded", "external"])
-def test_a_study_of_trainings_elsewhere_has_no_estimate_and_does_not_begin(client, kind):
-    arms = {"recorded": [{"name": name, "runs": runs(BASE)} for name in ("base", "drop")]}
+def test_studies_of_external_trainings_have_no_dry_run(client, kind):
+    arms = {"recorded": [{"name": name, "runs": make_runs(BASE)} for name in ("base", "drop")]}
     named = arms.get(kind, [{"name": "base"}, {"name": "drop"}])
     body = {"kind": kind, "arms": named} | ({"metric": "f1"} if kind == "recorded" else {})
     assert_problem(client.post("/v1/studies?dry_run=true", json=body), 422, "invalid_spec")

@@ -1,4 +1,4 @@
-"""`GET /v1/studies/{id}/report`: one report in three forms, from the study, its trainings' curves and its job's gap."""
+"""`GET /v1/studies/{id}/report` combines the study, its curves and its job's gap, in three forms."""
 
 import pytest
 from sqlalchemy import update
@@ -6,7 +6,7 @@ from sqlalchemy import update
 from heldout.stored.gap import StoredGap, Tally
 from heldout.views.study_report import StudyReportView
 from models.tables import ArtifactRow
-from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submit
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 GAP = StoredGap(
@@ -20,8 +20,8 @@ GAP = StoredGap(
 
 @pytest.fixture
 def study(client, worker, spec) -> dict:
-    """A study that runs: base and one remedy, two seeds. The base's first training has done one epoch."""
-    job = submitted(client, {**spec, "name": "<b>bold</b>"})
+    """Return a running study of one remedy with two seeds, whose first training has finished one epoch."""
+    job = submit(client, {**spec, "name": "<b>bold</b>"})
     held = worker.claim()
     worker.begin(held, job["spec"])
     worker.epoch(held, 1)
@@ -36,7 +36,7 @@ def study(client, worker, spec) -> dict:
 
 
 @sqlite_only
-def test_a_report_is_one_thing_in_three_forms(client, stranger, study):
+def test_a_report_is_available_in_three_forms(client, stranger, study):
     path = f"/v1/studies/{study['id']}/report"
     as_json = client.get(path)
     report = StudyReportView.model_validate_json(as_json.content)
@@ -65,13 +65,13 @@ def test_a_report_is_one_thing_in_three_forms(client, stranger, study):
 
 
 @sqlite_only
-def test_a_gap_that_cannot_be_read_leaves_the_rest_of_the_report(client, worker, study):
+def test_an_unreadable_gap_is_left_out_of_the_report(client, worker, study):
     worker.blobs.put(f"jobs/{study['job']}/1/gap.json", b'{"format": 99}')
     path = f"/v1/studies/{study['id']}/report"
     report = client.get(path)
     assert report.status_code == 200
     assert (report.json()["gaps"], "is damaged" in report.json()["gaps_missing"]) == ([], True)
-    with worker.database.write() as session:  # as an earlier release has stored it
+    with worker.database.write() as session:  # as an earlier release stored it
         session.execute(update(ArtifactRow).values(sha256=None))
     assert "version 99" in client.get(path).json()["gaps_missing"]
     assert "This part is missing" in client.get(path, headers={"Accept": "text/markdown"}).text

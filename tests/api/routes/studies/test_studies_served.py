@@ -1,4 +1,4 @@
-"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; never for other owners."""
+"""Studies over HTTP are created once, awaited, listed, cancelled and deleted, by their owner only."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,36 +14,36 @@ from models.store import claims, exports, new_jobs, studies, webhooks
 from models.store.new_jobs import NewJob
 from models.tables import StudyRow
 from tests.analysis.reports.made_studies import cure
-from tests.api.routes.exported import FILE, store
-from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, submitted, wait_until, with_field
+from tests.api.routes.exported import FILE, store_export
+from tests.api.support import assert_problem, bearer, make_key, run_server, sqlite_only, submit, wait_until, with_field
 
 NO_STUDY = "std_01jd0000000000000000000000"
 
 
 @pytest.fixture
 def asked(spec) -> dict:
-    """Two remedies and the base, two seeds each."""
+    """Return a request for two remedies and the base with two seeds each."""
     return {"spec": spec, "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
 
 
-def ordered(client, body: dict, **headers: str) -> dict:
+def order(client, body: dict, **headers: str) -> dict:
     answer = client.post("/v1/studies", json=body, headers=headers)
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == f"/v1/studies/{answer.json()['id']}"
     return answer.json()
 
 
-def test_a_study_is_ordered_once_listed_and_no_one_elses(client, stranger, asked):
-    study = ordered(client, asked, **{"Idempotency-Key": "once"})
+def test_a_study_is_created_once_and_visible_only_to_its_owner(client, stranger, asked):
+    study = order(client, asked, **{"Idempotency-Key": "once"})
     assert [arm["name"] for arm in study["arms"]] == ["base", "dropout", "l2"]
     assert study["spec"]["evaluation"]["test"] == "never"
     assert (study["splits"], study["spec"]["dataset"], study["spec"]["priority"]) == ("fixed", "mnist5k@1", -1)
     again = client.post("/v1/studies", json=asked, headers={"Idempotency-Key": "once"})
     assert (again.json()["id"], again.headers["idempotent-replayed"]) == (study["id"], "true")
-    second = ordered(client, asked)
+    second = order(client, asked)
     page = client.get("/v1/studies?limit=1").json()
-    assert ([one["id"] for one in page["data"]], page["next"]) == ([second["id"]], second["id"])
-    assert [one["id"] for one in client.get(f"/v1/studies?after={page['next']}").json()["data"]] == [study["id"]]
+    assert ([listed["id"] for listed in page["data"]], page["next"]) == ([second["id"]], second["id"])
+    assert [listed["id"] for listed in client.get(f"/v1/studies?after={page['next']}").json()["data"]] == [study["id"]]
     assert client.get("/v1/studies?status=failed").json()["data"] == []
     jobs = client.get(f"/v1/jobs?study={study['id']}").json()["data"]
     assert {job["study_id"] for job in jobs} == {study["id"]}
@@ -73,21 +73,29 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
     assert (estimate["jobs"], estimate["max_jobs"], len(estimate["sizes"])) == (15, 15, 5)
     assert client.get("/v1/studies").json()["data"] == client.get("/v1/jobs").json()["data"] == []
     with_search = asked | {"remedies": ["retune"]}
-    told = client.post("/v1/studies?dry_run=true", json=with_search).json()["jobs"]
-    assert told == ordered(client, with_search)["progress"]["jobs"]
+    estimated = client.post("/v1/studies?dry_run=true", json=with_search).json()["jobs"]
+    assert estimated == order(client, with_search)["progress"]["jobs"]
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("changes", "code", "pointer"),
-    [
-        ({"remedies": ["dropout", "l2", {"name": "none", "patch": {"network": {"dense": None, "blocks": []}}}]},
-         "invalid_spec", "/remedies/2"),
-        ({"remedies": ["dropout", {"name": "deep", "patch": {"network": {"blocks": [{"filters": 1}] * 8}}}]},
-         "network_too_deep", "/remedies/1"),
+def test_invalid_studies_are_refused_by_pointer_and_store_nothing(client, asked):
+    for changes, code, pointer in [
+        (
+            {"remedies": ["dropout", "l2", {"name": "none", "patch": {"network": {"dense": None, "blocks": []}}}]},
+            "invalid_spec",
+            "/remedies/2",
+        ),
+        (
+            {"remedies": ["dropout", {"name": "deep", "patch": {"network": {"blocks": [{"filters": 1}] * 8}}}]},
+            "network_too_deep",
+            "/remedies/1",
+        ),
         ({"remedies": ["dropout", "nothing_of_the_kind"]}, "invalid_spec", "/remedies/1"),
-        ({"remedies": [{"name": "mine", "patch": {"training": {"seed": 3}}}]},
-         "invalid_spec", "/remedies/0/patch/training/seed"),
+        (
+            {"remedies": [{"name": "mine", "patch": {"training": {"seed": 3}}}]},
+            "invalid_spec",
+            "/remedies/0/patch/training/seed",
+        ),
         ({"budget": {"jobs": 3}}, "invalid_spec", "/budget/jobs"),
         ({"kind": "learning_curve"}, "invalid_spec", "/remedies"),
         ({"kind": "learning_curve", "remedies": "auto", "spec.training.train_limit": 99}, "invalid_spec", "/kind"),
@@ -95,22 +103,20 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
         ({"seeds": 1}, "invalid_spec", "/seeds"),
         ({"spec.dataset": "nobody"}, "dataset_not_found", "/spec/dataset"),
         ({"spec.validation": {"use": "train"}}, "invalid_spec", "/spec/validation"),
-    ],
-)  # fmt: skip
-def test_a_study_that_cannot_be_is_refused_with_the_place_and_stores_nothing(client, asked, changes, code, pointer):
-    body = asked
-    for path, value in changes.items():
-        body = with_field(body, path, value)
-    for dry_run in ("", "?dry_run=true"):
-        assert_problem(client.post(f"/v1/studies{dry_run}", json=body), 422, code, pointer)
-    assert client.get("/v1/jobs").json()["data"] == []
+    ]:
+        body = asked
+        for path, value in changes.items():
+            body = with_field(body, path, value)
+        for dry_run in ("", "?dry_run=true"):
+            assert_problem(client.post(f"/v1/studies{dry_run}", json=body), 422, code, pointer)
+        assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_study_of_a_job_has_its_spec_and_outlives_it(client, worker, spec):
+def test_a_study_of_a_job_takes_its_spec_and_outlives_it(client, worker, spec):
     job = client.post("/v1/jobs", json=spec).json()
     client.post(f"/v1/jobs/{job['id']}/cancel")
     body = {"job": job["id"], "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
-    study = ordered(client, body)
+    study = order(client, body)
     assert (study["job"], study["spec"]["training"]["seed"]) == (job["id"], 7)
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     assert client.get(f"/v1/studies/{study['id']}").json()["job"] == job["id"]
@@ -122,11 +128,11 @@ def test_a_study_of_a_job_has_its_spec_and_outlives_it(client, worker, spec):
     assert (alone["study_id"], alone["retry_of"]) == (None, first)
 
 
-def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, worker, asked):
+def test_a_study_can_be_awaited_and_is_cancelled_with_its_jobs(client, database, worker, asked):
     with database.write() as session:
         box = SecretBox(lambda: "a key of ours")
         webhooks.add(session, box, "ada", url="https://hooks.example/x", events=["study.finished"], enabled=True)
-    study = ordered(client, asked)
+    study = order(client, asked)
     path = f"/v1/studies/{study['id']}"
     etag = client.get(path).headers["etag"]
     assert client.get(f"{path}?wait=0.1", headers={"If-None-Match": etag}).status_code == 304
@@ -145,8 +151,10 @@ def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, wor
     stream = client.get(f"{path}/events", headers={"Accept": "text/event-stream"}).text
     assert stream.count("event: study.") == 3
     assert stream.endswith(": the study has ended\n\n")
-    mine = [one for one in client.get("/v1/events?limit=200").json()["data"] if one["subject"]["object"] == "study"]
-    assert [one["type"] for one in mine] == [event["type"] for event in events]
+    mine = [
+        event for event in client.get("/v1/events?limit=200").json()["data"] if event["subject"]["object"] == "study"
+    ]
+    assert [event["type"] for event in mine] == [event["type"] for event in events]
     hook = client.get("/v1/webhooks").json()["data"][0]["id"]
     [sent] = client.get(f"/v1/webhooks/{hook}/deliveries").json()["data"]
     assert (sent["type"], sent["subject"]) == ("study.finished", {"object": "study", "id": study["id"]})
@@ -155,10 +163,8 @@ def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, wor
 
 
 @sqlite_only
-def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets_own_splits(
-    client, worker, asked, spec
-):
-    job = submitted(client, spec)
+def test_initial_weights_keep_a_study_to_the_datasets_own_splits(client, worker, asked, spec):
+    job = submit(client, spec)
     held = worker.claim()
     worker.begin(held, job["spec"])
     worker.epoch(held, 1)
@@ -168,7 +174,7 @@ def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets
     def estimated(**changes):
         return client.post("/v1/studies?dry_run=true", json={**asked, "splits": "auto", **changes})
 
-    assert estimated().json()["splits"] == "resampled"  # it cuts folds, once copies are known
+    assert estimated().json()["splits"] == "resampled"  # it makes folds once copies are known
     assert estimated(spec={**spec, **initial}).json()["splits"] == "fixed"
     assert estimated(remedies=[{"name": "transfer", "patch": initial}]).json()["splits"] == "fixed"
     body = {**asked, "spec": {**spec, **initial}, "splits": "resampled"}
@@ -178,8 +184,8 @@ def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets
 
 
 @sqlite_only
-def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, stranger, worker, asked):
-    study = ordered(client, asked)
+def test_the_ensemble_can_be_exported_once_the_study_was_tested(client, stranger, worker, asked):
+    study = order(client, asked)
     route = f"/v1/studies/{study['id']}/model"
     for ask in (client.get, client.post):
         assert "has no ensemble yet" in assert_problem(ask(f"{route}?format=onnx"), 409, "not_ready")["detail"]
@@ -200,13 +206,13 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
     assert f"The export of {study['id']}'s model as onnx is queued" in problem["detail"]
     held = worker.claim()
     with worker.database.write() as session:
-        assert exports.find_export_source(session, evaluation.id) is None, "nobody has trained its members"
+        assert exports.find_export_source(session, evaluation.id) is None, "it is not the export of a training"
         claims.fail(session, held, code="export_failed", detail="A member is gone.")
     problem = assert_problem(client.get(f"{route}?format=onnx"), 409, "export_failed")
     assert f"POST {route}?format=onnx" in problem["detail"]
     expected = {"object": "export", "job_id": study["id"], "format": "onnx", "status": "queued"}
     assert client.post(f"{route}?format=onnx").json() == expected
-    store(worker, evaluation.id, shown=study["id"])
+    store_export(worker, evaluation.id, shown=study["id"])
     answer = client.get(f"{route}?format=onnx")
     assert (answer.status_code, answer.content) == (200, FILE)
     *_, code = study["name"].split()
@@ -216,37 +222,37 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
 
 
 @sqlite_only
-def test_a_study_without_a_winner_leaves_no_ensemble(client, asked):
-    study = ordered(client, asked)
+def test_a_study_without_a_winner_has_no_ensemble(client, asked):
+    study = order(client, asked)
     client.post(f"/v1/studies/{study['id']}/cancel")
     assert_problem(client.get(f"/v1/studies/{study['id']}/model"), 409, "no_model")
 
 
 @sqlite_only
-def test_studies_are_ordered_one_at_a_time_by_owners_in_turn(app, database, key, asked, monkeypatch):
-    """An owner with many orders, and another with one that comes after all of them: it is the second to be ordered."""
-    everyone_waits, order, at_once = threading.Event(), [], []
+def test_studies_are_created_one_at_a_time_with_owners_taking_turns(app, database, key, asked, monkeypatch):
+    """If another owner's only study arrives after many of one owner, it is among the next to be created."""
+    all_are_queued, order, at_once = threading.Event(), [], []
     really_order = waiting_studies.order
 
     def watched(session, blobs, owner, *rest, **more):
         at_once.append(owner)
         order.append((owner, len(at_once)))
-        assert everyone_waits.wait(120)
+        assert all_are_queued.wait(120)
         try:
             return really_order(session, blobs, owner, *rest, **more)
         finally:
             at_once.remove(owner)
 
     monkeypatch.setattr(waiting_studies, "order", watched)
-    other = key_for(database, "bob")
-    with serving(app) as (url, _), ThreadPoolExecutor(6) as pool:
+    other = make_key(database, "bob")
+    with run_server(app) as (url, _), ThreadPoolExecutor(6) as pool:
         post = partial(httpx2.post, f"{url}/v1/studies", json=asked, timeout=120, trust_env=False)
         answers = [pool.submit(post, headers=bearer(key)) for _ in range(5)]
         turns = app.state.context.study_turns
         wait_until(lambda: sum(map(len, turns._queues.values())) == 4)
         answers.append(pool.submit(post, headers=bearer(other)))
         wait_until(lambda: len(turns._queues) == 2)
-        everyone_waits.set()
+        all_are_queued.set()
         assert [answer.result().status_code for answer in answers] == [201] * 6
     assert [running for _, running in order] == [1] * 6
     assert [owner for owner, _ in order].index("bob") <= 2

@@ -1,4 +1,4 @@
-"""Studies whose data have to be fixed first: what a refusal offers, and studies that wait for their data."""
+"""Studies whose data must be fixed first: choices in the refusal, and studies that wait for their data."""
 
 import pytest
 from sqlalchemy import select, update
@@ -8,15 +8,15 @@ from heldout.service.settings import Settings
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
 from models.reconcile import Reconciler
 from models.tables import DatasetRow
-from tests.api.routes.test_damaged_files import dataset  # noqa: F401 - a dataset with all of its files
-from tests.api.support import FINAL, sqlite_only, submitted, with_field
+from tests.api.routes.test_damaged_files import dataset  # noqa: F401 - a fixture
+from tests.api.support import FINAL, sqlite_only, submit, with_field
 from tests.heldout.served import GAP
 
 pytestmark = sqlite_only
 
 
-def undone(tally: Tally) -> dict:
-    """A gap whose test images are inverted."""
+def make_inverted(tally: Tally) -> dict:
+    """Return the parts of a gap that show inverted test images."""
     pixels = PixelsUndone(
         choices=("inversion", "inversion"),
         parameters=({}, {}),
@@ -29,12 +29,12 @@ def undone(tally: Tally) -> dict:
 
 @pytest.fixture
 def order(client, worker, spec) -> dict:
-    """A study of a job on data with a fault that is sure."""
-    job = submitted(client, spec)["id"]
+    """Return a request for a study of a job whose data have a certain fault."""
+    job = submit(client, spec)["id"]
     held = worker.claim()
     worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
     worker.epoch(held, 1)
-    worker.succeed(held, FINAL, gap=GAP.model_copy(update=undone(GAP.test)))
+    worker.succeed(held, FINAL, gap=GAP.model_copy(update=make_inverted(GAP.test)))
     return {"job": job, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
 
 
@@ -42,8 +42,8 @@ def reconcile(worker) -> None:
     Reconciler(worker.database, Settings(), blobs=worker.blobs).run_once()
 
 
-def end_version(worker, version: str, status: DatasetStatus) -> None:
-    """What a worker leaves that has made the version: its images are those of the one that it is made from."""
+def finish_version(worker, version: str, status: DatasetStatus) -> None:
+    """Finish the version as a worker does, with the images of its source."""
     with worker.database.write() as session:
         made = session.get_one(DatasetRow, version)
         base = session.get_one(DatasetRow, made.derived_from["dataset"]["id"])
@@ -52,14 +52,14 @@ def end_version(worker, version: str, status: DatasetStatus) -> None:
         made.status = status
 
 
-def choices_of(client, order: dict) -> dict:
+def get_choices(client, order: dict) -> dict:
     answer = client.post("/v1/studies", json=order)
     assert (answer.status_code, answer.json()["code"]) == (409, "data_first"), answer.text
     return {choice["name"]: choice for choice in answer.json()["choices"]}
 
 
-def test_a_refusal_offers_three_ways_on(client, order):
-    offered = choices_of(client, order)
+def test_a_refusal_offers_three_choices(client, order):
+    offered = get_choices(client, order)
     assert [choice["title"] for choice in offered.values()] == [
         "Show the images",
         "Fix the data and continue",
@@ -71,16 +71,16 @@ def test_a_refusal_offers_three_ways_on(client, order):
         assert offered[name]["request"] == {"method": "POST", "path": "/v1/studies", "body": order | {"data": name}}
 
 
-def test_a_study_on_the_data_as_they_are_begins_at_once(client, order):
-    asked = choices_of(client, order)["as_they_are"]["request"]
+def test_a_study_on_unfixed_data_starts_at_once(client, order):
+    asked = get_choices(client, order)["as_they_are"]["request"]
     assert client.post("/v1/studies?dry_run=true", json=asked["body"]).status_code == 200
     study = client.post(asked["path"], json=asked["body"]).json()
     assert (study["status"], study["waits_for"], study["progress"]["jobs"]) == ("running", None, 4)
     assert study["job"] == order["job"]
 
 
-def test_a_study_that_fixes_the_data_begins_once_the_version_is_made(client, worker, order):
-    asked = choices_of(client, order)["fix"]["request"]["body"]
+def test_a_study_that_fixes_the_data_starts_once_the_version_is_ready(client, worker, order):
+    asked = get_choices(client, order)["fix"]["request"]["body"]
     assert client.post("/v1/studies?dry_run=true", json=asked).json()["jobs"] == 4
     answer = client.post("/v1/studies", json=asked)
     assert answer.status_code == 201, answer.text
@@ -93,11 +93,11 @@ def test_a_study_that_fixes_the_data_begins_once_the_version_is_made(client, wor
     reconcile(worker)
     assert client.get(f"/v1/studies/{study['id']}").json()["progress"]["jobs"] == 0
 
-    end_version(worker, version["id"], DatasetStatus.READY)
+    finish_version(worker, version["id"], DatasetStatus.READY)
     reconcile(worker)
-    begun = client.get(f"/v1/studies/{study['id']}").json()
-    assert (begun["waits_for"], begun["dataset"], begun["job"]) == (None, version, order["job"])
-    assert (begun["progress"]["jobs"], begun["remedies"]) == (4, ["dropout"])
+    started = client.get(f"/v1/studies/{study['id']}").json()
+    assert (started["waits_for"], started["dataset"], started["job"]) == (None, version, order["job"])
+    assert (started["progress"]["jobs"], started["remedies"]) == (4, ["dropout"])
     jobs = client.get(f"/v1/jobs?study={study['id']}").json()["data"]
     assert {job["dataset"]["id"] for job in jobs} == {version["id"]}
     reconcile(worker)
@@ -106,19 +106,19 @@ def test_a_study_that_fixes_the_data_begins_once_the_version_is_made(client, wor
     assert types == ["study.waiting", "study.started"]
 
 
-def test_a_study_whose_version_cannot_be_made_fails_and_one_that_waits_can_be_cancelled(client, worker, order):
+def test_a_study_fails_with_its_rejected_version_and_can_be_cancelled_while_waiting(client, worker, order):
     fails, ends = (client.post("/v1/studies", json=order | {"data": "fix"}).json() for _ in range(2))
     assert client.post(f"/v1/studies/{ends['id']}/cancel").status_code in {200, 202}
-    end_version(worker, fails["dataset"]["id"], DatasetStatus.REJECTED)
+    finish_version(worker, fails["dataset"]["id"], DatasetStatus.REJECTED)
     reconcile(worker)
-    failed, cancelled = (client.get(f"/v1/studies/{one['id']}").json() for one in (fails, ends))
+    failed, cancelled = (client.get(f"/v1/studies/{study['id']}").json() for study in (fails, ends))
     assert (failed["status"], failed["error"]["code"], failed["waits_for"]) == ("failed", "dataset_not_ready", None)
     assert (cancelled["status"], cancelled["waits_for"]) == ("cancelled", None)
     assert client.get(f"/v1/studies/{fails['id']}/report").status_code == 200
     assert client.delete(f"/v1/studies/{fails['id']}").status_code == 204
 
 
-def test_a_study_waits_while_copies_are_still_being_looked_for(client, worker, spec, dataset):  # noqa: F811
+def test_a_study_waits_for_the_search_for_copies(client, worker, spec, dataset):  # noqa: F811
     def know(status: RelationsStatus) -> None:
         with worker.database.write() as session:
             session.execute(
@@ -144,6 +144,6 @@ def test_a_study_waits_while_copies_are_still_being_looked_for(client, worker, s
     assert client.get(f"/v1/studies/{study['id']}").json()["waits_for"] is not None
     know(RelationsStatus.STORED)
     reconcile(worker)
-    begun = client.get(f"/v1/studies/{study['id']}").json()
-    assert (begun["status"], begun["waits_for"], begun["error"]) == ("running", None, None)
-    assert begun["progress"]["jobs"] == 4
+    started = client.get(f"/v1/studies/{study['id']}").json()
+    assert (started["status"], started["waits_for"], started["error"]) == ("running", None, None)
+    assert started["progress"]["jobs"] == 4
