@@ -76,12 +76,26 @@ async def tools_of(assistant):
     return (await assistant.list_tools()).tools
 
 
+def follow(asked, client, text: str, job_id: str) -> str:
+    """What a tool said of a training, or, if that took longer than the tool waited, what those that it names say."""
+    if "Ask `progress` again." not in text:
+        return text
+    job = client.jobs.get(job_id)
+    job.wait()
+    calls = [call("progress", id=job_id)]
+    if job.retry_of is not None:
+        assert f"Then `compare` {job.retry_of} and {job_id}." in text
+        calls.append(call("compare", jobs=[job.retry_of, job_id]))
+    return "\n".join(answer for answer, _ in asked(*calls))
+
+
 def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     [tools, (trained, failed)] = asked(tools_of, call("train", spec=SPEC, wait_s=55))
     assert {tool.name for tool in tools} == TOOLS
     assert all(tool.description and tool.annotations.destructive_hint is not True for tool in tools)
     assert not failed
     job = client.jobs.get(re.search(r"job_\w+", trained).group())
+    trained = follow(asked, client, trained, job.id)
     final = client.jobs.metrics(job.id).final
     assert f"{100 * final.test.accuracy:.1f}%" in trained
     diagnosis = client.jobs.diagnosis(job.id)
@@ -95,7 +109,7 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     assert diagnosed == (capture_output(show_diagnosis, diagnosis), False)
     after = next(retry for retry in client.jobs.list() if retry.retry_of == job.id)
     assert after.spec.network.blocks[0].dropout > 0
-    text, _ = tried
+    text = follow(asked, client, tried[0], after.id)
     assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
     assert f"{100 * client.jobs.metrics(after.id).final.test.accuracy:.1f}%" in text
     assert "trainings" in planned[0]
