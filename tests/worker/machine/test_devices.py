@@ -44,7 +44,7 @@ FIRST, SECOND = HeldAttempt("job_1", 1), HeldAttempt("job_2", 1)
 
 
 class Driver:
-    """Stands in for NVIDIA's driver as its library shows it: these GPUs, or none at all."""
+    """Stands in for NVIDIA's driver as its library shows it. gpus: None for a machine without the driver."""
 
     def __init__(self, gpus: list[Gpu] | None) -> None:
         self.gpus, self.open = gpus, 0
@@ -74,18 +74,18 @@ class Driver:
         self.open -= 1
 
 
-def test_gpus_are_those_that_the_driver_tells_and_it_is_let_go(monkeypatch):
+def test_gpus_are_those_of_the_driver_which_is_then_closed(monkeypatch):
     driver = Driver([ONE, TWO]).install(monkeypatch)
     assert find_gpus() == (ONE, TWO)
     assert driver.open == 0
 
 
-def test_a_machine_without_the_driver_has_none(monkeypatch):
+def test_a_machine_without_the_driver_has_no_gpus(monkeypatch):
     Driver(None).install(monkeypatch)
     assert find_gpus() == ()
 
 
-def test_a_tensorflow_without_cuda_makes_no_use_of_the_drivers_gpus(monkeypatch):
+def test_tensorflow_without_cuda_uses_no_gpus(monkeypatch):
     Driver([ONE]).install(monkeypatch)
     monkeypatch.setattr(devices, "is_cuda_build", lambda: False)
     assert find_gpus() == ()
@@ -106,13 +106,13 @@ def test_a_worker_can_be_given_some_of_the_machines_gpus(monkeypatch):
         ("1", (TWO,)),
         ("2, 0", (THREE, ONE)),
         ("GPU-2b,GPU-1", (TWO, ONE)),
-        ("GPU-2", ()),  # two begin so
-        ("0,7,1", (ONE,)),  # none after a wrong name
+        ("GPU-2", ()),  # the prefix of two
+        ("0,7,1", (ONE,)),  # none after an invalid name
         ("0,0,1", (ONE,)),
         ("no", ()),
     ],
 )
-def test_cuda_visible_devices_is_understood_as_cuda_does(named, seen):
+def test_cuda_visible_devices_is_read_as_by_cuda(named, seen):
     assert select_visible([ONE, TWO, THREE], named) == seen
 
 
@@ -132,7 +132,7 @@ def test_a_job_gets_as_many_gpus_as_it_asked_for(asked, free, given):
     assert choose_gpus(resources.required_device, resources.required_gpus, free) == given
 
 
-def test_a_worker_whose_gpus_are_taken_leaves_gpu_jobs_to_others():
+def test_a_worker_whose_gpus_are_in_use_leaves_gpu_jobs_to_others():
     assert set(list_claimable_devices(0)) == {"auto", "cpu"}
     assert set(list_claimable_devices(1)) == {"auto", "cpu", "gpu"}
     needs = {
@@ -157,7 +157,7 @@ def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
     assert choose_slots(5, 2, 8) == 5
 
 
-def test_a_gpu_is_not_given_twice_and_comes_back_when_its_job_ends():
+def test_a_gpu_has_one_job_until_it_is_given_back():
     gpus = Gpus([ONE, TWO])
     assert gpus.free == (ONE, TWO)
     gpus.take(FIRST, gpus.free[:1])
@@ -168,14 +168,14 @@ def test_a_gpu_is_not_given_twice_and_comes_back_when_its_job_ends():
     assert (gpus.of(FIRST), gpus.free) == ((), (ONE,))
 
 
-def test_images_fill_no_more_than_their_share_of_the_smallest_memory():
+def test_images_take_no_more_than_their_share_of_the_smallest_memory():
     assert MemoryBudget(64 * GIB).resident_bytes([16 * GIB, 8 * GIB]) == 4 * GIB
     assert MemoryBudget(64 * GIB, slots=16).resident_bytes([16 * GIB]) == 2 * GIB
 
 
 @pytest.fixture
 def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
-    """A worker with one GPU, and a job of each device that waits: for a GPU, for a processor, for either twice."""
+    """A worker with one GPU, and waiting jobs: for a GPU, for a processor, and two for either."""
     Driver([ONE]).install(monkeypatch)
     worker = Worker(Settings(home=tmp_path, database_url=SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}"), slots=4))
     upgrade(worker.database)
@@ -194,9 +194,9 @@ def test_two_slots_that_claim_at_once_never_count_the_same_gpu_as_free(worker):
     assert sorted(len(worker.gpus.of(claim.held)) for claim in claimed) == [0, 0, 1]
 
 
-def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
+def test_jobs_beyond_the_number_of_gpus_run_on_the_processor_or_wait(worker):
     claimed = [worker.claim() for _ in range(4)]
-    given = [(one.needs.device, worker.gpus.of(one.held)) for one in claimed if one is not None]
+    given = [(claim.needs.device, worker.gpus.of(claim.held)) for claim in claimed if claim is not None]
     assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
     worker.gpus.give_back(claimed[1].held)
     assert worker.claim() is None
@@ -206,41 +206,40 @@ def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
 
 
 @pytest.fixture
-def of_a_gpu_job(tmp_path) -> Assignment:
-    spec = small_spec()
-    gpus = ("GPU-1a", "GPU-2b")
-    here = str(tmp_path)
-    return Assignment("job_1", spec, AssignedDataset(here), here, AssignedMachine("gpu", gpus))
+def gpu_assignment(tmp_path) -> Assignment:
+    folder = str(tmp_path)
+    machine = AssignedMachine("gpu", ("GPU-1a", "GPU-2b"))
+    return Assignment("job_1", small_spec(), AssignedDataset(folder), folder, machine)
 
 
-def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of_a_gpu_job, tmp_path, monkeypatch):
-    """Whether CUDA survives a fork is not proven; TensorFlow in the parent would have taken the GPU's memory too."""
-    asked = []
+def test_gpu_jobs_start_in_a_new_interpreter_and_others_are_forked(gpu_assignment, tmp_path, monkeypatch):
+    """CUDA may not survive a fork, and TensorFlow in the parent would take memory of the GPU."""
+    methods = []
 
-    def recorded(how: str) -> None:
-        asked.append(how)
+    def record(method: str) -> None:
+        methods.append(method)
         raise InterruptedError
 
-    monkeypatch.setattr(processes, "get_context", recorded)
-    for assignment in (of_a_gpu_job, replace(of_a_gpu_job, machine=AssignedMachine())):
+    monkeypatch.setattr(processes, "get_context", record)
+    for assignment in (gpu_assignment, replace(gpu_assignment, machine=AssignedMachine())):
         with pytest.raises(InterruptedError):
             processes.TrainingProcess(assignment, tmp_path)
-    assert asked == ["spawn", "forkserver"]
+    assert methods == ["spawn", "forkserver"]
 
 
-def tell_gpus(pipe: Connection, assignment: Assignment, log: str) -> None:
-    """The training process, which says what it sees in place of training."""
+def send_gpus(pipe: Connection, assignment: Assignment, log: str) -> None:
+    """Run the training process, which sends its visible GPUs in place of training."""
     import worker.training.runner
 
     worker.training.runner.run = lambda *_: pipe.send(os.environ["CUDA_VISIBLE_DEVICES"])
     child.main(pipe, assignment, log)
 
 
-def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
+def test_a_training_process_sees_only_its_own_gpus(gpu_assignment, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=tell_gpus, args=(theirs, of_a_gpu_job, str(tmp_path / "log.txt")))
+    process = context.Process(target=send_gpus, args=(theirs, gpu_assignment, str(tmp_path / "log.txt")))
     process.start()
     assert isinstance(ours.recv(), Alive)
     assert ours.recv() == "GPU-1a,GPU-2b"
@@ -248,10 +247,10 @@ def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monk
 
 
 @pytest.mark.proof
-def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(of_a_gpu_job, tmp_path, digits):
-    """Rather than a training on the processor that says it had been on a GPU."""
+def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(gpu_assignment, tmp_path, digits):
+    """Otherwise the job would train on the processor and claim to have used a GPU."""
     save(digits, tmp_path)
-    process = processes.TrainingProcess(of_a_gpu_job, tmp_path)
+    process = processes.TrainingProcess(gpu_assignment, tmp_path)
     try:
         while not isinstance(message := process.receive(60), Failed | None):
             pass
@@ -274,9 +273,7 @@ def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(of_a_gp
         ("mixed", "cpu", None, "mixed"),
     ],
 )
-def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_asked_for(
-    asked, device, capability, allowed
-):
+def test_mixed_precision_is_used_on_suitable_gpus_and_where_it_is_requested(asked, device, capability, allowed):
     for has_bfloat16 in (True, False):
         assert limit_precision(asked, device, capability, has_bfloat16=has_bfloat16) == allowed
 
@@ -293,12 +290,12 @@ def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_a
         ("", "float32"),
     ],
 )
-def test_on_processors_the_size_of_the_network_decides_where_there_are_units_for_bfloat16(cpuinfo, allowed):
+def test_processors_with_bfloat16_units_leave_the_precision_to_the_size_of_the_network(cpuinfo, allowed):
     has_bfloat16 = has_bfloat16_units(parse_processor(cpuinfo))
     assert limit_precision("auto", "cpu", None, has_bfloat16=has_bfloat16) == allowed
     assert (get_policy("mixed", "cpu"), get_policy("mixed", "gpu")) == ("mixed_bfloat16", "mixed_float16")
 
 
-def test_the_choices_start_from_what_a_spec_says():
+def test_a_default_spec_gets_one_gpu():
     resources = small_spec().resources
     assert choose_gpus(resources.required_device, resources.required_gpus, (ONE, TWO)) == (ONE,)

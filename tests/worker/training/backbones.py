@@ -13,7 +13,7 @@ from worker.training.foreign.keras_model import save_backbone
 
 
 def small_backbone(folder: Path, *, scales: bool = True) -> Path:
-    """A file as users may have trained it: another size, colors, a branch, penalties, dropout, averages."""
+    """Save a model as users may have trained it: another size, colors, a branch, penalties, dropout, averages."""
     keras.utils.set_random_seed(11)
     pixels = keras.Input((20, 18, 3))
     maps = pixels
@@ -32,7 +32,7 @@ def small_backbone(folder: Path, *, scales: bool = True) -> Path:
 
 
 def taken_apart(file: Path, pixels: Pixels = "bytes") -> AssignedBackbone:
-    """The folder that a bounded process writes, next to the file."""
+    """Write the folder that a bounded process writes, next to the file."""
     folder = file.with_suffix("")
     folder.mkdir(exist_ok=True)
     save_backbone(file, folder)
@@ -43,6 +43,6 @@ def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:
     return UploadedBackbone.read(taken_apart(file, pixels))
 
 
-def known(file: Path, pixels: Pixels | None = None) -> Backbone:
-    """The backbone as plans and costs know it."""
+def read_facts_of(file: Path, pixels: Pixels | None = None) -> Backbone:
+    """Return the backbone as plans and costs use it."""
     return make_backbone(BackboneSpec(model="mod_1", pixels=pixels), read_facts(file))

@@ -1,7 +1,7 @@
-"""Builds mutated configs of models, and prints as JSON what came of it: `… CONFIGS SEED SECRET`.
+"""Builds networks from mutated configs and prints the outcomes as JSON. Arguments: CONFIGS SEED SECRET.
 
-Run in a process of its own: an audit hook cannot be removed, and a network of large layers may end the process. What
-the hook hears of (files, sockets, processes) is listed; nothing may be outside of Python's own folders and `SECRET`'s.
+It needs its own process, because an audit hook cannot be removed and large layers may end the process. Files outside
+Python's own folders, sockets and processes that the hook reports are listed as broken.
 """
 
 import json
@@ -20,21 +20,12 @@ from worker.training.keras_file import build_model
 from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS, iterate_parts
 from worker.training.refusal import ModelRefused
 
-EVENTS = (
-    "subprocess.",
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.fork",
-    "socket.",
-    "shutil.",
-    "urllib.",
-    "ctypes.dlopen",
-)
+EVENTS = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.", "shutil.", "urllib.")
+EVENTS += ("ctypes.dlopen",)
 
 
-def values(rng: random.Random, secret: str) -> Any:
-    """A value for an argument: most of them of the kind that networks have, so that what is built goes deep."""
+def draw_value(rng: random.Random, secret: str) -> Any:
+    """Draw a value for an argument. Most are of a kind that networks have, so that many configs can be built."""
     listed = [(module, name) for module, names in {**LAYERS, **INITIALIZERS}.items() for name in sorted(names)]
     module, name = rng.choice(listed)
     reached, arguments = rng.choice(sorted(REACHING.items()))
@@ -58,28 +49,28 @@ def values(rng: random.Random, secret: str) -> Any:
 
 def mutate(config: Any, rng: random.Random, secret: str) -> None:
     """Change something somewhere in the config."""
-    places = [holder for holder in _holders(config) if holder]
+    places = [holder for holder in _list_containers(config) if holder]
     for _ in range(rng.choice([1, 1, 2, 4])):
         holder = rng.choice(places)
         if isinstance(holder, dict):
             key = rng.choice([*holder, *holder, rng.choice(sorted(ARGUMENTS)), "vocabulary", "filepath", "module"])
-            holder[key] = rng.choice([values(rng, secret), *holder.values()])
+            holder[key] = rng.choice([draw_value(rng, secret), *holder.values()])
         elif rng.random() < 0.5:
-            holder[rng.randrange(len(holder))] = values(rng, secret)
+            holder[rng.randrange(len(holder))] = draw_value(rng, secret)
         else:
-            holder.append(rng.choice([values(rng, secret), deepcopy(rng.choice(holder))]))
-    if rng.random() < 0.3 and (parts := list(iterate_parts(config))):  # a class for another that is listed, too
+            holder.append(rng.choice([draw_value(rng, secret), deepcopy(rng.choice(holder))]))
+    if rng.random() < 0.3 and (parts := list(iterate_parts(config))):  # swap a class for another that is allowed
         module, names = rng.choice(sorted(LAYERS.items()))
         rng.choice(parts).update(module=module, class_name=rng.choice(sorted(names)))
 
 
-def _holders(value: Any) -> list[Any]:
+def _list_containers(value: Any) -> list[Any]:
     left, found = [value], []
     while left:
-        one = left.pop()
-        if isinstance(one, dict | list):
-            found.append(one)
-            left += one.values() if isinstance(one, dict) else one
+        part = left.pop()
+        if isinstance(part, dict | list):
+            found.append(part)
+            left += part.values() if isinstance(part, dict) else part
     return found
 
 
@@ -87,21 +78,14 @@ def main(configs: int, seed: int, secret: str) -> None:
     import keras
     import numpy as np
 
-    build_model(read_network(plain()))(np.zeros((1, 8, 8, 3), np.float32))  # what is imported late, is now
+    build_model(read_network(plain()))(np.zeros((1, 8, 8, 3), np.float32))  # import what Keras loads lazily
     content = Path(secret).read_text().strip()
-    said: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     broken: list[str] = []
-    allowed = (
-        sys.prefix,
-        sys.base_prefix,
-        "/usr/lib/python3",
-        str(Path(__file__).parents[3]),
-        "/proc/",
-        "/sys/",
-        "/dev/null",
-    )
+    allowed = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[3]))
+    allowed += ("/usr/lib/python3", "/proc/", "/sys/", "/dev/null")
 
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def record(event: str, arguments: tuple[Any, ...]) -> None:
         is_file = event == "open" and isinstance(arguments[0], str | bytes | Path)
         path = str(arguments[0]) if is_file else ""
         if (is_file and not path.startswith(allowed)) or event.startswith(EVENTS):
@@ -109,30 +93,30 @@ def main(configs: int, seed: int, secret: str) -> None:
 
     limit_process(4 * GIB, 600)
     rng = random.Random(seed)
-    sys.addaudithook(hear)
+    sys.addaudithook(record)
     for _ in range(configs):
         config = plain()
         mutate(config, rng, secret)
         try:
             network = build_model(read_network(config))
-            said["built"] += 1
-            # Large networks say nothing more about what is read, and take long.
+            outcomes["built"] += 1
+            # Large networks take long and reveal nothing more.
             if network.count_params() < 10**6 and len(network.inputs) == 1:
                 shape = [1, *(size or 4 for size in network.inputs[0].shape[1:])]
                 if np.prod(shape) < 10**6:
                     network(np.zeros(shape, np.float32))
-                    said["answered"] += 1
+                    outcomes["answered"] += 1
         except ModelRefused as refused:
-            said[refused.code.value] += 1
+            outcomes[refused.code.value] += 1
             if content in refused.detail or not refused.detail.isprintable():
                 broken.append(refused.detail)
         except Exception as error:  # noqa: BLE001 - a network that was built may fail on an image
-            said[f"fails: {type(error).__name__}"] += 1
+            outcomes[f"fails: {type(error).__name__}"] += 1
         keras.backend.clear_session()
         if broken:
             broken.append(json.dumps(config))
             break
-    print(json.dumps({"said": said, "broken": broken[:20]}))
+    print(json.dumps({"outcomes": outcomes, "broken": broken[:20]}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,74 +16,63 @@ import numpy as np
 
 Config = dict[str, Any]
 
-# Names that Keras exports and resolves, with arguments that would have them do something.
-REACHING: dict[str, dict[str, Any]] = {
-    "activations.get": {"identifier": "PATH"},
-    "applications.MobileNetV2": {"weights": "PATH"},
+# Names that Keras exports and resolves, by the argument that would be a path; those below "" have no arguments.
+_BY_PATH = {
+    "identifier": "activations.get",
+    "weights": "applications.MobileNetV2",
+    "backup_dir": "callbacks.BackupAndRestore",
+    "filename": "callbacks.CSVLogger",
+    "": (
+        "callbacks.LambdaCallback config.enable_unsafe_deserialization datasets.cifar10.load_data "
+        "dtype_policies.DTypePolicyMap export.ExportArchive Function layers.Layer losses.MeanSquaredError "
+        "metrics.Accuracy optimizers.SGD quantizers.AbsMaxQuantizer utils.PyDataset"
+    ),
+    "filepath": (
+        "callbacks.ModelCheckpoint layers.TFSMLayer models.load_model saving.KerasFileEditor "
+        "saving.load_model saving.load_weights saving.save_model"
+    ),
+    "log_dir": "callbacks.TensorBoard",
+    "path": "datasets.mnist.load_data preprocessing.image.load_img utils.load_img utils.save_img",
+    "module": "layers.FlaxLayer layers.TorchModuleWrapper",
+    "vocabulary": "layers.IntegerLookup layers.StringLookup layers.TextVectorization",
+    "call_fn": "layers.JaxLayer",
+    "function": "layers.Lambda ops.vectorized_map",
+    "cell": "layers.RNN",
+    "model": "models.clone_model wrappers.SKLearnClassifier",
+    "f": "ops.map",
+    "cond": "ops.while_loop",
+    "func": "tree.map_structure",
+    "directory": (
+        "utils.audio_dataset_from_directory utils.image_dataset_from_directory utils.text_dataset_from_directory"
+    ),
+    "to_file": "utils.plot_model",
+}
+# Names with arguments that would make them act. "PATH" stands for a path.
+_ACTING: dict[str, dict[str, Any]] = {
     "applications.ResNet50": {"weights": "imagenet"},
-    "callbacks.BackupAndRestore": {"backup_dir": "PATH"},
-    "callbacks.CSVLogger": {"filename": "PATH"},
-    "callbacks.LambdaCallback": {},
-    "callbacks.ModelCheckpoint": {"filepath": "PATH"},
     "callbacks.RemoteMonitor": {"root": "http://127.0.0.1:9"},
-    "callbacks.TensorBoard": {"log_dir": "PATH"},
-    "config.enable_unsafe_deserialization": {},
     "config.set_backend": {"backend": "torch"},
     "config.set_floatx": {"value": "float64"},
-    "datasets.cifar10.load_data": {},
-    "datasets.mnist.load_data": {"path": "PATH"},
     "distribution.initialize": {"job_addresses": "127.0.0.1:9"},
-    "dtype_policies.DTypePolicyMap": {},
-    "export.ExportArchive": {},
-    "Function": {},
     "KerasTensor": {"shape": [1]},
     "layers.Discretization": {"bin_boundaries": [1.0]},
-    "layers.FlaxLayer": {"module": "PATH"},
     "layers.HashedCrossing": {"num_bins": 4},
     "layers.Hashing": {"num_bins": 4},
-    "layers.IntegerLookup": {"vocabulary": "PATH"},
-    "layers.JaxLayer": {"call_fn": "PATH"},
-    "layers.Lambda": {"function": "PATH"},
-    "layers.Layer": {},
     "layers.Pipeline": {"layers": []},
-    "layers.RNN": {"cell": "PATH"},
     "layers.StackedRNNCells": {"cells": []},
-    "layers.StringLookup": {"vocabulary": "PATH"},
-    "layers.TFSMLayer": {"filepath": "PATH"},
-    "layers.TextVectorization": {"vocabulary": "PATH"},
-    "layers.TorchModuleWrapper": {"module": "PATH"},
-    "losses.MeanSquaredError": {},
-    "metrics.Accuracy": {},
     "mixed_precision.set_global_policy": {"policy": "float64"},
-    "models.clone_model": {"model": "PATH"},
-    "models.load_model": {"filepath": "PATH"},
     "models.model_from_json": {"json_string": "{}"},
     "ops.cond": {"pred": True},
-    "ops.map": {"f": "PATH"},
-    "ops.vectorized_map": {"function": "PATH"},
-    "ops.while_loop": {"cond": "PATH"},
-    "optimizers.SGD": {},
-    "preprocessing.image.load_img": {"path": "PATH"},
-    "quantizers.AbsMaxQuantizer": {},
     "random.normal": {"shape": [4]},
     "saving.CustomObjectScope": {"custom_objects": {}},
-    "saving.KerasFileEditor": {"filepath": "PATH"},
     "saving.deserialize_keras_object": {"config": {}},
-    "saving.load_model": {"filepath": "PATH"},
-    "saving.load_weights": {"filepath": "PATH"},
-    "saving.save_model": {"filepath": "PATH"},
-    "tree.map_structure": {"func": "PATH"},
-    "utils.PyDataset": {},
-    "utils.audio_dataset_from_directory": {"directory": "PATH"},
     "utils.get_file": {"fname": "PATH", "origin": "http://127.0.0.1:9"},
-    "utils.image_dataset_from_directory": {"directory": "PATH"},
-    "utils.load_img": {"path": "PATH"},
-    "utils.plot_model": {"to_file": "PATH"},
-    "utils.save_img": {"path": "PATH"},
-    "utils.text_dataset_from_directory": {"directory": "PATH"},
-    "wrappers.SKLearnClassifier": {"model": "PATH"},
 }
-# Outside of Keras: modules of Python, of TensorFlow, and Keras' private ones behind its public names.
+_PATHS = {
+    name: {argument: "PATH"} if argument else {} for argument, names in _BY_PATH.items() for name in names.split()
+}
+REACHING = dict(sorted((_ACTING | _PATHS).items(), key=lambda item: (item[0].partition(".")[0].lower(), item[0])))
+# Modules outside Keras' public names: Python's, TensorFlow's, and Keras' private ones.
 OUTSIDE = [
     ("os", "system"),
     ("subprocess", "Popen"),
@@ -102,7 +92,7 @@ OUTSIDE = [
 
 
 def plain() -> Config:
-    """A network as Keras writes one: a graph with a branch, constants, and a network inside."""
+    """Return the config of a network as Keras writes it: a graph with a branch, constants and an inner network."""
     config: Config = json.loads(_plain())
     return config
 
@@ -122,7 +112,7 @@ def part(module: str, name: str, arguments: Any) -> Config:
 
 
 def layer_of(config: Config, name: str) -> Config:
-    found: Config = next(one for one in config["config"]["layers"] if one["name"] == name)
+    found: Config = next(layer for layer in config["config"]["layers"] if layer["name"] == name)
     return found
 
 
@@ -167,11 +157,9 @@ PLACES: list[Callable[[Config, Config], None]] = [
 
 
 def hostile_configs(path: str) -> Iterator[tuple[str, Config]]:
-    """Configs by what is wrong with them. path: what their arguments name."""
-    told = [
-        (name, {key: path if value == "PATH" else value for key, value in of.items()}) for name, of in REACHING.items()
-    ]
-    for number, (name, arguments) in enumerate(told):
+    """Yield configs, each after what is wrong with it. path: the file that their arguments name."""
+    for number, (name, listed) in enumerate(REACHING.items()):
+        arguments = {key: path if value == "PATH" else value for key, value in listed.items()}
         module, _, own = f"keras.{name}".rpartition(".")
         put = PLACES[number % len(PLACES)]
         for way, made in {
@@ -204,90 +192,60 @@ def _called(value: Any) -> Config:
     return _changed(lambda config: layer_of(config, "sum")["inbound_nodes"][0]["args"].append(value))
 
 
+def _with(layer: str, **fields: Any) -> Config:
+    return _changed(lambda config: layer_of(config, layer).update(fields))
+
+
 def _twisted(path: str) -> Iterator[tuple[str, Config]]:
-    """Parts of Keras with arguments that no network has."""
+    """Yield parts of Keras with arguments that no network has."""
     deep: Any = 1
     for _ in range(100):
         deep = [deep]
+    zeros, lambda_layer = part("keras.initializers", "Zeros", {}), part("keras", "layers.Lambda", {})
+    slice_ = {"start": lambda_layer, "stop": None, "step": None}
+    type_spec = {"class_name": "__typespec__", "spec_name": "TensorSpec", "module": "tensorflow", "config": []}
     yield "an argument of another layer", _conv(vocabulary=path)
     yield "an argument with a dot", _conv(**{"kernel.initializer": path})
     yield "a path as an initializer", _conv(kernel_initializer=path)
     yield "a path as a dtype", _conv(dtype=path)
-    yield "a path as the name of a dtype's policy", _conv(dtype=part("keras", "DTypePolicy", {"name": path}))
+    yield "a path as the name of a dtype policy", _conv(dtype=part("keras", "DTypePolicy", {"name": path}))
     yield "a path as padding", _conv(padding=path)
     yield "a function of another module as the activation", _conv(activation="keras.utils.get_file")
     yield "a layer where a number belongs", _conv(filters=part("keras.layers", "Dense", {"units": 1}))
-    yield (
-        "an initializer where a layer belongs",
-        _changed(lambda config: _instead_of_a_layer(config, part("keras.initializers", "Zeros", {}))),
-    )
+    yield "an initializer where a layer belongs", _changed(lambda config: _instead_of_a_layer(config, zeros))
     yield "more filters than memory", _conv(filters=2**40)
     yield "a number with a thousand digits", _conv(filters=10**1000)
-    yield "a truth where a number belongs", _conv(filters=True)
+    yield "a boolean where a number belongs", _conv(filters=True)
     yield "a name of a megabyte", _conv(name="x" * 1024**2)
     yield "not a number", _conv(kernel_regularizer=part("keras.regularizers", "L2", {"l2": float("nan")}))
     yield "infinity", _conv(kernel_regularizer=part("keras.regularizers", "L2", {"l2": float("inf")}))
     yield "lists in lists in lists", _conv(kernel_size=deep)
-    yield (
-        "a constant of a million numbers",
-        _called({"class_name": "__tensor__", "config": {"value": [0.0] * 10**6, "dtype": "float32"}}),
-    )
-    yield "a constant of texts", _called({"class_name": "__numpy__", "config": {"value": [path], "dtype": "object"}})
-    yield "code among constants", _called({"class_name": "__lambda__", "config": {"value": ["4wEAAA==", None, None]}})
-    yield "bytes among constants", _called({"class_name": "__bytes__", "config": {"value": path}})
-    yield (
-        "a type of TensorFlow among constants",
-        _called(
-            {
-                "class_name": "__typespec__",
-                "spec_name": "TensorSpec",
-                "module": "tensorflow",
-                "registered_name": None,
-                "config": [],
-            }
-        ),
-    )
-    yield (
-        "an object inside a slice",
-        _called(
-            {
-                "class_name": "__slice__",
-                "config": {"start": part("keras", "layers.Lambda", {}), "stop": None, "step": None},
-            }
-        ),
-    )
-    yield "a text in a call", _called(path)
+    for what, kind, value in (
+        ("a constant of a million numbers", "__tensor__", {"value": [0.0] * 10**6, "dtype": "float32"}),
+        ("a constant of strings", "__numpy__", {"value": [path], "dtype": "object"}),
+        ("code among constants", "__lambda__", {"value": ["4wEAAA==", None, None]}),
+        ("bytes among constants", "__bytes__", {"value": path}),
+        ("an object inside a slice", "__slice__", slice_),
+    ):
+        yield what, _called({"class_name": kind, "config": value})
+    yield "a type of TensorFlow among constants", _called(type_spec | {"registered_name": None})
+    yield "a string in a call", _called(path)
     yield "objects by name in a call", _called({"x": part("keras.layers", "Lambda", {})})
-    yield (
-        "a call as older releases wrote it",
-        _changed(lambda config: layer_of(config, "sum").update(inbound_nodes=[[["conv", 0, 0, {"training": path}]]])),
-    )
-    yield (
-        "a class that is registered",
-        _changed(lambda config: layer_of(config, "sum").update(registered_name="mine>Sum")),
-    )
+    yield "a call as older releases wrote it", _with("sum", inbound_nodes=[[["conv", 0, 0, {"training": path}]]])
+    yield "a registered class", _with("sum", registered_name="mine>Sum")
     yield "no module", _changed(lambda config: layer_of(config, "sum").pop("module"))
-    yield "a list as the name of a class", _changed(lambda config: layer_of(config, "sum").update(class_name=["Add"]))
-    yield "an object as a module", _changed(lambda config: layer_of(config, "sum").update(module={"keras": 1}))
-    yield (
-        "one number for two objects",
-        _changed(lambda config: [layer_of(config, name).update(shared_object_id=7) for name in ("conv", "sum")]),
-    )
-    yield (
-        "objects in what a layer is built with",
-        _changed(
-            lambda config: layer_of(config, "conv").update(
-                build_config={"input_shape": part("keras", "layers.Lambda", {})}
-            )
-        ),
-    )
+    yield "a list as the name of a class", _with("sum", class_name=["Add"])
+    yield "an object as a module", _with("sum", module={"keras": 1})
+    shared = _with("conv", shared_object_id=7)
+    layer_of(shared, "sum")["shared_object_id"] = 7
+    yield "the same number for two objects", shared
+    yield "objects in what a layer is built with", _with("conv", build_config={"input_shape": lambda_layer})
     yield "an argument for the network itself", _changed(lambda config: config["config"].update(filepath=path))
     yield "no layers", _changed(lambda config: config["config"].pop("layers"))
     yield "a layer inside itself, often", _nested(60)
-    yield (
-        "more parts than a network has",
-        _changed(lambda config: config["config"]["layers"].extend([layer_of(config, "sum")] * 20_000)),
-    )
+    many = plain()
+    many["config"]["layers"] += [layer_of(many, "sum")] * 20_000
+    yield "more parts than a network has", many
 
 
 def _nested(times: int) -> Config:
@@ -301,7 +259,7 @@ def _nested(times: int) -> Config:
 
 
 def hostile_files(folder: Path, path: Path) -> Iterator[tuple[str, Path]]:
-    """Files whose archive or weights play a trick; their config is that of a plain network."""
+    """Yield files with a hostile archive or hostile weights; their config is that of a plain network."""
     whole = folder / "whole.keras"
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, name="dense")])
     model.save(whole)
@@ -321,28 +279,21 @@ def hostile_files(folder: Path, path: Path) -> Iterator[tuple[str, Path]]:
         with h5py.File(content, "r+") as opened:
             change(opened, str(path))
         yield name, written(name, {"model.weights.h5": content.getvalue()})
-    yield (
-        "weights that are none",
-        written("weights that are none", {"model.weights.h5": b"\x89HDF\r\n\x1a\n" + b"x" * 99}),
-    )
-    yield "weights that are cut", written("weights that are cut", {"model.weights.h5": weights[:-200]})
-    yield (
-        "a config that is a bomb",
-        written("bomb", {"config.json": b'{"a":"' + b"x" * 20 * 1024**2 + b'"}'}, compression=zipfile.ZIP_DEFLATED),
-    )
-    yield (
-        "weights that are a bomb",
-        written("weights bomb", {"model.weights.h5": bytes(80 * 1024**2)}, compression=zipfile.ZIP_DEFLATED),
-    )
+    not_hdf5 = b"\x89HDF\r\n\x1a\n" + b"x" * 99
+    yield "weights that are not HDF5", written("weights that are not HDF5", {"model.weights.h5": not_hdf5})
+    yield "truncated weights", written("truncated weights", {"model.weights.h5": weights[:-200]})
+    bombs = {"config.json": b'{"a":"' + b"x" * 20 * 1024**2 + b'"}', "model.weights.h5": bytes(80 * 1024**2)}
+    for member, content in bombs.items():
+        yield f"a bomb in {member}", written(member, {member: content}, compression=zipfile.ZIP_DEFLATED)
     yield "a config of brackets", written("brackets", {"config.json": b"[" * 10**6})
     yield "a config that is a list", written("list", {"config.json": b"[]"})
     yield "a config of a long number", written("digits", {"config.json": b'{"a":' + b"9" * 10**5 + b"}"})
-    yield "metadata that are a list", written("metadata", {"metadata.json": b"[]"})
+    yield "metadata that is a list", written("metadata", {"metadata.json": b"[]"})
     twice = written("two configs", {})
-    with zipfile.ZipFile(twice, "a") as archive, _no_warning():
+    with zipfile.ZipFile(twice, "a") as archive, warnings.catch_warnings(action="ignore"):
         archive.writestr("config.json", json.dumps(plain()))
     yield "two configs", twice
-    yield "a cut archive", _with_bytes(folder / "cut.keras", whole.read_bytes()[:-40])
+    yield "a truncated archive", _with_bytes(folder / "truncated.keras", whole.read_bytes()[:-40])
     # The method of compression and the flag of encryption, in the directory at the end.
     yield "an unknown compression", _with_bytes(folder / "compression.keras", _patched(whole.read_bytes(), 10, 99))
     yield "an encrypted member", _with_bytes(folder / "encrypted.keras", _patched(whole.read_bytes(), 8, 1))
@@ -360,14 +311,6 @@ def _patched(archive: bytes, offset: int, value: int) -> bytes:
         struct.pack_into("<H", changed, at + offset, value)
         at = archive.find(b"PK\x01\x02", at + 4)
     return bytes(changed)
-
-
-def _no_warning() -> Any:
-    import warnings
-
-    caught = warnings.catch_warnings()
-    warnings.simplefilter("ignore")
-    return caught
 
 
 def _virtual(opened: h5py.File, path: str) -> None:
@@ -392,14 +335,16 @@ WEIGHTS: dict[str, Callable[[h5py.File, str], Any]] = {
         "other", (4,), "f4", external=[(path, 0, 16)]
     ),
     "weights put together from another file": _virtual,
-    "weights of texts": lambda opened, path: opened.create_dataset("texts", data=np.array([path], h5py.string_dtype())),
+    "weights that are strings": lambda opened, path: opened.create_dataset(
+        "strings", data=np.array([path], h5py.string_dtype())
+    ),
     "weights that refer to others": lambda opened, path: opened.create_dataset("refs", (2,), h5py.ref_dtype),
     "weights with fields": lambda opened, path: opened.create_dataset("fields", (2,), [("a", "f4"), ("b", "i8")]),
     "weights behind a filter of a plug-in": lambda opened, path: opened.create_dataset(
         "filtered", data=np.ones(4096, "f4"), compression="lzf"
     ),
     "weights of four terabytes": _huge,
-    "weights of much that is little": _many,
+    "many compressed datasets that are large together": _many,
     "a type among the weights": lambda opened, path: opened.__setitem__("type", np.dtype("f4")),
 }
 
@@ -412,19 +357,19 @@ def _layer(kind: str, **arguments: Any) -> Config:
 
 
 def _chain(*layers: Config, image: Any = (8, 8, 3), ends: bool = True) -> Config:
-    """A network around the layers that is as small as it can be."""
+    """Put the layers into the smallest possible network."""
     first = _layer("InputLayer", batch_shape=[None, *image], name="images")
     last = [_layer("Flatten", name="flat"), _layer("Dense", units=3, name="dense")] if ends else []
     return part("keras", "Sequential", {"name": "network", "layers": [first, *layers, *last]})
 
 
-def _drawn(**arguments: Any) -> Config:
-    """A layer with an initializer."""
+def _initialized(**arguments: Any) -> Config:
+    """Return a layer with a constant initializer."""
     return _layer("Dense", units=3, name="drawn", kernel_initializer=part("keras.initializers", "Constant", arguments))
 
 
 def hostile_architectures(path: str) -> Iterator[tuple[str, str, str, str]]:
-    """JSON that costs much or means something else, with the code and the place of its refusal."""
+    """Yield JSON that is costly or ambiguous, with the code and the place of its refusal."""
     relu = _layer("ReLU", name="relu")
     for what, config, code, place in (
         ("100,000 layers", _chain(*[_layer("ReLU")] * 100_000), "model_too_large", "has 8.5 MiB"),
@@ -456,9 +401,14 @@ def hostile_architectures(path: str) -> Iterator[tuple[str, str, str, str]]:
             "unsafe_model",
             "`kernel_size`",
         ),
-        ("an initial value that is none", _chain(_drawn(value=None)), "model_damaged", "Layer `drawn` (Dense)"),
-        ("initial values of text", _chain(_drawn(value=path)), "unsafe_model", "Argument `value` of `Constant`"),
-        ("giant initial values", _chain(_drawn(value=1e300)), "model_damaged", "Layer `drawn` (Dense)"),
+        ("no initial value", _chain(_initialized(value=None)), "model_damaged", "Layer `drawn` (Dense)"),
+        (
+            "a string as the initial value",
+            _chain(_initialized(value=path)),
+            "unsafe_model",
+            "Argument `value` of `Constant`",
+        ),
+        ("a giant initial value", _chain(_initialized(value=1e300)), "model_damaged", "Layer `drawn` (Dense)"),
         (
             "a dtype without gradients",
             _chain(_layer("Dense", units=3, dtype="int8", name="odd")),
@@ -473,7 +423,12 @@ def hostile_architectures(path: str) -> Iterator[tuple[str, str, str, str]]:
     ):
         yield what, json.dumps(config), code, place
     for what, number in (("not a number", float("nan")), ("infinity", float("inf")), ("minus infinity", -float("inf"))):
-        yield f"an initial value that is {what}", json.dumps(_chain(_drawn(value=number))), "model_damaged", "has `"
+        yield (
+            f"an initial value that is {what}",
+            json.dumps(_chain(_initialized(value=number))),
+            "model_damaged",
+            "has `",
+        )
     text = json.dumps(_chain(relu))
     twice = text.replace('"name": "relu"', f'"name": "relu", "name": {json.dumps(path)}')
     yield "two names in one layer", twice, "model_damaged", "has `name` twice"

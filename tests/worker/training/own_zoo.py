@@ -1,9 +1,11 @@
-"""Ten kinds of networks for 16×16 images and 5 classes, as people write them in Keras. Each takes its width."""
+"""Ten kinds of networks for 16×16 images and 5 classes, as people write them in Keras, each for a given width."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import pytest
 from keras import layers, ops
 
 IMAGE, CLASSES = (16, 16, 3), 5
@@ -11,7 +13,7 @@ IMAGE, CLASSES = (16, 16, 3), 5
 
 @dataclass(frozen=True)
 class Drop:
-    """Dropout at the places of a network where people write it; without a rate there is none."""
+    """Adds dropout at the places of a network where people write it; without a rate it adds none."""
 
     rate: float | None = None
 
@@ -19,7 +21,7 @@ class Drop:
         return tensor if self.rate is None else layers.Dropout(self.rate)(tensor)
 
     def list_layers(self) -> list[keras.layers.Layer]:
-        """In a chain, dropout is a layer and no call."""
+        """Return the layers for a chain, where dropout is a layer instead of a call."""
         return [] if self.rate is None else [layers.Dropout(self.rate)]
 
 
@@ -141,11 +143,7 @@ def make_nested(width: int = 8, drop: Drop = KEEP) -> keras.Model:
         ),
         keras.Model(taken, added),
         keras.Sequential(
-            [
-                layers.GlobalAveragePooling2D(),
-                *drop.list_layers(),
-                layers.Dense(CLASSES, activation="softmax"),
-            ]
+            [layers.GlobalAveragePooling2D(), *drop.list_layers(), layers.Dense(CLASSES, activation="softmax")]
         ),
     ]
     return keras.Sequential(parts)
@@ -184,6 +182,15 @@ ZOO: dict[str, Callable[..., keras.Model]] = {
     "grouped": make_grouped,
     "plain": make_plain,
 }
+
+# Between them, these have most kinds of layers.
+IN_EVERY_RUN = ("resnet", "transformer", "nested", "ops")
+
+
+def each_of(*more: str) -> list[Any]:
+    """Return the kinds that are tested in every run, with `more`, and the others as proofs."""
+    kinds = (*IN_EVERY_RUN, *more)
+    return [kind if kind in kinds else pytest.param(kind, marks=pytest.mark.proof) for kind in ZOO]
 
 
 def _convolve(maps: keras.KerasTensor, filters: int, *, strides: int = 1, activation: bool = True) -> keras.KerasTensor:

@@ -1,4 +1,4 @@
-"""Training processes as the supervisor starts them, for tests that look at what they say and leave behind."""
+"""Training processes as the supervisor starts them, for tests of their messages and files."""
 
 import multiprocessing
 import tempfile
@@ -26,12 +26,12 @@ from worker.messages import (
 from worker.training import child
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
-# Every test fails rather than waits for a process that says nothing.
+# A test fails if its process sends nothing for this long.
 SILENCE_S = 60
 
 
 class Process:
-    """A training process and all that it says."""
+    """A training process and all messages that it has sent."""
 
     def __init__(
         self,
@@ -72,36 +72,36 @@ class Process:
         self.process = forking.Process(target=target, args=(theirs, self.assignment, str(self.log)), daemon=True)
         self.process.start()
         theirs.close()
-        self.said: list[FromTraining] = []
+        self.messages: list[FromTraining] = []
 
     def next(self) -> FromTraining | None:
-        """The next message, None after the last."""
+        """Return the next message, or None after the last."""
         assert self.pipe.poll(SILENCE_S), self.log.read_text()
         try:
-            self.said.append(self.pipe.recv())
+            self.messages.append(self.pipe.recv())
         except EOFError:
             self.process.join(SILENCE_S)
             return None
-        return self.said[-1]
+        return self.messages[-1]
 
     def until(self, wanted: Callable[[FromTraining], bool]) -> FromTraining:
         while (message := self.next()) is not None:
             if wanted(message):
                 return message
-        raise AssertionError(f"The process ended with {self.said[-1]}: {self.log.read_text()}")
+        raise AssertionError(f"The process ended with {self.messages[-1]}: {self.log.read_text()}")
 
     def end(self) -> FromTraining:
-        """The last message of the process, which has ended then."""
+        """Wait until the process has ended, and return its last message."""
         while self.next() is not None:
             pass
         assert self.process.exitcode == 0
-        return self.said[-1]
+        return self.messages[-1]
 
     @property
     def history(self) -> list[dict[str, Any]]:
         return [
             {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
-            for done in self.said
+            for done in self.messages
             if isinstance(done, EpochDone)
         ]
 
@@ -109,8 +109,8 @@ class Process:
 Start = Callable[..., Process]
 
 
-def assert_goes_on_after_a_kill(start: Start, spec: JobSpec, backbone: AssignedBackbone) -> None:
-    """Check that a training killed in its second epoch and continued ends with the bits of one that was not."""
+def assert_resumes_exactly(start: Start, spec: JobSpec, backbone: AssignedBackbone) -> None:
+    """Check that a training killed in its second epoch and resumed ends with the same bits as one that was not."""
     whole = start(spec, backbone=backbone)
     expected = whole.end()
     assert isinstance(expected, Finished)
@@ -127,7 +127,7 @@ def assert_goes_on_after_a_kill(start: Start, spec: JobSpec, backbone: AssignedB
 
 
 def folder_of(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset's folder in the internal format; the scratch folders of its jobs lie next to it."""
+    """Save a dataset in the internal format; the scratch folders of its jobs are created next to it."""
     folder = tmp_path_factory.mktemp("job") / "dataset"
     folder.mkdir()
     save(images, folder)

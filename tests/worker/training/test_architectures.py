@@ -1,4 +1,4 @@
-"""Architectures alone, as `model.to_json()` writes them: what is accepted, and what a refusal says to do."""
+"""Architectures without weights, as `model.to_json()` writes them: what is accepted, and what a refusal advises."""
 
 import inspect
 import json
@@ -27,26 +27,21 @@ from worker.training.refusal import ModelRefused
 
 K = keras.layers
 MAX_PARAMETERS = 50_000_000
-# Networks of `keras.applications`, with an image size that they take: one of each family; the others differ in size.
-APPLICATIONS = {
-    **dict.fromkeys(["ConvNeXtTiny", "ConvNeXtBase", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0"], 32),
-    **dict.fromkeys(["MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50", "ResNet50V2"], 32),
-    **dict.fromkeys(["VGG16", "Xception"], 75),
-}
-TOO_LARGE = {"ConvNeXtBase"}
+# Networks of `keras.applications` that are read in every run, with an image size that they take.
+APPLICATIONS = {"ConvNeXtTiny": 32, "MobileNetV2": 32, "MobileNetV3Small": 32, "Xception": 75}
 OTHERS = {
-    name: 75 for name, made in inspect.getmembers(keras.applications, inspect.isfunction) if name not in APPLICATIONS
+    name: 75 for name, _ in inspect.getmembers(keras.applications, inspect.isfunction) if name not in APPLICATIONS
 }
 
 
 class Doubled(keras.layers.Layer):
-    """A layer of one's own, which computes with TensorFlow."""
+    """A custom layer that computes with TensorFlow."""
 
     def call(self, images):
         return tf.add(images, images)
 
 
-def written(folder: Path, content: keras.Model | dict | str | bytes) -> Path:
+def write(folder: Path, content: keras.Model | dict | str | bytes) -> Path:
     file = folder / "model.json"
     text = content.to_json() if isinstance(content, keras.Model) else content
     text = json.dumps(text) if isinstance(text, dict) else text
@@ -54,11 +49,11 @@ def written(folder: Path, content: keras.Model | dict | str | bytes) -> Path:
     return file
 
 
-def chain(*layers: Any, image: tuple = (8, 8, 3)) -> keras.Model:
+def make_chain(*layers: Any, image: tuple = (8, 8, 3)) -> keras.Model:
     return keras.Sequential([keras.Input(image), *layers])
 
 
-def refusal(file: Path, max_parameters: int = MAX_PARAMETERS) -> ModelRefused:
+def refuse(file: Path, max_parameters: int = MAX_PARAMETERS) -> ModelRefused:
     with pytest.raises(ModelRefused) as refused:
         read_facts(file, max_parameters)
     assert refused.value.detail.isprintable()
@@ -70,27 +65,27 @@ def refusal(file: Path, max_parameters: int = MAX_PARAMETERS) -> ModelRefused:
 
 
 def test_an_architecture_is_read_as_the_same_network_without_weights(tmp_path):
-    model = chain(K.Rescaling(1 / 255), K.Conv2D(4, 3, kernel_regularizer="l2"), K.Flatten(), K.Dense(5))
-    facts = read_facts(written(tmp_path, model))
+    model = make_chain(K.Rescaling(1 / 255), K.Conv2D(4, 3, kernel_regularizer="l2"), K.Flatten(), K.Dense(5))
+    facts = read_facts(write(tmp_path, model))
     model.save(tmp_path / "model.keras")
     whole = read_facts(tmp_path / "model.keras")
     assert (facts.weights, whole.weights) == (False, True)
     of_both = {"parameters", "trainable_parameters", "input_shape", "output_shape", "layers", "format"}
     assert facts.model_dump(include=of_both) == whole.model_dump(include=of_both)
-    built = load_model(written(tmp_path, model))
+    built = load_model(write(tmp_path, model))
     assert json.loads(built.to_json())["config"] == json.loads(model.to_json())["config"]
     assert "no weights" not in (facts.explain_misfit((9, 9, 9), 1) or "")
     assert "architecture without weights" in (facts.explain_misfit((8, 8, 3), 5) or "")
 
 
-def test_spaces_and_the_mark_of_an_editor_may_come_first(tmp_path):
-    text = chain(K.Flatten(), K.Dense(5)).to_json()
+def test_white_space_and_a_byte_order_mark_may_come_first(tmp_path):
+    text = make_chain(K.Flatten(), K.Dense(5)).to_json()
     for start in (b" \r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"):
-        assert not read_facts(written(tmp_path, start + text.encode())).weights
+        assert not read_facts(write(tmp_path, start + text.encode())).weights
 
 
 def list_values(value: Any) -> list[str]:
-    """All values in any depth, but for null and the second name of a class."""
+    """List all values at any depth, except null and the registered names of classes."""
     if isinstance(value, dict):
         value = [inner for name, inner in value.items() if name != "registered_name"]
     if isinstance(value, list):
@@ -99,12 +94,12 @@ def list_values(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*APPLICATIONS, *(pytest.param(name, marks=pytest.mark.proof) for name in OTHERS)])
-def test_networks_that_keras_comes_with_are_accepted_or_too_large(name):
+def test_the_networks_of_keras_applications_are_accepted_unless_they_are_too_large(name):
     size = APPLICATIONS.get(name) or OTHERS[name]
-    # Without initial values, which take longer than all the rest.
+    # Initial values would take most of the time.
     with keras.StatelessScope(initialize_variables=False):
-        made = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=5)
-        text, parameters = made.to_json(), sum(int(np.prod(weight.shape)) for weight in made.weights)
+        network = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=5)
+        text, parameters = network.to_json(), sum(int(np.prod(weight.shape)) for weight in network.weights)
     keras.utils.clear_session()
     assert len(text) < MAX_ARCHITECTURE_BYTES
     config = json.loads(text)
@@ -113,19 +108,18 @@ def test_networks_that_keras_comes_with_are_accepted_or_too_large(name):
     require_size(read, parameters, "")
     with pytest.raises(ModelRefused, match=rf"The model has {parameters:,} parameters.*at most {parameters - 1:,}"):
         require_size(read, parameters - 1, "")
-    assert (parameters > MAX_PARAMETERS) == (name in TOO_LARGE) or name in OTHERS
 
 
-# --- the table of docs/how-to/models.md ------------------------------------------------------------
+# --- the tables of docs/how-to/models.md -----------------------------------------------------------
 
 
-def two_inputs() -> keras.Model:
+def make_two_inputs() -> keras.Model:
     images, more = keras.Input((8, 8, 3)), keras.Input((4,))
     return keras.Model([images, more], K.Dense(2)(K.Concatenate()([K.Flatten()(images), more])))
 
 
-def of_keras_2() -> dict:
-    """As Keras 2 writes a network with an operation of TensorFlow; the two cannot be installed together."""
+def make_keras_2_config() -> dict:
+    """Return a config as Keras 2 writes it, with an operation of TensorFlow. It cannot be installed next to Keras 3."""
     operation = {"class_name": "TFOpLambda", "config": {"name": "tf.math.multiply", "function": "math.multiply"}}
     network = {"name": "model", "layers": [operation]}
     return {"class_name": "Functional", "config": network, "keras_version": "2.15.0", "backend": "tensorflow"}
@@ -133,43 +127,43 @@ def of_keras_2() -> dict:
 
 REFUSED: dict[str, tuple[Callable[[], keras.Model | dict], str, str]] = {
     "Lambda": (
-        lambda: chain(K.Lambda(lambda images: images + 1), K.Flatten(), K.Dense(2)),
+        lambda: make_chain(K.Lambda(lambda images: images + 1), K.Flatten(), K.Dense(2)),
         "unsafe_model",
         r"\(Lambda\) holds program code. Replace it by layers of Keras",
     ),
     "custom layer": (
-        lambda: chain(Doubled(), K.Flatten(), K.Dense(2)),
+        lambda: make_chain(Doubled(), K.Flatten(), K.Dense(2)),
         "custom_object",
         r"Layer `doubled` \(Doubled\) is not among .* Build the same from layers of Keras and `keras.ops`",
     ),
-    "two inputs": (two_inputs, "not_for_images", r"has 2 inputs: .* build it from one `keras.Input"),
+    "two inputs": (make_two_inputs, "not_for_images", r"has 2 inputs: .* build it from one `keras.Input"),
     "no image input": (
-        lambda: chain(K.Dense(2), image=(5,)),
+        lambda: make_chain(K.Dense(2), image=(5,)),
         "not_for_images",
         r"takes \(None, 5\).* Begin it with `keras.Input\(\(height, width, channels\)\)`",
     ),
     "sequence output": (
-        lambda: chain(K.Reshape((64, 3)), K.GRU(4, return_sequences=True)),
+        lambda: make_chain(K.Reshape((64, 3)), K.GRU(4, return_sequences=True)),
         "unfit_output",
         r"gives \(None, 64, 4\).* End a sequence with `GlobalAveragePooling1D`",
     ),
     "too many parameters": (
-        lambda: chain(K.Flatten(), K.Dense(2**11), K.Dense(2)),
+        lambda: make_chain(K.Flatten(), K.Dense(2**11), K.Dense(2)),
         "model_too_large",
         r"has 399,362 parameters, of which layer `\w+` \(Dense\) has 395,264; .* at most 300,000, .* Use fewer filters",
     ),
     "unsupported version of Keras": (
-        of_keras_2,
+        make_keras_2_config,
         "old_format",
         r"is of Keras 2.15.0; expected Keras 3. Load the model with Keras 3",
     ),
     "preprocessing that has learned a mean": (
-        lambda: chain(K.Normalization(), K.Flatten(), K.Dense(2)),
+        lambda: make_chain(K.Normalization(), K.Flatten(), K.Dense(2)),
         "missing_state",
         r"\(Normalization\) learns its mean .* Give it `mean` and `variance`",
     ),
     "preprocessing that looks up values": (
-        lambda: chain(K.Discretization([1.0, 2.0]), K.Flatten(), K.Dense(2)),
+        lambda: make_chain(K.Discretization([1.0, 2.0]), K.Flatten(), K.Dense(2)),
         "unsafe_model",
         r"has learned from data .* Convert the images before, leave the layer out",
     ),
@@ -177,9 +171,9 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model | dict], str, str]] = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_each_usual_reason_says_what_to_do(tmp_path, reason):
+def test_each_frequent_refusal_says_what_to_do(tmp_path, reason):
     make, code, says = REFUSED[reason]
-    refused = refusal(written(tmp_path, make()), 300_000)
+    refused = refuse(write(tmp_path, make()), 300_000)
     assert refused.code.value == code
     assert re.search(says, refused.detail), refused.detail
 
@@ -192,15 +186,15 @@ def test_each_usual_reason_says_what_to_do(tmp_path, reason):
     ],
     ids=["sigmoid with several units", "another number of classes"],
 )
-def test_what_is_refused_when_a_job_is_to_train_it_says_what_to_do(tmp_path, layer, says):
-    facts = read_facts(written(tmp_path, chain(K.Flatten(), layer())))
+def test_a_refusal_for_a_job_says_what_to_do(tmp_path, layer, says):
+    facts = read_facts(write(tmp_path, make_chain(K.Flatten(), layer())))
     asked = OwnNetworkSpec(model="mod_01m8mmcc2ypzeq54q9b7ybq77f")
     with pytest.raises(InvalidSpec, match=says):
         make_own_network(asked, facts, (8, 8, 3), 5)
     make_own_network(asked.model_copy(update={"head": "replace"}), facts, (8, 8, 3), 5)
 
 
-def test_the_page_names_every_reason_and_code():
+def test_the_manual_lists_every_reason_and_code():
     page = (Path(__file__).parents[3] / "docs/how-to/models.md").read_text(encoding="utf-8")
     _, _, page = page.partition("## When a model is rejected")
     usual, _, codes = page.partition("All codes:")
@@ -210,18 +204,18 @@ def test_the_page_names_every_reason_and_code():
         assert f"| `{code}` | {code.meaning} |" in codes
 
 
-def test_a_program_of_tensorflow_is_refused(tmp_path):
-    chain(K.Flatten(), K.Dense(2)).export(tmp_path / "saved", verbose=False)
-    model = chain(K.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serve"))
-    refused = refusal(written(tmp_path, model))
+def test_an_exported_tensorflow_program_is_refused(tmp_path):
+    make_chain(K.Flatten(), K.Dense(2)).export(tmp_path / "saved", verbose=False)
+    model = make_chain(K.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serve"))
+    refused = refuse(write(tmp_path, model))
     assert refused.code.value == "unsafe_model"
     assert "holds a program of another library. Build the same from layers of Keras" in refused.detail
 
 
-def test_hdf5_and_files_of_later_releases_say_what_to_do(tmp_path):
-    model = chain(K.Flatten(), K.Dense(2, name="dense"))
+def test_refusals_of_hdf5_and_of_files_from_later_releases_say_what_to_do(tmp_path):
+    model = make_chain(K.Flatten(), K.Dense(2, name="dense"))
     model.save(tmp_path / "model.h5")
-    refused = refusal(tmp_path / "model.h5")
+    refused = refuse(tmp_path / "model.h5")
     assert refused.code.value == "old_format"
     assert "save the model with `model.save('model.keras')`" in refused.detail
     model.save(tmp_path / "model.keras")
@@ -233,14 +227,14 @@ def test_hdf5_and_files_of_later_releases_say_what_to_do(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    refused = refusal(tmp_path / "model.keras")
+    refused = refuse(tmp_path / "model.keras")
     assert "argument `sharpness`" in refused.detail
     assert f"written by Keras 4.0.0, and this service has Keras {keras.__version__}" in refused.detail
 
 
-def test_a_file_is_not_believed_that_it_holds_more_weights_than_bytes(tmp_path):
+def test_a_file_that_claims_more_weights_than_it_has_bytes_is_refused(tmp_path):
     file = tmp_path / "model.keras"
-    chain(K.Flatten(), K.Dense(3, name="dense")).save(file)
+    make_chain(K.Flatten(), K.Dense(3, name="dense")).save(file)
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members["config.json"])
@@ -248,14 +242,14 @@ def test_a_file_is_not_believed_that_it_holds_more_weights_than_bytes(tmp_path):
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in (members | {"config.json": json.dumps(config).encode()}).items():
             archive.writestr(name, content)
-    refused = refusal(file)
+    refused = refuse(file)
     assert refused.code.value == "model_too_large"
     assert re.search(
         r"3,238,002,688 parameters, of which layer `dense` .* as many as a file of this size", refused.detail
     )
 
 
-# --- JSON that is none, or means two things --------------------------------------------------------
+# --- JSON that is invalid or ambiguous -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -274,8 +268,8 @@ def test_a_file_is_not_believed_that_it_holds_more_weights_than_bytes(tmp_path):
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_json_that_readers_understand_differently_is_refused(tmp_path, content, code, says):
-    refused = refusal(written(tmp_path, content))
+def test_invalid_or_ambiguous_json_is_refused(tmp_path, content, code, says):
+    refused = refuse(write(tmp_path, content))
     assert refused.code.value == code
     assert says in refused.detail
 
@@ -283,8 +277,8 @@ def test_json_that_readers_understand_differently_is_refused(tmp_path, content, 
 # --- which layer calls which -----------------------------------------------------------------------
 
 
-def shared() -> keras.Model:
-    """A layer and an inner network that are each called twice, one of them on its own output."""
+def make_shared() -> keras.Model:
+    """Make a layer and an inner network that are each called twice, the layer on its own output."""
     images = keras.Input((8, 8, 4), name="images")
     conv = K.Conv2D(4, 3, padding="same", name="conv")
     inside_input = keras.Input((8, 8, 4))
@@ -293,10 +287,10 @@ def shared() -> keras.Model:
     return keras.Model(images, K.Dense(3, name="dense")(K.Flatten(name="flat")(maps)))
 
 
-def test_layers_that_are_called_often_and_networks_inside_are_accepted():
+def test_shared_layers_and_inner_networks_are_accepted():
     images = keras.Input((8, 8, 4))
-    outer = keras.Model(images, shared()(K.ReLU()(images)))
-    for model in (shared(), outer, keras.Model(images, outer(images)), chain(shared(), image=(8, 8, 4))):
+    outer = keras.Model(images, make_shared()(K.ReLU()(images)))
+    for model in (make_shared(), outer, keras.Model(images, outer(images)), make_chain(make_shared(), image=(8, 8, 4))):
         config = json.loads(model.to_json())
         assert build_model(read_network(config)).count_params() == model.count_params()
 
@@ -309,25 +303,28 @@ def take_output(config: dict, taker: str, of: str, call: int = 0) -> None:
 
 
 CALLS: dict[str, tuple[Callable[[dict], Any], str]] = {
-    "a circle": (lambda config: take_output(config, "conv", "sum"), "takes an output that depends on its own"),
+    "a cycle": (lambda config: take_output(config, "conv", "sum"), "takes an output that depends on its own"),
     "a layer on itself": (lambda config: take_output(config, "sum", "sum"), "`sum` takes an output that depends"),
     "a later call": (lambda config: take_output(config, "conv", "conv", 1), "`conv` takes an output that depends"),
-    "a layer that is not there": (
+    "a missing layer": (
         lambda config: take_output(config, "dense", "gone"),
         "call 0 of `gone`, which does not",
     ),
-    "a call that is not there": (lambda config: take_output(config, "dense", "flat", 9), "call 9 of `flat`"),
-    "a call that a network inside does not have": (
+    "a missing call": (lambda config: take_output(config, "dense", "flat", 9), "call 9 of `flat`"),
+    "a missing call of an inner network": (
         lambda config: take_output(config, "sum", "inside", 2),
         "call 2 of `inside`",
     ),
-    "two of one name": (lambda config: layer_of(config, "flat").update(name="sum"), "Two layers are named `sum`"),
+    "two layers with the same name": (
+        lambda config: layer_of(config, "flat").update(name="sum"),
+        "Two layers are named `sum`",
+    ),
     "a path as a name": (
         lambda config: layer_of(config, "flat").update(name="../../etc/passwd"),
         "call 0 of `flat`, which does not exist",
     ),
     "no name": (lambda config: layer_of(config, "flat").update(name=None), "or one has no name"),
-    "an end that is not there": (
+    "a missing output": (
         lambda config: config["config"].update(output_layers=["gone", 0, 0]),
         "The network takes the output of call 0 of `gone`",
     ),
@@ -335,12 +332,12 @@ CALLS: dict[str, tuple[Callable[[dict], Any], str]] = {
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_layers_that_call_what_is_not_there_are_refused(tmp_path, what):
+def test_references_to_missing_layers_and_calls_are_refused(tmp_path, what):
     change, says = CALLS[what]
-    config = json.loads(shared().to_json())
+    config = json.loads(make_shared().to_json())
     change(config)
     began = time.monotonic()
-    refused = refusal(written(tmp_path, config))
+    refused = refuse(write(tmp_path, config))
     assert time.monotonic() - began < 5
     assert refused.code.value == "model_damaged"
     assert says in refused.detail

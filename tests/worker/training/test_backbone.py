@@ -1,4 +1,4 @@
-"""An uploaded backbone before the blocks: counted, fed and trained as plain Keras does it."""
+"""An uploaded backbone in front of the blocks: counted, fed and trained as in plain Keras."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE, plan_network
 from heldout.stored.artifacts import ArtifactName
-from tests.worker.training.backbones import known, read_again, small_backbone, taken_apart
-from tests.worker.training.processes import assert_goes_on_after_a_kill, folder_of
+from tests.worker.training.backbones import read_again, read_facts_of, small_backbone, taken_apart
+from tests.worker.training.processes import assert_resumes_exactly
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order, small_spec
 from worker.messages import Finished
 from worker.training.backbone import resize
@@ -29,11 +29,6 @@ IMAGES = 372
 
 
 @pytest.fixture(scope="module")
-def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(fewer(mnist5k, IMAGES), tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_backbone(tmp_path_factory.mktemp("uploaded"))
 
@@ -44,7 +39,7 @@ def spec_with(*blocks: dict, trainable: bool = False, **parts) -> JobSpec:
     return small_spec(network=network | parts.pop("network", {}), training=training, **parts)
 
 
-def built(spec: JobSpec, file: Path, image=(28, 28, 1), pixels="bytes") -> keras.Model:
+def build(spec: JobSpec, file: Path, image=(28, 28, 1), pixels="bytes") -> keras.Model:
     return build_network(spec.network, image, 10, SEED, backbone=read_again(file, pixels))
 
 
@@ -52,30 +47,31 @@ def built(spec: JobSpec, file: Path, image=(28, 28, 1), pixels="bytes") -> keras
 @pytest.mark.parametrize("image", [(28, 28, 1), (20, 18, 3)])
 def test_a_plan_with_a_backbone_is_what_keras_builds(file, trainable, image):
     spec = spec_with({"filters": 4, "batch_norm": True}, trainable=trainable, network={"dense": [{"units": 5}]})
-    network, plan = built(spec, file, image), plan_network(spec.network, image, 10, known(file))
+    network, plan = build(spec, file, image), plan_network(spec.network, image, 10, read_facts_of(file))
     assert plan.parameters == network.count_params()
     assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in network.trainable_weights)
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    planned = [
-        layer for layer in plan.layers if layer.name != "backbone_size"
-    ]  # an operation without a name of its own
-    assert [(one.name, one.shape) for one in planned] == [(layer.name, layer.output.shape[1:]) for layer in layers]
+    # In Keras this layer is an operation with another name.
+    planned = [layer for layer in plan.layers if layer.name != "backbone_size"]
+    assert [(layer.name, layer.shape) for layer in planned] == [
+        (layer.name, layer.output.shape[1:]) for layer in layers
+    ]
 
 
-def test_the_work_of_a_backbone_is_what_tensorflow_counts(file):
+def test_the_operations_of_a_backbone_are_those_that_tensorflow_counts(file):
     model = keras.saving.load_model(file)
     graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(
         tf.TensorSpec((1, 20, 18, 3), tf.float32)
     )
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     counted = tf.compat.v1.profiler.profile(graph.graph, options=options | {"output": "none"}).total_float_ops
-    assert known(file).flops == pytest.approx(counted, rel=0.1)
+    assert read_facts_of(file).flops == pytest.approx(counted, rel=0.1)
 
 
 @pytest.mark.parametrize(("pixels", "mode"), [("symmetric", "tf"), ("imagenet", "torch"), ("caffe", "caffe")])
 def test_a_backbone_gets_the_pixels_that_keras_applications_prepare(tmp_path, pixels, mode):
     file = small_backbone(tmp_path, scales=False)
-    network = built(spec_with(), file, (20, 18, 3), pixels)
+    network = build(spec_with(), file, (20, 18, 3), pixels)
     images = np.random.default_rng(1).integers(0, 256, (4, 20, 18, 3)).astype(np.float32)
     maps = keras.Model(network.input, network.get_layer("flatten").input)(images / 255)
     prepared = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode=mode)
@@ -84,32 +80,31 @@ def test_a_backbone_gets_the_pixels_that_keras_applications_prepare(tmp_path, pi
 
 
 @pytest.mark.parametrize("size", [(20, 18), (28, 90), (3, 1)])
-def test_images_get_another_size_as_keras_gives_it(size):
+def test_images_are_resized_as_by_keras(size):
     pixels = keras.Input((28, 28, 2))
     images = np.random.default_rng(2).random((3, 28, 28, 2)).astype(np.float32)
-    made = keras.Model(pixels, resize(resize(pixels, 2, size[1]), 1, size[0]))(images)
-    np.testing.assert_allclose(made, keras.ops.image.resize(images, size), atol=1e-5)
+    resized = keras.Model(pixels, resize(resize(pixels, 2, size[1]), 1, size[0]))(images)
+    np.testing.assert_allclose(resized, keras.ops.image.resize(images, size), atol=1e-5)
 
 
 def test_litert_prepares_pixels_as_keras_does(tmp_path):
-    """Its own operation for sizes was off by 0.0007 here, which the layers behind it made more of."""
-    network = built(spec_with(), small_backbone(tmp_path, scales=False), pixels="caffe")
+    """LiteRT's own resizing differs by 0.0007 here, which later layers amplify."""
+    network = build(spec_with(), small_backbone(tmp_path, scales=False), pixels="caffe")
     prepared = keras.Model(network.input, network.get_layer("backbone_pixels").output)
     images = np.random.default_rng(3).random((5, 28, 28, 1)).astype(np.float32)
-    asked = ProofImages("test", images, np.arange(5), tmp_path)
+    proof = ProofImages("test", images, np.arange(5), tmp_path)
     file = tmp_path / "pixels.tflite"
     about = describe_model(prepared, "job_1", "0" * 64, ["a", "b"], (0, 1))
     litert.write(prepared, about, "", file, tmp_path)
-    np.testing.assert_allclose(litert.answers(file, asked, tmp_path), prepared(images), atol=5e-5)
+    np.testing.assert_allclose(litert.answers(file, proof, tmp_path), prepared(images), atol=5e-5)
 
 
-def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
-    """The same training in plain Keras: the file itself between layers of Keras, and `fit` in the engine's order.
+def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
+    """Train the file itself between layers of Keras, by `fit` in the engine's order.
 
-    The head starts from the numbers that the engine's does. Dropout in the backbone draws them as there, unless it is
-    frozen: then it drops nothing.
+    All weights and seeds of dropout start as in the engine. Dropout in a frozen backbone drops nothing.
     """
-    ours = built(spec, file)
+    ours = build(spec, file)
     base = keras.saving.load_model(file, compile=False)
     for weight in base.weights:
         weight.regularizer = None
@@ -130,13 +125,13 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
 
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize("trainable", [False, True])
-def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5k, trainable):
-    """Frozen, its averages stay; trained along, all of it is trained. But for how TensorFlow optimises two graphs."""
+def test_a_training_with_a_backbone_equals_one_in_plain_keras(start, file, mnist5k, trainable):
+    """A frozen backbone keeps its weights. TensorFlow optimizes the two graphs differently, hence the tolerance."""
     spec = spec_with({"filters": 4}, trainable=trainable)
     process = start(spec, backbone=taken_apart(file))
     finished = process.end()
     assert isinstance(finished, Finished), process.log.read_text()
-    network, losses = plain_keras(file, fewer(mnist5k, IMAGES), spec)
+    network, losses = train_in_plain_keras(file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
     model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
@@ -149,13 +144,13 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
 
 
 @pytest.mark.usefixtures("forking")
-def test_an_interrupted_training_behind_a_backbone_continues_bit_for_bit(start, file):
-    """With averaged weights, so that what measures has a backbone of its own."""
+def test_an_interrupted_training_with_a_backbone_continues_bit_for_bit(start, file):
+    """Weights are averaged, so the network that is measured has its own backbone."""
     spec = spec_with(trainable=True, network={"head": "global_average"}, training={"epochs": 3, "ema_decay": 0.9})
-    assert_goes_on_after_a_kill(start, spec, taken_apart(file))
+    assert_resumes_exactly(start, spec, taken_apart(file))
 
 
-def test_what_computes_in_other_floats_is_brought_to_float32(tmp_path):
+def test_layers_with_other_dtypes_are_converted_to_float32(tmp_path):
     keras.utils.set_random_seed(2)
     images = keras.Input((28, 28, 1))
     maps = keras.layers.Conv2D(3, 3, dtype="mixed_bfloat16")(keras.layers.Rescaling(1 / 255)(images))
@@ -166,21 +161,21 @@ def test_what_computes_in_other_floats_is_brought_to_float32(tmp_path):
     assert {layer.compute_dtype for layer in network.get_layer(BACKBONE).layers} == {"float32"}
 
 
-def test_a_backbone_that_was_adapted_to_its_images_gives_the_same_maps(tmp_path):
+def test_a_backbone_with_an_adapted_normalization_gives_the_same_maps(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (9, 20, 18, 3)).astype(np.float32)
     adapted = keras.layers.Normalization()
     adapted.adapt(images)
     pixels, inner = keras.Input((20, 18, 3)), keras.Sequential([keras.Input((20, 18, 3)), keras.layers.Conv2D(3, 3)])
     file = tmp_path / "adapted.keras"
     keras.Model(pixels, inner(adapted(pixels))).save(file)
-    spec, backbone = spec_with(), known(file)
-    network = built(spec, file, (20, 18, 3))
+    spec, backbone = spec_with(), read_facts_of(file)
+    network = build(spec, file, (20, 18, 3))
     maps = keras.Model(network.input, network.get_layer("flatten").input)(images / 255)
     np.testing.assert_allclose(maps, keras.saving.load_model(file)(images), rtol=1e-4, atol=1e-5)
     assert plan_network(spec.network, (20, 18, 3), 10, backbone).parameters == network.count_params()
 
 
-def test_layers_that_are_not_keras_own_are_refused_again_before_they_are_built(file):
+def test_layers_outside_keras_are_refused_again_before_they_are_built(file):
     backbone = read_again(file)
     assigned = taken_apart(file)
     layers = Path(assigned.folder) / "layers.json"

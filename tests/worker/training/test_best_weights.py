@@ -1,4 +1,4 @@
-"""The best epochs' weights: the right ones, through checkpoints, and once in a file."""
+"""Weights of the best epochs: they are the right ones, survive checkpoints, and are stored once."""
 
 from math import inf
 from pathlib import Path
@@ -18,19 +18,19 @@ from worker.training.position import CheckpointDamaged, read_checkpoint, write_c
 JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
 
 
-def figures(training: Training, metric: str) -> list[float]:
-    return [done.values[f"validation_{metric}"] for done in training.told if isinstance(done, EpochDone)]
+def list_figures(training: Training, metric: str) -> list[float]:
+    return [done.values[f"validation_{metric}"] for done in training.messages if isinstance(done, EpochDone)]
 
 
-def trained(images: ImageSet, scratch: Path, **options: Any) -> Training:
+def train(images: ImageSet, scratch: Path, **options: Any) -> Training:
     scratch.mkdir(exist_ok=True)
     training = Training(small_spec({"filters": 8}, training=JUMPING | options), images, scratch)
     training.trainer.train()
     return training
 
 
-def interrupted(images: ImageSet, scratch: Path, epoch: int, **options: Any) -> Training:
-    """A training that was stopped in the middle of `epoch`."""
+def interrupt(images: ImageSet, scratch: Path, epoch: int, **options: Any) -> Training:
+    """Stop a training in the middle of `epoch`."""
     scratch.mkdir(exist_ok=True)
     training = Training(small_spec({"filters": 8}, training=JUMPING | options), images, scratch)
     training.requested_stop = lambda: (
@@ -47,7 +47,7 @@ def images(mnist5k: ImageSet) -> ImageSet:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
-def test_the_best_epochs_are_the_earliest_of_the_lowest_loss_and_of_the_highest_accuracy(epochs):
+def test_the_best_epochs_are_the_first_with_the_lowest_loss_and_the_highest_accuracy(epochs):
     best = BestEpochs()
     for epoch, (loss, accuracy) in enumerate(epochs, 1):
         best = best.after(epoch, float(loss), float(accuracy))
@@ -58,8 +58,8 @@ def test_the_best_epochs_are_the_earliest_of_the_lowest_loss_and_of_the_highest_
 
 
 def test_each_of_the_best_weights_gives_the_figures_of_its_epoch(images, tmp_path):
-    training = trained(images, tmp_path)
-    losses, accuracies = figures(training, "loss"), figures(training, "accuracy")
+    training = train(images, tmp_path)
+    losses, accuracies = list_figures(training, "loss"), list_figures(training, "accuracy")
     weights = training.trainer.get_trained_weights()
     assert len({weights.best_by_loss, weights.best_by_accuracy, weights.kept}) == 3
     assert losses[weights.best_by_loss - 1] == min(losses)
@@ -71,8 +71,8 @@ def test_each_of_the_best_weights_gives_the_figures_of_its_epoch(images, tmp_pat
 
 
 def test_a_checkpoint_holds_no_weights_twice(images, tmp_path):
-    """After an epoch the network's own weights are in it, and apart from them each other epoch that is needed."""
-    whole = trained(images, tmp_path)
+    """It has the current weights, and the weights of each other epoch that may be needed."""
+    whole = train(images, tmp_path)
     arrays, about = read_checkpoint(whole.trainer.write())
     best = about["position"]["best"]
     others = {best["by_loss"], best["by_accuracy"]} - {7}
@@ -85,7 +85,7 @@ def test_a_checkpoint_holds_no_weights_twice(images, tmp_path):
 
 
 def test_a_checkpoint_without_the_weights_of_its_best_epoch_is_damaged(images, tmp_path):
-    first = interrupted(images, tmp_path, 6)
+    first = interrupt(images, tmp_path, 6)
     path = first.trainer.write()
     arrays, about = read_checkpoint(path)
     write_checkpoint(path, {name: array for name, array in arrays.items() if not name.startswith("epoch_")}, about)

@@ -1,4 +1,4 @@
-"""An own network with the changes that a spec asks for: planned, built and exported alike."""
+"""A user's network with the changes that a spec asks for: plan, network and export agree."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_a_plan_with_changes_is_what_keras_builds(kind, tmp_path):
     assert network.losses
 
 
-def test_dropout_leaves_uploaded_weights_in_place(tmp_path):
+def test_adding_dropout_keeps_uploaded_weights(tmp_path):
     model = ZOO["mobilenet"]()
     images = np.random.default_rng(1).random((4, *IMAGE), np.float32)
     network = build(save(model, tmp_path), weights="uploaded", dropout=0.25)
@@ -62,14 +62,14 @@ def test_dropout_leaves_uploaded_weights_in_place(tmp_path):
     assert np.array_equal(keras.ops.softmax(network(images)), model(images))
 
 
-def test_a_new_head_after_a_feature_map_is_the_last_layer_for_every_change(tmp_path):
+def test_changes_treat_the_new_head_of_a_feature_map_as_the_last_layer(tmp_path):
     network = build(save(make_map(), tmp_path), classes=7, head="replace", width=0.5, dropout=0.25)
     assert network.count_params() == make_map(4).count_params() + 8 * 7 + 7
     pool, head = find_dropouts(network)
     assert (pool.input.shape[1:], head.input.shape[1:]) == ((7, 7, 4), (8,))
 
 
-def test_only_a_new_head_is_trained_behind_frozen_weights(tmp_path):
+def test_only_the_new_head_is_trained_if_the_weights_are_frozen(tmp_path):
     model = make_map()
     network = build(save(model, tmp_path), classes=7, head="replace", weights="uploaded", trainable=False, dropout=0.25)
     assert [tuple(weight.shape) for weight in network.trainable_weights] == [(16, 7), (7,)]

@@ -1,4 +1,4 @@
-"""A checkpoint is read back exactly as it was written, or refused; a failed write harms nothing."""
+"""A checkpoint is read exactly as it was written, or refused; a failed write harms nothing."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ ARRAYS = {
 ABOUT = {"epoch": 3, "loss": 0.1, "best": None, "name": "Größe"}
 
 
-def test_what_was_written_is_read_back_bit_for_bit(tmp_path):
+def test_a_checkpoint_is_read_as_it_was_written_bit_for_bit(tmp_path):
     write_checkpoint(tmp_path / "a.ckpt", ARRAYS, ABOUT)
     arrays, about = read_checkpoint(tmp_path / "a.ckpt")
     assert about == ABOUT
@@ -32,9 +32,9 @@ def test_what_was_written_is_read_back_bit_for_bit(tmp_path):
     assert os.listdir(tmp_path) == ["a.ckpt"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(st.data())
-def test_any_changed_byte_is_noticed(tmp_path, data):
+def test_any_changed_byte_is_detected(tmp_path, data):
     path = tmp_path / "a.ckpt"
     write_checkpoint(path, ARRAYS, ABOUT)
     content = bytearray(path.read_bytes())
@@ -46,7 +46,7 @@ def test_any_changed_byte_is_noticed(tmp_path, data):
 
 
 @pytest.mark.parametrize("length", [0, 5, 21, 40, 60, 500, -1])
-def test_a_file_that_was_cut_short_is_noticed(tmp_path, length):
+def test_a_truncated_file_is_detected(tmp_path, length):
     path = tmp_path / "a.ckpt"
     write_checkpoint(path, ARRAYS, ABOUT)
     path.write_bytes(path.read_bytes()[:length])
@@ -54,21 +54,21 @@ def test_a_file_that_was_cut_short_is_noticed(tmp_path, length):
         read_checkpoint(path)
 
 
-def test_a_file_that_is_not_there_is_a_damaged_checkpoint(tmp_path):
+def test_a_missing_file_is_a_damaged_checkpoint(tmp_path):
     with pytest.raises(CheckpointDamaged, match="cannot be opened"):
         read_checkpoint(tmp_path / "none.ckpt")
 
 
-def full_disk(*_: object) -> None:
+def fail_with_full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize(("where", "name"), [(os, "fsync"), (Path, "replace")])
-def test_a_write_that_fails_leaves_the_checkpoint_before_it_whole(tmp_path, monkeypatch, where, name):
+def test_a_failed_write_leaves_the_previous_checkpoint_intact(tmp_path, monkeypatch, where, name):
     path = tmp_path / "a.ckpt"
     write_checkpoint(path, ARRAYS, ABOUT)
     with monkeypatch.context() as patched:
-        patched.setattr(where, name, full_disk)
+        patched.setattr(where, name, fail_with_full_disk)
         with pytest.raises(OSError, match="No space left"):
             write_checkpoint(path, ARRAYS, ABOUT | {"epoch": 4})
     assert read_checkpoint(path)[1] == ABOUT

@@ -1,4 +1,4 @@
-"""Where a training process makes its temporary files."""
+"""Where a training process creates its temporary files."""
 
 import os
 import tempfile
@@ -14,13 +14,13 @@ from worker.messages import Assignment
 from worker.training import child
 
 
-def making_a_folder(pipe: Connection, assignment: Assignment, log: str) -> None:
+def make_temporary_folder(pipe: Connection, assignment: Assignment, log: str) -> None:
     worker.training.runner.run = lambda _, pipe: pipe.send((tempfile.mkdtemp(), os.environ["TMPDIR"]))
     child.main(pipe, assignment, log)
 
 
 @pytest.mark.usefixtures("forking")
-def test_temporary_files_of_a_training_and_of_its_processes_are_made_in_the_folder_of_the_attempt(tmp_path: Path):
-    process = Process(small_spec(), tmp_path / "dataset", target=making_a_folder)
-    made, for_others = process.until(lambda message: isinstance(message, tuple))
-    assert Path(made).parent == Path(for_others) == process.scratch
+def test_a_training_and_its_processes_create_temporary_files_in_the_folder_of_the_attempt(tmp_path: Path):
+    process = Process(small_spec(), tmp_path / "dataset", target=make_temporary_folder)
+    own, inherited = process.until(lambda message: isinstance(message, tuple))
+    assert Path(own).parent == Path(inherited) == process.scratch

@@ -1,4 +1,4 @@
-"""Random crops are those of plain slicing and of Pillow, as part of the one resampling."""
+"""Random crops equal plain slices and Pillow's crops, and are part of the only resampling."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).random((COUNT, *SHAPE), np.float32)
 
 
-def changed(images: np.ndarray, **spec) -> tuple[np.ndarray, AugmentationSpec]:
+def change(images: np.ndarray, **spec) -> tuple[np.ndarray, AugmentationSpec]:
     augmentation = AugmentationSpec(**spec)
     rows = draw_changes(augmentation, images.shape[1:], seed=3, epoch=2, count=len(images))
     return tf.function(build_augmentation(augmentation, images.shape[1:]))(images, *rows).numpy(), augmentation
@@ -31,7 +31,7 @@ FILLS = [("constant", "constant"), ("nearest", "edge"), ("reflect", "symmetric")
 
 @pytest.mark.parametrize(("fill_mode", "pad"), FILLS)
 def test_a_padded_crop_is_a_slice_of_the_padded_image(images, fill_mode, pad):
-    result, spec = changed(images, random_crop={"padding": 0.25}, fill_mode=fill_mode)
+    result, spec = change(images, random_crop={"padding": 0.25}, fill_mode=fill_mode)
     rows, columns = 3, 5  # a quarter of the sides, in whole pixels
     padded = np.pad(images, [(0, 0), (rows, rows), (columns, columns), (0, 0)], mode=pad)
     drawn = draw_crops(spec.random_crop, SHAPE, seed=3, epoch=2, count=COUNT)
@@ -42,15 +42,15 @@ def test_a_padded_crop_is_a_slice_of_the_padded_image(images, fill_mode, pad):
 
 
 @pytest.mark.parametrize("fill_mode", ["nearest", "constant"])
-def test_the_shorter_way_without_rotation_gives_the_same_pixels(images, fill_mode):
+def test_the_shortcut_without_rotation_gives_the_same_pixels(images, fill_mode):
     crop = {"random_crop": {"name": "resized"}, "zoom": 0.4, "width_shift": 0.3, "horizontal_flip": True}
-    short, spec = changed(images, **crop, fill_mode=fill_mode)
+    short, spec = change(images, **crop, fill_mode=fill_mode)
     [matrices] = draw_changes(spec, SHAPE, seed=3, epoch=2, count=COUNT)
     np.testing.assert_allclose(short, resample(images, matrices, spec, SHAPE), atol=1e-4)
 
 
 def test_a_resized_crop_is_that_of_pillow(images):
-    result, spec = changed(images, random_crop={"name": "resized", "area": [0.1, 0.9]})
+    result, spec = change(images, random_crop={"name": "resized", "area": [0.1, 0.9]})
     drawn = draw_crops(spec.random_crop, SHAPE, seed=3, epoch=2, count=COUNT)
     zoom_x, left, zoom_y, top = drawn[:, 0], drawn[:, 2], drawn[:, 4], drawn[:, 5]
     left, top = left + 0.5 - zoom_x / 2, top + 0.5 - zoom_y / 2
@@ -63,7 +63,7 @@ def test_a_resized_crop_is_that_of_pillow(images):
             np.testing.assert_allclose(seen[..., channel], np.asarray(expected), atol=2e-5)
 
 
-def test_resized_crops_are_as_large_and_as_long_as_asked_for():
+def test_resized_crops_have_the_requested_areas_and_aspect_ratios():
     height, width = 900, 1100
     drawn = draw_crops(RandomCropSpec(name="resized", area=(0.1, 0.5)), (height, width, 1), seed=1, epoch=1, count=6000)
     share, aspect = drawn[:, 0] * drawn[:, 4], drawn[:, 4] * height / (drawn[:, 0] * width)
@@ -71,7 +71,7 @@ def test_resized_crops_are_as_large_and_as_long_as_asked_for():
     assert kstest(np.log(aspect), "uniform", (np.log(3 / 4), np.log(16 / 9))).pvalue > 0.01
 
 
-def test_crops_are_drawn_apart_from_everything_else_and_again_for_the_same_epoch():
+def test_crops_repeat_for_the_same_seed_and_epoch():
     crop = RandomCropSpec()
     drawn = draw_crops(crop, SHAPE, seed=1, epoch=1, count=COUNT)
     np.testing.assert_array_equal(draw_crops(crop, SHAPE, seed=1, epoch=1, count=COUNT), drawn)

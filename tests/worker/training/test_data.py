@@ -1,4 +1,4 @@
-"""What a training sees of its dataset: which images, how heavy, and on what scale."""
+"""What a training sees of its dataset: which images, with which weights, and on what scale."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 
 
 @given(LABELS, st.integers(1, 220))
-def test_a_limit_keeps_so_many_images_and_each_class_its_share(labels, limit):
+def test_a_limit_keeps_that_many_images_and_the_share_of_each_class(labels, limit):
     kept = choose_stratified(labels, limit)
     assert len(kept) == min(limit, len(labels))
     assert np.all(np.diff(kept) > 0)
@@ -29,21 +29,20 @@ def test_a_limit_keeps_so_many_images_and_each_class_its_share(labels, limit):
     assert np.all(np.abs(np.bincount(labels[kept], minlength=len(shares)) - shares) < 1)
 
 
-def test_a_limit_keeps_the_same_images_for_every_seed_and_cuts_train_alone(digits):
+def test_a_limit_keeps_the_same_images_for_every_seed_and_affects_only_train(digits):
     specs = [small_spec(training={"train_limit": 100, "seed": seed}) for seed in (1, 2)]
-    one, two = (select(digits, spec) for spec in specs)
-    np.testing.assert_array_equal(one.source["train"], two.source["train"])
-    assert len(one.rows["train"]) == 100
-    assert set(one.source["train"]) < set(digits.splits["train"])
-    np.testing.assert_array_equal(one.source["validation"], digits.splits["validation"])
-    np.testing.assert_array_equal(one.source["test"], digits.splits["test"])
+    first, second = (select(digits, spec) for spec in specs)
+    np.testing.assert_array_equal(first.source["train"], second.source["train"])
+    assert len(first.rows["train"]) == 100
+    assert set(first.source["train"]) < set(digits.splits["train"])
+    np.testing.assert_array_equal(first.source["validation"], digits.splits["validation"])
+    np.testing.assert_array_equal(first.source["test"], digits.splits["test"])
 
 
-def test_a_larger_limit_keeps_what_a_smaller_one_kept(digits):
+def test_a_larger_limit_keeps_the_images_of_a_smaller_limit(digits):
     labels = digits.labels[digits.splits["train"]]
-    assert (
-        set(choose_stratified(labels, 50)) < set(choose_stratified(labels, 400)) < set(choose_stratified(labels, None))
-    )
+    fifty, more, all_images = (set(choose_stratified(labels, limit)) for limit in (50, 400, None))
+    assert fifty < more < all_images
 
 
 def test_rows_lead_to_the_images_and_labels_of_their_split(digits, tmp_path):
@@ -67,7 +66,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
     np.testing.assert_allclose(compute_class_weights("balanced", labels, ("a", "b", "c")), expected, rtol=1e-6)
 
 
-def test_balanced_weights_count_the_images_that_are_left_by_the_limit(digits):
+def test_balanced_weights_count_only_images_within_the_limit(digits):
     spec = small_spec(training={"class_weights": "balanced", "train_limit": 33})
     data = select(digits, spec)
     labels = data.labels[data.rows["train"]]
@@ -80,12 +79,12 @@ def test_a_class_without_images_has_a_finite_weight():
     assert np.isfinite(weights).all()
 
 
-def test_a_label_that_is_not_named_weighs_one():
+def test_a_label_without_a_weight_weighs_one():
     np.testing.assert_array_equal(compute_class_weights({"b": 2.5}, np.array([0], np.int32), ("a", "b")), [1, 2.5])
     assert compute_class_weights(None, np.array([0], np.int32), ("a", "b")) is None
 
 
-def test_a_label_that_the_dataset_does_not_have_is_refused():
+def test_an_unknown_label_is_refused():
     with pytest.raises(InvalidSpec, match="no label 'z'") as refused:
         compute_class_weights({"a": 1.0, "z": 2.0}, np.array([0], np.int32), ("a", "b"))
     assert refused.value.errors[0].pointer == "/training/class_weights"
@@ -93,7 +92,7 @@ def test_a_label_that_the_dataset_does_not_have_is_refused():
 
 @pytest.mark.parametrize("value_range", [(0, 255), (0, 16), (-3.5, 7.25)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_batch_has_the_bits_of_a_division_by_the_range(digits, value_range, dtype):
+def test_the_pixels_of_a_batch_are_divided_by_the_range_exactly(digits, value_range, dtype):
     every_byte = np.arange(256, dtype=dtype).reshape(4, 8, 8, 1)
     splits = {"train": np.array([2, 0, 1, 3]), "validation": np.array([], np.int64), "test": np.array([], np.int64)}
     images = replace(digits, images=every_byte, labels=np.arange(4, dtype=np.int32), splits=splits)

@@ -1,4 +1,4 @@
-"""An optimizer of all weights as one vector does what Keras' optimizer of the single weights does."""
+"""Optimizing all weights as one vector gives the same results as Keras' optimizer on separate weights."""
 
 import keras
 import numpy as np
@@ -12,12 +12,12 @@ SHAPES = [(3, 3, 2, 5), (5,), (20, 7), (7,)]
 STEPS = 6
 
 
-def new_weights(shapes: list[tuple[int, ...]]) -> list[keras.Variable]:
+def make_weights(shapes: list[tuple[int, ...]]) -> list[keras.Variable]:
     draws = np.random.default_rng(1)
     return [keras.Variable(draws.normal(size=shape).astype(np.float32)) for shape in shapes]
 
 
-def gradients(shapes: list[tuple[int, ...]], step: int) -> list[np.ndarray]:
+def draw_gradients(shapes: list[tuple[int, ...]], step: int) -> list[np.ndarray]:
     draws = np.random.default_rng([2, step])
     return [draws.normal(size=shape).astype(np.float32) for shape in shapes]
 
@@ -38,24 +38,24 @@ def assert_same(ours: list[np.ndarray], expected: list[keras.Variable]) -> None:
     ],
 )
 @pytest.mark.parametrize("shapes", [SHAPES, [(MAX_IN_VECTOR + 1,), (3,)]])
-def test_weights_and_state_are_those_of_keras_bit_for_bit_also_after_a_restart(optimizer, shapes):
-    spec, expected = OptimizerSpec.model_validate(optimizer), new_weights(shapes)
+def test_weights_and_state_equal_those_of_keras_bit_for_bit_even_after_a_restart(optimizer, shapes):
+    spec, expected = OptimizerSpec.model_validate(optimizer), make_weights(shapes)
     keras_optimizer = build_optimizer(spec)
     keras_optimizer.build(expected)
-    weights = new_weights(shapes)
+    weights = make_weights(shapes)
     descent = Descent(build_optimizer(spec), weights, in_vector=True)
     for step in range(STEPS):
         if step == STEPS // 2:
             values, state = [weight.numpy() for weight in weights], descent.state()
-            weights = new_weights(shapes)
+            weights = make_weights(shapes)
             descent = Descent(build_optimizer(spec), weights, in_vector=True)
             for weight, value in zip(weights, values, strict=True):
                 weight.assign(value)
             rest = iter([*state, np.float32(0)])
             descent.restore(rest)
-            assert len(list(rest)) == 1, "it takes what is its own"
+            assert len(list(rest)) == 1, "only its own state is consumed"
         descent.begin()
-        descent.step(gradients(shapes, step))
-        keras_optimizer.apply(gradients(shapes, step), expected)
+        descent.step(draw_gradients(shapes, step))
+        keras_optimizer.apply(draw_gradients(shapes, step), expected)
     assert_same([weight.numpy() for weight in weights], expected)
     assert_same(descent.state(), keras_optimizer.variables)

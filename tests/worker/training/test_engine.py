@@ -1,7 +1,6 @@
-"""The engine computes what Keras' own `fit` computes, bit for bit, however its calls are cut."""
+"""The engine computes what Keras' `fit` computes, bit for bit, no matter how its calls are divided."""
 
-from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ import pytest
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
+from tests.worker.training.trainings import Training, fewer, load_example, new_network, small_spec
 from worker.machine.devices import Policy
 from worker.training.data import scale_to_unit
 from worker.training.decisions import PlateauState, compute_epoch_rates
@@ -19,11 +18,11 @@ from worker.training.network import build_network
 from worker.training.position import FitSums
 
 EPOCHS = 2
-# 11 whole batches of 32 and one of 20
+# 11 full batches of 32 and one of 20
 IMAGES = 372
 
 
-class RateOfEachStep(keras.callbacks.Callback):
+class StepRates(keras.callbacks.Callback):
     """Sets the learning rate before each step of `fit`."""
 
     def __init__(self, rates: np.ndarray) -> None:
@@ -34,18 +33,18 @@ class RateOfEachStep(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self._rates[batch]
 
 
-def rates_of(spec: JobSpec, epoch: int, steps: int) -> np.ndarray:
+def compute_rates(spec: JobSpec, epoch: int, steps: int) -> np.ndarray:
     return compute_epoch_rates(spec.training, PlateauState(spec.training.optimizer.learning_rate), epoch, steps)
 
 
-def with_engine(
+def train_with_engine(
     spec: JobSpec, images: ImageSet, *, towers: int = 1, cuts: tuple[int, ...] = (), policy: Policy = "float32"
 ) -> Any:
-    """Train EPOCHS epochs; the network and (loss, accuracy) of each epoch. `cuts` are steps where a call ends."""
+    """Train for EPOCHS epochs; return the network, and loss and accuracy of each epoch. cuts: steps where calls end."""
     training = Training(spec, images, towers=towers, policy=policy)
     steps, history = training.engine.steps_per_epoch, []
     for epoch in range(1, EPOCHS + 1):
-        training.engine.begin_epoch(epoch, rates_of(spec, epoch, steps))
+        training.engine.begin_epoch(epoch, compute_rates(spec, epoch, steps))
         sums, marks = FitSums(), [0, *cuts, steps]
         for first, last in pairwise(marks):
             sums = training.engine.run(first, last, sums)
@@ -53,16 +52,16 @@ def with_engine(
     return training.network, history
 
 
-def with_fit(
+def train_with_fit(
     spec: JobSpec,
     images: ImageSet,
     policy: Policy = "float32",
     network: keras.Model | None = None,
     compiled: tuple[keras.optimizers.Optimizer, keras.losses.Loss] | None = None,
 ) -> Any:
-    """The same training by `fit`, which is fed each epoch's images in the engine's order; each ReLU before its pool.
+    """Train by `fit` on each epoch's images in the engine's order, with each ReLU before its pool.
 
-    `compiled`: optimizer and loss, which takes shares of classes; by default those that the engine makes of the spec.
+    compiled: optimizer and loss, which takes shares of classes. The default is what the engine makes from the spec.
     """
     data = Training(spec, images).data
     assert spec.training.seed is not None
@@ -84,20 +83,20 @@ def with_fit(
             class_weight=weights,
             shuffle=False,
             verbose=0,
-            callbacks=[RateOfEachStep(rates_of(spec, epoch, -(-len(order) // spec.training.batch_size)))],
+            callbacks=[StepRates(compute_rates(spec, epoch, -(-len(order) // spec.training.batch_size)))],
         ).history
         history.append((result["loss"][0], result["accuracy"][0]))
     return network, history
 
 
-def differences(one: keras.Model, two: keras.Model) -> float:
-    """The largest difference between two networks' variables, dropout's seeds included."""
-    pairs = zip(one.variables, two.variables, strict=True)
+def compute_difference(first: keras.Model, second: keras.Model) -> float:
+    """Return the largest difference between variables of two networks, including seeds of dropout."""
+    pairs = zip(first.variables, second.variables, strict=True)
     return max(np.abs(a.numpy().astype(np.float64) - b.numpy()).max() for a, b in pairs)
 
 
 SPECS = {
-    "regularized": example("regularized"),  # with dropout and penalties
+    "regularized": load_example("regularized"),  # with dropout and penalties
     "dense, weighted, smoothed, scheduled": small_spec(
         {"filters": 6, "activation": "gelu", "repeat": 2, "padding": "same"},
         {"filters": 8, "activation": "tanh", "l2": 0.02},
@@ -113,7 +112,7 @@ SPECS = {
             "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
         },
     ),
-    "normalised": small_spec(
+    "normalized": small_spec(
         {"filters": 8, "batch_norm": True, "dropout": 0.1}, {"filters": 16, "batch_norm": True, "repeat": 2}
     ),
     "balanced, adamw": small_spec(training={"class_weights": "balanced", "optimizer": {"name": "adamw"}}),
@@ -121,7 +120,7 @@ SPECS = {
 }
 
 
-# The others are trained in mixed precision, which casts between the same operations.
+# The other specs are trained in mixed precision, which casts between the same operations.
 IN_EVERY_RUN = {"regularized", "balanced, adamw", "rmsprop, one batch"}
 
 
@@ -131,15 +130,15 @@ IN_EVERY_RUN = {"regularized", "balanced, adamw", "rmsprop, one batch"}
         *(pytest.param(name, "float32", marks=[] if name in IN_EVERY_RUN else [pytest.mark.proof]) for name in SPECS),
         ("regularized", "mixed_bfloat16"),
         ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
-        ("normalised", "mixed_bfloat16"),
+        ("normalized", "mixed_bfloat16"),
     ],
 )
 def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, policy, mnist5k):
     images = fewer(mnist5k, IMAGES)
-    ours, history = with_engine(SPECS[name], images, cuts=(1,), policy=policy)
-    reference, expected = with_fit(SPECS[name], images, policy)
+    ours, history = train_with_engine(SPECS[name], images, cuts=(1,), policy=policy)
+    reference, expected = train_with_fit(SPECS[name], images, policy)
     assert history == expected
-    assert differences(ours, reference) == 0
+    assert compute_difference(ours, reference) == 0
 
 
 RESIDUAL = small_spec(
@@ -151,8 +150,8 @@ RESIDUAL = small_spec(
 )
 
 
-def plain_residual_network(policy: str) -> keras.Model:
-    """What RESIDUAL says, written in Keras by hand."""
+def make_residual_network(policy: str) -> keras.Model:
+    """Make the network of RESIDUAL by hand in Keras."""
     layers = keras.layers
 
     def convolve(maps, filters, size=3, penalty=None, strides=1):
@@ -184,40 +183,37 @@ def plain_residual_network(policy: str) -> keras.Model:
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("float32", marks=pytest.mark.proof)])
-def test_residual_blocks_train_bit_for_bit_as_the_same_network_of_plain_keras(policy, mnist5k):
+def test_residual_blocks_train_as_in_plain_keras_bit_for_bit(policy, mnist5k):
     images = fewer(mnist5k, IMAGES)
-    plain = plain_residual_network(policy)
+    plain = make_residual_network(policy)
     for variable, value in zip(plain.variables, new_network(RESIDUAL, images, policy).variables, strict=True):
         variable.assign(value)
-    ours, history = with_engine(RESIDUAL, images, policy=policy)
-    reference, expected = with_fit(RESIDUAL, images, policy, plain)
+    ours, history = train_with_engine(RESIDUAL, images, policy=policy)
+    reference, expected = train_with_fit(RESIDUAL, images, policy, plain)
     assert history == expected
-    assert differences(ours, reference) == 0
+    assert compute_difference(ours, reference) == 0
 
 
 def test_towers_take_parts_of_a_batch_through_residual_blocks(mnist5k):
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.01}}
-    # Towers draw dropout apart. The last block normalizes over filters: where an image is black, these have nearly the
-    # same values, and dividing by their deviation enlarges rounding.
+    # Each tower draws its own dropout, so there is none. The last block normalizes over filters, which are nearly equal
+    # where an image is black: dividing by their deviation would amplify rounding.
     blocks = [block.model_dump() | {"dropout": 0.0} for block in RESIDUAL.network.blocks[:-1]]
     spec = small_spec(*blocks, network={"head": "global_average"}, training=training)
     images = fewer(mnist5k, 195)
-    one, history = with_engine(spec, images)
-    several, other_history = with_engine(spec, images, towers=4)
+    whole, history = train_with_engine(spec, images)
+    divided, other_history = train_with_engine(spec, images, towers=4)
     np.testing.assert_allclose(other_history, history, rtol=2e-5)
-    assert 0 < differences(one, several) < 1e-4
+    assert 0 < compute_difference(whole, divided) < 1e-4
 
 
-def test_max_pools_before_the_relu_of_residual_blocks_change_no_bit_and_average_pools_stay_after_it(digits):
-    blocks = (
-        {"filters": 6, "padding": "same", "pool_type": "average"},
-        {"filters": 6, "residual": True},
-    )
+def test_moving_max_pools_before_relu_changes_no_bit_and_average_pools_stay_behind_it(digits):
+    blocks = ({"filters": 6, "padding": "same", "pool_type": "average"}, {"filters": 6, "residual": True})
     images, policy = fewer(digits, 170), "mixed_bfloat16"
-    ours, history = with_engine(small_spec(*blocks), images, policy=policy)
-    reference, expected = with_fit(small_spec(*blocks), images, policy)
+    ours, history = train_with_engine(small_spec(*blocks), images, policy=policy)
+    reference, expected = train_with_fit(small_spec(*blocks), images, policy)
     assert history == expected
-    assert differences(ours, reference) == 0
+    assert compute_difference(ours, reference) == 0
 
 
 RECIPES = {
@@ -249,81 +245,73 @@ def test_recipes_give_the_bits_of_keras_own_optimizers_and_losses(name, mnist5k)
     training, make_optimizer, loss = RECIPES[name]
     images = fewer(mnist5k, IMAGES)
     spec = small_spec({"filters": 6}, {"filters": 8, "dropout": 0.1}, training={"epochs": EPOCHS, **training})
-    ours, history = with_engine(spec, images, cuts=(1,))
-    reference, expected = with_fit(spec, images, compiled=(make_optimizer(), loss))
+    ours, history = train_with_engine(spec, images, cuts=(1,))
+    reference, expected = train_with_fit(spec, images, compiled=(make_optimizer(), loss))
     assert history == expected
-    assert differences(ours, reference) == 0
-    # Each of them matters: without it there are other weights.
-    for left_out in ({"clip_norm": None}, {"nesterov": False}, {}):
-        plain = {**training, "optimizer": {**training["optimizer"], **left_out}}
-        plain |= {} if left_out else {"loss": {"name": "cross_entropy"}}
-        if plain != training and set(left_out) <= set(training["optimizer"]):
-            changed = spec.training.model_validate(plain | {"epochs": EPOCHS, "batch_size": 32, "seed": 7})
-            other, _ = with_engine(spec.model_copy(update={"training": changed}), images)
-            assert differences(ours, other) > 0, left_out
+    assert compute_difference(ours, reference) == 0
 
 
-@pytest.mark.parametrize(("policy", "bound"), [("float32", 1e-6), ("mixed_bfloat16", 5e-3)])
-def test_batch_normalisation_of_whole_batches_alone_agrees_with_fit_but_for_one_rounding(policy, bound, digits):
-    # The graph of `fit` knows the size of its batches then. TensorFlow multiplies by the rounded reciprocal of the
-    # number of values where it takes their mean, and the engine, whose last batch may be smaller, divides.
+@pytest.mark.parametrize(
+    ("policy", "bound"), [("float32", 1e-6), pytest.param("mixed_bfloat16", 5e-3, marks=pytest.mark.proof)]
+)
+def test_batch_normalization_of_only_full_batches_agrees_with_fit_except_for_rounding(policy, bound, digits):
+    # The graph of `fit` then has a fixed batch size. For means, TensorFlow multiplies by the rounded reciprocal of the
+    # number of values. The engine, whose last batch may be smaller, divides.
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.1}}
     spec = small_spec(
         {"filters": 6, "batch_norm": True}, {"filters": 8, "batch_norm": True, "pool": 1}, training=training
     )
     images = fewer(digits, 160)
-    ours, history = with_engine(spec, images, policy=policy)
-    reference, expected = with_fit(spec, images, policy)
+    ours, history = train_with_engine(spec, images, policy=policy)
+    reference, expected = train_with_fit(spec, images, policy)
     np.testing.assert_allclose(history, expected, rtol=bound)
-    assert differences(ours, reference) <= bound
+    assert compute_difference(ours, reference) <= bound
 
 
-@pytest.mark.parametrize("augmentation", [None, {"rotation_degrees": 20.0, "zoom": 0.1, "brightness": 0.2}])
-def test_where_calls_are_cut_changes_no_bit(augmentation, digits):
+def test_the_division_of_calls_changes_no_bit(digits):
+    augmentation = {"rotation_degrees": 20.0, "zoom": 0.1, "brightness": 0.2}
     spec = small_spec({"filters": 4, "dropout": 0.3}, augmentation=augmentation)
     images = fewer(digits, 200)
-    whole, history = with_engine(spec, images)
-    for cuts in ((1,), (3, 4), (1, 2, 3, 4, 5, 6)):
-        cut, cut_history = with_engine(spec, images, cuts=cuts)
-        assert cut_history == history
-        assert differences(whole, cut) == 0
+    whole, history = train_with_engine(spec, images)
+    divided, divided_history = train_with_engine(spec, images, cuts=(1, 3, 4))
+    assert divided_history == history
+    assert compute_difference(whole, divided) == 0
 
 
-@pytest.mark.parametrize("train", [199, 193])  # the last batch has halves of 3 and 4 images, or a single image
-def test_two_towers_agree_with_one(train, digits):
+def test_two_towers_agree_with_one_even_if_the_last_batch_is_a_single_image(digits):
     # Plain gradient descent: weights differ by no more than their gradients do.
     training = {"class_weights": {"1": 3.0}, "optimizer": {"name": "sgd", "learning_rate": 0.1}}
     spec = small_spec({"filters": 4, "l2": 0.01}, training=training, augmentation={"width_shift": 0.2})
-    images = fewer(digits, train)
-    one, history = with_engine(spec, images)
-    two, other_history = with_engine(spec, images, towers=2)
+    images = fewer(digits, 193)
+    whole, history = train_with_engine(spec, images)
+    divided, other_history = train_with_engine(spec, images, towers=2)
     np.testing.assert_allclose(other_history, history, rtol=1e-5)
-    assert 0 < differences(one, two) < 1e-6
+    assert 0 < compute_difference(whole, divided) < 1e-6
 
 
-def test_the_towers_of_a_batch_draw_dropout_apart(digits):
+def test_each_tower_draws_its_own_dropout(digits):
     spec = small_spec({"filters": 4, "dropout": 0.5})
     steps = 2 * 7 * EPOCHS
-    network, _ = with_engine(spec, fewer(digits, 200), towers=2)
+    network, _ = train_with_engine(spec, fewer(digits, 200), towers=2)
     seeds = next(v.numpy() for v in network.variables if v.path.endswith("seed_generator_state"))
     assert seeds[1] == steps
 
 
 @pytest.mark.parametrize("towers", [8, *(pytest.param(towers, marks=pytest.mark.proof) for towers in (2, 4))])
-def test_towers_normalise_a_batch_as_a_whole(towers, digits):
-    # The last batch has three images: of eight towers five count nothing.
+def test_towers_normalize_the_whole_batch(towers, digits):
+    # The last batch has three images, so five of eight towers have none.
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.1}}
     blocks = ({"filters": 4, "batch_norm": True}, {"filters": 6, "batch_norm": True, "pool": 1})
     spec = small_spec(*blocks, training=training)
     images = fewer(digits, 195)
-    one, history = with_engine(spec, images)
-    several, other_history = with_engine(spec, images, towers=towers)
+    whole, history = train_with_engine(spec, images)
+    divided, other_history = train_with_engine(spec, images, towers=towers)
     np.testing.assert_allclose(other_history, history, rtol=2e-5)
-    assert 0 < differences(one, several) < 1e-5
+    assert 0 < compute_difference(whole, divided) < 1e-5
 
 
-def branching_network() -> keras.Model:
-    """A graph of layers and operations, in which values are taken twice and one layer is called twice."""
+def make_branching_network() -> keras.Model:
+    """Make a graph of layers and operations with values that are used twice and a layer that is called twice."""
     images = keras.Input((8, 8, 1))
     maps = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.GlorotUniform(1))(images)
     shared = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.GlorotUniform(2))
@@ -339,38 +327,21 @@ def test_towers_walk_any_functional_graph(digits):
     images = fewer(digits, 195)
     trained = []
     for towers in (1, 3):
-        training = Training(spec, images, towers=towers, network=branching_network())
-        training.engine.begin_epoch(1, rates_of(spec, 1, training.engine.steps_per_epoch))
+        training = Training(spec, images, towers=towers, network=make_branching_network())
+        training.engine.begin_epoch(1, compute_rates(spec, 1, training.engine.steps_per_epoch))
         trained.append((training.network, training.engine.run(0, training.engine.steps_per_epoch, FitSums())))
-    (one, sums), (several, other_sums) = trained
+    (whole, sums), (divided, other_sums) = trained
     np.testing.assert_allclose(other_sums.loss, sums.loss, rtol=2e-5)
-    assert 0 < differences(one, several) < 1e-5
+    assert 0 < compute_difference(whole, divided) < 1e-5
 
 
-def test_every_epoch_takes_every_image_once_in_another_order():
+def test_each_epoch_uses_every_image_once_in_a_new_order():
     orders = [draw_epoch_order(seed, epoch, 500) for seed in (1, 2) for epoch in (1, 2, 3)]
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(500))
-    same_place = [np.mean(order == two) for at, order in enumerate(orders) for two in orders[at + 1 :]]
+    same_place = [np.mean(first == second) for first, second in combinations(orders, 2)]
     assert max(same_place) < 0.02
     np.testing.assert_array_equal(draw_epoch_order(2, 3, 500), orders[-1])
-
-
-def test_augmented_images_are_what_the_network_is_trained_on(digits):
-    plain = small_spec()
-    turned = plain.model_copy(update={"augmentation": small_spec(augmentation={"rotation_degrees": 90.0}).augmentation})
-    images = fewer(digits, 200)
-    one, _ = with_engine(plain, images)
-    two, _ = with_engine(turned, images)
-    assert differences(one, two) > 1e-3
-
-
-def test_float_images_train_as_bytes_of_the_same_values_do(digits):
-    images = fewer(digits, 200)
-    one, history = with_engine(small_spec(), images)
-    two, other_history = with_engine(small_spec(), replace(images, images=images.images.astype(np.float32)))
-    assert history == other_history
-    assert differences(one, two) == 0
 
 
 def test_fit_sums_are_means_weighted_by_images():

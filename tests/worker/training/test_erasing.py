@@ -1,4 +1,4 @@
-"""Random erasing: as often, as large and of such shapes as asked for, and filled with the training images' mean."""
+"""Random erasing has the requested frequency, areas and shapes, and fills with the mean of the training images."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from worker.training.data import scale_to_unit, select
 from worker.training.erasing import compute_mean_pixel, draw_rectangles
 
 
-def test_pixels_are_those_of_a_plain_loop_after_all_other_changes():
+def test_erasing_comes_last_and_equals_a_plain_loop():
     images, fill = np.random.default_rng(0).random((50, 9, 14, 3), np.float32), np.float32([0.1, 0.5, 0.7])
     spec = AugmentationSpec(width_shift=0.2, brightness=0.3, contrast=0.3, erasing=0.6)
     before = spec.model_copy(update={"erasing": 0.0})
@@ -26,12 +26,12 @@ def test_pixels_are_those_of_a_plain_loop_after_all_other_changes():
         image[top:bottom, left:right] = fill
     result = tf.function(build_augmentation(spec, (9, 14, 3), fill))(images, *drawn).numpy()
     np.testing.assert_array_equal(result, expected)
-    # Turning it on leaves the other draws as they were.
-    for with_it, without in zip(drawn, draw_changes(before, (9, 14, 3), seed=3, epoch=2, count=50), strict=False):
-        np.testing.assert_array_equal(with_it, without)
+    # Turning erasing on leaves the other draws unchanged.
+    for with_erasing, without in zip(drawn, draw_changes(before, (9, 14, 3), seed=3, epoch=2, count=50), strict=False):
+        np.testing.assert_array_equal(with_erasing, without)
 
 
-def test_rectangles_are_as_frequent_as_large_and_as_long_as_asked_for():
+def test_rectangles_have_the_requested_frequency_areas_and_aspect_ratios():
     height, width, count = 900, 1100, 8000
     spec = AugmentationSpec(erasing=0.4, erasing_area=(0.05, 0.25))
     drawn = draw_rectangles(spec, (height, width, 1), seed=1, epoch=1, count=count)
@@ -50,7 +50,7 @@ def test_rectangles_are_as_frequent_as_large_and_as_long_as_asked_for():
 
 @pytest.mark.parametrize("image", [(1, 1, 1), (3, 40, 1), (8, 8, 1)])
 @pytest.mark.parametrize("area", [(0.02, 0.02), (0.9, 1.0)])
-def test_a_rectangle_fits_into_every_image_and_keeps_its_area(image, area):
+def test_a_rectangle_fits_into_every_image_and_has_the_requested_area(image, area):
     spec = AugmentationSpec(erasing=1.0, erasing_area=area)
     top, left, bottom, right = draw_rectangles(spec, image, seed=1, epoch=1, count=500).T
     assert (top >= 0).all()
@@ -63,7 +63,7 @@ def test_a_rectangle_fits_into_every_image_and_keeps_its_area(image, area):
     assert taken.mean() == pytest.approx(wanted, abs=max(1, 0.03 * wanted))
 
 
-def test_the_fill_is_the_mean_of_the_images_that_are_trained_on(cifar_like, tmp_path):
+def test_the_fill_is_the_mean_of_the_images_used_for_training(cifar_like, tmp_path):
     save(cifar_like, tmp_path)
     stored, spec = load(tmp_path), small_spec(training={"train_limit": 130})
     means = []
@@ -80,7 +80,7 @@ def test_the_fill_is_the_mean_of_the_images_that_are_trained_on(cifar_like, tmp_
 
 @pytest.fixture
 def cifar_like(digits):
-    """Images in three colours whose values begin below zero."""
+    """Return images with three color channels whose values begin below zero."""
     images = fewer(digits, 200)
-    colours = np.concatenate([images.images, images.images // 2, images.images // 3], axis=-1).astype(np.float32)
-    return replace(images, images=colours - 4, value_range=(-4.0, 12.0))
+    colors = np.concatenate([images.images, images.images // 2, images.images // 3], axis=-1).astype(np.float32)
+    return replace(images, images=colors - 4, value_range=(-4.0, 12.0))

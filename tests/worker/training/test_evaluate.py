@@ -1,7 +1,8 @@
-"""Metrics are those that Keras, scikit-learn and statsmodels give for the same weights."""
+"""Metrics are those that Keras, scikit-learn and statsmodels compute for the same weights."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from math import isnan
 
 import keras
@@ -23,7 +24,7 @@ from worker.training.predictor import Predictor
 
 @pytest.fixture(scope="module")
 def trained(digits) -> Training:
-    """A network with everything that must not count in a measurement, after one epoch."""
+    """Train a network with everything that must not affect a measurement."""
     spec = small_spec(
         {"filters": 6, "dropout": 0.4, "l2": 0.1, "batch_norm": True},
         network={"dense": [{"units": 16, "dropout": 0.5, "l2": 0.1}]},
@@ -63,7 +64,7 @@ def test_the_batch_size_of_a_measurement_does_not_matter(trained, batch_size):
     assert measured.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
-def test_what_a_thread_has_prepared_measures_the_same_and_is_not_traced_again(trained):
+def test_an_evaluator_prepared_in_a_thread_measures_the_same_and_is_not_traced_again(trained):
     rows = trained.data.rows["train"]
     prepared = Evaluator(trained.network, trained.resident)
     with ThreadPoolExecutor(1) as thread:
@@ -72,46 +73,46 @@ def test_what_a_thread_has_prepared_measures_the_same_and_is_not_traced_again(tr
     assert prepared._call.experimental_get_tracing_count() == 1
 
 
-def test_a_stop_is_heard_between_the_calls_of_a_measurement(trained):
-    heard = []
-    trained.evaluator.measure(trained.data.rows["train"], lambda: heard.append(1))
-    assert heard
+def test_a_stop_request_is_checked_between_the_calls_of_a_measurement(trained):
+    checks = []
+    trained.evaluator.measure(trained.data.rows["train"], lambda: checks.append(1))
+    assert checks
 
 
-def predicted(training: Training, exported: keras.Model) -> dict[str, Predictions]:
+def predict(training: Training, exported: keras.Model) -> dict[str, Predictions]:
     predictor = Predictor(exported, training.resident, training.data.value_range)
     return {split: predictor.predict(rows) for split, rows in training.data.rows.items()}
 
 
-def from_export(training: Training, split: str) -> Measured:
+def measure_export(training: Training, split: str) -> Measured:
     data = training.data
     exported = build_exported(training.spec.network, data, training.network)
-    said = predicted(training, exported)[split]
-    return measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
+    predictions = predict(training, exported)[split]
+    return measure_predictions(predictions.losses, predictions.probabilities, data.labels[data.rows[split]])
 
 
 def test_predictions_give_what_scikit_learn_computes_from_them(trained):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
-    said = predicted(trained, exported)["test"]
-    labels = data.labels[data.rows["test"]]
-    measured = measure_predictions(said.losses, said.probabilities, labels)
-    assert measured.loss == pytest.approx(log_loss(labels, said.probabilities, labels=range(10)), abs=1e-6)
-    assert measured.accuracy == accuracy_score(labels, said.probabilities.argmax(axis=1))
+    predictions = predict(trained, exported)["test"]
+    labels, probabilities = data.labels[data.rows["test"]], predictions.probabilities
+    measured = measure_predictions(predictions.losses, probabilities, labels)
+    assert measured.loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)), abs=1e-6)
+    assert measured.accuracy == accuracy_score(labels, probabilities.argmax(axis=1))
     assert measured.loss == pytest.approx(trained.evaluator.measure(data.rows["test"]).loss, abs=1e-6)
 
 
-def test_a_hopeless_image_costs_as_much_as_keras_says_in_both_ways_of_measuring(trained):
+def test_huge_losses_are_those_of_keras_in_both_ways_of_measuring(trained):
     data, rows = trained.data, trained.data.rows["validation"]
     before = trained.network.get_weights()
-    trained.network.set_weights([weight * 50 for weight in before])  # so sure that probabilities round to zero
+    trained.network.set_weights([weight * 50 for weight in before])  # so confident that probabilities round to zero
     exported = build_exported(trained.spec.network, data, trained.network)
     expected, _ = exported.evaluate(data.images[rows], data.labels[rows], verbose=0)
-    measured, predicted = trained.evaluator.measure(rows), from_export(trained, "validation")
+    measured, exported_loss = trained.evaluator.measure(rows), measure_export(trained, "validation").loss
     trained.network.set_weights(before)
     assert expected > 1000
     assert measured.loss == pytest.approx(expected, rel=1e-5)
-    assert predicted.loss == pytest.approx(expected, rel=1e-5)
+    assert exported_loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(trained):
@@ -123,7 +124,7 @@ def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(trained):
     assert drop_not_finite(measured.loss) is None
 
 
-def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_heldout_is_worse():
+def test_final_figures_have_wilson_intervals_and_gaps_that_are_positive_if_held_out_is_worse():
     train, validation, test = Measured(0.1, 98, 100), Measured(0.4, 45, 50), Measured(0.3, 160, 200)
     final = build_final_figures(4, {"train": train, "validation": validation, "test": test})
     assert final.epoch == 4
@@ -136,14 +137,14 @@ def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_h
         assert (found.loss, found.count) == (measured.loss, measured.count)
 
 
-def test_a_test_split_that_was_not_measured_is_null_in_the_figures_and_in_the_gap():
+def test_an_unmeasured_test_split_is_null_in_the_figures_and_in_the_gap():
     final = build_final_figures(1, {"train": Measured(0.1, 98, 100), "validation": Measured(0.4, 45, 50)})
     assert final.test is None
     assert final.gap.test is None
     assert final.gap.validation.accuracy == pytest.approx(0.08)
 
 
-def test_figures_that_are_not_finite_are_null_and_the_counts_stay():
+def test_figures_that_are_not_finite_become_null_and_accuracies_stay():
     diverged = Measured(float("inf"), 45, 50)
     stored = build_final_figures(1, {"train": Measured(float("nan"), 98, 100), "validation": diverged})
     final = json.loads(json.dumps(stored.model_dump(mode="json"), allow_nan=False))
@@ -152,14 +153,14 @@ def test_figures_that_are_not_finite_are_null_and_the_counts_stay():
     assert final["gap"]["validation"] == {"accuracy": pytest.approx(0.08), "loss": None}
 
 
-def test_no_images_have_no_figures(trained):
+def test_an_empty_split_has_no_figures(trained):
     empty = np.array([], np.int32)
     measured = trained.evaluator.measure(empty)
     assert (isnan(measured.loss), isnan(measured.accuracy), measured.count) == (True, True, 0)
     assert measure_predictions(np.empty(0, np.float32), np.empty((0, 3), np.float32), empty).count == 0
 
 
-def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_parameters(trained):
+def test_the_exported_model_takes_raw_pixels_and_has_the_parameters_of_the_network(trained):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
     rows = data.rows["test"]
@@ -188,17 +189,14 @@ def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path
     names = [f"{'é' if row % 2 else '=x'}/{row}.png" for row in range(len(digits.labels))]
     names[int(data.source["test"][0])] = "long/" + 300 * "x" + ".png"
     (tmp_path / "members.txt").write_text("".join(f"{name}\n" for name in names))
-    said, files = predicted(trained, exported), FileNames(tmp_path / "members.txt")
-    save_predictions(tmp_path / "unnamed.npz", data, said)
+    predictions, files = predict(trained, exported), FileNames(tmp_path / "members.txt")
+    save_predictions(tmp_path / "unnamed.npz", data, predictions)
     sums = np.arange(len(data.rows["train"]), dtype=np.float32)
-    save_predictions(tmp_path / "summed.npz", data, said, losses=LossSums(sums, 3))
-    save_predictions(tmp_path / "predictions.npz", data, said, files)
+    save_predictions(tmp_path / "summed.npz", data, predictions, losses=LossSums(sums, 3))
+    save_predictions(tmp_path / "predictions.npz", data, predictions, files)
     with np.load(tmp_path / "predictions.npz") as stored, np.load(tmp_path / "unnamed.npz") as unnamed:
-        kept = {"classes"} | {
-            f"{split}_{what}"
-            for split in ("train", "validation", "test")
-            for what in ("indices", "labels", "probabilities")
-        }
+        arrays = product(("train", "validation", "test"), ("indices", "labels", "probabilities"))
+        kept = {"classes"} | {f"{split}_{array}" for split, array in arrays}
         assert set(unnamed) == kept
         with np.load(tmp_path / "summed.npz") as summed:
             assert set(summed) == kept | {"train_loss_sums", "train_loss_epochs"}

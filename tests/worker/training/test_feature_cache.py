@@ -30,8 +30,8 @@ class Stopped(Exception):
     pass
 
 
-class Computing:
-    """Computes features, and counts the blocks. after: how many calls succeed before `Stopped`."""
+class Computation:
+    """Computes features and records the blocks. after: how many checks pass before `Stopped`."""
 
     def __init__(self, after: int = 10**9) -> None:
         self.blocks: list[int] = []
@@ -47,7 +47,7 @@ class Computing:
             raise Stopped
 
 
-def read(folder: Path, key: str, computing: Computing, rows=None, cap_bytes: int = 10**6) -> np.ndarray:
+def read(folder: Path, key: str, computing: Computation, rows=None, cap_bytes: int = 10**6) -> np.ndarray:
     rows = np.arange(SHAPE[0]) if rows is None else rows
     cache = AssignedFeatures(str(folder), cap_bytes, "ann")
     with ExitStack() as in_use:
@@ -56,30 +56,30 @@ def read(folder: Path, key: str, computing: Computing, rows=None, cap_bytes: int
 
 
 def test_features_are_computed_once(tmp_path):
-    first, second = Computing(), Computing()
+    first, second = Computation(), Computation()
     np.testing.assert_array_equal(read(tmp_path, "a", first), EXPECTED)
     np.testing.assert_array_equal(read(tmp_path, "a", second), EXPECTED)
     assert (first.blocks, second.blocks) == ([0, 1, 2, 3, 4, 5], [])
 
 
 def test_only_blocks_with_needed_rows_are_computed(tmp_path):
-    few, rest = Computing(), Computing()
+    few, rest = Computation(), Computation()
     rows = np.array([SHAPE[0] - 1, 3])
     np.testing.assert_array_equal(read(tmp_path, "a", few, rows), EXPECTED[rows])
     np.testing.assert_array_equal(read(tmp_path, "a", rest), EXPECTED)
     assert (few.blocks, rest.blocks) == ([0, 5], [1, 2, 3, 4])
 
 
-def test_what_a_stopped_job_has_computed_is_used_by_the_next(tmp_path):
-    rest = Computing()
+def test_blocks_computed_by_a_stopped_job_are_used_by_the_next_job(tmp_path):
+    rest = Computation()
     with pytest.raises(Stopped):
-        read(tmp_path, "a", Computing(after=2))
+        read(tmp_path, "a", Computation(after=2))
     np.testing.assert_array_equal(read(tmp_path, "a", rest), EXPECTED)
     assert rest.blocks == [2, 3, 4, 5]
 
 
 def compute_until_killed(folder: Path, began) -> None:
-    class Hanging(Computing):
+    class Hanging(Computation):
         def watch(self) -> None:
             if len(self.blocks) == 3:
                 began.set()
@@ -89,33 +89,33 @@ def compute_until_killed(folder: Path, began) -> None:
 
 
 def compute_in_process(folder: Path, results) -> None:
-    computing = Computing()
+    computing = Computation()
     results.put((read(folder, "a", computing).tolist() == EXPECTED.tolist(), len(computing.blocks)))
 
 
 @pytest.fixture
-def spawning():
+def forking_context():
     return multiprocessing.get_context("fork")
 
 
-def test_blocks_of_a_killed_process_are_computed_again(tmp_path, spawning):
-    """Its place is free at once, and what it had not noted as complete is not read."""
-    began, next_one = spawning.Event(), Computing()
-    killed = spawning.Process(target=compute_until_killed, args=(tmp_path, began))
+def test_blocks_of_a_killed_process_are_computed_again(tmp_path, forking_context):
+    """Its lock is released at once, and blocks that it did not mark as complete are not read."""
+    began, second = forking_context.Event(), Computation()
+    killed = forking_context.Process(target=compute_until_killed, args=(tmp_path, began))
     killed.start()
     assert began.wait(30)
-    with (tmp_path / "a" / FEATURES_FILE).open("r+b") as file:  # as if it were killed while it writes
+    with (tmp_path / "a" / FEATURES_FILE).open("r+b") as file:  # as if it were killed while writing
         file.seek(200)
         file.write(b"half")
     killed.kill()
     killed.join()
-    np.testing.assert_array_equal(read(tmp_path, "a", next_one), EXPECTED)
-    assert next_one.blocks == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(read(tmp_path, "a", second), EXPECTED)
+    assert second.blocks == [0, 1, 2, 3, 4, 5]
 
 
-def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path, spawning):
-    results = spawning.Queue()
-    processes = [spawning.Process(target=compute_in_process, args=(tmp_path, results)) for _ in range(4)]
+def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path, forking_context):
+    results = forking_context.Queue()
+    processes = [forking_context.Process(target=compute_in_process, args=(tmp_path, results)) for _ in range(4)]
     for process in processes:
         process.start()
     found = [results.get(timeout=60) for _ in processes]
@@ -128,28 +128,28 @@ def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path,
 def test_the_least_recently_used_features_go_first(tmp_path):
     room_for_two = int(2.5 * SIZE_BYTES)
     for key in ("a", "b", "a"):
-        read(tmp_path, key, Computing(), cap_bytes=room_for_two)
+        read(tmp_path, key, Computation(), cap_bytes=room_for_two)
     os.utime(tmp_path / "b" / USE_LOCK, (1, 1))  # clocks of file systems are too coarse for this test
-    read(tmp_path, "c", Computing(), cap_bytes=room_for_two)
+    read(tmp_path, "c", Computation(), cap_bytes=room_for_two)
     assert {folder.name for folder in tmp_path.iterdir() if folder.is_dir()} == {"a", "c"}
     assert evict(tmp_path, room_for_two) <= room_for_two
 
 
-def test_features_in_use_stay_and_others_are_not_kept_then(tmp_path):
+def test_features_in_use_are_not_evicted_and_others_are_then_not_cached(tmp_path):
     cache = AssignedFeatures(str(tmp_path), int(1.5 * SIZE_BYTES), "ann")
     with ExitStack() as in_use:
-        computing, rows = Computing(), np.arange(SHAPE[0])
+        computing, rows = Computation(), np.arange(SHAPE[0])
         kept = open_features(cache, "a", rows, SHAPE, computing, at_once=2, watch=computing.watch, in_use=in_use)
         with pytest.raises(NotCached, match="HELDOUT_FEATURE_CACHE_BYTES"):
-            read(tmp_path, "b", Computing(), cap_bytes=cache.cap_bytes)
+            read(tmp_path, "b", Computation(), cap_bytes=cache.cap_bytes)
         np.testing.assert_array_equal(kept, EXPECTED)
-    read(tmp_path, "b", Computing(), cap_bytes=cache.cap_bytes)
+    read(tmp_path, "b", Computation(), cap_bytes=cache.cap_bytes)
 
 
-def test_features_that_exceed_the_cap_alone_evict_nothing(tmp_path):
-    read(tmp_path, "a", Computing())
+def test_features_larger_than_the_cap_evict_nothing(tmp_path):
+    read(tmp_path, "a", Computation())
     with pytest.raises(NotCached):
-        read(tmp_path, "b", Computing(), cap_bytes=SIZE_BYTES - 1)
+        read(tmp_path, "b", Computation(), cap_bytes=SIZE_BYTES - 1)
     assert [folder.name for folder in tmp_path.iterdir() if folder.is_dir()] == ["a"]
 
 
@@ -157,15 +157,15 @@ def fill_a_small_disk(folder: Path, results) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE_BYTES // 2, SIZE_BYTES // 2))
     try:
-        read(folder, "a", Computing())
+        read(folder, "a", Computation())
     except NotCached as error:
         results.put(str(error))
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path, spawning):
-    """A limit of files' sizes stands for the disk: writing fails in the same place."""
-    results = spawning.Queue()
-    process = spawning.Process(target=fill_a_small_disk, args=(tmp_path, results))
+def test_a_full_disk_leaves_nothing_behind(tmp_path, forking_context):
+    """A limit on the size of files stands in for the disk: writing fails at the same place."""
+    results = forking_context.Queue()
+    process = forking_context.Process(target=fill_a_small_disk, args=(tmp_path, results))
     process.start()
     assert results.get(timeout=30) == "the file cannot be read or written"
     process.join()
@@ -178,28 +178,28 @@ def make_frozen(seed: int = 1, filters: int = 3) -> keras.Model:
     return keras.Model(images, keras.ops.relu(keras.ops.take(maps, [1, 0], 1)), name="frozen")
 
 
-def split_with(**frozen) -> FrozenSplit:
-    made = make_frozen(**frozen)
-    return FrozenSplit(made, lambda: made)
+def make_split(**frozen) -> FrozenSplit:
+    network = make_frozen(**frozen)
+    return FrozenSplit(network, lambda: network)
 
 
-def test_the_key_is_of_what_is_computed_and_of_the_owner():
+def test_the_key_depends_on_the_computation_and_on_the_owner():
     images, facts = {"dataset": "1"}, {"threads": 1}
     keys = [
-        compute_key(split_with(), "ann", images, facts),
-        compute_key(split_with(seed=2), "ann", images, facts),
-        compute_key(split_with(filters=4), "ann", images, facts),
-        compute_key(split_with(), "bob", images, facts),
-        compute_key(split_with(), "ann", {"dataset": "2"}, facts),
-        compute_key(split_with(), "ann", images, {"threads": 2}),
+        compute_key(make_split(), "ann", images, facts),
+        compute_key(make_split(seed=2), "ann", images, facts),
+        compute_key(make_split(filters=4), "ann", images, facts),
+        compute_key(make_split(), "bob", images, facts),
+        compute_key(make_split(), "ann", {"dataset": "2"}, facts),
+        compute_key(make_split(), "ann", images, {"threads": 2}),
     ]
     assert len(set(keys)) == len(keys)
-    # Keras counts up the names of layers and operations that have none.
-    assert compute_key(split_with(), "ann", images, facts) == keys[0]
+    # Keras numbers unnamed layers and operations.
+    assert compute_key(make_split(), "ann", images, facts) == keys[0]
 
 
 def test_features_in_their_file_give_the_same_batches_as_in_memory(tmp_path):
-    read(tmp_path, "a", Computing())
+    read(tmp_path, "a", Computation())
     features = np.load(tmp_path / "a" / FEATURES_FILE, mmap_mode="r")
     labels = np.arange(SHAPE[0], dtype=np.int32) % 3
     known = ImageSet(features, labels, {}, ("a", "b", "c"), (0.0, 1.0))

@@ -1,4 +1,4 @@
-"""Features of a frozen part: computed once, and the same answers as if each step computed them."""
+"""Features of a frozen part are computed once and give the same answers as if each step computed them."""
 
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
-from tests.worker.training.processes import folder_of
-from tests.worker.training.test_backbone import IMAGES, SEED, built, spec_with
-from tests.worker.training.test_own_network import spec_with as spec_of_own
+from tests.worker.training.test_backbone import IMAGES, SEED, build, spec_with
+from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
@@ -21,11 +20,6 @@ from worker.training.data import scale_to_unit, select
 from worker.training.engine import build_loss, draw_epoch_order
 
 VIEWS = {"rotation_degrees": 20, "horizontal_flip": True, "erasing": 0.5, "views": 2}
-
-
-@pytest.fixture(scope="module")
-def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(fewer(mnist5k, IMAGES), tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +31,11 @@ def cache_in(folder: Path, cap_bytes: int = 2**30, owner: str = "ann") -> Assign
     return AssignedFeatures(str(folder / "features"), cap_bytes, owner)
 
 
-def said_of_features(process) -> str | None:
-    return next(message.engine.get("features") for message in process.said if isinstance(message, Started))
+def get_feature_fact(process) -> str | None:
+    return next(message.engine.get("features") for message in process.messages if isinstance(message, Started))
 
 
-def answers_of(finished: Finished) -> dict[str, np.ndarray]:
+def read_answers(finished: Finished) -> dict[str, np.ndarray]:
     with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as arrays:
         return {name: arrays[name] for name in arrays.files if name.endswith("_probabilities")}
 
@@ -56,20 +50,22 @@ def answers_of(finished: Finished) -> dict[str, np.ndarray]:
     ],
     ids=["pool and views", "block", "each step"],
 )
-def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start, file, tmp_path, blocks, parts):
+def test_cold_and_warm_caches_give_the_same_bits_and_computing_in_each_step_nearly_the_same(
+    start, file, tmp_path, blocks, parts
+):
     spec, backbone = spec_with(*blocks, training={"epochs": 3}, **parts), taken_apart(file)
     in_steps = start(spec, backbone=backbone)
     computed = in_steps.end()
-    assert said_of_features(in_steps) == "computed in each step: this worker keeps none"
+    assert get_feature_fact(in_steps) == "computed in each step: this worker keeps none"
     cold, warm = (start(spec, backbone=backbone, features=cache_in(tmp_path)) for _ in range(2))
     ends = [cold.end(), warm.end()]
     assert all(isinstance(end, Finished) for end in ends), cold.log.read_text() + warm.log.read_text()
-    assert said_of_features(cold).startswith("cached")
+    assert get_feature_fact(cold).startswith("cached")
     assert cold.history == warm.history
     assert ends[0].final == ends[1].final
-    for name, answers in answers_of(computed).items():
-        np.testing.assert_array_equal(answers_of(ends[0])[name], answers_of(ends[1])[name])
-        np.testing.assert_allclose(answers_of(ends[0])[name], answers, atol=1e-5)
+    for name, answers in read_answers(computed).items():
+        np.testing.assert_array_equal(read_answers(ends[0])[name], read_answers(ends[1])[name])
+        np.testing.assert_allclose(read_answers(ends[0])[name], answers, atol=1e-5)
     losses = [[done["train_loss"] for done in process.history] for process in (cold, in_steps)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     model = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL))
@@ -77,14 +73,14 @@ def test_cold_and_warm_caches_give_the_same_bits_and_steps_nearly_the_same(start
     assert all(map(np.array_equal, kept, keras.saving.load_model(file).get_weights()))
 
 
-def plain_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[float], list[np.ndarray]]:
-    """The same two phases in plain TensorFlow, image by image: `fit`'s losses, and all weights at the end."""
+def train_in_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[float], list[np.ndarray]]:
+    """Train in two phases in plain TensorFlow; return the losses of `fit`, and all weights at the end."""
     base = keras.saving.load_model(file, compile=False)
     pixels = keras.Input((28, 28, 1))
     maps = resize(resize(pixels, 2, 18), 1, 20)
     maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
     network = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.Flatten()(maps)))
-    for own, other in zip(network.variables, built(spec, file).variables, strict=True):
+    for own, other in zip(network.variables, build(spec, file).variables, strict=True):
         own.assign(other)
     dropout = next(layer for layer in base.layers if isinstance(layer, keras.layers.Dropout))
     unfreezing, rate = spec.network.backbone.unfreeze_at, dropout.rate
@@ -119,7 +115,7 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
     process = start(spec, backbone=taken_apart(file), features=cache_in(tmp_path))
     finished = process.end()
     assert isinstance(finished, Finished), process.log.read_text()
-    losses, weights = plain_phases(file, fewer(mnist5k, IMAGES), spec)
+    losses, weights = train_in_phases(file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-5)
     model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL))
     for ours, expected in zip(model.get_weights(), weights, strict=True):
@@ -129,7 +125,7 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize("epochs", [(1, 3), pytest.param((1, 2, 3), marks=pytest.mark.proof)])
 def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, file, tmp_path, epochs):
-    """With an early epoch that is kept, whose weights are those of the head alone."""
+    """An early epoch may be kept, whose checkpoint has only the weights of the head."""
     training = {"epochs": 4, "ema_decay": 0.9, "early_stopping": {"patience": 9}}
     spec, backbone = spec_with(network=TWO_PHASES, training=training), taken_apart(file)
     whole = start(spec, backbone=backbone, features=cache_in(tmp_path))
@@ -158,24 +154,26 @@ def test_a_job_of_another_owner_computes_its_own_features(start, file, tmp_path)
     assert figures[0] == figures[1] == figures[2]
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("forking")
 def test_two_jobs_that_begin_at_once_share_features(start, file, tmp_path):
     spec, backbone = spec_with(training={"epochs": 2}), taken_apart(file)
     both = [start(spec, backbone=backbone, features=cache_in(tmp_path)) for _ in range(2)]
     ends = [process.end() for process in both]
     assert ends[0].final == ends[1].final
-    assert [said_of_features(process) for process in both] == ["cached", "cached"]
+    assert [get_feature_fact(process) for process in both] == ["cached", "cached"]
 
 
 @pytest.mark.usefixtures("forking")
 def test_a_job_without_room_for_features_computes_them_in_each_step(start, file, tmp_path):
-    process = start(spec_with(), backbone=taken_apart(file), features=cache_in(tmp_path, cap_bytes=1000))
+    spec = spec_with(training={"epochs": 1})
+    process = start(spec, backbone=taken_apart(file), features=cache_in(tmp_path, cap_bytes=1000))
     assert isinstance(process.end(), Finished), process.log.read_text()
-    assert "HELDOUT_FEATURE_CACHE_BYTES leaves less" in said_of_features(process)
+    assert "HELDOUT_FEATURE_CACHE_BYTES leaves less" in get_feature_fact(process)
 
 
 @pytest.mark.usefixtures("forking")
-def test_a_job_that_is_stopped_before_its_first_step_stops(start, file, tmp_path):
+def test_a_job_can_be_stopped_before_its_first_step(start, file, tmp_path):
     process = start(spec_with(), backbone=taken_apart(file), features=cache_in(tmp_path))
     process.pipe.send(Stop(StopCause.RELEASE))
     assert process.end() == Stopped(None)
@@ -183,8 +181,8 @@ def test_a_job_that_is_stopped_before_its_first_step_stops(start, file, tmp_path
 
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize("size", [20, 28])
-def test_an_own_network_with_frozen_layers_reads_features(start, tmp_path, size):
-    """It is frozen inside an inner model: as it is trained, if its images get another size, and as it is exported."""
+def test_a_users_network_with_frozen_layers_reads_features(start, tmp_path, size):
+    """The frozen part ends inside an inner model: in training if images are resized, otherwise in the export."""
     pixels = keras.Input((size, size, 1))
     maps = keras.layers.MaxPooling2D()(keras.layers.Conv2D(4, 3, activation="relu", name="first")(pixels))
     maps = keras.layers.Conv2D(5, 3, activation="relu", name="second")(maps)
@@ -194,13 +192,13 @@ def test_an_own_network_with_frozen_layers_reads_features(start, tmp_path, size)
     model.save(file)
     last = "first" if size == 20 else "second"
     frozen = {"weights": "uploaded", "freeze": last, "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}
-    spec, backbone = spec_of_own({"epochs": 3}, **frozen), taken_apart(file, "unit")
+    spec, backbone = make_own_spec({"epochs": 3}, **frozen), taken_apart(file, "unit")
     cached = start(spec, backbone=backbone, features=cache_in(tmp_path))
     in_steps = start(spec, backbone=backbone)
     ends = [cached.end(), in_steps.end()]
     assert all(isinstance(end, Finished) for end in ends), cached.log.read_text() + in_steps.log.read_text()
-    assert said_of_features(cached) == "cached"
-    for name, answers in answers_of(ends[1]).items():
-        np.testing.assert_allclose(answers_of(ends[0])[name], answers, atol=1e-5)
+    assert get_feature_fact(cached) == "cached"
+    for name, answers in read_answers(ends[1]).items():
+        np.testing.assert_allclose(read_answers(ends[0])[name], answers, atol=1e-5)
     kept = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL)).get_weights()
     assert [np.array_equal(*pair) for pair in zip(kept, model.get_weights(), strict=True)] == [False] * 6

@@ -1,4 +1,4 @@
-"""What a gap is made of, measured with real networks on real digits in which one fault each is planted."""
+"""The terms of a gap, measured with real networks on real digits with one planted fault each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,13 +32,13 @@ from worker.training.predictor import Predictor
 
 @dataclass
 class Trained:
-    """A network that was trained on clean images, to be measured on others."""
+    """A network that was trained on clean images and is measured on others."""
 
     spec: JobSpec
     images: ImageSet
     network: keras.Model
     weights: TrainedWeights
-    said: list[tuple[np.ndarray, np.ndarray, Any]] = field(default_factory=list, init=False)
+    answered: list[tuple[np.ndarray, np.ndarray, Any]] = field(default_factory=list, init=False)
 
     def measure(
         self, images: ImageSet | None = None, relations: Relations | None = None, **options: Any
@@ -46,21 +46,21 @@ class Trained:
         data = select(images or self.images, self.spec)
         exported = build_exported(self.spec.network, data, self.network)
         predictor = Predictor(exported, ResidentData(data), data.value_range)
-        kept = {split: self.predictions(images or self.images, split, predictor, data) for split in data.rows}
+        kept = {split: self.predict(images or self.images, split, predictor, data) for split in data.rows}
         gap = measure_gap(predictor, data, self.weights, kept, relations, **options)
         assert gap is not None
         assert StoredGap.from_bytes(gap.to_bytes()) == gap
         return gap, data, exported
 
-    def predictions(self, images: ImageSet, split: str, predictor: Predictor, data: TrainingData) -> Any:
-        """What the network says of a split; of images that it has seen before it is remembered."""
+    def predict(self, images: ImageSet, split: str, predictor: Predictor, data: TrainingData) -> Any:
+        """Return the predictions for a split, remembering those for the same images and labels."""
         rows = data.source[split]
         pixels, labels = images.images[rows], images.labels[rows]
-        for known, their_labels, said in self.said:
-            if np.array_equal(known, pixels) and np.array_equal(their_labels, labels):
-                return said
-        self.said.append((pixels, labels, predictor.predict(data.rows[split])))
-        return self.said[-1][-1]
+        for known, known_labels, predictions in self.answered:
+            if np.array_equal(known, pixels) and np.array_equal(known_labels, labels):
+                return predictions
+        self.answered.append((pixels, labels, predictor.predict(data.rows[split])))
+        return self.answered[-1][-1]
 
 
 @pytest.fixture(scope="module")
@@ -72,23 +72,29 @@ def trained(mnist5k: ImageSet) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def coloured(mnist5k: ImageSet) -> Trained:
-    """Digits in a warm colour: bright in red, dark in blue."""
-    coloured = np.concatenate([mnist5k.images, mnist5k.images // 3, 40 + mnist5k.images // 6], axis=-1)
-    images = replace(mnist5k, images=coloured)
+def clean(trained: Trained) -> StoredGap:
+    """The gap on unchanged images."""
+    return trained.measure()[0]
+
+
+@pytest.fixture(scope="module")
+def colored(mnist5k: ImageSet) -> Trained:
+    """Train on digits in a warm color: bright in red, dark in blue."""
+    colored = np.concatenate([mnist5k.images, mnist5k.images // 3, 40 + mnist5k.images // 6], axis=-1)
+    images = replace(mnist5k, images=colored)
     spec = small_spec({"filters": 16}, {"filters": 16}, training={"epochs": 2})
     training = Training(spec, images, Path("/nowhere"))
     training.trainer.train()
     return Trained(spec, images, training.network, training.trainer.get_trained_weights())
 
 
-def with_test(
+def change_test(
     images: ImageSet,
     pixels: Callable[[np.ndarray], np.ndarray] = lambda pixels: pixels,
     labels: Callable[[np.ndarray], np.ndarray] = lambda labels: labels,
     dtype: type = np.uint8,
 ) -> ImageSet:
-    """The same dataset with the test split's pixels and labels changed."""
+    """Return the dataset with changed pixels and labels of the test split."""
     test = images.splits["test"]
     changed, renamed = images.images.astype(dtype), images.labels.copy()
     changed[test] = pixels(images.images[test].astype(np.float64))
@@ -96,24 +102,24 @@ def with_test(
     return replace(images, images=changed, labels=renamed)
 
 
-def brighter(pixels: np.ndarray) -> np.ndarray:
+def brighten(pixels: np.ndarray) -> np.ndarray:
     return np.clip(pixels + 100, 0, 255)
 
 
-def inverted(pixels: np.ndarray) -> np.ndarray:
+def invert(pixels: np.ndarray) -> np.ndarray:
     return 255 - pixels
 
 
-def moved_on(labels: np.ndarray) -> np.ndarray:
+def shift_labels(labels: np.ndarray) -> np.ndarray:
     return (labels + 1) % 10
 
 
 def assert_tally(tally: Tally | None, model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
-    """The tally is that of scikit-learn on what plain Keras predicts."""
+    """Check the tally against scikit-learn on predictions of plain Keras."""
     assert tally is not None
     assert tally.count == len(labels)
-    said = model.predict(images, verbose=0)
-    assert tally.correct == round(accuracy_score(labels, said.argmax(axis=1)) * len(labels))
+    probabilities = model.predict(images, verbose=0)
+    assert tally.correct == round(accuracy_score(labels, probabilities.argmax(axis=1)) * len(labels))
     logits = keras.Model(model.input, model.get_layer("output").output).predict(images, verbose=0)
     losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
     assert tally.loss == pytest.approx(losses.mean(), abs=1e-5)
@@ -126,16 +132,11 @@ def test_clean_images_are_counted_and_nothing_is_undone(trained):
         rows = data.rows[split]
         assert_tally(getattr(gap, split), model, data.images[rows], data.labels[rows])
     assert (gap.kept_epoch, gap.epochs) == (3, 3)
-    assert gap.pixels is None
-    assert gap.labels is None
-    assert gap.last is None
-    assert gap.test_copies is None
-    assert gap.validation_copies is None
+    assert (gap.pixels, gap.labels, gap.last, gap.test_copies, gap.validation_copies) == (None,) * 5
 
 
-def test_labels_that_are_one_class_off_are_named_back(trained):
-    clean, _, _ = trained.measure()
-    gap, _, _ = trained.measure(with_test(trained.images, labels=moved_on))
+def test_labels_that_are_off_by_one_class_are_renamed(trained, clean):
+    gap, _, _ = trained.measure(change_test(trained.images, labels=shift_labels))
     assert gap.pixels is None
     assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
     assert gap.labels.tally.correct == clean.test.correct
@@ -144,24 +145,23 @@ def test_labels_that_are_one_class_off_are_named_back(trained):
     assert gap.labels.change.loss == pytest.approx(clean.test.loss - gap.test.loss, abs=1e-5)
 
 
-def test_two_classes_whose_names_are_swapped_are_the_only_ones_renamed(trained):
-    clean, _, _ = trained.measure()
+def test_only_two_swapped_classes_are_renamed(trained, clean):
     swapped = np.arange(10)
     swapped[[3, 5]] = 5, 3
-    gap, _, _ = trained.measure(with_test(trained.images, labels=lambda labels: swapped[labels]))
+    gap, _, _ = trained.measure(change_test(trained.images, labels=lambda labels: swapped[labels]))
     assert gap.labels.renamings == (tuple(swapped),) * 2
     assert gap.labels.tally.correct == clean.test.correct
 
 
-def test_what_one_half_chooses_is_counted_on_the_other(trained):
-    """The first half alone shows digits that are one lower than its labels say, so that the second suffers by it."""
+def test_a_renaming_chosen_on_one_half_is_counted_on_the_other(trained):
+    """Only the first half shows digits that are one lower than their labels, so its renaming harms the second half."""
     test = trained.images.splits["test"]
     labels = trained.images.labels[test]
     changed = trained.images.images.copy()
     first, second = split_into_halves(labels)
     for label in range(10):
-        ours = first[labels[first] == label]
-        changed[test[ours]] = trained.images.images[test[np.flatnonzero(labels == (label - 1) % 10)[: len(ours)]]]
+        rows = first[labels[first] == label]
+        changed[test[rows]] = trained.images.images[test[np.flatnonzero(labels == (label - 1) % 10)[: len(rows)]]]
     gap, _, _ = trained.measure(replace(trained.images, images=changed))
     assert sorted(labels[first].tolist()) == sorted(labels[second].tolist())
     assert gap.labels.renamings == (None, tuple((np.arange(10) - 1) % 10))
@@ -177,17 +177,16 @@ def test_what_one_half_chooses_is_counted_on_the_other(trained):
 @pytest.mark.parametrize(
     ("kind", "pixels", "dtype"),
     [
-        ("brightness", brighter, np.uint8),
-        ("inversion", inverted, np.uint8),
+        ("brightness", brighten, np.uint8),
+        ("inversion", invert, np.uint8),
         ("scale", lambda pixels: pixels / 255, np.float32),
     ],
 )
-def test_pixels_of_another_kind_are_brought_back(trained, kind, pixels, dtype):
-    clean, _, _ = trained.measure()
-    gap, _, _ = trained.measure(with_test(trained.images, pixels, dtype=dtype))
+def test_changed_pixels_are_restored(trained, clean, kind, pixels, dtype):
+    gap, _, _ = trained.measure(change_test(trained.images, pixels, dtype=dtype))
     assert gap.pixels.choices == (kind, kind)
     assert gap.test.correct < clean.test.correct - 50
-    if kind == "brightness":  # what was cut off is lost
+    if kind == "brightness":  # clipped values are lost
         assert gap.pixels.tally.correct == pytest.approx(clean.test.correct, abs=10)
         assert gap.pixels.tally.loss == pytest.approx(clean.test.loss, abs=0.05)
     else:
@@ -201,25 +200,24 @@ def test_pixels_of_another_kind_are_brought_back(trained, kind, pixels, dtype):
     assert gap.labels is None
 
 
-def test_colours_in_another_order_are_brought_back_and_right_ones_are_left_alone(coloured):
-    clean, _, _ = coloured.measure()
+def test_swapped_channels_are_restored_and_right_ones_are_kept(colored):
+    clean, _, _ = colored.measure()
     assert clean.pixels is None
-    gap, _, _ = coloured.measure(with_test(coloured.images, lambda pixels: pixels[..., ::-1]))
+    gap, _, _ = colored.measure(change_test(colored.images, lambda pixels: pixels[..., ::-1]))
     assert gap.pixels.choices == ("channel_order", "channel_order")
     assert gap.pixels.tally.correct == clean.test.correct
 
 
-def test_pixels_are_undone_although_the_labels_are_wrong_as_well(trained):
-    """Right pixels make the answers to wrong labels worse, so that accuracy alone would choose the wrong pixels."""
-    clean, _, _ = trained.measure()
-    gap, _, _ = trained.measure(with_test(trained.images, inverted, moved_on))
+def test_pixels_are_restored_even_if_the_labels_are_wrong_too(trained, clean):
+    """With wrong labels, right pixels lower the accuracy, so accuracy alone would choose the wrong pixels."""
+    gap, _, _ = trained.measure(change_test(trained.images, invert, shift_labels))
     assert gap.pixels.choices == ("inversion", "inversion")
     assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
     assert gap.labels.tally.correct == clean.test.correct
 
 
-def test_pixels_are_left_alone_where_there_is_no_time(trained):
-    gap, _, _ = trained.measure(with_test(trained.images, inverted), try_pixels=False)
+def test_pixels_are_not_tried_if_there_is_no_time(trained):
+    gap, _, _ = trained.measure(change_test(trained.images, invert), try_pixels=False)
     assert gap.pixels is None
 
 
@@ -231,26 +229,23 @@ def test_pixels_are_left_alone_where_there_is_no_time(trained):
     ],
     ids=["blurred", "noisy"],
 )
-def test_blurred_and_noisy_images_are_not_taken_for_darker_or_brighter_ones(trained, worsened):
-    """Another contrast makes blurred digits better, and does not undo what happened to them."""
-    clean, _, _ = trained.measure()
-    gap, _, _ = trained.measure(with_test(trained.images, worsened))
+def test_blurred_and_noisy_images_are_not_mistaken_for_darker_or_brighter_ones(trained, clean, worsened):
+    """More contrast would improve the answers to blurred digits without undoing the blur."""
+    gap, _, _ = trained.measure(change_test(trained.images, worsened))
     assert gap.test.loss > clean.test.loss + 0.02
     assert gap.pixels is None
     assert gap.labels is None
 
 
-def in_part(pixels: np.ndarray) -> np.ndarray:
-    """Every fourth image inverted."""
+def invert_a_quarter(pixels: np.ndarray) -> np.ndarray:
     altered = pixels.copy()
     altered[::4] = 255 - altered[::4]
     return altered
 
 
-def test_a_quarter_of_the_images_that_is_inverted_is_brought_back(trained):
-    """Inverting all of them would bring nothing back."""
-    clean, _, _ = trained.measure()
-    gap, _, _ = trained.measure(with_test(trained.images, in_part))
+def test_a_quarter_of_inverted_images_is_restored(trained, clean):
+    """Inverting all images would not help."""
+    gap, _, _ = trained.measure(change_test(trained.images, invert_a_quarter))
     assert gap.pixels.choices == ("inversion", "inversion")
     assert gap.pixels.share == pytest.approx(0.25, abs=0.01)
     assert gap.test.correct < clean.test.correct - 50
@@ -259,10 +254,9 @@ def test_a_quarter_of_the_images_that_is_inverted_is_brought_back(trained):
     assert gap.validation_pixels is None
 
 
-def test_what_is_wrong_with_the_pixels_of_validation_is_measured_next_to_the_terms(trained):
-    clean, _, _ = trained.measure()
+def test_changed_pixels_of_validation_are_reported_outside_the_terms_of_the_gap(trained, clean):
     assert clean.validation_pixels is None
-    for alter, share in ((in_part, 0.25), (inverted, None)):
+    for alter, share in ((invert_a_quarter, 0.25), (invert, None)):
         images = trained.images.images.copy()
         rows = trained.images.splits["validation"]
         images[rows] = alter(images[rows])
@@ -273,33 +267,33 @@ def test_what_is_wrong_with_the_pixels_of_validation_is_measured_next_to_the_ter
         assert (gap.pixels, gap.labels, gap.test) == (None, None, clean.test)
 
 
-def test_inverted_images_that_are_not_answered_better_for_it_are_left_alone(trained):
-    """Their labels are drawn by lot, so that no pixels make the answers right."""
+def test_inverted_images_are_not_restored_if_that_does_not_improve_the_answers(trained):
+    """Their labels are random, so no pixels make the answers right."""
     random = np.random.default_rng(0)
 
-    def by_lot(labels: np.ndarray) -> np.ndarray:
+    def draw_labels(labels: np.ndarray) -> np.ndarray:
         drawn = labels.copy()
         drawn[::4] = random.integers(0, 10, len(drawn[::4]))
         return drawn
 
-    gap, _, _ = trained.measure(with_test(trained.images, in_part, by_lot))
+    gap, _, _ = trained.measure(change_test(trained.images, invert_a_quarter, draw_labels))
     assert gap.pixels is None
 
 
-def test_labels_of_test_are_recognized_by_validation_images_whose_pixels_were_brought_back(trained):
-    """Inverted ones are mostly taken for a few classes, and do not show what two swapped labels mean."""
+def test_test_labels_are_recognized_with_validation_images_whose_pixels_were_restored(trained):
+    """Inverted images are mostly assigned to a few classes, which hides that two labels are swapped."""
     swapped = np.arange(10)
     swapped[[3, 7]] = 7, 3
-    images = with_test(trained.images, labels=lambda labels: swapped[labels])
+    images = change_test(trained.images, labels=lambda labels: swapped[labels])
     pixels, rows = images.images.copy(), images.splits["validation"]
-    pixels[rows] = inverted(pixels[rows])
+    pixels[rows] = invert(pixels[rows])
     gap, _, _ = trained.measure(replace(images, images=pixels))
     assert gap.validation_pixels.choices == ("inversion", "inversion")
     assert gap.labels.renamings == (tuple(swapped),) * 2
 
 
-def test_images_that_only_look_otherwise_are_not_changed(trained):
-    """A test split without its four darkest classes differs surely from training, and no change makes it better."""
+def test_images_that_merely_look_different_are_not_changed(trained):
+    """A test split without its four darkest classes differs from training, and no change improves it."""
     test = trained.images.splits["test"]
     bright = test[np.isin(trained.images.labels[test], [0, 2, 3, 5, 6, 8])]
     gap, _, _ = trained.measure(replace(trained.images, splits={**trained.images.splits, "test": bright}))
@@ -307,22 +301,19 @@ def test_images_that_only_look_otherwise_are_not_changed(trained):
     assert gap.labels is None
 
 
-def with_copies(images: ImageSet, test: int, validation: int) -> tuple[ImageSet, Relations]:
-    """The first held-out images become copies of training images, which the relations know."""
+def add_copies(images: ImageSet, test: int, validation: int) -> tuple[ImageSet, Relations]:
+    """Make the first held-out images copies of training images; return the relations too."""
     copied, labels, copy_of = images.images.copy(), images.labels.copy(), np.arange(len(images.labels), dtype=np.int32)
     train = images.splits["train"]
     for split, count in (("test", test), ("validation", validation)):
         places = images.splits[split][:count]
-        copied[places], labels[places], copy_of[places] = (
-            images.images[train[:count]],
-            images.labels[train[:count]],
-            train[:count],
-        )
+        copied[places], labels[places] = images.images[train[:count]], images.labels[train[:count]]
+        copy_of[places] = train[:count]
     return replace(images, images=copied, labels=labels), Relations(copy_of)
 
 
-def test_held_out_images_with_copies_are_counted_apart(trained):
-    images, relations = with_copies(trained.images, test=300, validation=40)
+def test_held_out_images_with_copies_are_counted_separately(trained):
+    images, relations = add_copies(trained.images, test=300, validation=40)
     gap, _, model = trained.measure(images, relations)
     for copies, split, count in ((gap.test_copies, "test", 300), (gap.validation_copies, "validation", 40)):
         places = images.splits[split]
@@ -330,19 +321,18 @@ def test_held_out_images_with_copies_are_counted_apart(trained):
         assert_tally(copies.clean, model, images.images[places[count:]], images.labels[places[count:]])
 
 
-def test_pixels_and_labels_are_undone_on_images_without_copies_alone(trained):
-    images, relations = with_copies(trained.images, test=300, validation=0)
-    gap, _, _ = trained.measure(with_test(images, inverted, moved_on), relations)
+def test_pixels_and_labels_are_restored_only_for_images_without_copies(trained):
+    images, relations = add_copies(trained.images, test=300, validation=0)
+    gap, _, _ = trained.measure(change_test(images, invert, shift_labels), relations)
     assert gap.pixels.tally.count == gap.labels.tally.count == 700
     assert gap.pixels.change.count == gap.test_copies.clean.count
     assert gap.validation_copies.copied is None
 
 
-def test_a_copy_of_an_image_that_was_not_trained_on_does_not_count(trained):
-    images, relations = with_copies(trained.images, test=300, validation=0)
-    limited = trained.spec.model_copy(
-        update={"training": trained.spec.training.model_copy(update={"train_limit": 1000})}
-    )
+def test_a_copy_of_an_image_outside_the_training_limit_does_not_count(trained):
+    images, relations = add_copies(trained.images, test=300, validation=0)
+    training = trained.spec.training.model_copy(update={"train_limit": 1000})
+    limited = trained.spec.model_copy(update={"training": training})
     used = select(images, limited).source["train"]
     expected = int(np.isin(images.splits["train"][:300], used).sum())
     assert 0 < expected < 300
@@ -350,8 +340,8 @@ def test_a_copy_of_an_image_that_was_not_trained_on_does_not_count(trained):
     assert gap.test_copies.copied.count == expected
 
 
-def test_members_of_a_group_count_as_copies_unless_a_whole_split_is_of_such_groups(trained):
-    images, relations = with_copies(trained.images, test=300, validation=40)
+def test_members_of_a_group_count_as_copies_unless_they_are_a_whole_split(trained):
+    images, relations = add_copies(trained.images, test=300, validation=40)
     validation, test, train = (images.splits[split] for split in ("validation", "test", "train"))
     group = np.arange(len(images.labels), dtype=np.int32)
     group[validation[:100]] = group[train[5]]
@@ -361,36 +351,35 @@ def test_members_of_a_group_count_as_copies_unless_a_whole_split_is_of_such_grou
     assert gap.test_copies.copied.count == 300
 
 
-def test_without_relations_copies_are_not_known_and_all_test_images_are_compared(trained):
-    gap, _, _ = trained.measure(with_test(trained.images, inverted))
+def test_without_relations_all_test_images_are_compared(trained):
+    gap, _, _ = trained.measure(change_test(trained.images, invert))
     assert gap.test_copies is None
     assert gap.pixels.tally.count == gap.test.count
 
 
-def test_the_temperature_is_that_of_the_smallest_log_loss(trained):
+def test_the_temperature_minimizes_the_log_loss(trained):
     gap, data, model = trained.measure()
     rows = data.rows["validation"]
     labels = data.labels[rows]
     logits = keras.Model(model.input, model.get_layer("output").output).predict(data.images[rows], verbose=0)
 
     def loss(temperature: float) -> float:
-        return float(
-            -log_softmax(logits.astype(np.float64) / temperature, axis=1)[np.arange(len(labels)), labels].mean()
-        )
+        logs = log_softmax(logits.astype(np.float64) / temperature, axis=1)
+        return -float(logs[np.arange(len(labels)), labels].mean())
 
     best = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
     assert gap.calibration.temperature == pytest.approx(best.x, abs=1e-4)
     assert gap.calibration.loss_before == pytest.approx(loss(1.0), abs=1e-5)
     assert gap.calibration.loss_after >= best.fun  # fitted on one half, measured on the other
-    said = model.predict(data.images[rows], verbose=0)
-    confidence, right = said.max(axis=1), said.argmax(axis=1) == labels
+    probabilities = model.predict(data.images[rows], verbose=0)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = np.digitize(confidence, np.linspace(0, 1, 16)[1:-1])
     error = sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins))
     assert gap.calibration.error_before == pytest.approx(error, abs=1e-5)
 
 
-def test_a_network_that_is_too_sure_is_calibrated_by_a_temperature_above_one(trained):
-    """Four times the logits: the fitted temperature is four times as high, and the error after it is the same."""
+def test_an_overconfident_network_gets_a_higher_temperature(trained):
+    """With four times the logits, the temperature is four times as high and the error after it is the same."""
     gap, _, _ = trained.measure()
     surer = keras.models.clone_model(trained.network)
     surer.set_weights(trained.network.get_weights())
@@ -403,17 +392,17 @@ def test_a_network_that_is_too_sure_is_calibrated_by_a_temperature_above_one(tra
     assert sure.calibration.error_before > gap.calibration.error_before
 
 
-def test_fewer_than_fifty_validation_images_fit_no_temperature(trained):
+def test_no_temperature_is_fitted_to_fewer_than_fifty_validation_images(trained):
     few = trained.images.splits["validation"][:49]
     gap, _, _ = trained.measure(replace(trained.images, splits={**trained.images.splits, "validation": few}))
     assert gap.calibration is None
     assert gap.validation.count == 49
 
 
-@pytest.mark.parametrize("labels", [lambda labels: labels, moved_on], ids=["right", "renamed"])
-def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnosed(trained, labels, tmp_path):
-    """Its `predictions.npz` goes through the reader of foreign ones; copies are recognized by hashes."""
-    images = with_test(trained.images, labels=labels)
+@pytest.mark.parametrize("labels", [lambda labels: labels, shift_labels], ids=["right", "renamed"])
+def test_stored_predictions_of_a_job_give_the_figures_of_the_job(trained, labels, tmp_path):
+    """Its `predictions.npz` is read like a foreign file; copies are recognized by hashes."""
+    images = change_test(trained.images, labels=labels)
     copy_of = np.arange(len(images.images), dtype=np.int32)
     for split in ("validation", "test"):
         copy_of[images.splits[split][:40]] = images.splits["train"][:40]
@@ -442,7 +431,7 @@ def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnos
 
 
 def assert_same_answers(tally: Tally, expected: Tally) -> None:
-    """Of probabilities alone a loss is known to the digits of float32."""
+    """Losses from stored probabilities have the precision of float32."""
     assert (tally.count, tally.correct) == (expected.count, expected.correct)
     assert tally.loss == pytest.approx(expected.loss, rel=1e-4)
     assert tally.loss_variance == pytest.approx(expected.loss_variance, rel=1e-3)

@@ -1,4 +1,4 @@
-"""What reading an upload records about changes of the network, compared with Keras."""
+"""Facts that are recorded of an uploaded network for later changes, compared with Keras."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def read(model: keras.Model, folder: Path):
 
 
 @pytest.mark.parametrize("kind", ["mobilenet", "transformer", "nested"])
-def test_the_cost_at_half_the_width_is_that_of_a_network_written_so(kind, tmp_path):
+def test_the_cost_at_half_the_width_is_that_of_a_network_with_half_the_width(kind, tmp_path):
     [width] = ZOO[kind].__defaults__[:1]
     found, by_hand = read(ZOO[kind](), tmp_path).half, read(ZOO[kind](width // 2), tmp_path)
     counts = ("flops", "values", "largest", "head_inputs")
@@ -26,7 +26,7 @@ def test_the_cost_at_half_the_width_is_that_of_a_network_written_so(kind, tmp_pa
     assert [layer.parameters for layer in found.layers] == [layer.parameters for layer in by_hand.layers]
 
 
-def test_a_feature_map_is_halved_whole(tmp_path):
+def test_all_layers_of_a_feature_map_are_halved(tmp_path):
     images = keras.Input((None, None, 3))
     found = read(keras.Model(images, layers.Conv2D(8, 3)(layers.Conv2D(4, 3)(images))), tmp_path)
     assert (found.head_inputs, found.half.head_inputs) == (8, 4)
@@ -49,12 +49,12 @@ def test_a_constant_of_the_whole_width_is_named(tmp_path):
     assert re.fullmatch(r"Layer `add\w*` \(Add\) does not fit layers of half the width.", found.half_refusal)
 
 
-def test_a_network_of_only_its_last_layer_has_nothing_to_halve(tmp_path):
+def test_a_network_with_only_a_last_layer_cannot_be_halved(tmp_path):
     found = read(keras.Sequential([keras.Input(IMAGE), layers.Flatten(), layers.Dense(CLASSES)]), tmp_path)
     assert found.half_refusal == "Only its last layer has filters or units."
 
 
-def test_dropout_and_penalties_of_the_model_itself_are_recorded(tmp_path):
+def test_dropout_and_penalties_of_the_model_are_recorded(tmp_path):
     parts = [keras.Input(IMAGE), layers.Flatten(), layers.Dropout(0.5), layers.Dense(4, kernel_regularizer="l2")]
     found = read(keras.Sequential([*parts, layers.Dense(CLASSES)]), tmp_path)
     assert (found.drops_out, found.penalizes) == (True, True)
@@ -62,7 +62,7 @@ def test_dropout_and_penalties_of_the_model_itself_are_recorded(tmp_path):
     assert (plain.drops_out, plain.penalizes) == (False, False)
 
 
-def test_a_constant_place_that_half_the_width_does_not_have_is_named(tmp_path):
+def test_a_slice_beyond_half_the_width_is_named(tmp_path):
     images = keras.Input(IMAGE)
     maps = layers.Conv2D(8, 3)(images)
     last = keras.Model(images, layers.Dense(CLASSES)(layers.Flatten()(maps[..., 6:])))

@@ -1,4 +1,4 @@
-"""The callbacks for trainings of one's own, in Keras' own `fit`."""
+"""The callbacks for a user's own trainings, in Keras' `fit`."""
 
 import json
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from heldout.views.diagnosis import DiagnosisView
 
 
 class Service:
-    """Keeps what it is sent, in a client's place."""
+    """Stands in for a client and keeps what it is sent."""
 
     url = "http://service.test"
 
@@ -39,27 +39,27 @@ class Service:
         return SimpleNamespace(id="dgn_1", **verdict.model_dump())
 
 
-def noise(count, seed):
-    """Images without anything to learn in them, and labels."""
+def draw_noise(count, seed):
+    """Return images and labels with nothing to learn."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(count, 16)).astype("float32"), rng.integers(0, 2, count)
 
 
-def test_a_training_that_memorises_noise_is_told_so_at_its_end(capsys):
+def test_a_training_that_memorizes_noise_prints_a_verdict_at_its_end(capsys):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(2)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.03), loss, metrics=["accuracy"])
-    train, validation = noise(64, 1), noise(64, 2)
+    train, validation = draw_noise(64, 1), draw_noise(64, 2)
     diagnose, service = Diagnose(classes=2), Service()
     report = Report(service, train=train, test=validation, classes=2)
     history = model.fit(
         *train, validation_data=validation, epochs=25, verbose=0, callbacks=[diagnose, report], batch_size=64
     )
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert diagnose.verdict.verdict == "overfitting"
-    assert f"heldout: {diagnose.verdict.headline}\n{diagnose.verdict.summary}\n" in said
-    assert "heldout: All is well.\nGo on.\nheldout: http://service.test/diagnoses/dgn_1 shows this verdict\n" in said
+    assert f"heldout: {diagnose.verdict.headline}\n{diagnose.verdict.summary}\n" in printed
+    assert "heldout: All is well.\nGo on.\nheldout: http://service.test/diagnoses/dgn_1 shows this verdict\n" in printed
     assert report.link == "http://service.test/diagnoses/dgn_1"
     assert service.training["history"] == history.history
     expected = keras.ops.softmax(model.predict(validation[0], verbose=0)).numpy()
@@ -67,7 +67,7 @@ def test_a_training_that_memorises_noise_is_told_so_at_its_end(capsys):
     assert list(service.predictions["test"]["labels"]) == list(validation[1])
 
 
-def test_batches_that_shuffle_are_answered_with_their_own_labels():
+def test_answers_of_shuffled_batches_keep_their_labels():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(3, "softmax")])
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -75,8 +75,8 @@ def test_batches_that_shuffle_are_answered_with_their_own_labels():
     labels = model.predict(images, verbose=0).argmax(-1)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(70).batch(16)
     service = Service()
-    still = keras.optimizers.SGD(0.0)  # the network stays as it is, so it is right everywhere
-    model.compile(still, "sparse_categorical_crossentropy")
+    # Without learning, the network stays right everywhere.
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     model.fit(
         batches,
         shuffle=False,
@@ -107,12 +107,12 @@ OF_ARRAYS = tf.data.Dataset.from_tensor_slices((X, Y))
         ({"test": tf.data.Dataset.from_tensor_slices(X).batch(2)}, "expected one of"),
     ],
 )
-def test_an_argument_that_cannot_be_used_is_refused_before_the_training(arguments, says):
+def test_an_unusable_argument_is_refused_before_the_training(arguments, says):
     with pytest.raises((TypeError, ValueError), match=says):
         Report(Service(), **arguments)
 
 
-def test_a_client_that_is_awaited_or_none_is_refused():
+def test_an_async_client_or_another_object_is_refused():
     for client in (AsyncClient("http://127.0.0.1:9", "ho_1_x"), "http://127.0.0.1:9"):
         with pytest.raises(TypeError, match="expected a client"):
             Report(client)
@@ -122,28 +122,28 @@ def test_outputs_that_do_not_fit_the_classes_are_refused_before_the_first_epoch(
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(3, "softmax")])
     model.compile("adam", "sparse_categorical_crossentropy")
     epochs = []
-    noted = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    recorder = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
     with pytest.raises(ValueError, match="Received 2 classes and a network with outputs"):
-        model.fit(X, Y, verbose=0, callbacks=[noted, Report(Service(), train=(X, Y), classes=2)])
+        model.fit(X, Y, verbose=0, callbacks=[recorder, Report(Service(), train=(X, Y), classes=2)])
     assert epochs == []
 
 
 def test_answers_and_curves_are_written_to_a_file_or_a_run_when_fit_ends(tmp_path):
-    told = {}
-    run = SimpleNamespace(tell=lambda **given: told.update(given))
+    sent = {}
+    run = SimpleNamespace(tell=lambda **given: sent.update(given))
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    train, validation = noise(64, 1), noise(48, 2)
+    train, validation = draw_noise(64, 1), draw_noise(48, 2)
     callbacks = [
         Tell(run, validation=validation),
         Tell(tmp_path / "a.npz", train=train, validation=tf.data.Dataset.from_tensor_slices(validation).batch(7)),
     ]
     history = model.fit(*train, validation_data=validation, epochs=2, verbose=0, callbacks=callbacks)
     expected = keras.ops.softmax(model(validation[0])).numpy()
-    np.testing.assert_allclose(told["validation"]["probabilities"], expected, atol=1e-6)
+    np.testing.assert_allclose(sent["validation"]["probabilities"], expected, atol=1e-6)
     np.testing.assert_array_equal(answers(model, validation)["labels"], validation[1])
-    assert told["history"] == history.history
+    assert sent["history"] == history.history
     written = np.load(tmp_path / "a.npz")
     np.testing.assert_allclose(written["validation_probabilities"], expected, atol=1e-6)
     assert len(written["train_labels"]) == 64

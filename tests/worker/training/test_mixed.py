@@ -1,10 +1,10 @@
-"""Mixed precision trains as well as float32 does, resumes exactly, and leaves no trace in what is exported."""
+"""Mixed precision trains as well as float32, and what is measured and kept is float32."""
 
 import keras
 import numpy as np
 import pytest
 
-from tests.worker.training.test_trainer import epochs_told, same
+from tests.worker.training.test_trainer import list_epochs_done, same
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.network import build_network
 from worker.training.position import FitSums
@@ -30,37 +30,37 @@ def test_layers_compute_in_sixteen_bits_and_weights_and_logits_stay_float32(poli
     assert set(computes.values()) == {policy.removeprefix("mixed_")}
     assert {variable.dtype for variable in network.weights} == {"float32"}
     assert network.output.dtype == "float32"
-    assert keras.config.dtype_policy().name == "float32"  # none of this is global
+    assert keras.config.dtype_policy().name == "float32"  # the global policy is unchanged
 
 
 @pytest.mark.parametrize("policy", [POLICIES[0], pytest.param(POLICIES[1], marks=pytest.mark.proof)])
-def test_it_trains_to_an_accuracy_like_that_of_float32(policy, digits, tmp_path):
+def test_mixed_precision_reaches_the_accuracy_of_float32(policy, digits, tmp_path):
     spec, accuracies = small_spec({"filters": 16}, training={"optimizer": {"name": "adam", "learning_rate": 0.01}}), []
-    for one in ("float32", policy):
-        training = Training(spec, digits, tmp_path, policy=one)
+    for used in ("float32", policy):
+        training = Training(spec, digits, tmp_path, policy=used)
         training.trainer.train()
-        accuracies.append(epochs_told(training)[-1].values["validation_accuracy"])
+        accuracies.append(list_epochs_done(training)[-1].values["validation_accuracy"])
     assert min(accuracies) > 0.9
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_what_is_measured_is_what_the_averaged_weights_give_in_float32(policy, digits, tmp_path):
+def test_figures_are_those_of_the_averaged_weights_in_float32(policy, digits, tmp_path):
     training = Training(SPEC, digits, tmp_path, policy=policy)
     training.trainer.train()
     plain = Training(small_spec({"filters": 8}, network={"dense": [{"units": 16}]}), digits, tmp_path)
     plain.network.set_weights(training.engine.weights())
     rows = training.data.rows["validation"]
-    measured, values = plain.evaluator.measure(rows), epochs_told(training)[-1].values
+    measured, values = plain.evaluator.measure(rows), list_epochs_done(training)[-1].values
     assert values["validation_accuracy"] == measured.accuracy
     assert values["validation_loss"] == pytest.approx(measured.loss, rel=1e-3)
-    assert (values["validation_loss"] == measured.loss) == (policy == "mixed_float16")  # which is measured in float32
+    assert (values["validation_loss"] == measured.loss) == (policy == "mixed_float16")  # measured in float32
     coarse = keras.ops.convert_to_numpy(training.network(training.resident.batch(rows)[0]))
     fine = keras.ops.convert_to_numpy(plain.network(plain.resident.batch(rows)[0]))
-    assert np.abs(coarse - fine).max() > 1e-3  # the trained network itself computes coarsely
+    assert np.abs(coarse - fine).max() > 1e-3  # the trained network computes less precisely
 
 
-def test_float16_scales_its_loss_and_leaves_a_step_out_that_overflows(digits):
+def test_float16_scales_its_loss_and_skips_a_step_that_overflows(digits):
     training = Training(SPEC, fewer(digits, 64), policy="mixed_float16")
     optimizer = training.engine.optimizer
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: Keras' own arithmetic and loss, and draws as the papers have them."""
+"""Mixup and CutMix use the arithmetic and loss of Keras, and the distributions of their papers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from scipy.stats import beta, kstest
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from tests.worker.training.test_engine import EPOCHS, RateOfEachStep, differences, rates_of, with_engine
+from tests.worker.training.test_engine import EPOCHS, StepRates, compute_difference, compute_rates, train_with_engine
 from tests.worker.training.trainings import Training, fewer, new_network, small_spec
 from worker.training.augment import draw_changes
 from worker.training.data import scale_to_unit
@@ -19,8 +19,8 @@ from worker.training.mixing import draw_mixing
 IMAGES = 193  # six batches of 32, and one of a single image
 
 
-def mixed_by_keras(images: np.ndarray, labels: np.ndarray, drawn: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """What Keras' layers make of a batch, for given draws."""
+def mix_with_keras(images: np.ndarray, labels: np.ndarray, drawn: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Mix a batch by Keras' layers, for given draws."""
     partners, shares, *rectangles = drawn
     given: dict[str, Any] = {"permutation_order": partners, "mix_weight": shares}
     layer: Any = keras.layers.MixUp()
@@ -32,8 +32,8 @@ def mixed_by_keras(images: np.ndarray, labels: np.ndarray, drawn: tuple[np.ndarr
     return layer.transform_images(images, given).numpy(), layer.transform_labels(labels, given).numpy()
 
 
-def with_fit(spec: JobSpec, images: ImageSet) -> Any:
-    """The same training by `fit`, which is fed what Keras' layers make of each batch."""
+def train_with_fit(spec: JobSpec, images: ImageSet) -> Any:
+    """Train by `fit` on batches that Keras' layers have mixed."""
     training, setup = spec.training, Training(spec, images)
     data, network = setup.data, new_network(spec, images)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=training.label_smoothing)
@@ -48,7 +48,7 @@ def with_fit(spec: JobSpec, images: ImageSet) -> Any:
             ).numpy()
         drawn = draw_mixing(training, data.image, epoch=epoch, count=len(order))
         batches = [slice(first, first + size) for first in range(0, len(order), size)]
-        both = [mixed_by_keras(seen[batch], labels[batch], tuple(part[batch] for part in drawn)) for batch in batches]
+        both = [mix_with_keras(seen[batch], labels[batch], tuple(part[batch] for part in drawn)) for batch in batches]
         mixed_images, mixed_labels = (np.concatenate(part) for part in zip(*both, strict=True))
         weights = None
         if data.class_weights is not None:
@@ -62,7 +62,7 @@ def with_fit(spec: JobSpec, images: ImageSet) -> Any:
             batch_size=size,
             shuffle=False,
             verbose=0,
-            callbacks=[RateOfEachStep(rates_of(spec, epoch, len(batches)))],
+            callbacks=[StepRates(compute_rates(spec, epoch, len(batches)))],
         ).history
         history.append((result["loss"][0], result["accuracy"][0]))
     return network, history
@@ -80,24 +80,23 @@ def with_fit(spec: JobSpec, images: ImageSet) -> Any:
     ],
     ids=["mixup, erased, smoothed, weighted", "cutmix"],
 )
-def test_it_gives_the_weights_and_figures_of_fit_on_images_that_keras_mixed_bit_for_bit(spec, digits):
+def test_weights_and_figures_are_those_of_fit_on_images_mixed_by_keras_bit_for_bit(spec, digits):
     images = fewer(digits, IMAGES)
-    ours, history = with_engine(spec, images, cuts=(2,))
-    reference, expected = with_fit(spec, images)
+    ours, history = train_with_engine(spec, images, cuts=(2,))
+    reference, expected = train_with_fit(spec, images)
     assert history == expected
-    assert differences(ours, reference) == 0
+    assert compute_difference(ours, reference) == 0
 
 
-@pytest.mark.parametrize("way", ["mixup", "cutmix"])
-def test_two_towers_mix_as_one_does(way, digits):
-    spec = small_spec(training={way: 1.0, "optimizer": {"name": "sgd", "learning_rate": 0.1}})
-    one, history = with_engine(spec, fewer(digits, IMAGES))
-    two, other_history = with_engine(spec, fewer(digits, IMAGES), towers=2)
+def test_two_towers_mix_as_one_does(digits):
+    spec = small_spec(training={"cutmix": 1.0, "optimizer": {"name": "sgd", "learning_rate": 0.1}})
+    whole, history = train_with_engine(spec, fewer(digits, IMAGES))
+    divided, other_history = train_with_engine(spec, fewer(digits, IMAGES), towers=2)
     np.testing.assert_allclose(other_history, history, rtol=1e-5)
-    assert 0 < differences(one, two) < 1e-6
+    assert 0 < compute_difference(whole, divided) < 1e-6
 
 
-def test_partners_are_drawn_within_each_batch_and_anew_in_each_epoch():
+def test_partners_are_drawn_within_each_batch_and_again_in_each_epoch():
     training, image = small_spec(training={"mixup": 0.3}).training, (8, 8, 1)
     partners, _ = draw_mixing(training, image, epoch=1, count=1000)
     for first in range(0, 1000, 32):
@@ -120,10 +119,10 @@ def test_shares_have_the_beta_distribution(alpha):
         assert shares.mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_share_of_a_label_is_that_of_the_pixels_which_the_image_keeps():
+def test_the_share_of_a_label_is_the_share_of_pixels_that_the_image_keeps():
     training = small_spec(training={"cutmix": 1.0}).training
     _, shares, rectangles = draw_mixing(training, (60, 90, 3), epoch=1, count=3000)
     top, left, bottom, right = rectangles.T
     np.testing.assert_allclose(shares, 1 - (bottom - top) * (right - left) / (60 * 90), rtol=1e-6)
     assert (top.min(), left.min(), bottom.max(), right.max()) == (0, 0, 60, 90)
-    assert kstest(shares, "uniform").statistic < 0.03  # but for whole pixels, Beta(1, 1)
+    assert kstest(shares, "uniform").statistic < 0.03  # Beta(1, 1), except for rounding to whole pixels

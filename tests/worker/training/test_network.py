@@ -1,4 +1,4 @@
-"""Networks are exactly what the language says that they are, counted by Keras itself."""
+"""Networks have exactly the layers that the spec describes, as counted by Keras."""
 
 import re
 from math import prod
@@ -40,11 +40,11 @@ CHEAP = settings(
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate],  # shrinking would build thousands of networks more
+    phases=[Phase.explicit, Phase.generate],  # shrinking would build thousands of networks
 )
 
 
-def networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
+def draw_networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
     return st.builds(
         NetworkSpec,
         blocks=st.lists(BLOCKS | RESIDUAL_BLOCKS, min_size=1, max_size=most_blocks).map(tuple),
@@ -54,7 +54,7 @@ def networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
     )
 
 
-def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> None:
+def assert_keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> None:
     try:
         plan = plan_network(network, image, classes)
     except NetworkTooDeep:
@@ -73,15 +73,15 @@ def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int
     assert trained == plan.trainable_parameters()
 
 
-@settings(CHEAP, max_examples=100)
-@given(networks(most_blocks=2), IMAGES, st.integers(2, 12))
-def test_keras_has_the_layers_names_shapes_and_parameters_that_were_planned(network, image, classes):
-    keras_agrees(network, image, classes)
+@settings(CHEAP, max_examples=40)
+@given(draw_networks(most_blocks=2), IMAGES, st.integers(2, 12))
+def test_keras_builds_the_planned_layers_with_their_names_shapes_and_parameters(network, image, classes):
+    assert_keras_agrees(network, image, classes)
 
 
-@settings(CHEAP, max_examples=20)
-@given(networks(most_blocks=3), IMAGES, st.integers(2, 12))
-def test_the_operations_of_convolutions_and_dense_layers_are_what_tensorflow_counts(network, image, classes):
+@settings(CHEAP, max_examples=8)
+@given(draw_networks(most_blocks=3), IMAGES, st.integers(2, 12))
+def test_the_operations_of_convolutions_and_dense_layers_are_those_that_tensorflow_counts(network, image, classes):
     try:
         plan = plan_network(network, image, classes)
     except NetworkTooDeep:
@@ -101,12 +101,12 @@ def test_the_operations_of_convolutions_and_dense_layers_are_what_tensorflow_cou
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 @settings(CHEAP, max_examples=5000)
-@given(networks(most_blocks=8), IMAGES, st.integers(2, 12))
-def test_keras_has_the_layers_that_were_planned_for_thousands_of_deeper_networks(network, image, classes):
-    keras_agrees(network, image, classes)
+@given(draw_networks(most_blocks=8), IMAGES, st.integers(2, 12))
+def test_keras_builds_the_planned_layers_of_thousands_of_deeper_networks(network, image, classes):
+    assert_keras_agrees(network, image, classes)
 
 
-def all_kinds() -> NetworkSpec:
+def make_varied_network() -> NetworkSpec:
     return NetworkSpec(
         blocks=(BlockSpec(filters=4, batch_norm=True, dropout=0.2, repeat=2), BlockSpec(filters=6, l2=0.5)),
         l2=0.01,
@@ -115,27 +115,27 @@ def all_kinds() -> NetworkSpec:
 
 
 def test_the_seed_decides_every_initial_weight_and_every_dropout_seed():
-    first, again, other = (build_network(all_kinds(), (16, 16, 3), 5, seed) for seed in (3, 3, 4))
-    for variable, two in zip(first.variables, again.variables, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), two.numpy())
+    first, again, other = (build_network(make_varied_network(), (16, 16, 3), 5, seed) for seed in (3, 3, 4))
+    for variable, repeated in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), repeated.numpy())
     drawn = [
-        (variable.numpy(), two.numpy())
-        for variable, two in zip(first.variables, other.variables, strict=True)
+        (variable.numpy(), of_other.numpy())
+        for variable, of_other in zip(first.variables, other.variables, strict=True)
         if variable.path.endswith(("kernel", "seed_generator_state"))
     ]
     assert len(drawn) == 6 + 2
-    assert not any(np.array_equal(one, two) for one, two in drawn)
+    assert not any(np.array_equal(*pair) for pair in drawn)
 
 
-def test_no_two_layers_of_one_shape_start_alike():
+def test_layers_of_the_same_shape_start_with_different_weights():
     network = NetworkSpec(blocks=(BlockSpec(filters=4, pool=1, repeat=3, padding="same"),))
     kernels = [layer.kernel.numpy() for layer in build_network(network, (8, 8, 4), 4, seed=0).layers[1::2][:3]]
     assert not np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[1], kernels[2])
 
 
-def test_penalties_lie_on_kernels_of_convolutions_and_on_dense_layers_that_ask_for_one():
-    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+def test_penalties_apply_to_kernels_of_convolutions_and_to_dense_layers_that_ask_for_them():
+    model = build_network(make_varied_network(), (16, 16, 3), 5, seed=0)
     factors = {"block1_conv1": 0.01, "block1_conv2": 0.01, "block2_conv1": 0.5, "dense1": 0.1}
     expected = sum(factor * np.sum(model.get_layer(name).kernel.numpy() ** 2) for name, factor in factors.items())
     assert len(model.losses) == len(factors)
@@ -143,13 +143,13 @@ def test_penalties_lie_on_kernels_of_convolutions_and_on_dense_layers_that_ask_f
 
 
 def test_a_network_without_penalties_has_the_same_layers_and_no_losses():
-    plain = drop_penalties(all_kinds())
-    assert plan_network(plain, (16, 16, 3), 5) == plan_network(all_kinds(), (16, 16, 3), 5)
+    plain = drop_penalties(make_varied_network())
+    assert plan_network(plain, (16, 16, 3), 5) == plan_network(make_varied_network(), (16, 16, 3), 5)
     assert build_network(plain, (16, 16, 3), 5, seed=0).losses == []
 
 
-def test_batch_normalisation_sits_between_a_convolution_with_bias_and_its_activation():
-    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+def test_batch_normalization_is_between_a_convolution_with_bias_and_its_activation():
+    model = build_network(make_varied_network(), (16, 16, 3), 5, seed=0)
     names = [layer.name for layer in model.layers]
     at = names.index("block1_norm1")
     assert names[at - 1 : at + 2] == ["block1_conv1", "block1_norm1", "block1_activation1"]
@@ -158,6 +158,6 @@ def test_batch_normalisation_sits_between_a_convolution_with_bias_and_its_activa
 
 
 def test_the_output_is_logits():
-    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+    model = build_network(make_varied_network(), (16, 16, 3), 5, seed=0)
     assert model.output_shape == (None, 5)
     assert model.layers[-1].activation is keras.activations.linear

@@ -1,4 +1,4 @@
-"""The engine with networks that users bring: the bits of Keras' `fit` on one core, and parts of a batch on several."""
+"""The engine with users' networks gives the bits of Keras' `fit`, and divides batches among towers."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from keras.src.applications.convnext import StochasticDepth
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
-from tests.worker.training.test_engine import EPOCHS, differences, rates_of
+from tests.worker.training.test_engine import EPOCHS, compute_difference, compute_rates
 from tests.worker.training.trainings import Training
 from worker.training.backbone import UploadedBackbone
 from worker.training.data import scale_to_unit
@@ -23,17 +23,13 @@ from worker.training.own_network import build_own_network, find_output, list_ste
 from worker.training.position import FitSums
 from worker.training.towers import can_divide
 
-# Two whole batches of 32, and one of 20.
+# Two full batches of 32, and one of 20.
 COUNT = 84
 SPEC = JobSpec.model_validate(
     {
         "dataset": "noise",
         "network": {"model": "mod_own"},
-        "training": {
-            "seed": 7,
-            "batch_size": 32,
-            "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9},
-        },
+        "training": {"seed": 7, "batch_size": 32, "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}},
     }
 )
 
@@ -49,7 +45,7 @@ def images() -> ImageSet:
 
 
 def make_penalized(drop: Drop) -> keras.Model:
-    """Make a network whose layers penalize their weights and what they give."""
+    """Make a network whose layers penalize their weights and their outputs."""
     taken = keras.Input(IMAGE)
     maps = layers.Conv2D(6, 3, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L1(0.01))(taken)
     maps = layers.ActivityRegularization(l2=0.02)(layers.ReLU()(layers.BatchNormalization()(maps)))
@@ -57,7 +53,7 @@ def make_penalized(drop: Drop) -> keras.Model:
 
 
 def make_normalized(drop: Drop) -> keras.Model:
-    """Make a network with batch normalization inside inner models, of maps, tokens and features."""
+    """Make a network with batch normalization of maps, tokens and features, partly in inner models."""
     inside = keras.Sequential(
         [
             layers.Conv2D(8, 3, padding="same"),
@@ -73,7 +69,7 @@ def make_normalized(drop: Drop) -> keras.Model:
 
 
 def make_of_zoo(name: str) -> Callable[[Drop], keras.Model]:
-    """Return what makes a network of the zoo, up to its logits."""
+    """Return a function that makes a network of the zoo, up to its logits."""
     return lambda drop: find_output(ZOO[name](drop=drop)).logits
 
 
@@ -88,7 +84,7 @@ def build(name: str, drop: float | None = None) -> keras.Model:
 def train(training: Training, first: int = 1, last: int = EPOCHS) -> list[tuple[float, float]]:
     engine, history = training.engine, []
     for epoch in range(first, last + 1):
-        engine.begin_epoch(epoch, rates_of(training.spec, epoch, engine.steps_per_epoch))
+        engine.begin_epoch(epoch, compute_rates(training.spec, epoch, engine.steps_per_epoch))
         sums = engine.run(0, engine.steps_per_epoch, FitSums())
         history.append((sums.loss, sums.accuracy))
         training.evaluator.measure(training.data.rows["validation"])
@@ -96,7 +92,7 @@ def train(training: Training, first: int = 1, last: int = EPOCHS) -> list[tuple[
 
 
 def take_step(training: Training) -> float:
-    training.engine.begin_epoch(1, rates_of(training.spec, 1, training.engine.steps_per_epoch))
+    training.engine.begin_epoch(1, compute_rates(training.spec, 1, training.engine.steps_per_epoch))
     return training.engine.run(0, 1, FitSums()).loss
 
 
@@ -111,24 +107,23 @@ def train_with_fit(network: keras.Model, training: Training) -> list[tuple[float
     return history
 
 
-def each_of(*names: str, proofs: Iterable[str]) -> list[Any]:
-    """These networks in every run, and others as proofs."""
-    return [*names, *(pytest.param(name, marks=pytest.mark.proof) for name in proofs if name not in names)]
+def make_proofs(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.proof) for name in names]
 
 
 @pytest.mark.parametrize(
-    "name", each_of("resnet", "transformer", "penalized", "normalized", proofs=["mobilenet", "nested"])
+    "name", ["resnet", "transformer", "penalized", "normalized", *make_proofs(["mobilenet", "nested"])]
 )
 def test_one_tower_gives_the_bits_of_fit(name, images):
     training = Training(SPEC, images, network=build(name, drop=0.2))
     history = train(training)
     reference = build(name, drop=0.2)
     assert history == train_with_fit(reference, training)
-    assert differences(training.network, reference) == 0
+    assert compute_difference(training.network, reference) == 0
 
 
 def test_sixteen_bits_are_those_of_fit(images):
-    """Of Keras' own policy, with float32 weights and logits."""
+    """Keras' own policy gives the same bits, with float32 weights and logits."""
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(ZOO["resnet"]())))
     uploaded = UploadedBackbone(config, [], "unit", gives_map=False)
     ours, reference = (
@@ -138,25 +133,30 @@ def test_sixteen_bits_are_those_of_fit(images):
     assert {layer.compute_dtype for layer in ours.layers if "conv" in layer.name} == {"bfloat16"}
     assert {weight.dtype for weight in ours.weights} == {ours.output.dtype} == {"float32"}
     assert train(training) == train_with_fit(reference, training)
-    assert differences(ours, reference) == 0
+    assert compute_difference(ours, reference) == 0
 
 
 @pytest.mark.parametrize(
     "name",
-    each_of("mobilenet", "transformer", "nested", "normalized", proofs=ZOO),
+    [
+        "transformer",
+        "nested",
+        "normalized",
+        *make_proofs(name for name in ZOO if name not in {"transformer", "nested"}),
+    ],
 )
 def test_parts_of_a_batch_train_like_the_whole(name, images):
     assert can_divide(list_steps(build(name)))
     whole, parts = (Training(SPEC, images, network=build(name), towers=towers) for towers in (1, 3))
     np.testing.assert_allclose(take_step(parts), take_step(whole), rtol=1e-5)
-    assert differences(whole.network, parts.network) < 1e-5
+    assert compute_difference(whole.network, parts.network) < 1e-5
 
 
 def test_a_batch_with_fewer_images_than_parts_trains_like_the_whole(images):
-    two = replace(images, splits=images.splits | {"train": np.arange(2)})
-    whole, parts = (Training(SPEC, two, network=build("normalized"), towers=towers) for towers in (1, 4))
+    pair = replace(images, splits=images.splits | {"train": np.arange(2)})
+    whole, parts = (Training(SPEC, pair, network=build("normalized"), towers=towers) for towers in (1, 4))
     np.testing.assert_allclose(take_step(parts), take_step(whole), rtol=1e-5)
-    assert differences(whole.network, parts.network) < 1e-5
+    assert compute_difference(whole.network, parts.network) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -176,24 +176,24 @@ def test_a_batch_with_fewer_images_than_parts_trains_like_the_whole(images):
         lambda maps: ops.cumsum(maps, axis=0),
     ],
 )
-def test_what_looks_at_several_images_needs_whole_batches(make):
+def test_layers_that_combine_images_need_whole_batches(make):
     taken = keras.Input(IMAGE)
     assert not can_divide(list_steps(keras.Model(taken, make(taken))))
 
 
 @pytest.mark.parametrize(("name", "towers"), [("normalized", 1), ("transformer", 2)])
-def test_a_restored_training_continues_with_the_same_bits(name, towers, images):
-    through, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=towers) for _ in range(2))
-    expected = train(through)
+def test_a_restored_training_continues_bit_for_bit(name, towers, images):
+    uninterrupted, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=towers) for _ in range(2))
+    expected = train(uninterrupted)
     train(begun, last=1)
     keras.utils.set_random_seed(99)
     again = Training(SPEC, images, network=NETWORKS[name](Drop(0.3)), towers=towers)
     again.engine.restore(begun.engine.state())
     assert train(again, first=2) == expected[1:]
-    assert differences(again.network, through.network) == 0
+    assert compute_difference(again.network, uninterrupted.network) == 0
 
 
-def test_draws_from_the_generator_of_the_whole_process_continue_with_the_same_bits(images):
+def test_draws_from_the_global_generator_continue_bit_for_bit(images):
     def begin(seed: int) -> Training:
         keras.utils.set_random_seed(seed)
         taken = keras.Input(IMAGE)

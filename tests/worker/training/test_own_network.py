@@ -1,4 +1,4 @@
-"""An uploaded Keras model as a job's whole network: planned, built and trained as plain Keras does it."""
+"""An uploaded Keras model as a job's whole network: planned, built and trained as in plain Keras."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training import own_zoo
 from tests.worker.training.backbones import read_again, taken_apart
-from tests.worker.training.processes import assert_goes_on_after_a_kill, folder_of
+from tests.worker.training.processes import assert_resumes_exactly
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order
 from worker.messages import Finished
 from worker.training.foreign.check import read_facts
@@ -24,12 +24,11 @@ from worker.training.network import build_network
 
 SEED, EPOCHS, IMAGES = 7, 2, 372
 DIGIT = (28, 28, 1)
-MAKERS = [getattr(own_zoo, name) for name in dir(own_zoo) if name.startswith("make_")]
 UNIT = np.random.default_rng(1).random((3, *own_zoo.IMAGE)).astype(np.float32)
 
 
 def make_digit_network(classes: int = 10) -> keras.Model:
-    """As users write it: a branch, averages, dropout, a penalty, and probabilities at the end."""
+    """Make a network as users write it: with a branch, averages, dropout, a penalty, and probabilities."""
     images = keras.Input(DIGIT)
     maps = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer="l2")(images)
     deep = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, padding="same")(maps))
@@ -41,11 +40,6 @@ def make_digit_network(classes: int = 10) -> keras.Model:
 @pytest.fixture(scope="module")
 def digit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(make_digit_network(), tmp_path_factory.mktemp("uploaded"))
-
-
-@pytest.fixture(scope="module")
-def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(fewer(mnist5k, IMAGES), tmp_path_factory)
 
 
 def save(model: keras.Model, folder: Path) -> Path:
@@ -64,39 +58,38 @@ def spec_with(training: dict | None = None, **fields) -> JobSpec:
     )
 
 
-def built(network: OwnNetworkSpec, file: Path, image=own_zoo.IMAGE, classes=own_zoo.CLASSES, seed=SEED, pixels="unit"):
+def build(network: OwnNetworkSpec, file: Path, image=own_zoo.IMAGE, classes=own_zoo.CLASSES, seed=SEED, pixels="unit"):
     return build_network(network, image, classes, seed, backbone=read_again(file, pixels))
 
 
-def stored(facts: ModelFacts) -> ModelFacts:
+def store(facts: ModelFacts) -> ModelFacts:
     return ModelFacts.from_columns(*facts.to_columns())
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
-@pytest.mark.parametrize("changes", [{}, {"weights": "uploaded", "freeze": 4}], ids=["fresh", "frozen"])
-def test_a_plan_of_an_own_network_counts_what_keras_counts(tmp_path, make, changes):
-    file, network = save(make(), tmp_path), own(**changes)
-    own_network, layers = make_own_network(network, stored(read_facts(file)), own_zoo.IMAGE, own_zoo.CLASSES)
-    plan, model = plan_network(network, own_zoo.IMAGE, own_zoo.CLASSES, own_network), built(network, file)
-    assert plan.parameters == model.count_params() == sum(layer.parameters for layer in layers)
-    assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in model.trainable_weights)
-    assert plan.layers[-1].shape == model.output_shape[1:]
-
-
-@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
-def test_uploaded_weights_answer_as_the_model_did(tmp_path, make):
+@pytest.mark.parametrize("kind", own_zoo.each_of("mobilenet"))
+def test_a_users_network_is_planned_and_built_as_keras_counts_it_and_keeps_its_answers(tmp_path, kind):
     keras.utils.set_random_seed(3)
-    theirs = make()
+    theirs = own_zoo.ZOO[kind]()
     file = save(theirs, tmp_path)
-    scales = read_facts(file).network.scales_pixels
-    ours = built(own(weights="uploaded"), file, pixels="bytes" if scales else "unit")
+    facts = read_facts(file)
+    scales = facts.network.scales_pixels
+    backbone = read_again(file, "bytes" if scales else "unit")
+    for changes in ({}, {"weights": "uploaded", "freeze": 4}):
+        network = own(**changes)
+        own_network, layers = make_own_network(network, store(facts), own_zoo.IMAGE, own_zoo.CLASSES)
+        plan = plan_network(network, own_zoo.IMAGE, own_zoo.CLASSES, own_network)
+        ours = build_network(network, own_zoo.IMAGE, own_zoo.CLASSES, SEED, backbone=backbone)
+        assert plan.parameters == ours.count_params() == sum(layer.parameters for layer in layers)
+        assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in ours.trainable_weights)
+        assert plan.layers[-1].shape == ours.output_shape[1:]
+    # The last network has the uploaded weights.
     logits, answers = ours(UNIT), theirs(UNIT * 255 if scales else UNIT)
     gives_shares = np.allclose(np.sum(answers, axis=-1), 1)
     np.testing.assert_allclose(keras.ops.softmax(logits) if gives_shares else logits, answers, rtol=1e-4, atol=1e-5)
 
 
-def test_fresh_weights_are_those_of_the_seed_and_of_nothing_else(digit_file):
-    first, again, other = (built(own(), digit_file, DIGIT, 10, seed).get_weights() for seed in (SEED, SEED, SEED + 1))
+def test_fresh_weights_depend_only_on_the_seed(digit_file):
+    first, again, other = (build(own(), digit_file, DIGIT, 10, seed).get_weights() for seed in (SEED, SEED, SEED + 1))
     assert all(map(np.array_equal, first, again))
     drawn = [not np.array_equal(a, b) for a, b in zip(first, other, strict=True) if a.std() > 0]
     assert drawn
@@ -106,10 +99,10 @@ def test_fresh_weights_are_those_of_the_seed_and_of_nothing_else(digit_file):
 
 
 @pytest.mark.parametrize("make", [own_zoo.make_resnet, own_zoo.make_nested], ids=lambda make: make.__name__)
-def test_a_replaced_head_is_planned_as_it_is_built_and_trained_alone(tmp_path, make):
+def test_a_replaced_head_is_planned_as_it_is_built_and_is_the_only_trained_part(tmp_path, make):
     network, file = own(head="replace", weights="uploaded", trainable=False), save(make(), tmp_path)
     own_network, _ = make_own_network(network, read_facts(file), own_zoo.IMAGE, 3)
-    model = built(network, file, classes=3)
+    model = build(network, file, classes=3)
     assert (model.output_shape, model.count_params()) == ((None, 3), own_network.parameters)
     trained = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert trained == own_network.trainable_parameters < own_network.parameters
@@ -120,34 +113,34 @@ def test_a_feature_map_gets_a_head(tmp_path):
     pool = next(layer for layer in whole.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
     file, network = save(keras.Model(whole.input, pool.input), tmp_path), own(head="replace")
     own_network, _ = make_own_network(network, read_facts(file), own_zoo.IMAGE, 4)
-    assert built(network, file, classes=4).count_params() == own_network.parameters
+    assert build(network, file, classes=4).count_params() == own_network.parameters
 
 
 @pytest.mark.parametrize(
-    ("fields", "classes", "said"),
+    ("fields", "classes", "message"),
     [
         ({}, 3, r"/network/head: .* has 10 classes, but the dataset has 3.*replace"),
         ({"weights": "uploaded", "freeze": "none"}, 10, "/network/freeze: .* no layer `none`. Its first layers are"),
         ({"weights": "uploaded", "trainable": False}, 10, "/network/trainable: Nothing would be trained"),
     ],
 )
-def test_what_does_not_fit_is_refused_at_its_place(digit_file, fields, classes, said):
-    with pytest.raises(InvalidSpec, match=said):
+def test_unfit_fields_are_refused_by_name(digit_file, fields, classes, message):
+    with pytest.raises(InvalidSpec, match=message):
         make_own_network(own(**fields), read_facts(digit_file), DIGIT, classes)
 
 
 def test_images_of_another_size_and_channel_are_converted(tmp_path):
     file = save(own_zoo.make_mobilenet(), tmp_path)
-    model = built(own(weights="uploaded"), file, (9, 11, 1), pixels="bytes")
-    grey = np.random.default_rng(2).random((2, 9, 11, 1)).astype(np.float32)
-    resized = keras.ops.image.resize(np.repeat(grey, 3, axis=-1) * 255, own_zoo.IMAGE[:2])
+    model = build(own(weights="uploaded"), file, (9, 11, 1), pixels="bytes")
+    gray = np.random.default_rng(2).random((2, 9, 11, 1)).astype(np.float32)
+    resized = keras.ops.image.resize(np.repeat(gray, 3, axis=-1) * 255, own_zoo.IMAGE[:2])
     answers = keras.saving.load_model(file)(resized)
-    np.testing.assert_allclose(keras.ops.softmax(model(grey)), answers, atol=1e-5)
+    np.testing.assert_allclose(keras.ops.softmax(model(gray)), answers, atol=1e-5)
 
 
 def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
-    """Train the file itself by `fit` in the engine's order, from the engine's first numbers."""
-    ours = built(spec.network, file, DIGIT, 10)
+    """Train the file itself by `fit` in the engine's order, from the engine's initial weights."""
+    ours = build(spec.network, file, DIGIT, 10)
     theirs = keras.saving.load_model(file, compile=False)
     theirs.layers[-1].activation = keras.activations.linear
     for own_variable, other in zip(theirs.variables, ours.variables, strict=True):
@@ -156,8 +149,8 @@ def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[k
 
 
 @pytest.mark.usefixtures("forking")
-def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, mnist5k):
-    """Its own penalty is part of the objective and of no measured loss."""
+def test_a_training_of_a_users_network_equals_one_in_plain_keras(start, digit_file, mnist5k):
+    """The network's own penalty is part of the objective and of no measured loss."""
     spec = spec_with()
     process = start(spec, backbone=taken_apart(digit_file, "unit"), cores=1)
     finished = process.end()
@@ -171,10 +164,10 @@ def test_a_training_of_an_own_network_is_that_of_plain_keras(start, digit_file, 
 
 
 @pytest.mark.usefixtures("forking")
-def test_an_interrupted_training_of_an_own_network_continues_bit_for_bit(start, digit_file):
-    """With changes of the network, averaged weights, and dropout, whose state must continue, too."""
+def test_an_interrupted_training_of_a_users_network_continues_bit_for_bit(start, digit_file):
+    """The network is changed, its weights are averaged, and it has dropout, whose state must continue too."""
     spec = spec_with({"epochs": 3, "ema_decay": 0.9}, dropout=0.2, l2=0.001)
-    assert_goes_on_after_a_kill(start, spec, taken_apart(digit_file, "unit"))
+    assert_resumes_exactly(start, spec, taken_apart(digit_file, "unit"))
 
 
 def test_a_seed_in_the_file_does_not_decide_the_weights(tmp_path):
@@ -183,5 +176,5 @@ def test_a_seed_in_the_file_does_not_decide_the_weights(tmp_path):
     drawn = keras.initializers.GlorotUniform(seed=1)
     file = save(keras.Model(images, keras.layers.Dense(10, kernel_initializer=drawn)(features)), tmp_path)
     assert json.loads((Path(taken_apart(file).folder) / "layers.json").read_text())
-    first, other = (built(own(), file, DIGIT, 10, seed).get_weights()[0] for seed in (1, 2))
+    first, other = (build(own(), file, DIGIT, 10, seed).get_weights()[0] for seed in (1, 2))
     assert not np.array_equal(first, other)

@@ -1,4 +1,4 @@
-"""What the server that forks has in memory, and every training with it."""
+"""Which packages the server that forks has in memory, and with it every training."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from keras.wrappers import SKLearnClassifier
 """
 
 
-def test_packages_that_no_training_needs_are_not_loaded_and_can_still_be_imported_later():
-    """They would take a third of each start, and 120 MB."""
+def test_packages_that_no_training_needs_are_not_loaded_but_can_be_imported_later():
+    """They would take a third of the time of each start, and 120 MB."""
     looked = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=True)
     assert looked.stdout.split() == []

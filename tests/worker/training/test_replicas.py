@@ -1,4 +1,4 @@
-"""A job on several devices trains as on one, up to rounding. Virtual devices of one processor stand in for GPUs."""
+"""A job trains on several devices as on one, except for rounding. Virtual devices of a processor stand in for GPUs."""
 
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,16 +25,16 @@ SPEC = small_spec(
 )
 
 
-def on_two(pipe: Connection, assignment: Assignment, log: str) -> None:
-    _on_virtual_devices(2, pipe, assignment, log)
+def run_on_two(pipe: Connection, assignment: Assignment, log: str) -> None:
+    _run_on_virtual_devices(2, pipe, assignment, log)
 
 
-def on_three(pipe: Connection, assignment: Assignment, log: str) -> None:
-    _on_virtual_devices(3, pipe, assignment, log)
+def run_on_three(pipe: Connection, assignment: Assignment, log: str) -> None:
+    _run_on_virtual_devices(3, pipe, assignment, log)
 
 
-def _on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, log: str) -> None:
-    """The training process, with parts of the processor where it would have found its GPUs."""
+def _run_on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, log: str) -> None:
+    """Run the training process with parts of the processor in place of its GPUs."""
     import worker.training.runner
 
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
@@ -57,11 +57,11 @@ def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder_of(fewer(mnist5k, 193), tmp_path_factory)
 
 
-def assert_alike(one: Process, two: Process) -> None:
-    """The same history and final figures, up to rounding, and not because the same was computed."""
-    first, second = one.end(), two.end()
-    assert len(one.history) == len(two.history) == 2
-    for epoch, other in zip(one.history, two.history, strict=True):
+def assert_alike(plain: Process, replicated: Process) -> None:
+    """Check that history and final figures are equal except for rounding, which must occur."""
+    first, second = plain.end(), replicated.end()
+    assert len(plain.history) == len(replicated.history) == 2
+    for epoch, other in zip(plain.history, replicated.history, strict=True):
         assert epoch == pytest.approx(other, rel=1e-4)
     for split in ("train", "validation", "test"):
         assert getattr(first.final, split).loss == pytest.approx(getattr(second.final, split).loss, rel=1e-4)
@@ -72,26 +72,26 @@ def assert_alike(one: Process, two: Process) -> None:
 
 
 def test_two_devices_give_the_history_of_one_up_to_rounding(start):
-    # 193 = 6 × 32 + 1: one of the two has nothing to do in the last step
-    assert_alike(start(REMEDIED), start(REMEDIED, target=on_two))
+    # 193 = 6 × 32 + 1: one of the devices is idle in the last step
+    assert_alike(start(REMEDIED), start(REMEDIED, target=run_on_two))
 
 
 @pytest.mark.proof
-def test_parts_of_other_sizes_count_as_much_as_they_hold_also_where_images_are_streamed(start):
-    # Of 52 images three devices take 17, 17 and 18, and of the last 37 then 12, 12 and 13.
+def test_parts_of_different_sizes_have_their_share_of_the_weight_also_with_streamed_images(start):
+    # Three devices take 17, 17 and 18 of 52 images, and 12, 12 and 13 of the last 37.
     spec = SPEC.model_copy(update={"training": SPEC.training.model_copy(update={"batch_size": 52})})
-    assert_alike(start(spec), start(spec, target=on_three, resident_bytes=0))
+    assert_alike(start(spec), start(spec, target=run_on_three, resident_bytes=0))
 
 
 @pytest.mark.proof
-def test_a_training_on_two_devices_is_continued_exactly(start):
+def test_a_training_on_two_devices_resumes_exactly(start):
     spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
-    whole, first = start(spec, target=on_two), start(spec, target=on_two)
+    whole, first = start(spec, target=run_on_two), start(spec, target=run_on_two)
     first.until(lambda message: isinstance(message, StepsDone) and message.epoch == 2)
     first.pipe.send(Stop(StopCause.PAUSE))
     stopped, expected = first.end(), whole.end()
     assert isinstance(stopped, Stopped)
-    second = start(spec, target=on_two, checkpoint=stopped.checkpoint)
+    second = start(spec, target=run_on_two, checkpoint=stopped.checkpoint)
     assert second.end().final == expected.final
     assert first.history + second.history == whole.history
 

@@ -1,4 +1,4 @@
-"""Training processes as the supervisor starts them: forked, told by messages, and judged by what they leave behind."""
+"""Training processes as the supervisor starts them: forked, controlled by messages, and checked by their files."""
 
 import json
 import os
@@ -11,32 +11,16 @@ import keras
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, load
+from analysis.arrays.dataset import load
 from heldout.stored.artifacts import ArtifactName
-from tests.worker.training.processes import Process, folder_of
-from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import (
-    Alive,
-    EpochDone,
-    Failed,
-    Finished,
-    FirstStep,
-    Started,
-    StepsDone,
-    Stop,
-    StopCause,
-    Stopped,
-)
+from tests.worker.training.processes import Process
+from tests.worker.training.trainings import small_spec
+from worker.messages import Alive, EpochDone, Failed, Finished, FirstStep, Started, StepsDone, Stop, StopCause, Stopped
 
 pytestmark = pytest.mark.usefixtures("forking")
 
 
-@pytest.fixture(scope="module")
-def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(fewer(mnist5k, 372), tmp_path_factory)
-
-
-def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, dataset):
+def test_a_model_trained_in_mixed_precision_is_plain_float32_with_the_served_figures(start, dataset):
     changes = {"label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.2, "ema_decay": 0.9}
     spec = small_spec({"filters": 8, "dropout": 0.1, "l2": 0.01}, training={"epochs": 2} | changes)
     process = start(spec, precision="mixed")
@@ -59,20 +43,20 @@ def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_ser
         assert process.history[-1][f"{split}_accuracy"] == getattr(finished.final, split).accuracy
 
 
-def test_a_process_says_what_it_does_in_the_agreed_order(start):
+def test_a_process_sends_its_messages_in_order_and_ignores_the_terminals_interrupt(start):
+    """Interrupts are handled by the supervisor."""
     process = start(small_spec(training={"epochs": 2}), towers=2)
+    process.until(lambda message: isinstance(message, Started))
+    os.kill(process.process.pid, signal.SIGINT)
     finished = process.end()
-    kinds = [type(message) for message in process.said if not isinstance(message, StepsDone)]
+    kinds = [type(message) for message in process.messages if not isinstance(message, StepsDone)]
     assert kinds == [Alive, Started, FirstStep, EpochDone, EpochDone, Finished]
-    engine = process.said[1].engine
+    engine = process.messages[1].engine
     assert set(engine) == {"device", "threads", "towers", "precision", "python", "tensorflow", "keras", "host"}
     assert (engine["device"], engine["threads"], engine["towers"]) == ("cpu", 1, 2)
     assert finished.stop_reason == "completed"
-    assert (
-        Path(finished.get_path(ArtifactName.MODEL)).parent
-        == Path(finished.get_path(ArtifactName.PREDICTIONS)).parent
-        == process.scratch
-    )
+    files = (finished.get_path(name) for name in (ArtifactName.MODEL, ArtifactName.PREDICTIONS))
+    assert {Path(file).parent for file in files} == {process.scratch}
     json.dumps([finished.final.model_dump(mode="json"), process.history, engine], allow_nan=False)
 
 
@@ -82,7 +66,7 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(start):
     assert process.end() == Failed("deadline", "limits.max_runtime_s passed before one epoch was complete.")
 
 
-def test_a_stop_keeps_what_was_trained_whenever_it_comes(start):
+def test_a_stop_request_is_obeyed_after_the_first_step_and_keeps_the_state(start):
     process = start(small_spec(training={"epochs": 1000}))
     process.pipe.send(Stop(StopCause.RELEASE))
     stopped = process.end()
@@ -91,7 +75,7 @@ def test_a_stop_keeps_what_was_trained_whenever_it_comes(start):
     assert Path(stopped.checkpoint).is_file()
 
 
-def test_a_training_that_diverges_says_in_which_epoch_and_by_which_figures(start):
+def test_a_diverging_training_reports_the_epoch_and_the_figures(start):
     optimizer = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}
     blocks = [{"filters": 8, "l2": 1.0, "repeat": 3, "pool": 1, "activation": "elu"}]
     process = start(small_spec(*blocks, training={"epochs": 50, "optimizer": optimizer}))
@@ -103,7 +87,7 @@ def test_a_training_that_diverges_says_in_which_epoch_and_by_which_figures(start
     json.dumps(process.history, allow_nan=False)
 
 
-def test_a_damaged_checkpoint_is_named_so_that_an_older_one_can_be_tried(start, tmp_path):
+def test_a_damaged_checkpoint_is_named(start, tmp_path):
     damaged = tmp_path / "resume.ckpt"
     damaged.write_bytes(b"heldout checkpoint 1\n" + bytes(500))
     failed = start(small_spec(), checkpoint=str(damaged)).end()
@@ -111,7 +95,7 @@ def test_a_damaged_checkpoint_is_named_so_that_an_older_one_can_be_tried(start, 
     assert "resume.ckpt" in failed.detail
 
 
-def test_anything_unforeseen_is_a_sentence_of_ours_for_the_owner_and_a_traceback_for_the_operator(tmp_path):
+def test_an_unexpected_error_gives_the_owner_one_sentence_and_the_operator_a_traceback(tmp_path):
     (tmp_path / "dataset").mkdir()
     process = Process(small_spec(), tmp_path / "dataset")
     failed = process.end()
@@ -120,7 +104,7 @@ def test_anything_unforeseen_is_a_sentence_of_ours_for_the_owner_and_a_traceback
     assert "Traceback (most recent call last)" in process.log.read_text()
 
 
-def test_weights_that_do_not_fit_into_memory_are_reported_as_such(start):
+def test_weights_that_exceed_the_memory_are_reported_as_such(start):
     wide = {"filters": 1024, "padding": "same", "pool": 1}
     process = start(small_spec(wide, network={"dense": [{"units": 4096}]}))  # 13 GB of weights
     process.until(lambda message: isinstance(message, Alive))
@@ -130,10 +114,3 @@ def test_weights_that_do_not_fit_into_memory_are_reported_as_such(start):
     failed = process.end()
     assert failed.code == "out_of_memory"
     assert "Use a smaller batch_size or fewer filters." in failed.detail
-
-
-def test_the_terminals_interrupt_is_left_to_the_supervisor(start):
-    process = start(small_spec(training={"epochs": 2}))
-    process.until(lambda message: isinstance(message, Started))
-    os.kill(process.process.pid, signal.SIGINT)
-    assert isinstance(process.end(), Finished)

@@ -1,4 +1,4 @@
-"""Rates and early stopping decide what Keras' own schedules and callbacks decide."""
+"""Learning rates and early stopping agree with Keras' schedules and callbacks."""
 
 from functools import partial
 from typing import Any
@@ -24,13 +24,13 @@ from worker.training.decisions import (
 LOSSES = st.lists(st.sampled_from([0.5, 0.49995, 0.4998, 0.45, 0.4, 0.6, 1.0]), min_size=1, max_size=25)
 
 
-def scheduled(epochs: int = 10, **schedule: Any) -> JobSpec:
+def schedule_spec(epochs: int = 10, **schedule: Any) -> JobSpec:
     return small_spec(training={"epochs": epochs, "schedule": schedule, "optimizer": {"learning_rate": 0.02}})
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 4])
-def test_cosine_is_that_of_keras(warmup):
-    training, steps = scheduled(name="cosine", warmup_epochs=warmup).training, 7
+def test_cosine_decay_is_that_of_keras(warmup):
+    training, steps = schedule_spec(name="cosine", warmup_epochs=warmup).training, 7
     total = 10 * steps - warmup * steps
     reference = (
         keras.optimizers.schedules.CosineDecay(0.0, total, warmup_target=0.02, warmup_steps=warmup * steps)
@@ -41,17 +41,17 @@ def test_cosine_is_that_of_keras(warmup):
     np.testing.assert_allclose(rates, [float(reference(step)) for step in range(70)], rtol=1e-4, atol=1e-8)
 
 
-def test_cosine_reaches_zero_where_the_training_ends_and_its_peak_where_warm_up_ends():
-    training = scheduled(name="cosine", warmup_epochs=3).training
+def test_cosine_decay_peaks_at_the_end_of_the_warm_up_and_ends_at_zero():
+    training = schedule_spec(name="cosine", warmup_epochs=3).training
     rate_at = partial(training.schedule.compute_rate, 0.02, steps=5, epochs=10)
     assert rate_at(10 * 5) == pytest.approx(0, abs=1e-15)
     assert rate_at(3 * 5) == 0.02
     assert compute_reported_rate(training, PlateauState(1.0), 4, 5) == rate_at(19)
 
 
-def test_one_cycle_rises_and_falls_where_the_published_schedule_does():
-    """The learning rates that PyTorch's OneCycleLR documents: two halves of cosines with its default fractions."""
-    training, steps = scheduled(name="one_cycle").training, 7
+def test_one_cycle_rises_and_falls_as_the_published_schedule():
+    """The rates are those that PyTorch documents for OneCycleLR: two cosine halves with the default fractions."""
+    training, steps = schedule_spec(name="one_cycle").training, 7
     rates = np.concatenate([compute_epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
     top = 0.3 * 70 - 1  # the last of the 30% of the steps that rise
     up, down = np.arange(21) / top, (np.arange(21, 70) - top) / (69 - top)
@@ -64,17 +64,17 @@ def test_one_cycle_rises_and_falls_where_the_published_schedule_does():
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_one_cycle_has_rates_for_the_shortest_trainings(epochs):
-    training = scheduled(name="one_cycle", epochs=epochs).training
+def test_one_cycle_works_for_the_shortest_trainings(epochs):
+    training = schedule_spec(name="one_cycle", epochs=epochs).training
     rates = [compute_epoch_rates(training, PlateauState(1.0), epoch, 1)[0] for epoch in range(1, epochs + 1)]
     assert all(0 < rate <= 0.02 for rate in rates)
 
 
 @pytest.mark.parametrize(("given", "milestones"), [({"milestones": [2, 3, 9]}, (2, 3, 9)), ({}, (5, 7.5))])
 def test_steps_are_those_of_a_piecewise_constant_decay(given, milestones):
-    training, steps = scheduled(name="step", factor=0.5, **given).training, 4
+    training, steps = schedule_spec(name="step", factor=0.5, **given).training, 4
     boundaries = [int(milestone * steps) - 1 for milestone in milestones]  # the last step at the old rate
-    if not given:  # the epoch in which three quarters lie keeps its rate
+    if not given:  # the epoch that contains three quarters keeps its rate
         boundaries[1] = 8 * steps - 1
     values = [0.02 * 0.5**number for number in range(len(milestones) + 1)]
     reference = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
@@ -91,11 +91,11 @@ def test_a_constant_rate_is_the_optimizers():
 
 
 class _Watched(keras.Model):
-    """A model that callbacks can watch; it is never trained."""
+    """A model for callbacks to watch; it is never trained."""
 
 
-def watched(callback: keras.callbacks.Callback, losses: list[float], monitor: str) -> keras.Model:
-    """Let a Keras callback see one epoch for each loss, until it stops the training."""
+def watch(callback: keras.callbacks.Callback, losses: list[float], monitor: str) -> keras.Model:
+    """Run a Keras callback for one epoch per loss, until it stops the training."""
     model = _Watched()
     model.compile(keras.optimizers.SGD(0.02))
     model.stop_training = False
@@ -113,13 +113,13 @@ def watched(callback: keras.callbacks.Callback, losses: list[float], monitor: st
 
 @given(LOSSES, st.integers(1, 4))
 def test_a_plateau_lowers_the_rate_when_keras_does(losses, patience):
-    training = scheduled(name="reduce_on_plateau", factor=0.5, patience=patience).training
+    training = schedule_spec(name="reduce_on_plateau", factor=0.5, patience=patience).training
     state, rates = PlateauState(rate=0.02), []
     for loss in losses:
         rates.append(state.rate)
         state = lower_on_plateau(training, state, loss)
     callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=patience, mode="min")
-    np.testing.assert_allclose(rates, watched(callback, losses, "val_loss").rates, rtol=1e-6)
+    np.testing.assert_allclose(rates, watch(callback, losses, "val_loss").rates, rtol=1e-6)
 
 
 @given(LOSSES, st.integers(1, 4), st.sampled_from([0.0, 0.0003, 0.08]), st.sampled_from(["loss", "accuracy"]))
@@ -138,7 +138,7 @@ def test_early_stopping_stops_and_keeps_where_keras_does(figures, patience, min_
         mode="min" if figure == "loss" else "max",
         restore_best_weights=True,
     )
-    model = watched(callback, figures, f"val_{figure}")
+    model = watch(callback, figures, f"val_{figure}")
     assert (state.stopped, epoch) == (model.stop_training, model.epochs_seen)
     assert get_kept_epoch(spec, state, epoch) == callback.best_epoch + 1
 

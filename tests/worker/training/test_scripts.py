@@ -1,4 +1,4 @@
-"""The script of a job, run in a process with Keras alone: the same data file gives the job's figures."""
+"""The script of a job, run in a process with only Keras: the same data file gives the job's figures."""
 
 import json
 import os
@@ -42,7 +42,7 @@ from worker.training.runner import start_from
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 
 AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2}
-# What a script can be asked for, in as few trainings as it takes.
+# Everything that a script can contain, in as few trainings as possible.
 SPECS = {
     "augmentation, erasing, averaged weights, early stopping, plateau": small_spec(
         {"filters": 4, "padding": "same", "repeat": 2, "activation": "gelu", "dropout": 0.1},
@@ -60,8 +60,8 @@ SPECS = {
             "train_limit": 400,
         },
     ),
-    # Adam would make much of the gradients of biases before batch normalisation, which are rounding alone.
-    "flips, cutmix, cosine, batch normalisation, the guard's best epoch": small_spec(
+    # Adam would amplify the gradients of biases before batch normalization, which are only rounding.
+    "flips, cutmix, cosine, batch normalization, the guard's best epoch": small_spec(
         {"filters": 4, "batch_norm": True, "padding": "same"},
         network={"head": "global_average"},
         augmentation={"horizontal_flip": True, "vertical_flip": True, "height_shift": 0.2, "fill_mode": "constant"},
@@ -103,9 +103,9 @@ SPECS["residual blocks, strides, group normalization, average pooling"] = small_
 
 
 class ScriptedJob:
-    """A training to its end, with the figures of its kept weights, and the script of it.
+    """A completed training with the figures of its kept weights and its script.
 
-    initial: the file from which it starts, if it starts from one; then its time is over after two epochs.
+    initial: the file from which it starts, if any. Its deadline then comes after two epochs.
     """
 
     def __init__(self, spec: JobSpec, images: ImageSet, folder: Path) -> None:
@@ -114,7 +114,7 @@ class ScriptedJob:
             self.initial = folder / "initial.keras"
             data = select(images, spec)
             build_exported(spec.network, data, build_network(spec.network, data.image, 10, 99)).save(self.initial)
-        training = Training(spec, images, network=None if spec.initial is None else self.started_network(spec, images))
+        training = Training(spec, images, network=None if spec.initial is None else self.make_network(spec, images))
         if spec.initial is not None:
             training.requested_stop = lambda: StopCause.DEADLINE if training.trainer.position.epoch > 2 else None
         with suppress(StopRequested):
@@ -129,16 +129,16 @@ class ScriptedJob:
         self.final = FinalView(
             epoch=training.trainer.position.kept, gap=GapsView(validation=None, test=None), **results
         )
-        self.facts = facts_of(training, images, self.final)
+        self.facts = make_facts(training, images, self.final)
 
-    def started_network(self, spec: JobSpec, images: ImageSet) -> keras.Model:
+    def make_network(self, spec: JobSpec, images: ImageSet) -> keras.Model:
         network = build_network(spec.network, images.shape, len(images.classes), spec.training.seed)
         start_from(network, self.initial, TAKEN)
         freeze_blocks(network, spec.initial.freeze_blocks)
         return network
 
 
-def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFacts:
+def make_facts(training: Training, images: ImageSet, final: FinalView) -> ScriptFacts:
     digests, spec = split_digests(images), training.spec
     return ScriptFacts(
         job_id="job_1",
@@ -157,7 +157,7 @@ def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFa
     )
 
 
-# One process runs them all in turn: importing Keras takes longer than such a training.
+# One process runs all scripts, because importing Keras takes longer than such a training.
 RUN_ALL = """
 import json, runpy, sys
 for sys.argv in json.loads(sys.argv[1]):
@@ -169,7 +169,7 @@ Run = tuple[ScriptedJob, str, Path]
 
 @pytest.fixture(scope="module")
 def runs(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Each job, what its script has printed, and the model that it has saved."""
+    """Return each job with the output of its script and the model that the script has saved."""
     jobs, commands = [], []
     for spec in SPECS.values():
         folder = tmp_path_factory.mktemp("script")
@@ -193,6 +193,12 @@ def runs(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
+@pytest.fixture(scope="module")
+def facts(digits: ImageSet) -> ScriptFacts:
+    """The facts of a training that has not begun."""
+    return make_facts(Training(small_spec(), digits), digits, None)
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
     name: str, digits: ImageSet, runs: dict[str, Run]
@@ -207,8 +213,8 @@ def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
         assert loss == pytest.approx(expected.loss, abs=1e-4), f"{split} of {name}\n{printed}"
         assert accuracy == pytest.approx(expected.accuracy, abs=0.01)
     test = digits.splits["test"]
-    said = keras.saving.load_model(model)(digits.images[test].astype(np.float32)).numpy().argmax(1)
-    assert (said == digits.labels[test]).mean() == pytest.approx(job.final.test.accuracy, abs=0.01)
+    answers = keras.saving.load_model(model)(digits.images[test].astype(np.float32)).numpy().argmax(1)
+    assert (answers == digits.labels[test]).mean() == pytest.approx(job.final.test.accuracy, abs=0.01)
 
 
 FINAL = FinalView(
@@ -250,20 +256,17 @@ MORE_SPECS = [
 ]
 
 
-def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path: Path) -> None:
+def test_scripts_pass_the_linter_and_the_type_checker(facts: ScriptFacts, digits: ImageSet, tmp_path: Path) -> None:
     resize = ResizeSpec(height=8, width=8, rule="crop")
     folders = make_folder_reader("", [f"{row}.png" for row in range(len(digits.labels))], digits.labels, resize)
     for number, spec in enumerate([*SPECS.values(), *MORE_SPECS]):
-        facts = facts_of(Training(small_spec(), digits), digits, None)
-        reader, final = (
-            (make_array_reader(""), make_table_reader(""), folders)[number % 3],
-            FINAL if number % 2 else None,
-        )
+        reader = (make_array_reader(""), make_table_reader(""), folders)[number % 3]
         initial = None if spec.initial is None else FirstWeights(spec.initial.job or spec.initial.model, TAKEN)
-        ended = Ended(2, "its time was over here") if number % 3 == 0 else None
-        facts = replace(facts, spec=spec, reader=reader, final=final, initial=initial, ended=ended)
-        (tmp_path / f"script_{number}.py").write_text(render_script(facts))
-    # A member of a tar that is a file has content, which its types do not say.
+        ended = Ended(2, "the job ran out of time here") if number % 3 == 0 else None
+        final = FINAL if number % 2 else None
+        changed = replace(facts, spec=spec, reader=reader, final=final, initial=initial, ended=ended)
+        (tmp_path / f"script_{number}.py").write_text(render_script(changed))
+    # A file in a tar has content, which the types do not express.
     mypy = ("mypy", "--config-file=", "--check-untyped-defs", "--ignore-missing-imports", "--follow-imports=silent")
     mypy += ("--disable-error-code=union-attr", "--cache-dir", str(tmp_path / "cache"))
     for check in (("ruff", "check", "--isolated", "--no-cache"), mypy):
@@ -272,34 +275,31 @@ def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("fill_mode", ["nearest", "constant"])
 @pytest.mark.parametrize(
-    "augmentation",
+    ("augmentation", "fill_mode"),
     [
-        {"random_crop": {"name": "resized"}, "rotation_degrees": 20.0, "hue": 0.3, "saturation": 0.5},
-        {"random_crop": {"padding": 0.2}, "brightness": 0.2, "hue": 0.2},
-        {"trivial_augment": True},
-        {"trivial_augment": True, "zoom": 0.2, "saturation": 0.3, "erasing": 0.5},
+        ({"random_crop": {"name": "resized"}, "rotation_degrees": 20.0, "hue": 0.3, "saturation": 0.5}, "nearest"),
+        ({"random_crop": {"padding": 0.2}, "brightness": 0.2, "hue": 0.2}, "constant"),
+        ({"trivial_augment": True}, "constant"),
+        ({"trivial_augment": True, "zoom": 0.2, "saturation": 0.3, "erasing": 0.5}, "nearest"),
     ],
 )
-def test_the_script_changes_color_images_as_the_job_does(augmentation, fill_mode, digits: ImageSet) -> None:
+def test_the_script_changes_color_images_as_the_job_does(augmentation, fill_mode, facts: ScriptFacts) -> None:
     spec = small_spec(augmentation=augmentation | {"fill_mode": fill_mode})
-    facts = replace(facts_of(Training(small_spec(), digits), digits, None), spec=spec, shape=(9, 12, 3))
-    exec(render_script(facts), script := {"__name__": "script"})
+    exec(render_script(replace(facts, spec=spec, shape=(9, 12, 3))), script := {"__name__": "script"})
     images = (np.random.default_rng(0).integers(0, 256, (80, 9, 12, 3)) / 255).astype(np.float32)
     fill = np.float32([0.1, 0.5, 0.9])
     rows = draw_changes(spec.augmentation, (9, 12, 3), seed=7, epoch=2, count=80)
     expected = build_augmentation(spec.augmentation, (9, 12, 3), fill)(images, *rows).numpy()
     erases = {"fill": fill} if spec.augmentation.erasing else {}
     result = script["changed"](images, *script["draw_changes"](2, 80), **erases)
-    # Where rounding moves a pixel over a border of bytes, an operation gives the next one.
+    # An operation gives the next value where rounding moves a pixel across the border between two bytes.
     differs = np.abs(result - expected) > 2e-5
     assert differs.mean() < 0.005
 
 
-def test_the_script_refuses_other_data(digits: ImageSet, tmp_path: Path) -> None:
-    facts = replace(facts_of(Training(small_spec(), digits), digits, None), reader=make_array_reader(""))
-    exec(render_script(facts), script := {"__name__": "script"})
+def test_the_script_refuses_other_data(facts: ScriptFacts, digits: ImageSet, tmp_path: Path) -> None:
+    exec(render_script(replace(facts, reader=make_array_reader(""))), script := {"__name__": "script"})
     np.savez(tmp_path / "other.npz", images=255 - digits.images, labels=digits.labels)
     with pytest.raises(SystemExit, match="This is other data: the validation images or labels differ"):
         script["splits_of"](*script["read"](str(tmp_path / "other.npz")))

@@ -1,4 +1,4 @@
-"""Wrong labels: folds part nothing that belongs together, and the model finds what is planted, not what is hard."""
+"""The search for wrong labels: folds keep related images together, and planted labels are found but not hard images."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ from worker.training.suspects.search import choose_seen_size, choose_training_ro
 # --- folds ---------------------------------------------------------------------------------------
 
 
-def test_a_unit_is_never_parted_and_folds_are_alike():
+def test_a_unit_stays_in_one_fold_and_folds_are_alike():
     draws = np.random.default_rng(0)
     labels = draws.integers(0, 3, 600).astype(np.int32)
     units = draws.integers(0, 250, 600).astype(np.int32)
@@ -38,7 +38,7 @@ def test_units_are_joined_by_chains_of_copies_and_groups():
     assert Relations(np.array([0, 0, 2], np.int32)).units().tolist() == [0, 0, 2]
 
 
-def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
+def test_a_network_is_trained_on_a_share_of_each_class_of_the_allowed_images():
     labels = np.repeat([0, 1], [300, 100]).astype(np.int32)
     rows = choose_training_rows(labels, np.arange(400) % 2 == 0, 40)
     assert np.bincount(labels[rows]).tolist() == [30, 10]
@@ -48,7 +48,7 @@ def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
 # --- pixels --------------------------------------------------------------------------------------
 
 
-def test_large_images_are_seen_small_and_small_ones_as_they_are():
+def test_large_images_are_reduced_and_small_ones_are_unchanged():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 70, 64, 3), np.uint8)
     images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), (0, 255))
     assert choose_seen_size(images) == (23, 21)
@@ -68,70 +68,70 @@ def test_large_images_are_seen_small_and_small_ones_as_they_are():
 # --- judging -------------------------------------------------------------------------------------
 
 
-def answers(true: np.ndarray, sure: np.ndarray, classes: int) -> np.ndarray:
-    """Networks that give the true class the probability `sure`, and the next one the rest."""
-    said = np.full((len(true), classes), 1e-4)
-    said[np.arange(len(true)), (true + 1) % classes] = 1 - sure
-    said[np.arange(len(true)), true] = sure
-    return said / said.sum(axis=1, keepdims=True)
+def make_answers(true: np.ndarray, sure: np.ndarray, classes: int) -> np.ndarray:
+    """Give the true class the probability `sure`, and the next class the rest."""
+    probabilities = np.full((len(true), classes), 1e-4)
+    probabilities[np.arange(len(true)), (true + 1) % classes] = 1 - sure
+    probabilities[np.arange(len(true)), true] = sure
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def seen_by_networks(draws: np.random.Generator, classes: int, count: int = 3000) -> tuple[np.ndarray, np.ndarray]:
-    """True classes, and what networks say of them, which are as often right as they are sure."""
+def draw_answers(draws: np.random.Generator, classes: int, count: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """Return true classes and answers of calibrated networks."""
     true = draws.integers(0, classes, count).astype(np.int32)
     sure = draws.beta(8, 0.5, count)
     seen = np.where(draws.random(count) < sure, true, (true - 1) % classes)
-    return true, answers(seen, sure, classes)
+    return true, make_answers(seen, sure, classes)
 
 
-def told_of(said: np.ndarray, labels: np.ndarray, **splits: np.ndarray) -> LabelEstimate:
-    return estimate(said, labels, splits or {"train": np.arange(len(labels))}, seed=0)
+def estimate_labels(probabilities: np.ndarray, labels: np.ndarray, **splits: np.ndarray) -> LabelEstimate:
+    return estimate(probabilities, labels, splits or {"train": np.arange(len(labels))}, seed=0)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.15, 0.35])
 def test_planted_labels_are_found_and_counted(share):
     draws = np.random.default_rng(1)
-    true, said = seen_by_networks(draws, 10)
+    true, probabilities = draw_answers(draws, 10)
     wrong = draws.random(3000) < share
     labels = np.where(wrong, (true + draws.integers(1, 10, 3000)) % 10, true).astype(np.int32)
-    told = told_of(said, labels)
-    assert told.verdict == "can_tell"
-    assert told.counts.count == pytest.approx(wrong.sum(), rel=0.1)
-    assert told.counts.low <= wrong.sum() <= told.counts.high
-    judged = told.judged
+    estimated = estimate_labels(probabilities, labels)
+    assert estimated.verdict == "can_tell"
+    assert estimated.counts.count == pytest.approx(wrong.sum(), rel=0.1)
+    assert estimated.counts.low <= wrong.sum() <= estimated.counts.high
+    judged = estimated.judged
     first = np.argsort(-judged.scores)[: wrong.sum() // 2]
     assert wrong[first].mean() > 0.98
     assert np.mean(judged.suggested[wrong & (judged.wrong > 0.5)] == true[wrong & (judged.wrong > 0.5)]) > 0.9
-    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true, or more often
+    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # the stated probability is about right or too low
         assert -0.05 < wrong[these].mean() - judged.wrong[these].mean() < 0.1
 
 
-def test_wrong_labels_of_one_split_are_counted_there_alone():
+def test_wrong_labels_are_counted_in_their_split():
     draws = np.random.default_rng(5)
-    true, said = seen_by_networks(draws, 10)
+    true, probabilities = draw_answers(draws, 10)
     splits = dict(zip(("train", "validation", "test"), np.split(draws.permutation(3000), (1800, 2400)), strict=True))
     labels = true.copy()
     labels[splits["test"][:180]] = (labels[splits["test"][:180]] + 3) % 10
-    told = told_of(said, labels, **splits)
-    assert told.splits["test"].low <= 180 <= told.splits["test"].high
-    assert told.splits["test"].count == pytest.approx(180, rel=0.15)
+    estimated = estimate_labels(probabilities, labels, **splits)
+    assert estimated.splits["test"].low <= 180 <= estimated.splits["test"].high
+    assert estimated.splits["test"].count == pytest.approx(180, rel=0.15)
     for split in ("train", "validation"):
-        assert told.splits[split].count <= 0.015 * told.splits[split].images
+        assert estimated.splits[split].count <= 0.015 * estimated.splits[split].images
 
 
 def test_all_labels_of_one_split_may_be_wrong():
-    """Such as of a test whose classes are numbered from another number on."""
+    """For example, if its classes are numbered from another first number."""
     draws = np.random.default_rng(7)
-    true, said = seen_by_networks(draws, 10)
+    true, probabilities = draw_answers(draws, 10)
     splits = dict(zip(("train", "validation", "test"), np.split(draws.permutation(3000), (1200, 1800)), strict=True))
     labels = true.copy()
     labels[splits["test"]] = (labels[splits["test"]] + 1) % 10
-    told = told_of(said, labels, **splits)
-    assert told.verdict == "can_tell"
-    assert told.splits["test"].count >= 0.97 * 1200
-    assert told.splits["test"].high == 1200
-    assert told.splits["train"].low == told.splits["validation"].low == 0
-    assert told.counts.count == pytest.approx(sum(split.count for split in told.splits.values()), rel=0.1)
+    estimated = estimate_labels(probabilities, labels, **splits)
+    assert estimated.verdict == "can_tell"
+    assert estimated.splits["test"].count >= 0.97 * 1200
+    assert estimated.splits["test"].high == 1200
+    assert estimated.splits["train"].low == estimated.splits["validation"].low == 0
+    assert estimated.counts.count == pytest.approx(sum(split.count for split in estimated.splits.values()), rel=0.1)
 
 
 def test_a_confusion_that_networks_have_learned_is_found():
@@ -139,10 +139,10 @@ def test_a_confusion_that_networks_have_learned_is_found():
     true = draws.integers(0, 5, 2000).astype(np.int32)
     wrong = draws.random(2000) < 0.35
     labels = np.where(wrong, (true + 1) % 5, true).astype(np.int32)
-    said = answers(true, draws.beta(13, 7, 2000), 5)  # as often the next class as it is the label
-    told = told_of(said, labels)
-    assert told.counts.low <= wrong.sum() <= told.counts.high
-    assert wrong[np.argsort(-told.judged.scores)[:500]].mean() > 0.95
+    probabilities = make_answers(true, draws.beta(13, 7, 2000), 5)  # the next class is as frequent as in the labels
+    estimated = estimate_labels(probabilities, labels)
+    assert estimated.counts.low <= wrong.sum() <= estimated.counts.high
+    assert wrong[np.argsort(-estimated.judged.scores)[:500]].mean() > 0.95
 
 
 def test_hard_images_with_right_labels_are_not_suspected():
@@ -150,44 +150,46 @@ def test_hard_images_with_right_labels_are_not_suspected():
     true = draws.integers(0, 4, 2000).astype(np.int32)
     sure = np.where(np.arange(2000) < 1000, 0.99, 0.55)  # half of them could be of two classes
     seen = np.where(draws.random(2000) < sure, true, (true - 1) % 4)
-    told = told_of(answers(seen, sure, 4), true)
-    assert np.mean(answers(seen, sure, 4).argmax(axis=1) != true) > 0.2
-    assert told.counts.count < 20
-    assert (told.judged.wrong > 0.5).sum() < 20
+    estimated = estimate_labels(make_answers(seen, sure, 4), true)
+    assert np.mean(make_answers(seen, sure, 4).argmax(axis=1) != true) > 0.2
+    assert estimated.counts.count < 20
+    assert (estimated.judged.wrong > 0.5).sum() < 20
 
 
-def test_nothing_is_recognized_by_networks_that_did_not_learn():
+def test_networks_that_did_not_learn_recognize_nothing():
     labels = np.random.default_rng(3).integers(0, 2, 400).astype(np.int32)
     guesses = np.random.default_rng(4).dirichlet([1, 1], 400)
-    assert told_of(guesses, labels).verdict == "too_hard"
-    assert told_of(np.eye(2)[labels], labels).verdict == "can_tell"
+    assert estimate_labels(guesses, labels).verdict == "too_hard"
+    assert estimate_labels(np.eye(2)[labels], labels).verdict == "can_tell"
 
 
-def test_the_estimate_of_a_clean_set_begins_at_none():
+def test_the_estimate_for_a_clean_set_is_zero():
     labels = np.arange(2000, dtype=np.int32) % 10
-    told = told_of(answers(labels, np.full(2000, 0.99), 10), labels)
-    assert (told.counts.count, told.counts.low) == (0, 0)
-    assert told.counts.high <= 10
-    assert not (told.judged.wrong > 0.5).any()
+    estimated = estimate_labels(make_answers(labels, np.full(2000, 0.99), 10), labels)
+    assert (estimated.counts.count, estimated.counts.low) == (0, 0)
+    assert estimated.counts.high <= 10
+    assert not (estimated.judged.wrong > 0.5).any()
 
 
-def test_a_search_checks_itself_by_labels_that_it_changes():
-    """Per class: one class is never recognized, so that its changed labels are not found."""
+def test_a_search_measures_its_success_by_labels_that_it_changes():
+    """One class is never recognized, so its changed labels are not found."""
     draws = np.random.default_rng(7)
-    true, said = seen_by_networks(draws, 4)
+    true, probabilities = draw_answers(draws, 4)
     unknown = true == 3
-    said[unknown] = draws.dirichlet([1, 1, 1, 1], unknown.sum())
-    told = told_of(said, true)
-    assert told.planted.planted == pytest.approx(3000, rel=0.01)
-    found, agreement = ({one.label: getattr(one, name) for one in told.classes} for name in ("found", "agreement"))
+    probabilities[unknown] = draws.dirichlet([1, 1, 1, 1], unknown.sum())
+    estimated = estimate_labels(probabilities, true)
+    assert estimated.planted.planted == pytest.approx(3000, rel=0.01)
+    found, agreement = (
+        {part.label: getattr(part, name) for part in estimated.classes} for name in ("found", "agreement")
+    )
     assert min(found[label] for label in range(3)) > 2 * found[3]
     assert min(agreement[label] for label in range(3)) > 0.9 > 0.5 > agreement[3]
 
 
-def test_labels_are_planted_in_a_tenth_of_each_class_of_each_copy_and_never_stay_what_they_were():
+def test_labels_are_planted_in_a_tenth_of_each_class_of_each_copy_and_always_change():
     labels = np.repeat(np.arange(3, dtype=np.int32), [200, 100, 5])
-    said = np.full((305, 3), 1 / 3)
-    planted = plant(said, labels, np.random.default_rng(0))
+    probabilities = np.full((305, 3), 1 / 3)
+    planted = plant(probabilities, labels, np.random.default_rng(0))
     assert np.bincount(labels[planted.rows]).tolist() == [200, 100, 10]
     assert (planted.labels != labels[planted.rows]).all()
     assert set(planted.labels[labels[planted.rows] == 0].tolist()) == {1, 2}
@@ -208,20 +210,20 @@ def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_pa
     save(few, tmp_path / "dataset")
     save_relations(Relations(np.arange(400, dtype=np.int32)), tmp_path / FILE_NAME)
     (tmp_path / "members.txt").write_text("".join(f"{label}/{row}.png\n" for row, label in enumerate(labels)))
-    stored = searched(tmp_path)
+    stored = search(tmp_path)
     assert stored.images == 400
     first = stored.suspects[:8]
-    assert sum(one.index in planted for one in first) >= 7
-    assert all(one.member == f"{one.label}/{one.index}.png" for one in first)
-    assert [one.label for one in first] == labels[[one.index for one in first]].tolist()
-    assert sum(one.suggested == true[one.index] for one in first) >= 7
-    assert all(one.index in few.splits[one.split] for one in first)
+    assert sum(suspect.index in planted for suspect in first) >= 7
+    assert all(suspect.member == f"{suspect.label}/{suspect.index}.png" for suspect in first)
+    assert [suspect.label for suspect in first] == labels[[suspect.index for suspect in first]].tolist()
+    assert sum(suspect.suggested == true[suspect.index] for suspect in first) >= 7
+    assert all(suspect.index in few.splits[suspect.split] for suspect in first)
     assert stored.wrong is not None
     assert stored.wrong.low <= 40 <= stored.wrong.high
 
 
-def searched(folder: Path) -> StoredSuspects:
-    """What a process, forked as the supervisor does it, leaves behind."""
+def search(folder: Path) -> StoredSuspects:
+    """Fork a process as the supervisor does, and read its file."""
     dataset = AssignedDataset(
         str(folder / "dataset"), relations=str(folder / FILE_NAME), names=str(folder / "members.txt")
     )

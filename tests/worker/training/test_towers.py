@@ -1,4 +1,4 @@
-"""Batch normalisation over the parts of a batch: Keras' own figures and gradients, on any number of cores."""
+"""Batch normalization over the parts of a batch gives Keras' values and gradients, on any number of cores."""
 
 import hashlib
 import multiprocessing
@@ -13,21 +13,21 @@ import tensorflow as tf
 
 from models.bundled import BUNDLED
 from tests.worker.training.processes import SILENCE_S
-from tests.worker.training.test_engine import with_engine
+from tests.worker.training.test_engine import train_with_engine
 from tests.worker.training.trainings import fewer, small_spec
 from worker.training.towers import normalise_together
 
 EPSILON = 1e-3
 
 
-def maps_of(counts: tuple[int, ...], offset: float = 0.0) -> list[tf.Tensor]:
+def draw_maps(counts: tuple[int, ...], offset: float = 0.0) -> list[tf.Tensor]:
     draws = np.random.default_rng(1)
     return [tf.constant(draws.normal(offset, 2.0, (count, 5, 4, 3)).astype(np.float32)) for count in counts]
 
 
 @pytest.mark.parametrize("offset", [0.0, 30.0], ids=["around zero", "far from zero"])
-def test_parts_of_a_batch_get_the_values_and_gradients_that_keras_gives_the_whole(offset):
-    parts = maps_of((3, 1, 5), offset)
+def test_parts_of_a_batch_get_the_values_and_gradients_of_the_whole_in_keras(offset):
+    parts = draw_maps((3, 1, 5), offset)
     layer = keras.layers.BatchNormalization(epsilon=EPSILON)
     layer.build((None, 5, 4, 3))
     layer.gamma.assign([0.5, 2.0, -1.0])
@@ -57,39 +57,41 @@ def test_parts_of_a_batch_get_the_values_and_gradients_that_keras_gives_the_whol
     np.testing.assert_allclose(of_shift, of_beta, rtol=1e-5, atol=1e-5)
 
 
-def test_a_part_that_counts_nothing_changes_nothing():
-    parts = maps_of((3, 2))
+def test_a_part_without_weight_changes_nothing():
+    parts = draw_maps((3, 2))
     scale, shift, near = tf.ones(3), tf.zeros(3), tf.zeros(3)
     alone, mean, variance = normalise_together(parts[:1], [1.0], scale, shift, near, EPSILON)
-    beside, _, beside_mean, beside_variance = normalise_together(parts, [1.0, 0.0], scale, shift, near, EPSILON)
-    np.testing.assert_allclose(beside, alone, atol=1e-6)
-    np.testing.assert_allclose([beside_mean, beside_variance], [mean, variance], atol=1e-6)
+    with_idle, _, mean_with_idle, variance_with_idle = normalise_together(
+        parts, [1.0, 0.0], scale, shift, near, EPSILON
+    )
+    np.testing.assert_allclose(with_idle, alone, atol=1e-6)
+    np.testing.assert_allclose([mean_with_idle, variance_with_idle], [mean, variance], atol=1e-6)
 
 
 def train(threads: int, cores: int, pipe: Connection) -> None:
-    """In a process of its own: send the digests of what four and eight towers have trained."""
+    """Send the digests of trainings with four and eight towers; runs in its own process."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     spec = small_spec({"filters": 8, "batch_norm": True, "dropout": 0.2})
     images = fewer(BUNDLED["digits"].read(Path()), 100)
     for towers in (4, 8):
-        network, history = with_engine(spec, images, towers=towers)
+        network, history = train_with_engine(spec, images, towers=towers)
         trained = [history, [variable.numpy().tobytes() for variable in network.variables]]
         pipe.send(hashlib.sha256(repr(trained).encode()).hexdigest())
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that pins processes to cores")
 def test_bits_depend_on_towers_and_not_on_the_cores_and_threads_that_compute_them(forking):
-    """Four and eight towers: by one thread on one core, and by eight threads on two."""
-    context, said = multiprocessing.get_context("forkserver"), []
+    """Four and eight towers are computed by one thread on one core, and by eight threads on two cores."""
+    context, digests = multiprocessing.get_context("forkserver"), []
     for run in [(1, 1), (8, 2)]:
         ours, theirs = context.Pipe()
         process = context.Process(target=train, args=(*run, theirs), daemon=True)
         process.start()
         theirs.close()
-        said.append([ours.recv() if ours.poll(SILENCE_S) else None for _ in range(2)])
+        digests.append([ours.recv() if ours.poll(SILENCE_S) else None for _ in range(2)])
         process.join(SILENCE_S)
         assert process.exitcode == 0
-    assert said[0] == said[1]
-    assert None not in said[0]
-    assert len(set(said[0])) == 2
+    assert digests[0] == digests[1]
+    assert None not in digests[0]
+    assert len(set(digests[0])) == 2

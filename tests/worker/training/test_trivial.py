@@ -1,4 +1,4 @@
-"""TrivialAugment's operations are Pillow's, as often and as strong as in the wide space of its paper."""
+"""TrivialAugment's operations equal Pillow's, with the frequencies and strengths of the wide space of its paper."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ ENHANCERS = {
     "contrast": ImageEnhance.Contrast,
     "sharpness": ImageEnhance.Sharpness,
 }
-# What Pillow does with an operation's strength.
+# Each operation in Pillow, given its strength.
 PILLOW = {
     "identity": lambda image, _: image,
-    **{name: lambda image, factor, one=one: one(image).enhance(factor) for name, one in ENHANCERS.items()},
+    **{name: lambda image, factor, make=make: make(image).enhance(factor) for name, make in ENHANCERS.items()},
     "posterize": lambda image, step: ImageOps.posterize(image, 8 - int(np.log2(step))),
     "solarize": lambda image, threshold: ImageOps.solarize(image, threshold),
     "autocontrast": lambda image, _: ImageOps.autocontrast(image),
@@ -29,15 +29,15 @@ ROUNDED = {"brightness", "color", "contrast", "sharpness", "autocontrast"}  # to
 
 
 def apply(images: np.ndarray, kind: str, strengths: np.ndarray | float) -> np.ndarray:
-    """Apply one operation to bytes; the result is in bytes, too, but not rounded."""
+    """Apply one operation to bytes; return unrounded values on the same scale."""
     rows = np.zeros((len(images), 10), np.float32)
     rows[:, 0], rows[:, 1] = list(CHANGES).index(kind), strengths
     changed = tf.function(lambda images, rows: apply_operations(images, rows, "nearest"))
     return changed((images / 255).astype(np.float32), rows).numpy() * 255
 
 
-def pictures(channels: int) -> np.ndarray:
-    """Bytes of smooth and of noisy images, some of them with few values."""
+def make_pictures(channels: int) -> np.ndarray:
+    """Make smooth and noisy images of bytes, some with only a few values."""
     draws = np.random.default_rng(0)
     y, x = np.mgrid[:24, :30]
     smooth = 255 * (np.sin(x[None] / draws.uniform(2, 9, (60, 1, 1))) * np.cos(y[None] / 5) + 1) / 2
@@ -50,7 +50,7 @@ def pictures(channels: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_operation_on_pixels_is_that_of_pillow(name, channels):
-    images = pictures(channels)
+    images = make_pictures(channels)
     drawn = draw_operations((24, 30, channels), seed=1, epoch=1, count=20_000)
     strengths = np.unique(drawn[drawn[:, 0] == list(CHANGES).index(name), 1])
     chosen = np.resize(strengths, len(images)).astype(np.float32)
@@ -58,14 +58,14 @@ def test_an_operation_on_pixels_is_that_of_pillow(name, channels):
     for image, seen, strength in zip(images, result, chosen.astype(np.float64), strict=True):
         pillow = Image.fromarray(image[..., 0] if channels == 1 else image)
         expected = np.asarray(PILLOW[name](pillow, strength), np.float64).reshape(image.shape)
-        # Pillow rounds the gray of color images, and their mean, and cuts off what is left of a byte.
+        # Pillow rounds the gray of color images and their mean, and truncates fractions.
         np.testing.assert_allclose(seen, expected, rtol=0, atol=2.01 if name in ROUNDED else 1e-3)
     assert np.abs(result - images).max() > 20 or name == "identity" or (name == "color" and channels == 1)
 
 
-def test_rounding_apart_operations_agree_with_pillow_on_average():
-    """Cutting off costs half a byte on average, in either direction; more would be another operation."""
-    images = pictures(3)[:120]
+def test_operations_agree_with_pillow_on_average_except_for_rounding():
+    """Truncation costs half a byte on average. A larger difference would be another operation."""
+    images = make_pictures(3)[:120]
     for name in ROUNDED:
         strength = 1.6 if name in ENHANCERS else 0.0
         seen = apply(images, name, strength)
@@ -99,7 +99,7 @@ def test_an_operation_that_moves_pixels_is_that_of_pillow(name):
             fields = [1, 0, 0, 0, 1, 0]
             fields[place] = amount
             expected = plane.transform(plane.size, Image.Transform.AFFINE, fields, Image.Resampling.NEAREST)
-        # Where a source lies between two pixels, rounding decides which one is nearer.
+        # If a source is between two pixels, rounding decides which of them is nearer.
         assert (np.asarray(expected) == seen[..., 0]).mean() > 0.97
 
 
@@ -135,7 +135,7 @@ def test_operations_and_strengths_are_drawn_as_in_the_paper():
     assert np.abs(small[small[:, 1] == 0][:, 2]).max() == 8
 
 
-def test_each_image_has_its_own_operation_however_they_are_divided():
+def test_each_image_gets_its_own_operation_in_any_division_into_batches():
     images = np.random.default_rng(0).random((64, 12, 12, 3), np.float32)
     spec = AugmentationSpec(trivial_augment=True)
     rows = draw_changes(spec, (12, 12, 3), seed=1, epoch=1, count=64)

@@ -1,4 +1,4 @@
-"""Which brightness is undone: that of all pixels, and not what blur, noise and rotation make of it."""
+"""A change of brightness is recognized; the effects of blur, noise and rotation are not mistaken for one."""
 
 import numpy as np
 import pytest
@@ -10,52 +10,52 @@ from worker.training.pixel_changes import PixelSample, compute_quantiles, find_c
 RANGE = (0.0, 255.0)
 
 
-def digits() -> np.ndarray:
-    """(count, 24, 24) digits of 8 × 8 pixels, in the middle of an empty border, three times as large."""
+def make_digits() -> np.ndarray:
+    """Return digits, three times as large and with an empty border: (count, 36, 36)."""
     small = load_digits().images * 15.0
     large = small.repeat(3, axis=1).repeat(3, axis=2)
     return np.pad(large, ((0, 0), (6, 6), (6, 6)))
 
 
-def sample(images: np.ndarray) -> PixelSample:
+def make_sample(images: np.ndarray) -> PixelSample:
     return PixelSample(images.round().astype(np.float32).reshape(len(images), -1, 1))
 
 
-IMAGES = digits()
+IMAGES = make_digits()
 TRAIN, HELD_OUT = IMAGES[:900], IMAGES[900:]
 
 
-def blurred(images: np.ndarray) -> np.ndarray:
+def blur(images: np.ndarray) -> np.ndarray:
     return gaussian_filter(images, (0, 3, 3))
 
 
-def rotated(images: np.ndarray) -> np.ndarray:
+def rotate_images(images: np.ndarray) -> np.ndarray:
     return np.clip(rotate(images, 40, axes=(1, 2), reshape=False, order=1), 0, 255)
 
 
-def noisy(images: np.ndarray) -> np.ndarray:
+def add_noise(images: np.ndarray) -> np.ndarray:
     return np.clip(images + np.random.default_rng(0).normal(0, 60, images.shape), 0, 255)
 
 
-@pytest.mark.parametrize("worsened", [blurred, rotated, noisy])
-def test_what_no_brightness_undoes_is_not_taken_for_another_one(worsened):
-    assert list_changes_to_try(sample(TRAIN), sample(worsened(HELD_OUT)), RANGE) == []
+@pytest.mark.parametrize("worsened", [blur, rotate_images, add_noise])
+def test_blur_rotation_and_noise_are_not_mistaken_for_another_brightness(worsened):
+    assert list_changes_to_try(make_sample(TRAIN), make_sample(worsened(HELD_OUT)), RANGE) == []
 
 
-def test_noise_is_not_taken_for_another_brightness_where_only_its_dark_end_is_cut_off():
-    train, held_out = sample(0.6 * TRAIN), sample(noisy(0.6 * HELD_OUT))
+def test_noise_is_not_mistaken_for_another_brightness_if_only_its_dark_end_is_clipped():
+    train, held_out = make_sample(0.6 * TRAIN), make_sample(add_noise(0.6 * HELD_OUT))
     assert (held_out.values == 255).mean() < 0.02
     assert held_out.values.mean() > train.values.mean() + 5
     assert list_changes_to_try(train, held_out, RANGE) == []
 
 
-@pytest.mark.parametrize("worsened", [lambda images: images, blurred, rotated])
+@pytest.mark.parametrize("worsened", [lambda images: images, blur, rotate_images])
 @pytest.mark.parametrize(("factor", "offset"), [(0.5, 0.0), (0.6, 40.0), (0.9, 30.0)])
-def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened, factor, offset):
-    held_out = sample(worsened(HELD_OUT) * factor + offset)
+def test_another_brightness_is_found_even_in_blurred_and_rotated_images(worsened, factor, offset):
+    held_out = make_sample(worsened(HELD_OUT) * factor + offset)
     assert held_out.values.max() < RANGE[1]
-    assert list_changes_to_try(sample(TRAIN), held_out, RANGE) == ["brightness"]
-    found = find_change("brightness", sample(TRAIN), held_out, RANGE)
+    assert list_changes_to_try(make_sample(TRAIN), held_out, RANGE) == ["brightness"]
+    found = find_change("brightness", make_sample(TRAIN), held_out, RANGE)
     assert found is not None
     assert found.factor == pytest.approx(1 / factor, rel=0.08)
     assert found.offset == pytest.approx(-offset / factor, abs=8)
@@ -65,13 +65,13 @@ def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened
 @pytest.mark.parametrize(
     ("kind", "pixels"), [("scale", lambda images: images / 255), ("inversion", lambda images: 255 - images)]
 )
-def test_no_brightness_is_tried_where_a_simpler_change_leaves_images_as_bright_as_those_of_training(kind, pixels):
+def test_no_brightness_is_tried_if_a_simpler_change_explains_the_images(kind, pixels):
     held_out = PixelSample(pixels(HELD_OUT).astype(np.float32).reshape(len(HELD_OUT), -1, 1))
-    assert list_changes_to_try(sample(TRAIN), held_out, RANGE) == [kind]
+    assert list_changes_to_try(make_sample(TRAIN), held_out, RANGE) == [kind]
 
 
-def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():
-    found = find_change("brightness", sample(TRAIN), sample(np.clip(HELD_OUT + 60, 0, 255)), RANGE)
+def test_clipped_values_become_the_mean_of_the_lost_values():
+    found = find_change("brightness", make_sample(TRAIN), make_sample(np.clip(HELD_OUT + 60, 0, 255)), RANGE)
     assert found is not None
     lost = TRAIN[TRAIN >= 195]
     assert found.top == pytest.approx(lost.mean(), abs=3)
@@ -79,10 +79,10 @@ def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():
     assert found.offset == pytest.approx(-60, abs=5)
 
 
-def test_values_that_a_darker_set_rounds_to_zero_are_not_cut_off():
-    """Much of the border is nearly black, and completely black in the darker set."""
+def test_values_that_a_darker_set_rounds_to_zero_are_not_clipped():
+    """Much of the border is nearly black, and entirely black in the darker set."""
     faint = IMAGES + gaussian_filter(IMAGES, (0, 4, 4)) / 20
-    train, held_out = sample(faint[:900]), sample(faint[900:] * 0.3)
+    train, held_out = make_sample(faint[:900]), make_sample(faint[900:] * 0.3)
     assert (held_out.values == 0).mean() > (train.values == 0).mean() + 0.1
     found = find_change("brightness", train, held_out, RANGE)
     assert found is not None

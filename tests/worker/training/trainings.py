@@ -1,4 +1,4 @@
-"""Small trainings for the tests of the training process: specs, datasets, and everything that one engine needs."""
+"""Small trainings for tests of the training process: specs, datasets, and everything that an engine needs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,22 +24,22 @@ from worker.training.network import build_network
 from worker.training.replicas import Replicas
 from worker.training.trainer import Trainer
 
-# As in a training process; bits are compared, and they depend on it.
+# As in a training process. Tests compare bits, which depend on it.
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def example(name: str, **training: Any) -> JobSpec:
-    """A reference spec of `examples/`, with fields of `training` replaced."""
+def load_example(name: str, **training: Any) -> JobSpec:
+    """Return a reference spec of `examples/` with fields of `training` replaced."""
     spec = json.loads((EXAMPLES / f"{name}.json").read_text())
     spec["training"] |= training
     return JobSpec.model_validate(spec)
 
 
 def small_spec(*blocks: dict[str, Any], network: dict[str, Any] | None = None, **parts: Any) -> JobSpec:
-    """A spec for tiny networks; `training` and other parts are given as JSON."""
+    """Make a spec with a tiny network; `training` and other parts are given as JSON."""
     training = {"epochs": 3, "batch_size": 32, "seed": 7} | parts.pop("training", {})
     body = {
         "name": "small",
@@ -51,7 +51,7 @@ def small_spec(*blocks: dict[str, Any], network: dict[str, Any] | None = None, *
 
 
 def fewer(images: ImageSet, train: int, validation: int = 60, test: int = 80) -> ImageSet:
-    """The same dataset with the first images of each split alone."""
+    """Return the dataset with only this many images in each split."""
     counts = {"train": train, "validation": validation, "test": test}
     return replace(
         images,
@@ -62,7 +62,7 @@ def fewer(images: ImageSet, train: int, validation: int = 60, test: int = 80) ->
 
 
 class Training:
-    """One job's parts in this process, as the runner puts them together."""
+    """The parts of one job in this process, assembled as by the runner."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Training:
         network: keras.Model | None = None,
         **options: Any,
     ) -> None:
-        """With a new network unless one is given; `options` are those of the trainer."""
+        """Make a new network unless one is given. options: of the trainer."""
         self.spec = spec
         self.data: TrainingData = select(images, spec, resident_bytes)
         replicas = Replicas(devices)
@@ -86,8 +86,8 @@ class Training:
         self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
         self.evaluator = make_evaluator(spec, self.network, self.resident, self.engine.weights, policy)
-        self.told: list[FromTraining] = []
-        self.heard: Callable[[FromTraining], object] = lambda message: None
+        self.messages: list[FromTraining] = []
+        self.on_message: Callable[[FromTraining], object] = lambda message: None
         self.requested_stop: Any = lambda: None
         self.trainer = Trainer(
             spec,
@@ -101,12 +101,12 @@ class Training:
         )
 
     def send(self, message: FromTraining) -> None:
-        self.told.append(message)
-        self.heard(message)
+        self.messages.append(message)
+        self.on_message(message)
 
 
 def fit_in_same_order(network: keras.Model, images: ImageSet, spec: JobSpec) -> list[float]:
-    """Train by `fit` of plain Keras, with the batches of the engine; returns the loss of each epoch."""
+    """Train by `fit` of plain Keras with the batches of the engine; return the loss of each epoch."""
     optimizer = build_optimizer(spec.training.optimizer)
     network.compile(optimizer, build_loss(0.0), metrics=["accuracy"], jit_compile=False)
     data, losses, size = select(images, spec), [], spec.training.batch_size
@@ -120,7 +120,7 @@ def fit_in_same_order(network: keras.Model, images: ImageSet, spec: JobSpec) -> 
 
 
 def assert_gives_served_figures(model: keras.Model, images: ImageSet, test: SplitResult) -> np.ndarray:
-    """Check that Keras measures the figures of the test split; returns its images."""
+    """Check that Keras measures the same figures of the test split; return its images."""
     rows = images.splits["test"]
     tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
     loss, accuracy = model.evaluate(tested, labels, verbose=0)
@@ -130,6 +130,6 @@ def assert_gives_served_figures(model: keras.Model, images: ImageSet, test: Spli
 
 
 def new_network(spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
-    """The network of `spec` as it is before its first step."""
+    """Return the network of `spec` as it is before the first step."""
     assert spec.training.seed is not None
     return build_network(spec.network, images.shape, len(images.classes), spec.training.seed, policy)

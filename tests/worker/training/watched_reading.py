@@ -1,6 +1,6 @@
-"""Reads files of models, and prints as JSON what came of each and what Python was asked for: `… FOLDER OUTPUT`.
+"""Reads files of models and writes each outcome and each audit event as JSON. Arguments: FOLDER OUTPUT.
 
-Run in a process of its own: an audit hook cannot be removed. The process has the limits of the one that checks uploads.
+It needs its own process, because an audit hook cannot be removed. It has the limits of the process that checks uploads.
 """
 
 import json
@@ -22,28 +22,28 @@ def main(folder: Path, output: Path) -> None:
     files = sorted(folder.iterdir())
     plain_file = folder / "plain"
     plain_file.write_text(json.dumps(plain()), encoding="utf-8")
-    read_facts(plain_file, MAX_PARAMETERS)  # what is imported late, is now
-    said: dict[str, list[str]] = {}
-    asked: list[list[str]] = []
+    read_facts(plain_file, MAX_PARAMETERS)  # import what Keras loads lazily
+    outcomes: dict[str, list[str]] = {}
+    events: list[list[str]] = []
     reading = [""]
 
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def record(event: str, arguments: tuple[Any, ...]) -> None:
         if reading[0] and event.startswith(WATCHED):
-            asked.append([reading[0], event, str(arguments[0] if arguments else "")[:300]])
+            events.append([reading[0], event, str(arguments[0] if arguments else "")[:300]])
 
     limit_process(4 * GIB, 600)
-    sys.addaudithook(hear)
+    sys.addaudithook(record)
     for file in files:
         reading[0] = file.name
         try:
             facts = read_facts(file, MAX_PARAMETERS)
-            said[file.name] = ["read", f"{facts.parameters:,} parameters"]
+            outcomes[file.name] = ["read", f"{facts.parameters:,} parameters"]
         except ModelRefused as refused:
-            said[file.name] = [refused.code.value, refused.detail]
+            outcomes[file.name] = [refused.code.value, refused.detail]
         except MemoryError:
-            said[file.name] = ["out_of_memory", ""]
+            outcomes[file.name] = ["out_of_memory", ""]
         reading[0] = ""
-    output.write_text(json.dumps({"said": said, "asked": asked}), encoding="utf-8")
+    output.write_text(json.dumps({"outcomes": outcomes, "events": events}), encoding="utf-8")
 
 
 if __name__ == "__main__":
