@@ -1,6 +1,6 @@
 """The page about PyTorch and Lightning, and the scripts of `heldout init`, run with the real libraries.
 
-The environment of the tests does not have them: HELDOUT_TORCH_PYTHON names a Python that has.
+HELDOUT_TORCH_PYTHON names a Python that has them; `scripts/torch` makes one.
 """
 
 import json
