@@ -207,7 +207,7 @@ def test_a_form_with_too_much_between_its_files_is_refused_without_blocking(monk
         ticking.cancel()
 
     asyncio.run(read())
-    assert max(pauses) < 0.2, "the event loop was blocked"
+    assert max(pauses, default=0) < 0.2, "the event loop was blocked"
 
 
 def test_a_network_releases_the_memory_of_its_largest_batch():
