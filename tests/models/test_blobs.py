@@ -400,15 +400,17 @@ def test_a_slow_reader_may_take_longer_than_the_timeout_of_a_request(blobs_with_
     blobs_with_short_timeouts.put(KEY, content)
     taken = []
     for piece in blobs_with_short_timeouts.chunks(KEY):
+        if not taken:
+            time.sleep(2.5)  # longer than a request may take
         taken.append(piece)
-        time.sleep(0.08)  # a slow client, which takes longer than a request may
     assert b"".join(taken) == content
 
 
 def test_a_slow_sender_may_take_longer_than_the_timeout_of_a_request(blobs_with_short_timeouts):
     def slow() -> Iterator[bytes]:
-        for _ in range(20):
-            time.sleep(0.08)
+        for number in range(20):
+            if number == 10:
+                time.sleep(2.5)
             yield bytes(MIB)
 
     assert blobs_with_short_timeouts.put_stream(KEY, slow()) == 20 * MIB

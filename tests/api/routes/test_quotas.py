@@ -70,7 +70,6 @@ def test_a_repeated_request_gets_its_first_response_even_without_quota(client, w
     assert second.json()["id"] == first.json()["id"]
 
 
-@sqlite_only
 def test_datasets_keys_and_webhooks_have_quotas(client, worker):
     set_limits(worker, datasets=1, keys=2, webhooks=0)
     assert client.post("/v1/datasets", json={"name": "pets"}).status_code == 201
@@ -81,7 +80,6 @@ def test_datasets_keys_and_webhooks_have_quotas(client, worker):
     assert_refused(client.post("/v1/webhooks", json=hook), "webhooks", 0, 0)
 
 
-@sqlite_only
 def test_an_upload_without_quota_is_refused_before_it_is_received(client, worker):
     dataset = client.post("/v1/datasets", json={"name": "pets"}).json()["id"]
     set_limits(worker, stored_bytes=0)
@@ -101,13 +99,13 @@ def test_slot_seconds_are_reported_and_limited_per_day(client, worker, spec):
         [used] = client.get(f"/v1/usage{query}").json()["data"]
         assert {name: used[name] for name in ("key_id", "kind")} == {"key_id": None, "kind": None, **group}
         assert used["jobs"] == 1
-        assert used["slot_seconds"] == pytest.approx(30, abs=2)
+        assert 30 <= used["slot_seconds"] < 90  # a busy machine takes its time between the two statements
     quotas = {quota["quota"]: quota for quota in client.get("/v1/usage").json()["quotas"]}
     assert set(quotas) == set(Quota)
     assert quotas["slot_seconds"]["allowed"] is None
     set_limits(worker, slot_seconds=20)
     answer = client.post("/v1/jobs", json=spec)
-    assert_refused(answer, "slot_seconds", 30, 20)
+    assert_refused(answer, "slot_seconds", round(quotas["slot_seconds"]["used"]), 20)
     left_s = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0) - datetime.now(UTC)
     assert int(answer.headers["retry-after"]) == pytest.approx(left_s.total_seconds(), abs=30)
     assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "failed"
