@@ -124,8 +124,8 @@ def test_open_uploads_and_streams_count_in_every_process(
 def test_places_are_renewed_for_as_long_as_their_process_lives(processes, key, database):
     with open_stream(processes[0], key), open_stream(processes[1], key):
         with database.write() as session:
-            session.execute(update(TABLES[Quota.STREAMS]).values(expires_at=db_now(1)))
-        threading.Event().wait(1.5)  # until they would have expired
+            session.execute(update(TABLES[Quota.STREAMS]).values(expires_at=db_now(-1)))
+        wait_until(lambda: get_used(processes[0], Quota.STREAMS) == 2)
         assert_problem(open_and_close_stream(processes[0]), 429, "quota_exceeded")
 
 

@@ -117,7 +117,7 @@ def test_the_generated_client_submits_polls_and_lists(call, worker):
     assert [job.id for job in call("jobs", "list_jobs", status=[JobViewStatus.SUCCEEDED]).data] == [job.id]
     page = call("jobs", "list_jobs", limit=1)
     assert (len(page.data), page.has_more) == (1, True)
-    assert [one.id for one in call("jobs", "list_jobs", limit=1, after=page.next_).data] == [job.id]
+    assert [entry.id for entry in call("jobs", "list_jobs", limit=1, after=page.next_).data] == [job.id]
     metrics = call("jobs", "get_metrics", job.id)
     assert (metrics.epochs[0].train_loss, metrics.final.test.accuracy) == (0.5, 0.9)
     assert next(event.type_ for event in call("jobs", "list_events", job.id).data) == "job.queued"

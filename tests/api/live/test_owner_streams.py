@@ -53,7 +53,7 @@ def test_the_stream_and_the_list_have_the_same_events_of_jobs_and_datasets(servi
         assert time.monotonic() - began < SOON_S
     page = list_events(service)
     assert [message.data for message in heard] == page["data"]
-    assert [(int(one.id), one.event) for one in heard] == [(one["id"], one["type"]) for one in page["data"]]
+    assert [(int(event.id), event.event) for event in heard] == [(event["id"], event["type"]) for event in page["data"]]
     assert [(event["subject"]["object"], event["subject"]["id"], event["type"]) for event in page["data"]] == [
         ("job", first, "job.queued"),
         ("job", first, "job.started"),
