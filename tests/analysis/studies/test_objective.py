@@ -1,4 +1,4 @@
-"""Studies with an objective: one measure decides, and the other one has no part in anything."""
+"""Studies with an objective: one measure decides, and the other has no influence."""
 
 from dataclasses import replace
 
@@ -15,12 +15,12 @@ from heldout.lifecycle.job import JobStatus
 SEEDS, IMAGES = 8, 1000
 ARMS = ("base", "sharp", "calm", "same")
 NOISE = dict.fromkeys(ARMS, 0.005)
-# One arm is right more often and less sure of it; another has a lower loss and more errors.
+# `sharp` has a higher accuracy and a higher loss. `calm` has a lower loss and a lower accuracy.
 OPPOSITE = World(ARMS, IMAGES, {"sharp": 0.06, "calm": -0.06}, {"sharp": 0.5, "calm": -0.5}, NOISE)
 
 
 def make_runs(arm, losses, rights):
-    """Trainings that answer all images alike, so that only seeds make noise and Student's interval is exact."""
+    """Make trainings that score equally on all images, so that only seeds cause noise and Student's interval is exact."""
     for seed, (loss, right) in enumerate(zip(losses, rights, strict=True)):
         images = np.arange(IMAGES, dtype=np.int32)
         scores = Scores(images, np.full(IMAGES, loss, np.float32), np.full(IMAGES, bool(right)), 0.1, 0.9, 0, 0)
@@ -33,7 +33,7 @@ WRONG, RIGHT = [0] * SEEDS, [1, 0] * (SEEDS // 2)
 
 
 def compare(objective, losses=LOWER, rights=RIGHT):
-    """A study with room for one look, whose error of 5 in 100 is divided by its comparisons."""
+    """Decide a study that looks once. Its error of 5% is divided by the number of comparisons."""
     state = StudyState(
         "external",
         (Arm("base", {}), Arm("other", {})),
@@ -49,7 +49,7 @@ def compare(objective, losses=LOWER, rights=RIGHT):
 
 
 @pytest.mark.parametrize(("objective", "error"), [(None, 0.05 / 2), ("loss", 0.05)])
-def test_the_interval_of_the_loss_is_students_for_as_many_comparisons_as_there_are(objective, error):
+def test_the_loss_interval_is_students_adjusted_for_the_number_of_comparisons(objective, error):
     difference = compare(objective).arms[1].difference
     expected = stats.ttest_rel(LOWER, LOSSES).confidence_interval(1 - error)
     assert difference.adjusted_intervals.loss == pytest.approx(tuple(expected), abs=1e-7)
@@ -58,20 +58,20 @@ def test_the_interval_of_the_loss_is_students_for_as_many_comparisons_as_there_a
 
 
 @pytest.mark.parametrize(("objective", "error"), [(None, 0.05 / 2), ("accuracy", 0.05)])
-def test_the_interval_of_the_accuracy_is_students_for_as_many_comparisons_as_there_are(objective, error):
+def test_the_accuracy_interval_is_students_adjusted_for_the_number_of_comparisons(objective, error):
     low, _ = compare(objective, LOSSES).arms[1].difference.adjusted_intervals.accuracy
     expected = stats.ttest_rel(RIGHT, WRONG).confidence_interval(1 - error)
-    assert low == pytest.approx(expected.low, abs=1e-3)  # half an image that differs is added to it
+    assert low == pytest.approx(expected.low, abs=1e-3)  # our interval adds half an image
 
 
-def test_what_is_no_cure_for_two_measures_can_be_one_for_the_measure_that_decides():
+def test_an_arm_can_be_a_cure_by_its_objective_and_inconclusive_without_one():
     assert compare(None, LOSSES).conclusion.kind == "cannot_tell"
     assert compare("accuracy", LOSSES).conclusion.kind == "cure"
     assert compare("loss", LOSSES).conclusion.kind == "nothing_helped"
 
 
 def garble(scores, measure):
-    """Other values of one measure."""
+    """Replace one measure by noise."""
     random = np.random.default_rng(int(scores.kept_epoch))
     if measure == "loss":
         return replace(scores, losses=random.exponential(9.0, len(scores.images)).astype(np.float32))
@@ -81,7 +81,7 @@ def garble(scores, measure):
 @pytest.mark.parametrize("folds", [None, 10])
 @pytest.mark.parametrize(("objective", "other"), [("accuracy", "loss"), ("loss", "accuracy")])
 @pytest.mark.parametrize("world", [OPPOSITE, replace(OPPOSITE, accuracy={"sharp": 0.01}, loss={"sharp": -0.02})])
-def test_the_other_measure_changes_neither_a_step_nor_a_word(world, folds, objective, other):
+def test_the_measure_that_is_not_the_objective_changes_no_step_and_no_word(world, folds, objective, other):
     world = replace(world, folds=folds, images=60 if folds else 300)
     trainings = Trainings(world, 4)
     arms = (*(Arm(name, {}) for name in ARMS[:3]), Arm("same", {}, candidates=({"rate": 1}, {"rate": 2})))
@@ -99,18 +99,18 @@ def test_the_other_measure_changes_neither_a_step_nor_a_word(world, folds, objec
             of_same.patch,
         )
         assert arm.difference == of_same.difference
-        said = f"{arm.why} {steps.conclusion.explanation}".lower()
-        assert other not in said, said
+        text = f"{arm.why} {steps.conclusion.explanation}".lower()
+        assert other not in text, text
     undecided, _ = follow(replace(state, objective=None), lambda key: garble(trainings.scores(key), other))
     assert undecided.arms != same.arms, "without an objective, both measures count"
 
 
-def test_each_measure_has_its_own_winner_and_without_an_objective_each_arm_harms():
+def test_each_objective_has_its_own_winner_and_without_one_nothing_is_certain():
     conclusions = {
         objective: follow(state_of(OPPOSITE, 3, objective=objective), Trainings(OPPOSITE, 1).scores)[0].conclusion
         for objective in ("accuracy", "loss", None)
     }
-    assert [(said.kind, said.remedy) for said in conclusions.values()] == [
+    assert [(conclusion.kind, conclusion.remedy) for conclusion in conclusions.values()] == [
         ("cure", "sharp"),
         ("cure", "calm"),
         ("cannot_tell", None),
@@ -119,7 +119,7 @@ def test_each_measure_has_its_own_winner_and_without_an_objective_each_arm_harms
     assert '"calm" improves loss: on validation images, loss falls by' in conclusions["loss"].explanation
 
 
-def test_recorded_answers_are_judged_by_their_objective_alone():
+def test_only_the_objective_decides_about_recorded_trainings():
     def decide(objective):
         runs = {arm: tuple(RecordedRun(f"{arm}{seed}", seed) for seed in range(SEEDS)) for arm in ("base", "other")}
         recording = Recording(runs, draw_choosing_units(runs))
@@ -127,9 +127,9 @@ def test_recorded_answers_are_judged_by_their_objective_alone():
         state = StudyState(
             "recorded", arms, SEEDS, None, 0, IMAGES, has_test=False, recording=recording, objective=objective
         )
-        told = [*make_runs("base", LOSSES, WRONG), *make_runs("other", LOSSES, RIGHT)]
-        assert {run.key for run in told} == {key for keys in list_run_keys(recording).values() for key in keys}
-        return decide_next_steps(state, told)
+        trainings = [*make_runs("base", LOSSES, WRONG), *make_runs("other", LOSSES, RIGHT)]
+        assert {run.key for run in trainings} == {key for keys in list_run_keys(recording).values() for key in keys}
+        return decide_next_steps(state, trainings)
 
     assert decide(None).conclusion.kind == "cannot_tell"
     same = decide("loss").conclusion

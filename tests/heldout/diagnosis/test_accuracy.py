@@ -76,7 +76,7 @@ def test_the_error_of_an_accuracy_change_equals_its_simulated_spread():
     """The spread is measured over many curves without a change."""
     found = [compute_accuracy_change(noisy([0.7] * 60, 0.02, seed), [], 20, 60) for seed in range(200)]
     spread = np.std([change.change for change in found])
-    assert np.median([one.error for one in found]) == pytest.approx(spread, rel=0.2)
+    assert np.median([change.error for change in found]) == pytest.approx(spread, rel=0.2)
 
 
 def test_a_training_whose_accuracy_rises_from_44_to_76_percent_is_not_stopped_at_44():

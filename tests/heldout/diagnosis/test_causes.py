@@ -190,7 +190,7 @@ def test_a_large_gap_does_not_hide_that_training_images_are_still_being_learned(
     assert codes(judged(nearly_done, course)) == ["too_little_data"]
 
 
-def test_a_few_epochs_are_too_few_to_blame_the_data_while_a_fifth_of_the_training_images_is_unknown():
+def test_too_few_epochs_come_before_too_little_data_unless_most_training_images_are_learned():
     flat_by_now = [2.0, 1.6, 1.59, 1.58, 1.58]
     made = Made(answers(0.5, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
     assert codes(judged(made, history(flat_by_now, flat_by_now))) == ["not_converged", "too_little_data"]

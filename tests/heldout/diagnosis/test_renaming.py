@@ -42,7 +42,7 @@ for test, verdict in (
 ):
     evaluation = Evaluation({"train": right, "validation": right, "test": test}, ("cat", "dog"))
     found = diagnose(History(train_loss=curve, validation_loss=curve), None, evaluation)
-    assert verdict in {one.code for one in found.findings}, found
+    assert verdict in {finding.code for finding in found.findings}, found
 heavy = {"scipy", "sklearn", "tensorflow", "keras", "pandas"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -86,8 +86,8 @@ def test_a_recorded_study_says_whether_it_is_confirmed():
 
 
 def test_a_study_with_an_objective_speaks_of_that_measure():
-    said = {name: describe_study(study)[0] for name, study in STUDIES.items() if name.endswith(" by accuracy")}
-    assert list(said.values()) == [
+    headlines = {name: describe_study(study)[0] for name, study in STUDIES.items() if name.endswith(" by accuracy")}
+    assert list(headlines.values()) == [
         "Dropout improves accuracy.",
         "One remedy improves accuracy.",
         "None of the 3 remedies improves accuracy.",

@@ -91,7 +91,7 @@ def test_values_that_a_darker_set_rounds_to_zero_are_not_clipped():
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_quantiles_have_the_bits_of_numpy_s(kind):
+def test_quantiles_equal_those_of_numpy_bit_for_bit(kind):
     values = (np.random.default_rng(1).random((20, 37)) * 255).astype(kind).astype(np.float32)
     shares = (0.0, 0.1, 0.5, 0.9, 1.0)
     expected = np.quantile(values.astype(np.float64), shares, axis=1).T
