@@ -77,7 +77,7 @@ async def tools_of(assistant):
 
 
 def follow(asked, client, text: str, job_id: str) -> str:
-    """Return a tool's text about a training. If the tool did not wait to its end, call the tools that the text names."""
+    """Return a tool's text about a training. If the training has not ended, call the tools that the text names."""
     if "Ask `progress` again." not in text:
         return text
     job = client.jobs.get(job_id)

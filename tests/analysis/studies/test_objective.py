@@ -20,7 +20,7 @@ OPPOSITE = World(ARMS, IMAGES, {"sharp": 0.06, "calm": -0.06}, {"sharp": 0.5, "c
 
 
 def make_runs(arm, losses, rights):
-    """Make trainings that score equally on all images, so that only seeds cause noise and Student's interval is exact."""
+    """Make trainings that score equally on all images: only seeds cause noise, so Student's interval is exact."""
     for seed, (loss, right) in enumerate(zip(losses, rights, strict=True)):
         images = np.arange(IMAGES, dtype=np.int32)
         scores = Scores(images, np.full(IMAGES, loss, np.float32), np.full(IMAGES, bool(right)), 0.1, 0.9, 0, 0)
