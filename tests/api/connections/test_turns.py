@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -148,8 +149,6 @@ def test_a_cancelled_request_leaks_no_turn(is_granted: bool) -> None:
 
 
 def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "STRANGERS_REST_S", 0.5)
-
     async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
         if scope["bears_key"]:
             scope["state"][HAS_VALID_KEY] = True
@@ -158,18 +157,32 @@ def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: p
     async def steps() -> None:
         one_by_one = wrap_in_turns(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
         loop = asyncio.get_running_loop()
+        rests: list[Callable[[], None]] = []
+        call_later = loop.call_later
 
-        async def asked(*, bears_key: bool) -> float:
-            async def send(_: object) -> None:
-                pass
+        def hold_rests(delay_s: float, call: Callable[..., None], *arguments: object) -> object:
+            if delay_s != protocol.STRANGERS_REST_S:
+                return call_later(delay_s, call, *arguments)
+            return rests.append(partial(call, *arguments))
 
-            began = loop.time()
-            await one_by_one({"state": {}, "bears_key": bears_key}, None, send)  # type: ignore[arg-type]
-            return loop.time() - began
+        monkeypatch.setattr(loop, "call_later", hold_rests)
 
-        assert await asked(bears_key=True) < 0.4
-        assert await asked(bears_key=False) < 0.4, "its own response is not delayed"
-        assert await asked(bears_key=True) > 0.4, "the next request is delayed"
-        assert await asked(bears_key=True) < 0.4
+        async def send(_: object) -> None:
+            pass
+
+        async def ask(*, bears_key: bool) -> asyncio.Task[None]:
+            scope = {"state": {}, "bears_key": bears_key}
+            asked = asyncio.create_task(one_by_one(scope, None, send))  # type: ignore[arg-type]
+            await settle()
+            return asked
+
+        assert (await ask(bears_key=True)).done()
+        assert (await ask(bears_key=False)).done(), "its own response is not delayed"
+        following = await ask(bears_key=True)
+        assert not following.done(), "the next request is delayed"
+        [end_rest] = rests
+        end_rest()
+        await following
+        assert (await ask(bears_key=True)).done()
 
     run(steps)
