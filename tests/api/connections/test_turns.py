@@ -23,6 +23,21 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def hold_timers(monkeypatch: pytest.MonkeyPatch, delay_s: float) -> list[Callable[[], None]]:
+    """Let timers of this delay end only when the test calls them, because a busy machine can be late."""
+    loop, held = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def hold(after_s: float, call: Callable[..., None], *arguments: object) -> asyncio.TimerHandle:
+        if after_s != delay_s:
+            return call_later(after_s, call, *arguments)
+        held.append(partial(call, *arguments))
+        return call_later(3600, call, *arguments)
+
+    monkeypatch.setattr(loop, "call_later", hold)
+    return held
+
+
 def start_asking(order: list[str], taken: Turns, name: str) -> asyncio.Task[Turn]:
     async def ask() -> Turn:
         turn = await taken.take(name[0])
@@ -49,22 +64,24 @@ def test_a_client_with_one_request_goes_before_a_busy_clients_second() -> None:
     run(steps)
 
 
-def test_the_number_of_turns_is_limited_and_long_ones_end_by_themselves() -> None:
+def test_the_number_of_turns_is_limited_and_long_ones_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         order: list[str] = []
-        taken = Turns(at_once=2, longest_s=0.05)
+        timers = hold_timers(monkeypatch, 60)
+        taken = Turns(at_once=2, longest_s=60)
         tasks = [start_asking(order, taken, f"a{number}") for number in range(4)]
         await settle()
         assert order == ["a0", "a1"]
-        for task in tasks:
-            await task
+        for number in range(4):
+            timers[number]()
+            await settle()
         assert order == ["a0", "a1", "a2", "a3"]
-        await asyncio.sleep(0.2)  # all turns have ended by themselves
         for task in tasks:
             (await task).end()
-        again = [start_asking(order, taken, f"b{number}") for number in range(3)]
+        again = [start_asking(order, taken, name) for name in ("b", "c", "d")]
         await settle()
-        assert order[4:] == ["b0", "b1"], "no turn was returned twice"
+        assert order[4:] == ["b", "c"], "no turn was returned twice"
+        timers[4]()
         await asyncio.gather(*again)
 
     run(steps)
@@ -156,16 +173,7 @@ def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: p
 
     async def steps() -> None:
         one_by_one = wrap_in_turns(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
-        loop = asyncio.get_running_loop()
-        rests: list[Callable[[], None]] = []
-        call_later = loop.call_later
-
-        def hold_rests(delay_s: float, call: Callable[..., None], *arguments: object) -> object:
-            if delay_s != protocol.STRANGERS_REST_S:
-                return call_later(delay_s, call, *arguments)
-            return rests.append(partial(call, *arguments))
-
-        monkeypatch.setattr(loop, "call_later", hold_rests)
+        rests = hold_timers(monkeypatch, protocol.STRANGERS_REST_S)
 
         async def send(_: object) -> None:
             pass

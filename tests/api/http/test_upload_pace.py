@@ -142,7 +142,7 @@ def test_a_stalled_upload_is_aborted_and_nothing_of_it_is_kept(service, key, set
     monkeypatch.setattr(places, "WINDOW_S", 0.3)
     path = f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content"
     with start_stalled_request(service, key, "PUT", path, b"start", "application/octet-stream", 10_000) as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"upload_too_slow" in answer
