@@ -122,7 +122,7 @@ def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
         if EPOCH.fullmatch(line.rstrip("\n")):
             break
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert (process.returncode, err.split()) == (130, ["Interrupted:", "ending", "the", "service", "…"])
     until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)
 
@@ -135,7 +135,7 @@ def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
     while process.poll() is None and time.monotonic() - began < 60:
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.05)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in err
     until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)

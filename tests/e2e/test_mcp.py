@@ -216,7 +216,7 @@ def test_without_its_package_the_command_says_what_to_install(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install mcp" in done.stderr

@@ -48,7 +48,13 @@ def test_the_command_line_predicts_files_and_folders(service: Service, job: str,
 
     def run(*options: str) -> str:
         done = subprocess.run(
-            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+            [*command, *options],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

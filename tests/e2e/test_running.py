@@ -134,7 +134,7 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, fol
     process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
     until(lambda: read_journal(folder, "begin"), "a training")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "The same command continues where it was" in err
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
@@ -169,7 +169,7 @@ def test_a_folder_has_one_service_which_ends_with_ctrl_c(folder):
     second = run(None, folder, *arguments)
     assert (second.returncode, "did not start" in second.stderr) == (2, True)
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=60)
+    _, err = first.communicate(timeout=240)
     assert (first.returncode, "The same command continues where it was" in err) == (130, True)
     assert not processes_of(folder)
 
@@ -213,7 +213,7 @@ def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
     elsewhere.mkdir()
     (elsewhere / "train.py").write_text(SCRIPT)
     second = run(service, elsewhere, study.id, "--run", command(pause_s=0.5))
-    assert (second.returncode, first.wait(timeout=60)) == (0, 0), second.stderr
+    assert (second.returncode, first.wait(timeout=240)) == (0, 0), second.stderr
     here, there = read_journal(folder, "end"), read_journal(elsewhere, "end")
     assert here
     assert there

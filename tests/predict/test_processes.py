@@ -70,7 +70,7 @@ def run_processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Pop
 
 def ask(method: str, port: int, path: str) -> httpx2.Response | None:
     with suppress(httpx2.TransportError):
-        return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=60)
+        return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=240)
     return None
 
 

@@ -260,7 +260,7 @@ def test_the_requests_of_one_owner_that_wait_for_exports_are_limited(client, wor
     job = world.trained(calibrated=False)
     with ThreadPoolExecutor() as threads:
         both = [threads.submit(ask, client, job, make_png(GREY), wait=60) for _ in range(2)]
-        refused = next(as_completed(both, timeout=30))
+        refused = next(as_completed(both, timeout=240))
         assert_problem(refused.result(), 409, "not_ready")
         world.export(job, is_ordered=True)
         [waited] = {*both} - {refused}

@@ -118,7 +118,7 @@ def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path,
     processes = [forking_context.Process(target=compute_in_process, args=(tmp_path, results)) for _ in range(4)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get(timeout=240) for _ in processes]
     for process in processes:
         process.join()
     assert all(is_right for is_right, _ in found)
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, forking_context):
     results = forking_context.Queue()
     process = forking_context.Process(target=fill_a_small_disk, args=(tmp_path, results))
     process.start()
-    assert results.get(timeout=30) == "the file cannot be read or written"
+    assert results.get(timeout=240) == "the file cannot be read or written"
     process.join()
     assert not [folder for folder in tmp_path.iterdir() if folder.is_dir()]
 
