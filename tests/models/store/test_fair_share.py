@@ -42,7 +42,7 @@ def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
     with work.database.read() as session:
         at = transitions.get_now(session)
         return list(
-            owners.list_buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
+            owners.list_buckets(session, owner, at - DAY, at + DAY, **{"bucket": "day", "group_by": None, **options})
         )
 
 
@@ -153,9 +153,9 @@ def test_usage_is_split_by_key_and_by_kind_and_summed_by_day(work):
         claimed = work.claim()
         ran_for(work, claimed, seconds)
         work.succeed(claimed.held)
-    by_key = {used.key_id: (used.jobs, used.slot_s) for used in usage_of(work, group_by="key", bucket="day")}
+    by_key = {used.key_id: (used.jobs, used.slot_s) for used in usage_of(work, group_by="key")}
     assert by_key == {"k1": (1, about(100)), "k2": (2, about(600))}
-    [by_kind] = usage_of(work, group_by="kind", bucket="day")
+    [by_kind] = usage_of(work, group_by="kind")
     assert (by_kind.kind, by_kind.jobs, by_kind.slot_s) == (JobKind.TRAIN, 3, about(700))
     assert by_kind.start.hour == 0
     assert usage_of(work, BOB) == []
