@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from worker.training.frozen import FrozenSplit
 from worker.training.position import describe_fault
 
 FEATURES_FILE, DONE_FILE, BASE_FILE = "features.npy", "done", "base.keras"
+UNFINISHED = ".part"
 # How much work may be lost with its process.
 NOTE_EVERY_S = 5.0
 # What does not change the answers of a network with given weights in inference mode.
@@ -44,18 +46,29 @@ class KeptBase:
     scratch: Path
 
     def open(self, write: Callable[[Path], None]) -> Path:
-        """Return the file, written first if it is missing."""
+        """Return the file, written first if it is missing or damaged."""
         kept, made = self.folder / BASE_FILE, self.scratch / BASE_FILE
-        if kept.exists():
+        if zipfile.is_zipfile(kept):  # after a loss of power, a file may have its name but not its end
             return kept
         write(made)
         with suppress(OSError):
-            size_bytes = sum(file.stat().st_size for file in (made, self.folder / FEATURES_FILE))
-            if make_room(self.folder, size_bytes, self.cap_bytes) <= self.cap_bytes:
-                unfinished = kept.with_suffix(f".{secrets.token_hex(4)}")
+            self._keep(made, kept)
+        return made
+
+    def _keep(self, made: Path, kept: Path) -> None:
+        # Left by processes that were killed. One that is still writing only fails to keep its file.
+        for left in self.folder.glob(f"*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
+        unfinished = kept.with_suffix(f".{secrets.token_hex(4)}{UNFINISHED}")
+        features_bytes = (self.folder / FEATURES_FILE).stat().st_size
+        try:
+            if make_room(self.folder, features_bytes + made.stat().st_size, self.cap_bytes) <= self.cap_bytes:
                 shutil.copyfile(made, unfinished)
                 unfinished.replace(kept)
-        return made
+        finally:
+            unfinished.unlink(missing_ok=True)
+            if not kept.exists():
+                make_room(self.folder, features_bytes, self.cap_bytes)  # it takes no more than before
 
 
 class NotCached(Exception):

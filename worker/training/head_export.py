@@ -27,7 +27,7 @@ from worker.training.predictor import FeatureRows, Predictor
 
 
 class HeadPredictor(Predictor):
-    """Asks the head of an exported model about features of images; the whole model is built if pixels are changed.
+    """Asks the head of an exported model about features of images; the whole model is only built to change pixels.
 
     Args:
         head: from features to probabilities.
@@ -88,8 +88,8 @@ def join_files(base: Path, head: keras.Model, file: Path) -> None:
         head: from features to probabilities, compiled as the whole model is.
     """
     of_base, of_head = file.with_suffix(".base.h5"), file.with_suffix(".head.keras")
-    head.save(of_head)
     try:
+        head.save(of_head)
         with zipfile.ZipFile(base) as first, zipfile.ZipFile(of_head) as last, zipfile.ZipFile(file, "w") as whole:
             whole.writestr(METADATA, last.read(METADATA))
             configs = (json.loads(archive.read(CONFIG)) for archive in (first, last))

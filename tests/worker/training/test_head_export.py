@@ -1,10 +1,13 @@
 """A model file that is put together from a backbone's and a head's is the one that Keras writes of the whole model."""
 
 import json
+import resource
 import zipfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import keras
@@ -19,13 +22,23 @@ from tests.worker.training.processes import folder_of
 from tests.worker.training.test_backbone import IMAGES, spec_with
 from tests.worker.training.test_features import cache_in
 from tests.worker.training.trainings import assert_gives_served_figures, fewer
-from worker.messages import Finished
+from worker.machine.held_folders import USE_LOCK, hold_folder
+from worker.messages import AssignedBackbone, Finished
+from worker.training.backbone import CONFIG as LAYERS
+from worker.training.backbone import GIVES, UploadedBackbone
 from worker.training.data import TrainingData, select, take_images
-from worker.training.export import PreparedExport, build_exported, build_exported_base, build_exported_head
-from worker.training.feature_cache import BASE_FILE, FEATURES_FILE, KeptBase
+from worker.training.export import (
+    PreparedExport,
+    build_exported,
+    build_exported_base,
+    build_exported_head,
+    compile_to_evaluate,
+)
+from worker.training.feature_cache import BASE_FILE, FEATURES_FILE, UNFINISHED, KeptBase, compute_key
 from worker.training.head_export import HeadPredictor, join_files
 from worker.training.inputs import Input, make_source
 from worker.training.keras_file import CONFIG, WEIGHTS
+from worker.training.network import build_network, divide_built, divide_early
 from worker.training.pixel_changes import PixelChange
 from worker.training.predictor import Predictor
 
@@ -93,6 +106,42 @@ def test_a_joined_file_is_what_keras_writes_of_the_whole_model(file, mnist5k, he
     assert joined == whole
 
 
+def test_parts_that_layers_share_have_no_numbers_which_others_could_have(tmp_path):
+    """Keras numbers them by their addresses, and each of the two files was written by a process of its own."""
+    pixels, features, shared = keras.Input((3,)), keras.Input((3,)), keras.initializers.RandomNormal(seed=1)
+    logits = features
+    for units in (5, 4):
+        logits = keras.layers.Dense(units, kernel_initializer=shared)(logits)
+    head = keras.Model(features, logits)
+    compile_to_evaluate(head)
+    base, joined = tmp_path / "base.keras", tmp_path / "joined.keras"
+    keras.Model(pixels, keras.layers.Rescaling(2.0)(pixels)).save(base)
+    join_files(base, head, joined)
+    with zipfile.ZipFile(joined) as archive:
+        assert b"shared_object_id" not in archive.read(CONFIG)
+    given = np.ones((1, 3), np.float32)
+    np.testing.assert_allclose(keras.saving.load_model(joined)(given), head(2.0 * given), rtol=1e-5)
+
+
+def test_a_head_built_alone_is_that_of_the_whole_network_and_has_the_same_features(file):
+    """A network is built whole if an earlier release has read the backbone, which did not keep the shape."""
+    spec, image, seed = spec_with({"filters": 4, "dropout": 0.2}, network={"dense": [{"units": 5}]}), (28, 28, 1), 3
+    early = divide_early(spec.network, image, 10, seed, read_again(file))
+    assert early is not None
+    description = Path(taken_apart(file).folder) / LAYERS
+    config = json.loads(description.read_text())
+    del config[GIVES]
+    description.write_text(json.dumps(config))
+    backbone = UploadedBackbone.read(AssignedBackbone(str(description.parent), "bytes"))
+    assert divide_early(spec.network, image, 10, seed, backbone) is None
+    built = divide_built(build_network(spec.network, image, 10, seed, backbone=backbone), spec.network, backbone)
+    assert built is not None
+    assert early.shape == built.shape
+    assert compute_key(early, "ann", {}, {}) == compute_key(built, "ann", {}, {})
+    for own, of_whole in zip(early.head.get_weights(), built.head.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, of_whole)
+
+
 @pytest.mark.usefixtures("forking")
 def test_jobs_with_the_same_features_share_the_file_of_the_backbone(start, file, mnist5k, tmp_path):
     """Their models give the served figures in plain Keras, and the second job does not write that file again."""
@@ -122,19 +171,66 @@ def test_a_head_answers_like_the_whole_model_also_about_changed_images(file, mni
         by_head = asked.make_predictor(whole.get_weights()[len(backbone.weights) :])
     assert isinstance(by_head, HeadPredictor)
     expected = Predictor(whole, source, data.value_range)
-    assert all(map(np.array_equal, by_head.get_weights(), whole.get_weights()))
+    for own, of_whole in zip(by_head.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, of_whole)
     for change in (None, PixelChange("inversion", factor=-1.0, offset=255.0)):
         answers, wanted = by_head.predict(rows, change), expected.predict(rows, change)
         np.testing.assert_allclose(answers.probabilities, wanted.probabilities, atol=1e-5)
     assert not np.allclose(by_head.predict(rows).probabilities, answers.probabilities, atol=1e-3)
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in use, with features of 50 bytes."""
+    folder = tmp_path / "features" / "key"
+    with hold_folder(folder):
+        (folder / FEATURES_FILE).write_bytes(b"1" * 50)
+        yield folder
+
+
+def open_base(folder: Path, cap_bytes: int = 10_000, write: Callable[[Path], object] | None = None) -> bytes:
+    """Open the file of a backbone as a job does that has this much room; `write` replaces what writes it."""
+    with TemporaryDirectory() as scratch:
+        return KeptBase(folder, cap_bytes, Path(scratch)).open(write or write_base).read_bytes()
+
+
+def write_base(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(CONFIG, "2" * 60)
+
+
+def list_files(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()} - {USE_LOCK}
+
+
 @pytest.mark.parametrize(("cap_bytes", "is_kept"), [(10_000, True), (100, False)])
-def test_the_file_of_a_backbone_stays_within_the_cache(tmp_path, cap_bytes, is_kept):
-    folder, scratch = tmp_path / "features" / "key", tmp_path / "scratch"
-    folder.mkdir(parents=True)
-    scratch.mkdir()
-    (folder / FEATURES_FILE).write_bytes(b"1" * 50)
-    base = KeptBase(folder, cap_bytes, scratch)
-    assert base.open(lambda file: file.write_bytes(b"2" * 60)).read_bytes() == b"2" * 60
-    assert (folder / BASE_FILE).exists() == is_kept
+def test_the_file_of_a_backbone_stays_within_the_cache(folder, cap_bytes, is_kept):
+    written = open_base(folder, cap_bytes)
+    assert list_files(folder) == {FEATURES_FILE, *([BASE_FILE] if is_kept else [])}
+    assert int((folder / USE_LOCK).read_text()) == 50 + (len(written) if is_kept else 0), "room it takes for others"
+
+
+def test_a_damaged_file_of_a_backbone_is_written_again(folder):
+    """A file may have its name but not its content after a loss of power, or be left by a process that was killed."""
+    (folder / BASE_FILE).write_bytes(bytes(100))
+    (folder / f"base.1{UNFINISHED}").write_bytes(bytes(50))
+    written = open_base(folder)
+    assert open_base(folder, write=Path.unlink) == written, "it is not written a second time"
+    assert list_files(folder) == {FEATURES_FILE, BASE_FILE}
+
+
+def test_a_full_disk_keeps_no_part_of_the_file_of_a_backbone(folder):
+    """A limit on the size of files stands in for the disk: copying fails at the same place."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write(file: Path) -> None:
+        write_base(file)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+
+    try:
+        written = open_base(folder, write=write)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(written) > 60
+    assert list_files(folder) == {FEATURES_FILE}
+    assert (folder / USE_LOCK).read_text() == "50"
