@@ -76,7 +76,7 @@ def run_study(
             study = _find_or_order(client, where, ordered, command, folder, again=again)
         else:
             study = client.studies.get(study_id).view
-        _check_study(study, parameters)
+        _check_study(study, parameters, order.get("objective"))
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
@@ -127,9 +127,12 @@ def _find_or_order(
     return study
 
 
-def _check_study(study: "StudyView", given: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_study(study: "StudyView", given: Mapping[str, Mapping[str, Any]], objective: str | None) -> None:
     if study.kind != "external":
         raise Refused(f"The service itself runs the trainings of {study.id}. `heldout studies {study.id}` shows it.")
     ordered = {arm.name: arm.patch for arm in study.arms}
     if given and given != ordered:
         raise Refused(f"{study.id} has the arms {ordered}, but --arm says {dict(given)}. Leave --arm out.")
+    if objective not in (None, study.objective):
+        has = "no --objective" if study.objective is None else f"--objective {study.objective}"
+        raise Refused(f"{study.id} was ordered with {has}, which cannot be changed. Leave --objective out.")

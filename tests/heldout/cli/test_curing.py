@@ -61,6 +61,15 @@ def test_a_study_is_created_from_the_options_and_its_id_is_printed(heldout, clie
     assert study.objective == "loss"
 
 
+@pytest.mark.parametrize("ordered", [None, "accuracy"])
+def test_a_runner_of_a_study_cannot_change_what_decides(heldout, client, ordered):
+    study = client.studies.external({"base": {"rate": 0}, "other": {"rate": 1}}, objective=ordered)
+    command = ("--run", "true --rate {rate} --seed {seed} --out {out}", "--objective", "loss")
+    result = heldout("cure", study.id, *command)
+    assert result.returncode == Exit.REFUSED
+    assert f"was ordered with {'no --objective' if ordered is None else '--objective accuracy'}" in result.stderr
+
+
 def test_a_dry_run_describes_the_study_and_creates_nothing(heldout, client, ended):
     output = heldout("cure", ended, "--remedies", "dropout,l2", *FIXED, "--dry-run").stdout
     assert "remedies: dropout, l2" in output
