@@ -23,7 +23,7 @@ class HeldoutError(Exception):
     def __init_subclass__(
         cls, *, code: str | None = None, status: int | None = None, title: str | None = None, **more: Any
     ) -> None:
-        """What a class does not give, it has from its base."""
+        """Set what the class gives; it inherits the rest."""
         super().__init_subclass__(**more)
         cls.code, cls.status, cls.title = code or cls.code, status or cls.status, title or cls.title
 

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.studies import state as states
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.recording import draw_choosing_units, list_run_keys
-from analysis.studies.state import Arm, Purpose, RecordedRun, Recording, RunKey, Scores, StudyRun, StudyState
+from analysis.studies.state import (
+    Arm,
+    Purpose,
+    RecordedRun,
+    Recording,
+    RunKey,
+    Scores,
+    StudyRun,
+    StudyState,
+)
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle.job import JobStatus
 
@@ -68,6 +78,42 @@ def test_an_arm_can_be_a_cure_by_its_objective_and_inconclusive_without_one():
     assert compare(None, LOSSES).conclusion.kind == "cannot_tell"
     assert compare("accuracy", LOSSES).conclusion.kind == "cure"
     assert compare("loss", LOSSES).conclusion.kind == "nothing_helped"
+
+
+def test_more_seeds_are_asked_for_until_they_would_tell_about_the_measure_that_decides():
+    """So many that Student's interval excludes a benefit that matters, or no benefit; of the same mean and spread."""
+    losses = np.random.default_rng(4).normal(1.0, 0.05, SEEDS).astype(np.float32).tolist()
+    benefits = np.subtract(LOSSES, losses)
+
+    def tells(seeds):
+        half = stats.t.ppf(0.975, seeds - 1) * benefits.std(ddof=1) / seeds**0.5
+        return half < max(benefits.mean(), 0.05 * np.mean(LOSSES) - benefits.mean())
+
+    conclusion = compare("loss", losses, WRONG).conclusion
+    assert conclusion.kind == "cannot_tell"
+    assert conclusion.needs.seeds == next(more for more in range(1, 100) if tells(SEEDS + more))
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "loss", None])
+def test_the_interval_on_test_images_allows_for_the_measures_that_decide(objective):
+    """One remedy is tested, so with one measure there is a single comparison."""
+    world = replace(OPPOSITE, accuracy={"sharp": 0.06}, loss={"sharp": -0.5})
+    unseen = Trainings(world, 2)
+
+    def test(jobs):
+        scores = {job: unseen.scores(RunKey(job.split("_")[1], Purpose.RACE, int(job.split("_")[3]))) for job in jobs}
+        return states.TestScores(
+            {j: run.losses for j, run in scores.items()}, {j: run.right for j, run in scores.items()}
+        )
+
+    steps, _ = follow(state_of(world, 3, objective=objective, has_test=True), Trainings(world, 1).scores, test)
+    found = steps.conclusion.test.difference
+    for measure in ("accuracy", "loss"):
+        single, adjusted = getattr(found.intervals, measure), getattr(found.adjusted_intervals, measure)
+        if objective is None:
+            assert adjusted[0] < single[0] < single[1] < adjusted[1]
+        else:
+            assert (single == adjusted, single is not None) == (True, measure == objective)
 
 
 def garble(scores, measure):

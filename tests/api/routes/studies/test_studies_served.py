@@ -98,6 +98,7 @@ def test_invalid_studies_are_refused_by_pointer_and_store_nothing(client, asked)
         ),
         ({"budget": {"jobs": 3}}, "invalid_spec", "/budget/jobs"),
         ({"kind": "learning_curve"}, "invalid_spec", "/remedies"),
+        ({"kind": "learning_curve", "remedies": "auto", "objective": "loss"}, "invalid_spec", ""),
         ({"kind": "learning_curve", "remedies": "auto", "spec.training.train_limit": 99}, "invalid_spec", "/kind"),
         ({"spec": None}, "invalid_spec", ""),
         ({"seeds": 1}, "invalid_spec", "/seeds"),
