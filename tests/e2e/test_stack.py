@@ -92,7 +92,7 @@ def test_a_message_is_published_after_the_commit_and_not_before(stack: Stack, br
         until(lambda: _waiting_for_a_lock(hold), "a commit that waits", within_s=60)
         assert broker.llen("train") == 0
         hold.execute("SELECT pg_advisory_unlock(42)")
-        posting.join(10)
+        posting.join(240)
         assert answers == [201]
         until(lambda: broker.llen("train") == 1, "the message", within_s=60)
         hold.execute("UPDATE refuse_commits SET refuse = true")

@@ -61,12 +61,12 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         nginx = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: _listens(made.https_port) or nginx.poll() is not None, "nginx")
-        until(lambda: _listens(int(predict_port)), "the process for predictions", 60)
+        until(lambda: _listens(int(predict_port)), "the process for predictions")
         assert nginx.poll() is None, (folder / "nginx.log").read_text()
         yield made
     finally:
         nginx.send_signal(signal.SIGTERM)
-        nginx.wait(20)
+        nginx.wait(240)
         predict.kill_all()
         stack.close()
 

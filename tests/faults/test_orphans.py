@@ -58,7 +58,7 @@ def gone(folder: Path, what: str) -> float:
 def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
     time.sleep(seconds)  # a random moment
     process.kill()
-    process.wait(30)
+    process.wait(240)
 
 
 def test_a_program_ends_with_its_parent_even_if_that_ends_first_during_the_start(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has
         sending.start()
         time.sleep(0.01 * number)  # each time at a different point of the request
         api.kill()
-        sending.join(10)
+        sending.join(240)
         stack.start_api()
         assert stack.ask("POST", "/v1/jobs", json=digits(), headers=key).status_code == 201
     assert len(stack.ask("GET", "/v1/jobs?limit=200").json()["data"]) == 6

@@ -128,7 +128,7 @@ def test_following_all_events_starts_now_and_survives_broken_connections(service
         relay.cut()
         service.warn(job_id, "two")
         service.warn(job_id, "three")
-        reader.join(20)
+        reader.join(240)
         assert not reader.is_alive()
         events.close()
     relay.close()

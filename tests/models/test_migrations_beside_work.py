@@ -55,7 +55,7 @@ def test_a_migration_that_is_in_a_deadlock_with_work_is_repeated(database: Datab
         worked = pool.submit(read, working, "datasets")
         until_it_waits_for(engine, "datasets")
         reading.rollback()  # the migration continues with `label_reads`
-        assert worked.result(60) == 0
+        assert worked.result(240) == 0
         working.rollback()
-        assert migrated.result(60) == migrations.get_newest()
+        assert migrated.result(240) == migrations.get_newest()
     assert migrations.get_current(database) == migrations.get_newest()

@@ -43,7 +43,7 @@ def test_a_failed_start_is_repeated(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         keeper = threading.Thread(target=predict.server._keep, args=(listener, stopping, str(tmp_path)))
         keeper.start()
-        keeper.join(10)
+        keeper.join(50)
     assert stopping.is_set()
     assert not keeper.is_alive()
 

@@ -41,7 +41,7 @@ def open_without_reading(url: str, key: str, count: int) -> Iterator[list[socket
         for _ in range(count):
             connection = opened.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            connection.settimeout(30)
+            connection.settimeout(240)
             connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
             connection.sendall(sent)
             connections.append(connection)
@@ -96,7 +96,7 @@ def test_a_connection_buffers_at_most_two_pieces_of_a_response(app, key):
         wait_until(lambda: all(connection.flow.write_paused for connection in server.server_state.connections))
         waiting = [connection.transport.get_write_buffer_size() for connection in server.server_state.connections]
         assert max(waiting) <= 2 * protocol.PIECE_BYTES
-        readers[0].settimeout(30)
+        readers[0].settimeout(240)
         received = b""
         while not received.endswith(b"]}"):
             received += readers[0].recv(1024**2)
@@ -107,7 +107,7 @@ def test_a_reader_below_the_minimum_rate_is_disconnected(app, settings, key, mon
     monkeypatch.setattr(protocol, "ReceivePace", partial(protocol.ReceivePace, patience_s=1.5))
     changed = create_app(settings.model_copy(update={"min_body_rate": 100_000}))
     with run_server(changed) as (url, _), open_without_reading(url, key, 2) as (slow, steady):
-        steady.settimeout(30)
+        steady.settimeout(240)
         ends, taken, is_cut = time.monotonic() + 60, 0, False
         while not is_cut and time.monotonic() < ends:
             try:

@@ -33,7 +33,7 @@ def park_bodies(service: httpx2.Client, key: str, count: int) -> Iterator[list[s
     with ExitStack() as opened:
         connections = []
         for _ in range(count):
-            connection = opened.enter_context(socket.create_connection((url.hostname, url.port), timeout=30))
+            connection = opened.enter_context(socket.create_connection((url.hostname, url.port), timeout=240))
             connection.sendall(head + LARGE[:-1])
             connections.append(connection)
         yield connections
@@ -79,7 +79,7 @@ def test_a_body_waits_for_the_next_free_place(service, app, key, monkeypatch):
         waiting.join(0.5)
         assert answers == []
         connections[0].sendall(LARGE[-1:])
-        waiting.join(30)
+        waiting.join(240)
     assert answers == [422]
 
 

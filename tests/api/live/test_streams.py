@@ -241,7 +241,7 @@ def test_a_slow_reader_misses_nothing_and_uses_little_memory(app, key, database,
                 assert count_unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
                 assert hub.kept_bytes <= KEPT_BYTES
         worker.succeed(held)
-        slow.settimeout(20)
+        slow.settimeout(240)
         received = bytearray()
         while chunk := slow.recv(1 << 20):
             received += chunk

@@ -260,7 +260,7 @@ def test_a_deletion_and_the_end_of_a_job_do_not_deadlock(work, other, first):
     with work.database.write() as session:
         before(session)
         waiting = other.submit(later)
-    waiting.result(30)
+    waiting.result(240)
     assert work.row(held.job_id).status == ("cancelled" if first == "deletion" else "succeeded")
     assert dataset(work, dataset_id).deleted_at is not None
 

@@ -103,7 +103,7 @@ def test_blocks_of_a_killed_process_are_computed_again(tmp_path, forking_context
     began, second = forking_context.Event(), Computation()
     killed = forking_context.Process(target=compute_until_killed, args=(tmp_path, began))
     killed.start()
-    assert began.wait(30)
+    assert began.wait(240)
     with (tmp_path / "a" / FEATURES_FILE).open("r+b") as file:  # as if it were killed while writing
         file.seek(200)
         file.write(b"half")

@@ -234,12 +234,12 @@ def search(folder: Path) -> StoredSuspects:
     process.start()
     theirs.close()
     try:
-        assert pipe.poll(60)
+        assert pipe.poll(240)
         assert isinstance(pipe.recv(), Alive)
         assert pipe.poll(300)
         found = pipe.recv()
         assert isinstance(found, SuspectsFound), found.detail if isinstance(found, Failed) else found
-        process.join(30)
+        process.join(240)
         assert os.path.dirname(found.file) == str(folder)
         return StoredSuspects.from_bytes(Path(found.file).read_bytes())
     finally:
