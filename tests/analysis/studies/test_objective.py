@@ -80,8 +80,8 @@ def test_an_arm_can_be_a_cure_by_its_objective_and_inconclusive_without_one():
     assert compare("loss", LOSSES).conclusion.kind == "nothing_helped"
 
 
-def test_more_seeds_are_asked_for_until_they_would_tell_about_the_measure_that_decides():
-    """So many that Student's interval excludes a benefit that matters, or no benefit; of the same mean and spread."""
+def test_a_study_requests_the_fewest_seeds_that_would_decide_its_objective():
+    """With the same mean and spread, Student's interval then excludes either a benefit that matters, or no benefit."""
     losses = np.random.default_rng(4).normal(1.0, 0.05, SEEDS).astype(np.float32).tolist()
     benefits = np.subtract(LOSSES, losses)
 
@@ -95,7 +95,7 @@ def test_more_seeds_are_asked_for_until_they_would_tell_about_the_measure_that_d
 
 
 @pytest.mark.parametrize("objective", ["accuracy", "loss", None])
-def test_the_interval_on_test_images_allows_for_the_measures_that_decide(objective):
+def test_the_interval_on_test_images_is_adjusted_for_the_measures_that_decide(objective):
     """One remedy is tested, so with one measure there is a single comparison."""
     world = replace(OPPOSITE, accuracy={"sharp": 0.06}, loss={"sharp": -0.5})
     unseen = Trainings(world, 2)

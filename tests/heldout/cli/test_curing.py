@@ -62,7 +62,7 @@ def test_a_study_is_created_from_the_options_and_its_id_is_printed(heldout, clie
 
 
 @pytest.mark.parametrize("ordered", [None, "accuracy"])
-def test_a_runner_of_a_study_cannot_change_what_decides(heldout, client, ordered):
+def test_the_objective_of_an_existing_study_cannot_be_changed(heldout, client, ordered):
     study = client.studies.external({"base": {"rate": 0}, "other": {"rate": 1}}, objective=ordered)
     command = ("--run", "true --rate {rate} --seed {seed} --out {out}", "--objective", "loss")
     result = heldout("cure", study.id, *command)

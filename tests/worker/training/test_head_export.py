@@ -106,8 +106,8 @@ def test_a_joined_file_is_what_keras_writes_of_the_whole_model(file, mnist5k, he
     assert joined == whole
 
 
-def test_parts_that_layers_share_have_no_numbers_which_others_could_have(tmp_path):
-    """Keras numbers them by their addresses, and each of the two files was written by a process of its own."""
+def test_shared_parts_of_layers_lose_their_numbers_in_a_joined_file(tmp_path):
+    """Keras numbers them by address, so numbers from two processes could collide."""
     pixels, features, shared = keras.Input((3,)), keras.Input((3,)), keras.initializers.RandomNormal(seed=1)
     logits = features
     for units in (5, 4):
