@@ -1,7 +1,9 @@
 """Builds a Keras model from a network spec, with the layers and names of `heldout.spec.layers.plan_network`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,9 +49,16 @@ def build_network(
 
 
 def divide_early(
-    network: AnyNetworkSpec, image: tuple[int, int, int], classes: int, seed: int, backbone: UploadedBackbone | None
+    network: AnyNetworkSpec,
+    image: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    backbone: UploadedBackbone | None,
+    scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> FrozenSplit | None:
-    """Divide a network after a backbone that stays fixed, which is only built if it is needed.
+    """Divide a network after a backbone that stays fixed, which is only built if it is needed, then in `scope`.
+
+    Its precision is float32, as that of every network with a backbone.
 
     Returns:
         None if the network has to be built first.
@@ -61,8 +70,9 @@ def divide_early(
         return None
 
     def build_frozen() -> keras.Model:
-        images = keras.Input(image, dtype="float32", name="images")
-        return keras.Model(images, backbone.make_maps(images, asked, iter(lambda: 0, None)), name="frozen")
+        with scope():
+            images = keras.Input(image, dtype="float32", name="images")
+            return keras.Model(images, backbone.make_maps(images, asked, iter(lambda: 0, None)), name="frozen")
 
     features, seeds = keras.Input(backbone.gives, name="features"), _iterate_layer_seeds(seed)
     backbone.skip_seeds(seeds)

@@ -135,7 +135,8 @@ def _train(
     def divide(policy: Policy) -> tuple[keras.Model | None, FrozenSplit | None]:
         """Return the network, if it is built, and its parts, if it has a frozen one."""
         assert spec.training.seed is not None
-        early = divide_early(spec.network, data.image, len(data.classes), spec.training.seed, backbone)
+        asked = spec.network, data.image, len(data.classes), spec.training.seed
+        early = divide_early(*asked, backbone, replicas.scope)
         if early is not None:
             return None, early
         built = build(policy)

@@ -13,6 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
@@ -126,7 +127,8 @@ def test_shared_parts_of_layers_lose_their_numbers_in_a_joined_file(tmp_path):
 def test_a_head_built_alone_is_that_of_the_whole_network_and_has_the_same_features(file):
     """A network is built whole if an earlier release has read the backbone, which did not keep the shape."""
     spec, image, seed = spec_with({"filters": 4, "dropout": 0.2}, network={"dense": [{"units": 5}]}), (28, 28, 1), 3
-    early = divide_early(spec.network, image, 10, seed, read_again(file))
+    scopes = tf.distribute.MirroredStrategy(["CPU:0"]).scope
+    early = divide_early(spec.network, image, 10, seed, read_again(file), scopes)
     assert early is not None
     description = Path(taken_apart(file).folder) / LAYERS
     config = json.loads(description.read_text())
@@ -138,8 +140,18 @@ def test_a_head_built_alone_is_that_of_the_whole_network_and_has_the_same_featur
     assert built is not None
     assert early.shape == built.shape
     assert compute_key(early, "ann", {}, {}) == compute_key(built, "ann", {}, {})
+    assert isinstance(early.frozen.weights[0].value, tf.distribute.DistributedValues), "each replica has its own"
     for own, of_whole in zip(early.head.get_weights(), built.head.get_weights(), strict=True):
         np.testing.assert_array_equal(own, of_whole)
+
+
+def test_a_backbone_has_other_features_with_other_layers_weights_or_pixels(file):
+    spec, known = spec_with(), read_again(file)
+    config = json.loads(json.dumps(known.config).replace('"strides": [2, 2]', '"strides": [1, 2]'))
+    assert config != known.config
+    others = [{"config": config}, {"pixels": "unit"}, {"weights": [*known.weights[:-1], known.weights[-1] + 1]}]
+    splits = [divide_early(spec.network, (28, 28, 1), 10, 3, replace(known, **changes)) for changes in ({}, *others)]
+    assert len({compute_key(split, "ann", {}, {}) for split in splits}) == 4
 
 
 @pytest.mark.usefixtures("forking")
@@ -166,9 +178,12 @@ def test_a_head_answers_like_the_whole_model_also_about_changed_images(file, mni
     features = Input(replace(known, rows=data.rows), make_source(known))
     base = KeptBase(tmp_path, 0, tmp_path)
     whole = build_exported(spec.network, data, backbone=backbone)
+    draws = np.random.default_rng(1)
+    head = [draws.normal(size=weight.shape) for weight in whole.weights[len(backbone.weights) :]]
+    whole.set_weights([*backbone.weights, *head])
     with ThreadPoolExecutor(1) as thread:
         asked = PreparedExport(spec.network, data, source, thread, backbone=backbone, features=features, base=base)
-        by_head = asked.make_predictor(whole.get_weights()[len(backbone.weights) :])
+        by_head = asked.make_predictor(head)
     assert isinstance(by_head, HeadPredictor)
     expected = Predictor(whole, source, data.value_range)
     for own, of_whole in zip(by_head.get_weights(), whole.get_weights(), strict=True):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.stored.artifacts import ArtifactName
+from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import Assignment, StepsDone, Stop, StopCause, Stopped
@@ -81,6 +82,14 @@ def test_parts_of_different_sizes_have_their_share_of_the_weight_also_with_strea
     # Three devices take 17, 17 and 18 of 52 images, and 12, 12 and 13 of the last 37.
     spec = SPEC.model_copy(update={"training": SPEC.training.model_copy(update={"batch_size": 52})})
     assert_alike(start(spec), start(spec, target=run_on_three, resident_bytes=0))
+
+
+@pytest.mark.proof
+def test_two_devices_train_a_head_of_a_fixed_backbone_as_one_does(start, tmp_path):
+    backbone = taken_apart(small_backbone(tmp_path))
+    network = {"backbone": {"model": "mod_1"}}
+    spec = small_spec(network=network, training={"epochs": 2}, augmentation={"width_shift": 0.2})
+    assert_alike(start(spec, backbone=backbone), start(spec, target=run_on_two, backbone=backbone))
 
 
 @pytest.mark.proof
