@@ -73,7 +73,8 @@ class UploadedBackbone:
     @property
     def identity(self) -> tuple[Any, list[NDArray[Any]]]:
         """What decides the feature map of an image: a description as JSON, and weights."""
-        return [self.config, self.pixels], self.weights
+        unnamed = self.config | {"config": self.config["config"] | {"name": BACKBONE}}  # Keras counts names up
+        return [unnamed, self.pixels], self.weights
 
     def stays_fixed(self, spec: BackboneSpec) -> bool:
         """Whether it gives the same for an image in all steps."""

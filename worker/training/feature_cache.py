@@ -29,7 +29,7 @@ from worker.messages import AssignedFeatures
 from worker.training.frozen import FrozenSplit
 from worker.training.position import describe_fault
 
-FEATURES_FILE, DONE_FILE, BASE_FILE = "features.npy", "done", "base.keras"
+FEATURES_FILE, DONE_FILE, BASE_PREFIX = "features.npy", "done", "base-"
 UNFINISHED = ".part"
 # How much work may be lost with its process.
 NOTE_EVERY_S = 5.0
@@ -39,15 +39,20 @@ _NOT_IN_USE = ("_initializer", "_regularizer", "_constraint", "seed", "trainable
 
 @dataclass(frozen=True)
 class KeptBase:
-    """The model file of everything before the features: next to them, if there is room, else in `scratch`."""
+    """The model file of everything before the features: next to them, if there is room, else in `scratch`.
+
+    config: of the backbone. Uploads whose layers only have other names share features, but not this file.
+    """
 
     folder: Path
     cap_bytes: int
     scratch: Path
+    config: Mapping[str, Any]
 
     def open(self, write: Callable[[Path], None]) -> Path:
         """Return the file, written first if it is missing or damaged."""
-        kept, made = self.folder / BASE_FILE, self.scratch / BASE_FILE
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+        kept, made = (folder / f"{BASE_PREFIX}{digest[:16]}.keras" for folder in (self.folder, self.scratch))
         if zipfile.is_zipfile(kept):  # after a loss of power, a file may have its name but not its end
             return kept
         write(made)

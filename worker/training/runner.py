@@ -187,8 +187,8 @@ def _train(
     send(Started(told, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
     evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
     base = None
-    if whole is None and inputs.folder is not None and assignment.features is not None:
-        base = KeptBase(inputs.folder, assignment.features.cap_bytes, scratch)
+    if whole is None and inputs.folder is not None and assignment.features is not None and backbone is not None:
+        base = KeptBase(inputs.folder, assignment.features.cap_bytes, scratch, backbone.config)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
         spec.network,

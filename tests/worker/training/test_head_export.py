@@ -1,6 +1,7 @@
 """A model file that is put together from a backbone's and a head's is the one that Keras writes of the whole model."""
 
 import json
+import re
 import resource
 import zipfile
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ from worker.training.export import (
     build_exported_head,
     compile_to_evaluate,
 )
-from worker.training.feature_cache import BASE_FILE, FEATURES_FILE, UNFINISHED, KeptBase, compute_key
+from worker.training.feature_cache import BASE_PREFIX, FEATURES_FILE, UNFINISHED, KeptBase, compute_key
 from worker.training.head_export import HeadPredictor, join_files
 from worker.training.inputs import Input, make_source
 from worker.training.keras_file import CONFIG, WEIGHTS
@@ -154,6 +155,23 @@ def test_a_backbone_has_other_features_with_other_layers_weights_or_pixels(file)
     assert len({compute_key(split, "ann", {}, {}) for split in splits}) == 4
 
 
+def rename(config: dict) -> dict:
+    """The config of the same model, itself and a layer of other names, as Keras counts them up."""
+    layer = config["config"]["layers"][-1]["config"]["name"]
+    return json.loads(json.dumps(config).replace('"mine"', '"mine_1"').replace(f'"{layer}"', f'"{layer}_7"'))
+
+
+def test_uploads_with_other_names_share_features_and_not_the_file_of_the_backbone(file, folder, tmp_path):
+    """Models have the names that their own upload has."""
+    backbone, spec = read_again(file), spec_with()
+    config = rename(backbone.config)
+    uploads = backbone, replace(backbone, config=config)
+    splits = [divide_early(spec.network, (28, 28, 1), 10, 3, upload) for upload in uploads]
+    assert len({compute_key(split, "ann", {}, {}) for split in splits}) == 1
+    kept = {KeptBase(folder, 10_000, tmp_path, of).open(write_base).name for of in (config, backbone.config)}
+    assert len(kept) == 2
+
+
 @pytest.mark.usefixtures("forking")
 def test_jobs_with_the_same_features_share_the_file_of_the_backbone(start, file, mnist5k, tmp_path):
     """Their models give the served figures in plain Keras, and the second job does not write that file again."""
@@ -162,7 +180,7 @@ def test_jobs_with_the_same_features_share_the_file_of_the_backbone(start, file,
         process = start(spec_with(network=parts), backbone=backbone, features=cache_in(tmp_path))
         finished = process.end()
         assert isinstance(finished, Finished), process.log.read_text()
-        bases += [(base, base.stat().st_mtime_ns) for base in (tmp_path / "features").glob(f"*/{BASE_FILE}")]
+        bases += [(base, base.stat().st_mtime_ns) for base in (tmp_path / "features").glob(f"*/{BASE_PREFIX}*")]
         model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL))
         assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
     assert len(bases) == 2
@@ -176,7 +194,7 @@ def test_a_head_answers_like_the_whole_model_also_about_changed_images(file, mni
     maps = build_exported_base(spec.network, data, backbone)(data.images.astype(np.float32)).numpy()
     known = take_images(ImageSet(maps, data.labels, {}, data.classes, (0.0, 1.0)), {"all": np.arange(len(maps))})
     features = Input(replace(known, rows=data.rows), make_source(known))
-    base = KeptBase(tmp_path, 0, tmp_path)
+    base = KeptBase(tmp_path, 0, tmp_path, {})
     whole = build_exported(spec.network, data, backbone=backbone)
     draws = np.random.default_rng(1)
     head = [draws.normal(size=weight.shape) for weight in whole.weights[len(backbone.weights) :]]
@@ -206,7 +224,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def open_base(folder: Path, cap_bytes: int = 10_000, write: Callable[[Path], object] | None = None) -> bytes:
     """Open the file of a backbone as a job does that has this much room; `write` replaces what writes it."""
     with TemporaryDirectory() as scratch:
-        return KeptBase(folder, cap_bytes, Path(scratch)).open(write or write_base).read_bytes()
+        return KeptBase(folder, cap_bytes, Path(scratch), {}).open(write or write_base).read_bytes()
 
 
 def write_base(file: Path) -> None:
@@ -215,23 +233,26 @@ def write_base(file: Path) -> None:
 
 
 def list_files(folder: Path) -> set[str]:
-    return {file.name for file in folder.iterdir()} - {USE_LOCK}
+    """The files next to the lock; those of backbones without their digests."""
+    return {re.sub("-[0-9a-f]{16}", "", file.name) for file in folder.iterdir()} - {USE_LOCK}
 
 
 @pytest.mark.parametrize(("cap_bytes", "is_kept"), [(10_000, True), (100, False)])
 def test_the_file_of_a_backbone_stays_within_the_cache(folder, cap_bytes, is_kept):
     written = open_base(folder, cap_bytes)
-    assert list_files(folder) == {FEATURES_FILE, *([BASE_FILE] if is_kept else [])}
+    assert list_files(folder) == {FEATURES_FILE, *(["base.keras"] if is_kept else [])}
     assert int((folder / USE_LOCK).read_text()) == 50 + (len(written) if is_kept else 0), "room it takes for others"
 
 
 def test_a_damaged_file_of_a_backbone_is_written_again(folder):
     """A file may have its name but not its content after a loss of power, or be left by a process that was killed."""
-    (folder / BASE_FILE).write_bytes(bytes(100))
-    (folder / f"base.1{UNFINISHED}").write_bytes(bytes(50))
+    open_base(folder)
+    [kept] = folder.glob(f"{BASE_PREFIX}*")
+    kept.write_bytes(bytes(100))
+    kept.with_suffix(f".1{UNFINISHED}").write_bytes(bytes(50))
     written = open_base(folder)
     assert open_base(folder, write=Path.unlink) == written, "it is not written a second time"
-    assert list_files(folder) == {FEATURES_FILE, BASE_FILE}
+    assert list_files(folder) == {FEATURES_FILE, "base.keras"}
 
 
 def test_a_full_disk_keeps_no_part_of_the_file_of_a_backbone(folder):
