@@ -90,8 +90,8 @@ MIN_SKILL_BY_LOSS = 0.35
 # (draws 1-4)
 MIN_BETTER_ON_TRAINING = 0.05
 
-# Accuracy missing on training images. From here on, a falling loss means that more epochs help, whatever the gap.
-# (zoo, open sets, and draws 1-8)
+# Accuracy missing on training images. From here on, a falling loss, or few epochs, mean that more epochs help, whatever
+# the gap. (zoo, open sets, and draws 1-8)
 MIN_MUCH_TO_LEARN = 0.2
 # Accuracy on training minus validation images. From here on, the difference is a fault. (draws 1-7)
 MIN_LARGE_GAP = 0.1

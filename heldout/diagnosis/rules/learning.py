@@ -89,19 +89,18 @@ def find_both_losses_falling(facts: Facts) -> list[Finding]:
 
 
 def find_training_unknown_yet(facts: Facts) -> list[Finding]:
-    """Report that not even training images are known, while their loss still falls or there were few epochs."""
+    """Report that many training images are not known yet, while their loss still falls or there were few epochs."""
     curves, train, training = facts.curves, facts.train, facts.curves.training
     still_falls = training is not None and training.still_falls
     if train is None or curves.heldout is None or hardly_learns(facts):
         return []
-    is_short = curves.epochs < thresholds.MIN_EPOCHS_TO_SETTLE
+    if not (still_falls or curves.epochs < thresholds.MIN_EPOCHS_TO_SETTLE):
+        return []
     # Much better answers to training images than to others only show that the network is large enough.
-    is_learning = (still_falls or is_short) and 1 - train.accuracy >= thresholds.MIN_MUCH_TO_LEARN
-    if facts.knows_training is not False and not (is_learning and facts.budget is not None):
+    lacks_much = facts.budget is not None and 1 - train.accuracy >= thresholds.MIN_MUCH_TO_LEARN
+    if facts.knows_training is not False and not lacks_much:
         return []
     if curves.onset_epoch is not None or find_both_losses_falling(facts):
-        return []
-    if not (still_falls or is_short):
         return []
     fall = 0.0 if training is None else training.fall
     known = f"raining accuracy is only {percent(train.accuracy)}"
