@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.studies import state as states
+from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.recording import draw_choosing_units, list_run_keys
 from analysis.studies.state import (
@@ -163,6 +164,44 @@ def test_each_objective_has_its_own_winner_and_without_one_nothing_is_certain():
     ]
     assert '"sharp" improves accuracy: on validation images, accuracy rises by' in conclusions["accuracy"].explanation
     assert '"calm" improves loss: on validation images, loss falls by' in conclusions["loss"].explanation
+
+
+def decide_recorded(figures, objective):
+    """The conclusion about recorded trainings with these losses, which answer nothing correctly."""
+    runs = {arm: tuple(RecordedRun(f"{arm}{seed}", seed) for seed in range(SEEDS)) for arm in figures}
+    recording, arms = Recording(runs, draw_choosing_units(runs)), tuple(Arm(arm, {}) for arm in figures)
+    state = StudyState(
+        "recorded", arms, SEEDS, None, 0, IMAGES, has_test=False, recording=recording, objective=objective
+    )
+    trainings = [run for arm, losses in figures.items() for run in make_runs(arm, losses, WRONG)]
+    return decide_next_steps(state, trainings).conclusion
+
+
+@pytest.mark.parametrize(("objective", "kind"), [("loss", "worse"), (None, "worse"), ("accuracy", "cannot_tell")])
+def test_a_recorded_arm_is_only_worse_in_a_measure_that_decides(objective, kind):
+    higher = np.add(LOSSES, 0.2)
+    assert decide_recorded({"base": LOSSES, "other": higher}, objective).kind == kind
+
+
+def test_with_an_objective_the_gain_is_the_benefit_in_that_measure():
+    pair = [[run.scores for run in make_runs("arm", *figures)] for figures in ((LOWER, RIGHT), (LOSSES, WRONG))]
+    for measure, sign in (("accuracy", 1), ("loss", -1)):
+        unit = compute_gain_unit(pair[1], (measure,))
+        found = compare_pairs({"arm": Pair(*pair, is_paired=True)}, unit)["arm"]
+        benefit = sorted(sign * bound for bound in getattr(found, measure).interval())
+        assert found.gain.interval() == pytest.approx(tuple(benefit))
+
+
+def test_an_undecided_arm_is_named_before_one_that_changes_too_little():
+    """The arm that changes too little to matter has the larger mean benefit."""
+    figures = {
+        "base": LOSSES,
+        "small": np.add(LOSSES, np.resize([-0.015, 0.005], SEEDS)),
+        "noisy": np.add(LOSSES, np.resize([-0.1, 0.1], SEEDS)),
+    }
+    explanation = decide_recorded(figures, "loss").explanation
+    assert '"noisy" comes closest' in explanation
+    assert '"small" probably makes no difference that matters.' in explanation
 
 
 def test_only_the_objective_decides_about_recorded_trainings():
