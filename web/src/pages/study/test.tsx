@@ -22,20 +22,29 @@ export function TestCard({ study }: { study: Study }) {
         {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
         {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
       </PlainTable>
-      {test && test.difference.accuracy !== null && (
-        <p>
-          Difference: <strong>{points(test.difference.accuracy)} points</strong>
-          {test.difference.intervals.accuracy && (
-            <span class="soft">
-              , very likely between {points(test.difference.intervals.accuracy[0])} and{' '}
-              {points(test.difference.intervals.accuracy[1])}
-            </span>
-          )}
-          .
-        </p>
-      )}
+      {test && <Difference of={test.difference} />}
       {ensemble && <p class="soft">Together: the answers of all seeds averaged, an ensemble.</p>}
     </section>
+  )
+}
+
+/** The difference in accuracy; in loss if only that decides. */
+function Difference({ of }: { of: Schemas['DifferenceView'] }) {
+  const isLoss = of.accuracy === null
+  const change = isLoss ? of.loss : of.accuracy
+  const interval = isLoss ? of.intervals.loss : of.intervals.accuracy
+  if (change === null) return null
+  const write = (value: number) => (isLoss ? `${value > 0 ? '+' : ''}${figure(value, 3)}` : points(value))
+  return (
+    <p>
+      Difference: <strong>{isLoss ? `loss ${write(change)}` : `${write(change)} points`}</strong>
+      {interval && (
+        <span class="soft">
+          , very likely between {write(interval[0])} and {write(interval[1])}
+        </span>
+      )}
+      .
+    </p>
   )
 }
 
