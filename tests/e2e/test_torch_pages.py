@@ -1,6 +1,6 @@
 """The page about PyTorch and Lightning, and the scripts of `heldout init`, run with the real libraries.
 
-HELDOUT_TORCH_PYTHON names a Python that has them; `scripts/torch` makes one.
+TORCH_PYTHON names a Python that has them; `scripts/torch` makes one.
 """
 
 import json
@@ -14,11 +14,11 @@ import pytest
 
 from tests.e2e.running import ROOT
 
-PYTHON = os.environ.get("HELDOUT_TORCH_PYTHON", "")
+PYTHON = os.environ.get("TORCH_PYTHON", "")
 
 pytestmark = [
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not PYTHON, reason="HELDOUT_TORCH_PYTHON names no Python with torch and lightning"),
+    pytest.mark.skipif(not PYTHON, reason="TORCH_PYTHON names no Python with torch and lightning"),
 ]
 
 LOADERS = """
