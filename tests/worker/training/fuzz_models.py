@@ -20,8 +20,17 @@ from worker.training.keras_file import build_model
 from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS, iterate_parts
 from worker.training.refusal import ModelRefused
 
-EVENTS = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.", "shutil.", "urllib.")
-EVENTS += ("ctypes.dlopen",)
+EVENTS = (
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.",
+    "shutil.",
+    "urllib.",
+    "ctypes.dlopen",
+)
 
 
 def draw_value(rng: random.Random, secret: str) -> Any:
@@ -82,8 +91,8 @@ def main(configs: int, seed: int, secret: str) -> None:
     content = Path(secret).read_text().strip()
     outcomes: Counter[str] = Counter()
     broken: list[str] = []
-    allowed = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[3]))
-    allowed += ("/usr/lib/python3", "/proc/", "/sys/", "/dev/null")
+    installed = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[3]))
+    allowed = (*installed, "/usr/lib/python3", "/proc/", "/sys/", "/dev/null")
 
     def record(event: str, arguments: tuple[Any, ...]) -> None:
         is_file = event == "open" and isinstance(arguments[0], str | bytes | Path)

@@ -283,8 +283,8 @@ def hostile_files(folder: Path, path: Path) -> Iterator[tuple[str, Path]]:
     yield "weights that are not HDF5", written("weights that are not HDF5", {"model.weights.h5": not_hdf5})
     yield "truncated weights", written("truncated weights", {"model.weights.h5": weights[:-200]})
     bombs = {"config.json": b'{"a":"' + b"x" * 20 * 1024**2 + b'"}', "model.weights.h5": bytes(80 * 1024**2)}
-    for member, content in bombs.items():
-        yield f"a bomb in {member}", written(member, {member: content}, compression=zipfile.ZIP_DEFLATED)
+    for member, bomb in bombs.items():
+        yield f"a bomb in {member}", written(member, {member: bomb}, compression=zipfile.ZIP_DEFLATED)
     yield "a config of brackets", written("brackets", {"config.json": b"[" * 10**6})
     yield "a config that is a list", written("list", {"config.json": b"[]"})
     yield "a config of a long number", written("digits", {"config.json": b'{"a":' + b"9" * 10**5 + b"}"})
