@@ -11,6 +11,7 @@ REMEDY_NAMES: Mapping[str, str] = {
     "l2": "L2 penalty",
     "ema": "averaged weights",
     "batch_norm": "batch normalization",
+    "less_regularisation": "less regularization",
     "longer_cosine": "longer training with cosine decay",
     "one_cycle": "one-cycle learning rate",
     "step_decay": "learning rate in steps",
