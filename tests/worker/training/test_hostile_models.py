@@ -259,7 +259,7 @@ def test_reading_an_architecture_opens_only_its_file_and_imports_nothing(tmp_pat
         assert found["outcomes"][what][0] == code, what
         assert place in found["outcomes"][what][1], what
     for name, (code, detail) in found["outcomes"].items():
-        assert code in ModelRejectionCode, name
+        assert code in {*ModelRejectionCode}, name
         require_own_words(ModelRefused(ModelRejectionCode(code), detail), folder)
 
 
