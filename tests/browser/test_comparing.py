@@ -1,4 +1,4 @@
-"""The dashboard compares jobs that are chosen in the list or by name. Every figure is the API's."""
+"""The dashboard compares jobs that are chosen in the list or by name. Every figure comes from the API."""
 
 import json
 import re

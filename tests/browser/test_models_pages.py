@@ -1,4 +1,4 @@
-"""In the dashboard, models are exported for other programs, dropped and measured. Every figure is the API's."""
+"""In the dashboard, models are exported for other programs, dropped and measured. Every figure comes from the API."""
 
 import json
 import re

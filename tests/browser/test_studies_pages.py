@@ -1,4 +1,4 @@
-"""In the dashboard, studies are ordered from a job, followed live, read and cancelled. Every figure is the API's."""
+"""Studies are ordered from a job, followed live, read and cancelled in the dashboard. All figures come from the API."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Where an error is in the request body, derived from the validator's location."""
+"""The place of an error in the request body, derived from the location that the validator reports."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Where clients look for the service, and what they say when they cannot find it."""
+"""How clients find the service, and what they say if they cannot find it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Where a training process creates its temporary files."""
+"""The folder in which a training process creates its temporary files."""
 
 import os
 import tempfile

@@ -68,7 +68,7 @@ def test_a_mirrored_image_has_the_same_signature_except_for_a_sign(mnist5k, phot
 
 
 def test_nearly_all_nearest_rows_are_found():
-    """Of rows in hundreds of clusters, at least 98% of the nearest pairs of all comparisons are found."""
+    """The search finds at least 98% of the nearest pairs that comparing all rows of hundreds of clusters would find."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(300, 16))[random.integers(0, 300, 3000)] + random.normal(0, 0.1, (3000, 16))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

@@ -156,7 +156,7 @@ def find_shifts(tmp_path, source, change, **options):
 
 @pytest.mark.parametrize("source", ["digits", "mnist5k"])
 def test_a_random_split_gives_no_finding(tmp_path, request, source):
-    """Of random splits of real images, two in ten thousand would give an info."""
+    """About two in ten thousand random splits of real images would be reported as an info."""
     images = request.getfixturevalue(source)
     labels = np.asarray(images.labels)
     probabilities = []
