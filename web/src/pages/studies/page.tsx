@@ -10,7 +10,8 @@ import { allInQuery, inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { ago, count, duration, moment } from '../../words/format'
-import { STUDY_KINDS, STUDY_STATUSES } from '../../words/labels'
+import { STUDY_STATUSES } from '../../words/labels'
+import { STUDY_KINDS } from '../../words/verdicts'
 
 const PAGE_SIZE = 50
 
