@@ -7,9 +7,13 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import StudyStatus
 from heldout.remedies.catalogue import REMEDIES
 from heldout.words.labels import (
+    AUDIT_FINDINGS,
     EFFECTS,
     HOW_TO_READ,
     REMEDY_NAMES,
+    SPEC_FIELDS,
+    STOP_REASONS,
+    STUDY_KINDS,
     TERMS,
     VERDICT_NAMES,
 )
@@ -28,9 +32,13 @@ def write_labels() -> str:
         "WHAT_IT_DOES": (words, {name: remedy.reason for name, remedy in REMEDIES.items()}),
         "EFFECTS": (words, EFFECTS),
         "HOW_TO_READ": ("string", HOW_TO_READ),
+        "STUDY_KINDS": (words, STUDY_KINDS),
         "STUDY_STATUSES": ("('running' | 'succeeded' | 'failed' | 'cancelled')[]", [*StudyStatus]),
         "STATUSES": ("string[]", [*JobStatus]),
         "ENDED": ("ReadonlySet<string>", TERMINAL),
+        "STOP_REASONS": (words, STOP_REASONS),
+        "AUDIT_FINDINGS": (words, AUDIT_FINDINGS),
+        "SPEC_FIELDS": (words, SPEC_FIELDS),
     }
     return HEAD + "".join(
         f"\nexport const {name}: {kind} = {_as_source(value)}\n" for name, (kind, value) in tables.items()

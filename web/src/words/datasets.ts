@@ -2,6 +2,7 @@
 
 import type { AuditFinding, Changes, Split } from '../api/datasets'
 import { count, figure, plain } from './format'
+import { AUDIT_FINDINGS } from './labels'
 import type { Tone } from './verdicts'
 
 export const SPLIT_NAMES: Record<Split, string> = { train: 'Training', validation: 'Validation', test: 'Test' }
@@ -14,22 +15,7 @@ export const SEVERITIES: Record<AuditFinding['severity'], [string, Tone]> = {
   info: ['to know', 'plain'],
 }
 
-/** Findings whose code, with spaces for underscores, is not clear enough. */
-const FINDINGS: Record<string, string> = {
-  leakage: 'The same images in several splits',
-  label_conflicts: 'One picture with two labels',
-  look_alikes: 'Images with different labels that look alike',
-  duplicates: 'Copies within a split',
-  narrow_range: 'Little contrast',
-  group_across_splits: 'Groups spread over several splits',
-  class_missing: 'A class is missing from a split',
-  class_shift: 'Different class shares in a split',
-  label_order_mismatch: 'Labels in another order',
-  inverted_values: 'Light and dark are swapped in a split',
-  channel_order_mismatch: 'Colors are swapped in a split',
-}
-
-export const findingWord = (code: string) => FINDINGS[code] ?? capital(plain(code))
+export const findingWord = (code: string) => AUDIT_FINDINGS[code] ?? capital(plain(code))
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 

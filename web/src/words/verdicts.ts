@@ -1,8 +1,7 @@
 /** What a verdict, a term of the gap, a remedy or a status is called, and how serious it looks. */
 
-import type { Study } from '../api/studies'
 import { plain } from './format'
-import { REMEDIES, TERMS, VERDICTS } from './labels'
+import { REMEDIES, STOP_REASONS, TERMS, VERDICTS } from './labels'
 
 export { ENDED, STATUSES } from './labels'
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
@@ -41,22 +40,6 @@ export const STATUS_TONES: Record<string, Tone> = {
   pausing: 'warn',
   succeeded: 'good',
   failed: 'bad',
-}
-
-/** The question that each kind of study answers. */
-export const STUDY_KINDS: Record<Study['kind'], string> = {
-  remedies: 'Which remedy helps?',
-  learning_curve: 'Would more images help?',
-  external: 'Which of my own trainings is better?',
-  recorded: 'Which of the recorded trainings is better?',
-}
-
-const STOP_REASONS: Record<string, string> = {
-  completed: 'All epochs are done.',
-  early_stopped: 'Early stopping ended it: validation stopped improving.',
-  overfit_guard: 'The overfitting guard stopped it.',
-  deadline: 'It reached its time limit.',
-  cancelled: 'It was cancelled.',
 }
 
 export const reasonWord = (reason: string) => STOP_REASONS[reason] ?? plain(reason)

@@ -12,8 +12,8 @@ import { attempt } from '../../parts/notices'
 import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
-import { WHAT_IT_DOES } from '../../words/labels'
-import { armWord, remedyWord, STUDY_KINDS } from '../../words/verdicts'
+import { STUDY_KINDS, WHAT_IT_DOES } from '../../words/labels'
+import { armWord, remedyWord } from '../../words/verdicts'
 import { DataFirst } from './data_first'
 
 const HOUR_S = 3600

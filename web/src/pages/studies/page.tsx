@@ -10,8 +10,7 @@ import { allInQuery, inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { ago, count, duration, moment } from '../../words/format'
-import { STUDY_STATUSES } from '../../words/labels'
-import { STUDY_KINDS } from '../../words/verdicts'
+import { STUDY_KINDS, STUDY_STATUSES } from '../../words/labels'
 
 const PAGE_SIZE = 50
 
