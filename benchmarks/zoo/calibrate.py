@@ -23,7 +23,10 @@ from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
 from heldout.diagnosis.logistic import Fit, Weight
 
 FITTED = Path(heldout.diagnosis.__file__).with_name("verdict_fit.py")
-PRIOR = 4.0  # verdicts of a code that are added at the rate of all
+PRIOR = 16.0  # verdicts of a code that are added at the rate of all
+# Taken off the log odds. Sets that no fit has seen are less like the others than these are like each other, and people
+# act on the word "sure".
+CAUTION = 0.3
 STRENGTH = 0.3  # of the penalty on slopes, as scikit-learn has it, of standardised figures
 BOUNDS = (0.02, 0.98)  # quantiles of a figure beyond which it adds no more
 SURE = 0.9
@@ -91,7 +94,7 @@ def fit(cases: Sequence[Case]) -> dict[str, Fit]:
     )
     return {
         code: Fit(
-            round(float(model.intercept_[0] + of_code * odds[code]), 3),
+            round(float(model.intercept_[0] + of_code * odds[code] - CAUTION), 3),
             weights,
             sum(counts.get(code, ())),
             len(counts.get(code, ())) - sum(counts.get(code, ())),
