@@ -14,7 +14,6 @@ from heldout.diagnosis.confidence import compute_confidences, compute_verdict_co
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, SuggestedRemedy
-from heldout.diagnosis.gap import compute_levels
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
 from heldout.diagnosis.restrict import (
@@ -99,14 +98,12 @@ def diagnose(
         verdict, explanation = chosen.code, chosen.explanation
         headline, summary = describe(facts, of_causes, causes)
     else:
-        found = judge_without_findings(facts)
-        verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary
-    levels = None if facts.gap is None else compute_levels(facts.gap)
-    if gap is not None and facts.gap is not None and levels is not None:
-        gap = explain_terms(gap, levels, facts.gap)
+        verdict, headline, summary, explanation = judge_without_findings(facts)
+    if gap is not None:
+        gap = explain_terms(gap)
         explains = None if chosen is None else chosen.explains
         is_of_loss = explains is not None and explains.matters_by_loss and causes[0].tier == "loss_only"
-        lead = describe_budget(gap, levels, facts.gap, by_loss=is_of_loss)
+        lead = describe_budget(gap, by_loss=is_of_loss)
         # A training fault whose own text does not give the training accuracy: the budget alone would mislead.
         is_bare = (
             chosen is not None

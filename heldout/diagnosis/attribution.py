@@ -5,7 +5,6 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
-from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
 from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode, includes_0
@@ -129,9 +128,7 @@ def _compute_largest_lift(term: Term, facts: Facts) -> float:
     """How far a split's accuracy would fall without its copies if all of them were answered correctly."""
     assert facts.gap is not None
     copies = facts.gap.test_copies if term.code == "copies_in_test" else facts.gap.validation_copies
-    if copies is None or copies.clean is None or copies.copied is None:
-        return 0.0
-    return (1 - copies.clean.accuracy) * copies.copied.count / (copies.copied.count + copies.clean.count)
+    return 0.0 if copies is None or copies.clean is None else (1 - copies.clean.accuracy) * copies.share
 
 
 def _choose_finding(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:
@@ -200,11 +197,6 @@ def _compute_lost(facts: Facts, classes: Sequence[str]) -> float | None:
     lost = 0.0
     for label in labels:
         row = validation.confusion[label]
-        expected = _get_recall(train, label)
+        expected = train.get_recall(label)
         lost += sum(row) * (train.accuracy if expected is None else expected) - row[label]
     return lost / images
-
-
-def _get_recall(figures: SplitFigures, label: int) -> float | None:
-    row = figures.confusion[label]
-    return row[label] / sum(row) if sum(row) else None

@@ -5,11 +5,9 @@ the remaining gap, largest first. What only costs loss comes last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from heldout.diagnosis import thresholds
-from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
 from heldout.diagnosis.gap import Gap, Term
@@ -33,15 +31,6 @@ _ORDER_OF_TRAINING = (
 _FIGURE_TERMS = ("label_order", "pixel_values", "copies_in_validation", "copies_in_test")
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A finding with its tier and its effect on accuracy."""
-
-    finding: Finding
-    tier: Tier
-    effect: Effect | None
-
-
 def list_causes(
     facts: Facts, findings: Sequence[Finding], gap: Gap | None
 ) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
@@ -49,14 +38,15 @@ def list_causes(
 
     Without a measured gap there are no points: the most serious finding comes first, then the order of rules decides.
     """
-    placed = [_place_finding(finding, facts, gap) for finding in findings if finding.severity != "info"]
+    found = [(_build_cause(finding, facts, gap), finding) for finding in findings if finding.severity != "info"]
     if gap is None:
-        placed.sort(key=lambda entry: (entry.tier != "figures_not_true", GRAVITY.index(entry.finding.severity)))
+        found.sort(key=lambda pair: (pair[0].tier != "figures_not_true", GRAVITY.index(pair[1].severity)))
     else:
-        placed.sort(key=_rank)
-    first = {entry.finding.code: entry for entry in reversed(placed)}
-    chosen = [entry for entry in placed if first[entry.finding.code] is entry]
-    return tuple(_build_cause(entry, facts, gap) for entry in chosen), tuple(entry.finding for entry in chosen)
+        found.sort(key=lambda pair: _rank(*pair))
+    first: dict[str, tuple[Cause, Finding]] = {}
+    for cause, finding in found:
+        first.setdefault(cause.code, (cause, finding))
+    return tuple(cause for cause, _ in first.values()), tuple(finding for _, finding in first.values())
 
 
 def list_caveats(causes: Sequence[Cause]) -> tuple[str, ...]:
@@ -64,40 +54,34 @@ def list_caveats(causes: Sequence[Cause]) -> tuple[str, ...]:
     return tuple(code for code in CAVEATS if code in {cause.code for cause in causes[1:]})
 
 
-def _place_finding(finding: Finding, facts: Facts, gap: Gap | None) -> _Placed:
-    for tier, effect_in in _EFFECTS.items():
-        effect = effect_in(finding, facts, gap)
-        if effect is not None:
-            return _Placed(finding, tier, effect if effect.size else None)
+def _rank(cause: Cause, finding: Finding) -> tuple[int, float, int, int]:
+    """Sort key: tier, then fixed order (training) or size, then caveats last, then severity."""
+    tier, explains, size = TIERS.index(cause.tier), finding.explains, cause.points or 0.0
+    if cause.tier == "training_broken":
+        return tier, _ORDER_OF_TRAINING.index(cause.code), 0, 0
+    if cause.tier == "loss_only" and explains is not None and explains.matters_by_loss:
+        size = explains.loss
+    return tier, -size, cause.code in CAVEATS, GRAVITY.index(finding.severity)
+
+
+def _build_cause(finding: Finding, facts: Facts, gap: Gap | None) -> Cause:
     explains = finding.explains
     is_of_loss = explains is not None and explains.matters_by_loss
     is_of_loss |= finding.code in ("overconfidence", "not_converged")
-    return _Placed(finding, "loss_only" if is_of_loss else "other", None)
-
-
-def _rank(placed: _Placed) -> tuple[int, float, int, int]:
-    """Sort key: tier, then fixed order (training) or size, then caveats last, then severity."""
-    code, size = placed.finding.code, 0.0 if placed.effect is None else placed.effect.size
-    if placed.tier == "training_broken":
-        return TIERS.index(placed.tier), _ORDER_OF_TRAINING.index(code), 0, 0
-    explains = placed.finding.explains
-    if placed.tier == "loss_only" and explains is not None and explains.matters_by_loss:
-        size = explains.loss
-    return TIERS.index(placed.tier), -size, code in CAVEATS, GRAVITY.index(placed.finding.severity)
-
-
-def _build_cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
-    finding, effect, explains = placed.finding, placed.effect, placed.finding.explains
+    effects = ((tier, measure(finding, facts, gap)) for tier, measure in _EFFECTS.items())
+    otherwise: tuple[Tier, None] = ("loss_only" if is_of_loss else "other", None)
+    tier, effect = next(((tier, effect) for tier, effect in effects if effect is not None), otherwise)
+    known = effect if effect is not None and effect.size else None
     return Cause(
         code=finding.code,
-        tier=placed.tier,
-        points=None if effect is None else effect.size,
-        interval=None if effect is None else effect.interval,
+        tier=tier,
+        points=None if known is None else known.size,
+        interval=None if known is None else known.interval,
         loss=None if explains is None else explains.loss,
         loss_interval=None if explains is None else explains.loss_interval,
         what_to_do=finding.remedies[0].reason if finding.remedies else CAVEATS.get(finding.code, ""),
         effort=FINDING_KINDS[finding.code].effort,
-        figure_after=compute_figure_after(finding, facts, gap),
+        figure_after=_find_figure_after(finding, facts, gap),
     )
 
 
@@ -221,34 +205,20 @@ def _is_shown_by(term: Term, finding: Finding) -> bool:
 
 def _get_copied_share(facts: Facts) -> float:
     """The larger share of validation or test images with copies in training."""
-    gap = facts.gap
-    if gap is None:
-        return 0.0
-    shares = [0.0]
-    for copies in (gap.validation_copies, gap.test_copies):
-        if copies is not None and copies.copied is not None:
-            clean = 0 if copies.clean is None else copies.clean.count
-            shares.append(copies.copied.count / (copies.copied.count + clean))
-    return max(shares)
+    splits = () if facts.gap is None else (facts.gap.validation_copies, facts.gap.test_copies)
+    return max((copies.share for copies in splits if copies is not None), default=0.0)
 
 
 def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:
     """Whether the class is not even recognized among the training images."""
-    train: SplitFigures | None = facts.train
-    if train is None or finding.evidence.get("class") not in facts.classes:
+    if facts.train is None or finding.evidence.get("class") not in facts.classes:
         return False
-    label = list(facts.classes).index(finding.evidence["class"])
-    row = train.confusion[label] if label < len(train.confusion) else ()
-    return bool(sum(row)) and row[label] / sum(row) < thresholds.MIN_RECALL
+    recall = facts.train.get_recall(list(facts.classes).index(finding.evidence["class"]))
+    return recall is not None and recall < thresholds.MIN_RECALL
 
 
-def compute_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
+def _find_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
     """Return None if that was not measured, or if the figure would read the same."""
-    found = _get_measured(finding, facts, gap)
-    return None if found is None or f"{found.now:.3f}" == f"{found.after:.3f}" else found
-
-
-def _get_measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
     if finding.code == "leakage" and (copied := facts.most_copied) is not None:
         split, copies, whole = copied
         return None if copies.clean is None else _make_figure(split, whole.accuracy, copies.clean.accuracy)
@@ -268,7 +238,9 @@ def _get_measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfte
     return None
 
 
-def _make_figure(split: str, now: float, after: float) -> FigureAfter:
+def _make_figure(split: str, now: float, after: float) -> FigureAfter | None:
+    if f"{now:.3f}" == f"{after:.3f}":
+        return None
     return FigureAfter("validation_accuracy" if split == "validation" else "test_accuracy", now, after)
 
 

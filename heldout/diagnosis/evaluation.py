@@ -26,6 +26,11 @@ class SplitFigures:
         """The number of right answers and the number of images."""
         return self.correct, self.count
 
+    def get_recall(self, label: int) -> float | None:
+        """The share of a class's images answered correctly; None without such images, or if unknown."""
+        row = self.confusion[label] if label < len(self.confusion) else ()
+        return row[label] / sum(row) if sum(row) else None
+
 
 @dataclass(frozen=True)
 class LastEpoch:

@@ -9,7 +9,7 @@ from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.curves import Curves, choose_curves
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap import Bounds, Gap, compute_gap, compute_levels
+from heldout.diagnosis.gap import Bounds, Gap, compute_gap
 from heldout.diagnosis.history import History
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import make_offers
@@ -43,9 +43,11 @@ class Effect:
     @property
     def is_likely(self) -> bool:
         """Whether it is three points or more, and probably above zero."""
-        return (
-            self.interval is not None and self.size >= thresholds.MIN_LIKELY_EFFECT and self._compute_likely_bound() > 0
-        )
+        if self.interval is None or self.size < thresholds.MIN_LIKELY_EFFECT:
+            return False
+        # The lower bound at the lower confidence, assuming a normal distribution.
+        below = (self.size - self.interval[0]) / _compute_deviations(thresholds.TERM_CONFIDENCE)
+        return self.size - below * _compute_deviations(thresholds.LIKELY_CONFIDENCE) > 0
 
     @property
     def matters(self) -> bool:
@@ -55,12 +57,6 @@ class Effect:
     def is_negligible(self) -> bool:
         """Whether it is clearly below one point."""
         return self.interval is not None and self.interval[1] < thresholds.MIN_SURE_EFFECT
-
-    def _compute_likely_bound(self) -> float:
-        """The lower bound at the lower confidence, assuming a normal distribution."""
-        assert self.interval is not None
-        below = (self.size - self.interval[0]) / _compute_deviations(thresholds.TERM_CONFIDENCE)
-        return self.size - below * _compute_deviations(thresholds.LIKELY_CONFIDENCE)
 
 
 def _compute_deviations(confidence: float) -> float:
@@ -192,13 +188,12 @@ class Facts:
 
     def get_renamed(self, finding: Finding, split: str) -> tuple[float, float | None]:
         """Accuracy with the labels as they are and with classes renamed, from the finding or the measured gap."""
-        evidence, gap = finding.evidence, self.gap
+        evidence, gap = finding.evidence, self.budget
         if f"{split}_accuracy_renamed" in evidence:
             return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
-        levels = None if gap is None or gap.labels is None or split != "test" else compute_levels(gap)
-        if levels is None:
+        if gap is None or gap.stored.labels is None or split != "test":
             return float(evidence.get(f"{split}_accuracy", 0.0)), None
-        return levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
+        return gap.pixels_undone.accuracy, gap.labels_renamed.accuracy
 
     def is_undone(self, split: str) -> bool:
         """Whether undoing the pixel change of the split makes answers better, beyond chance."""
@@ -295,13 +290,13 @@ def _get_code(found: AuditFinding) -> str | None:
 
 
 def _make_finding(code: str, found: AuditFinding, base: RemedyBase | None, fix: Body | None) -> Finding:
-    weights = remedies.suggest_balanced_weights(base) if found.code == "class_imbalance" else ()
+    weights = remedies.suggest(base, "class_weights") if found.code == "class_imbalance" else ()
     return Finding(
         code,
         _choose_severity(found, None if base is None else base.spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
-        (*weights, remedies.suggest_data_fix(found.what_to_do, fix)),
+        (*weights, *remedies.suggest_data_fix(found.what_to_do, fix)),
     )
 
 

@@ -5,7 +5,7 @@ widens the gap. docs/explanation/gap.md explains each one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Literal
 
@@ -58,9 +58,10 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """The levels from training to test; each term is the difference between two of them.
+class Gap:
+    """The gap between training and test for one set of weights: levels, and terms that are the difference of two.
 
+    stored: the figures that it was computed from.
     best_by_accuracy, best_by_loss: validation with the weights of the best epoch if later epochs clearly cost
         something, otherwise with the kept weights.
     validation: None if unknown. Then test, without copies and with its classes renamed, replaces the best epochs.
@@ -69,8 +70,10 @@ class Levels:
     pixels_undone: the clean test after its pixel values were converted to those of training.
     labels_renamed: the same, with its classes renamed.
     late_by_accuracy, late_by_loss: the best epochs, if later ones clearly cost something.
+    terms: in the order from training to test. Those that do not apply are absent.
     """
 
+    stored: StoredGap = field(compare=False)
     train: Tally
     best_by_accuracy: Tally
     best_by_loss: Tally
@@ -82,16 +85,7 @@ class Levels:
     test: Tally
     late_by_accuracy: BestEpoch | None
     late_by_loss: BestEpoch | None
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The gap between training and test for one set of weights. Terms that do not apply are absent."""
-
-    train: Tally
-    validation: Tally | None
-    test: Tally
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -107,23 +101,6 @@ class Gap:
 
 def compute_gap(stored: StoredGap) -> Gap | None:
     """Compute the terms, not yet assigned to findings; None if test is unknown."""
-    levels = compute_levels(stored)
-    if levels is None:
-        return None
-    terms = (
-        _measure_late_epochs(stored, levels),
-        _measure_generalization(levels),
-        _measure_copies_in_validation(stored, levels),
-        _measure_split_difference(stored, levels),
-        _measure_undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
-        _measure_undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
-        _measure_copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
-    )
-    return Gap(levels.train, levels.validation, levels.test, tuple(term for term in terms if term is not None))
-
-
-def compute_levels(stored: StoredGap) -> Levels | None:
-    """Compute the levels, or return None if test is unknown."""
     if stored.test is None:
         return None
     late_by_accuracy, late_by_loss = find_late_by_accuracy(stored), find_late_by_loss(stored)
@@ -132,7 +109,8 @@ def compute_levels(stored: StoredGap) -> Levels | None:
     labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
     validation = stored.validation
     kept = labels_renamed if validation is None else validation
-    return Levels(
+    gap = Gap(
+        stored=stored,
         train=stored.train,
         best_by_accuracy=kept if late_by_accuracy is None else late_by_accuracy.validation,
         best_by_loss=kept if late_by_loss is None else late_by_loss.validation,
@@ -145,6 +123,16 @@ def compute_levels(stored: StoredGap) -> Levels | None:
         late_by_accuracy=late_by_accuracy,
         late_by_loss=late_by_loss,
     )
+    terms = (
+        _measure_late_epochs(gap),
+        _measure_generalization(gap),
+        _measure_copies("copies_in_validation", gap.validation, gap.clean_validation, stored.validation_copies),
+        _measure_split_difference(gap),
+        _measure_undone("label_order", gap.labels_renamed, gap.pixels_undone, stored.labels),
+        _measure_undone("pixel_values", gap.pixels_undone, gap.clean_test, stored.pixels),
+        _measure_copies("copies_in_test", gap.clean_test, gap.test, stored.test_copies),
+    )
+    return replace(gap, terms=tuple(term for term in terms if term is not None))
 
 
 def includes_0(bounds: Bounds | None) -> bool:
@@ -184,51 +172,47 @@ def _choose_confidence(stored: StoredGap) -> float:
     return 1 - MAX_FALSE_ALARMS_OF_EPOCHS / stored.epochs
 
 
-def _measure_late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
+def _measure_late_epochs(gap: Gap) -> Term | None:
     """What the epochs after the best one cost on validation; exactly 0 for a metric whose best epoch was kept.
 
     Intervals are corrected for the number of epochs, as is the decision, so an interval that includes 0 goes with a
     term of 0.
     """
+    stored, validation = gap.stored, gap.validation
     by_accuracy, by_loss = _find_earlier(stored.best_by_accuracy, stored), _find_earlier(stored.best_by_loss, stored)
-    if levels.validation is None or (by_accuracy is None and by_loss is None):
+    if validation is None or (by_accuracy is None and by_loss is None):
         return None
     return Term(
         "late_epochs",
-        levels.best_by_accuracy.accuracy - levels.validation.accuracy,
+        gap.best_by_accuracy.accuracy - validation.accuracy,
         (0.0, 0.0) if by_accuracy is None else _bound_paired(by_accuracy.change, _choose_confidence(stored)),
-        levels.validation.loss - levels.best_by_loss.loss,
+        validation.loss - gap.best_by_loss.loss,
         (0.0, 0.0) if by_loss is None else _bound_paired_loss(by_loss.change, _choose_confidence(stored)),
     )
 
 
-def _measure_generalization(levels: Levels) -> Term:
+def _measure_generalization(gap: Gap) -> Term:
     """Training minus validation, without what late epochs cost; training minus test if validation is unknown."""
-    best, best_loss = levels.best_by_accuracy, levels.best_by_loss
+    train, best, best_loss = gap.train, gap.best_by_accuracy, gap.best_by_loss
     return Term(
         "generalisation",
-        levels.train.accuracy - best.accuracy,
-        _bound_newcombe(levels.train, best),
-        best_loss.loss - levels.train.loss,
-        _bound_welch(best_loss, levels.train),
+        train.accuracy - best.accuracy,
+        _bound_newcombe(train, best),
+        best_loss.loss - train.loss,
+        _bound_welch(best_loss, train),
     )
 
 
-def _measure_copies_in_validation(stored: StoredGap, levels: Levels) -> Term | None:
-    if levels.validation is None or levels.clean_validation is None:
-        return None
-    return _measure_copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies)
-
-
-def _measure_copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
+def _measure_copies(
+    code: TermCode, before: Tally | None, after: Tally | None, copies: HeldOutCopies | None
+) -> Term | None:
     """How much relatives of training images lift a split: their share, times how much better they are answered.
 
     The term widens the gap if they lift validation, and narrows it if they lift test.
     """
-    if copies is None or copies.clean is None or copies.copied is None:
+    if before is None or after is None or copies is None or copies.clean is None or copies.copied is None:
         return None
-    clean, copied = copies.clean, copies.copied
-    share = copied.count / (copied.count + clean.count)
+    clean, copied, share = copies.clean, copies.copied, copies.share
     lift, loss = _bound_newcombe(copied, clean), _bound_welch(clean, copied)
     if code == "copies_in_test":
         lift, loss = _mirror(lift), None if loss is None else _mirror(loss)
@@ -241,15 +225,15 @@ def _measure_copies(code: TermCode, before: Tally, after: Tally, copies: HeldOut
     )
 
 
-def _measure_split_difference(stored: StoredGap, levels: Levels) -> Term | None:
+def _measure_split_difference(gap: Gap) -> Term | None:
     """Validation minus test, both without copies, and with test's pixels and labels undone.
 
     If the halves of test disagree on what to undo, the interval covers the results of both.
     """
-    validation, test = levels.clean_validation, levels.labels_renamed
+    validation, test = gap.clean_validation, gap.labels_renamed
     if validation is None:
         return None
-    undone = [change for change in (stored.labels, stored.pixels) if change is not None]
+    undone = [change for change in (gap.stored.labels, gap.stored.pixels) if change is not None]
     halves = undone[0].halves or () if any(map(_halves_disagree, undone)) else ()
     tests = [test, *(half.tally for half in halves)]
     return Term(

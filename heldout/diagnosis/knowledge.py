@@ -3,20 +3,12 @@
 from dataclasses import dataclass
 from math import exp
 
+from heldout.diagnosis import thresholds
 from heldout.diagnosis.course import compute_end_level
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.history import Curve, take_finite
-from heldout.diagnosis.thresholds import (
-    MAX_CROSS_ENTROPY,
-    MAX_SMALL_GAP,
-    MIN_ACCURACY_COST,
-    MIN_BETTER_ON_TRAINING,
-    MIN_EPOCHS,
-    MIN_KNOWN_SKILL,
-    MIN_LARGE_GAP,
-)
 from heldout.statistics import compute_newcombe_interval
 
 
@@ -33,16 +25,16 @@ class Lag:
     def is_surely_large(self) -> bool:
         difference = self.trained - self.heldout
         least = difference if self.interval is None else self.interval[0]
-        return difference >= MIN_LARGE_GAP and least > MIN_BETTER_ON_TRAINING
+        return difference >= thresholds.MIN_LARGE_GAP and least > thresholds.MIN_BETTER_ON_TRAINING
 
     @property
     def is_small(self) -> bool:
-        return self.trained - self.heldout < MAX_SMALL_GAP
+        return self.trained - self.heldout < thresholds.MAX_SMALL_GAP
 
 
 def knows(accuracy: float, chance: float) -> bool:
     """Whether most images are answered correctly, beyond guessing."""
-    return compute_skill(accuracy, chance) >= MIN_KNOWN_SKILL
+    return compute_skill(accuracy, chance) >= thresholds.MIN_KNOWN_SKILL
 
 
 def get_known_accuracies(facts: Facts) -> tuple[float, float, float] | None:
@@ -70,7 +62,7 @@ def has_nothing_left_to_learn(facts: Facts) -> bool:
     needs no closing.
     """
     lag = compute_lag(facts)
-    return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and (lag.is_small or lag.is_surely_large)
+    return lag is not None and lag.trained >= 1 - thresholds.MIN_ACCURACY_COST and (lag.is_small or lag.is_surely_large)
 
 
 def get_end_accuracies(curves: Curves) -> tuple[float | None, float | None]:
@@ -85,7 +77,7 @@ def compute_label_probability(curves: Curves) -> float | None:
     None if the loss is unknown, or cannot be a cross-entropy alone.
     """
     heldout = curves.heldout
-    if not curves.of_loss or heldout is None or not 0 <= heldout.last <= max(heldout.levels) <= MAX_CROSS_ENTROPY:
+    if not curves.of_loss or heldout is None or heldout.last < 0 or max(heldout.levels) > thresholds.MAX_CROSS_ENTROPY:
         return None
     return exp(-heldout.last)
 
@@ -106,4 +98,4 @@ def bound_chance(facts: Facts) -> float:
 
 def _get_level(accuracy: Curve) -> float | None:
     known = take_finite(accuracy)
-    return compute_end_level(known) if len(known) >= MIN_EPOCHS else None
+    return compute_end_level(known) if len(known) >= thresholds.MIN_EPOCHS else None

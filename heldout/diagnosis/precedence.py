@@ -3,7 +3,7 @@
 Without a measured gap, that is the most serious finding; among equally serious ones, the first in this order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
@@ -22,7 +22,7 @@ class Rule:
     """
 
     code: str
-    find: Callable[[Facts], list[Finding]]
+    find: Callable[[Facts], Finding | Sequence[Finding] | None]
     silent_beside: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
     silences: bool = True
@@ -30,18 +30,20 @@ class Rule:
 
 RULES = (
     Rule("preprocessing_mismatch", data.find_other_pixels),
+    Rule("leakage", data.report_audit("leakage")),
     Rule("leakage", data.find_leakage),
-    Rule("split_shift", data.find_shift_in_images),
+    Rule("split_shift", data.report_audit("split_shift")),
     Rule("split_shift", data.find_shift_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
     Rule("split_shift", data.find_shift_in_pixels),
     Rule("split_shift", data.find_shift_in_measured_gap),
     Rule("scale_mismatch", data.find_scale_mismatch),
     Rule("label_order_mismatch", label_order.find_label_order),
-    Rule("label_conflicts", data.find_label_conflicts),
+    Rule("label_conflicts", data.report_audit("label_conflicts")),
     Rule("label_noise", labels.find_label_noise, silent_beside=("diverged",)),
     # Labels in another order are wrong labels too: one fault, reported once.
     Rule("label_noise", labels.find_label_noise_beside_others, silent_beside=("label_order_mismatch",), silences=False),
     Rule("memorised_noise", labels.find_memorized_noise),
+    Rule("class_imbalance", data.report_audit("class_imbalance")),
     Rule("class_imbalance", classes.find_class_imbalance),
     Rule("collapsed_class", classes.find_collapsed_in_validation),
     Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift",)),
@@ -64,13 +66,17 @@ GRAVITY = ("critical", "warning", "info")
 
 def collect_findings(facts: Facts) -> tuple[Finding, ...]:
     """All findings, the most serious first, then in the order of the rules."""
-    found = [(rule, rule.find(facts)) for rule in RULES]
+    found = [(rule, _list_found(rule.find(facts))) for rule in RULES]
     is_measured = facts.budget is not None
     heard = [finding for rule, findings in found if not _is_silent(rule, found, is_measured) for finding in findings]
     return tuple(sorted(heard, key=lambda finding: GRAVITY.index(finding.severity)))
 
 
-def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]], is_measured: bool) -> bool:
+def _list_found(found: Finding | Sequence[Finding] | None) -> Sequence[Finding]:
+    return [found] if isinstance(found, Finding) else found or ()
+
+
+def _is_silent(rule: Rule, found: Sequence[tuple[Rule, Sequence[Finding]]], is_measured: bool) -> bool:
     """Whether a rule that is not silent itself found something that explains more; infos explain nothing."""
     codes = rule.silent_beside if is_measured else (*rule.silent_beside, *rule.explained_by)
     return any(

@@ -15,6 +15,8 @@ from heldout.words import pluralize
 
 # Ordered by how often they helped on the collection of trainings (docs/measurements/diagnosis.md).
 REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
+# Remedies that increase or remove what a spec has, so they are not suggested unless the spec is known.
+_OF_KNOWN_SPECS = ("more_patience", "less_regularisation")
 
 
 def keep_lowest_loss(
@@ -38,7 +40,7 @@ def keep_best_accuracy(base: RemedyBase | None, which: str, patience: int) -> tu
 
 def make_less_sure(base: RemedyBase | None, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
     """Suggest label smoothing, and a temperature unless a measurement shows that it does not help."""
-    found = _offer("label_smoothing", base)
+    found = suggest(base, "label_smoothing")
     if calibration is not None and calibration.error_after >= calibration.error_before:
         return found
     by = "one number, fitted on the validation images" if calibration is None else f"{calibration.temperature:.2f}"
@@ -52,16 +54,7 @@ def make_less_sure(base: RemedyBase | None, calibration: Calibration | None) -> 
 def suggest_for_little_data(base: RemedyBase | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
     now = "" if images is None else f" (there are {images:,} now)"
     more = f"Collect more training images{now}: nothing else closes as much of such a gap."
-    return (suggest_data_fix(more), *suggest_regularization(base))
-
-
-def suggest_regularization(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
-    return tuple(remedy for name in REGULARISATION for remedy in _offer(name, base))
-
-
-def suggest_more_patience(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
-    """Suggest more patience. Returns nothing without a base, or if its spec has no patience to increase."""
-    return () if base is None else _offer("more_patience", base)
+    return (*suggest_data_fix(more), *suggest(base, *REGULARISATION))
 
 
 def suggest_more_epochs(base: RemedyBase | None, done: int, still_falls: bool) -> tuple[SuggestedRemedy, ...]:
@@ -78,30 +71,16 @@ def suggest_more_epochs(base: RemedyBase | None, done: int, still_falls: bool) -
     seen = "The losses were still falling" if still_falls else "It is too early to judge the network"
     wanted = min(MAX_EPOCHS, 2 * planned)
     reason = f"{seen} after {pluralize(done, 'epoch')}: train for {wanted:,} epochs, and keep the best of them."
-    return _offer("more_epochs", base, reason)
-
-
-def suggest_for_underfitting(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
-    """Suggest a larger network and, if the base is known, less regularization."""
-    freed = () if base is None else _offer("less_regularisation", base)
-    return (*_offer("larger_network", base), *freed)
-
-
-def suggest_lower_learning_rate(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
-    return _offer("lower_learning_rate", base)
-
-
-def suggest_balanced_weights(base: RemedyBase | None) -> tuple[SuggestedRemedy, ...]:
-    return _offer("class_weights", base)
+    return suggest(base, "more_epochs", reason=reason)
 
 
 def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> SuggestedRemedy:
+def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> tuple[SuggestedRemedy, ...]:
     """Suggest what no change of a spec can do. fix: the change of the dataset that does it, if there is one."""
-    return SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix))
+    return (SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix)),)
 
 
 def _keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
@@ -109,10 +88,14 @@ def _keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience:
     return _make_offer("early_stopping", reason, outcome)
 
 
-def _offer(name: str, base: RemedyBase | None, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:
-    """Offer a remedy by name, or nothing if it would change nothing."""
-    remedy = REMEDIES[name]
-    return _make_offer(name, reason or remedy.reason, None if base is None else remedy.change(base))
+def suggest(base: RemedyBase | None, *names: str, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:
+    """Suggest remedies by name, without those that would change nothing. reason: instead of their own."""
+    found: list[SuggestedRemedy] = []
+    for name in names:
+        remedy = REMEDIES[name]
+        if base is not None or name not in _OF_KNOWN_SPECS:
+            found += _make_offer(name, reason or remedy.reason, None if base is None else remedy.change(base))
+    return tuple(found)
 
 
 def _make_offer(name: str, reason: str, outcome: Outcome | None) -> tuple[SuggestedRemedy, ...]:

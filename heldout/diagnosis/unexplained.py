@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 
+from heldout.diagnosis import thresholds
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.evaluation import SplitFigures, compute_skill
+from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
 from heldout.diagnosis.knowledge import (
@@ -17,14 +18,6 @@ from heldout.diagnosis.knowledge import (
     knows,
 )
 from heldout.diagnosis.rules.rising import find_stopped_in_time
-from heldout.diagnosis.thresholds import (
-    MIN_BETTER_ON_TRAINING,
-    MIN_CONTRADICTION,
-    MIN_EPOCHS,
-    MIN_LARGE_GAP,
-    MIN_RISE_SIGMAS,
-    MIN_SKILL_BY_LOSS,
-)
 from heldout.spec.job import trains_on_all
 from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
@@ -38,25 +31,18 @@ _NOTHING_VALIDATES = (
 )
 
 
-@dataclass(frozen=True)
-class Unexplained:
-    """A verdict without a finding, as headline, summary and explanation."""
+def judge_without_findings(facts: Facts) -> tuple[str, str, str, str]:
+    """Return the verdict with its headline, summary and explanation.
 
-    verdict: str
-    headline: str
-    summary: str
-    explanation: str
-
-
-def judge_without_findings(facts: Facts) -> Unexplained:
-    """Return `healthy`, or `cannot_tell` with the first reason that applies."""
+    It is `cannot_tell`, with the first reason that applies, or else `healthy`.
+    """
     for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
         explanation = reason.find(facts)
         if explanation is not None:
-            return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
-    name, heldout = _get_held_out(facts)
+            return CANNOT_TELL, reason.headline, reason.summary, explanation
+    name, heldout = ("validation", facts.validation) if facts.test is None else ("test", facts.test)
     explanation = _explain_healthy_answers(facts) if facts.has_answers_alone else _explain_healthy(facts)
-    return Unexplained(HEALTHY, *describe_healthy(facts.train, heldout, name), explanation)
+    return HEALTHY, *describe_healthy(facts.train, heldout, name), explanation
 
 
 @dataclass(frozen=True)
@@ -66,10 +52,6 @@ class Reason:
     find: Callable[[Facts], str | None]
     headline: str
     summary: str
-
-
-def _get_held_out(facts: Facts) -> tuple[str, SplitFigures | None]:
-    return ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
 
 
 def _explain_trained_on_all(facts: Facts) -> str | None:
@@ -84,12 +66,12 @@ def _explain_few_epochs(facts: Facts) -> str | None:
 
 def _explain_too_few_epochs(kind: str, course: Course | None) -> str | None:
     epochs = 0 if course is None else len(course.values)
-    if epochs >= MIN_EPOCHS:
+    if epochs >= thresholds.MIN_EPOCHS:
         return None
     known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
     return (
-        f"{kind} results are known for {known}, and it takes at least {MIN_EPOCHS} epochs to see a trend. Train "
-        "longer, or send a longer history."
+        f"{kind} results are known for {known}, and it takes at least {thresholds.MIN_EPOCHS} epochs to see a trend. "
+        "Train longer, or send a longer history."
     )
 
 
@@ -109,9 +91,9 @@ def _explain_rise_without_learning(facts: Facts) -> str | None:
 def _explain_contradiction(facts: Facts) -> str | None:
     """Validation accuracy falls while the validation loss does not rise."""
     curves, wrong = facts.curves, facts.curves.wrong_answers
-    if not curves.of_loss or wrong is None or len(wrong.values) < MIN_EPOCHS:
+    if not curves.of_loss or wrong is None or len(wrong.values) < thresholds.MIN_EPOCHS:
         return None
-    if wrong.rise < MIN_CONTRADICTION or not wrong.is_up:
+    if wrong.rise < thresholds.MIN_CONTRADICTION or not wrong.is_up:
         return None
     return (
         f"Validation accuracy fell from {percent(1 - wrong.lowest)} to {percent(1 - wrong.last)}, but the validation "
@@ -132,10 +114,10 @@ def _explain_learned_nothing(facts: Facts) -> str | None:
         ("share of wrong validation answers", curves.wrong_answers, False),
     )
     for name, course, is_loss in both:
-        if course is None or len(course.values) < MIN_EPOCHS:
+        if course is None or len(course.values) < thresholds.MIN_EPOCHS:
             continue
         first, last = course.values[0], course.values[-1]
-        if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
+        if first - course.lowest <= thresholds.MIN_RISE_SIGMAS * course.noise:
             return (
                 f"The {name} was {format_figure(first, is_loss=is_loss)} after the first epoch and is "
                 f"{format_figure(last, is_loss=is_loss)} after {pluralize(curves.epochs, 'epoch')}; no epoch in "
@@ -186,7 +168,12 @@ def _explain_maybe_guessing(facts: Facts) -> str | None:
         )
     probability, last = compute_label_probability(facts.curves), facts.curves.heldout
     # A loss may be on any scale, so it only says something if the number of classes is known.
-    if count < 2 or probability is None or last is None or compute_skill(probability, chance) >= MIN_SKILL_BY_LOSS:
+    if (
+        count < 2
+        or probability is None
+        or last is None
+        or compute_skill(probability, chance) >= thresholds.MIN_SKILL_BY_LOSS
+    ):
         return None
     return (
         f"The validation loss does not rise, but it ends at {format_figure(last.values[-1], is_loss=True)}, and {what} "
@@ -215,7 +202,7 @@ def _explain_undivided_gap(facts: Facts) -> str | None:
     train, test = facts.train, facts.test
     if train is None or test is None or facts.validation is not None:
         return None
-    if compute_newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
+    if compute_newcombe_interval(train.counts, test.counts)[0] <= thresholds.MIN_BETTER_ON_TRAINING:
         return None
     return (
         "Answers to validation images are missing. They would show whether the network has memorized its training "
@@ -234,7 +221,7 @@ def _explain_healthy_answers(facts: Facts) -> str:
 def _explain_uncertain_gap(facts: Facts) -> str | None:
     """A difference that would be a fault, if there were enough images to be sure of it."""
     train, validation = facts.train, facts.validation
-    if train is None or validation is None or train.accuracy - validation.accuracy < MIN_LARGE_GAP:
+    if train is None or validation is None or train.accuracy - validation.accuracy < thresholds.MIN_LARGE_GAP:
         return None
     return (
         f"The network answers {percent(train.accuracy)} of its {pluralize(train.count, 'training image')} correctly, "
@@ -246,7 +233,7 @@ def _explain_uncertain_gap(facts: Facts) -> str | None:
 def _explain_healthy(facts: Facts) -> str:
     in_time, heldout = find_stopped_in_time(facts), facts.curves.heldout
     assert heldout is not None
-    explanation = in_time[0].explanation if in_time else _describe_course(facts.curves, heldout)
+    explanation = in_time.explanation if in_time else _describe_course(facts.curves, heldout)
     if facts.budget is not None:
         return explanation  # the budget already describes the gap
     if facts.train is None or facts.test is None:

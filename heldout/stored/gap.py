@@ -66,6 +66,12 @@ class HeldOutCopies(StoredPart):
     clean: Tally | None
     copied: Tally | None
 
+    @property
+    def share(self) -> float:
+        """The share of images with copies."""
+        clean, copied = (0 if part is None else part.count for part in (self.clean, self.copied))
+        return copied / (copied + clean)
+
 
 class UndoneHalf(StoredPart):
     """One half of a split's images after something was undone, and what that changed."""

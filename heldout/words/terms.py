@@ -13,17 +13,17 @@ from heldout.words import describe_part, format_figure, join_with_and, percent, 
 from heldout.words.labels import PIXELS, TERMS
 
 if TYPE_CHECKING:
-    from heldout.diagnosis.gap import Bounds, Gap, Levels, Term, TermCode
-    from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
+    from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
+    from heldout.stored.gap import HeldOutCopies, PixelsUndone
 
 # A smaller gap is written with one decimal.
 MIN_WHOLE_POINTS = 10
 
 
-def describe_budget(gap: Gap, levels: Levels, stored: StoredGap, *, by_loss: bool) -> str:
+def describe_budget(gap: Gap, *, by_loss: bool) -> str:
     """Describe the budget of accuracy, and then that of the loss if it decides the verdict (`by_loss`)."""
-    accuracy = _describe_accuracy(gap, levels, stored)
-    return f"{accuracy} {_describe_loss(gap, levels, stored)}" if by_loss else accuracy
+    accuracy = _describe_accuracy(gap)
+    return f"{accuracy} {_describe_loss(gap)}" if by_loss else accuracy
 
 
 def explain_training_first(gap: Gap) -> str:
@@ -34,12 +34,10 @@ def explain_training_first(gap: Gap) -> str:
     )
 
 
-def _describe_accuracy(gap: Gap, levels: Levels, stored: StoredGap) -> str:
+def _describe_accuracy(gap: Gap) -> str:
     points = 100 * gap.accuracy
     unit = 1.0 if abs(points) >= MIN_WHOLE_POINTS else 1 / 10
-    parts = _list_parts(
-        [(term, 100 * term.accuracy, term.accuracy_interval) for term in gap.terms], levels, stored, of_loss=False
-    )
+    parts = _list_parts([(term, 100 * term.accuracy, term.accuracy_interval) for term in gap.terms], gap, of_loss=False)
     if not any(is_sure for *_, is_sure in parts):
         return _describe_chance(gap)
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
@@ -59,8 +57,8 @@ def _describe_chance(gap: Gap) -> str:
     return f"{start}: the difference is more than chance, but there are too few images to say what causes it."
 
 
-def _describe_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
-    parts = _list_parts([(term, term.loss, term.loss_interval) for term in gap.terms], levels, stored, of_loss=True)
+def _describe_loss(gap: Gap) -> str:
+    parts = _list_parts([(term, term.loss, term.loss_interval) for term in gap.terms], gap, of_loss=True)
     unit = 10 ** (floor(log10(abs(gap.loss) or max(abs(term.loss) for term in gap.terms))) - 1)
     trained, tested = (_format_number(loss, unit / 10) for loss in (gap.train.loss, gap.test.loss))
     start = f"But the loss is {trained} on training images and {tested} on test images"
@@ -71,15 +69,9 @@ def _describe_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
 Part = tuple[str, float, bool]
 
 
-def _list_parts(
-    terms: Sequence[tuple[Term, float, Bounds | None]], levels: Levels, stored: StoredGap, *, of_loss: bool
-) -> list[Part]:
+def _list_parts(terms: Sequence[tuple[Term, float, Bounds | None]], gap: Gap, *, of_loss: bool) -> list[Part]:
     """One part for each term clearly above chance, largest first; all that may be chance is the last part."""
-    sure = [
-        (_phrase_term(term, value, levels, stored, of_loss), value, True)
-        for term, value, at in terms
-        if not _includes_0(at)
-    ]
+    sure = [(_phrase_term(term, value, gap, of_loss), value, True) for term, value, at in terms if not _includes_0(at)]
     chance = sum(value for _, value, at in terms if _includes_0(at))
     return [*sorted(sure, key=lambda part: -abs(part[1])), ("that may be chance", chance, False)]
 
@@ -104,15 +96,15 @@ def _format_number(value: float, unit: float) -> str:
     return f"{abs(value):.{max(0, -floor(log10(unit)))}f}"
 
 
-def _phrase_term(term: Term, value: float, levels: Levels, stored: StoredGap, of_loss: bool) -> str:
+def _phrase_term(term: Term, value: float, gap: Gap, of_loss: bool) -> str:
     """The term's name with its cause in parentheses: `the gap to new images (too few training images)`."""
     detail = None
     if term.code == "late_epochs":
-        best = levels.late_by_loss if of_loss else levels.late_by_accuracy
+        best = gap.late_by_loss if of_loss else gap.late_by_accuracy
         detail = None if best is None else f"the best epoch by {'loss' if of_loss else 'accuracy'} was {best.epoch}"
-    elif term.code == "pixel_values" and stored.pixels is not None:
-        detail = _name_light_change(stored.pixels)
-        if detail is None and (label := PIXELS.get(stored.pixels.chosen)) is not None:
+    elif term.code == "pixel_values" and gap.stored.pixels is not None:
+        detail = _name_light_change(gap.stored.pixels)
+        if detail is None and (label := PIXELS.get(gap.stored.pixels.chosen)) is not None:
             detail = label.name
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
         detail = TERMS["label_order"].phrase
@@ -151,56 +143,56 @@ def apportion(parts: Sequence[float], whole: int) -> list[int]:
 # --- term by term ----------------------------------------------------------------------------------------
 
 
-def explain_terms(gap: Gap, levels: Levels, stored: StoredGap) -> Gap:
+def explain_terms(gap: Gap) -> Gap:
     """Return the gap with an explanation in each term."""
     return replace(
         gap,
-        terms=tuple(replace(term, explanation=_SENTENCES[term.code](term, levels, stored)) for term in gap.terms),
+        terms=tuple(replace(term, explanation=_SENTENCES[term.code](term, gap)) for term in gap.terms),
     )
 
 
-def _explain_late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
-    by_accuracy, by_loss = levels.late_by_accuracy, levels.late_by_loss
-    assert stored.validation is not None
+def _explain_late_epochs(term: Term, gap: Gap) -> str:
+    by_accuracy, by_loss = gap.late_by_accuracy, gap.late_by_loss
+    assert gap.validation is not None
     sentences = []
     if by_accuracy is not None:
         sentences.append(
             f"Epoch {by_accuracy.epoch} answered {percent(by_accuracy.validation.accuracy)} of the validation "
-            f"images correctly; the kept epoch {stored.kept_epoch} answered {percent(stored.validation.accuracy)}."
+            f"images correctly; the kept epoch {gap.stored.kept_epoch} answered {percent(gap.validation.accuracy)}."
         )
     if by_loss is not None:
         sentences.append(
             f"The validation loss was {_format_loss(by_loss.validation.loss)} in epoch {by_loss.epoch}, and is "
-            f"{_format_loss(stored.validation.loss)} in the kept epoch {stored.kept_epoch}."
+            f"{_format_loss(gap.validation.loss)} in the kept epoch {gap.stored.kept_epoch}."
         )
     return " ".join(sentences) or "No earlier epoch was clearly better on the validation images than the kept one."
 
 
-def _explain_generalization(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_generalization(term: Term, gap: Gap) -> str:
     """Compare the figures on both sides of the term, those of the best epoch if later ones cost something."""
-    trained, heldout = levels.train.accuracy, levels.best_by_accuracy.accuracy
-    if levels.validation is None:
-        copies = stored.test_copies
+    trained, heldout = gap.train.accuracy, gap.best_by_accuracy.accuracy
+    if gap.validation is None:
+        copies = gap.stored.test_copies
         aside = " without copies of training images" if copies is not None and copies.clean is not None else ""
         return (
             f"The network answers {percent(trained)} of the training images correctly, and {percent(heldout)} of the "
             f"test images{aside}. Without answers to validation images, it is unknown how much of that comes from "
             "harder test images."
         )
-    late = levels.late_by_accuracy
+    late = gap.late_by_accuracy
     when = "" if late is None else f" in epoch {late.epoch}"
     return f"The network answers {percent(trained)} of the training images correctly, and " + (
         f"{percent(heldout)} of the validation images{when}, which it was not trained on."
     )
 
 
-def _explain_copies_in_validation(term: Term, levels: Levels, stored: StoredGap) -> str:
-    return _explain_copies(term.accuracy_interval, "validation", stored.validation_copies)
+def _explain_copies_in_validation(term: Term, gap: Gap) -> str:
+    return _explain_copies(term.accuracy_interval, "validation", gap.stored.validation_copies)
 
 
-def _explain_copies_in_test(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_copies_in_test(term: Term, gap: Gap) -> str:
     interval = term.accuracy_interval
-    return _explain_copies(None if interval is None else (-interval[1], -interval[0]), "test", stored.test_copies)
+    return _explain_copies(None if interval is None else (-interval[1], -interval[0]), "test", gap.stored.test_copies)
 
 
 def _explain_copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> str:
@@ -217,12 +209,12 @@ def _explain_copies(lift: Bounds | None, split: str, copies: HeldOutCopies | Non
     )
 
 
-def _explain_split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
-    validation, test = levels.clean_validation, levels.labels_renamed
+def _explain_split_difference(term: Term, gap: Gap) -> str:
+    validation, test = gap.clean_validation, gap.labels_renamed
     assert validation is not None
-    aside = ["copies"] if stored.validation_copies is not None or stored.test_copies is not None else []
-    aside += ["pixel values"] if stored.pixels is not None else []
-    aside += ["the order of labels"] if stored.labels is not None else []
+    aside = ["copies"] if gap.stored.validation_copies is not None or gap.stored.test_copies is not None else []
+    aside += ["pixel values"] if gap.stored.pixels is not None else []
+    aside += ["the order of labels"] if gap.stored.labels is not None else []
     answers = f"answers {percent(validation.accuracy)} and {percent(test.accuracy)} of them correctly"
     return "The network was trained on neither validation nor test images. " + (
         f"{f'Leaving {join_with_and(aside)} aside, it' if aside else 'It'} {answers}: "
@@ -238,22 +230,22 @@ def _describe_comparison(interval: Bounds | None) -> str:
     return "the difference may be chance"
 
 
-def _explain_label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_label_order(term: Term, gap: Gap) -> str:
     return (
-        f"With the test classes renamed, {percent(levels.labels_renamed.accuracy)} of the test images are answered "
-        f"correctly instead of {percent(levels.pixels_undone.accuracy)}."
+        f"With the test classes renamed, {percent(gap.labels_renamed.accuracy)} of the test images are answered "
+        f"correctly instead of {percent(gap.pixels_undone.accuracy)}."
     )
 
 
-def _explain_pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
-    assert stored.pixels is not None
-    chosen, share = stored.pixels.chosen, stored.pixels.share
+def _explain_pixel_values(term: Term, gap: Gap) -> str:
+    assert gap.stored.pixels is not None
+    chosen, share = gap.stored.pixels.chosen, gap.stored.pixels.share
     undone = PIXELS[chosen].undone if chosen in PIXELS else "With the pixel values of test as they are"
     if share is not None:
         undone += f" in {describe_part(share)} of the test images, which look altered"
     return (
-        f"{undone}, {percent(levels.pixels_undone.accuracy)} of the test images are "
-        f"answered correctly instead of {percent(levels.clean_test.accuracy)}."
+        f"{undone}, {percent(gap.pixels_undone.accuracy)} of the test images are "
+        f"answered correctly instead of {percent(gap.clean_test.accuracy)}."
     )
 
 
@@ -261,7 +253,7 @@ def _format_loss(value: float) -> str:
     return format_figure(value, is_loss=True)
 
 
-_SENTENCES: Mapping[TermCode, Callable[[Term, Levels, StoredGap], str]] = {
+_SENTENCES: Mapping[TermCode, Callable[[Term, Gap], str]] = {
     "late_epochs": _explain_late_epochs,
     "generalisation": _explain_generalization,
     "copies_in_validation": _explain_copies_in_validation,

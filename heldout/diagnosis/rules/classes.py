@@ -11,50 +11,50 @@ from heldout.statistics import compute_wilson_interval
 from heldout.words import percent, pluralize
 
 
-def find_class_imbalance(facts: Facts) -> list[Finding]:
-    """Report what the audit found, or else what the confusion matrix shows."""
-    if "class_imbalance" in facts.audited:
-        return list(facts.audited["class_imbalance"])
+def find_class_imbalance(facts: Facts) -> Finding | None:
+    """Report what the confusion matrix shows, unless the audit found it."""
     counts = [] if facts.train is None else [sum(row) for row in facts.train.confusion]
-    if len(counts) < 2 or min(counts) >= thresholds.MIN_CLASS_BALANCE * max(counts):
-        return []
+    if (
+        "class_imbalance" in facts.audited
+        or len(counts) < 2
+        or min(counts) >= thresholds.MIN_CLASS_BALANCE * max(counts)
+    ):
+        return None
     names = facts.classes or tuple(map(str, range(len(counts))))
     fewest, most = min(counts), max(counts)
     rarest = names[counts.index(fewest)]
-    return [
-        Finding(
-            "class_imbalance",
-            "info" if remedies.weighs_classes(facts.spec) else "warning",
-            f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
-            f"network can ignore {rarest!r} and still be accurate overall.",
-            {
-                "smallest": {"class": rarest, "count": fewest},
-                "largest": {"class": names[counts.index(most)], "count": most},
-            },
-            remedies.suggest_balanced_weights(facts.base),
-        )
-    ]
+    return Finding(
+        "class_imbalance",
+        "info" if remedies.weighs_classes(facts.spec) else "warning",
+        f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
+        f"network can ignore {rarest!r} and still be accurate overall.",
+        {
+            "smallest": {"class": rarest, "count": fewest},
+            "largest": {"class": names[counts.index(most)], "count": most},
+        },
+        remedies.suggest(facts.base, "class_weights"),
+    )
 
 
 # Audit findings about test that explain bad answers there.
 _TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"}
 
 
-def find_collapsed_in_validation(facts: Facts) -> list[Finding]:
+def find_collapsed_in_validation(facts: Facts) -> Finding | None:
     """Report a class in validation, unless the network is still learning and may simply not know it yet."""
-    return [] if still_learns(facts) else _find_collapsed(facts, "validation", facts.validation)
+    return None if still_learns(facts) else _find_collapsed(facts, "validation", facts.validation)
 
 
-def find_collapsed_in_test(facts: Facts) -> list[Finding]:
+def find_collapsed_in_test(facts: Facts) -> Finding | None:
     """Report a class in test if validation shows none, and test is not of a different kind anyway."""
     if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or still_learns(facts) or find_collapsed_in_validation(facts):
-        return []
+        return None
     return _find_collapsed(facts, "test", facts.test)
 
 
-def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:
+def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> Finding | None:
     if figures is None:
-        return []
+        return None
     # (label, right answers, images)
     rows = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
     classes = [row for row in rows if row[2] >= thresholds.MIN_CLASS_IMAGES]
@@ -68,31 +68,29 @@ def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> l
     ]
     # If most classes are answered badly, no single class is the problem.
     if not worst or usual <= thresholds.MIN_USUAL_RECALL:
-        return []
+        return None
     label, right, count = min(worst, key=lambda entry: entry[1] / entry[2])
     low, high = compute_wilson_interval(right, count)
     known = f"only {right:,}" if right else "none"
     name = _get_class_name(facts, label)
-    return [
-        Finding(
-            "collapsed_class",
-            "critical",
-            f"The network recognizes {known} of {pluralize(count, f'{split} image')} of class {name!r} "
-            f"({percent(right / count)}), though it recognizes most other "
-            f"classes.{_describe_taken_for(facts, figures, label)}",
-            {
-                "class": name,
-                "split": split,
-                "recall": right / count,
-                "recall_interval": [low, high],
-                "count": count,
-            },
-            (
-                *(remedies.suggest_balanced_weights(facts.base) if _is_rare(facts.train, label) else ()),
-                remedies.suggest_data_fix(f"Collect more images of {name!r}, and check how its images are labeled."),
-            ),
-        )
-    ]
+    return Finding(
+        "collapsed_class",
+        "critical",
+        f"The network recognizes {known} of {pluralize(count, f'{split} image')} of class {name!r} "
+        f"({percent(right / count)}), though it recognizes most other "
+        f"classes.{_describe_taken_for(facts, figures, label)}",
+        {
+            "class": name,
+            "split": split,
+            "recall": right / count,
+            "recall_interval": [low, high],
+            "count": count,
+        },
+        (
+            *(remedies.suggest(facts.base, "class_weights") if _is_rare(facts.train, label) else ()),
+            *remedies.suggest_data_fix(f"Collect more images of {name!r}, and check how its images are labeled."),
+        ),
+    )
 
 
 def _describe_taken_for(facts: Facts, figures: SplitFigures, label: int) -> str:

@@ -1,18 +1,15 @@
 """Findings about the data: copies, other pixel values, splits of another kind, conflicting labels, few test images."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.attribution import SCALES_OF_PIXELS, SHIFTS_OF_PIXELS
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.facts import Effect, Facts
-from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
-from heldout.diagnosis.gap import compute_levels
-from heldout.diagnosis.rules.label_order import find_test_renamed, mention_left_out_copies
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding, SuggestedRemedy
+from heldout.diagnosis.rules.label_order import choose_severity, find_test_renamed, mention_left_out_copies
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, offer_undone_pixels
-from heldout.remedies.change import Spec
 from heldout.statistics import (
     compute_newcombe_interval,
     compute_paired_interval,
@@ -24,36 +21,37 @@ from heldout.words import describe_part, percent, percent_range, pluralize
 from heldout.words.labels import PIXELS
 
 
-def find_leakage(facts: Facts) -> list[Finding]:
-    """Report what the audit found, or else the copies that the worker counted.
+def report_audit(code: str) -> Callable[[Facts], Sequence[Finding]]:
+    """Make the rule that reports what the audit found."""
+    return lambda facts: facts.audited.get(code, ())
+
+
+def find_leakage(facts: Facts) -> Finding | None:
+    """Report the copies that the worker counted, unless the audit found some.
 
     If copies are unknown, report a test split that is answered clearly better than validation.
     """
     train, validation, test = facts.train, facts.validation, facts.test
     if "leakage" in facts.audited:
-        return list(facts.audited["leakage"])
+        return None
     if facts.gap is not None and (facts.gap.validation_copies is not None or facts.gap.test_copies is not None):
         return _find_counted_copies(facts.gap)
     if validation is None or test is None:
-        return []
+        return None
     low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
     if high >= -thresholds.MAX_SELECTION_EFFECT or not _can_be_copies(train, validation, test):
-        return []
-    return [
-        Finding(
-            "leakage",
-            "warning",
-            f"Test accuracy ({percent(test.accuracy)}) is higher than validation accuracy "
-            f"({percent(validation.accuracy)}), by more than chance. Often the reason is that the network was also "
-            "trained on test images.",
-            _compare(validation, test, low, high),
-            (
-                remedies.suggest_data_fix(
-                    "Look for test images in the training set. The audit of an uploaded dataset does this."
-                ),
-            ),
-        )
-    ]
+        return None
+    return Finding(
+        "leakage",
+        "warning",
+        f"Test accuracy ({percent(test.accuracy)}) is higher than validation accuracy "
+        f"({percent(validation.accuracy)}), by more than chance. Often the reason is that the network was also "
+        "trained on test images.",
+        _compare(validation, test, low, high),
+        remedies.suggest_data_fix(
+            "Look for test images in the training set. The audit of an uploaded dataset does this."
+        ),
+    )
 
 
 def _compare(validation: SplitFigures | Tally, test: SplitFigures | Tally, low: float, high: float) -> dict[str, Any]:
@@ -66,7 +64,7 @@ def _compare(validation: SplitFigures | Tally, test: SplitFigures | Tally, low: 
     }
 
 
-def _find_counted_copies(gap: StoredGap) -> list[Finding]:
+def _find_counted_copies(gap: StoredGap) -> Finding | None:
     copied = {
         name: (copies.copied.count, split.count)
         for name, split, copies in (
@@ -76,22 +74,20 @@ def _find_counted_copies(gap: StoredGap) -> list[Finding]:
         if split is not None and copies is not None and copies.copied is not None
     }
     if not copied:
-        return []
+        return None
     seen = " and ".join(
         f"{images:,} of {pluralize(count, f'{name} image')} ({percent(images / count)})"
         for name, (images, count) in copied.items()
     )
     is_critical = any(images >= thresholds.MIN_CRITICAL_LEAK * count for images, count in copied.values())
-    return [
-        Finding(
-            "leakage",
-            "critical" if is_critical else "warning",
-            f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
-            "these, so results on them look better than they are.",
-            {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
-            (remedies.suggest_data_fix("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
-        )
-    ]
+    return Finding(
+        "leakage",
+        "critical" if is_critical else "warning",
+        f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
+        "these, so results on them look better than they are.",
+        {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
+        remedies.suggest_data_fix("Keep copies and groups in one split only.", dict(DROP_COPIES)),
+    )
 
 
 def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: SplitFigures) -> bool:
@@ -106,101 +102,76 @@ def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: S
 _ALTERED = {"inversion": "light and dark swapped", "channel_order": "red and blue swapped"}
 
 
-@dataclass(frozen=True)
-class UndonePixels:
-    """A change of pixel values that clearly helps.
-
-    at_least: lower bound of the accuracy that it restores.
-    advice: how to store the images instead.
-    fix: the same change for a new version of the dataset. None if the two halves of the images disagree on it, or only
-        some images are altered.
-    """
-
-    at_least: float
-    explanation: str
-    evidence: dict[str, Any]
-    advice: str
-    fix: dict[str, Any] | None
-
-
-def find_undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:
-    """The change that was undone, if it is one of `choices` and clearly helps."""
+def _find_undone_pixels(facts: Facts, code: str, choices: Collection[str], split: str) -> Finding | None:
+    """Report the change of pixel values that was undone, if it is one of `choices` and clearly helps."""
     pixels = None if facts.gap is None else facts.gap.get_pixels(split)
-    if facts.gap is None or pixels is None:
+    if facts.gap is None or pixels is None or pixels.chosen not in choices or not facts.is_undone(split):
         return None
-    chosen, change = pixels.chosen, pixels.change
-    if chosen not in choices:
-        return None
+    change, (before, after) = pixels.change, pixels.accuracies
     low, high = compute_paired_interval(change.gained, change.lost, change.count)
-    if not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
-        return None
-    before, after = pixels.accuracies
-    aside = mention_left_out_copies(facts.gap, split)
     advice = "Store the pixel values of all splits the same way."
-    undone = PIXELS[chosen].undone
+    undone = PIXELS[pixels.chosen].undone
     about = f"The pixel values of {split} have a different meaning than those of training"
     then = f"{undone[0].lower()}{undone[1:]}"
     evidence: dict[str, Any] = {
         "split": split,
         f"{split}_accuracy": before,
         f"{split}_accuracy_undone": after,
-        "undone": chosen,
+        "undone": pixels.chosen,
         "parameters": list(pixels.parameters),
         "difference_interval": [low, high],
     }
     if pixels.share is not None:
-        images, altered = round(pixels.share * change.count), _ALTERED[chosen]
+        images, altered = round(pixels.share * change.count), _ALTERED[pixels.chosen]
         about = (
             f"About {describe_part(pixels.share)} of the {split} images ({images:,} of {change.count:,}) have {altered}"
         )
         then = "once these are swapped back"
         advice = f"Look for the {split} images that have {altered}, swap them back and upload the dataset again."
         evidence["share"] = pixels.share
-    return UndonePixels(
-        low,
-        f"{about}: the network answers {percent(before)} of the {split} images{aside} correctly as they are, and "
-        f"{percent(after)} {then}.",
+    return Finding(
+        code,
+        choose_severity(low),
+        f"{about}: the network answers {percent(before)} of the {split} images"
+        f"{mention_left_out_copies(facts.gap, split)} correctly as they are, and {percent(after)} {then}.",
         evidence,
-        advice,
-        offer_undone_pixels(split, pixels),
+        (
+            # No fix if the two halves of the images disagree on the change, or only some images are altered.
+            *remedies.suggest_data_fix(advice, offer_undone_pixels(split, pixels)),
+            *(_suggest_resplit(facts) if code == "split_shift" else ()),
+        ),
     )
 
 
-def find_other_pixels(facts: Facts) -> list[Finding]:
+def find_other_pixels(facts: Facts) -> Finding | None:
     """Report that pixels had to be changed for the model to work."""
     needed = facts.preprocessing
     if needed is None:
-        return []
+        return None
     remedy = SuggestedRemedy("preprocess_alike", needed.advice)
-    return [Finding("preprocessing_mismatch", "critical", needed.explanation, needed.evidence, (remedy,))]
+    return Finding("preprocessing_mismatch", "critical", needed.explanation, needed.evidence, (remedy,))
 
 
 def find_scale_mismatch(facts: Facts) -> list[Finding]:
     """Report what the audit found, and splits that are answered clearly better once their scale is undone."""
     found = list(facts.audited.get("scale_mismatch", ()))
     known = {finding.evidence.get("split", "test") for finding in found}
-    for split in ("test", "validation"):
-        undone = None if split in known else find_undone_pixels(facts, SCALES_OF_PIXELS, split)
-        if undone is not None:
-            severity: Severity = "critical" if undone.at_least > thresholds.MIN_CRITICAL_SHIFT else "warning"
-            remedy = remedies.suggest_data_fix(undone.advice, undone.fix)
-            found.append(Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,)))
-    return found
+    undone = [
+        _find_undone_pixels(facts, "scale_mismatch", SCALES_OF_PIXELS, split)
+        for split in ("test", "validation")
+        if split not in known
+    ]
+    return [*found, *(finding for finding in undone if finding is not None)]
 
 
-def find_shift_in_images(facts: Facts) -> list[Finding]:
-    """Report what the audit found."""
-    return list(facts.audited.get("split_shift", ()))
-
-
-def find_shift_in_accuracy(facts: Facts) -> list[Finding]:
+def find_shift_in_accuracy(facts: Facts) -> Finding | None:
     """Report that test is answered clearly worse than validation, if there is no audit finding or gap to say why."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or facts.budget is not None or "split_shift" in facts.audited:
-        return []
+        return None
     low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
     if low <= thresholds.MAX_SELECTION_EFFECT:
-        return []
+        return None
     return _make_shift(
         facts,
         low,
@@ -213,36 +184,31 @@ def find_shift_in_accuracy(facts: Facts) -> list[Finding]:
 
 def find_shift_in_pixels(facts: Facts) -> list[Finding]:
     """Report splits that are answered clearly better with the brightness or channel order of training."""
-    found = []
-    for split in ("test", "validation"):
-        is_known = split == "test" and _is_known_of_test(facts)
-        undone = None if is_known else find_undone_pixels(facts, SHIFTS_OF_PIXELS, split)
-        if undone is not None:
-            found += _make_shift(facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.fix)
-    return found
+    splits = ("validation",) if _is_known_of_test(facts) else ("test", "validation")
+    undone = [_find_undone_pixels(facts, "split_shift", SHIFTS_OF_PIXELS, split) for split in splits]
+    return [finding for finding in undone if finding is not None]
 
 
-def find_shift_in_measured_gap(facts: Facts) -> list[Finding]:
+def find_shift_in_measured_gap(facts: Facts) -> Finding | None:
     """Report that test is answered clearly worse than validation without copies, and with pixels and labels undone."""
+    gap = facts.budget
     if (
-        facts.gap is None
+        gap is None
+        or gap.clean_validation is None
         or _is_known_of_test(facts)
         or any(finding.evidence["split"] == "test" for finding in find_shift_in_pixels(facts))
     ):
-        return []
-    levels = compute_levels(facts.gap)
-    if levels is None or levels.clean_validation is None:
-        return []
-    validation, test = levels.clean_validation, levels.labels_renamed
+        return None
+    validation, test = gap.clean_validation, gap.labels_renamed
     low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
     if (
         low <= thresholds.MAX_SELECTION_EFFECT
         and compute_newcombe_interval(validation.counts, test.counts)[0] < thresholds.MIN_SURE_GAP
     ):
-        return []
-    renamed = None if facts.gap.labels is not None else find_test_renamed(facts)
-    if renamed is not None and low - renamed.gain < thresholds.MIN_SURE_GAP:
-        return []  # labels in another order explain it
+        return None
+    renamed = None if gap.stored.labels is not None else find_test_renamed(facts)
+    if renamed is not None and low - (renamed.after - renamed.before) < thresholds.MIN_SURE_GAP:
+        return None  # labels in another order explain it
     return _make_shift(
         facts,
         low,
@@ -259,61 +225,40 @@ def _is_known_of_test(facts: Facts) -> bool:
     return any(finding.severity != "info" and finding.evidence.get("split") != "validation" for finding in audited)
 
 
-def _make_shift(
-    facts: Facts,
-    low: float,
-    explanation: str,
-    evidence: dict[str, Any],
-    advice: str = "Compare how the test images and the others were taken, scaled, cropped and labeled.",
-    fix: dict[str, Any] | None = None,
-) -> list[Finding]:
-    severity: Severity = "critical" if low > thresholds.MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _suggest_for_shift(facts.spec, advice, fix))]
+def _make_shift(facts: Facts, low: float, explanation: str, evidence: dict[str, Any]) -> Finding:
+    advice = "Compare how the test images and the others were taken, scaled, cropped and labeled."
+    advised = (*remedies.suggest_data_fix(advice), *_suggest_resplit(facts))
+    return Finding("split_shift", choose_severity(low), explanation, evidence, advised)
 
 
-def _suggest_for_shift(spec: Spec | None, advice: str, fix: dict[str, Any] | None) -> tuple[SuggestedRemedy, ...]:
-    how = "" if spec is None else " (`splits.existing: merge`)"
+def _suggest_resplit(facts: Facts) -> tuple[SuggestedRemedy, ...]:
+    how = "" if facts.spec is None else " (`splits.existing: merge`)"
     pool = f"Split all images again from one pool{how}, and see whether test is still worse."
-    return (remedies.suggest_data_fix(advice, fix), remedies.suggest_data_fix(pool, dict(RESPLIT)))
-
-
-def find_label_conflicts(facts: Facts) -> list[Finding]:
-    return list(facts.audited.get("label_conflicts", ()))
+    return remedies.suggest_data_fix(pool, dict(RESPLIT))
 
 
 def find_few_test_images(facts: Facts) -> list[Finding]:
     """Report what the audit counted; a measured accuracy says better how many images are needed."""
-    audited = list(facts.audited.get("test_too_small", ()))
-    if facts.test is None:
+    audited, test = list(facts.audited.get("test_too_small", ())), facts.test
+    if test is None:
         return audited
-    return [
-        *(finding for finding in audited if finding.evidence["audit"] != "test_too_small"),
-        *_judge_number_of_test_images(facts.test),
-    ]
-
-
-def _judge_number_of_test_images(test: SplitFigures) -> list[Finding]:
+    found = [finding for finding in audited if finding.evidence["audit"] != "test_too_small"]
     low, high = compute_wilson_interval(*test.counts)
     half = (high - low) / 2
     if half <= thresholds.MAX_TEST_UNCERTAINTY:
-        return []
+        return found
     needed = count_images_needed(test.correct / test.count, thresholds.MAX_TEST_UNCERTAINTY)
-    return [
-        Finding(
-            "test_too_small",
-            "warning" if half > thresholds.MAX_TEST_UNCERTAINTY_OF_INFO else "info",
-            f"With {pluralize(test.count, 'test image')}, accuracy is only known to within ±{_format_points(half)} "
-            f"points ({percent_range(low, high)}). It takes about {_round_count(needed):,} test images to know it to "
-            f"within ±{100 * thresholds.MAX_TEST_UNCERTAINTY:.0f} points.",
-            {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
-            (
-                remedies.suggest_data_fix(
-                    f"Use about {_round_count(needed):,} test images before you trust small differences between "
-                    "networks."
-                ),
-            ),
-        )
-    ]
+    advice = f"Use about {_round_count(needed):,} test images before you trust small differences between networks."
+    few = Finding(
+        "test_too_small",
+        "warning" if half > thresholds.MAX_TEST_UNCERTAINTY_OF_INFO else "info",
+        f"With {pluralize(test.count, 'test image')}, accuracy is only known to within ±{_format_points(half)} "
+        f"points ({percent_range(low, high)}). It takes about {_round_count(needed):,} test images to know it to "
+        f"within ±{100 * thresholds.MAX_TEST_UNCERTAINTY:.0f} points.",
+        {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
+        remedies.suggest_data_fix(advice),
+    )
+    return [*found, few]
 
 
 def _format_points(half: float) -> str:

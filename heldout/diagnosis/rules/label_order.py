@@ -8,8 +8,8 @@ from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap import compute_levels
 from heldout.diagnosis.renaming import (
+    Pair,
     find_best_renaming,
     has_other_pixels,
     is_known,
@@ -25,37 +25,39 @@ from heldout.statistics import compute_newcombe_interval, compute_paired_interva
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
 
+# The other held-out split.
+OTHER = {"test": "validation", "validation": "test"}
+
 
 def find_label_order(facts: Facts) -> list[Finding]:
     """Report what the audit found, or else a renaming of test's classes that clearly makes answers right.
 
     A usual renaming is recognized with few images, and answers worse than guessing need no renaming as evidence.
     """
-    split = find_worse_than_guessing(facts)
-    if "label_order_mismatch" in facts.audited:
-        found = list(facts.audited["label_order_mismatch"])
-    else:
+    pair, found = find_worse_than_guessing(facts), facts.audited.get("label_order_mismatch", ())
+    if not found:
         if facts.budget is None:
-            found = _find_by_confusion(facts)
+            renamed = _find_by_confusion(facts)
         else:
-            found = _find_usually_renamed(facts) or _find_measured(facts) or find_part_renamed(facts)
-        found = found or ([] if split is None else _find_without_renaming(facts, split))
-    worse = {} if split is None else {"worse_than_guessing": True, "by_answers": True}
+            renamed = _find_usually_renamed(facts) or _find_measured(facts) or _find_part_renamed(facts)
+        if renamed is None and pair is not None:
+            renamed = _explain_without_renaming(facts, *pair)
+        found = [] if renamed is None else [renamed]
+    worse = {} if pair is None else {"worse_than_guessing": True, "by_answers": True}
     return [replace(finding, evidence=finding.evidence | worse) for finding in found]
 
 
-def find_worse_than_guessing(facts: Facts) -> str | None:
+def find_worse_than_guessing(facts: Facts) -> Pair | None:
     """The held-out split that is clearly answered worse than by guessing, if the other one is clearly better.
 
     None without a measured gap: then different pixel values, which can cause such answers too, were not ruled out.
     """
-    if facts.budget is None:
+    if facts.budget is None or len(facts.classes) < 2:
         return None
     for split, figures, other in list_pairs(facts):
-        if len(facts.classes) > 1:
-            high = compute_wilson_interval(*_count_right(facts, split, figures), thresholds.COMPARISON_CONFIDENCE)[1]
-            if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
-                return split
+        high = compute_wilson_interval(*_count_right(facts, split, figures), thresholds.COMPARISON_CONFIDENCE)[1]
+        if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
+            return split, figures, other
     return None
 
 
@@ -67,59 +69,43 @@ def _count_right(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, 
     return figures.counts
 
 
-def _find_usually_renamed(facts: Facts) -> list[Finding]:
+def _find_usually_renamed(facts: Facts) -> Finding | None:
     found = find_whole_renamed(facts)
     if found is None:
-        return []
-    names = facts.classes
-    meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
+        return None
     evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
-    after, fix = found.before + found.gain, offer_renaming(found.split, meant)
-    return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, fix)]
+    return _make_finding(facts, found, evidence, offer_renaming(found.split, found.map_names(facts.classes)))
 
 
-def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
-    splits = {"test": facts.test, "validation": facts.validation}
-    figures, other = splits.pop(split), next(split_figures for name, split_figures in splits.items() if name != split)
-    assert figures is not None
-    assert other is not None
+def _explain_without_renaming(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Finding:
     guessing = 1 / len(facts.classes)
-    name = next(name for name in ("test", "validation") if name != split)
-    return [
-        Finding(
-            "label_order_mismatch",
-            "critical",
-            f"The network answers {percent(figures.accuracy)} of the {split} images correctly, which is worse than "
-            f"guessing ({percent(guessing)}), but {percent(other.accuracy)} of the {name} images. Images that are only "
-            f"harder would be answered at least as well as by guessing, so the labels of {split} do not belong to its "
-            "images. No renaming of classes explains it.",
-            {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
-            (remedies.suggest_data_fix(f"Check how the labels of the {split} split were joined to its images."),),
-        )
-    ]
+    return Finding(
+        "label_order_mismatch",
+        "critical",
+        f"The network answers {percent(figures.accuracy)} of the {split} images correctly, which is worse than "
+        f"guessing ({percent(guessing)}), but {percent(other.accuracy)} of the {OTHER[split]} images. Images that are "
+        "only harder would be answered at least as well as by guessing, so the labels of "
+        f"{split} do not belong to its images. No renaming of classes explains it.",
+        {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
+        remedies.suggest_data_fix(f"Check how the labels of the {split} split were joined to its images."),
+    )
 
 
-def _find_measured(facts: Facts) -> list[Finding]:
+def _find_measured(facts: Facts) -> Finding | None:
     """Report a renaming that one half of test chose and the other half confirms."""
-    assert facts.gap is not None
-    levels, labels = compute_levels(facts.gap), facts.gap.labels
-    if levels is None or labels is None:
-        return []
+    gap = facts.budget
+    if gap is None or gap.stored.labels is None:
+        return None
+    labels = gap.stored.labels
     renaming = next((of_half for of_half in labels.renamings if of_half is not None), None)
     change = labels.change
-    low, high = compute_paired_interval(change.gained, change.lost, change.count, thresholds.COMPARISON_CONFIDENCE)
-    if renaming is None or low <= thresholds.MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
-        return []
-    before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
-    evidence = {"difference_interval": [low, high]}
-    severity: Severity = "critical" if low > thresholds.MIN_CRITICAL_SHIFT else "warning"
+    interval = compute_paired_interval(change.gained, change.lost, change.count, thresholds.COMPARISON_CONFIDENCE)
+    if renaming is None or interval[0] <= thresholds.MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
+        return None
+    found = Renamed("test", renaming, gap.pixels_undone.accuracy, gap.labels_renamed.accuracy, interval)
+    aside = mention_left_out_copies(gap.stored) + (" and with its pixel values fixed" if gap.stored.pixels else "")
     fix = offer_renamed_test(labels, tuple(facts.classes))
-    return [_make_finding(facts, before, after, renaming, severity, evidence, fix, _describe_aside(facts.gap))]
-
-
-def _describe_aside(gap: StoredGap) -> str:
-    """Say how the figure differs from the plain test accuracy, with a leading space."""
-    return f"{mention_left_out_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
+    return _make_finding(facts, found, {"difference_interval": [*interval]}, fix, aside)
 
 
 def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
@@ -128,78 +114,70 @@ def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
     return "" if copies is None or copies.clean is None else " without copies of training images"
 
 
-def _find_by_confusion(facts: Facts) -> list[Finding]:
+def _find_by_confusion(facts: Facts) -> Finding | None:
     """Report a renaming that makes test nearly as good as validation."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or len(test.confusion) < 2:
-        return []
+        return None
     if test.accuracy > validation.accuracy - thresholds.MIN_CRITICAL_SHIFT:
-        return []
+        return None
     # Every matrix has a best renaming. It only counts if it explains most of the accuracy missing against validation.
     explained = test.accuracy + thresholds.MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
     renamed = find_best_renaming(test.confusion, more_than=explained * test.count)
     if renamed is None:
-        return []
+        return None
     accuracy = sum(row[answer] for row, answer in zip(test.confusion, renamed, strict=True)) / test.count
-    low, _ = compute_newcombe_interval(
+    interval = compute_newcombe_interval(
         (round(accuracy * test.count), test.count), test.counts, thresholds.COMPARISON_CONFIDENCE
     )
-    if low <= thresholds.MIN_CRITICAL_SHIFT:
-        return []
-    evidence = {"validation_accuracy": validation.accuracy}
+    if interval[0] <= thresholds.MIN_CRITICAL_SHIFT:
+        return None
+    found = Renamed("test", renamed, test.accuracy, accuracy, interval)
     # This is too little evidence to offer a renaming that is applied without looking.
-    return [_make_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
-
-
-def _make_finding(
-    facts: Facts,
-    before: float,
-    after: float,
-    renaming: Sequence[int],
-    severity: Severity,
-    evidence: dict[str, Any],
-    fix: dict[str, Any] | None,
-    aside: str = "",
-) -> Finding:
-    """aside: what was left out of the accuracy, such as ` without copies`."""
-    names = facts.classes or tuple(map(str, range(len(renaming))))
-    mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
-    shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
-    shown += ", …" if len(mapping) > 10 else ""
-    split = evidence.get("split", "test")
-    other = "validation" if split == "test" else "test"
-    return Finding(
-        "label_order_mismatch",
-        severity,
-        f"The {split} split numbers its classes in a different order than training and {other} do: {split} accuracy is "
-        f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
-        {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
-        (
-            remedies.suggest_data_fix(
-                f"Number the classes of the {split} split as the training split does.",
-                fix,
-            ),
-        ),
-    )
+    return _make_finding(facts, found, {"validation_accuracy": validation.accuracy}, None)
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A split with renamed classes. gain: the accuracy that the right names restore.
+    """A split with renamed classes. before, after: accuracy with the labels as they are, and with the right names.
 
-    share: share of its labels that are renamed; None if all are.
+    interval: of the difference. share: share of its labels that are renamed; None if all are.
     """
 
     split: str
     renaming: Sequence[int]
     before: float
-    gain: float
+    after: float
     interval: tuple[float, float]
     share: float | None = None
 
-    @property
-    def severity(self) -> Severity:
-        return "critical" if self.interval[0] > thresholds.MIN_CRITICAL_SHIFT else "warning"
+    def map_names(self, names: Sequence[str]) -> dict[str, str]:
+        """The class that each renamed class means."""
+        return {names[given]: names[meant] for given, meant in enumerate(self.renaming) if given != meant}
+
+
+def choose_severity(low: float) -> Severity:
+    """The severity of a split that differs. low: lower bound of the accuracy that this costs."""
+    return "critical" if low > thresholds.MIN_CRITICAL_SHIFT else "warning"
+
+
+def _make_finding(
+    facts: Facts, found: Renamed, evidence: dict[str, Any], fix: dict[str, Any] | None, aside: str = ""
+) -> Finding:
+    """aside: what was left out of the accuracy, such as ` without copies`."""
+    split, before, after = found.split, found.before, found.after
+    mapping = found.map_names(facts.classes or tuple(map(str, range(len(found.renaming)))))
+    shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
+    shown += ", …" if len(mapping) > 10 else ""
+    advice = f"Number the classes of the {split} split as the training split does."
+    return Finding(
+        "label_order_mismatch",
+        choose_severity(found.interval[0]),
+        f"The {split} split numbers its classes in a different order than training and {OTHER[split]} do: {split} "
+        f"accuracy is {percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
+        {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
+        remedies.suggest_data_fix(advice, fix),
+    )
 
 
 def find_whole_renamed(facts: Facts) -> Renamed | None:
@@ -208,11 +186,8 @@ def find_whole_renamed(facts: Facts) -> Renamed | None:
     It must restore at least half of what this split lacks compared with the other one. Gains by chance, if a frequent
     answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
     """
-    for split, figures, other in list_pairs_by_answers(facts):
-        found = _find_best_whole(facts, split, figures, other)
-        if found is not None:
-            return found
-    return None
+    found = (_find_best_whole(facts, *pair) for pair in list_pairs_by_answers(facts))
+    return next((renamed for renamed in found if renamed is not None), None)
 
 
 def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
@@ -228,10 +203,8 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
         moved = [label for label, means in enumerate(renaming) if means != label]
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
         lost = sum(figures.confusion[label][label] for label in moved)
-        gain, (low, high) = (
-            (gained - lost) / count,
-            compute_paired_interval(gained, lost, count, _compute_confidence(renamings)),
-        )
+        gain = (gained - lost) / count
+        low, high = compute_paired_interval(gained, lost, count, _compute_confidence(renamings))
         if low <= at_least:
             continue
         by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
@@ -244,14 +217,8 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
         elif distance >= as_they_are + thresholds.MIN_DISTANCE_OF_CLASSES:
             least = max(at_least, thresholds.MIN_CRITICAL_SHIFT)
         if low - max(0.0, by_chance) > least and gain >= thresholds.MIN_EXPLAINED_BY_USUAL * missing:
-            best, at_least = Renamed(split, renaming, figures.accuracy, gain, (low, high)), low
+            best, at_least = Renamed(split, renaming, figures.accuracy, figures.accuracy + gain, (low, high)), low
     return best
-
-
-def find_part_renamed(facts: Facts) -> list[Finding]:
-    """A part of a held-out split whose labels are numbered in another order."""
-    found = next(_find_parts(facts), None)
-    return [] if found is None else [_make_part_finding(facts, found)]
 
 
 def find_test_renamed(facts: Facts) -> Renamed | None:
@@ -293,8 +260,9 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
         explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
         if explained >= most and classes >= thresholds.MIN_CLASSES_OF_PART:
             moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
-            gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
-            best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), explained
+            after = figures.accuracy + (part.answered[0] - part.answered[1]) * moved
+            interval = low * moved, high * moved
+            best, most = Renamed(split, renaming, figures.accuracy, after, interval, part.share * moved), explained
     return best
 
 
@@ -303,29 +271,29 @@ def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
     return 1 - (1 - thresholds.COMPARISON_CONFIDENCE) / max(1, len(renamings))
 
 
-def _make_part_finding(facts: Facts, found: Renamed) -> Finding:
+def _find_part_renamed(facts: Facts) -> Finding | None:
+    """Report a part of a held-out split whose labels are numbered in another order."""
+    found = next(_find_parts(facts), None)
+    if found is None:
+        return None
     split, names, share = found.split, facts.classes, found.share or 0.0
-    other = "validation" if split == "test" else "test"
-    after = found.before + found.gain
     label = next(label for label, means in enumerate(found.renaming) if means != label)
     return Finding(
         "label_order_mismatch",
-        found.severity,
+        choose_severity(found.interval[0]),
         f"About {percent(share)} of the {split} labels appear to number the classes in a different order than training "
-        f"and {other} do. For example, the network answers {names[found.renaming[label]]!r} where the label says "
-        f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected, it "
-        f"would be about {percent(after)}.",
+        f"and {OTHER[split]} do. For example, the network answers {names[found.renaming[label]]!r} where the label "
+        f"says {names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels "
+        f"corrected, it would be about {percent(found.after)}.",
         {
             "split": split,
             "share": share,
             f"{split}_accuracy": found.before,
-            f"{split}_accuracy_renamed": after,
+            f"{split}_accuracy_renamed": found.after,
             "difference_interval": [*found.interval],
             "by_answers": True,
         },
-        (
-            remedies.suggest_data_fix(
-                f"Find the {split} labels that follow a different list of classes, and renumber them as in training."
-            ),
+        remedies.suggest_data_fix(
+            f"Find the {split} labels that follow a different list of classes, and renumber them as in training."
         ),
     )

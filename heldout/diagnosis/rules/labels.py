@@ -19,12 +19,13 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 def find_label_noise(facts: Facts) -> list[Finding]:
     """Report wrong labels that explain the answers to training images."""
-    return [*(_find_in_labels(facts) if _explains_training(facts) else []), *_find_in_answers(facts)]
+    found = [_find_in_labels(facts) if _explains_training(facts) else None, _find_in_answers(facts)]
+    return [finding for finding in found if finding is not None]
 
 
-def find_label_noise_beside_others(facts: Facts) -> list[Finding]:
+def find_label_noise_beside_others(facts: Facts) -> Finding | None:
     """Report other wrong labels: in held-out splits, or few compared with another fault of the training."""
-    return [] if _explains_training(facts) else _find_in_labels(facts)
+    return None if _explains_training(facts) else _find_in_labels(facts)
 
 
 def _explains_training(facts: Facts) -> bool:
@@ -49,11 +50,11 @@ def _find_wrong_labels(facts: Facts) -> Mapping[str, SplitLabels]:
     }
 
 
-def _find_in_labels(facts: Facts) -> list[Finding]:
+def _find_in_labels(facts: Facts) -> Finding | None:
     """Report what the search for wrong labels found, whatever the training."""
     found = _find_wrong_labels(facts)
     if not found:
-        return []
+        return None
     counts = ", ".join(
         f"{percent(labels.count / labels.images)} of the {SPLIT_WORDS[split]} labels ({labels.low:,} to "
         f"{labels.high:,} of {labels.images:,})"
@@ -73,15 +74,13 @@ def _find_in_labels(facts: Facts) -> list[Finding]:
             f" No network can answer a wrong test label correctly, so for that reason alone test accuracy reads about "
             f"{percent(points)} too low ({percent(low)} to {percent(high)})."
         )
-    return [
-        Finding(
-            "label_noise",
-            "warning",
-            f"According to the search for wrong labels, {counts} are wrong.{lost}",
-            evidence,
-            (remedies.suggest_data_fix("Look at the suspected labels, and correct those that are wrong."),),
-        )
-    ]
+    return Finding(
+        "label_noise",
+        "warning",
+        f"According to the search for wrong labels, {counts} are wrong.{lost}",
+        evidence,
+        remedies.suggest_data_fix("Look at the suspected labels, and correct those that are wrong."),
+    )
 
 
 def _compute_points_lost(wrong: SplitLabels, accuracy: float) -> tuple[float, float, float]:
@@ -96,14 +95,14 @@ def _compute_points_lost(wrong: SplitLabels, accuracy: float) -> tuple[float, fl
     return count, low, high
 
 
-def _find_in_answers(facts: Facts) -> list[Finding]:
+def _find_in_answers(facts: Facts) -> Finding | None:
     """Report training images that are answered worse than validation images, at the end or in an earlier epoch.
 
     Every epoch is checked, because wrong labels are memorized after a while.
     """
     train, validation = facts.train, facts.validation
     if train is None or validation is None:
-        return []
+        return None
     chance = compute_chance(train, max(2, len(facts.classes)))
     epochs: list[tuple[int | None, float, float]] = [(None, train.accuracy, validation.accuracy)]
     epochs += [
@@ -118,28 +117,24 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
         thresholds.COMPARISON_CONFIDENCE,
     )
     if low <= 0:
-        return []
+        return None
     when = "" if epoch is None else f" around epoch {epoch}"
-    return [
-        Finding(
-            "label_noise",
-            "warning",
-            f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
-            f"{percent(trained)} of the training images. Normally it is the other way around. This happens when some "
-            "training labels are wrong: the network learns what most labels say and disagrees with the wrong ones.",
-            {
-                "epoch": epoch,
-                "train_accuracy": trained,
-                "validation_accuracy": heldout,
-                "difference_interval": [low, high],
-            },
-            (
-                remedies.suggest_data_fix(
-                    "Look at the training images for which the model is confident of a class other than the label."
-                ),
-            ),
-        )
-    ]
+    return Finding(
+        "label_noise",
+        "warning",
+        f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
+        f"{percent(trained)} of the training images. Normally it is the other way around. This happens when some "
+        "training labels are wrong: the network learns what most labels say and disagrees with the wrong ones.",
+        {
+            "epoch": epoch,
+            "train_accuracy": trained,
+            "validation_accuracy": heldout,
+            "difference_interval": [low, high],
+        },
+        remedies.suggest_data_fix(
+            "Look at the training images for which the model is confident of a class other than the label."
+        ),
+    )
 
 
 def _list_levels(history: History) -> list[tuple[int | None, float, float]]:
@@ -149,40 +144,38 @@ def _list_levels(history: History) -> list[tuple[int | None, float, float]]:
     return [(epoch, train_level, validation_level) for epoch, (train_level, validation_level) in enumerate(both, 1)]
 
 
-def find_memorized_noise(facts: Facts) -> list[Finding]:
+def find_memorized_noise(facts: Facts) -> Finding | None:
     train, validation, classes = facts.train, facts.validation, len(facts.classes)
     if train is None or validation is None or classes < 2 or train.count < thresholds.MIN_IMAGES_OF_NOISE * classes:
-        return []
+        return None
     last = [value for value in facts.curves.history.train_accuracy if value is not None]
     known = max([train.accuracy, *last[-1:]])
     low, high = compute_wilson_interval(*validation.counts)
     chance = compute_chance(validation, classes)
     # With random labels the network can only guess, so anything better on new images rules them out, in any epoch.
     if _is_better_than_guessing(validation, classes) or _is_better_than_guessing(facts.test, classes):
-        return []
+        return None
     if _had_learned(facts.curves.history, validation, classes):
-        return []
+        return None
     if (
         compute_skill(known, compute_chance(train, classes)) < thresholds.MIN_MEMORIZED_SKILL
         or compute_skill(high, chance) > thresholds.MAX_CHANCE_SKILL
     ):
-        return []
-    return [
-        Finding(
-            "memorised_noise",
-            "critical",
-            f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
-            f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
-            "do with the images, and the network has memorized them: check how labels were joined to images.",
-            {
-                "train_accuracy": known,
-                "validation_accuracy": validation.accuracy,
-                "validation_interval": [low, high],
-                "chance": chance,
-            },
-            (remedies.suggest_data_fix("Check how labels were joined to images: they look shuffled."),),
-        )
-    ]
+        return None
+    return Finding(
+        "memorised_noise",
+        "critical",
+        f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
+        f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
+        "do with the images, and the network has memorized them: check how labels were joined to images.",
+        {
+            "train_accuracy": known,
+            "validation_accuracy": validation.accuracy,
+            "validation_interval": [low, high],
+            "chance": chance,
+        },
+        remedies.suggest_data_fix("Check how labels were joined to images: they look shuffled."),
+    )
 
 
 def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool:

@@ -20,40 +20,36 @@ from heldout.words.courses import describe_bouncing, describe_end
 _NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
 
 
-def find_diverged(facts: Facts) -> list[Finding]:
+def find_diverged(facts: Facts) -> Finding | None:
     curves, history = facts.curves, facts.curves.history
     for name in _NAMES:
         curve = getattr(history, name)
         if None in curve:
             epoch = curves.epoch_numbers[curve.index(None)]
-            return [
-                Finding(
-                    "diverged",
-                    "critical",
-                    f"In epoch {epoch}, the {_NAMES[name]} is no longer a finite number: training has diverged.",
-                    {"curve": name, "epoch": epoch},
-                    remedies.suggest_lower_learning_rate(facts.base),
-                )
-            ]
+            return Finding(
+                "diverged",
+                "critical",
+                f"In epoch {epoch}, the {_NAMES[name]} is no longer a finite number: training has diverged.",
+                {"curve": name, "epoch": epoch},
+                remedies.suggest(facts.base, "lower_learning_rate"),
+            )
     training = curves.training
     what_happened = _describe_what_happened(facts)
     if training is None or what_happened is None:
-        return []
-    return [
-        Finding(
-            "diverged",
-            "critical",
-            f"The training loss {describe_end(training, is_loss=True)}, {what_happened}. The training steps were too "
-            "large.",
-            {
-                "curve": "training",
-                "first": training.values[0],
-                "lowest": training.values[training.best],
-                "last": training.last,
-            },
-            remedies.suggest_lower_learning_rate(facts.base),
-        )
-    ]
+        return None
+    return Finding(
+        "diverged",
+        "critical",
+        f"The training loss {describe_end(training, is_loss=True)}, {what_happened}. The training steps were too "
+        "large.",
+        {
+            "curve": "training",
+            "first": training.values[0],
+            "lowest": training.values[training.best],
+            "last": training.last,
+        },
+        remedies.suggest(facts.base, "lower_learning_rate"),
+    )
 
 
 def _describe_what_happened(facts: Facts) -> str | None:
@@ -77,31 +73,31 @@ def _describe_what_happened(facts: Facts) -> str | None:
     return None
 
 
-def find_both_losses_falling(facts: Facts) -> list[Finding]:
+def find_both_losses_falling(facts: Facts) -> Finding | None:
     """Report that both losses are still falling at the end."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
-        return []
+        return None
     if hardly_learns(facts):
-        return []
+        return None
     seen = f"{_describe_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
     return _make_not_converged(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
 
 
-def find_training_unknown_yet(facts: Facts) -> list[Finding]:
+def find_training_unknown_yet(facts: Facts) -> Finding | None:
     """Report that many training images are not known yet, while their loss still falls or there were few epochs."""
     curves, train, training = facts.curves, facts.train, facts.curves.training
     still_falls = training is not None and training.still_falls
     if train is None or curves.heldout is None or hardly_learns(facts):
-        return []
+        return None
     if not (still_falls or curves.epochs < thresholds.MIN_EPOCHS_TO_SETTLE):
-        return []
+        return None
     # Much better answers to training images than to others only show that the network is large enough.
     lacks_much = facts.budget is not None and 1 - train.accuracy >= thresholds.MIN_MUCH_TO_LEARN
     if facts.knows_training is not False and not lacks_much:
-        return []
+        return None
     if curves.onset_epoch is not None or find_both_losses_falling(facts):
-        return []
+        return None
     fall = 0.0 if training is None else training.fall
     known = f"raining accuracy is only {percent(train.accuracy)}"
     seen = f"T{known} after {pluralize(curves.epochs, 'epoch')}"
@@ -142,7 +138,7 @@ def _describe_still_falls(curves: Curves, course: Course, name: str) -> str:
     return f"The {name} still fell over the last third of the training, from {then_and_now}"
 
 
-def _make_not_converged(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
+def _make_not_converged(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> Finding | None:
     epochs, heldout = facts.curves.epochs, facts.curves.heldout
     assert heldout is not None
     is_learned = has_nothing_left_to_learn(facts)
@@ -152,15 +148,13 @@ def _make_not_converged(facts: Facts, seen: str, numbers: dict[str, Any], *, sti
         if is_learned
         else "It is too early to judge the network: train longer."
     )
-    return [
-        Finding(
-            "not_converged",
-            "info" if is_learned else "warning",
-            f"{seen}. {advice}{describe_bouncing(facts.curves, heldout)}",
-            numbers | {"epochs": epochs, "last": heldout.values[-1]},
-            remedies.suggest_more_epochs(facts.base, epochs, still_falls),
-        )
-    ]
+    return Finding(
+        "not_converged",
+        "info" if is_learned else "warning",
+        f"{seen}. {advice}{describe_bouncing(facts.curves, heldout)}",
+        numbers | {"epochs": epochs, "last": heldout.values[-1]},
+        remedies.suggest_more_epochs(facts.base, epochs, still_falls),
+    )
 
 
 def _learns_too_little(facts: Facts) -> bool:
@@ -170,63 +164,59 @@ def _learns_too_little(facts: Facts) -> bool:
     return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < thresholds.MIN_SKILL_ON_TRAINING
 
 
-def find_underfitting(facts: Facts) -> list[Finding]:
+def find_underfitting(facts: Facts) -> Finding | None:
     train, validation, training = facts.train, facts.validation, facts.curves.training
     still_falls = training is not None and training.still_falls and not hardly_learns(facts)
     if train is None or validation is None or not _learns_too_little(facts):
-        return []
+        return None
     if still_falls and facts.curves.onset_epoch is None:  # once validation has turned up, more epochs do not help
-        return []
+        return None
     if facts.curves.epochs < thresholds.MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
-        return []
+        return None
     more = (
         "its curves would show whether more epochs can change that. If training has settled, the network"
         if facts.has_answers_alone
         else "and more epochs will hardly change that: it"
     )
     low, high = compute_newcombe_interval(train.counts, validation.counts)
-    return [
-        Finding(
-            "underfitting",
-            "warning",
-            f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
-            f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
-            f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger or "
-            "less regularized.",
-            {
-                "train_accuracy": train.accuracy,
-                "validation_accuracy": validation.accuracy,
-                "difference_interval": [low, high],
-                "chance": 1 / len(facts.classes),
-                "loss_of_guessing": log(len(facts.classes)),
-            },
-            remedies.suggest_for_underfitting(facts.base),
-        )
-    ]
+    return Finding(
+        "underfitting",
+        "warning",
+        f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
+        f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
+        f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger or "
+        "less regularized.",
+        {
+            "train_accuracy": train.accuracy,
+            "validation_accuracy": validation.accuracy,
+            "difference_interval": [low, high],
+            "chance": 1 / len(facts.classes),
+            "loss_of_guessing": log(len(facts.classes)),
+        },
+        remedies.suggest(facts.base, "larger_network", "less_regularisation"),
+    )
 
 
-def find_metric_artifact(facts: Facts) -> list[Finding]:
+def find_metric_artifact(facts: Facts) -> Finding | None:
     history = facts.curves.history
     fit, measured = _get_last_value(history.fit_accuracy), _get_last_value(history.train_accuracy)
     heldout = _get_last_value(history.validation_accuracy)
     if fit is None or measured is None or heldout is None:
-        return []
+        return None
     shown, real = fit - heldout, measured - heldout
     if real - shown < thresholds.MIN_FIT_ARTEFACT or shown > -thresholds.MIN_FIT_BELOW_VALIDATION:
-        return []
+        return None
     mixes = facts.spec is not None and any(facts.spec["training"].get(way) for way in ("mixup", "cutmix"))
     harder = "dropout, augmentation and mixed images" if mixes else "dropout and augmentation"
-    return [
-        Finding(
-            "metric_artefact",
-            "warning",
-            f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
-            f"Nothing is wrong with the training: without {harder}, training accuracy is "
-            f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights are "
-            "still changing. Compare the measured accuracies (`train_accuracy`), not those of `fit`.",
-            {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
-        )
-    ]
+    return Finding(
+        "metric_artefact",
+        "warning",
+        f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
+        f"Nothing is wrong with the training: without {harder}, training accuracy is "
+        f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights are "
+        "still changing. Compare the measured accuracies (`train_accuracy`), not those of `fit`.",
+        {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
+    )
 
 
 def _get_last_value(curve: Curve) -> float | None:
@@ -246,19 +236,19 @@ EXPLAINED_BY = (
 )
 
 
-def find_too_little_data(facts: Facts) -> list[Finding]:
+def find_too_little_data(facts: Facts) -> Finding | None:
     """Judge by the kept weights' counts, or else by the accuracies at the end of the curves.
 
     Every part of a measured gap that is clearly above chance must belong to a finding: to this one if to no other.
     """
     lag = compute_lag(facts)
     if lag is None or facts.knows_training is False:
-        return []
+        return None
     if facts.budget is not None:
         if lag.interval is None or lag.interval[0] < thresholds.MIN_SURE_GAP:
-            return []
+            return None
     elif not lag.is_surely_large or not knows(lag.trained, lag.chance) or still_learns(facts):
-        return []
+        return None
     train, trained, heldout = facts.train, lag.trained, lag.heldout
     evidence: dict[str, Any] = {} if lag.interval is None else {"difference_interval": [*lag.interval]}
     images = None if train is None else train.count
@@ -268,20 +258,18 @@ def find_too_little_data(facts: Facts) -> list[Finding]:
         else "Neither the course of the training nor wrong labels explain that."
     )
     few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
-    return [
-        Finding(
-            "too_little_data",
-            "warning",
-            f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
-            f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. More "
-            "images help most, then more varied ones.",
-            {
-                "train_accuracy": trained,
-                "validation_accuracy": heldout,
-                "difference": trained - heldout,
-                "images": images,
-                **evidence,
-            },
-            remedies.suggest_for_little_data(facts.base, images),
-        )
-    ]
+    return Finding(
+        "too_little_data",
+        "warning",
+        f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
+        f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. More "
+        "images help most, then more varied ones.",
+        {
+            "train_accuracy": trained,
+            "validation_accuracy": heldout,
+            "difference": trained - heldout,
+            "images": images,
+            **evidence,
+        },
+        remedies.suggest_for_little_data(facts.base, images),
+    )

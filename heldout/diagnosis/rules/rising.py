@@ -21,34 +21,23 @@ from heldout.words.courses import (
 from heldout.words.data_and_models import describe_calibration
 
 
-def find_overfitting(facts: Facts) -> list[Finding]:
+def find_overfitting(facts: Facts) -> Finding | None:
     """Report overfitting, unless accuracy held (overconfidence) or weights from before the rise were kept."""
     curves, heldout, training, last = facts.curves, facts.curves.heldout, facts.curves.training, facts.last
     explanation = explain_overfitting(curves)
     if heldout is None or training is None or curves.best_epoch is None or explanation is None:
-        return []
+        return None
     if are_from_before_the_rise(facts) or (last is not None and is_only_loss_better(last)):
-        return []
-    evidence: dict[str, Any] = {
-        "best_epoch": curves.best_epoch,
-        "onset_epoch": curves.onset_epoch,
-        "epochs": curves.epochs,
-        "best": heldout.values[heldout.best],
-        "last": heldout.values[-1],
-        "rise": heldout.rise,
-        "noise": heldout.noise,
+        return None
+    evidence = _collect_evidence(facts) | {
         "training_at_best": curves.training_at_best,
         "training_at_end": training.last,
     }
-    if curves.accuracy is not None:
-        evidence["accuracy_change"] = curves.accuracy.change
-        evidence["accuracy_change_error"] = curves.accuracy.error
     if last is not None:
-        evidence["last_epoch"] = asdict(last)
         explanation += f" {describe_cost(last)}"
     severity = _choose_severity(curves)
     advised = () if severity == "info" else _suggest_against_overfitting(facts, heldout, curves.best_epoch)
-    return [Finding("overfitting", severity, explanation, evidence, advised)]
+    return Finding("overfitting", severity, explanation, evidence, advised)
 
 
 def _suggest_against_overfitting(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
@@ -60,7 +49,11 @@ def _suggest_against_overfitting(facts: Facts, heldout: Course, best_epoch: int)
         describe_stopping_at_best(curves, heldout),
         choose_patience(heldout.values, heldout.best),
     )
-    return keep_best if facts.knows_training is False else (*keep_best, *remedies.suggest_regularization(facts.base))
+    return (
+        keep_best
+        if facts.knows_training is False
+        else (*keep_best, *remedies.suggest(facts.base, *remedies.REGULARISATION))
+    )
 
 
 def _choose_severity(curves: Curves) -> Severity:
@@ -92,30 +85,32 @@ def explain_overfitting(curves: Curves) -> str | None:
     )
 
 
-def find_overconfidence(facts: Facts) -> list[Finding]:
+def find_overconfidence(facts: Facts) -> Finding | None:
     """Report what the curves show, or weights kept for their loss that answer clearly worse than the last ones."""
     curves, last = facts.curves, facts.last
     explanation, is_mild = explain_overconfidence(curves), curves.rises_mildly
     if last is not None and is_only_loss_better(last):
         explanation, is_mild = f"{explain_kept_answers_worse(last)} {_WHY} {_NEXT}", False
     elif explanation is None or are_from_before_the_rise(facts):
-        return []
-    calibration = facts.calibration
-    if calibration is not None and not is_mild:
+        return None
+    calibration, accuracy, evidence = facts.calibration, curves.accuracy, _collect_evidence(facts)
+    if accuracy is not None:
+        evidence |= {
+            "best_epoch_by_accuracy": curves.epoch_numbers[accuracy.best_by_accuracy],
+            "accuracy_at_best": accuracy.values[accuracy.best],
+            "accuracy_at_end": accuracy.values[-1],
+        }
+    if calibration is not None:
+        evidence["calibration"] = calibration.model_dump()
+    if is_mild:
+        return Finding("overconfidence", "info", explanation, evidence)
+    if calibration is not None:
         calibrated = describe_calibration(
             calibration.split, calibration.temperature, calibration.error_before, calibration.error_after
         )
         explanation = f"{explanation} {calibrated}"
-    severity: Severity = "info" if is_mild else "warning"
-    return [
-        Finding(
-            "overconfidence",
-            severity,
-            explanation,
-            _collect_evidence(facts, calibration),
-            () if is_mild else _suggest_against_overconfidence(facts, calibration),
-        )
-    ]
+    advised = _suggest_against_overconfidence(facts, calibration)
+    return Finding("overconfidence", "warning", explanation, evidence, advised)
 
 
 def explain_overconfidence(curves: Curves) -> str | None:
@@ -147,7 +142,8 @@ def _suggest_against_overconfidence(facts: Facts, calibration: Calibration | Non
     )
 
 
-def _collect_evidence(facts: Facts, calibration: Calibration | None) -> dict[str, Any]:
+def _collect_evidence(facts: Facts) -> dict[str, Any]:
+    """What the curves, and a comparison with the last epoch, say about a rise."""
     curves, heldout, accuracy = facts.curves, facts.curves.heldout, facts.curves.accuracy
     evidence: dict[str, Any] = {"epochs": curves.epochs}
     if heldout is not None:
@@ -161,44 +157,37 @@ def _collect_evidence(facts: Facts, calibration: Calibration | None) -> dict[str
         }
     if accuracy is not None:
         evidence |= {
-            "best_epoch_by_accuracy": curves.epoch_numbers[accuracy.best_by_accuracy],
-            "accuracy_at_best": accuracy.values[accuracy.best],
-            "accuracy_at_end": accuracy.values[-1],
             "accuracy_change": accuracy.change,
             "accuracy_change_error": accuracy.error,
         }
-    if calibration is not None:
-        evidence["calibration"] = calibration.model_dump()
     if facts.last is not None:
         evidence["last_epoch"] = asdict(facts.last)
     return evidence
 
 
-def find_stopped_in_time(facts: Facts) -> list[Finding]:
-    """Report that earlier weights were kept and later ones are not shown to be better."""
+def find_stopped_in_time(facts: Facts) -> Finding | None:
+    """Report that weights from before a rise were kept, and later ones are not shown to be better."""
     curves, last, heldout = facts.curves, facts.last, facts.curves.heldout
-    if heldout is None or not were_kept_in_time(facts):
-        return []
+    later_are_better = last is not None and (_are_better(last) or is_only_loss_better(last))
+    if heldout is None or later_are_better or not are_from_before_the_rise(facts):
+        return None
     kept = find_kept_epoch(facts)
     later_are_worse = curves.onset_epoch is not None or (last is not None and _are_worse(last))
     in_time = "The training was stopped in time: the" if later_are_worse else "The"
     explanation = f"{in_time} weights of epoch {kept} were kept. {describe_best_and_end(curves, heldout)}."
-    return [_make_kept_finding(facts, "overfitting", "info", explanation + (f" {describe_cost(last)}" if last else ""))]
+    return _make_kept_finding(facts, "overfitting", "info", explanation + (f" {describe_cost(last)}" if last else ""))
 
 
-def find_kept_too_early(facts: Facts) -> list[Finding]:
+def find_kept_too_early(facts: Facts) -> Finding | None:
     """Report that the last weights are clearly better than the kept ones."""
     last = facts.last
     if last is None or not _are_better(last):
-        return []
+        return None
     explanation = (
-        f"{explain_kept_is_worse(last)} Train again, and keep the last weights or give early stopping more patience."
+        f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {describe_cost(last)} Train again, "
+        "and keep the last weights or give early stopping more patience."
     )
-    return [_make_kept_finding(facts, "not_converged", "warning", explanation)]
-
-
-def explain_kept_is_worse(last: LastEpoch) -> str:
-    return f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {describe_cost(last)}"
+    return _make_kept_finding(facts, "not_converged", "warning", explanation)
 
 
 def explain_kept_answers_worse(last: LastEpoch) -> str:
@@ -207,13 +196,6 @@ def explain_kept_answers_worse(last: LastEpoch) -> str:
         f"{pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
         f"({-100 * last.accuracy:.1f} points higher) and a worse loss ({last.loss:.3g} higher)."
     )
-
-
-def were_kept_in_time(facts: Facts) -> bool:
-    """Whether weights from before a rise were kept, and later ones are not better."""
-    last = facts.last
-    later_are_better = last is not None and (_are_better(last) or is_only_loss_better(last))
-    return are_from_before_the_rise(facts) and not later_are_better
 
 
 def are_from_before_the_rise(facts: Facts) -> bool:
@@ -290,7 +272,7 @@ def _make_kept_finding(facts: Facts, code: str, severity: Severity, explanation:
         severity,
         explanation,
         evidence,
-        remedies.suggest_more_patience(facts.base) if code == "not_converged" else (),
+        remedies.suggest(facts.base, "more_patience") if code == "not_converged" else (),
     )
 
 

@@ -152,7 +152,7 @@ def test_findings_are_shown_with_the_command_that_fixes_them(capsys):
 
 def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known(capsys):
     remedy = suggest_data_fix("Fix it.", {"pixel_values": {"test": "invert"}})
-    inverted = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, suggest_data_fix("Or look at it.")))
+    inverted = Finding("scale_mismatch", "critical", "Inverted.", {}, (*remedy, *suggest_data_fix("Or look at it.")))
     diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (inverted,))
     known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
     [first, second] = known.findings[0].remedies
