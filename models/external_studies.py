@@ -5,7 +5,7 @@ from math import ceil
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.planning import LOOK_GROWTH
 from analysis.studies.recording import draw_choosing_units
-from analysis.studies.state import Arm, RecordedRun, Recording
+from analysis.studies.state import RecordedRun, Recording
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, TunerTrials
@@ -29,7 +29,7 @@ def order(
     """
     plan = _plan_external(asked) if isinstance(asked, ExternalStudySpec) else _plan_recorded(asked)
     what = "your own trainings" if plan.kind == "external" else "recorded runs"
-    first = decide_next_steps(plan.state(), ())
+    first = decide_next_steps(plan, ())
     if first.error is not None:
         raise InvalidSpec.at("/budget/jobs", first.error[1])
     size = count_bytes(plan.to_text())
@@ -58,7 +58,7 @@ def order(
 def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
     return StudyPlan(
         kind="external",
-        arms=tuple(ArmPlan(Arm(arm.name, dict(arm.parameters)), parameters=0) for arm in asked.arms),
+        arms=tuple(ArmPlan(arm.name, dict(arm.parameters)) for arm in asked.arms),
         seeds=asked.seeds,
         # Each seed has a fold of its own.
         folds=ceil(LOOK_GROWTH[-1] * asked.seeds) if asked.splits == "resampled" else None,
@@ -92,7 +92,7 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
     }
     return StudyPlan(
         kind="recorded",
-        arms=tuple(ArmPlan(Arm(arm.name, {}), parameters=0) for arm in asked.arms),
+        arms=tuple(ArmPlan(arm.name, {}) for arm in asked.arms),
         seeds=min(counts),
         folds=None,
         train_images=0,

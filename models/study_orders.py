@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.planning import count_most_jobs
 from analysis.studies.runs import apply_patch, choose_folds, choose_sizes, choose_splits, make_spec, pin_spec
-from analysis.studies.state import Arm
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, SpecUnreadable
@@ -76,7 +75,7 @@ def order(
         Also everything that `submit` raises, with `/remedies/<place>` for an arm.
     """
     ordered = _make_ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
-    first = decide_next_steps(ordered.plan.state(), ()).submit
+    first = decide_next_steps(ordered.plan, ()).submit
     study_id, base = make_id("std") if waiting is None else waiting.id, ordered.base
     spec = base.spec.model_dump_json()
     spec_bytes = count_bytes(spec, ordered.plan.to_text())
@@ -88,7 +87,7 @@ def order(
         values = {
             "spec": base.spec.model_dump(mode="json"),
             "spec_bytes": spec_bytes,
-            "remedies": [planned.arm.name for planned in plan.arms[1:]],
+            "remedies": [planned.name for planned in plan.arms[1:]],
             "plan": plan.to_json(),
             "found": {},
             "priority": base.spec.priority,
@@ -121,13 +120,12 @@ def estimate(
     """
     ordered = _make_ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
     plan, base = ordered.plan, ordered.base
-    state = plan.state()
-    steps = decide_next_steps(state, ())
+    steps = decide_next_steps(plan, ())
     first = steps.submit
     known = calibrations.list_speeds(session)
     seconds: float | None = 0.0
     for key in first:
-        arm = plan.arm(key.arm).arm
+        arm = plan.arm(key.arm)
         patch = arm.candidates[key.variant] if arm.candidates else arm.patch
         spec = make_spec(base.spec, patch, key, folds=plan.folds, study_name="")
         network = ordered.examined[key.arm].plan
@@ -141,12 +139,12 @@ def estimate(
     return StudyEstimateView(
         object="study_estimate",
         spec=base.spec,
-        remedies=[planned.arm.name for planned in plan.arms[1:]],
+        remedies=[planned.name for planned in plan.arms[1:]],
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
         sizes=list(plan.sizes) or None,
         jobs=steps.planned,
-        max_jobs=count_most_jobs(state),
+        max_jobs=count_most_jobs(plan),
         seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
     )
 
@@ -206,7 +204,7 @@ def _require_possible(plan: StudyPlan) -> None:
     if size > MAX_PLAN_BYTES:
         detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
         raise InvalidSpec.at("/remedies", f"{detail} Use fewer remedies or shorter patches.")
-    first = decide_next_steps(plan.state(), ())
+    first = decide_next_steps(plan, ())
     if first.error is None:
         return
     code, detail = first.error
@@ -321,15 +319,23 @@ def _make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> A
     if origin.initial is not None:
         initial = {**origin.initial, "message": origin.message, "told": origin.event_data["initial"]}
     alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
-    planned = Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates), alone)
-    return ArmPlan(planned, examined.plan.parameters, initial, origin.backbone)
+    return ArmPlan(
+        arm.name,
+        arm.patch,
+        tuple(arm.parts),
+        tuple(arm.candidates),
+        alone,
+        parameters=examined.plan.parameters,
+        initial=initial,
+        backbone=origin.backbone,
+    )
 
 
 def _copy_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
     """Copy the weights that arms start from, so that the study keeps them. Returns the plan with the copies."""
     arms = []
     for place, arm in enumerate(ordered.plan.arms):
-        start = ordered.examined[arm.arm.name].start
+        start = ordered.examined[arm.name].start
         start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
         source = start.source or start.backbone  # a spec has at most one of them
         arms.append(replace(arm, file=None if source is None else asdict(source.file)))

@@ -3,18 +3,18 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
-from analysis.studies.state import Arm, RecordedRun, Recording, Scores, StudyKind, StudyState, TestScores
-from heldout.studies.spec import Measure
+from analysis.studies.state import Arm, Recording, Scores, StudyState, TestScores
 
 
 @dataclass(frozen=True)
-class ArmPlan:
+class ArmPlan(Arm):
     """An arm, and the columns of each of its jobs' rows.
 
     initial: the initial weights of its networks, as in a job's row, with `message` and `told` for its first event; None
@@ -22,60 +22,29 @@ class ArmPlan:
     file: the copy of those weights, or of the backbone, that belongs to the study, as an artifact's row.
     """
 
-    arm: Arm
-    parameters: int
+    parameters: int = 0
     initial: Mapping[str, Any] | None = None
     backbone: Mapping[str, Any] | None = None
     file: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class StudyPlan:
-    """Everything that is fixed when a study begins. Fields are named as in `StudyState`."""
+class StudyPlan(StudyState):
+    """The state of a study when it begins, with the columns of its jobs' rows."""
 
-    kind: StudyKind
     arms: tuple[ArmPlan, ...]
-    seeds: int
-    folds: int | None
-    train_images: int
-    validation_images: int
-    has_test: bool
-    sizes: tuple[int, ...] = ()
-    max_jobs: int | None = None
-    max_seconds: float | None = None
-    recording: Recording | None = None
-    objective: Measure | None = None
-
-    def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
-        """Return the state that decisions use.
-
-        Args:
-            tested: the result of `pack_tested`.
-        """
-        return StudyState(
-            kind=self.kind,
-            arms=tuple(arm.arm for arm in self.arms),
-            seeds=self.seeds,
-            folds=self.folds,
-            train_images=self.train_images,
-            validation_images=self.validation_images,
-            has_test=self.has_test,
-            sizes=self.sizes,
-            max_jobs=self.max_jobs,
-            max_seconds=self.max_seconds,
-            tested=None if tested is None else unpack_tested(tested),
-            test_failed=test_failed,
-            recording=self.recording,
-            objective=self.objective,
-        )
 
     def arm(self, name: str) -> ArmPlan:
         """The arm of this name. Raises StopIteration if there is none."""
-        return next(arm for arm in self.arms if arm.arm.name == name)
+        return next(arm for arm in self.arms if arm.name == name)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as stored in the study's row."""
         stored = asdict(self)
+        for arm in stored["arms"]:
+            arm["arm"] = {part.name: arm.pop(part.name) for part in fields(Arm)}
+        for name in ("tested", "test_failed"):  # columns of their own
+            del stored[name]
         for name in ("recording", "objective"):  # earlier releases, which may read it, know no such fields
             if stored[name] is None:
                 del stored[name]
@@ -87,30 +56,17 @@ class StudyPlan:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":
-        """Restore the result of `to_json`."""
-        arms = tuple(
-            ArmPlan(
-                Arm(
-                    arm["arm"]["name"],
-                    arm["arm"]["patch"],
-                    tuple(arm["arm"]["parts"]),
-                    tuple(arm["arm"]["candidates"]),
-                    arm["arm"].get("chooses_alone", False),  # studies of earlier releases have none
-                ),
-                arm["parameters"],
-                arm["initial"],
-                arm.get("backbone"),  # studies of earlier releases have none
-                arm["file"],
-            )
-            for arm in stored["arms"]
-        )
-        recording = stored.get("recording")  # studies of earlier releases have none
+        """Restore the result of `to_json`. What studies of earlier releases lack has its default."""
+        arms = _ARMS.validate_python([{**arm, **arm["arm"]} for arm in stored["arms"]])
+        recording = stored.get("recording")
         if recording is not None:
             # In the order of the arms, which PostgreSQL's JSON does not keep.
-            of_arms = {arm.arm.name: recording["runs"][arm.arm.name] for arm in arms}
-            runs = {arm: tuple(RecordedRun(**run) for run in of_arm) for arm, of_arm in of_arms.items()}
-            recording = Recording(**{**recording, "runs": runs, "chooses": tuple(recording["chooses"])})
+            runs = {arm.name: recording["runs"][arm.name] for arm in arms}
+            recording = _RECORDING.validate_python({**recording, "runs": runs})
         return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"]), "recording": recording})
+
+
+_ARMS, _RECORDING = TypeAdapter(tuple[ArmPlan, ...]), TypeAdapter(Recording)
 
 
 def pack_scores(scores: Scores) -> bytes:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
-from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, StudyRun, complete_state
-from analysis.studies.stored import ArmPlan, StudyPlan
+from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, StudyRun, StudyState, complete_state
+from analysis.studies.stored import ArmPlan, StudyPlan, unpack_tested
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import StudyStatus
@@ -178,7 +178,8 @@ def _apply(session: Session, study: StudyRow, plan: StudyPlan, runs: Sequence[St
 
 def _decide(session: Session, study: StudyRow, plan: StudyPlan) -> tuple[Sequence[StudyRun], NextSteps]:
     runs = studies.list_runs(session, study.id)
-    state = plan.state(study.tested, study.test_failed)
+    tested = None if study.tested is None else unpack_tested(study.tested)
+    state: StudyState = replace(plan, tested=tested, test_failed=study.test_failed)
     if plan.kind in ELSEWHERE:
         state = complete_state(state, runs, has_test=studies.has_sealed(session, study.id))
     return runs, decide_next_steps(state, runs)
@@ -196,7 +197,7 @@ def _submit(
     new = [key for key in steps.submit if key not in there]
     if base is None:
         for key in new:
-            _add_external_run(session, study, plan.arm(key.arm).arm, key)
+            _add_external_run(session, study, plan.arm(key.arm), key)
         return bool(new)
     for key in new:
         patch = _get_patch(plan, steps, key)
@@ -210,7 +211,7 @@ def _submit(
 
 
 def _get_patch(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, Any]:
-    arm = plan.arm(key.arm).arm
+    arm = plan.arm(key.arm)
     if key.purpose is Purpose.TUNE:
         return arm.candidates[key.variant]
     return (steps.patches or {}).get(key.arm, arm.patch)
