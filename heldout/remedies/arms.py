@@ -1,7 +1,7 @@
 """Turns the remedies that a study should measure into its arms, and chooses those of `auto`. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,7 +38,7 @@ class ResolvedArm:
     patch: dict[str, Any]
     did: str
     parts: tuple[str, ...] = ()
-    candidates: tuple[dict[str, Any], ...] = field(default=())
+    candidates: tuple[dict[str, Any], ...] = ()
 
 
 def resolve(
@@ -68,48 +68,35 @@ def resolve(
             raise _make_refusal(pointer, f"{name!r} is listed twice.")
         if isinstance(item, NamedPatch):
             _require_own_name(name, pointer)
-        parts = tuple(name.split(JOINT)) if JOINT in name else ()
-        for part in parts:
-            if part not in found:
-                found[part] = _resolve_single(part, own, base, pointer)
-        if name not in found:
-            found[name] = (
-                _resolve_combination(parts, found, own, base, pointer)
-                if parts
-                else _resolve_single(name, own, base, pointer)
-            )
+        for arm in (*name.split(JOINT), name):
+            if arm in found:
+                continue
+            change = resolve_remedy(arm, base, pointer, own)
+            if isinstance(change, NoChange):
+                raise _make_refusal(pointer, f"{arm!r} would change nothing. {change.why}")
+            parts = tuple(arm.split(JOINT)) if JOINT in arm else ()
+            found[arm] = ResolvedArm(arm, change.patch, change.did, parts, change.candidates)
     return tuple(found.values())
 
 
-def resolve_remedy(name: str, base: RemedyBase, pointer: str = "/remedy") -> Outcome:
-    """Compute what a remedy of the catalogue, or a combination of several, does to a spec.
+def resolve_remedy(name: str, base: RemedyBase, pointer: str = "/remedy", own: _Own | None = None) -> Outcome:
+    """Compute what a remedy, or a combination of several, does to a spec.
 
+    Args:
+        own: the client's own patches; without them, only the catalogue has remedies.
     Raises:
         InvalidSpec: if there is no such remedy, or one part undoes another.
     """
-    if JOINT not in name:
-        return _compute_outcome(name, {}, base, pointer)
-    parts = name.split(JOINT)
-    alone: dict[str, ResolvedArm] = {}
+    own, parts, alone = own or {}, name.split(JOINT), dict[str, Change]()
     for part in parts:
-        outcome = _compute_outcome(part, {}, base, pointer)
+        outcome = _compute_outcome(part, own, base, pointer)
         if isinstance(outcome, NoChange):
             return outcome
-        alone[part] = ResolvedArm(part, outcome.patch, outcome.did, (), outcome.candidates)
-    whole = _resolve_combination(parts, alone, {}, base, pointer)
-    return Change(whole.patch, whole.did, whole.candidates)
+        alone[part] = outcome
+    return alone[name] if len(parts) == 1 else _combine(parts, alone, own, base, pointer)
 
 
-def _resolve_single(name: str, own: _Own, base: RemedyBase, pointer: str) -> ResolvedArm:
-    change = _compute_outcome(name, own, base, pointer)
-    if isinstance(change, NoChange):
-        raise _make_refusal(pointer, f"{name!r} would change nothing. {change.why}")
-    return ResolvedArm(name, change.patch, change.did, (), change.candidates)
-
-
-def _resolve_combination(
-    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: _Own, base: RemedyBase, pointer: str
-) -> ResolvedArm:
+def _combine(parts: Sequence[str], alone: Mapping[str, Change], own: _Own, base: RemedyBase, pointer: str) -> Change:
     name = JOINT.join(parts)
     if len(set(parts)) < len(parts):
         raise _make_refusal(pointer, f"{name!r} names one remedy twice.")
@@ -125,20 +112,18 @@ def _resolve_combination(
             _complete_spec(merge(item, patch)) for item in specs for patch in outcome.candidates or (outcome.patch,)
         ]
         under = replace(under, spec=_complete_spec(merge(under.spec, outcome.patch)))
-    alone = {part: _complete_spec(merge(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
-    for part, changed in alone.items():
+    fixed = {part: _complete_spec(merge(base.spec, alone[part].patch)) for part in parts if not alone[part].candidates}
+    for part, changed in fixed.items():
         if changed in specs:
             raise _make_refusal(pointer, f"{name!r} does not combine its parts: it equals {part!r} alone.")
-    for part, changed in alone.items():
+    for part, changed in fixed.items():
         if not all(_differs_everywhere(base.spec, changed, item) for item in specs):
             raise _make_refusal(
                 pointer, f"{name!r} does not combine its parts: the other part undoes what {part!r} changes."
             )
-    did = " ".join(found[part].did for part in parts)
+    did = " ".join(alone[part].did for part in parts)
     patches = [make_patch(base.spec, item) for item in specs]
-    if any(found[part].candidates for part in parts):
-        return ResolvedArm(name, {}, did, tuple(parts), tuple(patches))
-    return ResolvedArm(name, patches[0], did, tuple(parts))
+    return Change(patches[0], did) if len(fixed) == len(parts) else Change({}, did, tuple(patches))
 
 
 def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:

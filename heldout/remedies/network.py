@@ -3,23 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.remedies.change import (
-    DROPOUT,
-    L2,
-    MAX_FILTERS,
-    MAX_UNITS,
-    MIN_FILTERS_TO_HALVE,
-    MIN_UNITS_TO_HALVE,
-    Change,
-    NoChange,
-    Outcome,
-    RemedyBase,
-)
+from heldout.remedies.change import Change, NoChange, Outcome, Remedies, RemedyBase
 from heldout.spec.network import MAX_LISTED_BLOCKS
+
+# Also in dense layers: 0.5 there cost 1 to 5 more points of accuracy under four of five conditions with few images.
+DROPOUT = 0.25
+L2 = 0.001
+# Filters of the widest block. Narrower networks are not advised to shrink.
+MIN_FILTERS_TO_HALVE = 9
+MIN_UNITS_TO_HALVE = 16
+# The largest values that a spec may have.
+MAX_FILTERS = 1024
+MAX_UNITS = 4096
 
 _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
 
+Own = Mapping[str, Any]
 
+REMEDIES = Remedies()
+
+
+@REMEDIES.add("smaller_network", "Half the filters leave less room for memorizing the training images.")
 def shrink_network(base: RemedyBase) -> Outcome:
     """Halve the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
@@ -41,6 +45,7 @@ def shrink_network(base: RemedyBase) -> Outcome:
     return Change({"network": changes}, did)
 
 
+@REMEDIES.add("larger_network", "Twice the filters let the network learn more patterns.")
 def enlarge_network(base: RemedyBase) -> Outcome:
     """Double the filters, and the units of dense layers."""
     if base.spec.get("initial") is not None:
@@ -58,6 +63,7 @@ def enlarge_network(base: RemedyBase) -> Outcome:
     return Change({"network": changes}, did)
 
 
+@REMEDIES.add("dropout", "Randomly switching units off during training stops them from relying on each other.")
 def add_dropout(base: RemedyBase) -> Outcome:
     """Add dropout after each block that shrinks the image, and in dense layers."""
     if base.own is not None:
@@ -84,6 +90,7 @@ def add_dropout(base: RemedyBase) -> Outcome:
     return Change({"network": changes}, f"Adds dropout of {DROPOUT} {' and '.join(places)}.")
 
 
+@REMEDIES.add("l2", "A penalty on large weights stops the network from fitting single training images too closely.")
 def add_l2(base: RemedyBase) -> Outcome:
     """Add a penalty on the kernels of convolutions."""
     if base.own is not None:
@@ -95,10 +102,11 @@ def add_l2(base: RemedyBase) -> Outcome:
     return Change({"network": {"l2": L2}}, f"Adds an L2 penalty of {L2} on the kernels of the convolutions.")
 
 
+@REMEDIES.add("batch_norm", "Normalized activations speed up training and add a little helpful noise.")
 def add_batch_norm(base: RemedyBase) -> Outcome:
     """Add batch normalization after each convolution."""
     if base.own is not None:
-        return NoChange(FIXED_BATCH_NORM)
+        return NoChange("Where an uploaded model normalizes is up to its layers. Upload one with batch normalization.")
     is_plain = [not block.get("batch_norm") and block.get("norm") is None for block in base.blocks]
     if not any(is_plain):
         has_none = "The network has no block to add batch normalization to."
@@ -112,6 +120,11 @@ def add_batch_norm(base: RemedyBase) -> Outcome:
     return Change({"network": {"blocks": blocks}}, "Adds batch normalization after each convolution.")
 
 
+@REMEDIES.add(
+    "less_regularisation",
+    "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned enough "
+    "yet.",
+)
 def reduce_regularization(base: RemedyBase) -> Outcome:
     """Remove dropout, penalties, weight decay, augmentation and mixed images."""
     network, patch = base.spec["network"], dict[str, Any]()
@@ -150,11 +163,6 @@ def _describe_sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping
     if len(filters) > MAX_LISTED_BLOCKS:
         return f"{len(filters)} blocks of {min(filters)} to {max(filters)} filters"
     return "-".join(map(str, filters)) + " filters"
-
-
-Own = Mapping[str, Any]
-
-FIXED_BATCH_NORM = "Where an uploaded model normalizes is up to its layers. Upload one with batch normalization."
 
 
 def shrink(base: RemedyBase, own: Own) -> Outcome:
