@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from heldout.client.dual import Awaiting
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
 from heldout.client.telling import Target, check_target, tell
@@ -95,7 +94,7 @@ class Report(Diagnose):
         classes: int | Sequence[str] | None = None,
     ) -> None:
         super().__init__(classes=classes)
-        if isinstance(client, Awaiting) or not hasattr(client, "diagnoses"):
+        if not hasattr(client, "diagnoses") or not getattr(client, "is_blocking", True):
             raise TypeError(f"Received client={client!r}; expected a client that blocks, such as heldout.Client().")
         self._client = client
         self.link: str | None = None

@@ -21,8 +21,8 @@ from heldout.cli.screen import is_terminal, print_json, print_table, say, show_w
 from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES, show_audit
 from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.handles.progress import show_bytes_bar
 from heldout.client.packing import NothingToPack, derive_name, list_hidden, prepare_upload
+from heldout.client.progress import show_bytes_bar
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.words import percent
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from heldout.access.rights import Scope
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
-from heldout.client.resource import Handle, OneHandle, Resource, ResourceBase, by_id, each_by_id, renew
-from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
+from heldout.client.dual import Mode, dual, dual_iterator
+from heldout.client.resource import Handle, Resource, ResourceBase, by_id, each_by_id, renew
+from heldout.client.typed_answers import PAGE, leave_out_none, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.views.account import (
     ActivityPage,
@@ -33,37 +32,34 @@ from heldout.views.account import (
 from heldout.views.base import format_rfc3339
 
 
-class KeyResource(Resource[OneHandle]):
+class Keys(Resource["Key[Mode]", Mode]):
     """API keys."""
 
     _route, _missing = "/v1/keys", KeyNotFound
 
     @dual_iterator
-    async def list(self) -> AsyncIterator[OneHandle]:
+    async def list(self) -> AsyncIterator[Key[Mode]]:
         """Yield all your keys, oldest first, including revoked ones. Secrets are not stored and not included."""
         for key in (await self._answers.read(KeyPage, "GET", "/v1/keys")).data:
             yield self._wrap(key)
 
     @dual
-    async def create(self, *, scopes: Sequence[Scope] | None = None, expires_at: datetime | None = None) -> OneHandle:
+    async def create(self, *, scopes: Sequence[Scope] | None = None, expires_at: datetime | None = None) -> Key[Mode]:
         """Create another key of yours. Its secret, `key`, is only in this answer.
 
         Args:
             scopes: `read`, `write`, `admin`; by default those of this client's key.
             expires_at: with a time zone; by default when this client's key expires.
         """
-        body: dict[str, Any] = {} if scopes is None else {"scopes": list(scopes)}
-        body |= {} if expires_at is None else {"expires_at": expires_at.isoformat()}
-        return await self._make("/v1/keys", body)
+        until = None if expires_at is None else expires_at.isoformat()
+        body = leave_out_none(scopes=None if scopes is None else [*scopes], expires_at=until)
+        return await self._create(NewKeyView, "/v1/keys", body or None)
 
     @dual
-    async def roll(self, key_id: str, *, overlap_s: float | None = None) -> OneHandle:
+    async def roll(self, key_id: str, *, overlap_s: float | None = None) -> Key[Mode]:
         """Replace a key. The old one works for another `overlap_s` seconds, by default a day."""
-        return await self._make(self._path(key_id, "roll"), {} if overlap_s is None else {"overlap_s": overlap_s})
-
-    async def _make(self, route: str, body: dict[str, Any]) -> OneHandle:
-        headers = make_idempotency_header(None)
-        return await self._receive(NewKeyView, "POST", route, body=body or None, headers=headers, repeatable=True)
+        body = leave_out_none(overlap_s=overlap_s)
+        return await self._create(NewKeyView, self._path(key_id, "roll"), body or None)
 
     @dual
     async def delete(self, key_id: str, *, with_made: bool = False) -> None:
@@ -73,35 +69,33 @@ class KeyResource(Resource[OneHandle]):
             with_made: also revoke the keys created with it, and the keys created with those. Their webhooks are
                 disabled.
         """
-        await self._connection.send("DELETE", self._path(key_id), params=[("with_made", "true")] if with_made else [])
+        await self._connection.send("DELETE", self._path(key_id), params={"with_made": with_made or None})
 
 
-class WebhookResource(Resource[OneHandle]):
+class Webhooks(Resource["Webhook[Mode]", Mode]):
     """Addresses to which the service sends events."""
 
     _route, _missing = "/v1/webhooks", WebhookNotFound
 
     @dual_iterator
-    async def list(self) -> AsyncIterator[OneHandle]:
+    async def list(self) -> AsyncIterator[Webhook[Mode]]:
         """Yield your webhooks, oldest first."""
         for webhook in (await self._answers.read(WebhookPage, "GET", "/v1/webhooks")).data:
             yield self._wrap(webhook)
 
     @dual
-    async def get(self, webhook_id: str) -> OneHandle:
+    async def get(self, webhook_id: str) -> Webhook[Mode]:
         return await self._receive(WebhookView, "GET", self._path(webhook_id))
 
     @dual
-    async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> OneHandle:
+    async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> Webhook[Mode]:
         """Have events sent to an address. Its `secret` is only in this answer.
 
         Args:
             events: such as `job.succeeded`. The service refuses an unknown name and lists the known ones.
         """
         body = {"url": url, "events": [*events], "enabled": enabled}
-        return await self._receive(
-            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=make_idempotency_header(None), repeatable=True
-        )
+        return await self._create(WebhookWithSecret, "/v1/webhooks", body)
 
     @dual
     async def update(
@@ -111,10 +105,9 @@ class WebhookResource(Resource[OneHandle]):
         url: str | None = None,
         events: Sequence[str] | None = None,
         enabled: bool | None = None,
-    ) -> OneHandle:
+    ) -> Webhook[Mode]:
         """Change a webhook. None keeps a value."""
-        wanted: dict[str, Any] = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
-        body = {name: value for name, value in wanted.items() if value is not None}
+        body = leave_out_none(url=url, events=None if events is None else [*events], enabled=enabled)
         return await self._receive(WebhookView, "PATCH", self._path(webhook_id), body=body, repeatable=True)
 
     @dual
@@ -123,7 +116,7 @@ class WebhookResource(Resource[OneHandle]):
         await self._connection.send("DELETE", self._path(webhook_id))
 
     @dual
-    async def rotate(self, webhook_id: str) -> OneHandle:
+    async def rotate(self, webhook_id: str) -> Webhook[Mode]:
         """Replace the secret. For 24 hours the old one signs each message too."""
         route = self._path(webhook_id, "rotate")
         return await self._receive(WebhookWithSecret, "POST", route)
@@ -146,7 +139,7 @@ class WebhookResource(Resource[OneHandle]):
         return await self._answers.read(DeliveryView, "POST", route)
 
 
-class AccountResource(ResourceBase):
+class Account(ResourceBase[Mode]):
     """The owner of the key."""
 
     @dual
@@ -164,8 +157,7 @@ class AccountResource(ResourceBase):
         page_size: int = PAGE,
     ) -> AsyncIterator[ActivityView]:
         """Yield the activity log, newest first: who changed what, and from where. Needs the scope `admin`."""
-        wanted = {"action": action, "key": key_id, "subject": subject}
-        params = [(name, value) for name, value in wanted.items() if value is not None]
+        params = {"action": action, "key": key_id, "subject": subject}
         return self._answers.pages(ActivityPage, "/v1/activity", params, page_size=page_size)
 
     @dual
@@ -178,13 +170,12 @@ class AccountResource(ResourceBase):
         group_by: Group | None = None,
     ) -> UsageView:
         """Sum up what your jobs have used by hour or day, and your quotas. Default: the last day or month."""
-        given = {"from": from_, "to": to}
-        times = {name: format_rfc3339(moment) for name, moment in given.items() if moment is not None}
-        query = {**times, "bucket": bucket, **({} if group_by is None else {"group_by": group_by})}
-        return await self._answers.read(UsageView, "GET", "/v1/usage", params=query)
+        since, until = (None if moment is None else format_rfc3339(moment) for moment in (from_, to))
+        params = {"from": since, "to": until, "bucket": bucket, "group_by": group_by}
+        return await self._answers.read(UsageView, "GET", "/v1/usage", params=params)
 
 
-class EventResource(ResourceBase):
+class Events(ResourceBase[Mode]):
     """Events of everything that you own, in one order with its own numbers."""
 
     @dual_iterator
@@ -201,7 +192,7 @@ class EventResource(ResourceBase):
         return self._answers.follow(OwnerEventView, "/v1/events", after)
 
 
-class ServiceResource(ResourceBase):
+class Service(ResourceBase[Mode]):
     """The health of the service."""
 
     @dual
@@ -228,66 +219,20 @@ class ServiceResource(ResourceBase):
         return (await self._connection.send("GET", "/metrics")).text
 
 
-class Account(AccountResource, Blocking): ...
-
-
-class AsyncAccount(AccountResource, Awaiting): ...
-
-
-class Events(EventResource, Blocking): ...
-
-
-class AsyncEvents(EventResource, Awaiting): ...
-
-
-class Service(ServiceResource, Blocking): ...
-
-
-class AsyncService(ServiceResource, Awaiting): ...
-
-
-class KeyHandle(Handle[KeyView]):
+class Key(Handle[KeyView, Mode], of=Keys):
     """An API key. `key`, its secret, is there only after `create` and `roll`."""
 
-    roll = renew(KeyResource.roll)
-    delete = by_id(KeyResource.delete)
+    roll = renew(Keys.roll)
+    delete = by_id(Keys.delete)
 
 
-class WebhookHandle(Handle[WebhookView]):
+class Webhook(Handle[WebhookView, Mode], of=Webhooks):
     """A webhook. Its `secret` is there only after `create` and `rotate`."""
 
-    refresh = renew(WebhookResource.get)
-    update = renew(WebhookResource.update)
-    rotate = renew(WebhookResource.rotate)
-    ping = by_id(WebhookResource.ping)
-    deliveries = each_by_id(WebhookResource.deliveries)
-    redeliver = by_id(WebhookResource.redeliver)
-    delete = by_id(WebhookResource.delete)
-
-
-class Key(KeyHandle, Blocking): ...
-
-
-class AsyncKey(KeyHandle, Awaiting): ...
-
-
-class Webhook(WebhookHandle, Blocking): ...
-
-
-class AsyncWebhook(WebhookHandle, Awaiting): ...
-
-
-class Keys(KeyResource[Key], Blocking):
-    _handle = Key
-
-
-class AsyncKeys(KeyResource[AsyncKey], Awaiting):
-    _handle = AsyncKey
-
-
-class Webhooks(WebhookResource[Webhook], Blocking):
-    _handle = Webhook
-
-
-class AsyncWebhooks(WebhookResource[AsyncWebhook], Awaiting):
-    _handle = AsyncWebhook
+    refresh = renew(Webhooks.get)
+    update = renew(Webhooks.update)
+    rotate = renew(Webhooks.rotate)
+    ping = by_id(Webhooks.ping)
+    deliveries = each_by_id(Webhooks.deliveries)
+    redeliver = by_id(Webhooks.redeliver)
+    delete = by_id(Webhooks.delete)

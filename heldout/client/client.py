@@ -17,29 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from heldout.client.deprecated import SUCCESSORS, FlatMethods
-from heldout.client.dual import Awaiting, Blocking, run
+from heldout.client.dual import Awaiting, Blocking, Dual, Mode, dual, run
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import ServiceAddress, locate
 
 if TYPE_CHECKING:
-    from heldout.client.accounts import (
-        Account,
-        AsyncAccount,
-        AsyncEvents,
-        AsyncKeys,
-        AsyncService,
-        AsyncWebhooks,
-        Events,
-        Keys,
-        Service,
-        Webhooks,
-    )
-    from heldout.client.diagnoses import AsyncDiagnoses, Diagnoses
-    from heldout.client.handles.datasets import AsyncDatasets, Datasets
-    from heldout.client.handles.jobs import AsyncJob, AsyncJobs, Job, Jobs
-    from heldout.client.handles.studies import AsyncStudies, Studies
+    from heldout.client.accounts import Account, Events, Keys, Service, Webhooks
+    from heldout.client.datasets import Datasets
+    from heldout.client.diagnoses import Diagnoses
+    from heldout.client.handles.jobs import Job, Jobs
+    from heldout.client.handles.studies import Studies
     from heldout.client.jobs import Spec
-    from heldout.client.models import AsyncEvaluations, AsyncModels, Evaluations, Models
+    from heldout.client.models import Evaluations, Models
     from heldout.client.own_networks import KerasModel
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
@@ -49,7 +38,7 @@ PATIENCE_S = 30.0
 RESOURCES = {
     "jobs": "handles.jobs",
     "studies": "handles.studies",
-    "datasets": "handles.datasets",
+    "datasets": "datasets",
     "models": "models",
     "evaluations": "models",
     "diagnoses": "diagnoses",
@@ -61,7 +50,7 @@ RESOURCES = {
 }
 
 
-class ClientBase(FlatMethods):
+class ClientBase(FlatMethods, Dual[Mode]):
     """One service and one key. Threads may share it, as may the tasks of one event loop.
 
     Args:
@@ -78,7 +67,17 @@ class ClientBase(FlatMethods):
             that `heldout.errors` has for its code.
     """
 
-    _is_blocking: bool
+    jobs: Jobs[Mode]
+    studies: Studies[Mode]
+    datasets: Datasets[Mode]
+    models: Models[Mode]
+    evaluations: Evaluations[Mode]
+    diagnoses: Diagnoses[Mode]
+    keys: Keys[Mode]
+    webhooks: Webhooks[Mode]
+    events: Events[Mode]
+    account: Account[Mode]
+    service: Service[Mode]
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class ClientBase(FlatMethods):
 
         found = _find_address(url, api_key, home)
         self._connection = Connection(
-            found.url, found.api_key, patience_s, is_blocking=self._is_blocking, transport=transport
+            found.url, found.api_key, patience_s, is_blocking=self.is_blocking, transport=transport
         )
         self._answers = TypedAnswers(self._connection)
 
@@ -104,14 +103,22 @@ class ClientBase(FlatMethods):
         def __getattr__(self, name: str) -> Any:
             if name in RESOURCES:
                 module = import_module(f"heldout.client.{RESOURCES[name]}")
-                kind = getattr(module, ("" if self._is_blocking else "Async") + name.capitalize())
-                resource = self.__dict__[name] = kind(self, name)
+                resource = self.__dict__[name] = getattr(module, name.capitalize())(self, name)
                 return resource
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     @property
     def url(self) -> str:
         return self._connection.url
+
+    @dual
+    async def train(self, /, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> Job[Mode]:
+        """Queue a training job, as `jobs.create` does: of a spec, or of a `keras.Model` on a dataset."""
+        from heldout.client.jobs import JobResource
+
+        jobs: Any = self.jobs
+        queued: Any = await JobResource.create(jobs, spec, dataset, **options)
+        return queued  # type: ignore[no-any-return]
 
     async def pause_for(self, seconds: float) -> None:
         """Wait in the way this client waits; for handles."""
@@ -124,21 +131,10 @@ class ClientBase(FlatMethods):
         return [*(name for name in super().__dir__() if name not in SUCCESSORS), *RESOURCES]
 
 
-class Client(ClientBase, Blocking):
+class Client(ClientBase[Blocking]):
     __doc__ = ClientBase.__doc__
 
-    _is_blocking = True
-    jobs: Jobs
-    studies: Studies
-    datasets: Datasets
-    models: Models
-    evaluations: Evaluations
-    diagnoses: Diagnoses
-    keys: Keys
-    webhooks: Webhooks
-    events: Events
-    account: Account
-    service: Service
+    is_blocking = True
 
     def __enter__(self) -> Self:
         return self
@@ -149,12 +145,8 @@ class Client(ClientBase, Blocking):
     def close(self) -> None:
         run(self._connection.close())
 
-    def train(self, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> Job:
-        """Queue a training job, as `jobs.create` does: of a spec, or of a `keras.Model` on a dataset."""
-        return self.jobs.create(spec, dataset, **options)
 
-
-class AsyncClient(ClientBase, Awaiting):
+class AsyncClient(ClientBase[Awaiting]):
     """The methods of `Client`, to be awaited in an event loop of asyncio.
 
     async with AsyncClient() as client:
@@ -163,18 +155,7 @@ class AsyncClient(ClientBase, Awaiting):
             print(epoch.epoch)
     """
 
-    _is_blocking = False
-    jobs: AsyncJobs
-    studies: AsyncStudies
-    datasets: AsyncDatasets
-    models: AsyncModels
-    evaluations: AsyncEvaluations
-    diagnoses: AsyncDiagnoses
-    keys: AsyncKeys
-    webhooks: AsyncWebhooks
-    events: AsyncEvents
-    account: AsyncAccount
-    service: AsyncService
+    is_blocking = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -184,10 +165,6 @@ class AsyncClient(ClientBase, Awaiting):
 
     async def close(self) -> None:
         await self._connection.close()
-
-    async def train(self, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> AsyncJob:
-        """Queue a training job, as `jobs.create` does: of a spec, or of a `keras.Model` on a dataset."""
-        return await self.jobs.create(spec, dataset, **options)
 
 
 def _find_address(url: str | None, api_key: str | None, home: Path | str | None) -> ServiceAddress:

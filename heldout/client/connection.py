@@ -190,7 +190,7 @@ class Connection:
         method: str,
         path: str,
         *,
-        params: Any = None,
+        params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         form: Mapping[str, str | tuple[str, bytes] | list[tuple[str, bytes]]] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -200,16 +200,18 @@ class Connection:
         """Build a request.
 
         Args:
+            params: those that are None are left out, and lists repeat theirs. The service may take `wait` seconds more.
             form: texts, and files as (name, content) or a list of these.
             repeatable: whether the request may be sent again after any failure of the connection.
         """
         everything = dict(headers or {})
+        given = {name: value for name, value in (params or {}).items() if value is not None}
         if body is not None:
             everything["Content-Type"] = "application/json"
         return self._wire.build_request(
             method,
             path,
-            params=params,
+            params=given or None,  # an empty mapping would remove those of the path
             headers=everything,
             content=None if body is None else json.dumps(body).encode(),
             # A text is a part without a file name; as `data`, a form without files would be sent in another format.
@@ -218,7 +220,7 @@ class Connection:
                 for name, part in (form or {}).items()
                 for item in (part if isinstance(part, list) else [part])
             ],
-            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx2.Timeout(timeout_s + given.get("wait", 0), connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: repeatable or method == "GET"},
         )
 

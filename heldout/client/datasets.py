@@ -1,15 +1,18 @@
-"""The client's methods for datasets."""
+"""The client's methods for datasets, uploads of folders and archives, and a dataset as an object."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heldout.client.connection import TIMEOUT_S
-from heldout.client.dual import dual, dual_iterator
-from heldout.client.resource import OneHandle, Resource
-from heldout.client.typed_answers import PAGE, make_idempotency_header
+from heldout.client.dual import Mode, dual, dual_iterator, dual_self
+from heldout.client.progress import show_bytes_bar
+from heldout.client.resource import NamedHandle, Resource, by_id, renew
+from heldout.client.typed_answers import PAGE
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
+from heldout.lifecycle.resources import DatasetStatus
 from heldout.views.audit import AuditView, SuspectsView
 from heldout.views.dataset import (
     DatasetImagePage,
@@ -21,24 +24,36 @@ from heldout.views.dataset import (
     LedgerView,
 )
 
+INGEST_POLL_S = 0.3
 
-class DatasetResource(Resource[OneHandle]):
+
+class DatasetRejected(Exception):
+    """The service rejected an upload; the message says why. `dataset` is its view."""
+
+    def __init__(self, dataset: DatasetView) -> None:
+        error = dataset.error
+        what = f"{dataset.name}@{dataset.version} was rejected"
+        super().__init__(f"{what}: {error.code}: {error.detail}" if error else f"{what}.")
+        self.dataset = dataset
+
+
+class Datasets(Resource["Dataset[Mode]", Mode]):
     """Datasets. `dataset_id` may be an id, a name, or name@version everywhere."""
 
     _route, _missing = "/v1/datasets", DatasetNotFound
 
     @dual_iterator
-    def list(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
+    def list(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[Dataset[Mode]]:
         """Yield the datasets that you can use, including the bundled ones, newest first.
 
         Args:
             status: only datasets with this status. Without it, rejected versions with a newer version are left out.
         """
-        params = [] if status is None else [("status", status)]
+        params = {"status": status}
         return self._wrap_each(self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size))
 
     @dual
-    async def get(self, dataset_id: str) -> OneHandle:
+    async def get(self, dataset_id: str) -> Dataset[Mode]:
         return await self._receive(DatasetView, "GET", self._path(dataset_id))
 
     @dual
@@ -58,8 +73,7 @@ class DatasetResource(Resource[OneHandle]):
         Args:
             after: `entries.next` of the previous page.
         """
-        page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return await self._get(LedgerView, dataset_id, "ledger", params=page)
+        return await self._get(LedgerView, dataset_id, "ledger", params={"limit": limit, "after": after})
 
     @dual
     async def suspects(
@@ -72,11 +86,8 @@ class DatasetResource(Resource[OneHandle]):
             wait_s: how long the service may wait for the search to end (0–60).
             again: repeat a search that failed or was made by an earlier release.
         """
-        params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
-        if again:
-            params.append(("again", "true"))
-        route = self._path(dataset_id, "suspects")
-        return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+        params = {"limit": limit, "after": after, "wait": wait_s, "again": again or None}
+        return await self._get(SuspectsView, dataset_id, "suspects", params=params)
 
     @dual
     async def images(
@@ -88,9 +99,7 @@ class DatasetResource(Resource[OneHandle]):
             class_: only images of this class.
             after: `next` of the previous page.
         """
-        params = [("split", split), ("limit", str(limit)), ("after", str(after))]
-        if class_ is not None:
-            params.append(("class", class_))
+        params = {"split": split, "limit": limit, "after": after, "class": class_}
         return await self._get(DatasetImagePage, dataset_id, "images", params=params)
 
     @dual
@@ -109,13 +118,12 @@ class DatasetResource(Resource[OneHandle]):
         return (await self._connection.send("GET", route)).content
 
     @dual
-    async def create(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> OneHandle:
+    async def create(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Dataset[Mode]:
         """Announce a dataset: its `name` and how to read its content, which `upload` sends. `push` does both.
 
         Without a key the client generates one, so a retry never announces a second dataset.
         """
-        headers = make_idempotency_header(idempotency_key)
-        return await self._receive(DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True)
+        return await self._create(DatasetView, "/v1/datasets", spec, idempotency_key)
 
     @dual
     async def upload(
@@ -124,7 +132,7 @@ class DatasetResource(Resource[OneHandle]):
         content: Path | str | Iterable[bytes],
         *,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-    ) -> OneHandle:
+    ) -> Dataset[Mode]:
         """Upload a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in chunks.
 
         A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
@@ -144,16 +152,14 @@ class DatasetResource(Resource[OneHandle]):
     @dual
     async def fix(
         self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> OneHandle:
+    ) -> Dataset[Mode]:
         """Order a new version with changes, such as the `fix` of a finding. Its status is `checking` at first.
 
         Args:
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        route = self._path(dataset_id, "versions")
-        headers = make_idempotency_header(idempotency_key)
-        return await self._receive(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+        return await self._create(DatasetView, self._path(dataset_id, "versions"), body, idempotency_key)
 
     @dual
     async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
@@ -180,3 +186,90 @@ class DatasetResource(Resource[OneHandle]):
     @dual
     async def delete(self, dataset_id: str) -> None:
         await self._connection.send("DELETE", self._path(dataset_id))
+
+    @dual
+    async def push(
+        self,
+        /,
+        path: Path | str | Sequence[Path | str],
+        *,
+        name: str | None = None,
+        wait: bool = True,
+        progress: bool = False,
+        **spec: Any,
+    ) -> Dataset[Mode]:
+        """Upload images, and wait until the service has read them.
+
+        Args:
+            path: a folder of class/image, an archive, an `.npz` or a Parquet file; or several, uploaded together.
+            name: the name of the dataset; by default derived from the path.
+            progress: show a bar during the upload.
+            spec: other fields of `POST /v1/datasets`, such as `resize` or `group_by`.
+        Raises:
+            DatasetRejected: if the service could not use what was sent.
+            NothingToPack: if there are no files, or the paths cannot be combined.
+            OSError: if a file cannot be read.
+        """
+        # Readers of archives, which no other part of a client needs.
+        from heldout.client.packing import derive_name, prepare_upload
+
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
+        if name is None and len(paths) != 1:
+            raise ValueError('Several paths need a name: push([…], name="pets").')
+        content, total = prepare_upload(paths)
+        resource: Any = self
+        dataset: Any = await Datasets.create(resource, {"name": name or derive_name(paths[0]), **spec})
+        try:
+            with show_bytes_bar(total, progress) as count:
+                if isinstance(content, Path):
+                    await Dataset.upload(dataset, content, wrap_chunks=count)
+                else:
+                    await Dataset.upload(dataset, count(content))
+        except (ValueError, OSError):
+            await Dataset.delete(dataset)
+            raise
+        if wait:
+            await Dataset.wait(dataset)
+        return dataset  # type: ignore[no-any-return]
+
+
+class Dataset(NamedHandle[DatasetView, Mode], of=Datasets):
+    """A version of a dataset."""
+
+    upload = renew(Datasets.upload)
+    fix = renew(Datasets.fix)
+    preview_fix = by_id(Datasets.preview_fix)
+    mark_different = by_id(Datasets.mark_different)
+    audit = by_id(Datasets.audit)
+    ledger = by_id(Datasets.ledger)
+    suspects = by_id(Datasets.suspects)
+    split_indices = by_id(Datasets.split_indices)
+    images = by_id(Datasets.images)
+    image = by_id(Datasets.image)
+    contact_sheet = by_id(Datasets.contact_sheet)
+    delete = by_id(Datasets.delete)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}@{self.view.version} {self.status}>"
+
+    @dual_self
+    async def refresh(self) -> Any:
+        """Ask for the dataset again. An upload of what a version has already becomes that version."""
+        resource: Any = self._resource
+        found: Any = await Datasets.get(resource, self.id)
+        self.view = found.view
+        return self
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the service has read the upload.
+
+        Raises:
+            DatasetRejected: if the service could not use what was sent.
+        """
+        while self.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+            await self._client.pause_for(INGEST_POLL_S)
+            await Dataset.refresh(self)
+        if self.status == DatasetStatus.REJECTED:
+            raise DatasetRejected(self.view)
+        return self

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
+from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
 from heldout.client.resource import ResourceBase
 from heldout.client.typed_answers import PAGE, PREDICTIONS_TIMEOUT_S
@@ -13,7 +13,7 @@ from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 
 
-class DiagnosisResource(ResourceBase):
+class Diagnoses(ResourceBase[Mode]):
     """Diagnoses of trainings that this service did not run. Only those that `keep` is called for are stored."""
 
     _route, _missing = "/v1/diagnoses", DiagnosisNotFound
@@ -93,9 +93,3 @@ class DiagnosisResource(ResourceBase):
 
 def _list_classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
     return classes if classes is None or isinstance(classes, int) else list(classes)
-
-
-class Diagnoses(DiagnosisResource, Blocking): ...
-
-
-class AsyncDiagnoses(DiagnosisResource, Awaiting): ...

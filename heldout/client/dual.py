@@ -15,19 +15,24 @@ Item = TypeVar("Item")
 
 
 class Blocking:
-    """Base of classes whose methods return results: `client.jobs.get(…)`, `for … in client.jobs.list()`."""
+    """The mode of clients whose methods return results: `client.jobs.get(…)`, `for … in client.jobs.list()`."""
 
 
 class Awaiting:
-    """Base of classes whose methods are awaited: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
+    """The mode of those whose methods are awaited: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
 
 
-OneBlocking = TypeVar("OneBlocking", bound=Blocking)
-OneAwaiting = TypeVar("OneAwaiting", bound=Awaiting)
+Mode = TypeVar("Mode")
+
+
+class Dual(Generic[Mode]):
+    """Base of clients, and of their resources and handles, which are in the mode of their client."""
+
+    is_blocking: bool
 
 
 class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
-    """A method written as a coroutine. Others like it call it on its class: `await JobResource.get(jobs, job_id)`."""
+    """A method written as a coroutine. Others like it call it on its class: `await Jobs.get(jobs, job_id)`."""
 
     def __init__(self, function: Callable[Concatenate[Owner, P], Coroutine[Any, Any, Answer]]) -> None:
         self._function = function
@@ -39,9 +44,9 @@ class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: Blocking, owner: type) -> Callable[P, Answer]: ...
+    def __get__(self, instance: Dual[Blocking], owner: type) -> Callable[P, Answer]: ...
     @overload
-    def __get__(self, instance: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, Answer]]: ...
+    def __get__(self, instance: Dual[Awaiting], owner: type) -> Callable[P, Coroutine[Any, Any, Answer]]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
@@ -49,9 +54,13 @@ class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             coroutine = function(instance, *args, **kwargs)
-            return run(coroutine) if isinstance(instance, Blocking) else coroutine
+            return run(coroutine) if instance.is_blocking else coroutine
 
         return update_wrapper(call, function)
+
+
+OneBlocking = TypeVar("OneBlocking", bound=Dual[Blocking])
+OneAwaiting = TypeVar("OneAwaiting", bound=Dual[Awaiting])
 
 
 class dual_self(Generic[P]):  # noqa: N801  (a decorator)
@@ -87,9 +96,9 @@ class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: Blocking, owner: type) -> Callable[P, Generator[Item]]: ...
+    def __get__(self, instance: Dual[Blocking], owner: type) -> Callable[P, Generator[Item]]: ...
     @overload
-    def __get__(self, instance: Awaiting, owner: type) -> Callable[P, AsyncGenerator[Item]]: ...
+    def __get__(self, instance: Dual[Awaiting], owner: type) -> Callable[P, AsyncGenerator[Item]]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
@@ -97,7 +106,7 @@ class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             items = function(instance, *args, **kwargs)
-            return iterate(items) if isinstance(instance, Blocking) else items
+            return iterate(items) if instance.is_blocking else items
 
         return update_wrapper(call, function)
 

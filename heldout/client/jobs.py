@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from heldout.client.connection import TIMEOUT_S
-from heldout.client.dual import dual, dual_iterator
+from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.foreign_values import list_image_files
-from heldout.client.models import ModelResource, ModelSourceResource
+from heldout.client.models import Models, ModelSources
 from heldout.client.own_networks import KerasModel, dump_spec, is_model
 from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, leave_out_none, make_idempotency_header
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
@@ -28,7 +27,7 @@ Spec = Mapping[str, Any] | JobSpec
 EXPORT_S = 60
 
 
-class JobResource(ModelSourceResource[OneHandle]):
+class JobResource(ModelSources[OneHandle, Mode]):
     """Training jobs."""
 
     _route, _missing = "/v1/jobs", JobNotFound
@@ -69,7 +68,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         self, spec: Spec | KerasModel, dataset: str | None, options: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         if is_model(spec):
-            return await ModelResource.make_spec(self._client.models, spec, dataset, **options)
+            return await Models.make_spec(self._client.models, spec, dataset, **options)
         return dump_spec(spec, dataset, options)
 
     @dual
@@ -112,13 +111,8 @@ class JobResource(ModelSourceResource[OneHandle]):
             curves: include up to this many epochs (2 to 100) of each job as its `curve`.
             queue: include `queue_position` for queued jobs.
         """
-        params = _build_filters(statuses, dataset, metadata, study, search)
-        if sort != "created":
-            params.append(("sort", sort))
-        if curves is not None:
-            params.append(("curves", str(curves)))
-        if queue:
-            params.append(("queue", "true"))
+        more = {"search": search, "sort": sort, "curves": curves, "queue": queue or None}
+        params = _build_filters(statuses, dataset, metadata, study) | more
         return self._wrap_each(self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size))
 
     @dual
@@ -178,12 +172,8 @@ class JobResource(ModelSourceResource[OneHandle]):
             patch: a merge patch (RFC 7396) of the spec.
             idempotency_key: as for `create`.
         """
-        changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
-        body = {name: value for name, value in changes.items() if value is not None}
-        headers = make_idempotency_header(idempotency_key)
-        return await self._receive(
-            JobView, "POST", self._path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
-        )
+        body = leave_out_none(epochs=epochs, remedy=remedy, patch=patch)
+        return await self._create(JobView, self._path(job_id, "retry"), body or None, idempotency_key)
 
     @dual
     async def split_indices(self, job_id: str) -> IndicesView:
@@ -210,8 +200,7 @@ class JobResource(ModelSourceResource[OneHandle]):
             metadata: merged with the job's own; a key whose value is None is removed.
             version: refuse the change with `changed_meanwhile` unless this is still the job's `version`.
         """
-        wanted = {"priority": priority, "name": name, "metadata": metadata}
-        body = {field: value for field, value in wanted.items() if value is not None}
+        body = leave_out_none(priority=priority, name=name, metadata=metadata)
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         # With a version, repeating the request would be refused because the first attempt has succeeded.
         is_repeatable = version is None
@@ -226,8 +215,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         Args:
             points: thin out a long history to this many epochs, keeping its peaks and dips.
         """
-        params = {} if points is None else {"points": points}
-        return await self._get(MetricsView, job_id, "metrics", params=params)
+        return await self._get(MetricsView, job_id, "metrics", params={"points": points})
 
     @dual_iterator
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
@@ -285,7 +273,7 @@ class JobResource(ModelSourceResource[OneHandle]):
         self, job_id: str, *, class_: str | None = None, limit: int = PAGE, after: int = 0
     ) -> MemorizedPage:
         """List training images by the sum of their losses over all epochs, hardest first, starting at `after`."""
-        params = {"limit": limit, "after": after} | ({} if class_ is None else {"class": class_})
+        params = {"limit": limit, "after": after, "class": class_}
         return await self._get(MemorizedPage, job_id, "memorized", params=params)
 
     @dual
@@ -309,30 +297,19 @@ class JobResource(ModelSourceResource[OneHandle]):
         Raises:
             OSError: if a file cannot be read.
         """
-        params = {"top_k": str(top_k), "calibrated": str(calibrated).lower(), "wait": str(EXPORT_S)}
-        if threshold is not None:
-            params["threshold"] = str(threshold)
+        params = {"top_k": top_k, "calibrated": calibrated, "wait": EXPORT_S, "threshold": threshold}
         return await self._answers.read(
             PredictionsView,
             "POST",
             self._path(job_id, "predict"),
             params=params,
             form={"images": list_image_files(images)},
-            timeout_s=TIMEOUT_S + EXPORT_S,
             repeatable=True,
         )
 
 
 def _build_filters(
-    statuses: Sequence[str],
-    dataset: str | None,
-    metadata: Mapping[str, str] | None,
-    study: str | None,
-    search: str | None = None,
-) -> list[tuple[str, str]]:
-    named = {"dataset": dataset, "study": study, "search": search}
-    return [
-        *(("status", status) for status in statuses),
-        *((name, value) for name, value in named.items() if value is not None),
-        *((f"metadata[{key}]", value) for key, value in (metadata or {}).items()),
-    ]
+    statuses: Sequence[str], dataset: str | None, metadata: Mapping[str, str] | None, study: str | None
+) -> dict[str, Any]:
+    pairs = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
+    return {"status": [*statuses], "dataset": dataset, "study": study, **pairs}

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from heldout.access.rights import get_model_route
-from heldout.client.connection import TIMEOUT_S
-from heldout.client.datasets import DatasetResource
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
+from heldout.client.datasets import Datasets
+from heldout.client.dual import Mode, dual, dual_iterator, dual_self
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import KerasModel, Weights, build_spec, write_model
 from heldout.client.resource import Handle, OneHandle, Resource, by_id, renew
@@ -25,7 +24,7 @@ from heldout.views.model import EvaluationPage, EvaluationView, ExportReportView
 from heldout.views.results import ConfusionView
 
 
-class ModelSourceResource(Resource[OneHandle]):
+class ModelSources(Resource[OneHandle, Mode]):
     """Methods for the model that a job or a study has made."""
 
     @dual
@@ -62,8 +61,9 @@ class ModelSourceResource(Resource[OneHandle]):
             wait_s: how long the service may wait for the export to end (0–60).
         """
         params = {"format": format, "wait": wait_s}
-        route = f"{_build_source_path(source_id)}/report"
-        return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+        return await self._answers.read(
+            ExportReportView, "GET", f"{_build_source_path(source_id)}/report", params=params
+        )
 
 
 def _build_source_path(source_id: str) -> str:
@@ -73,8 +73,8 @@ def _build_source_path(source_id: str) -> str:
 MAX_NAME_CHARACTERS = 128
 
 
-class ModelResource(Resource[OneHandle]):
-    """Uploaded models. `ModelSourceResource` is about those that jobs have made."""
+class Models(Resource["Model[Mode]", Mode]):
+    """Uploaded models. `ModelSources` is about those that jobs have made."""
 
     _route, _missing = "/v1/models", ModelNotFound
 
@@ -86,7 +86,7 @@ class ModelResource(Resource[OneHandle]):
         name: str | None = None,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
         idempotency_key: str | None = None,
-    ) -> OneHandle:
+    ) -> Model[Mode]:
         """Upload a model: `.keras`, ONNX, or the JSON of `model.to_json()`. Its status is `checking` at first.
 
         A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
@@ -111,7 +111,7 @@ class ModelResource(Resource[OneHandle]):
     @dual
     async def push(
         self, model: KerasModel | Path | str, *, weights: Weights = "fresh", name: str | None = None
-    ) -> OneHandle:
+    ) -> Model[Mode]:
         """Upload a model and wait until the service has read it. A model that it has already is used again.
 
         Args:
@@ -129,19 +129,19 @@ class ModelResource(Resource[OneHandle]):
         with tempfile.TemporaryDirectory() as folder:
             return await self._push_file(write_model(model, weights, Path(folder)), name or model.name)
 
-    async def _push_file(self, file: Path, name: str) -> OneHandle:
+    async def _push_file(self, file: Path, name: str) -> Model[Mode]:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         found: Any
         known: Any
-        async for known in ModelResource.list(self):
+        async for known in Models.list(self):
             if known.sha256 == digest and known.status != ModelStatus.REJECTED:
                 found = known
                 break
         else:
-            found = await ModelResource.create(self, file, name=name[:MAX_NAME_CHARACTERS])
+            found = await Models.create(self, file, name=name[:MAX_NAME_CHARACTERS])
         while not found.has_ended:
-            found = await ModelResource.get(self, found.id, wait_s=LONG_POLL_S)
+            found = await Models.get(self, found.id, wait_s=LONG_POLL_S)
         if found.error is not None:
             raise ModelRejected(found.view)
         return found  # type: ignore[no-any-return]
@@ -164,66 +164,60 @@ class ModelResource(Resource[OneHandle]):
         """
         if dataset is None:
             raise TypeError('A model needs a dataset: train(model, dataset="pets").')
-        images: Any = await DatasetResource.get(self._client.datasets, dataset)
+        images: Any = await Datasets.get(self._client.datasets, dataset)
         build = partial(build_spec, model, weights, images.view, options)
         build("")  # refuses before anything is uploaded
-        pushed: Any = await ModelResource.push(self, model, weights=weights)
+        pushed: Any = await Models.push(self, model, weights=weights)
         return build(pushed.id)
 
     @dual_iterator
-    def list(self, *, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
+    def list(self, *, page_size: int = PAGE) -> AsyncIterator[Model[Mode]]:
         """Yield your models, newest first."""
         return self._wrap_each(self._answers.pages(ModelPage, "/v1/models", page_size=page_size))
 
     @dual
-    async def get(self, model_id: str, *, wait_s: int = 0) -> OneHandle:
+    async def get(self, model_id: str, *, wait_s: int = 0) -> Model[Mode]:
         """Get a model.
 
         Args:
             wait_s: how long the service may wait for the file to be read (0–60).
         """
-        params = {"wait": str(wait_s)}
-        return await self._receive(ModelView, "GET", self._path(model_id), params=params, timeout_s=wait_s + TIMEOUT_S)
+        return await self._receive(ModelView, "GET", self._path(model_id), params={"wait": wait_s})
 
     @dual
     async def delete(self, model_id: str) -> None:
         await self._connection.send("DELETE", self._path(model_id))
 
 
-class EvaluationResource(Resource[OneHandle]):
+class Evaluations(Resource["Evaluation[Mode]", Mode]):
     """Measurements of uploaded models on datasets."""
 
     _route, _missing = "/v1/evaluations", EvaluationNotFound
 
     @dual
-    async def create(self, model: str, dataset: str, *, idempotency_key: str | None = None) -> OneHandle:
+    async def create(self, model: str, dataset: str, *, idempotency_key: str | None = None) -> Evaluation[Mode]:
         """Order an evaluation of a model on every split of a dataset.
 
         Args:
             model: `mod_…`. dataset: a name, name@version, or an id.
         """
-        body, headers = {"model": model, "dataset": dataset}, make_idempotency_header(idempotency_key)
-        return await self._receive(
-            EvaluationView, "POST", "/v1/evaluations", body=body, headers=headers, repeatable=True
-        )
+        body = {"model": model, "dataset": dataset}
+        return await self._create(EvaluationView, "/v1/evaluations", body, idempotency_key)
 
     @dual_iterator
-    def list(self, *, model: str | None = None, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
+    def list(self, *, model: str | None = None, page_size: int = PAGE) -> AsyncIterator[Evaluation[Mode]]:
         """Yield your evaluations, newest first; only those of `model` if it is given."""
-        params = [] if model is None else [("model", model)]
+        params = {"model": model}
         return self._wrap_each(self._answers.pages(EvaluationPage, "/v1/evaluations", params, page_size=page_size))
 
     @dual
-    async def get(self, evaluation_id: str, *, wait_s: int = 0) -> OneHandle:
+    async def get(self, evaluation_id: str, *, wait_s: int = 0) -> Evaluation[Mode]:
         """Get an evaluation.
 
         Args:
             wait_s: how long the service may wait for it to end (0–60).
         """
-        params = {"wait": str(wait_s)}
-        return await self._receive(
-            EvaluationView, "GET", self._path(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
-        )
+        return await self._receive(EvaluationView, "GET", self._path(evaluation_id), params={"wait": wait_s})
 
     @dual
     async def confusion(self, evaluation_id: str) -> ConfusionView:
@@ -234,7 +228,7 @@ class EvaluationResource(Resource[OneHandle]):
         return await self._get(DiagnosisView, evaluation_id, "diagnosis")
 
     @dual
-    async def cancel(self, evaluation_id: str) -> OneHandle:
+    async def cancel(self, evaluation_id: str) -> Evaluation[Mode]:
         return await self._receive(EvaluationView, "POST", self._path(evaluation_id, "cancel"), repeatable=True)
 
     @dual
@@ -242,60 +236,32 @@ class EvaluationResource(Resource[OneHandle]):
         await self._connection.send("DELETE", self._path(evaluation_id))
 
 
-class ModelHandle(Handle[ModelView]):
+class Model(Handle[ModelView, Mode], of=Models):
     """An uploaded model."""
 
-    refresh = renew(ModelResource.get)
-    delete = by_id(ModelResource.delete)
+    refresh = renew(Models.get)
+    delete = by_id(Models.delete)
 
     @dual_self
     async def wait(self) -> Any:
         """Wait until the service has read the file: then it is `ready` or `rejected`."""
         while not self.view.has_ended:
-            await ModelHandle.refresh(self, wait_s=LONG_POLL_S)
+            await Model.refresh(self, wait_s=LONG_POLL_S)
         return self
 
 
-class EvaluationHandle(Handle[EvaluationView]):
+class Evaluation(Handle[EvaluationView, Mode], of=Evaluations):
     """The measurement of a model on a dataset."""
 
-    refresh = renew(EvaluationResource.get)
-    cancel = renew(EvaluationResource.cancel)
-    delete = by_id(EvaluationResource.delete)
-    confusion = by_id(EvaluationResource.confusion)
-    diagnosis = by_id(EvaluationResource.diagnosis)
+    refresh = renew(Evaluations.get)
+    cancel = renew(Evaluations.cancel)
+    delete = by_id(Evaluations.delete)
+    confusion = by_id(Evaluations.confusion)
+    diagnosis = by_id(Evaluations.diagnosis)
 
     @dual_self
     async def wait(self) -> Any:
         """Wait until the evaluation has ended."""
         while not self.view.has_ended:
-            await EvaluationHandle.refresh(self, wait_s=LONG_POLL_S)
+            await Evaluation.refresh(self, wait_s=LONG_POLL_S)
         return self
-
-
-class Model(ModelHandle, Blocking): ...
-
-
-class AsyncModel(ModelHandle, Awaiting): ...
-
-
-class Evaluation(EvaluationHandle, Blocking): ...
-
-
-class AsyncEvaluation(EvaluationHandle, Awaiting): ...
-
-
-class Models(ModelResource[Model], Blocking):
-    _handle = Model
-
-
-class AsyncModels(ModelResource[AsyncModel], Awaiting):
-    _handle = AsyncModel
-
-
-class Evaluations(EvaluationResource[Evaluation], Blocking):
-    _handle = Evaluation
-
-
-class AsyncEvaluations(EvaluationResource[AsyncEvaluation], Awaiting):
-    _handle = AsyncEvaluation

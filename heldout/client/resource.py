@@ -10,8 +10,8 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from heldout.client.deprecated import call_flat, deprecated
-from heldout.client.dual import dual, dual_iterator, dual_self
-from heldout.client.typed_answers import quote_segment
+from heldout.client.dual import Dual, Mode, dual, dual_iterator, dual_self
+from heldout.client.typed_answers import make_idempotency_header, quote_segment
 
 if TYPE_CHECKING:
     from heldout.client.connection import Connection
@@ -27,7 +27,7 @@ Seen = TypeVar("Seen", bound="View")
 Given = TypeVar("Given", bound="View")
 
 
-class ResourceBase:
+class ResourceBase(Dual[Mode]):
     """Methods that share one client.
 
     Args:
@@ -40,6 +40,7 @@ class ResourceBase:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
+        self.is_blocking = client.is_blocking
         self._connection: Connection = client._connection
         self._answers: TypedAnswers = client._answers
 
@@ -61,7 +62,7 @@ class ResourceBase:
         return call_flat(self._client, self._name, *args, **kwargs)
 
 
-class Resource(ResourceBase, Generic[OneHandle]):
+class Resource(ResourceBase[Mode], Generic[OneHandle, Mode]):
     """Things of one kind that the service stores, each returned as a handle."""
 
     _handle: Callable[..., OneHandle]
@@ -73,17 +74,32 @@ class Resource(ResourceBase, Generic[OneHandle]):
         """Send a request and return the handle of what is answered."""
         return self._wrap(await self._answers.read(view, method, path, **options))
 
+    async def _create(self, view: type[View], path: str, body: Any, key: str | None = None) -> OneHandle:
+        """Have something created at most once, whatever fails; without a key, the client generates one."""
+        headers = make_idempotency_header(key)
+        return await self._receive(view, "POST", path, body=body, headers=headers, repeatable=True)
+
     async def _wrap_each(self, views: AsyncIterator[Any]) -> AsyncIterator[OneHandle]:
         async for view in views:
             yield self._wrap(view)
 
 
-class Handle(Generic[Seen]):
-    """One stored thing. `view` is what was last received; every field of it is an attribute of the handle too."""
+class Handle(Dual[Mode], Generic[Seen, Mode]):
+    """One stored thing. `view` is what was last received; every field of it is an attribute of the handle too.
 
-    def __init__(self, resource: ResourceBase, view: Seen) -> None:
+    Args:
+        of: the resource whose methods return such handles.
+    """
+
+    def __init_subclass__(cls, of: type[Resource[Any, Any]] | None = None) -> None:
+        super().__init_subclass__()
+        if of is not None:
+            of._handle = cls
+
+    def __init__(self, resource: ResourceBase[Mode], view: Seen) -> None:
         self._resource: Any = resource
         self._client: Any = resource._client
+        self.is_blocking = resource.is_blocking
         self.view: Seen = view
 
     @property
@@ -103,10 +119,10 @@ class Handle(Generic[Seen]):
 
     def __repr__(self) -> str:
         details = [str(getattr(self.view, name, "")) for name in ("id", "name", "status")]
-        return f"<{type(self).__name__.removeprefix('Async')} {' '.join(filter(None, details))}>"
+        return f"<{type(self).__name__} {' '.join(filter(None, details))}>"
 
 
-class NamedHandle(Handle[Seen]):
+class NamedHandle(Handle[Seen, Mode]):
     """A stored thing with a name and a status."""
 
     @property
@@ -122,32 +138,29 @@ class NamedHandle(Handle[Seen]):
 def by_id(method: dual[Any, Concatenate[str, P], Answer]) -> dual[Any, P, Answer]:
     """A resource's method as a method of its handle, which passes its own id."""
 
-    async def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+    async def call(handle: Handle[Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         return await method(handle._resource, handle.id, *args, **kwargs)
 
-    update_wrapper(call, method, updated=())  # not its `_function`
-    return dual(call)
+    return dual(update_wrapper(call, method, updated=()))  # not its `_function`
 
 
 def each_by_id(method: dual_iterator[Any, Concatenate[str, P], Item]) -> dual_iterator[Any, P, Item]:
     """As `by_id`, for a method that iterates."""
 
-    def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
+    def call(handle: Handle[Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
         return method(handle._resource, handle.id, *args, **kwargs)
 
-    update_wrapper(call, method, updated=())  # not its `_function`
-    return dual_iterator(call)
+    return dual_iterator(update_wrapper(call, method, updated=()))
 
 
 def renew(method: dual[Any, Concatenate[str, P], Any]) -> dual_self[P]:
     """As `by_id`, for a method that returns a handle: the same thing again updates the handle, a new thing does not."""
 
-    async def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+    async def call(handle: Handle[Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         found = await method(handle._resource, handle.id, *args, **kwargs)
         if found.id != handle.id:
             return found
         handle.view = found.view
         return handle
 
-    update_wrapper(call, method, updated=())  # not its `_function`
-    return dual_self(call)
+    return dual_self(update_wrapper(call, method, updated=()))

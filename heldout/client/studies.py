@@ -8,19 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from heldout.client.dual import dual, dual_iterator
+from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import pack_predictions, simplify_history
-from heldout.client.models import ModelSourceResource
+from heldout.client.models import ModelSources
 from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
 from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import (
-    LONG_POLL_S,
-    PAGE,
-    PREDICTIONS_TIMEOUT_S,
-    make_idempotency_header,
-    quote_segment,
-)
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, quote_segment
 from heldout.errors import RunNotFound, StudyNotFound
 from heldout.histories.reading import read_text
 from heldout.studies.spec import Measure, StudySpec
@@ -33,25 +27,22 @@ from heldout.views.study_run import AskView, RunList, RunView
 # After this time without a heartbeat, a training is given to another runner.
 LEASE_S = 60.0
 
-Study = Mapping[str, Any] | StudySpec
+StudyOrder = Mapping[str, Any] | StudySpec
 
 
-class StudyResource(ModelSourceResource[OneHandle]):
+class StudyResource(ModelSources[OneHandle, Mode]):
     """Studies, which measure what cures a job or a spec."""
 
     _route, _missing = "/v1/studies", StudyNotFound
 
     @dual
-    async def create(self, study: Study, *, idempotency_key: str | None = None) -> OneHandle:
+    async def create(self, study: StudyOrder, *, idempotency_key: str | None = None) -> OneHandle:
         """Order a study. Without a key the client generates one, so a retry never orders a second study.
 
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        headers = make_idempotency_header(idempotency_key)
-        return await self._receive(
-            StudyView, "POST", "/v1/studies", body=_build_body(study), headers=headers, repeatable=True
-        )
+        return await self._create(StudyView, "/v1/studies", _build_body(study), idempotency_key)
 
     @dual
     async def external(
@@ -224,21 +215,17 @@ class StudyResource(ModelSourceResource[OneHandle]):
         return await self._answers.read(DiagnosisView, "GET", self._run_path(study_id, run_id, "diagnosis"))
 
     @dual
-    async def estimate(self, study: Study) -> StudyEstimateView:
+    async def estimate(self, study: StudyOrder) -> StudyEstimateView:
         """Estimate how many trainings a study needs and how long they take; nothing is queued."""
+        body, params = _build_body(study), {"dry_run": True}
         return await self._answers.read(
-            StudyEstimateView,
-            "POST",
-            "/v1/studies",
-            body=_build_body(study),
-            params={"dry_run": "true"},
-            repeatable=True,
+            StudyEstimateView, "POST", "/v1/studies", body=body, params=params, repeatable=True
         )
 
     @dual_iterator
     def list(self, *, statuses: Sequence[str] = (), page_size: int = PAGE) -> AsyncIterator[OneHandle]:
         """Yield your studies, newest first; further pages are fetched as they are needed."""
-        params = [("status", status) for status in statuses]
+        params = {"status": [*statuses]}
         return self._wrap_each(self._answers.pages(StudyPage, "/v1/studies", params, page_size=page_size))
 
     @dual
@@ -289,7 +276,7 @@ class StudyResource(ModelSourceResource[OneHandle]):
         return self._answers.follow(EventView, self._path(study_id, "events"), after)
 
 
-def _build_body(study: Study) -> Mapping[str, Any]:
+def _build_body(study: StudyOrder) -> Mapping[str, Any]:
     return study.model_dump(mode="json") if isinstance(study, StudySpec) else study
 
 

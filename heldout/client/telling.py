@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heldout.client.dual import Awaiting
 from heldout.client.foreign_values import pack_npz, simplify_history
 from heldout.histories.documents import read_document
 
@@ -19,7 +18,7 @@ def check_target(to: Target) -> None:
     Raises:
         TypeError: it is neither a path nor a run that blocks.
     """
-    if not isinstance(to, str | Path) and (isinstance(to, Awaiting) or not hasattr(to, "tell")):
+    if not isinstance(to, str | Path) and (not hasattr(to, "tell") or not getattr(to, "is_blocking", True)):
         raise TypeError(f"Received {to!r}; expected the path of an .npz, or a run of `client.studies.external`.")
 
 

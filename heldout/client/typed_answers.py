@@ -1,7 +1,7 @@
 """Turns answers of the service into typed views: single ones, paged lists, and streams."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from heldout import __version__
-from heldout.client.connection import TIMEOUT_S, Connection
+from heldout.client.connection import Connection
 from heldout.client.failures import NoService, convert_error
 from heldout.errors import HeldoutError
 from heldout.views.base import NumberedPage, Page, View
@@ -46,16 +46,14 @@ class TypedAnswers:
         self,
         view: type[Page[Answer]] | type[NumberedPage[Answer]],
         path: str,
-        params: Sequence[tuple[str, str]] = (),
+        params: Mapping[str, Any] | None = None,
         *,
         after: str | int | None = None,
-        page_size: int | None = None,
+        page_size: int = PAGE,
     ) -> AsyncIterator[Answer]:
         """Yield the items of a list; pages are fetched as they are needed."""
-        limit = ("limit", str(page_size or PAGE))
         while True:
-            start = [] if after is None else [("after", str(after))]
-            page = await self.read(view, "GET", path, params=[*params, limit, *start])
+            page = await self.read(view, "GET", path, params={**(params or {}), "limit": page_size, "after": after})
             for item in page.data:
                 yield item
             if page.next is None:
@@ -73,9 +71,7 @@ class TypedAnswers:
         Without a version: wait until the subject has ended, at most `wait_s` (0–60).
         """
         headers = {} if version is None else {"If-None-Match": f'"{version}"'}
-        response = await self._connection.send(
-            "GET", path, params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
-        )
+        response = await self._connection.send("GET", path, params={"wait": wait_s}, headers=headers)
         return None if response.status_code == 304 else self.parsed(view, response.content)
 
     async def each_change(self, view: type[Seen], path: str, wait_s: int) -> AsyncIterator[Seen]:
@@ -114,6 +110,11 @@ def make_idempotency_header(key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
         raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
     return {"Idempotency-Key": key}
+
+
+def leave_out_none(**fields: Any) -> dict[str, Any]:
+    """Make the body of a request whose absent fields mean: keep the value, or use the default."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def quote_segment(text: str, missing: HeldoutError) -> str:

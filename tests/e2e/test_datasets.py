@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from heldout.client.client import Client
-from heldout.client.handles.datasets import DatasetRejected
+from heldout.client.datasets import DatasetRejected
 from heldout.errors import DatasetDamaged
 from heldout.views.dataset import DatasetView
 from models.blobs import Blobs

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
-from heldout.client.handles.progress import show_bar
-from heldout.client.handles.studies import AsyncStudy, Study, StudyHandle, build_study_body
+from heldout.client.dual import Mode, dual, dual_iterator, dual_self
+from heldout.client.handles.studies import Studies, Study, build_study_body
 from heldout.client.jobs import JobResource
+from heldout.client.progress import show_bar
 from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
-from heldout.client.studies import StudyResource
 from heldout.views.job import JobView
 
 if TYPE_CHECKING:
     from heldout.pictures.picture import Picture
     from heldout.views.results import EpochView
-
-OneStudy = TypeVar("OneStudy", bound=StudyHandle)
 
 
 class JobFailed(Exception):
@@ -29,32 +26,35 @@ class JobFailed(Exception):
         self.job = job
 
 
-class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
+class Jobs(JobResource["Job[Mode]", Mode]): ...
+
+
+class Job(NamedHandle[JobView, Mode], of=Jobs):
     """A training job: follow it, wait for it, then ask for its diagnosis."""
 
-    refresh = renew(JobResource.get)
-    cancel = renew(JobResource.cancel)
-    pause = renew(JobResource.pause)
-    resume = renew(JobResource.resume)
-    update = renew(JobResource.update)
-    retry = renew(JobResource.retry)
-    delete = by_id(JobResource.delete)
-    queue = by_id(JobResource.queue)
-    split_indices = by_id(JobResource.split_indices)
-    events = each_by_id(JobResource.events)
-    follow_events = each_by_id(JobResource.follow_events)
-    metrics = by_id(JobResource.metrics)
-    diagnosis = by_id(JobResource.diagnosis)
-    confusion = by_id(JobResource.confusion)
-    confused_images = by_id(JobResource.confused_images)
-    memorized = by_id(JobResource.memorized)
-    predict = by_id(JobResource.predict)
-    model_card = by_id(JobResource.model_card)
-    download_model = by_id(JobResource.download_model)
-    download_predictions = by_id(JobResource.download_predictions)
-    export = by_id(JobResource.export)
-    exports = by_id(JobResource.exports)
-    export_report = by_id(JobResource.export_report)
+    refresh = renew(Jobs.get)
+    cancel = renew(Jobs.cancel)
+    pause = renew(Jobs.pause)
+    resume = renew(Jobs.resume)
+    update = renew(Jobs.update)
+    retry = renew(Jobs.retry)
+    delete = by_id(Jobs.delete)
+    queue = by_id(Jobs.queue)
+    split_indices = by_id(Jobs.split_indices)
+    events = each_by_id(Jobs.events)
+    follow_events = each_by_id(Jobs.follow_events)
+    metrics = by_id(Jobs.metrics)
+    diagnosis = by_id(Jobs.diagnosis)
+    confusion = by_id(Jobs.confusion)
+    confused_images = by_id(Jobs.confused_images)
+    memorized = by_id(Jobs.memorized)
+    predict = by_id(Jobs.predict)
+    model_card = by_id(Jobs.model_card)
+    download_model = by_id(Jobs.download_model)
+    download_predictions = by_id(Jobs.download_predictions)
+    export = by_id(Jobs.export)
+    exports = by_id(Jobs.exports)
+    export_report = by_id(Jobs.export_report)
 
     def __repr__(self) -> str:
         done = self.view.progress
@@ -74,7 +74,7 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
             check: raise JobFailed if it failed.
         """
         with show_bar(self.name, progress) as show:
-            async for view in JobResource.watch(self._resource, self.id):
+            async for view in Jobs.watch(self._resource, self.id):
                 self.view = view
                 show(view.progress.epoch, view.progress.epochs)
         if check and self.status == "failed":
@@ -86,11 +86,11 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
         """Yield each epoch as soon as it is measured, from the first one, until the job has ended."""
         shown = 0
         with show_bar(self.name, progress) as show:
-            async for view in JobResource.watch(self._resource, self.id):
+            async for view in Jobs.watch(self._resource, self.id):
                 self.view = view
                 show(view.progress.epoch, view.progress.epochs)
                 if view.progress.epoch > shown:
-                    for epoch in (await JobHandle.metrics(self)).epochs:
+                    for epoch in (await Job.metrics(self)).epochs:
                         if epoch.epoch > shown:
                             shown = epoch.epoch
                             yield epoch
@@ -98,12 +98,12 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
     @dual_self
     async def try_remedy(self, remedy: str) -> Any:
         """Queue a new job with the same spec and one remedy, such as `dropout`. This job must have ended."""
-        return await JobHandle.retry(self, remedy=remedy)
+        return await Job.retry(self, remedy=remedy)
 
     @dual
     async def cure(
         self, /, remedies: str | Sequence[Any] = "auto", *, wait: bool = True, progress: bool = False, **body: Any
-    ) -> OneStudy:
+    ) -> Study[Mode]:
         """Measure what cures the job: each remedy and the unchanged spec are trained over several seeds and compared.
 
         Args:
@@ -113,9 +113,9 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
             body: other fields of `POST /v1/studies`, such as `seeds=5` or `budget={"jobs": 20}`.
         """
         ordered = build_study_body(self.id, remedies, body)
-        study: Any = await StudyResource.create(self._client.studies, ordered)
+        study: Any = await Studies.create(self._client.studies, ordered)
         if wait:
-            await StudyHandle.wait(study, progress=progress)
+            await Study.wait(study, progress=progress)
         return study  # type: ignore[no-any-return]
 
     @dual
@@ -139,22 +139,8 @@ class JobHandle(NamedHandle[JobView], Generic[OneStudy]):
         from heldout.pictures.history import draw_history
 
         if what == "confusion":
-            return draw_confusion(await JobHandle.confusion(self), self.name, split)
-        diagnosis = await JobHandle.diagnosis(self)
+            return draw_confusion(await Job.confusion(self), self.name, split)
+        diagnosis = await Job.diagnosis(self)
         if what == "gap":
             return draw_gap(diagnosis, self.name)
-        return draw_history((await JobHandle.metrics(self)).epochs, diagnosis, self.name)
-
-
-class Job(JobHandle[Study], Blocking): ...
-
-
-class AsyncJob(JobHandle[AsyncStudy], Awaiting): ...
-
-
-class Jobs(JobResource[Job], Blocking):
-    _handle = Job
-
-
-class AsyncJobs(JobResource[AsyncJob], Awaiting):
-    _handle = AsyncJob
+        return draw_history((await Job.metrics(self)).epochs, diagnosis, self.name)

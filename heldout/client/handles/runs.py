@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from heldout.client.dual import Awaiting, Blocking, dual, run
+from heldout.client.dual import Awaiting, Blocking, Mode, dual, run
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.resource import Handle, ResourceBase
 from heldout.client.studies import StudyResource
@@ -28,7 +28,7 @@ EXPECTED_PAIR = "expected (labels, probabilities): a class and a row of probabil
 logger = logging.getLogger("heldout")
 
 
-class RunHandle(Handle[AssignedRunView]):
+class RunHandle(Handle[AssignedRunView, Mode]):
     """A training to run here, with its `arm`, `parameters`, `seed`, and `fold` of `folds`.
 
     Train inside `with run:`, which keeps the lease, and report the answers with `tell`.
@@ -41,7 +41,7 @@ class RunHandle(Handle[AssignedRunView]):
         is_replaced: whether another runner has the training by now. Its result may still count, if it comes first.
     """
 
-    def __init__(self, resource: ResourceBase, study_id: str, assigned: AssignedRunView) -> None:
+    def __init__(self, resource: ResourceBase[Mode], study_id: str, assigned: AssignedRunView) -> None:
         super().__init__(resource, assigned)
         self.study_id = study_id
         self.is_replaced = False
@@ -139,7 +139,7 @@ class RunHandle(Handle[AssignedRunView]):
         return False
 
 
-class Run(RunHandle, Blocking):
+class Run(RunHandle[Blocking]):
     __doc__ = RunHandle.__doc__
 
     def __enter__(self) -> Self:
@@ -161,7 +161,7 @@ class Run(RunHandle, Blocking):
         return run(self._end(error))
 
 
-class AsyncRun(RunHandle, Awaiting):
+class AsyncRun(RunHandle[Awaiting]):
     """A training to run here, as `Run`, inside `async with run:`.
 
     The lease is renewed in the event loop, so train in a thread: `await asyncio.to_thread(train)`.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
-from heldout.client.handles.progress import show_bar
-from heldout.client.handles.runs import AsyncRun, Run, RunHandle
+from heldout.client.dual import Awaiting, Blocking, Mode, dual, dual_iterator, dual_self
+from heldout.client.handles.runs import AsyncRun, Run
+from heldout.client.progress import show_bar
 from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
 from heldout.client.studies import LEASE_S, StudyResource
 from heldout.views.study import StudyView
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from heldout.views.study import ConclusionView
 
 
-class StudyHandle(NamedHandle[StudyView]):
+class Studies(StudyResource["Study[Mode]", Mode]): ...
+
+
+class Study(NamedHandle[StudyView, Mode], of=Studies):
     """A study: wait for it, then read `conclusion`. Iterate over one of your own trainings to run them."""
 
-    _run: Callable[..., RunHandle]
-    refresh = renew(StudyResource.get)
-    cancel = renew(StudyResource.cancel)
-    delete = by_id(StudyResource.delete)
-    report = by_id(StudyResource.report)
-    report_text = by_id(StudyResource.report_text)
-    events = each_by_id(StudyResource.events)
-    follow_events = each_by_id(StudyResource.follow_events)
-    download_model = by_id(StudyResource.download_model)
-    export = by_id(StudyResource.export)
-    export_report = by_id(StudyResource.export_report)
-    runs = by_id(StudyResource.runs)
-    run = by_id(StudyResource.run)
-    diagnose_run = by_id(StudyResource.diagnose_run)
+    refresh = renew(Studies.get)
+    cancel = renew(Studies.cancel)
+    delete = by_id(Studies.delete)
+    report = by_id(Studies.report)
+    report_text = by_id(Studies.report_text)
+    events = each_by_id(Studies.events)
+    follow_events = each_by_id(Studies.follow_events)
+    download_model = by_id(Studies.download_model)
+    export = by_id(Studies.export)
+    export_report = by_id(Studies.export_report)
+    runs = by_id(Studies.runs)
+    run = by_id(Studies.run)
+    diagnose_run = by_id(Studies.diagnose_run)
 
     @property
     def conclusion(self) -> ConclusionView | None:
@@ -59,7 +61,7 @@ class StudyHandle(NamedHandle[StudyView]):
             progress: show a bar meanwhile.
         """
         with show_bar(self.name, progress) as show:
-            async for view in StudyResource.watch(self._resource, self.id):
+            async for view in Studies.watch(self._resource, self.id):
                 self.view = view
                 show(view.progress.done, view.progress.jobs)
         return self
@@ -67,7 +69,7 @@ class StudyHandle(NamedHandle[StudyView]):
     @dual_iterator
     async def follow(self) -> AsyncIterator[StudyView]:
         """Yield the study now and after each change, until it has ended."""
-        async for view in StudyResource.watch(self._resource, self.id):
+        async for view in Studies.watch(self._resource, self.id):
             self.view = view
             yield view
 
@@ -84,52 +86,37 @@ class StudyHandle(NamedHandle[StudyView]):
         """
         if self.view.kind != "external":
             raise TypeError(f"The service runs the trainings of {self.id} itself. wait() waits for their answer.")
+        kind = Run if self.is_blocking else AsyncRun
         while True:
-            asked = await StudyResource.ask(self._resource, self.id, runner=runner, lease_s=lease_s)
+            asked = await Studies.ask(self._resource, self.id, runner=runner, lease_s=lease_s)
             if asked.run is not None:
-                yield self._run(self._resource, self.id, asked.run)
+                yield kind(self._resource, self.id, asked.run)
             elif asked.wait_s is not None:
                 await self._client.pause_for(asked.wait_s)
             else:
                 break
-        await StudyHandle.refresh(self)
+        await Study.refresh(self)
+
+    def __iter__(self: Study[Blocking]) -> Iterator[Run]:
+        return self.ask()
+
+    def __aiter__(self: Study[Awaiting]) -> AsyncIterator[AsyncRun]:
+        return self.ask()
 
     @dual
     async def plot(self) -> Picture:
         """Draw what each remedy changes, with intervals around 0; or the learning curve. A running study works too."""
         from heldout.pictures.study import draw_study
 
-        await StudyHandle.refresh(self)
+        await Study.refresh(self)
         return draw_study(self.view)
 
     @dual
     async def save_report(self, to: Path | str) -> None:
         """Write the report to a file: Markdown if its name ends in `.md`, otherwise a self-contained page of HTML."""
         is_markdown = Path(to).suffix.lower() == ".md"
-        text = await StudyHandle.report_text(self, "text/markdown" if is_markdown else "text/html")
+        text = await Study.report_text(self, "text/markdown" if is_markdown else "text/html")
         Path(to).write_text(text, encoding="utf-8")
-
-
-class Study(StudyHandle, Blocking):
-    _run = Run
-
-    def __iter__(self) -> Iterator[Run]:
-        return self.ask()
-
-
-class AsyncStudy(StudyHandle, Awaiting):
-    _run = AsyncRun
-
-    def __aiter__(self) -> AsyncIterator[AsyncRun]:
-        return self.ask()
-
-
-class Studies(StudyResource[Study], Blocking):
-    _handle = Study
-
-
-class AsyncStudies(StudyResource[AsyncStudy], Awaiting):
-    _handle = AsyncStudy
 
 
 def build_study_body(job_id: str, remedies: Any, more: Mapping[str, Any]) -> dict[str, Any]:
