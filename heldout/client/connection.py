@@ -145,10 +145,8 @@ class Connection:
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Send a file with its SHA-256. If the connection fails, send it again from the beginning."""
-        digest = hashlib.sha256()
         with file.open("rb") as opened:
-            while chunk := opened.read(CHUNK_BYTES):
-                digest.update(chunk)
+            digest = hashlib.file_digest(opened, "sha256")
         headers = {
             **(headers or {}),
             "Content-Length": str(file.stat().st_size),

@@ -16,8 +16,6 @@ CHUNK_BYTES = 1024 * 1024
 LEFT_BEHIND = ("._", ".DS_Store", ".git", ".ipynb_checkpoints")
 # Errors of `zipfile` and `tarfile` for encrypted or damaged members.
 READ_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError)
-
-
 _ENCRYPTED = 0x1  # flag of a member of a zip
 
 
@@ -95,18 +93,19 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
         OSError: if a path cannot be read.
     """
     stems = [_strip_extensions(path) for path in paths]
-    twin = next((path for number, path in enumerate(paths) if stems[number] in stems[:number]), None)
+    twin = next((stem for number, stem in enumerate(stems) if stem in stems[:number]), None)
     if twin is not None:
-        raise NothingToPack(
-            f"Two paths have the name {_strip_extensions(twin)}. Rename one: each becomes a folder of its name."
-        )
+        raise NothingToPack(f"Two paths have the name {twin}. Rename one: each becomes a folder of its name.")
     kinds = {path.suffix.lower() if _is_table(path) else "" for path in paths}
     if len(kinds) > 1:
         raise NothingToPack("Parquet and .npz files can be uploaded together only with files of the same kind.")
-    openers = [_choose_opener(path) for path in paths]
-    return _write_tar(
-        member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _strip_extensions(path))
-    )
+    for path in paths:
+        try:
+            for _ in _read_members(path):  # raises now what it would raise later
+                pass
+        except READ_ERRORS as error:
+            raise NothingToPack(f"{path} is damaged: {error}") from None
+    return _write_tar(member for path in paths for member in _read_members(path))
 
 
 def prepare_upload(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
@@ -136,22 +135,23 @@ def _strip_extensions(path: Path) -> str:
     return path.resolve().name.partition(".")[0] if not path.is_dir() else path.resolve().name
 
 
-def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
+def _read_members(path: Path) -> Iterator[_Member]:
+    """Yield what a path becomes in an archive of several paths."""
+    stem = _strip_extensions(path)
     if path.is_dir():
-        list_files(path)  # raises now what it would raise later
-        return lambda path, stem: _read_folder_members(path, f"{stem}/", list_files(path))
+        yield from _read_folder_members(path, f"{stem}/", list_files(path))
+        return
     path.open("rb").close()
     if _is_table(path):
-        return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_open_archive, path))])
-    reader = _find_reader(path)
-    if reader is not None:
-        try:
-            for _ in reader(path, ""):  # raises now what it would raise later
-                pass
-        except READ_ERRORS as error:
-            raise NothingToPack(f"{path} is damaged: {error}") from None
-        return reader
-    raise NothingToPack(f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is.")
+        yield _Member(path.name, path.stat().st_size, partial(_open, path))
+    elif zipfile.is_zipfile(path):
+        yield from _read_zip_members(path, stem)
+    elif tarfile.is_tarfile(path):
+        yield from _read_tar_members(path, stem)
+    else:
+        raise NothingToPack(
+            f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is."
+        )
 
 
 def _is_table(path: Path) -> bool:
@@ -159,18 +159,12 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".npz") and not path.is_dir()
 
 
-def _find_reader(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
-    if zipfile.is_zipfile(path):
-        return _read_zip_members
-    return _read_tar_members if tarfile.is_tarfile(path) else None
-
-
 def _read_folder_members(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
     for name, size in files:
-        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_open_archive, folder / name))
+        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_open, folder / name))
 
 
-def _open_archive(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
@@ -181,10 +175,8 @@ def _read_zip_members(path: Path, stem: str) -> Iterator[_Member]:
                 raise NothingToPack(f"{path}: {entry.filename} is a link. Pack the files themselves.")
             if entry.flag_bits & _ENCRYPTED:
                 raise NothingToPack(f"{path} is encrypted. Pack it without a password.")
-            is_folder = entry.is_dir()
-            yield _Member(
-                f"{stem}/{entry.filename}", entry.file_size, None if is_folder else partial(archive.open, entry)
-            )
+            opens = None if entry.is_dir() else partial(archive.open, entry)
+            yield _Member(f"{stem}/{entry.filename}", entry.file_size, opens)
 
 
 def _read_tar_members(path: Path, stem: str) -> Iterator[_Member]:

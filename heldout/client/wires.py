@@ -5,46 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import httpx2
 
 
-class Wire(Protocol):
-    """A pool of connections. Its coroutines raise the errors of httpx2."""
-
-    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request: ...
-
-    def make_body(self, chunks: Iterable[bytes]) -> Any:
-        """Convert chunks to the form that a request takes."""
-
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request. The body of the answer is not read yet."""
-
-    async def read(self, response: httpx2.Response) -> None: ...
-
-    def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]: ...
-
-    async def release(self, response: httpx2.Response) -> None: ...
-
-    async def pause(self, seconds: float) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 class BlockingWire:
-    """A wire whose coroutines run to the end in one step."""
+    """A wire whose coroutines run to the end in one step. They raise the errors of httpx2."""
 
     def __init__(self, **options: Any) -> None:
         self._http = httpx2.Client(**options)
-
-    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
-        return self._http.build_request(method, path, **options)
+        self.build_request = self._http.build_request
 
     def make_body(self, chunks: Iterable[bytes]) -> Any:
+        """Convert chunks to the form that a request takes."""
         return chunks
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request. The body of the answer is not read yet."""
         return self._http.send(request, stream=True)
 
     async def read(self, response: httpx2.Response) -> None:
@@ -65,13 +43,11 @@ class BlockingWire:
 
 
 class AwaitingWire:
-    """A wire whose coroutines wait in the event loop of asyncio."""
+    """A wire whose coroutines wait in the event loop of asyncio. It has the methods of `BlockingWire`."""
 
     def __init__(self, **options: Any) -> None:
         self._http = httpx2.AsyncClient(**options)
-
-    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
-        return self._http.build_request(method, path, **options)
+        self.build_request = self._http.build_request
 
     def make_body(self, chunks: Iterable[bytes]) -> Any:
         return _iterate_one_by_one(chunks)
@@ -102,6 +78,9 @@ async def _iterate_one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     """Yield chunks of a file. Each is read in the event loop: a megabyte takes no longer than other steps there."""
     for chunk in chunks:
         yield chunk
+
+
+Wire = BlockingWire | AwaitingWire
 
 
 @dataclass(frozen=True, slots=True)
