@@ -1,15 +1,15 @@
 """Reads the scalars in TensorBoard's event files without TensorFlow: records, and fields of protobuf messages.
 
 Sources: the protocol buffers' wire format; `tensorflow/core/lib/io/record_writer.h` (length, checksum, data,
-checksum), `event.proto`, `summary.proto`, `tensor.proto`.
+checksum).
 """
 
 import struct
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from heldout.integrations.crc32c import compute_masked_crc32c
+from heldout.integrations import event_format
 
 # Wire types.
 _VARINT = 0
@@ -56,29 +56,33 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     raise NotThisFormatError("a number does not end")
 
 
-# Field numbers of the messages.
-_EVENT_STEP = 2
-_EVENT_SUMMARY = 5
-_SUMMARY_VALUE = 1
-_VALUE_TAG = 1
-_VALUE_SIMPLE = 2
-_VALUE_TENSOR = 8
-_TENSOR_DTYPE = 1
-_TENSOR_SHAPE = 2
-_TENSOR_CONTENT = 4
-_TENSOR_FLOATS = 5
-_TENSOR_DOUBLES = 6
-_SHAPE_DIMENSION = 2
-# `struct` formats of tensors by dtype: DT_FLOAT, DT_DOUBLE.
-_FORMATS = {1: "<f", 2: "<d"}
+class Fields(NamedTuple):
+    """The fields of a message by number: the last of each that is a number, and all that are bytes."""
+
+    numbers: dict[int, int]
+    parts: dict[int, list[bytes]]
+
+
+def read_fields(message: bytes) -> Fields:
+    """Read all fields of a message. Raises NotThisFormatError."""
+    fields = Fields({}, defaultdict(list))
+    for number, value in iterate_fields(message):
+        if isinstance(value, int):
+            fields.numbers[number] = value
+        else:
+            fields.parts[number].append(value)
+    return fields
+
+
+# `struct` formats of tensors by dtype.
+_FORMATS = {event_format.DT_FLOAT: "<f", event_format.DT_DOUBLE: "<d"}
 # The longest message that Protobuf allows.
 _MAX_MESSAGE_BYTES = 2**31 - 1
 # Records of scalars are shorter. Longer ones contain graphs and images; they are skipped without a check.
 _MAX_SCALAR_RECORD_BYTES = 65536
 
 
-@dataclass(frozen=True)
-class ReadScalar:
+class ReadScalar(NamedTuple):
     tag: str
     step: int
     value: float
@@ -99,7 +103,7 @@ def _read_records(file: BinaryIO) -> Iterator[bytes]:
     while len(head := file.read(12)) == 12:
         number += 1
         length, checksum = struct.unpack("<QI", head)
-        if compute_masked_crc32c(head[:8]) != checksum:
+        if event_format.compute_masked_crc32c(head[:8]) != checksum:
             raise NotThisFormatError(
                 f"record {number} has no valid length: this is not an event file, or it is damaged"
             )
@@ -115,50 +119,37 @@ def _read_records(file: BinaryIO) -> Iterator[bytes]:
         if len(tail) < 4:
             return  # it is being written, or its writer was stopped
         if length <= _MAX_SCALAR_RECORD_BYTES:
-            if compute_masked_crc32c(data) != struct.unpack("<I", tail)[0]:
+            if event_format.compute_masked_crc32c(data) != struct.unpack("<I", tail)[0]:
                 raise NotThisFormatError(f"record {number} is damaged")
             yield data
 
 
 def _read_event(record: bytes) -> Iterator[ReadScalar]:
-    step, summaries = 0, []
-    for number, value in iterate_fields(record):
-        if number == _EVENT_STEP and isinstance(value, int):
-            step = value
-        elif number == _EVENT_SUMMARY and isinstance(value, bytes):
-            summaries.append(value)
-    for summary in summaries:
-        for number, value in iterate_fields(summary):
-            if number == _SUMMARY_VALUE and isinstance(value, bytes):
-                yield from _read_value(value, step)
-
-
-def _read_value(message: bytes, step: int) -> Iterator[ReadScalar]:
-    tag, found = "", None
-    for number, value in iterate_fields(message):
-        if number == _VALUE_TAG and isinstance(value, bytes):
-            tag = value.decode("utf-8", "replace")
-        elif number == _VALUE_SIMPLE and isinstance(value, bytes) and len(value) == 4:
-            found = struct.unpack("<f", value)[0]
-        elif number == _VALUE_TENSOR and isinstance(value, bytes):
-            found = _read_tensor(value)
-    if found is not None:
-        yield ReadScalar(tag, step, found)
+    event = read_fields(record)
+    step = event.numbers.get(event_format.EVENT_STEP, 0)
+    for summary in event.parts[event_format.EVENT_SUMMARY]:
+        for message in read_fields(summary).parts[event_format.SUMMARY_VALUE]:
+            parts = read_fields(message).parts
+            tag = b"".join(parts[event_format.VALUE_TAG][-1:]).decode("utf-8", "replace")
+            values = [_unpack("<f", simple) for simple in parts[event_format.VALUE_SIMPLE]]
+            values += map(_read_tensor, parts[event_format.VALUE_TENSOR])
+            if values and values[-1] is not None:
+                yield ReadScalar(tag, step, values[-1])
 
 
 def _read_tensor(message: bytes) -> float | None:
     """Read a tensor's value if it is a single number."""
-    written, dtype = b"", 0
-    for number, value in iterate_fields(message):
-        if number == _TENSOR_DTYPE and isinstance(value, int):
-            dtype = value
-        elif number == _TENSOR_SHAPE and isinstance(value, bytes):
-            if any(number == _SHAPE_DIMENSION for number, _ in iterate_fields(value)):
-                return None
-        elif number in {_TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES} and isinstance(value, bytes):
-            written = value
-    form = _FORMATS.get(dtype)
-    if form is None or len(written) != struct.calcsize(form):
+    numbers, parts = read_fields(message)
+    if any(event_format.SHAPE_DIMENSION in read_fields(shape).parts for shape in parts[event_format.TENSOR_SHAPE]):
         return None
-    found: float = struct.unpack(form, written)[0]
-    return found
+    written = [
+        value
+        for number in (event_format.TENSOR_CONTENT, event_format.TENSOR_FLOATS, event_format.TENSOR_DOUBLES)
+        for value in parts[number]
+    ]
+    form = _FORMATS.get(numbers.get(event_format.TENSOR_DTYPE, 0))
+    return None if form is None or not written else _unpack(form, written[-1])
+
+
+def _unpack(form: str, written: bytes) -> float | None:
+    return struct.unpack(form, written)[0] if len(written) == struct.calcsize(form) else None

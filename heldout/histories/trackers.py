@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from heldout.histories.event_files import NotThisFormatError, iterate_fields
+from heldout.histories.event_files import NotThisFormatError, read_fields
 from heldout.histories.names import assign_roles, parse_number
 from heldout.histories.recorded import Point, RecordedRun
 from heldout.histories.rows import read_row_runs
@@ -63,11 +63,8 @@ _BLOCK_BYTES = 32768
 _RECORD_HEADER = struct.Struct("<IHB")  # checksum, length, kind
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # Field numbers of the messages.
-_RECORD_HISTORY = 2
-_HISTORY_ITEM = 1
-_ITEM_KEY = 1
-_ITEM_NESTED_KEY = 2
-_ITEM_VALUE_JSON = 16
+_RECORD_HISTORY, _HISTORY_ITEM = 2, 1
+_ITEM_KEY, _ITEM_NESTED_KEY, _ITEM_VALUE_JSON = 1, 2, 16
 
 
 def read_chart_runs(rows: Sequence[Mapping[str, str]]) -> list[RecordedRun]:
@@ -121,28 +118,19 @@ def _read_records(file: BinaryIO) -> Iterator[bytes]:
 
 def _read_row(record: bytes) -> dict[str, object]:
     """Read what one call of `log` recorded; empty for other kinds of records."""
-    row: dict[str, object] = {}
-    for number, history in iterate_fields(record):
-        if number != _RECORD_HISTORY or not isinstance(history, bytes):
-            continue
-        for item_number, item in iterate_fields(history):
-            if item_number == _HISTORY_ITEM and isinstance(item, bytes):
-                name, value = _read_item(item)
-                row[name] = value
-    return row
+    return {
+        "/".join(_read_name(item.parts)): _read_value(item.parts[_ITEM_VALUE_JSON])
+        for history in read_fields(record).parts[_RECORD_HISTORY]
+        for item in map(read_fields, read_fields(history).parts[_HISTORY_ITEM])
+    }
 
 
-def _read_item(message: bytes) -> tuple[str, object]:
-    names: list[str] = []
-    value: object = ""
-    for number, found in iterate_fields(message):
-        if not isinstance(found, bytes):
-            continue
-        if number in {_ITEM_KEY, _ITEM_NESTED_KEY} and found:
-            names.append(found.decode("utf-8", "replace"))
-        elif number == _ITEM_VALUE_JSON:
-            try:
-                value = json.loads(found)
-            except ValueError:
-                value = found.decode("utf-8", "replace")
-    return "/".join(names), value
+def _read_name(parts: Mapping[int, Sequence[bytes]]) -> list[str]:
+    return [name.decode("utf-8", "replace") for name in (*parts[_ITEM_KEY], *parts[_ITEM_NESTED_KEY]) if name]
+
+
+def _read_value(written: Sequence[bytes]) -> object:
+    try:
+        return json.loads(written[-1]) if written else ""
+    except ValueError:
+        return written[-1].decode("utf-8", "replace")

@@ -2,7 +2,7 @@
 
 The event files are written without TensorFlow, as `tf.summary.scalar` records scalars.
 
-Sources: `tensorflow/core/lib/io/record_writer.h`, `event.proto`, `summary.proto`, `tensor.proto`.
+Source: `tensorflow/core/lib/io/record_writer.h`.
 """
 
 import math
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from heldout.integrations.crc32c import compute_masked_crc32c
+from heldout.integrations import event_format
 from heldout.integrations.keras_history import build_keras_history
 from heldout.views.job import JobView
 from heldout.views.results import MetricsView
@@ -76,23 +76,6 @@ def _grow(file: Path, content: bytes) -> None:
     part.replace(file)
 
 
-# Field numbers of the messages.
-_EVENT_WALL_TIME = 1
-_EVENT_STEP = 2
-_EVENT_FILE_VERSION = 3
-_EVENT_SUMMARY = 5
-_SUMMARY_VALUE = 1
-_VALUE_TAG = 1
-_VALUE_TENSOR = 8
-_VALUE_METADATA = 9
-_METADATA_PLUGIN = 1
-_PLUGIN_NAME = 1
-_TENSOR_DTYPE = 1
-_TENSOR_SHAPE = 2
-_TENSOR_FLOATS = 5
-_DT_FLOAT = 1
-
-
 class Scalar(NamedTuple):
     """One point of a curve. `wall_time` is in seconds since 1970."""
 
@@ -108,36 +91,38 @@ def write_event_file(scalars: Iterable[Scalar], begun: float) -> bytes:
     Args:
         begun: seconds since 1970 for the first record, which gives the version of the format.
     """
-    head = _encode_double(_EVENT_WALL_TIME, begun) + _encode_message(_EVENT_FILE_VERSION, b"brain.Event:2")
+    head = _encode_double(event_format.EVENT_WALL_TIME, begun) + _encode_message(
+        event_format.EVENT_FILE_VERSION, b"brain.Event:2"
+    )
     return b"".join(map(_record, [head, *map(_encode_event, scalars)]))
 
 
 def _encode_event(scalar: Scalar) -> bytes:
-    plugin = _encode_message(_METADATA_PLUGIN, _encode_message(_PLUGIN_NAME, b"scalars"))
+    plugin = _encode_message(event_format.METADATA_PLUGIN, _encode_message(event_format.PLUGIN_NAME, b"scalars"))
     number = struct.pack("<f", scalar.value)
     tensor = (
-        _encode_number(_TENSOR_DTYPE, _DT_FLOAT)
-        + _encode_message(_TENSOR_SHAPE, b"")
-        + _encode_message(_TENSOR_FLOATS, number)
+        _encode_number(event_format.TENSOR_DTYPE, event_format.DT_FLOAT)
+        + _encode_message(event_format.TENSOR_SHAPE, b"")
+        + _encode_message(event_format.TENSOR_FLOATS, number)
     )
     value = (
-        _encode_message(_VALUE_TAG, scalar.tag.encode())
-        + _encode_message(_VALUE_TENSOR, tensor)
-        + _encode_message(_VALUE_METADATA, plugin)
+        _encode_message(event_format.VALUE_TAG, scalar.tag.encode())
+        + _encode_message(event_format.VALUE_TENSOR, tensor)
+        + _encode_message(event_format.VALUE_METADATA, plugin)
     )
-    summary = _encode_message(_EVENT_SUMMARY, _encode_message(_SUMMARY_VALUE, value))
-    return _encode_double(_EVENT_WALL_TIME, scalar.wall_time) + _encode_number(_EVENT_STEP, scalar.step) + summary
+    summary = _encode_message(event_format.EVENT_SUMMARY, _encode_message(event_format.SUMMARY_VALUE, value))
+    return (
+        _encode_double(event_format.EVENT_WALL_TIME, scalar.wall_time)
+        + _encode_number(event_format.EVENT_STEP, scalar.step)
+        + summary
+    )
 
 
 def _record(data: bytes) -> bytes:
     """Encode a record: the length, its checksum, the data, its checksum."""
     length = struct.pack("<Q", len(data))
-    return (
-        length
-        + struct.pack("<I", compute_masked_crc32c(length))
-        + data
-        + struct.pack("<I", compute_masked_crc32c(data))
-    )
+    checksums = [struct.pack("<I", event_format.compute_masked_crc32c(part)) for part in (length, data)]
+    return length + checksums[0] + data + checksums[1]
 
 
 # A field consists of its number, its wire type (0: varint, 1: eight bytes, 2: length and bytes), and its value.

@@ -19,7 +19,7 @@ from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
 from heldout.diagnosis import History
 from heldout.histories.event_files import iterate_scalars
-from heldout.integrations.crc32c import compute_masked_crc32c
+from heldout.integrations.event_format import compute_masked_crc32c
 
 EPOCHS = 4
 

@@ -1,4 +1,16 @@
-"""The checksum of TensorBoard's records: CRC-32C (RFC 3720 B.4), masked as `tensorflow/core/lib/hash/crc32c.h` does."""
+"""The format of TensorBoard's event files: the numbers of the messages' fields, and the checksum of records.
+
+Sources: `event.proto`, `summary.proto`, `tensor.proto`; for the checksum RFC 3720 B.4 (CRC-32C), masked as
+`tensorflow/core/lib/hash/crc32c.h` does.
+"""
+
+EVENT_WALL_TIME, EVENT_STEP, EVENT_FILE_VERSION, EVENT_SUMMARY = 1, 2, 3, 5
+SUMMARY_VALUE = 1
+VALUE_TAG, VALUE_SIMPLE, VALUE_TENSOR, VALUE_METADATA = 1, 2, 8, 9
+METADATA_PLUGIN, PLUGIN_NAME = 1, 1
+TENSOR_DTYPE, TENSOR_SHAPE, TENSOR_CONTENT, TENSOR_FLOATS, TENSOR_DOUBLES = 1, 2, 4, 5, 6
+SHAPE_DIMENSION = 2
+DT_FLOAT, DT_DOUBLE = 1, 2
 
 
 def compute_masked_crc32c(data: bytes) -> int:
