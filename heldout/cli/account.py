@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,8 +32,7 @@ def activity(
     """List who changed what, newest first. Needs a key of scope admin."""
     with open_service(home) as client:
         found = client.account.activity(action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200))
-        listed = list(islice(found, limit + 1))
-    print_list(listed[:limit], as_json, _show_activity, has_more=len(listed) > limit)
+        print_list(found, as_json, _show_activity, limit=limit)
 
 
 def _show_activity(entries: Sequence[ActivityView]) -> None:
@@ -54,8 +51,7 @@ PING_POLL_S = 0.25
 def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
     """List your webhooks, oldest first."""
     with open_service(home) as client:
-        found = [webhook.view for webhook in client.webhooks.list()]
-    print_list(found, as_json, _show)
+        print_list(client.webhooks.list(), as_json, _show)
 
 
 def _show(found: Sequence[WebhookView]) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from heldout.cli.outcome import Exit, Refused, report
-from heldout.cli.references import DATASET, JOB, MODEL, STUDY, Names, find_ids
+from heldout.cli.references import DATASET, JOB, MODEL, STUDY, Kind, Names, find_ids
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import locate
@@ -32,79 +32,54 @@ _NOT_PLAIN = re.compile(r"[^\w ,.@-]")
 PATIENCE_S = 1.0
 
 
-def complete_job_ids(incomplete: str) -> list[tuple[str, str]]:
-    """Return the ids of the newest jobs, with their names and states."""
-    return _list_offered(
-        incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs.list())
-    )
+def complete(*kinds: Kind) -> "Callable[[str], list[tuple[str, str]]]":
+    """Make the completion of ids: the newest things of these kinds, with names and states; of datasets, their names."""
+
+    def list_offered(incomplete: str) -> list[tuple[str, str]]:
+        return [named for kind in kinds for named in _list_offered(incomplete, kind)]
+
+    return list_offered
 
 
-def complete_study_ids(incomplete: str) -> list[tuple[str, str]]:
-    return _list_offered(
-        incomplete, lambda client: ((study.id, f"{study.name}, {study.status}") for study in client.studies.list())
-    )
-
-
-def complete_subject_ids(incomplete: str) -> list[tuple[str, str]]:
-    return [*complete_job_ids(incomplete), *complete_study_ids(incomplete)]
-
-
-def complete_dataset_names(incomplete: str) -> list[tuple[str, str]]:
-    return _list_offered(
-        incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets.list())
-    )
-
-
-def _list_offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
+def _list_offered(incomplete: str, kind: Kind) -> list[tuple[str, str]]:
     """Return nothing if no service answers: pressing Tab must not print an error."""
     from heldout.client.client import Client
 
     try:
         found = locate()
         with Client(found.url, found.api_key, patience_s=PATIENCE_S) as client:
-            newest = list(islice(listed(client), OFFERED))
+            newest = list(islice(getattr(client, kind.plural).list(), OFFERED))
     except (ApiProblem, NoService, OSError):
         return []
+    is_named = kind is DATASET
+    names = {each.name: each.status for each in newest} if is_named else {each.id: _describe(each) for each in newest}
     # A shell evaluates completions, so names must not contain anything that it would interpret.
-    return list({name: _NOT_PLAIN.sub(" ", about) for name, about in newest if name.startswith(incomplete)}.items())
+    return [(name, _NOT_PLAIN.sub(" ", about)) for name, about in names.items() if name.startswith(incomplete)]
+
+
+def _describe(found: Any) -> str:
+    return f"{found.name}, {found.status}"
+
+
+def make_argument(metavar: str, help: str, *kinds: Kind) -> Any:
+    """Make an argument that names something, with completion of what it may name."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False, autocompletion=complete(*kinds))
 
 
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
 ]
-JobId = Annotated[
-    str,
-    Names(JOB),
-    typer.Argument(
-        metavar="JOB",
-        help="A job's id, the beginning of one, its name, or last.",
-        show_default=False,
-        autocompletion=complete_job_ids,
-    ),
-]
+JobId = Annotated[str, Names(JOB), make_argument("JOB", "A job's id, the beginning of one, its name, or last.", JOB)]
 StudyId = Annotated[
-    str,
-    Names(STUDY),
-    typer.Argument(
-        metavar="STUDY",
-        help="A study's id, the beginning of one, its name, or last.",
-        show_default=False,
-        autocompletion=complete_study_ids,
-    ),
+    str, Names(STUDY), make_argument("STUDY", "A study's id, the beginning of one, its name, or last.", STUDY)
 ]
 Dataset = Annotated[
     str,
     Names(DATASET),
-    typer.Argument(
-        metavar="DATASET",
-        help="A dataset's name, name@version, its id, the beginning of one, or last.",
-        autocompletion=complete_dataset_names,
-    ),
+    make_argument("DATASET", "A dataset's name, name@version, its id, the beginning of one, or last.", DATASET),
 ]
 ModelId = Annotated[
-    str,
-    Names(MODEL),
-    typer.Argument(metavar="MODEL", help="A model's id, the beginning of one, its name, or last.", show_default=False),
+    str, Names(MODEL), make_argument("MODEL", "A model's id, the beginning of one, its name, or last.", MODEL)
 ]
 # Options of commands that start work and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
@@ -182,12 +157,16 @@ def open_service(home: Path | None) -> Iterator["Client"]:
         yield client
 
 
-def print_list(found: list[Any], as_json: bool, show_them: Callable[[Any], None], *, has_more: bool = False) -> None:
-    """Print a list as a table, or as the JSON that the API would answer."""
+def print_list(
+    found: Iterable[Any], as_json: bool, show_them: Callable[[Any], None], *, limit: int | None = None
+) -> None:
+    """Print views, or those of handles, as a table, or as the JSON that the API would answer."""
+    listed = [getattr(each, "view", each) for each in islice(found, None if limit is None else limit + 1)]
+    has_more = limit is not None and len(listed) > limit
     if as_json:
-        print_json({"object": "list", "data": found, "has_more": has_more})
+        print_json({"object": "list", "data": listed[:limit], "has_more": has_more})
         return
-    show_them(found)
+    show_them(listed[:limit])
     if has_more:
         say("There are more; --limit shows them.", file=sys.stderr)
 

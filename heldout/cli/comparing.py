@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from heldout.cli.command import AsJson, Home, Objective, open_service
+from heldout.cli.diagnosing import holds_predictions
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem
@@ -118,7 +119,7 @@ def _read_arms(arms: Sequence[str], metric: str | None) -> dict[str, list[Any]]:
         found.setdefault(name, []).extend(_list_runs(pattern))
     runs = {name: name_runs(name, paths) for name, paths in found.items()}
     return {
-        name: [run if _has_answers(Path(str(run.recorded))) else _read_figure(run, metric) for run in of_arm]
+        name: [run if holds_predictions(Path(str(run.recorded))) else _read_figure(run, metric) for run in of_arm]
         for name, of_arm in runs.items()
     }
 
@@ -130,15 +131,9 @@ def _list_runs(pattern: str) -> list[Path]:
         raise Refused(f"{pattern}: there is no such file.")
     if len(paths) == 1 and paths[0].is_dir():
         inside = sorted(path for path in paths[0].iterdir() if not path.name.startswith("."))
-        answers = [path for path in inside if path.is_file() and _has_answers(path)]
+        answers = [path for path in inside if path.is_file() and holds_predictions(path)]
         return answers or inside
     return paths
-
-
-def _has_answers(path: Path) -> bool:
-    from heldout.cli.diagnosing import holds_predictions
-
-    return holds_predictions(path)
 
 
 def _read_figure(run: Any, metric: str | None) -> Any:

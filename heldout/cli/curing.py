@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Detach, Home, JobId, Objective, Yes, complete_job_ids, goes_on, open_service
+from heldout.cli.command import AsJson, Detach, Home, JobId, Objective, Yes, goes_on, make_argument, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
@@ -40,11 +40,10 @@ def cure(
     job_id: Annotated[
         str | None,
         Names(JOB, is_file=lambda text: text.startswith(STUDY.prefix)),
-        typer.Argument(
-            metavar="JOB",
-            help="A job's id, the beginning of one, its name, or last. With --run: the id of a study to continue.",
-            show_default=False,
-            autocompletion=complete_job_ids,
+        make_argument(
+            "JOB",
+            "A job's id, the beginning of one, its name, or last. With --run: the id of a study to continue.",
+            JOB,
         ),
     ] = None,
     run: Annotated[

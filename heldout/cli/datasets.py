@@ -21,15 +21,13 @@ from heldout.cli.screen import is_terminal, print_json, print_table, say, show_w
 from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES, show_audit
 from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.packing import NothingToPack, derive_name, list_hidden, prepare_upload
-from heldout.client.progress import show_bytes_bar
+from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
     from heldout.views.audit import AuditView, SuspectsView, SuspectView
-    from heldout.views.dataset import DatasetView
 
 NEEDED_TO_AUDIT = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
 # An argument with one of these endings means the file, even if a dataset has that name.
@@ -46,8 +44,7 @@ def list_datasets(
 ) -> None:
     """List the datasets that jobs can name, and bring your own."""
     with open_service(home) as client:
-        found = [dataset.view for dataset in client.datasets.list(status=status)]
-        print_list(found, as_json, shown.show_datasets)
+        print_list(client.datasets.list(status=status), as_json, shown.show_datasets)
 
 
 @takes_upload_fields
@@ -83,7 +80,12 @@ def push(
     fields = {"name": name or derive_name(paths[0]), "description": description, "adds_to": add_to, **upload}
     spec = check_dataset_spec(fields)
     with open_service(home) as client:
-        dataset = _send(client, paths, spec.model_dump(mode="json"), quiet=as_json)
+        _say_what_is_hidden([path for path in paths if path.is_dir()])
+        progress = is_terminal() and not as_json
+        try:
+            dataset = client.datasets.push(paths, wait=False, progress=progress, **spec.model_dump(mode="json")).view
+        except NothingToPack as error:
+            raise Refused(str(error)) from None
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
@@ -180,26 +182,6 @@ def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> Au
         if not or_none or problem.code != "dataset_not_found":
             raise
     return None
-
-
-def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
-    """Announce the dataset and send it. If it cannot be sent, it is not announced, or is withdrawn."""
-    try:
-        content, total = prepare_upload(paths)
-    except NothingToPack as error:
-        raise Refused(str(error)) from None
-    _say_what_is_hidden([path for path in paths if path.is_dir()])
-    dataset = client.datasets.create(spec).view
-    try:
-        with show_bytes_bar(total, is_terminal() and not quiet) as bar:
-            if isinstance(content, Path):
-                return client.datasets.upload(dataset.id, content, wrap_chunks=bar).view
-            return client.datasets.upload(dataset.id, bar(content)).view
-    except (NothingToPack, OSError) as error:
-        client.datasets.delete(dataset.id)
-        if isinstance(error, NothingToPack):
-            raise Refused(str(error)) from None
-        raise
 
 
 def _say_what_is_hidden(folders: Iterable[Path]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, complete_job_ids, open_service, print_list
+from heldout.cli.command import AsJson, Home, make_argument, open_service, print_list
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
@@ -25,11 +25,11 @@ def diagnose(
     target: Annotated[
         str,
         Names(JOB, is_file=may_be_path),
-        typer.Argument(
-            metavar="JOB|FILE",
-            help="A job; a history from any tool, in a file or in a folder of TensorBoard, MLflow (or its "
-            "mlflow.db) or W&B; or predictions, an .npz or a CSV.",
-            autocompletion=complete_job_ids,
+        make_argument(
+            "JOB|FILE",
+            "A job; a history from any tool, in a file or in a folder of TensorBoard, MLflow (or its mlflow.db) or "
+            "W&B; or predictions, an .npz or a CSV.",
+            JOB,
         ),
     ],
     predictions: Annotated[
@@ -79,7 +79,7 @@ def diagnose(
 def diagnoses(as_json: AsJson = False, home: Home = None) -> None:
     """List the diagnoses of other trainings that you keep; the page `/diagnoses/ID` of the service shows one."""
     with open_service(home) as client:
-        print_list(list(client.diagnoses.list()), as_json, _show_kept)
+        print_list(client.diagnoses.list(), as_json, _show_kept)
 
 
 def _show_kept(kept: "list[KeptDiagnosisView]") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, open_service
+from heldout.cli.command import AsJson, Home, JobId, make_argument, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.results import choose_target
@@ -29,11 +29,8 @@ def export(
     source_id: Annotated[
         str,
         Names(JOB, STUDY),
-        typer.Argument(
-            metavar="JOB|STUDY",
-            help="A job, or a study with an ensemble: its id, the beginning of one, its name, or last.",
-            show_default=False,
-            autocompletion=complete_job_ids,
+        make_argument(
+            "JOB|STUDY", "A job, or a study with an ensemble: its id, the beginning of one, its name, or last.", JOB
         ),
     ],
     format_: Annotated[

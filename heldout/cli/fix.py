@@ -16,6 +16,7 @@ from heldout.cli.screen import print_json, say
 from heldout.cli.shown_diagnosis import show_effect
 from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
 from heldout.fixes.bodies import LOOK_ALIKES, SPLITS, combine_bodies
+from heldout.words import pluralize
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -147,19 +148,18 @@ def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure:
     """Return the audit's fixes for findings with these codes, or for all but infos. Raises Refused."""
     if not (codes or cure):
         return []
-    findings = [finding for finding in client.datasets.audit(base.id).findings if finding.fix is not None]
-    known = {finding.code for finding in findings}
-    listed = ", ".join(sorted(known)) or "none"
+    fixes = [(found.code, found.fix) for found in client.datasets.audit(base.id).findings if found.fix is not None]
+    known = {code for code, _ in fixes}
     for code in codes:
         if code not in known:
             raise Refused(
                 f"--from-finding {code}: the audit of {base.name}@{base.version} has no such finding that a change "
-                f"cures. It has: {listed}"
+                f"cures. It has: {', '.join(sorted(known)) or 'none'}"
             )
     cures = _list_cures(client, base) if cure else []
     if cure and not cures:
         raise Refused(f"--cure: the audit of {base.name}@{base.version} has no finding that a change cures")
-    return [*(finding.fix for finding in findings if finding.code in codes and finding.fix is not None), *cures]
+    return [*(fix for code, fix in fixes if code in codes), *cures]
 
 
 def _read_lines(file: Path) -> list[str]:
@@ -240,20 +240,15 @@ def different(
         row = client.datasets.get(dataset).view
         if all_:
             findings = client.datasets.audit(row.id).findings
-            named = [
-                (first.index, second.index)
-                for found in findings
-                if found.code == LOOK_ALIKES
-                for first, second in found.pairs
-            ]
+            alike = [pair for found in findings if found.code == LOOK_ALIKES for pair in found.pairs]
+            named = [(first.index, second.index) for first, second in alike]
             if not named:
                 raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
         noted = client.datasets.mark_different(row.id, named, different=not forget)
     if as_json:
         print_json(noted)
     else:
-        count = "1 pair" if len(noted.pairs) == 1 else f"{len(noted.pairs):,} pairs"
-        say(f"{row.name}@{row.version} remembers {count} of images as different.")
+        say(f"{row.name}@{row.version} remembers {pluralize(len(noted.pairs), 'pair')} of images as different.")
 
 
 def _parse_pair(text: str) -> tuple[int, int]:

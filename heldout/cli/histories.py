@@ -84,8 +84,8 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
     if downloaded := _read_downloads(folder):
         return read_scalars(downloaded, run)
     if metrics := sorted(path for path in folder.rglob("metrics") if path.is_dir()):
-        return join_run([read_run_files(metric.parent.name, _read_texts(metric)) for metric in metrics], run)
-    if folder.name == "metrics" and (texts := _read_texts(folder)):
+        return join_run([read_run_files(metric.parent.name, read_texts(metric)) for metric in metrics], run)
+    if folder.name == "metrics" and (texts := read_texts(folder)):
         return join_run([read_run_files(folder.parent.name, texts)], run)
     if offline := sorted({file.resolve() for file in folder.rglob(f"*{_WANDB}") if file.is_file()}):
         found = []
@@ -104,7 +104,7 @@ def _read_folder(folder: Path, run: int | None) -> ReadHistory:
     )
 
 
-def _read_texts(folder: Path) -> dict[str, str]:
+def read_texts(folder: Path) -> dict[str, str]:
     """Read the texts of all files below a folder, by path: a metric's name may have slashes."""
     return {
         file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -56,8 +55,7 @@ def jobs(
             sort=sort,
             page_size=min(limit + 1, 200),
         )
-        listed = [job.view for job in islice(found, limit + 1)]
-    print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
+        print_list(found, as_json, shown.show_jobs, limit=limit)
 
 
 def show(
@@ -93,14 +91,12 @@ def metrics(
     with open_service(home) as client:
         found = client.jobs.metrics(job_id)
     if format_ is not None:
-        from heldout.integrations.keras_history import (  # loads views, which `--help` does not need
-            build_keras_history,
-            write_csv,
-        )
+        from heldout.integrations import keras_history  # loads views, which `--help` does not need
 
-        print_json(build_keras_history(found), one_line=True) if format_ == "keras" else sys.stdout.write(
-            write_csv(found)
-        )
+        if format_ == "keras":
+            print_json(keras_history.build_keras_history(found), one_line=True)
+        else:
+            sys.stdout.write(keras_history.write_csv(found))
         return
     print_json(found) if as_json else shown.show_metrics(found)
 
@@ -124,7 +120,7 @@ def events(
     """List or follow events of a job, or of all jobs, datasets, studies and models, oldest first."""
     with open_service(home) as client:
         if not follow:
-            print_list(list(_list_past(client, job_id, after or 0)), as_json, shown.show_events)
+            print_list(_list_past(client, job_id, after or 0), as_json, shown.show_events)
         elif as_json:
             for event in _follow_coming(client, job_id, after):
                 print_json(event, one_line=True)

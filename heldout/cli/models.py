@@ -42,7 +42,7 @@ _WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trai
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
     """List the models that you have uploaded, and those that the operator shares, newest first."""
     with open_service(home) as client:
-        print_list([model.view for model in client.models.list()], as_json, _show_all)
+        print_list(client.models.list(), as_json, _show_all)
 
 
 def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from heldout.cli.histories import query_mlflow
+from heldout.cli.histories import query_mlflow, read_texts
 from heldout.cli.outcome import Refused
 from heldout.client.recordings import NamedRun
 from heldout.histories.names import parse_number, split_words
@@ -166,28 +166,21 @@ def _read_mlflow_folder(folder: Path) -> list[tuple[str, Row]]:
         run = metrics.parent
         if _read_meta(run).get("lifecycle_stage", "active") != "active":
             continue
-        row = {file.name: _read_text(file) for part in ("params", "tags") for file in _list_files(run / part)}
-        for file in _list_files(metrics):
+        row = {name: text.strip() for part in ("params", "tags") for name, text in read_texts(run / part).items()}
+        for name, text in read_texts(metrics).items():
             # Lines of time, value and step.
-            lines = [line.split() for line in _read_text(file).splitlines()]
-            row[file.relative_to(metrics).as_posix()] = lines[-1][1] if lines and len(lines[-1]) > 1 else ""
+            lines = [line.split() for line in text.splitlines() if line.strip()]
+            row[name] = lines[-1][1] if lines and len(lines[-1]) > 1 else ""
         row["run"] = row.get("mlflow.runName") or run.name
         found.append((_read_meta(run.parent).get("name") or run.parent.name, row))
     return found
 
 
-def _list_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
-def _read_text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace").strip()
-
-
 def _read_meta(folder: Path) -> dict[str, str]:
     """Read the plain values of `meta.yaml`."""
     file = folder / "meta.yaml"
-    pairs = (line.partition(":") for line in _read_text(file).splitlines()) if file.is_file() else ()
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}
 
 

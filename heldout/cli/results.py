@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, complete_subject_ids, open_service
+from heldout.cli.command import AsJson, Home, JobId, make_argument, open_service
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
@@ -244,12 +244,7 @@ def plot(
     subject: Annotated[
         str,
         Names(JOB, STUDY),
-        typer.Argument(
-            metavar="JOB|STUDY",
-            help="A job or a study: its id, the beginning of one, its name, or last.",
-            show_default=False,
-            autocompletion=complete_subject_ids,
-        ),
+        make_argument("JOB|STUDY", "A job or a study: its id, the beginning of one, its name, or last.", JOB, STUDY),
     ],
     what: Annotated[
         What | None,

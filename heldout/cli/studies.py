@@ -1,6 +1,5 @@
 """Commands about studies: list them, show or watch one, report, cancel and delete it."""
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,8 +38,7 @@ def list_studies(
     """List studies, newest first; with an id, show that one."""
     with open_service(home) as client:
         found = client.studies.list(statuses=statuses or (), page_size=min(limit + 1, 200))
-        listed = [study.view for study in islice(found, limit + 1)]
-    print_list(listed[:limit], as_json, _show_studies, has_more=len(listed) > limit)
+        print_list(found, as_json, _show_studies, limit=limit)
 
 
 def show(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, complete_subject_ids, open_service
+from heldout.cli.command import AsJson, Home, make_argument, open_service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
@@ -24,16 +25,7 @@ _ENDS = {"job.succeeded", "job.failed", "job.cancelled"}
 # How often the others are checked while the first of several jobs is waited for.
 LOOK_AGAIN_S = 10
 
-Subjects = Annotated[
-    list[str],
-    Names(JOB, STUDY),
-    typer.Argument(
-        metavar="JOB|STUDY…",
-        help="Jobs, or studies with all of their jobs: ids, beginnings of ids, names, or last.",
-        show_default=False,
-        autocompletion=complete_subject_ids,
-    ),
-]
+_SUBJECTS = "Jobs, or studies with all of their jobs: ids, beginnings of ids, names, or last."
 
 
 def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
@@ -70,7 +62,7 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
 
 
 def tensorboard(
-    subjects: Subjects,
+    subjects: Annotated[list[str], Names(JOB, STUDY), make_argument("JOB|STUDY…", _SUBJECTS, JOB, STUDY)],
     logdir: Annotated[Path, typer.Option(metavar="DIR", help="Output folder, with a folder for each job.")] = Path(
         "logs"
     ),
@@ -108,14 +100,7 @@ def tensorboard(
 
 def mlflow(
     subjects: Annotated[
-        list[str] | None,
-        Names(JOB, STUDY),
-        typer.Argument(
-            metavar="[JOB|STUDY…]",
-            help="Jobs, or studies with all of their jobs: ids, beginnings of ids, names, or last.",
-            show_default=False,
-            autocompletion=complete_subject_ids,
-        ),
+        list[str] | None, Names(JOB, STUDY), make_argument("[JOB|STUDY…]", _SUBJECTS, JOB, STUDY)
     ] = None,
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="By default MLFLOW_EXPERIMENT_NAME, else heldout.")
@@ -165,14 +150,13 @@ class _Sender:
         self.unsent: dict[str, str] = {}
 
     def send(self, client: Client, job: JobView) -> None:
-        def send() -> None:
+        self.unsent.pop(job.id, None)
+        with _catch_failure() as failures:
             run = self._tracking.send(client, job)
             if not self._quiet and self.runs.get(job.id) != run:
                 say(f"{job.id}: run {run}")
             self.runs[job.id] = run
-
-        self.unsent.pop(job.id, None)
-        if (failure := _catch_failure(send)) is not None:
+        for failure in failures:
             self.unsent[job.id] = failure
             say(f"{job.id} was not sent: {failure} `heldout mlflow {job.id}` tries again.", file=sys.stderr)
 
@@ -187,23 +171,22 @@ def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
         if error.name != "mlflow":
             raise
         raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install mlflow-skinny.") from None
-    made: list[Tracking] = []
-    failure = _catch_failure(lambda: made.append(Tracking(choose_experiment_name(experiment), with_model=with_model)))
-    if failure is not None:
-        raise Refused(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {failure}")
-    return made[0]
+    with _catch_failure() as failures:
+        return Tracking(choose_experiment_name(experiment), with_model=with_model)
+    raise Refused(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {failures[0]}")
 
 
-def _catch_failure(act: Callable[[], object]) -> str | None:
-    """Return MLflow's error on one line; None without an error."""
+@contextmanager
+def _catch_failure() -> Iterator[list[str]]:
+    """Yield a list, to which an error of MLflow's is added on one line."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
+    failures: list[str] = []
     try:
-        act()
+        yield failures
     except (MlflowException, RequestException) as error:
-        return " ".join(str(error).split())[:500]
-    return None
+        failures.append(" ".join(str(error).split())[:500])
 
 
 def _iterate_ending_jobs(client: Client) -> Iterator[JobView]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, goes_on, open_service
+from heldout.cli.command import AsJson, Home, JobId, complete, goes_on, open_service
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display, follow
@@ -57,7 +57,7 @@ def train(
             "--from",
             metavar="JOB",
             help="Take the spec of this job that has ended.",
-            autocompletion=complete_job_ids,
+            autocompletion=complete(JOB),
         ),
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="With --from: apply this remedy, such as dropout.")] = None,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec
+from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -35,12 +35,8 @@ from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
 from heldout.spec.documents import merge
-from heldout.stored.results import FinalView
 from heldout.studies.spec import Measure
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.job import JobView
-
-P = ParamSpec("P")
 
 _ABOUT = """Heldout trains image classifiers and says why test results are worse than training results.
 Begin with a diagnosis: of a training done anywhere (`diagnose_history`) or of a job (`diagnose_job`). Then try one
@@ -76,9 +72,7 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.compare_runs: _STARTS,
         tools.dataset_findings: _READS,
     }
-    strict = [
-        _make_strict(_report_failures(tools.take_names(tool)), annotations) for tool, annotations in offered.items()
-    ]
+    strict = [_make_strict(tools.wrap(tool), annotations) for tool, annotations in offered.items()]
     return _Server("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
 
 
@@ -103,23 +97,6 @@ def _make_strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotatio
     return made
 
 
-def _report_failures(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
-    """Make the tool's expected failures answers that say what to do."""
-
-    @wraps(tool)
-    async def told(*args: P.args, **kwargs: P.kwargs) -> str:
-        try:
-            return await tool(*args, **kwargs)
-        except ApiProblem as problem:
-            raise ToolError(f"{problem.title}: {rewrite_as_commands(problem.detail)} ({problem.code})") from None
-        except OSError as failure:
-            raise ToolError(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)) from None
-        except (NoService, Refused, ValueError) as failure:
-            raise ToolError(str(failure)) from None
-
-    return told
-
-
 class Tools:
     """The tools for assistants, which read their docstrings."""
 
@@ -132,14 +109,22 @@ class Tools:
         async with AsyncClient(found.url, found.api_key) as client:
             yield client
 
-    def take_names(self, tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-        """Make the tool take names, prefixes of ids and `last` where it takes ids, as commands do."""
+    def wrap(self, tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+        """Make the tool take names, prefixes of ids and `last` as commands do, and say what to do about failures."""
 
         @wraps(tool)
-        async def take(**given: Any) -> str:
-            return await tool(**await to_thread(find_ids, tool, given, self._open_blocking_client))
+        async def call(**given: Any) -> str:
+            try:
+                return await tool(**await to_thread(find_ids, tool, given, self._open_blocking_client))
+            except ApiProblem as problem:
+                raise ToolError(f"{problem.title}: {rewrite_as_commands(problem.detail)} ({problem.code})") from None
+            except OSError as failure:
+                named = f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)
+                raise ToolError(named) from None
+            except (NoService, Refused, ValueError) as failure:
+                raise ToolError(str(failure)) from None
 
-        return take
+        return call
 
     def _open_blocking_client(self) -> Client:
         found = locate(self._home)
@@ -312,10 +297,6 @@ class Tools:
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:
     """Describe a job at its end, or after `wait_s` seconds."""
     job = await client.jobs.poll(job_id, wait_s=wait_s) or (await client.jobs.get(job_id)).view
-    return describe_job(job, *await _fetch_results(client, job))
-
-
-async def _fetch_results(client: AsyncClient, job: JobView) -> tuple[FinalView | None, DiagnosisView | None]:
     if not job.has_ended:
-        return None, None
-    return (await client.jobs.metrics(job.id)).final, await client.jobs.diagnosis(job.id)
+        return describe_job(job, None, None)
+    return describe_job(job, (await client.jobs.metrics(job.id)).final, await client.jobs.diagnosis(job.id))
