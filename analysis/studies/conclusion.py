@@ -1,7 +1,6 @@
 """The answer of a study: a cure, no remedy that helps, or why it is inconclusive. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,25 +18,21 @@ from heldout.words import studies as words
 TEST_ERROR = 0.05
 
 
-@dataclass(frozen=True)
-class Race:
-    """The end of a race.
-
-    looks: the last look that each arm took part in; none if an arm failed before the first one.
-    final: the last look of all.
-    ended_early: why there was no further look, if the race was not decided.
-    """
-
-    looks: Mapping[str, Look]
-    final: Look
-    ended_early: str | None
-
-
 def conclude_cure(
-    state: StudyState, race: Race, arms: Mapping[str, ArmView], winner: str, test: StudyTestView | None
+    state: StudyState,
+    look: Look,
+    arms: Mapping[str, ArmView],
+    winner: str,
+    test: StudyTestView | None,
+    ended_early: str | None,
 ) -> ConclusionView:
-    """Return the answer if one arm has won. arms: as views."""
-    look, arm = race.final, next(arm for arm in state.arms if arm.name == winner)
+    """Return the answer if one arm has won.
+
+    Args:
+        look: the last one. arms: as views.
+        ended_early: why there was no further look, if the race was not decided.
+    """
+    arm = next(arm for arm in state.arms if arm.name == winner)
     beaten = list_clearly_beaten(look, winner, arm.parts) if arm.parts else []
     also = [name for name in list_cures(look, unconfirmed=True) if name != winner]
     explanation = words.explain_cure(
@@ -49,7 +44,7 @@ def conclude_cure(
         also=also,
         simpler_than=[other.name for other in state.arms if winner in other.parts and other.name in also],
         notes=[
-            *([race.ended_early] if race.ended_early else []),
+            *([ended_early] if ended_early else []),
             *([words.CHOSEN_ON_VALIDATION] if arm.chooses_alone else []),
             words.explain_test(test, state.test_failed),
         ],
@@ -57,10 +52,17 @@ def conclude_cure(
     return ConclusionView(kind="cure", remedy=winner, explanation=explanation, test=test)
 
 
-def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmView]) -> ConclusionView:
-    """Return the answer if no arm has won. arms: as views."""
-    standings = {name: look.judgements[name].standing for name, look in race.looks.items()}
-    gains = {name: look.comparisons[name].gain.mean for name, look in race.looks.items()}
+def conclude_without_cure(
+    state: StudyState, looks: Mapping[str, Look], arms: Mapping[str, ArmView], ended_early: str | None
+) -> ConclusionView:
+    """Return the answer if no arm has won.
+
+    Args:
+        looks: the last look that each arm took part in; none if an arm failed before the first one. arms: as views.
+        ended_early: why there was no further look, if the race was not decided.
+    """
+    standings = {name: look.judgements[name].standing for name, look in looks.items()}
+    gains = {name: look.comparisons[name].gain.mean for name, look in looks.items()}
     open_arms = [name for name, standing in standings.items() if standing in (RemedyStanding.OPEN, RemedyStanding.CURE)]
     remedies = [arm.name for arm in state.arms if arm.name != BASE_ARM]
     worse = sorted(
@@ -73,14 +75,14 @@ def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmV
         explanation = words.explain_nothing(remedies, state.objective, small, harm, failed)
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=explanation)
     best = max(open_arms, key=lambda name: (gains[name], name))
-    look = race.looks[best]
+    look = looks[best]
     needs = estimate_needs(look.comparisons[best], look.unit, look.last_error, state.validation_images)
     if standings[best] is RemedyStanding.CURE:
         doubt = ", but new seeds do not confirm it" if look.seeds_before else ", but no new seeds have confirmed it"
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         doubt = f", which may be chance with {look.seeds} seeds and {images}"
-    notes = [*([race.ended_early] if race.ended_early else []), *harm]
+    notes = [*([ended_early] if ended_early else []), *harm]
     explanation = words.explain_doubt(remedies, arms[best], state.objective, doubt, needs, notes, failed)
     return ConclusionView(kind="cannot_tell", remedy=None, explanation=explanation, needs=needs)
 
@@ -114,15 +116,3 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
         )
         for job in jobs
     ]
-
-
-def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
-    """Return whether an arm's accuracy falls less from training to validation, and is lower in training."""
-
-    def compute_gap(scores: Sequence[Scores]) -> float:
-        return float(np.mean([s.train_accuracy - float(s.right.mean()) for s in scores]))
-
-    def compute_training(scores: Sequence[Scores]) -> float:
-        return float(np.mean([s.train_accuracy for s in scores]))
-
-    return compute_gap(runs) < compute_gap(base) and compute_training(runs) < compute_training(base)

@@ -11,6 +11,7 @@ from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
 from analysis.studies.state import NextSteps, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
+from heldout.views.base import make_view
 from heldout.views.study import ArmView, CurvePointView, ForecastView
 from heldout.words.studies import describe_forecast, describe_no_forecast, say_failed, say_too_few_images
 
@@ -58,16 +59,8 @@ def _make_forecast(
         errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
         return None, describe_no_forecast(found.code, errors, found.images)
     now = float(np.mean(sizes[-1].errors))
-    return (
-        ForecastView(
-            images=found.images,
-            error=found.error,
-            interval=found.interval,
-            method=found.method,
-            explanation=describe_forecast(now, found.error, found.interval),
-        ),
-        None,
-    )
+    explanation = describe_forecast(now, found.error, found.interval)
+    return make_view(ForecastView, found, explanation=explanation), None
 
 
 def _say_failed(runs: Iterable[StudyRun]) -> str:

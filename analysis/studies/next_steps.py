@@ -6,17 +6,23 @@ Nothing is stored between calls: looks, drops and choices are derived from the t
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
-from analysis.studies.arm_views import build_arm_views, get_patch
-from analysis.studies.conclusion import Race, conclude_cure, conclude_without_cure, test_view
-from analysis.studies.figures import compute_gap_closed
+from analysis.studies.conclusion import conclude_cure, conclude_without_cure, test_view
+from analysis.studies.figures import (
+    build_difference_view,
+    compute_gap_closed,
+    compute_validation_figures,
+    train_figures,
+)
 from analysis.studies.learning_curve import plan_curve_steps
 from analysis.studies.planning import count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
 from analysis.studies.racing import Look, find_winner
 from analysis.studies.recorded import decide_recorded
-from analysis.studies.state import NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
+from analysis.studies.state import Arm, NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
 from heldout.studies.spec import BASE_ARM
+from heldout.views.study import ArmStatus, ArmView
 from heldout.words.labels import quote_remedy
+from heldout.words.studies import CHOSEN_ON_VALIDATION
 
 
 def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
@@ -35,13 +41,13 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     by_key = {run.key: run for run in runs}
     progress = follow(state, by_key)
     if progress.error is not None:
-        return NextSteps("failed", arms=build_arm_views(state, progress, by_key, ended=True), error=progress.error)
+        return NextSteps("failed", arms=_build_arm_views(state, progress, by_key, ended=True), error=progress.error)
     if progress.submit or progress.waiting:
         return _keep_running(state, progress, by_key)
     if progress.final is None:
         detail = " ".join(f"{quote_remedy(name)}: {why}" for name, why in progress.why.items())
         error = ("no_remedy_trained", f"No remedy could be compared with the base. {detail}")
-        return NextSteps("failed", arms=build_arm_views(state, progress, by_key, ended=True), error=error)
+        return NextSteps("failed", arms=_build_arm_views(state, progress, by_key, ended=True), error=error)
     return _end_race(state, progress, progress.final, by_key)
 
 
@@ -49,11 +55,10 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     """The race is decided: use the test split once, then conclude."""
     unconfirmed = progress.ended_early is not None and not look.seeds_before
     winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
-    race = Race(progress.looks, look, progress.ended_early)
-    arms = build_arm_views(state, progress, by_key, ended=True)
+    arms = _build_arm_views(state, progress, by_key, ended=True)
     planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
-        conclusion = conclude_without_cure(state, race, of_arm)
+        conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
     base_jobs, winner_jobs = (_list_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
@@ -66,7 +71,7 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
             arms=arms,
         )
     test = test_view(base_jobs, winner_jobs, state, is_paired=True)
-    conclusion = conclude_cure(state, race, of_arm, winner, test)
+    conclusion = conclude_cure(state, look, of_arm, winner, test, progress.ended_early)
     gap = compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)
@@ -75,7 +80,7 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     refit = None
     if state.refits and done is None and (state.max_jobs is None or len(by_key) < state.max_jobs):
         epochs = int(median(run.kept_epoch for run in look.scores[winner]) + 0.5)
-        refit = Refit(winner, get_patch(state, progress, winner), epochs)
+        refit = Refit(winner, _get_patch(state, progress, winner), epochs)
     return NextSteps(
         "succeeded",
         patches=progress.patches,
@@ -98,7 +103,7 @@ def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[Run
         patches=progress.patches,
         planned=len(planned),
         most=count_most_from(state, len(planned), 1 + len(progress.racing), _count_seeds(planned)),
-        arms=build_arm_views(state, progress, by_key, ended=False),
+        arms=_build_arm_views(state, progress, by_key, ended=False),
     )
 
 
@@ -109,3 +114,46 @@ def _count_seeds(planned: Collection[RunKey]) -> int:
 
 def _list_jobs(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[str, ...]:
     return tuple(by_key[key].job for key in list_race_keys(state, name, range(seeds)))
+
+
+def _build_arm_views(
+    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], *, ended: bool
+) -> tuple[ArmView, ...]:
+    """Return all arms in their current state. `ended`: whether the race is decided."""
+    views = []
+    for arm in state.arms:
+        is_base = arm.name == BASE_ARM
+        look = progress.final if is_base else progress.looks.get(arm.name)
+        runs = look.scores[arm.name] if look is not None else ()
+        goes_on = is_base or arm.name in progress.racing
+        status: ArmStatus = "dropped" if not goes_on else "finished" if ended else "racing"
+        keys = (key for key in by_key if key.arm == arm.name and key.purpose is Purpose.RACE)
+        views.append(
+            ArmView(
+                name=arm.name,
+                patch=dict(_get_patch(state, progress, arm.name)),
+                status=status,
+                jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
+                seeds=len(runs),
+                train=train_figures(runs) if runs else None,
+                validation=compute_validation_figures(runs, state.folds) if runs else None,
+                difference=None
+                if is_base or look is None
+                else build_difference_view(look.comparisons[arm.name], look.error),
+                why=_explain_drop(arm, progress),
+            )
+        )
+    return tuple(views)
+
+
+def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
+    """Say why an arm was dropped, with notes about its figures."""
+    said = [progress.why[arm.name]] if arm.name in progress.why else []
+    said += [CHOSEN_ON_VALIDATION] if arm.chooses_alone and arm.name in progress.looks else []
+    return " ".join(said) or None
+
+
+def _get_patch(state: StudyState, progress: RaceProgress, name: str) -> Mapping[str, object]:
+    """Return an arm's patch; for a search, the chosen one, if any."""
+    chosen = progress.patches.get(name)
+    return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen

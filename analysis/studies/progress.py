@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.studies.conclusion import is_gap_smaller
 from analysis.studies.figures import build_difference_view
 from analysis.studies.planning import (
     count_comparisons,
@@ -16,7 +15,7 @@ from analysis.studies.planning import (
     plan_look_seeds,
     tune_keys,
 )
-from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures, look_at
+from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures
 from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyStanding
 from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
@@ -188,13 +187,14 @@ def _look(
         name: look.scores[name] for name, look in progress.looks.items() if name not in scores and look.seeds > 1
     }
     share = count_comparisons(state)
-    look = look_at(
+    look = Look(
         scores,
         dropped,
         state.folds,
         seeds=seeds,
         seeds_before=before,
-        errors=(error / share, plan_look_errors(state)[-1] / share),
+        error=error / share,
+        last_error=plan_look_errors(state)[-1] / share,
         last_seeds=plan_look_seeds(state)[-1],
         measures=state.measures,
     )
@@ -228,6 +228,18 @@ def _drop(progress: RaceProgress, look: Look) -> None:
         else:
             why = words.say_hopeless(difference, look.unit.loss, look.last_seeds)
         progress.drop(name, why)
+
+
+def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
+    """Return whether an arm's accuracy falls less from training to validation, and is lower in training."""
+
+    def compute_means(scores: Sequence[Scores]) -> tuple[float, float]:
+        """The gap, and training accuracy."""
+        gaps = [run.train_accuracy - float(run.right.mean()) for run in scores]
+        return float(np.mean(gaps)), float(np.mean([run.train_accuracy for run in scores]))
+
+    (gap, trained), (base_gap, base_trained) = compute_means(runs), compute_means(base)
+    return gap < base_gap and trained < base_trained
 
 
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
 from analysis.studies.needs import would_tell
@@ -30,69 +31,46 @@ ArmScores = Mapping[str, Sequence[Scores]]
 class Look:
     """All arms at one look: racing ones with all its seeds, dropped ones with those that they had.
 
-    scores: of the base and the racing arms, by seed. dropped: of other arms, with as many seeds as they have.
+    scores: of the base and the racing arms, by seed.
+    dropped: of other arms, with as many seeds as they have; they still show how noisy trainings are.
     seeds_before: of the previous look; later seeds are fresh. 0 at the first look.
-    error: how often each of the intervals that decide may miss.
+    error, last_error: how often each of the intervals that decide may miss, at this look and at the last one.
     last_seeds: of the last look that there can be.
-    comparisons: with the base, for each racing arm. judgements: the conclusions.
+    measures: those that decide.
     """
 
+    scores: ArmScores
+    dropped: ArmScores
+    folds: int | None
     seeds: int
     seeds_before: int
     error: float
-    last_seeds: int
     last_error: float
-    folds: int | None
-    scores: ArmScores
-    dropped: ArmScores
-    unit: GainUnit
-    comparisons: Mapping[str, Comparison]
-    judgements: Mapping[str, Judgement]
+    last_seeds: int
+    measures: tuple[Measure, ...] = MEASURES
+
+    @cached_property
+    def unit(self) -> GainUnit:
+        """The unit of gains."""
+        return compute_gain_unit(self.scores[BASE_ARM], self.measures)
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Each racing arm compared with the base."""
+        others = {name: runs for name, runs in self.scores.items() if name != BASE_ARM}
+        dropped = {name: runs for name, runs in self.dropped.items() if len(runs) > 1}
+        compared = compare(others | dropped, self.scores[BASE_ARM], self.unit, self.folds)
+        return {name: compared[name] for name in others}
+
+    @cached_property
+    def judgements(self) -> Mapping[str, Judgement]:
+        """The conclusion about each racing arm."""
+        return {name: judge(comparison, self.unit, self.error) for name, comparison in self.comparisons.items()}
 
     @property
     def ranked(self) -> list[str]:
         """Return the racing arms without the base, the greatest gain first."""
         return sorted(self.comparisons, key=lambda name: (-self.comparisons[name].gain.mean, name))
-
-
-def look_at(
-    scores: ArmScores,
-    dropped: ArmScores,
-    folds: int | None,
-    *,
-    seeds: int,
-    seeds_before: int,
-    errors: tuple[float, float],
-    last_seeds: int,
-    measures: tuple[Measure, ...] = MEASURES,
-) -> Look:
-    """Compare all arms.
-
-    Args:
-        scores: of the base and the racing arms, for each of the look's seeds.
-        dropped: of the dropped arms, where they exist: they still show how noisy trainings are.
-        errors: how often each deciding interval may miss at this look, and at the last one.
-        measures: those that decide.
-    """
-    base = scores[BASE_ARM]
-    unit = compute_gain_unit(base, measures)
-    others = {name: runs for name, runs in scores.items() if name != BASE_ARM}
-    compared = compare(others | {name: runs for name, runs in dropped.items() if len(runs) > 1}, base, unit, folds)
-    comparisons = {name: compared[name] for name in others}
-    judgements = {name: judge(comparison, unit, errors[0]) for name, comparison in comparisons.items()}
-    return Look(
-        seeds=seeds,
-        seeds_before=seeds_before,
-        error=errors[0],
-        last_seeds=last_seeds,
-        last_error=errors[1],
-        folds=folds,
-        scores=scores,
-        dropped=dropped,
-        unit=unit,
-        comparisons=comparisons,
-        judgements=judgements,
-    )
 
 
 def list_clearly_beaten(look: Look, name: str, others: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Judges a remedy against the base: a cure, not a cure, or undecided. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,20 +40,20 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
         comparison: with the base.
         error: how often a deciding interval may miss: its share of the study's error.
     """
-    better = tuple(m for m in unit.measures if get_benefit_interval(comparison, m)(error)[0] > 0)
-    worse = tuple(m for m in unit.measures if get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] < 0)
+    better = tuple(m for m in unit.measures if compute_benefit_interval(comparison, m, error)[0] > 0)
+    worse = tuple(m for m in unit.measures if compute_benefit_interval(comparison, m, DOUBT_ERROR)[1] < 0)
     if worse:
         return Judgement(RemedyStanding.WORSE, better, worse)
     if better:
         return Judgement(RemedyStanding.CURE, better, worse)
-    most = {m: get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] for m in unit.measures}
+    most = {m: compute_benefit_interval(comparison, m, DOUBT_ERROR)[1] for m in unit.measures}
     helpless = all(most[m] < get_relevant_benefit(m, unit) for m in unit.measures)
     return Judgement(RemedyStanding.NO_HELP if helpless else RemedyStanding.OPEN, better, worse)
 
 
 def list_worse_measures(comparison: Comparison, unit: GainUnit, error: float) -> tuple[Measure, ...]:
     """Return the measures that an arm is proven to make worse, as strictly as a cure is proven."""
-    return tuple(measure for measure in unit.measures if get_benefit_interval(comparison, measure)(error)[1] < 0)
+    return tuple(measure for measure in unit.measures if compute_benefit_interval(comparison, measure, error)[1] < 0)
 
 
 def estimate(comparison: Comparison, measure: Measure) -> MeanEstimate:
@@ -67,14 +66,10 @@ def compute_mean_benefit(comparison: Comparison, measure: Measure) -> float:
     return estimate(comparison, measure).mean * (-1 if measure == "loss" else 1)
 
 
-def get_benefit_interval(comparison: Comparison, measure: Measure) -> Callable[[float], tuple[float, float]]:
-    """Return the interval of the benefit in one measure, by how often it may miss."""
-
-    def compute_interval(error: float) -> tuple[float, float]:
-        low, high = estimate(comparison, measure).interval(error)
-        return (-high, -low) if measure == "loss" else (low, high)
-
-    return compute_interval
+def compute_benefit_interval(comparison: Comparison, measure: Measure, error: float) -> tuple[float, float]:
+    """Return the interval of the benefit in one measure. error: how often it may miss."""
+    low, high = estimate(comparison, measure).interval(error)
+    return (-high, -low) if measure == "loss" else (low, high)
 
 
 def get_relevant_benefit(measure: Measure, unit: GainUnit) -> float:

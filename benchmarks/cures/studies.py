@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.studies.planning import count_comparisons, plan_look_errors
 from analysis.studies.progress import follow as progress_of
-from analysis.studies.racing import Look, find_leader, find_winner, list_clearly_beaten, look_at
+from analysis.studies.racing import Look, find_leader, find_winner, list_clearly_beaten
 from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Arm, RunKey, Scores, StudyState
 from benchmarks.cures import replay
@@ -113,7 +113,7 @@ def look_at_all(condition: Condition) -> Look:
     scores = {arm: [scores_of(condition, grid[arm, seed]) for seed in SEEDS] for arm in (BASE_ARM, *remedies)}
     error = plan_look_errors(state)[-1] / count_comparisons(state)
     count = len(SEEDS)
-    return look_at(scores, {}, condition.folds, seeds=count, seeds_before=0, errors=(error, error), last_seeds=count)
+    return Look(scores, {}, condition.folds, count, 0, error, error, last_seeds=count)
 
 
 def winner_of_grid(look: Look) -> str | None:

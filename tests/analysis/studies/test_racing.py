@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.studies.racing import Look, list_cures, look_at
+from analysis.studies.racing import Look, list_cures
 from analysis.studies.state import Scores
 
 IMAGES = 600
@@ -18,7 +18,7 @@ def trainings(losses: list[float]) -> list[Scores]:
 def last_look(fresh: float) -> Look:
     """Compare a base of loss 1 with a remedy of loss 0.8 on seven seeds and `fresh` on the eighth."""
     scores = {"base": trainings([1.0] * 8), "dropout": trainings([0.8, 0.81, 0.79, 0.8, 0.8, 0.81, 0.79, fresh])}
-    return look_at(scores, {}, None, seeds=8, seeds_before=7, errors=(0.05, 0.05), last_seeds=8)
+    return Look(scores, {}, None, seeds=8, seeds_before=7, error=0.05, last_error=0.05, last_seeds=8)
 
 
 def test_a_remedy_that_fresh_seeds_do_not_confirm_is_not_a_cure_yet():
