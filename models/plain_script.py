@@ -52,7 +52,7 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
     """
     spec = read_training_spec(job)
     if spec.network.uploaded_model is not None:
-        raise NotSupported(
+        raise NotSupported.at(
             "/network/backbone" if spec.network.backbone else "/network/model",
             "A plain Keras script builds its network from the spec, which does not contain an uploaded model. Download "
             "the trained model as `keras` or in another format instead: it includes all of the network.",
@@ -122,7 +122,7 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
         what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
         return make_folder_reader(what, [names[row] for row in range(len(names))], labels, asked.resize)
     changed = ", of another size or colour" if kind == ARRAYS else ""
-    raise NotSupported(
+    raise NotSupported.at(
         "/dataset",
         f"A plain Keras script can only read unmodified arrays and folders of 8-bit images, but "
         f"{dataset.name}@{dataset.version} was made from {kind}{changed}. Download the model in another format, or "
@@ -143,7 +143,7 @@ def read_network_configuration(session: Session, blobs: Blobs, job: JobRow) -> b
         SpecUnreadable, ModelLost, ArtifactDamaged, StorageUnavailable.
     """
     if not isinstance(read_training_spec(job).network, OwnNetworkSpec):
-        raise NotSupported(
+        raise NotSupported.at(
             "/network",
             "Only a network that is an uploaded model has a Keras configuration of its own. The network of this job is "
             "described by its spec. With `keras`, its layers are in the file.",

@@ -13,8 +13,7 @@ from analysis.jobs.initial import Initial, Weights
 from heldout.errors import HeldoutError, InvalidSpec, JobNotFound, SpecUnreadable, StateGone
 from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.resources import ModelFormat
-from heldout.spec.backbone import POINTER, Backbone
-from heldout.spec.backbone import POINTER as OWN_POINTER
+from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone
 from heldout.spec.job import InitialSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.model_facts import WITHOUT_WEIGHTS

@@ -31,18 +31,20 @@ class HeldoutError(Exception):
         self,
         detail: str,
         *,
+        pointer: str | None = None,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
         choices: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """request: `method`, `path` and `body` of a request that fixes the failure, if there is one.
+        """pointer: the only value of the body that is refused, with `detail` as the reason. errors: refused values.
 
+        request: `method`, `path` and `body` of a request that fixes the failure, if there is one.
         choices: possible next steps, each with `name`, `title` and such a `request`.
         """
         super().__init__(detail)
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = tuple(errors) if pointer is None else (FieldError(pointer, detail),)
         self.headers = dict(headers or {})
         self.request = None if request is None else dict(request)
         self.choices = tuple(dict(choice) for choice in choices)

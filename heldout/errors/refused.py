@@ -1,6 +1,7 @@
 """Request bodies and uploads that were refused: each error names the field, or says what could not be read."""
 
 from collections.abc import Collection
+from typing import Self
 
 from heldout.errors.base import FieldError, HeldoutError
 
@@ -8,17 +9,14 @@ from heldout.errors.base import FieldError, HeldoutError
 class InvalidSpec(HeldoutError, code="invalid_spec", status=422, title="The body is not valid"):
     """A value in the body is not valid; `errors` says which one and why."""
 
-    @staticmethod
-    def at(pointer: str, detail: str) -> "InvalidSpec":
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> Self:
         """Make the refusal of the value at one place. The detail begins with the place."""
-        return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+        return cls(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
 class NotSupported(InvalidSpec, code="not_supported", title="This release cannot do that yet"):
     """This release does not support that part of the spec yet."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
 class SpecDatasetNotFound(InvalidSpec, code="dataset_not_found", title="The spec names a dataset that does not exist"):
@@ -26,7 +24,7 @@ class SpecDatasetNotFound(InvalidSpec, code="dataset_not_found", title="The spec
 
     def __init__(self, name: str) -> None:
         detail = f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets."
-        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+        super().__init__(detail, pointer="/dataset")
 
 
 class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body names a model that does not exist"):
@@ -34,7 +32,7 @@ class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body nam
 
     def __init__(self, name: str, pointer: str = "/model") -> None:
         detail = f"No model of this key's owner has the id {name[:80]!r}. List them with GET /v1/models."
-        super().__init__(detail, errors=[FieldError(pointer, detail)])
+        super().__init__(detail, pointer=pointer)
 
 
 class ModelUnavailable(InvalidSpec, code="model_unavailable", title="The model cannot be used"):
@@ -47,14 +45,14 @@ class ModelUnavailable(InvalidSpec, code="model_unavailable", title="The model c
             else "GET /v1/models/{id} says what is wrong with its file."
         )
         detail = f"Model {model_id} is {status}. {why.format(id=model_id)}"
-        super().__init__(detail, errors=[FieldError(pointer, detail)])
+        super().__init__(detail, pointer=pointer)
 
 
 class ModelDoesNotFit(InvalidSpec, code="model_does_not_fit", title="The model does not fit"):
     """The uploaded model expects a different image shape or number of classes than the dataset has."""
 
     def __init__(self, detail: str, pointer: str = "/model") -> None:
-        super().__init__(detail, errors=[FieldError(pointer, detail)])
+        super().__init__(detail, pointer=pointer)
 
 
 class DatasetUnavailable(InvalidSpec, code="dataset_unavailable", title="The dataset's images are not available"):
@@ -62,7 +60,7 @@ class DatasetUnavailable(InvalidSpec, code="dataset_unavailable", title="The dat
 
     def __init__(self, name: str, remedy: str) -> None:
         detail = f"The images of {name!r} are not available. {remedy}"
-        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+        super().__init__(detail, pointer="/dataset")
 
 
 class NetworkTooDeep(InvalidSpec, code="network_too_deep", title="The network shrinks the image to nothing"):
@@ -74,7 +72,7 @@ class NetworkTooDeep(InvalidSpec, code="network_too_deep", title="The network sh
             f"which needs at least {needed}×{needed}. Use fewer blocks, `padding: same`, or smaller pools, strides "
             "or kernels."
         )
-        super().__init__(detail, errors=[FieldError(f"/network/blocks/{block}", detail)])
+        super().__init__(detail, pointer=f"/network/blocks/{block}")
 
 
 class TooManyParameters(
@@ -87,7 +85,7 @@ class TooManyParameters(
             f"The network has {parameters:,} parameters; this service allows {cap:,}. Use fewer filters or units, "
             "`head: global_average`, or ask the operator to raise HELDOUT_MAX_PARAMETERS."
         )
-        super().__init__(detail, errors=[FieldError("/network", detail)])
+        super().__init__(detail, pointer="/network")
 
 
 class DigestMismatch(HeldoutError, code="digest_mismatch", status=422, title="The content does not match its digest"):
@@ -121,9 +119,6 @@ class WebhookUrlRefused(HeldoutError, code="webhook_url_refused", status=422, ti
 class KeyRefused(InvalidSpec, code="key_refused", title="The key cannot be created like this"):
     """A key cannot have more scopes, or last longer, than the key that creates it."""
 
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
-
 
 class NeedsMoreMemory(InvalidSpec, code="needs_more_memory", title="No worker has that much memory"):
     """No worker has that much memory; the detail says which batch size would fit."""
@@ -139,7 +134,7 @@ class NeedsMoreMemory(InvalidSpec, code="needs_more_memory", title="No worker ha
             f"{_format_amount(largest_bytes)}. It would fit with {smaller}, or the operator can add a larger worker."
         )
         pointer = "/network" if fitting_batch_size is None else "/training/batch_size"
-        super().__init__(detail, errors=[FieldError(pointer, detail)])
+        super().__init__(detail, pointer=pointer)
 
 
 def _format_amount(size_bytes: int) -> str:

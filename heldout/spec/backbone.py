@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, get_args
 
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import BackboneSpec, OwnNetworkSpec, Pixels
 from heldout.spec.model_facts import WITHOUT_WEIGHTS, ModelFacts, NetworkFacts, NetworkLayer
 
 Sizes = tuple[int, int, int]
-POINTER = "/network/backbone"
+# The parts of a spec that name an uploaded model.
+POINTER, OWN_POINTER = "/network/backbone", "/network"
 _SAVE_WITHOUT_TOP = (
     "Upload it without its head: `keras.applications.…(include_top=False)`, or "
     "`keras.Model(model.input, model.get_layer('…').output)` up to the last convolution."
@@ -65,28 +66,31 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
     """
     takes, gives, found = facts.input_shape, facts.output_shape, facts.feature_map
     if facts.format is not ModelFormat.KERAS:
-        raise _make_refusal(
-            "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
+        raise InvalidSpec.at(
+            "/network/backbone/model",
+            f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file.",
         )
     if not facts.weights:
-        raise _make_refusal("model", f"{WITHOUT_WEIGHTS} A backbone needs weights: upload the `.keras` file.")
+        raise InvalidSpec.at(
+            "/network/backbone/model", f"{WITHOUT_WEIGHTS} A backbone needs weights: upload the `.keras` file."
+        )
     if facts.gives != "feature_map":
         size = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
         detail = f"Model {asked.model} gives {size} for an image, not a feature map. {_SAVE_WITHOUT_TOP}"
-        raise _make_refusal("model", detail)
+        raise InvalidSpec.at("/network/backbone/model", detail)
     if None in (*takes, *gives):
-        raise _make_refusal(
-            "model",
+        raise InvalidSpec.at(
+            "/network/backbone/model",
             f"Model {asked.model} takes images of any size, so its cost is unknown. Save it for one size, such as "
             "`input_shape=(96, 96, 3)`, and upload it again.",
         )
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
-        raise _make_refusal("model", detail)
+        raise InvalidSpec.at("/network/backbone/model", detail)
     pixels = asked.pixels
     if pixels is None and not found.scales_pixels:
-        raise _make_refusal(
-            "pixels",
+        raise InvalidSpec.at(
+            "/network/backbone/pixels",
             f"Model {asked.model} does not scale pixels itself: it has no `Rescaling` or `Normalization` before its "
             "first weights. Say which pixel values it was trained with: "
             f"{', '.join(f'`{kind}`' for kind in get_args(Pixels))}.",
@@ -109,23 +113,14 @@ def require_fit(image: Sizes, backbone: Backbone, pointer: str = POINTER) -> Non
     """Raise InvalidSpec if the image's channels cannot be converted to what the uploaded network takes."""
     has, wanted = image[2], backbone.takes[2]
     if has not in {1, wanted}:
-        raise _make_refusal(
-            "model",
+        raise InvalidSpec.at(
+            f"{pointer}/model",
             f"Model {backbone.model} takes images with {wanted} channels, but the dataset's images have {has}. A "
             "single channel is repeated; otherwise the numbers must be equal.",
-            pointer,
         )
     if backbone.pixels in {"imagenet", "caffe"} and wanted != 3:
         detail = f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}."
-        raise _make_refusal("pixels", detail, pointer)
-
-
-def _make_refusal(field: str, detail: str, pointer: str = POINTER) -> InvalidSpec:
-    pointer = f"{pointer}/{field}"
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
-
-
-OWN_POINTER = "/network"
+        raise InvalidSpec.at(f"{pointer}/pixels", detail)
 
 
 def make_own_network(
@@ -141,27 +136,28 @@ def make_own_network(
     """
     found = facts.network
     if facts.format is not ModelFormat.KERAS:
-        raise _make_own_refusal(
-            "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
+        raise InvalidSpec.at(
+            "/network/model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
         )
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
-        raise _make_own_refusal("model", detail)
+        raise InvalidSpec.at("/network/model", detail)
     if asked.weights == "uploaded" and not facts.weights:
         detail = f"Model {asked.model} is an architecture without weights. Use `fresh`, or upload the `.keras` file."
-        raise _make_own_refusal("weights", detail)
+        raise InvalidSpec.at("/network/weights", detail)
     if asked.width != 1:
         if found.half is None:
             detail = f"Model {asked.model} cannot be halved. {found.half_refusal}"
-            raise _make_own_refusal("width", detail)
+            raise InvalidSpec.at("/network/width", detail)
         found = found.half
     height, width, channels = (given or has for given, has in zip(facts.input_shape, image, strict=True))
     area = height * width / prod(found.figures_at)
     layers = _list_layers(asked, facts, found, classes)
     parameters, fixed = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "fixed"))
     if parameters == fixed:
-        raise _make_own_refusal(
-            "trainable", 'Nothing would be trained. Use `"head": "replace"`, or freeze fewer layers of the model.'
+        raise InvalidSpec.at(
+            "/network/trainable",
+            'Nothing would be trained. Use `"head": "replace"`, or freeze fewer layers of the model.',
         )
     made = Backbone(
         model=asked.model,
@@ -189,8 +185,8 @@ def _list_layers(
     if asked.head == "replace":
         inputs = found.head_inputs
         if inputs is None:
-            raise _make_own_refusal(
-                "head",
+            raise InvalidSpec.at(
+                "/network/head",
                 f"The last layer of model {asked.model} is not dense, so it cannot be replaced. Make the model for the "
                 f"dataset's {classes} classes, or upload it without its head.",
             )
@@ -205,7 +201,7 @@ def _list_layers(
     if isinstance(asked.freeze, str) and asked.freeze not in names:
         shown = ", ".join(f"`{name}`" for name in names[:5])
         detail = f"Model {asked.model} has no layer `{asked.freeze}`. Its first layers are {shown}."
-        raise _make_own_refusal("freeze", detail)
+        raise InvalidSpec.at("/network/freeze", detail)
     frozen = 0 if asked.trainable else len(layers)
     if asked.freeze is not None and asked.trainable:
         frozen = asked.freeze if isinstance(asked.freeze, int) else names.index(asked.freeze) + 1
@@ -217,17 +213,13 @@ def _require_classes(asked: OwnNetworkSpec, facts: ModelFacts, found: NetworkFac
     replace = 'With `"head": "replace"`, its last layer is replaced by one for them.'
     if len(facts.output_shape) != 1:
         detail = f'Model {asked.model} gives a feature map. With `"head": "replace"`, it gets an output for each class.'
-        raise _make_own_refusal("head", detail)
+        raise InvalidSpec.at("/network/head", detail)
     if found.output == "sigmoid":
         detail = (
             f"Model {asked.model} ends in a sigmoid, so its figures are not shares of one answer. Heldout trains one "
             f"label per image: use one figure per class, with softmax or none. {replace}"
         )
-        raise _make_own_refusal("head", detail)
+        raise InvalidSpec.at("/network/head", detail)
     if facts.output_shape[0] != classes:
         detail = f"Model {asked.model} has {facts.output_shape[0]} classes, but the dataset has {classes}. {replace}"
-        raise _make_own_refusal("head", detail)
-
-
-def _make_own_refusal(field: str, detail: str) -> InvalidSpec:
-    return _make_refusal(field, detail, OWN_POINTER)
+        raise InvalidSpec.at("/network/head", detail)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.part import SpecPart
@@ -16,10 +16,8 @@ WITHOUT_WEIGHTS = (
 )
 
 # JSON has lists but no tuples.
-Shape = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-OpenShape = Annotated[
-    tuple[int | None, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-]
+Shape = Annotated[tuple[int, ...], Field(strict=False)]
+OpenShape = Annotated[tuple[int | None, ...], Field(strict=False)]
 
 
 class ModelLayer(SpecPart):

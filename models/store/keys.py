@@ -58,19 +58,19 @@ def make(
     """
     now = session.scalar(select(db_now()))
     if expires_at is not None and now is not None and expires_at <= now:
-        raise KeyRefused("/expires_at", f"Received {expires_at.isoformat()}, which has passed. Send a later time.")
+        raise KeyRefused.at("/expires_at", f"Received {expires_at.isoformat()}, which has passed. Send a later time.")
     maker = None if made_by is None else session.get(KeyRow, made_by)
     if maker is not None:
         more = [scope for scope in scopes if scope not in maker.scopes]
         if more:
-            raise KeyRefused(
+            raise KeyRefused.at(
                 "/scopes", f"The key of this request does not have the scope {more[0]!r}, so it cannot grant it."
             )
         if maker.expires_at is not None:
             expires_at = expires_at or maker.expires_at
             if expires_at > maker.expires_at:
                 at = maker.expires_at.isoformat()
-                raise KeyRefused(
+                raise KeyRefused.at(
                     "/expires_at",
                     f"The key of this request expires at {at}. A key that it creates must not expire later.",
                 )

@@ -140,3 +140,10 @@ def test_options_that_an_own_network_rules_out_are_refused_by_pointer(client, st
     assert "has an own network" in assert_problem(starts_there, 422, "invalid_spec", "/initial/job")["detail"]
     script = client.get(f"/v1/jobs/{own}/model?format=python")
     assert_problem(script, 422, "not_supported", "/network/model")
+
+
+def test_a_lost_file_of_an_own_network_is_reported_at_the_model_of_the_network(client, worker, spec):
+    model = add_model(client, worker, FACTS)
+    worker.blobs.delete_all(f"models/{model}")
+    answer = client.post("/v1/jobs", json=with_model(spec, model))
+    assert "no longer exists" in assert_problem(answer, 422, "invalid_spec", "/network/model")["detail"]
