@@ -202,9 +202,10 @@ def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_dr
     ):
         lines += ["", f"# {meaning}", f"{name}: Mapping[str, Fit] = {{"]
         for code, fit in fits.items():
-            weights = "".join(
-                f'Weight("{weight.figure}", {weight.slope}, {weight.low}, {weight.high}), ' for weight in fit.weights
+            weights = ", ".join(
+                f'Weight("{weight.figure}", {weight.slope}, {weight.low}, {weight.high})' for weight in fit.weights
             )
+            weights += "," if len(fit.weights) == 1 else ""
             lines.append(f'    "{code}": Fit({fit.intercept}, ({weights}), right={fit.right}, wrong={fit.wrong}),')
         lines.append("}")
     return "\n".join([*lines, ""])
