@@ -7,7 +7,7 @@ from typing import get_args
 
 from analysis.reports.document import Block, Heading, Paragraph, ReportTable
 from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
-from heldout.statistics import compute_t_quantile, compute_wilson_interval
+from heldout.statistics import compute_t_quantile
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult
 from heldout.studies.spec import BASE_ARM
@@ -168,7 +168,7 @@ def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, 
 
 def _compute_level(tallies: Sequence[Tally]) -> SplitResult:
     """Return means; the interval only covers images."""
-    bounds = [compute_wilson_interval(tally.correct, tally.count) for tally in tallies]
+    bounds = [tally.interval for tally in tallies]
     return SplitResult(
         loss=fmean(tally.loss for tally in tallies),
         accuracy=fmean(tally.accuracy for tally in tallies),

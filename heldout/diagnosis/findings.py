@@ -7,6 +7,7 @@ from heldout.diagnosis.gap import Bounds, Gap
 from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration
 from heldout.verdicts import Effort
+from heldout.words import whole_percents
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -71,6 +72,11 @@ class FigureAfter:
     figure: Literal["test_accuracy", "validation_accuracy"]
     now: float
     after: float
+
+    @property
+    def explanation(self) -> str:
+        after, now = whole_percents(self.after, self.now)
+        return f"{self.figure.replace('_', ' ').capitalize()} would read {after} instead of {now}."
 
 
 @dataclass(frozen=True)

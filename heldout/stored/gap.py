@@ -5,6 +5,7 @@ All figures come from float32 inference. Everything is counts and sums, so reade
 
 from typing import ClassVar, Literal
 
+from heldout.statistics import compute_wilson_interval
 from heldout.stored.file import StoredFile, StoredPart
 
 HeldOutName = Literal["validation", "test"]
@@ -30,6 +31,11 @@ class Tally(StoredPart):
     def counts(self) -> tuple[int, int]:
         """The number of right answers and the number of images."""
         return self.correct, self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% Wilson interval of the accuracy."""
+        return compute_wilson_interval(self.correct, self.count)
 
 
 class PairedTally(StoredPart):

@@ -6,15 +6,13 @@ from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, get_certainty
-from heldout.diagnosis.findings import Cause, FigureAfter, SuggestedRemedy, Tier
-from heldout.diagnosis.gap import Gap, How, TermCode
+from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
+from heldout.diagnosis.gap import How, TermCode
 from heldout.markup import make_table
-from heldout.statistics import compute_wilson_interval
-from heldout.stored.gap import HeldOutName, Tally
+from heldout.stored.gap import HeldOutName
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
 from heldout.views.base import Page, RequestView, Time, View, make_view
-from heldout.words import whole_percents
 
 # Smaller values would be written as 0.0 points, or as a loss of 0.000.
 SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
@@ -71,24 +69,6 @@ class GapBudgetView(View):
     test: SplitResult
     terms: list[TermView]
 
-    @classmethod
-    def of(cls, gap: Gap) -> "GapBudgetView":
-        return cls(
-            train=_build_split(gap.train),
-            validation=None if gap.validation is None else _build_split(gap.validation),
-            test=_build_split(gap.test),
-            terms=[make_view(TermView, term) for term in gap.terms],
-        )
-
-
-def _build_split(tally: Tally) -> SplitResult:
-    return SplitResult(
-        loss=tally.loss,
-        accuracy=tally.accuracy,
-        count=tally.count,
-        interval=compute_wilson_interval(tally.correct, tally.count),
-    )
-
 
 class CalibrationView(View):
     """How well probabilities match reality, before and after dividing the network's outputs by one number.
@@ -129,12 +109,6 @@ class FigureAfterView(View):
     now: float
     after: float
     explanation: str = Field(description="The same in a sentence.")
-
-    @classmethod
-    def of(cls, found: FigureAfter) -> "FigureAfterView":
-        after, now = whole_percents(found.after, found.now)
-        name = found.figure.replace("_", " ").capitalize()
-        return cls(**vars(found), explanation=f"{name} would read {after} instead of {now}.")
 
 
 class CauseView(View):
@@ -221,7 +195,6 @@ class DiagnosisView(View):
                 )
                 for finding in diagnosis.findings
             ],
-            gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
         )
 
 
@@ -240,9 +213,7 @@ def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> 
     """Build the view of a cause with the first request that fixes it."""
     remedies = [remedy for finding in diagnosis.findings if finding.code == cause.code for remedy in finding.remedies]
     requests = (_build_remedy(remedy, dataset_id).request for remedy in remedies)
-    after = None if cause.figure_after is None else FigureAfterView.of(cause.figure_after)
-    request = next((possible for possible in requests if possible is not None), None)
-    return make_view(CauseView, cause, figure_after=after, request=request)
+    return make_view(CauseView, cause, request=next((request for request in requests if request is not None), None))
 
 
 def _build_remedy(remedy: SuggestedRemedy, dataset_id: str | None) -> RemedyView:
