@@ -48,11 +48,8 @@ def build_gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
 def _describe_measured(budget: ReportBudgetView) -> str:
     if budget.job is not None:
         return f"the unchanged network (`{budget.job}`)"
-    return f"{_name_budget(budget)} (mean of {pluralize(budget.trainings, 'training')})"
-
-
-def _name_budget(budget: ReportBudgetView) -> str:
-    return "the unchanged network" if budget.arm == BASE_ARM else f'the network with "{describe_remedy(budget.arm)}"'
+    name = "the unchanged network" if budget.arm == BASE_ARM else f'the network with "{describe_remedy(budget.arm)}"'
+    return f"{name} (mean of {pluralize(budget.trainings, 'training')})"
 
 
 def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> ReportTable:
@@ -62,7 +59,8 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
     """
     unit, is_loss = (LOSS, True) if measure == "loss" else (POINTS, False)
     rows = [_build_level_row("training images", [budget.gap.train for budget in budgets], is_loss=is_loss)]
-    for code in (code for code in TERMS if any(_says_something(_find_term(budget, code)) for budget in budgets)):
+    shown = {term.code for budget in budgets for term in budget.gap.terms if not term.is_nothing}
+    for code in (code for code in TERMS if code in shown):
         row = [TERMS[code].name]
         for budget in budgets:
             term = _find_term(budget, code)
@@ -89,10 +87,6 @@ def _explain_meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
     if not others and first.job is not None and term is not None:
         return term.explanation
     return TERMS[code].meaning
-
-
-def _says_something(term: TermView | None) -> bool:
-    return term is not None and not term.is_nothing
 
 
 def _find_term(budget: ReportBudgetView, code: str) -> TermView | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.reports.budgets import build_gap_tables
-from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable
+from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
 from heldout.stored.audit import StoredAudit
-from heldout.stored.results import FinalView, SplitResult
+from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView
@@ -56,13 +56,14 @@ class CardFacts:
 
 def build_card(facts: CardFacts) -> Document:
     job = facts.job
+    when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
     return Document(
-        title=f"Model card of {_strip_code(job.name)}",
-        question=f"Model card: {_strip_code(job.name)}",
+        title=f"Model card of {strip_code(job.name)}",
+        question=f"Model card: {strip_code(job.name)}",
         notice=None,
         lead=_compose_lead(facts),
         has_cure=False,
-        about=_describe_job(job),
+        about=f"Job `{job.id}` on {strip_code(job.dataset.name)}, version {job.dataset.version}{when}.",
         blocks=[
             *_use_blocks(facts),
             *_build_measured_blocks(facts),
@@ -76,32 +77,22 @@ def build_card(facts: CardFacts) -> Document:
 
 def _compose_lead(facts: CardFacts) -> str:
     what = f"An image classifier for {pluralize(len(facts.classes), 'class')}"
-    measured = None if facts.final is None else _find_best_measured(facts.final)
-    if measured is None:
+    # Test images say most about images that the network has never seen.
+    splits = () if facts.final is None else (("test", facts.final.test), ("validation", facts.final.validation))
+    measured = [(split, result) for split, result in splits if result is not None]
+    if not measured:
         return f"{what}. Its accuracy was not measured."
-    split, result = measured
+    split, result = measured[0]
     return (
         f"{what}. It is right on {percent(result.accuracy)} of {result.count:,} {split} images, which very likely "
         f"means {format_range(result.interval)} of all such images."
     )
 
 
-def _find_best_measured(final: FinalView) -> tuple[str, SplitResult] | None:
-    """The split and its result that say most about images that the network has never seen."""
-    if final.test is not None:
-        return "test", final.test
-    return None if final.validation is None else ("validation", final.validation)
-
-
-def _describe_job(job: JobView) -> str:
-    when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
-    return f"Job `{job.id}` on {_strip_code(job.dataset.name)}, version {job.dataset.version}{when}."
-
-
 def _use_blocks(facts: CardFacts) -> list[Block]:
     height, width, channels = facts.shape
     low, high = facts.value_range
-    names = [f'"{_strip_code(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
+    names = [f'"{strip_code(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
     calibration = facts.diagnosis.calibration
     sure = []
@@ -156,10 +147,10 @@ def _build_measured_blocks(facts: CardFacts) -> list[Block]:
 def _build_gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why is it worse on new images?"),
-        Paragraph(_strip_code(f"{diagnosis.headline} {diagnosis.summary}")),
-        Paragraph(f"Verdict `{diagnosis.verdict}`: {_strip_code(diagnosis.explanation)}"),
+        Paragraph(strip_code(f"{diagnosis.headline} {diagnosis.summary}")),
+        Paragraph(f"Verdict `{diagnosis.verdict}`: {strip_code(diagnosis.explanation)}"),
         *(Paragraph(cause.figure_after.explanation) for cause in diagnosis.causes if cause.figure_after is not None),
-        *(Paragraph(f"Left out, `{problem.code}`: {_strip_code(problem.detail)}") for problem in diagnosis.left_out),
+        *(Paragraph(f"Left out, `{problem.code}`: {strip_code(problem.detail)}") for problem in diagnosis.left_out),
     ]
     if diagnosis.gap is not None:
         blocks += build_gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
@@ -170,7 +161,7 @@ def _build_model_blocks(models: Sequence[SharedModelFacts]) -> list[Block]:
     if not models:
         return []
     rows = [
-        (f"{_strip_code(model.name)} ({model.id})", _strip_code(model.license), _strip_code(model.source))
+        (f"{strip_code(model.name)} ({model.id})", strip_code(model.license), strip_code(model.source))
         for model in models
     ]
     return [
@@ -196,7 +187,7 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]
     found = [
-        (f"{finding.code} ({finding.severity}):", _strip_code(finding.explanation)) for finding in facts.audit.findings
+        (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation)) for finding in facts.audit.findings
     ]
     return [*blocks, Paragraph("What its audit found:"), Definitions(found)]
 
@@ -225,8 +216,3 @@ def _build_again_blocks(facts: CardFacts) -> list[Block]:
         Listing(_SPEC_FILE, spec, "json"),
         Listing("On a service that has the dataset", f"heldout train {shlex.quote(_SPEC_FILE)}", "sh"),
     ]
-
-
-def _strip_code(text: str) -> str:
-    """Return a user's text without characters that would make it code."""
-    return text.replace("`", "'")

@@ -121,19 +121,15 @@ def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Meas
             alternative = f"Measured {told}, very likely {told_range}, {EFFECTS[side]}"
             picture = TablePicture(draw_interval_strip(scale, value, bounds, side, alternative=alternative))
         rows.append((format_arm_name(report, arm), picture, told, told_range, EFFECTS[side], f"{arm.seeds:,}"))
-    axis: Cell = "" if scale is None else _draw_axis(scale, measure)
+    axis: Cell = ""
+    if scale is not None:
+        axis = TablePicture(draw_axis_strip(scale, "← worse", "better →", factor=unit.scale, sign=True), "picture")
     return ReportTable(
         caption,
         ("remedy", axis, column, "very likely between", "verdict", "trainings"),
         rows,
         _find_marked(report, [(arm,) for arm in arms]),
         (2, 3, 5),
-    )
-
-
-def _draw_axis(scale: Scale, measure: Measure) -> TablePicture:
-    return TablePicture(
-        draw_axis_strip(scale, "← worse", "better →", factor=MEASURES[measure][2].scale, sign=True), "picture"
     )
 
 

@@ -4,7 +4,7 @@ from analysis.reports.budgets import build_budget_blocks
 from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
 from analysis.reports.courses import build_course_blocks, build_size_blocks
-from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable
+from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
 from heldout.words import (
@@ -75,7 +75,7 @@ def _compose_notice(study: StudyView) -> str | None:
             f"This study is still running: {say_done(study)}. The figures below can change, and nothing is decided yet."
         )
     if study.status in ("failed", "cancelled"):
-        why = "" if study.error is None else f"{_strip_code(study.error.detail)} "
+        why = "" if study.error is None else f"{strip_code(study.error.detail)} "
         return f"{why}The figures below are what was known when it ended."
     return None
 
@@ -86,13 +86,8 @@ def _describe_study(study: StudyView) -> str:
     did = "finished" if study.finished_at else "ordered"
     on = " of trainings that run elsewhere" if study.recorded is None else " of trainings that were done before"
     if study.dataset is not None:
-        on = f" on {_strip_code(study.dataset.name)}, version {study.dataset.version}"
-    return f'Study "{_strip_code(study.name)}" (`{study.id}`){on}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC.'
-
-
-def _strip_code(name: str) -> str:
-    """The name without backticks, so that text from users is not shown as code."""
-    return name.replace("`", "'")
+        on = f" on {strip_code(study.dataset.name)}, version {study.dataset.version}"
+    return f'Study "{strip_code(study.name)}" (`{study.id}`){on}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC.'
 
 
 def _test_blocks(study: StudyView) -> list[Block]:

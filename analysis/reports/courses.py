@@ -8,7 +8,7 @@ from analysis.reports.comparisons import format_arm_name, sort_arms
 from analysis.reports.document import Block, Heading, Panel, Panels, Paragraph, ReportTable
 from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, draw_sizes, scale_epochs, scale_figures
-from heldout.views.study import StudyView
+from heldout.views.study import CurvePointView, ForecastView, StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from heldout.words import NONE, format_loss, format_range, percent
 
@@ -67,30 +67,16 @@ def build_size_blocks(study: StudyView) -> list[Block]:
     heading = Heading("How much do more training images help?")
     if not study.sizes:
         return [heading, Paragraph("Nothing has been measured yet.")]
-    rows = [
-        (
-            f"{size.images:,} images",
-            percent(size.error),
-            format_range(size.interval),
-            format_loss(size.loss),
-            "measured",
-        )
-        for size in study.sizes
+    points: list[tuple[CurvePointView | ForecastView, str, str]] = [
+        (size, format_loss(size.loss), "measured") for size in study.sizes
     ]
-    if study.forecast is not None:
-        forecast_view = study.forecast
-        rows.append(
-            (
-                f"{forecast_view.images:,} images",
-                percent(forecast_view.error),
-                format_range(forecast_view.interval),
-                NONE,
-                "forecast",
-            )
-        )
     forecast = "The hollow dot is a forecast, not a measurement."
-    if study.forecast is None:
+    if study.forecast is not None:
+        points.append((study.forecast, NONE, "forecast"))
+    else:
         forecast = f"There is no forecast: {(study.no_forecast or 'it is not known yet').rstrip('.')}."
+    title = "wrong answers, %, by training images"
+    chart = _draw_chart(title, draw_sizes(title, study.sizes, study.forecast, BOX))
     return [
         heading,
         Paragraph(
@@ -100,20 +86,18 @@ def build_size_blocks(study: StudyView) -> list[Block]:
             is_hint=True,
             in_markdown="" if study.forecast is not None else forecast,
         ),
-        Panels([Panel("", _draw_sizes(study))]),
+        Panels([Panel("", chart)]),
         ReportTable(
             "Wrong answers on validation images",
             ("trained on", "wrong answers", "very likely between", "loss", "source"),
-            rows,
+            [
+                (f"{at.images:,} images", percent(at.error), format_range(at.interval), loss, source)
+                for at, loss, source in points
+            ],
             (),
             (1, 2, 3),
         ),
     ]
-
-
-def _draw_sizes(study: StudyView) -> Markup:
-    title = "wrong answers, %, by training images"
-    return _draw_chart(title, draw_sizes(title, study.sizes or [], study.forecast, BOX))
 
 
 def _list_points(curve: Sequence[EpochBandView], figure: Figure) -> Course:
@@ -131,7 +115,7 @@ def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
     if not arm.curve:
         return []
     measured = [point for point in arm.curve if point.validation_loss is not None]
-    best = min(measured, key=_get_mean_validation_loss, default=arm.curve[-1])
+    best = min(measured, key=lambda point: _get_mean(point.validation_loss) or 0.0, default=arm.curve[-1])
     points: Sequence[EpochBandView] = sorted(
         {point.epoch: point for point in (best, arm.curve[-1])}.values(), key=lambda point: point.epoch
     )
@@ -139,19 +123,18 @@ def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
         (
             name,
             f"{point.epoch:,}{' (best)' if point is best else ''}",
-            percent(None if point.train_accuracy is None else point.train_accuracy.mean),
-            percent(None if point.validation_accuracy is None else point.validation_accuracy.mean),
-            format_loss(None if point.train_loss is None else point.train_loss.mean),
-            format_loss(None if point.validation_loss is None else point.validation_loss.mean),
+            percent(_get_mean(point.train_accuracy)),
+            percent(_get_mean(point.validation_accuracy)),
+            format_loss(_get_mean(point.train_loss)),
+            format_loss(_get_mean(point.validation_loss)),
             f"{point.trainings:,}",
         )
         for point in points
     ]
 
 
-def _get_mean_validation_loss(point: EpochBandView) -> float:
-    assert point.validation_loss is not None
-    return point.validation_loss.mean
+def _get_mean(band: BandView | None) -> float | None:
+    return None if band is None else band.mean
 
 
 MAX_POINTS = 120  # more than a picture can show
@@ -191,14 +174,8 @@ def _thin_out(numbers: Sequence[int]) -> list[int]:
 
 
 def _build_point(epoch: int, figures: Sequence[EpochFigures]) -> EpochBandView:
-    return EpochBandView(
-        epoch=epoch,
-        trainings=len(figures),
-        train_accuracy=_build_band(measured.train_accuracy for measured in figures),
-        validation_accuracy=_build_band(measured.validation_accuracy for measured in figures),
-        train_loss=_build_band(measured.train_loss for measured in figures),
-        validation_loss=_build_band(measured.validation_loss for measured in figures),
-    )
+    bands = {name: _build_band(getattr(measured, name) for measured in figures) for name in EpochFigures._fields[1:]}
+    return EpochBandView.model_validate({"epoch": epoch, "trainings": len(figures), **bands})
 
 
 def _build_band(values: Iterable[float | None]) -> BandView | None:

@@ -19,6 +19,11 @@ def split_code(text: str) -> Iterator[tuple[str, bool]]:
             yield part, place % 2 == 1
 
 
+def strip_code(text: str) -> str:
+    """Return a user's text without characters that would make it code."""
+    return text.replace("`", "'")
+
+
 @dataclass(frozen=True)
 class Heading:
     text: str

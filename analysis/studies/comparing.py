@@ -72,11 +72,6 @@ def make_gain_reading(unit: GainUnit) -> Reading:
     return lambda scores: (score_answers(scores) / unit.errors - compute_losses(scores) / unit.loss) / 2
 
 
-def compute_spread(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool) -> Spread:
-    """Return the spread of an arm's own mean. `folds`: as in the study's state."""
-    return _measure_spread([reading(run) for run in runs], folds, binary=binary)
-
-
 def compute_difference_spread(
     runs: Sequence[Scores], others: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False
 ) -> Spread:
@@ -140,7 +135,7 @@ def _compute_pair_spread(pair: Pair, reading: Reading, folds: int | None, *, bin
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:
     """Return an arm's own mean, from its own trainings only."""
-    spread = compute_spread(runs, reading, folds, binary=binary)
+    spread = _measure_spread([reading(run) for run in runs], folds, binary=binary)
     return MeanEstimate(spread, estimate_own_noise(spread))
 
 

@@ -134,18 +134,12 @@ def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int3
     """Return the images' numbers in ascending order, and the order itself. Equal ids give equal numbers."""
     if hashes is None:
         return np.arange(count, dtype=np.int32), np.arange(count)
-    digests = [hashlib.sha256(_to_text(value)).digest() for value in _to_list(hashes)]
+    texts = hashes.tolist() if isinstance(hashes, np.ndarray) else hashes
+    ids = (text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass") for text in texts)
+    digests = [hashlib.sha256(known).digest() for known in ids]
     order = np.asarray(sorted(range(count), key=lambda place: (digests[place], place)), np.int64)
     numbers = [int.from_bytes(digests[place][:4]) >> 1 for place in order]
     return np.asarray(numbers, np.int32), order
-
-
-def _to_list(column: Column) -> Sequence[Any]:
-    return column.tolist() if isinstance(column, np.ndarray) else column
-
-
-def _to_text(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
 def _describe_split(said: Answers, hashes: Column | None) -> SplitFacts:

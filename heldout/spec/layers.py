@@ -99,7 +99,10 @@ def plan_network(network: AnyNetworkSpec, image: Image, classes: int, backbone: 
     for index, block in enumerate(network.blocks):
         layers += _plan_block_layers(index, block, (shape[0], shape[1], shape[2]))
         shape = layers[-1].shape
-    layers.append(_plan_head_layer(network, shape))
+    if network.head == "global_average":
+        layers.append(Layer("global_average", (shape[2],), 0, prod(shape)))
+    else:
+        layers.append(Layer("flatten", (prod(shape),), 0, 0))
     for index, dense in enumerate(network.dense):
         layers.append(_plan_dense_layer(f"dense{index + 1}", layers[-1].shape[0], dense.units))
         if dense.dropout:
@@ -198,12 +201,6 @@ def _plan_convolution(
         count, fixed = (4, 2 * filters) if block.normalization == "batch" else (2, 0)
         layers.append(Layer(norm_name, shape, count * filters, 2 * prod(shape), ((filters,),) * count, fixed))
     return layers
-
-
-def _plan_head_layer(network: NetworkSpec, shape: Shape) -> Layer:
-    if network.head == "global_average":
-        return Layer("global_average", (shape[2],), 0, prod(shape))
-    return Layer("flatten", (prod(shape),), 0, 0)
 
 
 def _plan_dense_layer(name: str, inputs: int, units: int) -> Layer:

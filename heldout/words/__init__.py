@@ -142,11 +142,6 @@ def format_signed_range(unit: Unit, value: float | None, bounds: Interval) -> st
     return f"{_format_signed(unit, bounds[0], decimals)} to {_format_signed(unit, bounds[1], decimals)}"
 
 
-def format_change(value: float, *, is_loss: bool) -> str:
-    """Format a change in loss, or a change in the share of wrong answers in points."""
-    return _format_digits(value, 3) if is_loss else f"{100 * value:.1f} points"
-
-
 def format_figure(value: float, *, is_loss: bool) -> str:
     """Format a loss, or a share of wrong answers as a percentage."""
     return _format_digits(value, 4) if is_loss else percent(value)

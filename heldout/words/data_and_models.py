@@ -1,28 +1,13 @@
 """Headlines and summaries of audits and of model evaluations, and a sentence about calibration."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from heldout.stored.audit import AuditFinding
 from heldout.stored.results import Measurement
 from heldout.words import Words, of_100, quote_name
 
 _NAMES = {"train": "training", "validation": "validation", "test": "test"}
-
-
-class AnyFinding(Protocol):
-    """A stored finding or its view."""
-
-    @property
-    def code(self) -> str:
-        """The kind of finding."""
-
-    @property
-    def severity(self) -> str:
-        """How serious it is."""
-
-    @property
-    def numbers(self) -> Mapping[str, Any]:
-        """Figures; which ones depends on the code."""
 
 
 # `{split}`, `{class}` and `{images}` are filled in from the numbers of the finding.
@@ -125,7 +110,7 @@ _NOTHING = (
 )
 
 
-def describe_audit(findings: Sequence[AnyFinding]) -> tuple[str, str]:
+def describe_audit(findings: Sequence[AuditFinding]) -> tuple[str, str]:
     """The headline and the summary of an audit. findings: the most serious first."""
     serious = [finding for finding in findings if finding.severity != "info"]
     if not serious and not findings:
@@ -136,18 +121,13 @@ def describe_audit(findings: Sequence[AnyFinding]) -> tuple[str, str]:
         return "The audit found something to check.", "Read the finding below before you train."
     filled = {
         "split": _NAMES.get(str(first.numbers.get("split")), "test"),
-        "class": quote_name(_get_rarest(first.numbers)),
+        "class": quote_name(first.numbers["smallest"]["class"] if "smallest" in first.numbers else "?"),
         "images": _describe_copied_images(first.numbers),
     }
     others = len(serious) - 1
     more = f", then look at the {others} other finding{'' if others == 1 else 's'}" if others > 0 else ""
     headline, effect, action = (text.format(**filled) for text in (words.headline, words.effect, words.action))
     return headline, f"{effect} {action}{more}."
-
-
-def _get_rarest(numbers: Mapping[str, Any]) -> object:
-    smallest = numbers.get("smallest")
-    return smallest["class"] if isinstance(smallest, Mapping) else "?"
 
 
 def _describe_copied_images(numbers: Mapping[str, Any]) -> str:

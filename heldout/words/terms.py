@@ -14,7 +14,7 @@ from heldout.words.labels import PIXELS, TERMS
 
 if TYPE_CHECKING:
     from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
-    from heldout.stored.gap import HeldOutCopies, PixelsUndone
+    from heldout.stored.gap import PixelsUndone
 
 # A smaller gap is written with one decimal.
 MIN_WHOLE_POINTS = 10
@@ -186,22 +186,17 @@ def _explain_generalization(term: Term, gap: Gap) -> str:
     )
 
 
-def _explain_copies_in_validation(term: Term, gap: Gap) -> str:
-    return _explain_copies(term.accuracy_interval, "validation", gap.stored.validation_copies)
-
-
-def _explain_copies_in_test(term: Term, gap: Gap) -> str:
-    interval = term.accuracy_interval
-    return _explain_copies(None if interval is None else (-interval[1], -interval[0]), "test", gap.stored.test_copies)
-
-
-def _explain_copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> str:
+def _explain_copies(term: Term, gap: Gap) -> str:
+    split, interval = term.code.removeprefix("copies_in_"), term.accuracy_interval
+    copies = gap.stored.test_copies if split == "test" else gap.stored.validation_copies
     assert copies is not None
     assert copies.clean is not None
     assert copies.copied is not None
     copied, clean = copies.copied, copies.clean
     known, others = percent(copied.accuracy), percent(clean.accuracy)
-    result = f", so the {split} result looks better than it is" if lift is not None and lift[0] > 0 else ""
+    # Copies that lift test narrow the gap.
+    is_lifted = interval is not None and (interval[1] < 0 if split == "test" else interval[0] > 0)
+    result = f", so the {split} result looks better than it is" if is_lifted else ""
     return (
         f"{copied.count:,} of {pluralize(copied.count + clean.count, f'{split} image')} "
         f"{'has' if copied.count == 1 else 'have'} a copy, or an image of the same group, among the training images. "
@@ -256,9 +251,9 @@ def _format_loss(value: float) -> str:
 _SENTENCES: Mapping[TermCode, Callable[[Term, Gap], str]] = {
     "late_epochs": _explain_late_epochs,
     "generalisation": _explain_generalization,
-    "copies_in_validation": _explain_copies_in_validation,
+    "copies_in_validation": _explain_copies,
     "split_difference": _explain_split_difference,
     "label_order": _explain_label_order,
     "pixel_values": _explain_pixel_values,
-    "copies_in_test": _explain_copies_in_test,
+    "copies_in_test": _explain_copies,
 }
