@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,14 +15,7 @@ from heldout.cli.references import DATASET, JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
-    from heldout.client.client import Client
-    from heldout.views.account import EventView, OwnerEventView
     from heldout.views.job import JobView
-
-    Events = Iterator[EventView] | Iterator[OwnerEventView]
-
-Sort = Literal["created", "name", "best", "gap"]
-HistoryFormat = Literal["keras", "csv"]
 
 
 def jobs(
@@ -38,7 +31,8 @@ def jobs(
     ] = None,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this text in their name.")] = None,
     sort: Annotated[
-        Sort, typer.Option(help="Newest, by name, highest validation accuracy, or widest gap first.")
+        Literal["created", "name", "best", "gap"],
+        typer.Option(help="Newest, by name, highest validation accuracy, or widest gap first."),
     ] = "created",
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     as_json: AsJson = False,
@@ -79,7 +73,7 @@ def show(
 def metrics(
     job_id: JobId,
     format_: Annotated[
-        HistoryFormat | None,
+        Literal["keras", "csv"] | None,
         typer.Option("--format", help="Print the curves as Keras' History, or as the table of its CSVLogger."),
     ] = None,
     as_json: AsJson = False,
@@ -120,12 +114,15 @@ def events(
     """List or follow events of a job, or of all jobs, datasets, studies and models, oldest first."""
     with open_service(home) as client:
         if not follow:
-            print_list(_list_past(client, job_id, after or 0), as_json, shown.show_events)
-        elif as_json:
-            for event in _follow_coming(client, job_id, after):
-                print_json(event, one_line=True)
-        else:
-            shown.show_events(_follow_coming(client, job_id, after))
+            past = client.events.list if job_id is None else partial(client.jobs.events, job_id)
+            print_list(past(after=after or 0), as_json, shown.show_events)
+            return
+        coming = client.events.follow if job_id is None else partial(client.jobs.follow_events, job_id)
+        if not as_json:
+            shown.show_events(coming(after=after))
+            return
+        for event in coming(after=after):
+            print_json(event, one_line=True)
 
 
 def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
@@ -206,11 +203,3 @@ def _parse_pairs(pairs: list[str] | None) -> dict[str, str]:
         if not separator:
             raise Refused(f"--metadata {key}: expected KEY=VALUE")
     return {key: value for key, _, value in split}
-
-
-def _list_past(client: Client, job_id: str | None, after: int) -> Events:
-    return client.events.list(after=after) if job_id is None else client.jobs.events(job_id, after=after)
-
-
-def _follow_coming(client: Client, job_id: str | None, after: int | None) -> Events:
-    return client.events.follow(after=after) if job_id is None else client.jobs.follow_events(job_id, after=after)

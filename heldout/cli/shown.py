@@ -38,7 +38,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
             format_points(gap.accuracy if gap else None),
         )
         verdict = summary.verdict and get_verdict_name(summary.verdict)
-        about = (verdict, _name_dataset(job), format_moment(job.created_at))
+        about = (verdict, _name_reference(job.dataset), format_moment(job.created_at))
         rows.append((job.id, job.name, job.status, f"{progress.epoch}/{progress.epochs}", *reached, *about))
     headings = ("ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED")
     print_table(headings, rows, right=(3, 4, 5), fewest=FEWEST_COLUMNS)
@@ -55,7 +55,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         ("status", job.status + (f" ({job.stop_reason})" if job.stop_reason else "")),
         ("error", job.error and f"{job.error.code}: {job.error.detail}"),
         ("retry of", job.retry_of),
-        ("dataset", _name_dataset(job)),
+        ("dataset", _name_reference(job.dataset)),
         ("parameters", f"{job.parameters:,}"),
         ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
         ("left", None if job.progress.eta_s is None else format_seconds(job.progress.eta_s)),
@@ -92,14 +92,10 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
 def show_final(final: FinalView) -> None:
     """Print the results of the kept weights on each split, and the gaps."""
     show_splits(final)
-    for held_out in ("validation", "test"):
-        gap = final.gap.validation if held_out == "validation" else final.gap.test
+    for held_out, gap in (("validation", final.gap.validation), ("test", final.gap.test)):
         if gap is not None and gap.accuracy is not None and gap.loss is not None:
-            accuracy_is, loss_is = (
-                _describe_worse(100 * gap.accuracy, ".1f", " points"),
-                _describe_worse(gap.loss, ".3f"),
-            )
-            say(f"gap to {held_out}: accuracy {accuracy_is}, loss {loss_is} than on training images")
+            accuracy, loss = _describe_worse(100 * gap.accuracy, ".1f", " points"), _describe_worse(gap.loss, ".3f")
+            say(f"gap to {held_out}: accuracy {accuracy}, loss {loss} than on training images")
 
 
 def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None = None) -> None:
@@ -108,15 +104,9 @@ def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None
     for name in ("train", "validation", "test"):
         split: SplitResult | None = getattr(figures, name)
         if split is not None:
-            row = [
-                name,
-                percent(split.accuracy),
-                format_range(split.interval),
-                format_loss(split.loss),
-                split.count,
-            ]
+            measured = (percent(split.accuracy), format_range(split.interval), format_loss(split.loss), split.count)
             given: SplitResult | None = getattr(as_given, name, None)
-            rows.append([*row, *([] if given is None else [percent(given.accuracy)])])
+            rows.append([name, *measured, *([] if given is None else [percent(given.accuracy)])])
     print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
 
 
@@ -273,10 +263,6 @@ def show_estimate(estimate: EstimateView) -> None:
             ("an epoch", "unknown before a job has run" if per_epoch is None else format_seconds(per_epoch)),
         ]
     )
-
-
-def _name_dataset(job: JobView) -> str:
-    return _name_reference(job.dataset)
 
 
 def _name_reference(dataset: DatasetReference) -> str:

@@ -105,7 +105,15 @@ def train(
                 body = _describe_own_network(client, model)
             else:
                 body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
-            return _submit_new(client, apply_settings(body, changes), dry_run, idempotency_key, detach, as_json)
+            body = apply_settings(body, changes)
+            if dry_run:
+                _show_estimate(client, body, as_json)
+                return None
+            try:
+                job = client.jobs.create(body, idempotency_key=idempotency_key).view
+            except ValueError as error:
+                raise Refused(f"--idempotency-key: {error}") from None
+            return _report_queued(client, job, detach, as_json)
         change = _parse_patch(patch)
         if changes or dry_run:
             before = client.jobs.get(source).view.spec.model_dump(mode="json")
@@ -127,15 +135,6 @@ def _describe_own_network(client: Client, model: str) -> dict[str, Any]:
     except ModelRejected as rejected:
         raise Refused(f"--model {rejected}") from None
     return {"network": {"model": found.id}}
-
-
-def _submit_new(
-    client: Client, body: dict[str, Any], dry_run: bool, idempotency_key: str | None, detach: bool, as_json: bool
-) -> Exit | None:
-    if dry_run:
-        _show_estimate(client, body, as_json)
-        return None
-    return _report_queued(client, _submit(client, body, idempotency_key), detach, as_json)
 
 
 def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
@@ -164,13 +163,6 @@ def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
     """Show a job's progress until it ends."""
     with open_service(home) as client:
         return _watch(client, job_id, as_json)
-
-
-def _submit(client: Client, body: dict[str, Any], idempotency_key: str | None) -> JobView:
-    try:
-        return client.jobs.create(body, idempotency_key=idempotency_key).view
-    except ValueError as error:
-        raise Refused(f"--idempotency-key: {error}") from None
 
 
 def _watch(client: Client, job_id: str, as_json: bool) -> Exit:

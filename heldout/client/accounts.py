@@ -10,25 +10,7 @@ from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.resource import Handle, Resource, ResourceBase, by_id, each_by_id, renew
 from heldout.client.typed_answers import PAGE, leave_out_none, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
-from heldout.views.account import (
-    ActivityPage,
-    ActivityView,
-    Bucket,
-    DeliveryPage,
-    DeliveryView,
-    Group,
-    HealthView,
-    KeyPage,
-    KeyView,
-    NewKeyView,
-    OwnerEventPage,
-    OwnerEventView,
-    SessionView,
-    UsageView,
-    WebhookPage,
-    WebhookView,
-    WebhookWithSecret,
-)
+from heldout.views import account as views
 from heldout.views.base import format_rfc3339
 
 
@@ -40,7 +22,7 @@ class Keys(Resource["Key[Mode]", Mode]):
     @dual_iterator
     async def list(self) -> AsyncIterator[Key[Mode]]:
         """Yield all your keys, oldest first, including revoked ones. Secrets are not stored and not included."""
-        for key in (await self._answers.read(KeyPage, "GET", "/v1/keys")).data:
+        for key in (await self._answers.read(views.KeyPage, "GET", "/v1/keys")).data:
             yield self._wrap(key)
 
     @dual
@@ -53,13 +35,13 @@ class Keys(Resource["Key[Mode]", Mode]):
         """
         until = None if expires_at is None else expires_at.isoformat()
         body = leave_out_none(scopes=None if scopes is None else [*scopes], expires_at=until)
-        return await self._create(NewKeyView, "/v1/keys", body or None)
+        return await self._create(views.NewKeyView, "/v1/keys", body or None)
 
     @dual
     async def roll(self, key_id: str, *, overlap_s: float | None = None) -> Key[Mode]:
         """Replace a key. The old one works for another `overlap_s` seconds, by default a day."""
         body = leave_out_none(overlap_s=overlap_s)
-        return await self._create(NewKeyView, self._path(key_id, "roll"), body or None)
+        return await self._create(views.NewKeyView, self._path(key_id, "roll"), body or None)
 
     @dual
     async def delete(self, key_id: str, *, with_made: bool = False) -> None:
@@ -80,12 +62,12 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
     @dual_iterator
     async def list(self) -> AsyncIterator[Webhook[Mode]]:
         """Yield your webhooks, oldest first."""
-        for webhook in (await self._answers.read(WebhookPage, "GET", "/v1/webhooks")).data:
+        for webhook in (await self._answers.read(views.WebhookPage, "GET", "/v1/webhooks")).data:
             yield self._wrap(webhook)
 
     @dual
     async def get(self, webhook_id: str) -> Webhook[Mode]:
-        return await self._receive(WebhookView, "GET", self._path(webhook_id))
+        return await self._receive(views.WebhookView, "GET", self._path(webhook_id))
 
     @dual
     async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> Webhook[Mode]:
@@ -95,7 +77,7 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
             events: such as `job.succeeded`. The service refuses an unknown name and lists the known ones.
         """
         body = {"url": url, "events": [*events], "enabled": enabled}
-        return await self._create(WebhookWithSecret, "/v1/webhooks", body)
+        return await self._create(views.WebhookWithSecret, "/v1/webhooks", body)
 
     @dual
     async def update(
@@ -108,7 +90,7 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
     ) -> Webhook[Mode]:
         """Change a webhook. None keeps a value."""
         body = leave_out_none(url=url, events=None if events is None else [*events], enabled=enabled)
-        return await self._receive(WebhookView, "PATCH", self._path(webhook_id), body=body, repeatable=True)
+        return await self._receive(views.WebhookView, "PATCH", self._path(webhook_id), body=body, repeatable=True)
 
     @dual
     async def delete(self, webhook_id: str) -> None:
@@ -119,33 +101,33 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
     async def rotate(self, webhook_id: str) -> Webhook[Mode]:
         """Replace the secret. For 24 hours the old one signs each message too."""
         route = self._path(webhook_id, "rotate")
-        return await self._receive(WebhookWithSecret, "POST", route)
+        return await self._receive(views.WebhookWithSecret, "POST", route)
 
     @dual
-    async def ping(self, webhook_id: str) -> DeliveryView:
+    async def ping(self, webhook_id: str) -> views.DeliveryView:
         """Send a test message; `deliveries` lists the attempts."""
-        return await self._answers.read(DeliveryView, "POST", self._path(webhook_id, "ping"))
+        return await self._answers.read(views.DeliveryView, "POST", self._path(webhook_id, "ping"))
 
     @dual_iterator
-    def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
+    def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[views.DeliveryView]:
         """Yield the messages of the last seven days and those still to be sent, newest first."""
-        return self._answers.pages(DeliveryPage, self._path(webhook_id, "deliveries"), page_size=page_size)
+        return self._answers.pages(views.DeliveryPage, self._path(webhook_id, "deliveries"), page_size=page_size)
 
     @dual
-    async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
+    async def redeliver(self, webhook_id: str, delivery_id: str) -> views.DeliveryView:
         """Send a message again."""
         delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
         route = self._path(webhook_id, f"deliveries/{delivery}/redeliver")
-        return await self._answers.read(DeliveryView, "POST", route)
+        return await self._answers.read(views.DeliveryView, "POST", route)
 
 
 class Account(ResourceBase[Mode]):
     """The owner of the key."""
 
     @dual
-    async def whoami(self) -> SessionView:
+    async def whoami(self) -> views.SessionView:
         """Get the owner that the key belongs to."""
-        return await self._answers.read(SessionView, "GET", "/v1/session")
+        return await self._answers.read(views.SessionView, "GET", "/v1/session")
 
     @dual_iterator
     def activity(
@@ -155,10 +137,10 @@ class Account(ResourceBase[Mode]):
         key_id: str | None = None,
         subject: str | None = None,
         page_size: int = PAGE,
-    ) -> AsyncIterator[ActivityView]:
+    ) -> AsyncIterator[views.ActivityView]:
         """Yield the activity log, newest first: who changed what, and from where. Needs the scope `admin`."""
         params = {"action": action, "key": key_id, "subject": subject}
-        return self._answers.pages(ActivityPage, "/v1/activity", params, page_size=page_size)
+        return self._answers.pages(views.ActivityPage, "/v1/activity", params, page_size=page_size)
 
     @dual
     async def usage(
@@ -166,52 +148,52 @@ class Account(ResourceBase[Mode]):
         *,
         from_: datetime | None = None,
         to: datetime | None = None,
-        bucket: Bucket = "hour",
-        group_by: Group | None = None,
-    ) -> UsageView:
+        bucket: views.Bucket = "hour",
+        group_by: views.Group | None = None,
+    ) -> views.UsageView:
         """Sum up what your jobs have used by hour or day, and your quotas. Default: the last day or month."""
         since, until = (None if moment is None else format_rfc3339(moment) for moment in (from_, to))
         params = {"from": since, "to": until, "bucket": bucket, "group_by": group_by}
-        return await self._answers.read(UsageView, "GET", "/v1/usage", params=params)
+        return await self._answers.read(views.UsageView, "GET", "/v1/usage", params=params)
 
 
 class Events(ResourceBase[Mode]):
     """Events of everything that you own, in one order with its own numbers."""
 
     @dual_iterator
-    def list(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
+    def list(self, *, after: int = 0) -> AsyncIterator[views.OwnerEventView]:
         """Yield past events, oldest first."""
-        return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
+        return self._answers.pages(views.OwnerEventPage, "/v1/events", after=after)
 
     @dual_iterator
-    def follow(self, *, after: int | None = None) -> AsyncIterator[OwnerEventView]:
+    def follow(self, *, after: int | None = None) -> AsyncIterator[views.OwnerEventView]:
         """Yield events as they happen, without end; without `after`, only new ones.
 
         After a lost connection it continues where it was: it skips no event and repeats none.
         """
-        return self._answers.follow(OwnerEventView, "/v1/events", after)
+        return self._answers.follow(views.OwnerEventView, "/v1/events", after)
 
 
 class Service(ResourceBase[Mode]):
     """The health of the service."""
 
     @dual
-    async def check_live(self) -> HealthView:
+    async def check_live(self) -> views.HealthView:
         """Check that the service's process answers.
 
         Raises:
             NoService: if it does not.
         """
-        return await self._answers.read(HealthView, "GET", "/livez")
+        return await self._answers.read(views.HealthView, "GET", "/livez")
 
     @dual
-    async def check_ready(self) -> HealthView:
+    async def check_ready(self) -> views.HealthView:
         """Check that its database and its files answer too.
 
         Raises:
             ApiProblem: if one of them does not.
         """
-        return await self._answers.read(HealthView, "GET", "/readyz")
+        return await self._answers.read(views.HealthView, "GET", "/readyz")
 
     @dual
     async def metrics(self) -> str:
@@ -219,14 +201,14 @@ class Service(ResourceBase[Mode]):
         return (await self._connection.send("GET", "/metrics")).text
 
 
-class Key(Handle[KeyView, Mode], of=Keys):
+class Key(Handle[views.KeyView, Mode], of=Keys):
     """An API key. `key`, its secret, is there only after `create` and `roll`."""
 
     roll = renew(Keys.roll)
     delete = by_id(Keys.delete)
 
 
-class Webhook(Handle[WebhookView, Mode], of=Webhooks):
+class Webhook(Handle[views.WebhookView, Mode], of=Webhooks):
     """A webhook. Its `secret` is there only after `create` and `rotate`."""
 
     refresh = renew(Webhooks.get)

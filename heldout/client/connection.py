@@ -134,54 +134,45 @@ class Connection:
         finally:
             await self._wire.release(response)
 
-    async def upload_file(
+    async def upload(
         self,
         path: str,
-        file: Path,
+        content: Path | str | Iterable[bytes],
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]],
         *,
         method: str = "PUT",
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """Send a file with its SHA-256. If the connection fails, send it again from the beginning."""
+        """Send a file with its SHA-256, again from the beginning if the connection fails; or send chunks, once."""
+
+        async def send(chunks: Iterable[bytes], more: Mapping[str, str]) -> httpx2.Response:
+            request = self._wire.build_request(
+                method,
+                path,
+                params=params,
+                content=self._wire.make_body(wrap_chunks(chunks)),
+                headers={"Content-Type": "application/octet-stream", **(headers or {}), **more},
+                # The service answers after it has stored everything.
+                timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                extensions={REPEATABLE: False, ONE_TIME_BODY: True},
+            )
+            return await self._answer(request, whole=True)
+
+        if not isinstance(content, Path | str):
+            return await send(content, {})
+        file = Path(content)
         with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256")
-        headers = {
-            **(headers or {}),
-            "Content-Length": str(file.stat().st_size),
-            "Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:",
-        }
+            digest = base64.b64encode(hashlib.file_digest(opened, "sha256").digest()).decode()
+        about = {"Content-Length": str(file.stat().st_size), "Content-Digest": f"sha-256=:{digest}:"}
         started = time.monotonic()
         while True:
             try:
-                return await self.upload(path, wrap_chunks(_read_chunks(file)), headers, method=method, params=params)
+                return await send(_read_chunks(file), about)
             except NoService:
                 if not self._answered or time.monotonic() - started > self._patience_s:
                     raise
                 await self._wire.pause(FIRST_PAUSE_S)
-
-    async def upload(
-        self,
-        path: str,
-        chunks: Iterable[bytes],
-        headers: Mapping[str, str] | None = None,
-        *,
-        method: str = "PUT",
-        params: Mapping[str, str] | None = None,
-    ) -> httpx2.Response:
-        """Send chunks once: an iterator cannot be read again."""
-        request = self._wire.build_request(
-            method,
-            path,
-            params=params,
-            content=self._wire.make_body(chunks),
-            headers={"Content-Type": "application/octet-stream", **(headers or {})},
-            # The service answers after it has stored everything.
-            timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            extensions={REPEATABLE: False, ONE_TIME_BODY: True},
-        )
-        return await self._answer(request, whole=True)
 
     def _request(
         self,

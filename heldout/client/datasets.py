@@ -13,16 +13,8 @@ from heldout.client.typed_answers import PAGE
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import DatasetStatus
+from heldout.views import dataset as views
 from heldout.views.audit import AuditView, SuspectsView
-from heldout.views.dataset import (
-    DatasetImagePage,
-    DatasetPage,
-    DatasetView,
-    DifferentView,
-    EffectView,
-    IndicesView,
-    LedgerView,
-)
 
 INGEST_POLL_S = 0.3
 
@@ -30,7 +22,7 @@ INGEST_POLL_S = 0.3
 class DatasetRejected(Exception):
     """The service rejected an upload; the message says why. `dataset` is its view."""
 
-    def __init__(self, dataset: DatasetView) -> None:
+    def __init__(self, dataset: views.DatasetView) -> None:
         error = dataset.error
         what = f"{dataset.name}@{dataset.version} was rejected"
         super().__init__(f"{what}: {error.code}: {error.detail}" if error else f"{what}.")
@@ -50,16 +42,16 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             status: only datasets with this status. Without it, rejected versions with a newer version are left out.
         """
         params = {"status": status}
-        return self._wrap_each(self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size))
+        return self._wrap_each(self._answers.pages(views.DatasetPage, "/v1/datasets", params, page_size=page_size))
 
     @dual
     async def get(self, dataset_id: str) -> Dataset[Mode]:
-        return await self._receive(DatasetView, "GET", self._path(dataset_id))
+        return await self._receive(views.DatasetView, "GET", self._path(dataset_id))
 
     @dual
-    async def split_indices(self, dataset_id: str) -> IndicesView:
+    async def split_indices(self, dataset_id: str) -> views.IndicesView:
         """List the positions of the images in each split."""
-        return await self._get(IndicesView, dataset_id, "splits")
+        return await self._get(views.IndicesView, dataset_id, "splits")
 
     @dual
     async def audit(self, dataset_id: str) -> AuditView:
@@ -67,13 +59,13 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         return await self._get(AuditView, dataset_id, "audit")
 
     @dual
-    async def ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+    async def ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> views.LedgerView:
         """Count your looks at its validation and test labels, and list `limit` of them.
 
         Args:
             after: `entries.next` of the previous page.
         """
-        return await self._get(LedgerView, dataset_id, "ledger", params={"limit": limit, "after": after})
+        return await self._get(views.LedgerView, dataset_id, "ledger", params={"limit": limit, "after": after})
 
     @dual
     async def suspects(
@@ -92,7 +84,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
     @dual
     async def images(
         self, dataset_id: str, *, split: str = "train", class_: str | None = None, limit: int = PAGE, after: int = 0
-    ) -> DatasetImagePage:
+    ) -> views.DatasetImagePage:
         """List images of a split with labels and the routes of their thumbnails, in the order of the source.
 
         Args:
@@ -100,7 +92,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             after: `next` of the previous page.
         """
         params = {"split": split, "limit": limit, "after": after, "class": class_}
-        return await self._get(DatasetImagePage, dataset_id, "images", params=params)
+        return await self._get(views.DatasetImagePage, dataset_id, "images", params=params)
 
     @dual
     async def contact_sheet(self, dataset_id: str, class_: str) -> bytes:
@@ -123,7 +115,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
 
         Without a key the client generates one, so a retry never announces a second dataset.
         """
-        return await self._create(DatasetView, "/v1/datasets", spec, idempotency_key)
+        return await self._create(views.DatasetView, "/v1/datasets", spec, idempotency_key)
 
     @dual
     async def upload(
@@ -138,16 +130,12 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
 
         Args:
-            wrap_chunks: receives the chunks of the file and yields them again, for example to count them.
+            wrap_chunks: receives the chunks and yields them again, for example to count them.
         Raises:
             OSError: if the file cannot be read.
         """
-        route = self._path(dataset_id, "content")
-        if isinstance(content, Path | str):
-            sent = await self._connection.upload_file(route, Path(content), wrap_chunks)
-        else:
-            sent = await self._connection.upload(route, content)
-        return self._wrap(self._answers.parsed(DatasetView, sent.content))
+        sent = await self._connection.upload(self._path(dataset_id, "content"), content, wrap_chunks)
+        return self._wrap(self._answers.parsed(views.DatasetView, sent.content))
 
     @dual
     async def fix(
@@ -159,19 +147,19 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        return await self._create(DatasetView, self._path(dataset_id, "versions"), body, idempotency_key)
+        return await self._create(views.DatasetView, self._path(dataset_id, "versions"), body, idempotency_key)
 
     @dual
-    async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
+    async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> views.EffectView:
         """Count the images of each split that the changes would remove or change; nothing is created."""
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = self._path(dataset_id, "versions/effect")
-        return await self._answers.read(EffectView, "POST", route, body=body, repeatable=True)
+        return await self._answers.read(views.EffectView, "POST", route, body=body, repeatable=True)
 
     @dual
     async def mark_different(
         self, dataset_id: str, pairs: Iterable[tuple[int, int]], *, different: bool = True
-    ) -> DifferentView:
+    ) -> views.DifferentView:
         """Record that similar images are different, so they are no longer reported as copies or look-alikes.
 
         Args:
@@ -180,7 +168,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         """
         body = {"pairs": [list(pair) for pair in pairs], "different": different}
         return await self._answers.read(
-            DifferentView, "POST", self._path(dataset_id, "different"), body=body, repeatable=True
+            views.DifferentView, "POST", self._path(dataset_id, "different"), body=body, repeatable=True
         )
 
     @dual
@@ -221,10 +209,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         dataset: Any = await Datasets.create(resource, {"name": name or derive_name(paths[0]), **spec})
         try:
             with show_bytes_bar(total, progress) as count:
-                if isinstance(content, Path):
-                    await Dataset.upload(dataset, content, wrap_chunks=count)
-                else:
-                    await Dataset.upload(dataset, count(content))
+                await Dataset.upload(dataset, content, wrap_chunks=count)
         except (ValueError, OSError):
             await Dataset.delete(dataset)
             raise
@@ -233,7 +218,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         return dataset  # type: ignore[no-any-return]
 
 
-class Dataset(NamedHandle[DatasetView, Mode], of=Datasets):
+class Dataset(NamedHandle[views.DatasetView, Mode], of=Datasets):
     """A version of a dataset."""
 
     upload = renew(Datasets.upload)

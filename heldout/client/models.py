@@ -93,19 +93,16 @@ class Models(Resource["Model[Mode]", Mode]):
 
         Args:
             name: by default the name of the file.
-            wrap_chunks: receives the chunks of the file and yields them again, for example to count them.
+            wrap_chunks: receives the chunks and yields them again, for example to count them.
         Raises:
             OSError: if the file cannot be read.
         """
         headers = make_idempotency_header(idempotency_key)
-        if isinstance(content, Path | str):
-            file = Path(content)
-            sent = await self._connection.upload_file(
-                "/v1/models", file, wrap_chunks, method="POST", params={"name": name or file.name}, headers=headers
-            )
-        else:
-            params = {} if name is None else {"name": name}
-            sent = await self._connection.upload("/v1/models", content, headers, method="POST", params=params)
+        name = name or (Path(content).name if isinstance(content, Path | str) else None)
+        params = None if name is None else {"name": name}
+        sent = await self._connection.upload(
+            "/v1/models", content, wrap_chunks, method="POST", params=params, headers=headers
+        )
         return self._wrap(self._answers.parsed(ModelView, sent.content))
 
     @dual

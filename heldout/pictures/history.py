@@ -4,18 +4,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from heldout.markup import Markup, join_children, tag
-from heldout.pictures.kit import (
-    QUIET,
-    Box,
-    Course,
-    CoursePoint,
-    curve,
-    draw_courses,
-    draw_svg,
-    draw_text,
-    scale_epochs,
-    scale_figures,
-)
+from heldout.pictures import kit
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import Scale, draw_braille
 from heldout.views.diagnosis import DiagnosisView
@@ -49,46 +38,49 @@ def draw_history(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, n
         _draw_panel("accuracy, %", *accuracies, PANEL_LEFT[0], known, 100.0),
         _draw_panel("loss", *losses, PANEL_LEFT[1], known),
     ]
-    return Picture(title, draw_svg(WIDTH, HEIGHT, title, _draw_legend(), *shown), _draw_text(title, *losses, known))
+    return Picture(title, kit.draw_svg(WIDTH, HEIGHT, title, _draw_legend(), *shown), _draw_text(title, *losses, known))
 
 
-def _list_points(epochs: Sequence[EpochView], figure: Figure) -> Course:
+def _list_points(epochs: Sequence[EpochView], figure: Figure) -> kit.Course:
     measured = [(epoch.epoch, value) for epoch in epochs if (value := figure(epoch)) is not None]
-    return [CoursePoint(epoch, value, value, value) for epoch, value in measured if isfinite(value)]
+    return [kit.CoursePoint(epoch, value, value, value) for epoch, value in measured if isfinite(value)]
 
 
 def _draw_panel(
-    label: str, train: Course, validation: Course, left: int, marks: dict[str, int], factor: float = 1.0
+    label: str, train: kit.Course, validation: kit.Course, left: int, marks: dict[str, int], factor: float = 1.0
 ) -> Markup:
     """factor: converts figures to the numbers shown."""
-    box = Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
-    x, y = scale_epochs((train, validation), box.left, box.right), scale_figures((train, validation), BOTTOM, TOP)
+    box = kit.Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
+    x, y = (
+        kit.scale_epochs((train, validation), box.left, box.right),
+        kit.scale_figures((train, validation), BOTTOM, TOP),
+    )
     if y is None:
-        return draw_text(f"{label}: nothing has been measured yet", left, TOP)
-    parts = [draw_courses(f"{label}, by epoch", train, validation, box, x, y, factor=factor)]
+        return kit.draw_text(f"{label}: nothing has been measured yet", left, TOP)
+    parts = [kit.draw_courses(f"{label}, by epoch", train, validation, box, x, y, factor=factor)]
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
-        parts.append(tag("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
+        parts.append(tag("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=kit.QUIET, stroke_dasharray="2 3"))
         is_right = place > left + PANEL_WIDTH / 2
         label_at = place - 4 if is_right else place + 4
         parts.append(
-            draw_text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start")
+            kit.draw_text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start")
         )
     return join_children(*parts)
 
 
 def _draw_legend() -> Markup:
     return join_children(
-        curve([(WIDTH - 230, 16), (WIDTH - 200, 16)], "train"),
-        draw_text("training", WIDTH - 194, 20),
-        curve([(WIDTH - 120, 16), (WIDTH - 90, 16)], "heldout"),
-        draw_text("validation", WIDTH - 84, 20),
+        kit.curve([(WIDTH - 230, 16), (WIDTH - 200, 16)], "train"),
+        kit.draw_text("training", WIDTH - 194, 20),
+        kit.curve([(WIDTH - 120, 16), (WIDTH - 90, 16)], "heldout"),
+        kit.draw_text("validation", WIDTH - 84, 20),
     )
 
 
-def _draw_text(title: str, train: Course, validation: Course, marks: dict[str, int]) -> str:
+def _draw_text(title: str, train: kit.Course, validation: kit.Course, marks: dict[str, int]) -> str:
     """Draw the losses as text: training above, validation below, on one scale."""
-    x, y = scale_epochs((train, validation), 0.0, 1.0), scale_figures((train, validation), 1.0, 0.0)
+    x, y = kit.scale_epochs((train, validation), 0.0, 1.0), kit.scale_figures((train, validation), 1.0, 0.0)
     if y is None:
         return f"{title}\nNothing has been measured yet."
     rows = [title]
