@@ -76,7 +76,8 @@ class Lines(Display):
         )
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
-        if is_news(event):
+        # Ordinary epochs and checkpoints are no news.
+        if event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}:
             for line in list_lines(event):
                 self._say(subject, line)
 
@@ -208,11 +209,6 @@ class LiveTable(Display):
                 self._live.console.print(make_visible(line))
 
 
-def is_news(event: EventView) -> bool:
-    """Return whether to print the event: ordinary epochs and checkpoints are left out."""
-    return event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}
-
-
 def list_lines(event: EventView) -> list[str]:
     """Return the event's message, then the lines of its log, if any."""
     log = event.data.get("log")
@@ -233,7 +229,8 @@ class Follower:
         """Show what has happened since the last call, with each epoch at the position of its event."""
         self._display.job(job)
         events = list(self._client.jobs.events(job.id, after=self._event))
-        epochs = self._list_measured(job, events)
+        is_new = job.progress.epoch > self._epoch or any(event.type == "job.epoch" for event in events)
+        epochs = self._client.jobs.metrics(job.id).epochs if is_new else []
         for event in events:
             self._event = event.id
             self._display.event(job, event)
@@ -243,10 +240,6 @@ class Follower:
             elif event.type == "job.epoch":
                 self._show_epochs(job, epochs, up_to=int(event.data.get("epoch") or self._epoch + 1))
         self._show_epochs(job, epochs, up_to=job.progress.epoch)
-
-    def _list_measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
-        has_epochs = any(event.type == "job.epoch" for event in events)
-        return self._client.jobs.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
 
     def _show_epochs(self, job: JobView, epochs: list[EpochView], up_to: int) -> None:
         for epoch in epochs:

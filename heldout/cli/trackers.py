@@ -133,8 +133,9 @@ def mlflow(
                 sender.send(client, job)
         else:
             say("Each job that ends from now on is sent; Ctrl-C ends this.", file=sys.stderr)
-            for job in _iterate_ending_jobs(client):
-                sender.send(client, job)
+            for event in client.events.follow():
+                if event.type in _ENDS:
+                    sender.send(client, client.jobs.get(event.subject.id).view)
     if as_json:
         print_json({"runs": sender.runs, "unsent": sender.unsent})
     return Exit.FAILED if sender.unsent else None
@@ -187,9 +188,3 @@ def _catch_failure() -> Iterator[list[str]]:
         yield failures
     except (MlflowException, RequestException) as error:
         failures.append(" ".join(str(error).split())[:500])
-
-
-def _iterate_ending_jobs(client: Client) -> Iterator[JobView]:
-    for event in client.events.follow():
-        if event.type in _ENDS:
-            yield client.jobs.get(event.subject.id).view

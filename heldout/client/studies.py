@@ -136,7 +136,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             runner: a name that lists show; by default that of this machine and process.
             lease_s: after this time without a heartbeat, others get the training.
         """
-        body = {"runner": runner or _name_runner(), "lease_s": lease_s}
+        body = {"runner": runner or f"{platform.node()[:100] or 'runner'}:{os.getpid()}", "lease_s": lease_s}
         return await self._answers.read(AskView, "POST", self._path(study_id, "ask"), body=body, repeatable=True)
 
     @dual
@@ -177,11 +177,15 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             history: the curves, as for `diagnoses.create`, or the path of a file with them.
             seconds: how long the training took.
         Raises:
+            OSError: if a file cannot be read.
+            ValueError: if a file of curves has none, or those of several trainings.
             RunsDisagree: it answers other images or classes than a training that it would be compared with.
         """
         form: dict[str, Any] = {"token": token, "file": pack_predictions(predictions)}
+        if isinstance(history, Path | str):
+            history = read_text(Path(history).read_text(encoding="utf-8", errors="replace")).to_metrics()
         if history is not None:
-            form["training"] = json.dumps({"history": _read_curves(history)})
+            form["training"] = json.dumps({"history": simplify_history(history)})
         return await self._tell(study_id, run_id, form, seconds)
 
     @dual
@@ -278,19 +282,3 @@ class StudyResource(ModelSources[OneHandle, Mode]):
 
 def _build_body(study: StudyOrder) -> Mapping[str, Any]:
     return study.model_dump(mode="json") if isinstance(study, StudySpec) else study
-
-
-def _name_runner() -> str:
-    return f"{platform.node()[:100] or 'runner'}:{os.getpid()}"
-
-
-def _read_curves(history: object) -> object:
-    """Convert curves to JSON. A path is read as a file that a training tool wrote.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it has no curves, or those of several trainings.
-    """
-    if isinstance(history, Path | str):
-        return read_text(Path(history).read_text(encoding="utf-8", errors="replace")).to_metrics()
-    return simplify_history(history)

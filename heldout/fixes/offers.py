@@ -145,13 +145,9 @@ def drop_answered(findings: Iterable[AuditFinding], different: Iterable[Sequence
     found = []
     for finding in findings:
         if finding.code == LOOK_ALIKES and answered:
-            left = [pair for pair in finding.pairs if _list_positions(pair) not in answered]
+            left = [pair for pair in finding.pairs if tuple(sorted(image.index for image in pair)) not in answered]
             if not left:
                 continue
             finding = make_finding(left, finding.numbers["pairs"] - len(finding.pairs) + len(left))
         found.append(finding)
     return found
-
-
-def _list_positions(pair: Pair) -> tuple[int, ...]:
-    return tuple(sorted(example.index for example in pair))

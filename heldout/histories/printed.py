@@ -84,10 +84,10 @@ def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
             yield dict(zip(header, cells, strict=True))
         else:
             marker = _EPOCH.search(line)
-            # Of several states of one epoch, the last one counts.
-            is_new = marker is not None and (int(marker[1]) != epoch or _is_heading(line, marker))
+            # Of several states of one epoch, the last one counts. A line may also just announce an epoch.
+            is_new = marker is not None and (int(marker[1]) != epoch or marker[0] == line)
             if is_new and figures:
-                yield _add_epoch(figures, epoch)
+                yield {"epoch": epoch, **figures}
                 figures = {}
             if marker is not None:
                 epoch = int(marker[1])
@@ -97,22 +97,13 @@ def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
             elif not _is_of_another_evaluation(found, figures):
                 figures.update(found)
     if figures:
-        yield _add_epoch(figures, epoch)
-
-
-def _is_heading(line: str, marker: re.Match[str]) -> bool:
-    """Whether the line only announces an epoch, like Keras' `Epoch 1/10`."""
-    return marker[0] == line
+        yield {"epoch": epoch, **figures}
 
 
 def _is_of_another_evaluation(found: Mapping[str, object], figures: Mapping[str, object]) -> bool:
     """Whether these would overwrite the figures of a finished epoch, as a line of Keras' `evaluate` would."""
     is_over = any(_split_of(name) == "val" for name in figures)
     return is_over and bool(set(found) & set(figures)) and not any(_split_of(name) == "val" for name in found)
-
-
-def _add_epoch(figures: Mapping[str, object], epoch: int | None) -> Mapping[str, object]:
-    return {"epoch": epoch, **figures}
 
 
 def _record_in(line: str) -> dict[str, object] | None:

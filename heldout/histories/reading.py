@@ -113,12 +113,9 @@ def _has_a_pair(curves: Mapping[str, object]) -> bool:
 
 
 def _run(curves: Mapping[str, list[tuple[float, float]]], name: str) -> RecordedRun:
-    return RecordedRun(curves=curves, by_epoch=frozenset(filter(_is_by_epoch, curves)), name=name)
-
-
-def _is_by_epoch(name: str) -> bool:
-    """Whether a scalar's steps are epochs, as in Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
-    return split_words(name.rpartition("/")[2])[0] == "epoch"
+    # Steps are epochs in Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches.
+    by_epoch = frozenset(name for name in curves if split_words(name.rpartition("/")[2])[0] == "epoch")
+    return RecordedRun(curves=curves, by_epoch=by_epoch, name=name)
 
 
 def _convert_to_float(value: float) -> float:

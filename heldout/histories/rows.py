@@ -185,11 +185,9 @@ def _find_column(rows: Iterable[Row], wanted: Sequence[str]) -> str | None:
 
 def _find_split_column(rows: Sequence[Row]) -> str | None:
     column = _find_column(rows, _SPLIT_COLUMNS)
-    return column if column and all(_is_split(row[column]) for row in rows if column in row) else None
-
-
-def _is_split(cell: object) -> bool:
-    return isinstance(cell, str) and bool(set(split_words(cell)) & _WORDS_OF_SPLITS)
+    cells = [row[column] for row in rows if column in row] if column else []
+    are_splits = all(isinstance(cell, str) and set(split_words(cell)) & _WORDS_OF_SPLITS for cell in cells)
+    return column if are_splits else None
 
 
 def _add_split(row: Row, column: str) -> Row:

@@ -22,6 +22,9 @@ _MORE_CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "s
 # Maps whose keys are the user's own, not fields.
 _WHOLE = {"class_weights"}
 
+# Characters that MLflow does not accept in names of tags.
+_NOT_IN_NAMES = re.compile(r"[^\w./ -]", re.ASCII)
+
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 _STATUS: dict[str, RunStatus] = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
@@ -53,7 +56,7 @@ def build_run_content(job: JobView, metrics: MetricsView, diagnosis: DiagnosisVi
     """
     points = tuple(_iterate_epoch_points(job, metrics))
     if job.finished_at is not None and metrics.final is not None:
-        now = _convert_to_milliseconds(job.finished_at.timestamp())
+        now = round(1000 * job.finished_at.timestamp())
         figures = {**_collect_final_figures(metrics.final), **_collect_terms(diagnosis)}
         points += tuple(Point(name, value, now, metrics.final.epoch) for name, value in figures.items())
     return RunContent(
@@ -73,7 +76,7 @@ def _iterate_epoch_points(job: JobView, metrics: MetricsView) -> Iterator[Point]
         figures |= {name: getattr(epoch, name) for name in _MORE_CURVES}
         for name, value in figures.items():
             if value is not None:
-                yield Point(name, value, _convert_to_milliseconds(now), epoch.epoch)
+                yield Point(name, value, round(1000 * now), epoch.epoch)
 
 
 def _collect_final_figures(final: FinalView) -> dict[str, float]:
@@ -128,15 +131,6 @@ def _build_tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]
         "heldout.verdict": None if diagnosis is None else diagnosis.verdict,
         # MLflow shows this as the run's description.
         "mlflow.note.content": error if diagnosis is None else diagnosis.explanation,
-        **{f"metadata.{_make_tag_name(name)}": value for name, value in job.spec.metadata.items()},
+        **{"metadata." + _NOT_IN_NAMES.sub("_", name): value for name, value in job.spec.metadata.items()},
     }
     return {name: value[:MAX_TAG] for name, value in known.items() if value}
-
-
-def _make_tag_name(key: str) -> str:
-    """Replace the characters of a metadata key that MLflow does not accept."""
-    return re.sub(r"[^\w./ -]", "_", key, flags=re.ASCII)
-
-
-def _convert_to_milliseconds(seconds: float) -> int:
-    return round(1000 * seconds)

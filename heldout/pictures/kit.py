@@ -94,10 +94,6 @@ class Box:
         )
 
 
-def _list_epoch_columns(x: Scale) -> list[tuple[float, str]]:
-    return [(x.place(tick), f"{round(tick):,}") for tick in x.ticks if tick == round(tick)]
-
-
 def draw_upright_grid(x: Scale, top: float, bottom: float, numbers: Sequence[str]) -> Markup:
     """Draw a line for each tick with its number below; the line at 0 is dark."""
     parts = []
@@ -155,7 +151,8 @@ def draw_courses(
             lines.append(tag("polygon", points=outline, **band))
         if course:
             lines.append(curve([(x.place(point.epoch), y.place(point.mean)) for point in course], name))
-    return join_children(box.frame(title, y, _list_epoch_columns(x), factor=factor), tag("svg", lines, **box.clip))
+    columns = [(x.place(tick), f"{round(tick):,}") for tick in x.ticks if tick == round(tick)]
+    return join_children(box.frame(title, y, columns, factor=factor), tag("svg", lines, **box.clip))
 
 
 def draw_sizes(

@@ -44,9 +44,8 @@ def format_ticks(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
     step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
     decimals = max(0, -floor(log10(step) + 1e-9))
     texts = [f"{abs(round(tick, decimals)):.{decimals}f}" for tick in ticks]
-    return [
-        f"{_format_sign(tick, sign)}{text}" if float(text) else "0" for tick, text in zip(ticks, texts, strict=True)
-    ]
+    signs = ["−" if tick < 0 else "+" if sign else "" for tick in ticks]
+    return [f"{before}{text}" if float(text) else "0" for before, text in zip(signs, texts, strict=True)]
 
 
 def compute_reach(differences: Iterable[tuple[float, tuple[float, float] | None]]) -> float:
@@ -106,10 +105,6 @@ def draw_braille(
             for step in range(steps + 1):
                 dot(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps)
     return ["".join(chr(0x2800 + cell) for cell in row) for row in cells]
-
-
-def _format_sign(value: float, sign: bool) -> str:
-    return "−" if value < 0 else "+" if sign else ""
 
 
 def _choose_round_step(least: float) -> float:

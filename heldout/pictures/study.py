@@ -6,6 +6,7 @@ from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import BETTER, INK, QUIET, WORSE, Box, draw_sizes, draw_svg, draw_text, draw_upright_grid
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import Scale, compute_reach, draw_around_zero, format_ticks
+from heldout.studies.spec import Measure
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
 from heldout.words import percent
 
@@ -41,11 +42,10 @@ def _draw_arms(study: StudyView) -> Picture:
         )
         for row, arm in enumerate(arms)
     ]
+    accuracies, losses = (_list_changes(arms, measure) for measure in ("accuracy", "loss"))
     panels = [
-        _draw_panel("accuracy, points", [_get_accuracy_change(arm) for arm in arms], NAMES, 100),
-        _draw_panel(
-            "loss (lower is to the right)", [_get_loss_change(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1
-        ),
+        _draw_panel("accuracy, points", accuracies, NAMES, 100),
+        _draw_panel("loss (lower is to the right)", losses, NAMES + PANEL + BETWEEN, -1),
     ]
     legend = draw_text(LEGEND, 12, height - 8)
     return Picture(title, draw_svg(WIDTH, height, title, *names, *panels, legend), _draw_arms_text(title, arms))
@@ -90,8 +90,8 @@ def _draw_arms_text(title: str, arms: Sequence[ArmView]) -> str:
     head = "WORSE".ljust(TEXT_WIDTH // 2) + "|" + "BETTER".rjust(TEXT_WIDTH // 2)
     lines = [title]
     for label, changes, form in (
-        ("accuracy, points", [_get_accuracy_change(arm) for arm in arms], lambda value: f"{100 * value:+.1f}"),
-        ("loss (lower is to the right)", [_get_loss_change(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
+        ("accuracy, points", _list_changes(arms, "accuracy"), lambda value: f"{100 * value:+.1f}"),
+        ("loss (lower is to the right)", _list_changes(arms, "loss"), lambda value: f"{-value:+.3f}"),
     ):
         reach = compute_reach(change for change in changes if change is not None)
         lines += ["", f"{' ' * room}  {head}  {label}"]
@@ -110,20 +110,17 @@ def _format_change(change: Change | None, form: Callable[[float], str]) -> str:
     return written[0] if len(written) == 1 else f"{written[0]} [{written[1]}, {written[2]}]"
 
 
-def _get_accuracy_change(arm: ArmView) -> Change | None:
-    found = arm.difference
-    if found is None or found.accuracy is None:
-        return None
-    return found.accuracy, found.adjusted_intervals.accuracy
-
-
-def _get_loss_change(arm: ArmView) -> Change | None:
-    """The change of the loss, negated so that a lower loss is on the same side as a higher accuracy."""
-    found = arm.difference
-    if found is None or found.loss is None:
-        return None
-    bounds = found.adjusted_intervals.loss
-    return -found.loss, None if bounds is None else (-bounds[1], -bounds[0])
+def _list_changes(arms: Sequence[ArmView], measure: Measure) -> list[Change | None]:
+    """List changes of a measure. Those of the loss are negated, so that better is on the same side."""
+    found: list[Change | None] = []
+    for arm in arms:
+        mean: float | None = getattr(arm.difference, measure, None)
+        adjusted = None if arm.difference is None else arm.difference.adjusted_intervals
+        bounds: tuple[float, float] | None = getattr(adjusted, measure, None)
+        if mean is not None and measure == "loss":
+            mean, bounds = -mean, None if bounds is None else (-bounds[1], -bounds[0])
+        found.append(None if mean is None else (mean, bounds))
+    return found
 
 
 def _is_out(arm: ArmView) -> bool:
