@@ -7,8 +7,17 @@ from datetime import datetime
 
 from heldout.access.rights import Scope
 from heldout.client.dual import Mode, dual, dual_iterator
-from heldout.client.resource import Handle, Resource, ResourceBase, by_id, each_by_id, renew
-from heldout.client.typed_answers import PAGE, leave_out_none, quote_segment
+from heldout.client.resource import (
+    PAGE,
+    Handle,
+    Resource,
+    ResourceBase,
+    by_id,
+    each_by_id,
+    leave_out_none,
+    quote_segment,
+    renew,
+)
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.views import account as views
 from heldout.views.base import format_rfc3339
@@ -22,7 +31,7 @@ class Keys(Resource["Key[Mode]", Mode]):
     @dual_iterator
     async def list(self) -> AsyncIterator[Key[Mode]]:
         """Yield all your keys, oldest first, including revoked ones. Secrets are not stored and not included."""
-        for key in (await self._answers.read(views.KeyPage, "GET", "/v1/keys")).data:
+        for key in (await self._read(views.KeyPage, "GET", "/v1/keys")).data:
             yield self._wrap(key)
 
     @dual
@@ -62,7 +71,7 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
     @dual_iterator
     async def list(self) -> AsyncIterator[Webhook[Mode]]:
         """Yield your webhooks, oldest first."""
-        for webhook in (await self._answers.read(views.WebhookPage, "GET", "/v1/webhooks")).data:
+        for webhook in (await self._read(views.WebhookPage, "GET", "/v1/webhooks")).data:
             yield self._wrap(webhook)
 
     @dual
@@ -106,19 +115,19 @@ class Webhooks(Resource["Webhook[Mode]", Mode]):
     @dual
     async def ping(self, webhook_id: str) -> views.DeliveryView:
         """Send a test message; `deliveries` lists the attempts."""
-        return await self._answers.read(views.DeliveryView, "POST", self._path(webhook_id, "ping"))
+        return await self._read(views.DeliveryView, "POST", self._path(webhook_id, "ping"))
 
     @dual_iterator
     def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[views.DeliveryView]:
         """Yield the messages of the last seven days and those still to be sent, newest first."""
-        return self._answers.pages(views.DeliveryPage, self._path(webhook_id, "deliveries"), page_size=page_size)
+        return self._pages(views.DeliveryPage, self._path(webhook_id, "deliveries"), page_size=page_size)
 
     @dual
     async def redeliver(self, webhook_id: str, delivery_id: str) -> views.DeliveryView:
         """Send a message again."""
         delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
         route = self._path(webhook_id, f"deliveries/{delivery}/redeliver")
-        return await self._answers.read(views.DeliveryView, "POST", route)
+        return await self._read(views.DeliveryView, "POST", route)
 
 
 class Account(ResourceBase[Mode]):
@@ -127,7 +136,7 @@ class Account(ResourceBase[Mode]):
     @dual
     async def whoami(self) -> views.SessionView:
         """Get the owner that the key belongs to."""
-        return await self._answers.read(views.SessionView, "GET", "/v1/session")
+        return await self._read(views.SessionView, "GET", "/v1/session")
 
     @dual_iterator
     def activity(
@@ -140,7 +149,7 @@ class Account(ResourceBase[Mode]):
     ) -> AsyncIterator[views.ActivityView]:
         """Yield the activity log, newest first: who changed what, and from where. Needs the scope `admin`."""
         params = {"action": action, "key": key_id, "subject": subject}
-        return self._answers.pages(views.ActivityPage, "/v1/activity", params, page_size=page_size)
+        return self._pages(views.ActivityPage, "/v1/activity", params, page_size=page_size)
 
     @dual
     async def usage(
@@ -154,7 +163,7 @@ class Account(ResourceBase[Mode]):
         """Sum up what your jobs have used by hour or day, and your quotas. Default: the last day or month."""
         since, until = (None if moment is None else format_rfc3339(moment) for moment in (from_, to))
         params = {"from": since, "to": until, "bucket": bucket, "group_by": group_by}
-        return await self._answers.read(views.UsageView, "GET", "/v1/usage", params=params)
+        return await self._read(views.UsageView, "GET", "/v1/usage", params=params)
 
 
 class Events(ResourceBase[Mode]):
@@ -163,7 +172,7 @@ class Events(ResourceBase[Mode]):
     @dual_iterator
     def list(self, *, after: int = 0) -> AsyncIterator[views.OwnerEventView]:
         """Yield past events, oldest first."""
-        return self._answers.pages(views.OwnerEventPage, "/v1/events", after=after)
+        return self._pages(views.OwnerEventPage, "/v1/events", after=after)
 
     @dual_iterator
     def follow(self, *, after: int | None = None) -> AsyncIterator[views.OwnerEventView]:
@@ -171,7 +180,7 @@ class Events(ResourceBase[Mode]):
 
         After a lost connection it continues where it was: it skips no event and repeats none.
         """
-        return self._answers.follow(views.OwnerEventView, "/v1/events", after)
+        return self._follow(views.OwnerEventView, "/v1/events", after)
 
 
 class Service(ResourceBase[Mode]):
@@ -184,7 +193,7 @@ class Service(ResourceBase[Mode]):
         Raises:
             NoService: if it does not.
         """
-        return await self._answers.read(views.HealthView, "GET", "/livez")
+        return await self._read(views.HealthView, "GET", "/livez")
 
     @dual
     async def check_ready(self) -> views.HealthView:
@@ -193,7 +202,7 @@ class Service(ResourceBase[Mode]):
         Raises:
             ApiProblem: if one of them does not.
         """
-        return await self._answers.read(views.HealthView, "GET", "/readyz")
+        return await self._read(views.HealthView, "GET", "/readyz")
 
     @dual
     async def metrics(self) -> str:

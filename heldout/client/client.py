@@ -90,13 +90,11 @@ class ClientBase(FlatMethods, Dual[Mode]):
     ) -> None:
         # An HTTP library and pydantic take longer to import than everything else.
         from heldout.client.connection import Connection
-        from heldout.client.typed_answers import TypedAnswers
 
         found = _find_address(url, api_key, home)
         self._connection = Connection(
             found.url, found.api_key, patience_s, is_blocking=self.is_blocking, transport=transport
         )
-        self._answers = TypedAnswers(self._connection)
 
     if not TYPE_CHECKING:  # a type checker reports misspelled names
 

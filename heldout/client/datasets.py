@@ -8,8 +8,7 @@ from typing import Any
 
 from heldout.client.dual import Mode, dual, dual_iterator, dual_self
 from heldout.client.progress import show_bytes_bar
-from heldout.client.resource import NamedHandle, Resource, by_id, renew
-from heldout.client.typed_answers import PAGE
+from heldout.client.resource import PAGE, NamedHandle, Resource, by_id, renew
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import DatasetStatus
@@ -42,7 +41,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             status: only datasets with this status. Without it, rejected versions with a newer version are left out.
         """
         params = {"status": status}
-        return self._wrap_each(self._answers.pages(views.DatasetPage, "/v1/datasets", params, page_size=page_size))
+        return self._wrap_each(self._pages(views.DatasetPage, "/v1/datasets", params, page_size=page_size))
 
     @dual
     async def get(self, dataset_id: str) -> Dataset[Mode]:
@@ -135,7 +134,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             OSError: if the file cannot be read.
         """
         sent = await self._connection.upload(self._path(dataset_id, "content"), content, wrap_chunks)
-        return self._wrap(self._answers.parsed(views.DatasetView, sent.content))
+        return self._wrap(self._parse(views.DatasetView, sent.content))
 
     @dual
     async def fix(
@@ -154,7 +153,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         """Count the images of each split that the changes would remove or change; nothing is created."""
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = self._path(dataset_id, "versions/effect")
-        return await self._answers.read(views.EffectView, "POST", route, body=body, repeatable=True)
+        return await self._read(views.EffectView, "POST", route, body=body, repeatable=True)
 
     @dual
     async def mark_different(
@@ -167,7 +166,7 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             different: False deletes the record.
         """
         body = {"pairs": [list(pair) for pair in pairs], "different": different}
-        return await self._answers.read(
+        return await self._read(
             views.DifferentView, "POST", self._path(dataset_id, "different"), body=body, repeatable=True
         )
 

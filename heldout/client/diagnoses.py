@@ -6,8 +6,7 @@ from pathlib import Path
 
 from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
-from heldout.client.resource import ResourceBase
-from heldout.client.typed_answers import PAGE, PREDICTIONS_TIMEOUT_S
+from heldout.client.resource import PAGE, PREDICTIONS_TIMEOUT_S, ResourceBase
 from heldout.errors import DiagnosisNotFound
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
@@ -31,7 +30,7 @@ class Diagnoses(ResourceBase[Mode]):
             classes: the number of classes, or their names.
         """
         body = {"history": simplify_history(history), "run": run, "classes": _list_classes(classes)}
-        return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        return await self._read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
 
     @dual
     async def create_from_predictions(
@@ -60,8 +59,8 @@ class Diagnoses(ResourceBase[Mode]):
         }
         if isinstance(predictions, Mapping) and not has_arrays(predictions):
             body = {"predictions": predictions, **training}
-            return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
-        return await self._answers.read(
+            return await self._read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        return await self._read(
             DiagnosisView,
             "POST",
             "/v1/diagnoses/predictions",
@@ -73,12 +72,12 @@ class Diagnoses(ResourceBase[Mode]):
     @dual
     async def keep(self, diagnosis: DiagnosisView) -> KeptDiagnosisView:
         """Store a diagnosis, so that the page `/diagnoses/{id}` of the service shows it. The newest 200 are kept."""
-        return await self._answers.read(KeptDiagnosisView, "POST", "/v1/diagnoses/kept", body=dump_json(diagnosis))
+        return await self._read(KeptDiagnosisView, "POST", "/v1/diagnoses/kept", body=dump_json(diagnosis))
 
     @dual_iterator
     def list(self, *, page_size: int = PAGE) -> AsyncIterator[KeptDiagnosisView]:
         """Yield the diagnoses that you keep, newest first."""
-        return self._answers.pages(DiagnosisPage, "/v1/diagnoses", page_size=page_size)
+        return self._pages(DiagnosisPage, "/v1/diagnoses", page_size=page_size)
 
     @dual
     async def get(self, diagnosis_id: str) -> KeptDiagnosisView:

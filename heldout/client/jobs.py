@@ -8,8 +8,7 @@ from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.foreign_values import list_image_files
 from heldout.client.models import Models, ModelSources
 from heldout.client.own_networks import KerasModel, dump_spec, is_model
-from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, leave_out_none, make_idempotency_header
+from heldout.client.resource import LONG_POLL_S, PAGE, OneHandle, leave_out_none, make_idempotency_header
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
@@ -60,7 +59,7 @@ class JobResource(ModelSources[OneHandle, Mode]):
     async def estimate(self, /, spec: Spec | KerasModel, dataset: str | None = None, **options: Any) -> EstimateView:
         """Estimate what a spec would cost, or a `keras.Model`, which is uploaded; nothing is queued."""
         body = await self._build_body(spec, dataset, options)
-        return await self._answers.read(
+        return await self._read(
             EstimateView, "POST", "/v1/jobs", body=body, params={"dry_run": "true"}, repeatable=True
         )
 
@@ -81,12 +80,12 @@ class JobResource(ModelSources[OneHandle, Mode]):
 
         Without a version: wait until the job has ended, at most `wait_s` (0–60), and return it as it is then.
         """
-        return await self._answers.once_changed(JobView, self._path(job_id), version, wait_s)
+        return await self._once_changed(JobView, self._path(job_id), version, wait_s)
 
     @dual_iterator
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
         """Yield the job now and after each change, until it has ended."""
-        return self._answers.each_change(JobView, self._path(job_id), wait_s)
+        return self._each_change(JobView, self._path(job_id), wait_s)
 
     @dual_iterator
     def list(
@@ -113,7 +112,7 @@ class JobResource(ModelSources[OneHandle, Mode]):
         """
         more = {"search": search, "sort": sort, "curves": curves, "queue": queue or None}
         params = _build_filters(statuses, dataset, metadata, study) | more
-        return self._wrap_each(self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size))
+        return self._wrap_each(self._pages(JobPage, "/v1/jobs", params, page_size=page_size))
 
     @dual
     async def cancel_many(
@@ -130,7 +129,7 @@ class JobResource(ModelSources[OneHandle, Mode]):
         Args:
             ids: up to 200 jobs in place of filters; `jobs` in the answer reports each of them.
         """
-        return await self._answers.read(
+        return await self._read(
             CancellationView,
             "POST",
             "/v1/jobs/cancel",
@@ -220,12 +219,12 @@ class JobResource(ModelSources[OneHandle, Mode]):
     @dual_iterator
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """Yield the job's events, oldest first, starting after the event with the number `after`."""
-        return self._answers.pages(EventPage, self._path(job_id, "events"), after=after)
+        return self._pages(EventPage, self._path(job_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, job_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """Yield events as they happen, until the job has ended; without `after`, only new ones."""
-        return self._answers.follow(EventView, self._path(job_id, "events"), after)
+        return self._follow(EventView, self._path(job_id, "events"), after)
 
     @dual
     async def queue(self, job_id: str) -> QueueView:
@@ -298,7 +297,7 @@ class JobResource(ModelSources[OneHandle, Mode]):
             OSError: if a file cannot be read.
         """
         params = {"top_k": top_k, "calibrated": calibrated, "wait": EXPORT_S, "threshold": threshold}
-        return await self._answers.read(
+        return await self._read(
             PredictionsView,
             "POST",
             self._path(job_id, "predict"),

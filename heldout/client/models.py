@@ -14,8 +14,17 @@ from heldout.client.datasets import Datasets
 from heldout.client.dual import Mode, dual, dual_iterator, dual_self
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import KerasModel, Weights, build_spec, write_model
-from heldout.client.resource import Handle, OneHandle, Resource, by_id, renew
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
+from heldout.client.resource import (
+    LONG_POLL_S,
+    PAGE,
+    Handle,
+    OneHandle,
+    Resource,
+    by_id,
+    make_idempotency_header,
+    quote_segment,
+    renew,
+)
 from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound
 from heldout.lifecycle.resources import ModelStatus
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName
@@ -47,7 +56,7 @@ class ModelSources(Resource[OneHandle, Mode]):
     @dual
     async def export(self, source_id: str, format: ExportFormatName) -> ExportView:
         """Order an export of the model before it is needed, or again after a failed export."""
-        return await self._answers.read(
+        return await self._read(
             ExportView, "POST", _build_source_path(source_id), params={"format": format}, repeatable=True
         )
 
@@ -61,9 +70,7 @@ class ModelSources(Resource[OneHandle, Mode]):
             wait_s: how long the service may wait for the export to end (0–60).
         """
         params = {"format": format, "wait": wait_s}
-        return await self._answers.read(
-            ExportReportView, "GET", f"{_build_source_path(source_id)}/report", params=params
-        )
+        return await self._read(ExportReportView, "GET", f"{_build_source_path(source_id)}/report", params=params)
 
 
 def _build_source_path(source_id: str) -> str:
@@ -103,7 +110,7 @@ class Models(Resource["Model[Mode]", Mode]):
         sent = await self._connection.upload(
             "/v1/models", content, wrap_chunks, method="POST", params=params, headers=headers
         )
-        return self._wrap(self._answers.parsed(ModelView, sent.content))
+        return self._wrap(self._parse(ModelView, sent.content))
 
     @dual
     async def push(
@@ -170,7 +177,7 @@ class Models(Resource["Model[Mode]", Mode]):
     @dual_iterator
     def list(self, *, page_size: int = PAGE) -> AsyncIterator[Model[Mode]]:
         """Yield your models, newest first."""
-        return self._wrap_each(self._answers.pages(ModelPage, "/v1/models", page_size=page_size))
+        return self._wrap_each(self._pages(ModelPage, "/v1/models", page_size=page_size))
 
     @dual
     async def get(self, model_id: str, *, wait_s: int = 0) -> Model[Mode]:
@@ -205,7 +212,7 @@ class Evaluations(Resource["Evaluation[Mode]", Mode]):
     def list(self, *, model: str | None = None, page_size: int = PAGE) -> AsyncIterator[Evaluation[Mode]]:
         """Yield your evaluations, newest first; only those of `model` if it is given."""
         params = {"model": model}
-        return self._wrap_each(self._answers.pages(EvaluationPage, "/v1/evaluations", params, page_size=page_size))
+        return self._wrap_each(self._pages(EvaluationPage, "/v1/evaluations", params, page_size=page_size))
 
     @dual
     async def get(self, evaluation_id: str, *, wait_s: int = 0) -> Evaluation[Mode]:

@@ -5,33 +5,49 @@ A resource has a method for each route. A handle has the same methods without th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from urllib.parse import quote
 
+from pydantic import ValidationError
+
+from heldout import __version__
 from heldout.client.deprecated import call_flat, deprecated
 from heldout.client.dual import Dual, Mode, dual, dual_iterator, dual_self
-from heldout.client.typed_answers import make_idempotency_header, quote_segment
+from heldout.client.failures import NoService, convert_error
 
 if TYPE_CHECKING:
     from heldout.client.connection import Connection
-    from heldout.client.typed_answers import TypedAnswers
     from heldout.errors import HeldoutError
-    from heldout.views.base import View
+    from heldout.views.base import NumberedPage, Page, View
+    from heldout.views.job import JobView
+    from heldout.views.study import StudyView
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 OneHandle = TypeVar("OneHandle")
 Seen = TypeVar("Seen", bound="View")
-Given = TypeVar("Given", bound="View")
+Received = TypeVar("Received", bound="View")
+Changing = TypeVar("Changing", "JobView", "StudyView")
+
+LONG_POLL_S = 60
+PAGE = 200  # items of a list in one request
+# Large files of predictions take several seconds, and the service reads them one at a time.
+PREDICTIONS_TIMEOUT_S = 300.0
 
 
 class ResourceBase(Dual[Mode]):
-    """Methods that share one client.
+    """Methods that share one client, and read views from its connection.
 
     Args:
         name: the attribute of the client, such as `jobs`.
+    Raises:
+        NoService: from every method, if nothing answers, or if the answer is not one that this version understands.
+        ApiProblem: from every method, if the service answers with a problem.
     """
 
     _route: str
@@ -42,7 +58,6 @@ class ResourceBase(Dual[Mode]):
         self._name = name
         self.is_blocking = client.is_blocking
         self._connection: Connection = client._connection
-        self._answers: TypedAnswers = client._answers
 
     def __repr__(self) -> str:
         return f"{self._client!r}.{self._name}"
@@ -52,9 +67,70 @@ class ResourceBase(Dual[Mode]):
         path = f"{self._route}/{quote_segment(id_, self._missing(id_))}"
         return f"{path}/{part}" if part else path
 
-    async def _get(self, view: type[Given], id_: str, part: str = "", **options: Any) -> Given:
+    async def _get(self, view: type[Received], id_: str, part: str = "", **options: Any) -> Received:
         """Get one thing, or a part of it; the options are those of `Connection.send`."""
-        return await self._answers.read(view, "GET", self._path(id_, part), **options)
+        return await self._read(view, "GET", self._path(id_, part), **options)
+
+    async def _read(self, view: type[Received], method: str, path: str, **options: Any) -> Received:
+        """Send a request and read the answer as this view; the options are those of `Connection.send`."""
+        return self._parse(view, (await self._connection.send(method, path, **options)).content)
+
+    async def _pages(
+        self,
+        view: type[Page[Received]] | type[NumberedPage[Received]],
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        after: str | int | None = None,
+        page_size: int = PAGE,
+    ) -> AsyncIterator[Received]:
+        """Yield the items of a list; pages are fetched as they are needed."""
+        while True:
+            page = await self._read(view, "GET", path, params={**(params or {}), "limit": page_size, "after": after})
+            for item in page.data:
+                yield item
+            if page.next is None:
+                return
+            after = page.next
+
+    async def _follow(self, view: type[Received], path: str, after: int | None) -> AsyncIterator[Received]:
+        async with aclosing(self._connection.follow(path, after=after)) as stream:
+            async for data in stream:
+                yield self._parse(view, data)
+
+    async def _once_changed(self, view: type[Changing], path: str, version: int | None, wait_s: int) -> Changing | None:
+        """Wait until the version of a subject differs from `version`; None if it does not within `wait_s`.
+
+        Without a version: wait until the subject has ended, at most `wait_s` (0–60).
+        """
+        headers = {} if version is None else {"If-None-Match": f'"{version}"'}
+        response = await self._connection.send("GET", path, params={"wait": wait_s}, headers=headers)
+        return None if response.status_code == 304 else self._parse(view, response.content)
+
+    async def _each_change(self, view: type[Changing], path: str, wait_s: int) -> AsyncIterator[Changing]:
+        """Yield a subject now and after each change, until it has ended."""
+        seen = await self._read(view, "GET", path)
+        yield seen
+        while not seen.has_ended:
+            changed = await self._once_changed(view, path, seen.version, wait_s)
+            if changed is not None:
+                seen = changed
+                yield seen
+
+    def _parse(self, view: type[Received], content: bytes) -> Received:
+        """Parse an answer. Fields that this version does not know are kept, because the service may be newer."""
+        try:
+            return view.model_validate_json(content, extra="allow")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if not first["loc"]:
+                raise NoService(f"The server at {self._connection.url} is not a Heldout service.") from None
+            where = ".".join(map(str, first["loc"]))
+            raise NoService(
+                f"The service at {self._connection.url} gave an answer that heldout {__version__} does not understand "
+                f"({where}: {first['msg']}). Install the client of the service's own release from "
+                f"{self._connection.url}/client/."
+            ) from None
 
     @deprecated("use its method list; client.events(job) is client.jobs.events(job)")
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -72,7 +148,7 @@ class Resource(ResourceBase[Mode], Generic[OneHandle, Mode]):
 
     async def _receive(self, view: type[View], method: str, path: str, **options: Any) -> OneHandle:
         """Send a request and return the handle of what is answered."""
-        return self._wrap(await self._answers.read(view, method, path, **options))
+        return self._wrap(await self._read(view, method, path, **options))
 
     async def _create(self, view: type[View], path: str, body: Any, key: str | None = None) -> OneHandle:
         """Have something created at most once, whatever fails; without a key, the client generates one."""
@@ -164,3 +240,27 @@ def renew(method: dual[Any, Concatenate[str, P], Any]) -> dual_self[P]:
         return handle
 
     return dual_self(update_wrapper(call, method, updated=()))
+
+
+def make_idempotency_header(key: str | None) -> dict[str, str]:
+    """Make the header of a request that creates something at most once. Without a key, a random one is used.
+
+    Raises:
+        ValueError: if the key is not 1 to 255 printable ASCII characters.
+    """
+    key = uuid.uuid4().hex if key is None else key
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
+        raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
+    return {"Idempotency-Key": key}
+
+
+def leave_out_none(**fields: Any) -> dict[str, Any]:
+    """Make the body of a request whose absent fields mean: keep the value, or use the default."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def quote_segment(text: str, missing: HeldoutError) -> str:
+    """Quote one segment of a path. Raises the problem `missing` if the text would name another route."""
+    if "/" in text or not text.strip("."):
+        raise convert_error(missing)
+    return quote(text, safe="")

@@ -13,8 +13,7 @@ from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import pack_predictions, simplify_history
 from heldout.client.models import ModelSources
 from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
-from heldout.client.resource import OneHandle
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, quote_segment
+from heldout.client.resource import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, OneHandle, quote_segment
 from heldout.errors import RunNotFound, StudyNotFound
 from heldout.histories.reading import read_text
 from heldout.studies.spec import Measure, StudySpec
@@ -137,7 +136,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             lease_s: after this time without a heartbeat, others get the training.
         """
         body = {"runner": runner or f"{platform.node()[:100] or 'runner'}:{os.getpid()}", "lease_s": lease_s}
-        return await self._answers.read(AskView, "POST", self._path(study_id, "ask"), body=body, repeatable=True)
+        return await self._read(AskView, "POST", self._path(study_id, "ask"), body=body, repeatable=True)
 
     @dual
     async def heartbeat(self, study_id: str, run_id: str, token: str, *, lease_s: float = LEASE_S) -> None:
@@ -199,9 +198,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         if seconds is not None:
             form["seconds"] = str(seconds)
         path = self._run_path(study_id, run_id, "result")
-        return await self._answers.read(
-            RunView, "POST", path, form=form, timeout_s=PREDICTIONS_TIMEOUT_S, repeatable=True
-        )
+        return await self._read(RunView, "POST", path, form=form, timeout_s=PREDICTIONS_TIMEOUT_S, repeatable=True)
 
     @dual
     async def runs(self, study_id: str) -> Sequence[RunView]:
@@ -211,26 +208,24 @@ class StudyResource(ModelSources[OneHandle, Mode]):
     @dual
     async def run(self, study_id: str, run_id: str) -> RunView:
         """Get a training that runs elsewhere."""
-        return await self._answers.read(RunView, "GET", self._run_path(study_id, run_id))
+        return await self._read(RunView, "GET", self._run_path(study_id, run_id))
 
     @dual
     async def diagnose_run(self, study_id: str, run_id: str) -> DiagnosisView:
         """Diagnose a training that ran elsewhere: without test images, unless the study compared it on them."""
-        return await self._answers.read(DiagnosisView, "GET", self._run_path(study_id, run_id, "diagnosis"))
+        return await self._read(DiagnosisView, "GET", self._run_path(study_id, run_id, "diagnosis"))
 
     @dual
     async def estimate(self, study: StudyOrder) -> StudyEstimateView:
         """Estimate how many trainings a study needs and how long they take; nothing is queued."""
         body, params = _build_body(study), {"dry_run": True}
-        return await self._answers.read(
-            StudyEstimateView, "POST", "/v1/studies", body=body, params=params, repeatable=True
-        )
+        return await self._read(StudyEstimateView, "POST", "/v1/studies", body=body, params=params, repeatable=True)
 
     @dual_iterator
     def list(self, *, statuses: Sequence[str] = (), page_size: int = PAGE) -> AsyncIterator[OneHandle]:
         """Yield your studies, newest first; further pages are fetched as they are needed."""
         params = {"status": [*statuses]}
-        return self._wrap_each(self._answers.pages(StudyPage, "/v1/studies", params, page_size=page_size))
+        return self._wrap_each(self._pages(StudyPage, "/v1/studies", params, page_size=page_size))
 
     @dual
     async def get(self, study_id: str) -> OneHandle:
@@ -242,12 +237,12 @@ class StudyResource(ModelSources[OneHandle, Mode]):
 
         Without a version: wait until the study has ended, at most `wait_s` (0–60), and return it as it is then.
         """
-        return await self._answers.once_changed(StudyView, self._path(study_id), version, wait_s)
+        return await self._once_changed(StudyView, self._path(study_id), version, wait_s)
 
     @dual_iterator
     def watch(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
         """Yield the study now and after each change, until it has ended."""
-        return self._answers.each_change(StudyView, self._path(study_id), wait_s)
+        return self._each_change(StudyView, self._path(study_id), wait_s)
 
     @dual
     async def cancel(self, study_id: str) -> OneHandle:
@@ -272,12 +267,12 @@ class StudyResource(ModelSources[OneHandle, Mode]):
     @dual_iterator
     def events(self, study_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """Yield the study's events, oldest first, starting after the event with the number `after`."""
-        return self._answers.pages(EventPage, self._path(study_id, "events"), after=after)
+        return self._pages(EventPage, self._path(study_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, study_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """Yield events as they happen, until the study has ended; without `after`, only new ones."""
-        return self._answers.follow(EventView, self._path(study_id, "events"), after)
+        return self._follow(EventView, self._path(study_id, "events"), after)
 
 
 def _build_body(study: StudyOrder) -> Mapping[str, Any]:
