@@ -16,7 +16,7 @@ from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, G
 from analysis.answers.refusal import PredictionsRefused
 from heldout.histories.names import parse_number
 from heldout.histories.prediction_names import get_column_class, list_first, split_and_what, split_of
-from heldout.histories.tables import SEPARATORS
+from heldout.histories.rows import SEPARATORS
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 _EXPECTED = (

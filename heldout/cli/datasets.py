@@ -19,7 +19,7 @@ from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import DATASET, Names, may_be_path
 from heldout.cli.screen import is_terminal, print_json, print_table, say, show_waiting
 from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES, show_audit
-from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
+from heldout.cli.uploads import check_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.lifecycle.resources import DatasetStatus
@@ -73,12 +73,14 @@ def push(
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
+    from heldout.spec.dataset import DatasetSpec  # loading it takes longer than `--help`
+
     if name is None and add_to is not None and not add_to.startswith("ds_"):
         name = add_to.partition("@")[0]
     if len(paths) > 1 and name is None:
         raise Refused("--name is needed with several paths")
     fields = {"name": name or derive_name(paths[0]), "description": description, "adds_to": add_to, **upload}
-    spec = check_dataset_spec(fields)
+    spec = check_spec(DatasetSpec, fields)
     with open_service(home) as client:
         _say_what_is_hidden([path for path in paths if path.is_dir()])
         progress = is_terminal() and not as_json
@@ -116,6 +118,8 @@ def audit(
     home: Home = None,
 ) -> None:
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift. Audits files without storing them."""
+    from heldout.spec.dataset import DatasetSpec
+
     paths = _find_paths(dataset)
     if not paths or _may_name_a_dataset(dataset):
         found = _audit_of_dataset(dataset[0], home, or_none=bool(paths))
@@ -128,7 +132,7 @@ def audit(
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return
-    spec = check_dataset_spec({"name": "local", **upload})
+    spec = check_spec(DatasetSpec, {"name": "local", **upload})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if as_json else []), "--", *map(str, paths)]
     raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH"))
 

@@ -119,7 +119,7 @@ def _diagnose_predictions(
 def holds_predictions(file: Path) -> bool:
     """Return whether a file has answers to images, and not curves."""
     from heldout.histories.prediction_names import is_table_of_predictions
-    from heldout.histories.tables import SEPARATORS
+    from heldout.histories.rows import SEPARATORS
 
     if not file.is_file():
         return False

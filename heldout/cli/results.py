@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from heldout.views.results import ClassScores, ConfusionView, PredictionView, SplitScores
 
 Split = Literal["train", "validation", "test"]
+What = Literal["history", "gap", "confusion"]
 PAGE = 200  # images per request
 SHOWN_MISTAKES = 5
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")]
@@ -232,14 +232,6 @@ def _show_predictions(predictions: Sequence[PredictionView]) -> None:
     print_table(["IMAGE", "ANSWER", "PROBABILITY", "NEXT"], rows, right=(2,))
 
 
-class What(StrEnum):
-    """The drawings of a job."""
-
-    HISTORY = "history"
-    GAP = "gap"
-    CONFUSION = "confusion"
-
-
 def plot(
     subject: Annotated[
         str,
@@ -290,9 +282,9 @@ def _draw_picture(client: Client, subject: str, what: What | None, split: Split 
         if what is not None or split is not None:
             raise Refused(f"--what and --split are for jobs, and {subject} is a study.")
         return client.studies.get(subject).plot()
-    if split is not None and what is not What.CONFUSION:
+    if split is not None and what != "confusion":
         raise Refused("--split says whose confusion is drawn: give --what confusion too.")
     try:
-        return client.jobs.get(subject).plot((what or What.HISTORY).value, split=split)
+        return client.jobs.get(subject).plot(what or "history", split=split)
     except NotMeasured as error:
         raise Refused(str(error)) from None

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from heldout.client.client import Client
-    from heldout.spec.dataset import DatasetSpec
     from heldout.views.dataset import DatasetView
 
     Spec = TypeVar("Spec", bound=BaseModel)
@@ -94,13 +93,6 @@ def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Ex
     parameters = [part for name in own for part in (options.values() if name == "upload" else [own[name]])]
     run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
-
-
-def check_dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
-    """Refuse a spec as the service would, before a byte is sent or read. Raises Refused."""
-    from heldout.spec.dataset import DatasetSpec  # loading it takes longer than `--help`
-
-    return check_spec(DatasetSpec, fields)
 
 
 def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:

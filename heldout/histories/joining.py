@@ -50,9 +50,7 @@ def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHist
     )
 
 
-def join_lists(
-    curves: Mapping[str, Curve], without_values: Sequence[str] = (), notes: Sequence[str] = ()
-) -> ReadHistory:
+def join_lists(curves: Mapping[str, Curve], without_values: Sequence[str] = ()) -> ReadHistory:
     """Make a history from curves with one value per epoch, as Keras' `fit` returns them.
 
     Raises:
@@ -65,7 +63,7 @@ def join_lists(
         raise ValueError(f"the curves differ in length: {lengths}")
     read, units = convert_to_fractions(chosen)
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*notes, *units, *make_test_note(names.values())), tuple(without_values))
+    return ReadHistory(History(**fields), (*units, *make_test_note(names.values())), tuple(without_values))
 
 
 def _choose_run(runs: Sequence[RecordedRun], number: int | None) -> RecordedRun:

@@ -8,8 +8,7 @@ from itertools import islice
 from heldout.histories.documents import flatten
 from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, split_words
 from heldout.histories.recorded import RecordedRun
-from heldout.histories.rows import read_row_runs
-from heldout.histories.tables import is_header
+from heldout.histories.rows import is_header, read_row_runs
 
 # Colors, and escapes that move the cursor back for the next state of a progress bar.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

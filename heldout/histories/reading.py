@@ -11,7 +11,7 @@ from heldout.histories.joining import join_run
 from heldout.histories.names import EXPECTED, SeveralCurvesError, choose_curves, split_words
 from heldout.histories.printed import parse_python_or_json, read_printed_runs
 from heldout.histories.recorded import ReadHistory, RecordedRun
-from heldout.histories.tables import SEPARATORS, is_header, is_long_header, read_table_runs
+from heldout.histories.rows import SEPARATORS, is_header, is_long_header, read_table_runs
 
 _FIGURE = re.compile(r"[:=]\s*[-+]?\.?\d")
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 from heldout.histories.event_files import NotThisFormatError, read_fields
-from heldout.histories.names import assign_roles, parse_number
 from heldout.histories.recorded import Point, RecordedRun
 from heldout.histories.rows import read_row_runs
 
@@ -54,8 +53,6 @@ def read_run_files(name: str, files: Mapping[str, str]) -> RecordedRun:
 
 
 _MAX_RECORD_BYTES = 65536 * 16
-_CHART_SEPARATOR = " - "
-_CHART_BOUNDS = ("__MIN", "__MAX")
 
 # LevelDB's log format: a file header, then blocks that contain parts of records.
 _FILE_HEADER_BYTES = 7
@@ -65,25 +62,6 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # Field numbers of the messages.
 _RECORD_HISTORY, _HISTORY_ITEM = 2, 1
 _ITEM_KEY, _ITEM_NESTED_KEY, _ITEM_VALUE_JSON = 1, 2, 16
-
-
-def read_chart_runs(rows: Sequence[Mapping[str, str]]) -> list[RecordedRun]:
-    """Read the runs from the table of a chart, whose columns are named `run - metric`; empty for other tables."""
-    names = {name for row in rows for name in row}
-    columns = sorted(name for name in names if _CHART_SEPARATOR in name and not name.endswith(_CHART_BOUNDS))
-    axis = next((name for name in names if name.lower() in {"step", "epoch"}), None)
-    if axis is None or not columns or len(columns) + len(_CHART_BOUNDS) * len(columns) < len(names) - 1:
-        return []
-    curves: dict[str, dict[str, list[Point]]] = {}
-    for row in rows:
-        position = parse_number(row.get(axis, ""))
-        for column in columns:
-            run, _, metric = column.rpartition(_CHART_SEPARATOR)
-            value = parse_number(row.get(column, ""))
-            if position is not None and value is not None and assign_roles([metric])[metric]:
-                curves.setdefault(run, {}).setdefault(metric, []).append((position, value))
-    is_epoch = axis.lower() == "epoch"
-    return [RecordedRun(found, frozenset(found) if is_epoch else frozenset(), name) for name, found in curves.items()]
 
 
 def read_offline_runs(file: BinaryIO) -> list[RecordedRun]:

@@ -17,10 +17,10 @@ from heldout import __version__
 from heldout.cli.histories import read_history
 from heldout.cli.mcp_server.words import (
     capture_output,
-    describe_comparison,
     describe_job,
     describe_refused_arguments,
     describe_study,
+    show_comparison,
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
@@ -171,9 +171,8 @@ class Tools:
     ) -> str:
         """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
         async with self._client() as client:
-            return describe_comparison(
-                [((await client.jobs.get(job)).view, (await client.jobs.metrics(job)).final) for job in jobs]
-            )
+            compared = [((await client.jobs.get(job)).view, (await client.jobs.metrics(job)).final) for job in jobs]
+        return capture_output(show_comparison, compared)
 
     async def dataset_findings(
         self, dataset: Annotated[str, Names(DATASET), Field(description="Its name, name@version, id, or last.")]

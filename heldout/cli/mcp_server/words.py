@@ -49,12 +49,8 @@ def describe_study(study: StudyView) -> str:
     return text if study.status != "running" else f"{text}\nIt is still running. Ask `progress` again."
 
 
-def describe_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
-    """Make a row for each job, then the differences of its spec from the first one's."""
-    return capture_output(_show_comparison, jobs)
-
-
-def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
+def show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
+    """Print a row for each job, then the differences of its spec from the first one's."""
     headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95% INTERVAL", "GAP TO TEST", "VERDICT")
     print_table(headings, [_build_row(job, final) for job, final in jobs])
     first = jobs[0][0].spec.model_dump(mode="json", exclude={"name", "metadata"})
