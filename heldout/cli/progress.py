@@ -76,7 +76,7 @@ class Lines(Display):
         )
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
-        # Ordinary epochs and checkpoints are no news.
+        # Ordinary epochs and checkpoints are left out.
         if event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}:
             for line in list_lines(event):
                 self._say(subject, line)
