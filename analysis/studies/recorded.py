@@ -4,8 +4,9 @@ No one knows when the recording was stopped, so it says `better`, `worse` or `ca
 half of the seeds, drawn by lot before any figure was read, chose an arm, and the other half alone proves its benefit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -55,6 +56,27 @@ class _Compared:
     jobs: Mapping[str, Sequence[str]]
     matched: Mapping[str, Matched]
 
+    @property
+    def error(self) -> float:
+        """How often each interval that decides may miss."""
+        return ERROR / (len(self.measures) * len(self.matched))
+
+    @cached_property
+    def comparison(self) -> tuple[GainUnit, dict[str, Comparison]]:
+        """The unit of gains, and each arm compared with the base."""
+        return _compare(self, self.matched)
+
+    @cached_property
+    def judgements(self) -> Mapping[str, Judgement]:
+        """The conclusion about each arm."""
+        unit, comparisons = self.comparison
+        return {name: judge(comparison, unit, self.error) for name, comparison in comparisons.items()}
+
+    def find_best(self, names: Iterable[str]) -> str:
+        """The arm with the greatest gain."""
+        _, comparisons = self.comparison
+        return max(names, key=lambda name: (comparisons[name].gain.mean, name))
+
 
 def decide_recorded(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     """Wait for the answers of all runs, then compare them. Final figures are compared at once."""
@@ -69,17 +91,14 @@ def decide_recorded(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
         if missing or any(run.status not in TERMINAL for run in runs):
             arms = tuple(_build_arm(state, arm.name, status="racing") for arm in state.arms)
             return NextSteps("running", submit=missing, planned=wanted, most=wanted, arms=arms)
-    succeeded = {
-        arm: [place for place, key in enumerate(of_arm) if has_figures or by_key[key].scores is not None]
-        for arm, of_arm in keys.items()
+    # Final figures have no trainings.
+    known = {
+        arm: [(run, by_key.get(key)) for run, key in zip(recording.runs[arm], keys[arm], strict=True)] for arm in keys
     }
-    there = {arm: tuple(recording.runs[arm][place] for place in places) for arm, places in succeeded.items()}
-    scores: dict[str, list[Scores]] = {arm: [] for arm in keys}
-    jobs: dict[str, list[str]] = {arm: [] for arm in keys}
-    if not has_figures:
-        found = {arm: [by_key[of_arm[place]] for place in succeeded[arm]] for arm, of_arm in keys.items()}
-        scores = {arm: [run.scores for run in ended if run.scores is not None] for arm, ended in found.items()}
-        jobs = {arm: [run.job for run in ended] for arm, ended in found.items()}
+    there = {arm: tuple(run for run, ended in of_arm if ended is None or ended.scores) for arm, of_arm in known.items()}
+    ended = {arm: [run for _, run in of_arm if run is not None] for arm, of_arm in known.items()}
+    scores = {arm: [run.scores for run in of_arm if run.scores is not None] for arm, of_arm in ended.items()}
+    jobs = {arm: [run.job for run in of_arm if run.scores is not None] for arm, of_arm in ended.items()}
     matched = {arm: match_runs(there, arm) for arm in there if arm != BASE_ARM and len(there[arm]) >= FEWEST_RUNS}
     if len(there[BASE_ARM]) < FEWEST_RUNS or not matched:
         failed = tuple(_build_arm(state, arm.name, status="dropped") for arm in state.arms)
@@ -88,17 +107,13 @@ def decide_recorded(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 
 
 def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
-    error = ERROR / (len(compared.measures) * len(compared.matched))
-    unit, comparisons = _compare(compared, compared.matched)
-    judgements = {name: judge(comparison, unit, error) for name, comparison in comparisons.items()}
-    arms = tuple(_build_compared_arm(state, compared, arm.name, comparisons.get(arm.name), error) for arm in state.arms)
+    arms = tuple(_build_compared_arm(state, compared, arm.name) for arm in state.arms)
     of_arm = {arm.name: arm for arm in arms}
-    better = [name for name, judgement in judgements.items() if judgement.standing is RemedyStanding.CURE]
+    better = [name for name, judgement in compared.judgements.items() if judgement.standing is RemedyStanding.CURE]
     count = sum(len(runs) for runs in compared.jobs.values())
     if not better:
-        conclusion = _conclude_without(compared, unit, comparisons, judgements, error, of_arm)
-        return NextSteps("succeeded", planned=count, arms=arms, conclusion=conclusion)
-    winner, is_cure, doubt = _choose(compared, better, comparisons, judgements)
+        return NextSteps("succeeded", planned=count, arms=arms, conclusion=_conclude_without(compared, of_arm))
+    winner, is_cure, doubt = _choose(compared, better)
     if is_cure and state.has_test and state.tested is None and state.test_failed is None:
         jobs = _list_compared_jobs(compared, winner)
         return NextSteps("running", planned=count, most=count, evaluate=jobs, arms=arms)
@@ -129,21 +144,16 @@ def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
     return NextSteps("succeeded", planned=count, arms=arms, conclusion=conclusion)
 
 
-def _choose(
-    compared: _Compared,
-    better: Sequence[str],
-    comparisons: Mapping[str, Comparison],
-    judgements: Mapping[str, Judgement],
-) -> tuple[str, bool, str]:
+def _choose(compared: _Compared, better: Sequence[str]) -> tuple[str, bool, str]:
     """Return the arm to name, whether it is a cure, and if not, why."""
-    best = max(better, key=lambda name: (comparisons[name].gain.mean, name))
-    eligible = {
-        name: matched
+    best, judgements = compared.find_best(better), compared.judgements
+    choosing = {
+        name: half
         for name, matched in compared.matched.items()
         if judgements[name].standing is not RemedyStanding.WORSE
+        and (half := take_half(compared.recording, name, matched, chooses=True)).own
+        and half.base
     }
-    choosing = {name: take_half(compared.recording, name, of_arm, chooses=True) for name, of_arm in eligible.items()}
-    choosing = {name: half for name, half in choosing.items() if half.own and half.base}
     if not choosing:
         return best, False, words.TOO_FEW_TO_CONFIRM
     _, first = _compare(compared, choosing)
@@ -160,25 +170,18 @@ def _choose(
     return best, False, words.NOT_CONFIRMED if chosen == best else words.say_not_chosen(chosen)
 
 
-def _conclude_without(
-    compared: _Compared,
-    unit: GainUnit,
-    comparisons: Mapping[str, Comparison],
-    judgements: Mapping[str, Judgement],
-    error: float,
-    arms: Mapping[str, ArmView],
-) -> ConclusionView:
+def _conclude_without(compared: _Compared, arms: Mapping[str, ArmView]) -> ConclusionView:
     """Return the answer if no arm is surely better."""
-    recording = compared.recording
+    recording, (unit, comparisons), error = compared.recording, compared.comparison, compared.error
     worse = [name for name, comparison in comparisons.items() if list_worse_measures(comparison, unit, error)]
     scope = words.explain_scope(recording.metric, recording.images)
     if len(worse) == len(comparisons):
         explanation = words.explain_worse([arms[name] for name in worse], recording.metric, scope)
         return ConclusionView(kind="worse", remedy=None, explanation=explanation)
     open_arms = [name for name in comparisons if name not in worse]
-    small = [name for name in open_arms if judgements[name].standing is RemedyStanding.NO_HELP]
+    small = [name for name in open_arms if compared.judgements[name].standing is RemedyStanding.NO_HELP]
     undecided = [name for name in open_arms if name not in small]
-    best = max(undecided or open_arms, key=lambda name: (comparisons[name].gain.mean, name))
+    best = compared.find_best(undecided or open_arms)
     images = len(compared.scores[best][0].images) if recording.metric is None else recording.images
     needs = estimate_needs(comparisons[best], unit, error, images or 1) if undecided else None
     explanation = words.explain_doubt(
@@ -241,12 +244,10 @@ def _build_arm(state: StudyState, name: str, *, status: str, **given: object) ->
     return ArmView.model_validate({"name": name, "patch": patch, "status": status, **values})
 
 
-def _build_compared_arm(
-    state: StudyState, compared: _Compared, name: str, comparison: Comparison | None, error: float
-) -> ArmView:
-    recording = compared.recording
+def _build_compared_arm(state: StudyState, compared: _Compared, name: str) -> ArmView:
+    recording, comparison = compared.recording, compared.comparison[1].get(name)
     runs, match = recording.runs[name], compared.matched.get(name)
-    if name != BASE_ARM and (match is None or comparison is None):
+    if name != BASE_ARM and match is None:
         return _build_arm(state, name, status="dropped", why=words.TOO_FEW_RUNS)
     places = range(len(runs)) if match is None else match.own
     scores = [] if recording.metric is not None else [compared.scores[name][place] for place in places]
@@ -258,7 +259,7 @@ def _build_compared_arm(
         seeds=len(places),
         train=train_figures(scores) if scores else None,
         validation=compute_validation_figures(scores, None) if scores else _summarize(recording, name, places),
-        difference=None if comparison is None else build_difference_view(comparison, error),
+        difference=None if comparison is None else build_difference_view(comparison, compared.error),
         why=None
         if match is None
         else words.describe_matching(
