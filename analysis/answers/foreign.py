@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, split_into_halves
+from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_copies, split_into_halves
 from analysis.answers.received import ForeignAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
-from analysis.answers.undone import compare_renamed_labels, divide_by_copies
 from heldout.diagnosis import Diagnosis, Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import Curve, History

@@ -55,11 +55,6 @@ def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def describe_parameters(arm: ArmView) -> list[str]:
-    """`dropout: 0.3` for each parameter of an arm whose trainings run elsewhere."""
-    return [f"{name}: {_format_value(value)}" for name, value in arm.patch.items()]
-
-
 def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
     """Whether the arm does what this release means by its name. A user's own patch may have the same name."""
     if any(part not in REMEDIES for part in arm.name.split(JOINT)):
@@ -146,10 +141,13 @@ def build_report(
 
 def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[EpochFigures]]) -> ReportArmView:
     is_base = arm is study.arms[0]
+    changes = [f"{name}: {_format_value(value)}" for name, value in arm.patch.items()]  # parameters
+    if study.spec is not None:
+        changes = describe_changes(study.spec, arm.patch)
     return ReportArmView(
         name=arm.name,
         idea=None if is_base or study.spec is None else explain_idea(arm, study.spec),
-        changes=describe_parameters(arm) if study.spec is None else describe_changes(study.spec, arm.patch),
+        changes=changes,
         effect=None if arm.difference is None else arm.difference.effect,
         explanation="The unchanged network. Every remedy is compared with it."
         if is_base
@@ -190,36 +188,30 @@ def build_commands(study: StudyView, winning_spec: JobSpec | None) -> list[Comma
 
     Bodies name all defaults, so that they mean the same in later releases.
     """
-    return [
-        *(
-            []
-            if study.conclusion is None or study.conclusion.refit is None
-            else [_make_download_command(study.conclusion.refit)]
-        ),
-        *([] if winning_spec is None else [_make_train_command(winning_spec)]),
-        *_suggest_next_studies(study),
-        _make_study_command("Repeat the whole study", STUDY_FILE, _build_body(study), _build_order_command(study)),
-    ]
-
-
-def _make_download_command(job: str) -> CommandView:
-    return CommandView(
-        what="Download the model to use",
-        file=None,
-        body=None,
-        cli=f"heldout model {job} --output model.keras",
-        curl=f'curl -s "$HELDOUT_URL/v1/jobs/{job}/model" -H "Authorization: Bearer $HELDOUT_API_KEY" -o model.keras',
-    )
-
-
-def _make_train_command(spec: JobSpec) -> CommandView:
-    return CommandView(
-        what="Train with the chosen remedy",
-        file=WINNER_FILE,
-        body=dump_json(spec),
-        cli=f"heldout train {WINNER_FILE}",
-        curl=_build_post_command("/v1/jobs", WINNER_FILE),
-    )
+    commands = []
+    if study.conclusion is not None and (job := study.conclusion.refit) is not None:
+        download = f'curl -s "$HELDOUT_URL/v1/jobs/{job}/model" -H "Authorization: Bearer $HELDOUT_API_KEY"'
+        commands.append(
+            CommandView(
+                what="Download the model to use",
+                file=None,
+                body=None,
+                cli=f"heldout model {job} --output model.keras",
+                curl=f"{download} -o model.keras",
+            )
+        )
+    if winning_spec is not None:
+        commands.append(
+            CommandView(
+                what="Train with the chosen remedy",
+                file=WINNER_FILE,
+                body=dump_json(winning_spec),
+                cli=f"heldout train {WINNER_FILE}",
+                curl=_build_post_command("/v1/jobs", WINNER_FILE),
+            )
+        )
+    again = _make_study_command("Repeat the whole study", STUDY_FILE, _build_body(study), _build_order_command(study))
+    return [*commands, *_suggest_next_studies(study), again]
 
 
 def _suggest_next_studies(study: StudyView) -> list[CommandView]:

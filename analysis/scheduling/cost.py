@@ -194,7 +194,10 @@ def estimate_epoch_seconds(
     """
     training: Mapping[str, float] | None = speed.training
     measuring: Mapping[str, float] | None = speed.measuring
-    if _choose_precision_on(speed, spec, plan, towers) == "mixed":
+    precision = spec.training.precision
+    if precision == "auto" and speed.mixed_training is not None:
+        precision = choose_auto_precision(spec, plan, towers)
+    if precision == "mixed":
         training, measuring = speed.mixed_training, speed.mixed_measuring
     if training is None or measuring is None:
         return None
@@ -239,9 +242,3 @@ def _count_views(spec: JobSpec) -> int | None:
     if not _has_features(spec) or spec.training.mixup or spec.training.cutmix:
         return None
     return 0 if spec.augmentation is None else spec.augmentation.views
-
-
-def _choose_precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
-    if spec.training.precision != "auto":
-        return spec.training.precision
-    return "float32" if speed.mixed_training is None else choose_auto_precision(spec, plan, towers)

@@ -153,15 +153,11 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
     if term.code == "pixel_values" and finding.evidence.get("split") == "validation":
         return False
     if term.code == "generalisation" and finding.code == "label_noise":
-        return _is_large_part(finding, term)
-    return finding.code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, finding)
-
-
-def _is_large_part(noise: Finding, term: Term) -> bool:
-    """Whether wrong labels can be a large part of the term: a share of wrong labels costs at most that share."""
-    evidence = noise.evidence
-    share = evidence.get("share", evidence.get("validation_accuracy", 0.0) - evidence.get("train_accuracy", 0.0))
-    return bool(share >= MIN_PART_OF_NOISE * term.accuracy)
+        # Wrong labels can be a large part of the term: a share of wrong labels costs at most that share.
+        evidence = finding.evidence
+        share = evidence.get("share", evidence.get("validation_accuracy", 0.0) - evidence.get("train_accuracy", 0.0))
+        return bool(share >= MIN_PART_OF_NOISE * term.accuracy)
+    return finding.code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, finding.evidence)
 
 
 def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
@@ -172,31 +168,16 @@ def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
     return codes
 
 
-def _is_mostly_of_its_classes(term: Term, facts: Facts, finding: Finding) -> bool:
-    """Whether enough of validation's deficit lies in the classes of the finding."""
-    lost = _compute_lost(facts, _get_classes(finding.evidence))
-    return lost is not None and lost > 0 and lost >= MIN_PART_OF_CLASSES * term.accuracy
-
-
-def _get_classes(evidence: Mapping[str, Any]) -> Sequence[str]:
-    if "class" in evidence:
-        return [evidence["class"]]
-    if "smallest" in evidence:
-        return [evidence["smallest"]["class"]]
-    missing: Sequence[str] = evidence.get("train", {}).get("classes", ())
-    return missing
-
-
-def _compute_lost(facts: Facts, classes: Sequence[str]) -> float | None:
-    """Validation accuracy lost in these classes compared with training; None without confusion matrices."""
+def _is_mostly_of_its_classes(term: Term, facts: Facts, evidence: Mapping[str, Any]) -> bool:
+    """Whether enough of validation's deficit lies in the classes of the finding; False without confusion matrices."""
     train, validation = facts.train, facts.validation
     if train is None or validation is None or not (train.confusion and validation.confusion):
-        return None
-    labels = [label for label, name in enumerate(facts.classes) if name in classes]
-    images = sum(map(sum, validation.confusion))
-    lost = 0.0
-    for label in labels:
-        row = validation.confusion[label]
-        expected = train.get_recall(label)
+        return False
+    classes = evidence.get("train", {}).get("classes", ())
+    if found := evidence if "class" in evidence else evidence.get("smallest"):
+        classes = [found["class"]]
+    lost = 0.0  # right answers, compared with training
+    for label in (label for label, name in enumerate(facts.classes) if name in classes):
+        row, expected = validation.confusion[label], train.get_recall(label)
         lost += sum(row) * (train.accuracy if expected is None else expected) - row[label]
-    return lost / images
+    return lost > 0 and lost / sum(map(sum, validation.confusion)) >= MIN_PART_OF_CLASSES * term.accuracy

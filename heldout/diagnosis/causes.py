@@ -88,7 +88,11 @@ def _build_cause(finding: Finding, facts: Facts, gap: Gap | None) -> Cause:
 def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """How wrong a reported figure is, or None if that does not matter."""
     if finding.code == "preprocessing_mismatch":
-        return _measure_preprocessing_effect(facts)
+        needed = facts.preprocessing
+        if needed is None:
+            return Effect(0.0, None)
+        split = "test" if "test" in needed.before else "train"
+        return Effect.of(needed.after[split].accuracy - needed.before[split].accuracy, None)
     if gap is None:
         return None
     if finding.code == "label_conflicts":
@@ -145,14 +149,6 @@ _EFFECTS: Mapping[Tier, Callable[[Finding, Facts, Gap | None], Effect | None]] =
     "training_broken": _measure_broken_training,
     "rest_of_gap": _measure_part_of_gap,
 }
-
-
-def _measure_preprocessing_effect(facts: Facts) -> Effect:
-    needed = facts.preprocessing
-    if needed is None:
-        return Effect(0.0, None)
-    split = "test" if "test" in needed.before else "train"
-    return Effect.of(needed.after[split].accuracy - needed.before[split].accuracy, None)
 
 
 def _get_evidence_effect(finding: Finding) -> Effect | None:

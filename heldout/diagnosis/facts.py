@@ -184,7 +184,12 @@ class Facts:
             for name, copies, whole in splits
             if copies is not None and copies.copied is not None and whole is not None
         ]
-        return max(found, key=_compute_flattery, default=None)
+
+        def compute_flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
+            _, copies, whole = split
+            return 1.0 if copies.clean is None else abs(whole.accuracy - copies.clean.accuracy)
+
+        return max(found, key=compute_flattery, default=None)
 
     def get_renamed(self, finding: Finding, split: str) -> tuple[float, float | None]:
         """Accuracy with the labels as they are and with classes renamed, from the finding or the measured gap."""
@@ -203,11 +208,6 @@ class Facts:
         change = pixels.change
         interval = compute_paired_interval(change.gained, change.lost, change.count)
         return Effect((change.gained - change.lost) / change.count, interval).matters
-
-
-def _compute_flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
-    _, copies, whole = split
-    return 1.0 if copies.clean is None else abs(whole.accuracy - copies.clean.accuracy)
 
 
 def collect_facts(

@@ -4,7 +4,7 @@ Terms of accuracy add up to training minus test, those of the loss to test minus
 widens the gap. docs/explanation/gap.md explains each one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Literal
@@ -103,7 +103,8 @@ def compute_gap(stored: StoredGap) -> Gap | None:
     """Compute the terms, not yet assigned to findings; None if test is unknown."""
     if stored.test is None:
         return None
-    late_by_accuracy, late_by_loss = find_late_by_accuracy(stored), find_late_by_loss(stored)
+    late_by_accuracy = _find_late(stored.best_by_accuracy, stored, _bound_paired)
+    late_by_loss = _find_late(stored.best_by_loss, stored, _bound_paired_loss)
     clean_test = _get_clean_part(stored.test, stored.test_copies)
     pixels_undone = clean_test if stored.pixels is None else stored.pixels.tally
     labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
@@ -140,26 +141,13 @@ def includes_0(bounds: Bounds | None) -> bool:
     return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
-def find_late_by_accuracy(stored: StoredGap) -> BestEpoch | None:
-    """The best epoch by validation accuracy, if later ones clearly cost accuracy, corrected for the number compared."""
-    best = _find_earlier(stored.best_by_accuracy, stored)
-    if best is None:
-        return None
-    low, _ = compute_paired_interval(
-        best.change.gained, best.change.lost, best.change.count, _choose_confidence(stored)
-    )
-    return best if low > 0 else None
-
-
-def find_late_by_loss(stored: StoredGap) -> BestEpoch | None:
-    """The best epoch by validation loss, if later ones clearly cost loss, corrected for the number compared."""
-    best = _find_earlier(stored.best_by_loss, stored)
-    if best is None or best.change.count < 2:
-        return None
-    _, high = compute_mean_interval(
-        best.change.loss, best.change.loss_variance, best.change.count, _choose_confidence(stored)
-    )
-    return best if high < 0 else None
+def _find_late(
+    best: BestEpoch | None, stored: StoredGap, bound: Callable[[PairedTally, float], Bounds | None]
+) -> BestEpoch | None:
+    """The best epoch by one metric, if later ones clearly cost some of it, corrected for the number compared."""
+    best = _find_earlier(best, stored)
+    cost = None if best is None else bound(best.change, _choose_confidence(stored))
+    return best if cost is not None and cost[0] > 0 else None
 
 
 def _find_earlier(best: BestEpoch | None, stored: StoredGap) -> BestEpoch | None:

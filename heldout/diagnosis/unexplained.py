@@ -59,20 +59,15 @@ def _explain_trained_on_all(facts: Facts) -> str | None:
 
 
 def _explain_few_epochs(facts: Facts) -> str | None:
-    return _explain_too_few_epochs("Training", facts.curves.training) or _explain_too_few_epochs(
-        "Validation", facts.curves.heldout
-    )
-
-
-def _explain_too_few_epochs(kind: str, course: Course | None) -> str | None:
-    epochs = 0 if course is None else len(course.values)
-    if epochs >= thresholds.MIN_EPOCHS:
-        return None
-    known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
-    return (
-        f"{kind} results are known for {known}, and it takes at least {thresholds.MIN_EPOCHS} epochs to see a trend. "
-        "Train longer, or send a longer history."
-    )
+    for kind, course in (("Training", facts.curves.training), ("Validation", facts.curves.heldout)):
+        epochs = 0 if course is None else len(course.values)
+        if epochs < thresholds.MIN_EPOCHS:
+            known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
+            return (
+                f"{kind} results are known for {known}, and it takes at least {thresholds.MIN_EPOCHS} epochs to see a "
+                "trend. Train longer, or send a longer history."
+            )
+    return None
 
 
 def _explain_rise_without_learning(facts: Facts) -> str | None:

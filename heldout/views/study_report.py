@@ -8,13 +8,11 @@ from heldout.spec.job import JobSpec
 from heldout.stored.results import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
-from heldout.views.study import StudyView
+from heldout.views.study import Effect, StudyView
 
 # Media types that request the other forms.
 MARKDOWN: Final = "text/markdown"
 HTML: Final = "text/html"
-
-Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
 
 class QuestionView(View):

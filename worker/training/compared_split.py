@@ -6,9 +6,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions, is_surely_better, join_answers, split_into_halves
+from analysis.answers.answers import (
+    Answers,
+    Predictions,
+    compare_renamed_labels,
+    compare_undone_half,
+    compare_undone_halves,
+    is_surely_better,
+    join_answers,
+    split_into_halves,
+)
 from analysis.answers.renamed_labels import choose_renaming
-from analysis.answers.undone import compare_renamed_labels, compare_undone_half, compare_undone_halves
 from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.stored.gap import HeldOutName, LabelsRenamed, PixelsUndone
 from worker.training.altered_images import KINDS, MIN_SHARE, find_altered

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions, split_into_halves, tally_pairs
+from analysis.answers.answers import Answers, Predictions, divide_by_copies, split_into_halves, tally_pairs
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
-from analysis.answers.undone import divide_by_copies
 from analysis.arrays.relations import Relations
 from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor

@@ -13,9 +13,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions, is_surely_better, split_into_halves
+from analysis.answers.answers import Answers, Predictions, divide_by_copies, is_surely_better, split_into_halves
 from analysis.answers.temperature import measure_calibration
-from analysis.answers.undone import divide_by_copies
 from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations, load_relations
