@@ -20,7 +20,7 @@ import httpx2
 from heldout import __version__
 from heldout.client.failures import ApiProblem, NoService, make_problem
 from heldout.client.locate import is_loopback
-from heldout.client.wires import AwaitingWire, BlockingWire, Wire, read_events
+from heldout.client.wires import AwaitingWire, BlockingWire, Wire
 from heldout.errors import FieldError
 
 TIMEOUT_S = 30.0
@@ -93,7 +93,7 @@ class Connection:
         """
         return await self._answer(self._request(method, path, **options), whole=True)
 
-    async def follow(self, path: str, *, after: int | None) -> AsyncGenerator[bytes]:
+    async def follow(self, path: str, *, after: int | None) -> AsyncGenerator[str]:
         """Yield the data of each server-sent event at a path, starting after the event `after`, or with the next one.
 
         When the stream breaks off, the client connects again and continues after the last event, until the service
@@ -109,8 +109,8 @@ class Connection:
                     return
                 if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                     raise NoService(f"The server at {self.url} sends no events. Is it a Heldout service?")
-                async for event in read_events(self._wire.iterate_chunks(response)):
-                    if event.id is not None:
+                async for event in self._wire.iterate_events(response):
+                    if event.id:
                         headers["Last-Event-ID"] = event.id
                     if event.data:
                         yield event.data

@@ -117,7 +117,7 @@ class ResourceBase(Dual[Mode]):
                 seen = changed
                 yield seen
 
-    def _parse(self, view: type[Received], content: bytes) -> Received:
+    def _parse(self, view: type[Received], content: bytes | str) -> Received:
         """Parse an answer. Fields that this version does not know are kept, because the service may be newer."""
         try:
             return view.model_validate_json(content, extra="allow")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import httpx2
@@ -31,6 +30,10 @@ class BlockingWire:
     async def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         for chunk in response.iter_bytes():
             yield chunk
+
+    async def iterate_events(self, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
+        for event in httpx2.EventSource(response, max_event_size=None):
+            yield event
 
     async def release(self, response: httpx2.Response) -> None:
         response.close()
@@ -62,6 +65,10 @@ class AwaitingWire:
         async for chunk in response.aiter_bytes():
             yield chunk
 
+    async def iterate_events(self, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
+        async for event in httpx2.EventSource(response, max_event_size=None):
+            yield event
+
     async def release(self, response: httpx2.Response) -> None:
         await response.aclose()
 
@@ -81,36 +88,3 @@ async def _iterate_one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 Wire = BlockingWire | AwaitingWire
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
-    """One event. An id without data only tells a client where to continue after it connects again."""
-
-    id: str | None
-    data: bytes
-
-
-async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
-    """Yield the events of a stream without its comments. An event that is cut off is left out."""
-    id_: str | None = None
-    data: list[bytes] = []
-    async for line in _iterate_lines(chunks):
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"id":
-            id_ = value.decode()
-        elif name == b"data":
-            data.append(value)
-        elif not line and (id_ is not None or data):
-            yield ServerSentEvent(id_, b"\n".join(data))
-            id_, data = None, []
-
-
-async def _iterate_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield complete lines, split only at line feeds: data may contain other characters at which Python splits text."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r")
