@@ -12,9 +12,8 @@ import numpy as np
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
 from heldout.client.telling import Target, check_target, tell
-from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
-from heldout.histories.verdict import diagnose_read
+from heldout.histories.verdict import judge_curves
 from heldout.integrations.labeled_splits import check_classes, check_outputs, check_split, collect_answers
 from heldout.views.diagnosis import DiagnosisView
 
@@ -63,9 +62,7 @@ class Diagnose(keras.callbacks.Callback):
                 print(f"  {remedy.name}: {remedy.reason}")
 
     def _judge(self) -> DiagnosisView:
-        read = read_document(simplify_history(self._curves))
-        evaluation = None if self._names is None else Evaluation({}, self._names)
-        return DiagnosisView.of(diagnose_read(read, evaluation))
+        return DiagnosisView.of(judge_curves(read_document(simplify_history(self._curves)), self._names))
 
 
 class Report(Diagnose):

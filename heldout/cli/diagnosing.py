@@ -91,15 +91,13 @@ def _diagnose_history(
     file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None, home: Path | None
 ) -> "DiagnosisView":
     from heldout.cli.histories import read_history  # slow to load, and only this command needs them
-    from heldout.diagnosis import Evaluation
-    from heldout.histories.verdict import diagnose_read
+    from heldout.histories.verdict import judge_curves
     from heldout.views.diagnosis import DiagnosisView
 
     read = read_history(file, run)
     if predictions is not None:
         return _diagnose_predictions(predictions, read, classes, home)
-    names = list(map(str, range(classes))) if isinstance(classes, int) else classes
-    return DiagnosisView.of(diagnose_read(read, None if names is None else Evaluation({}, tuple(names))))
+    return DiagnosisView.of(judge_curves(read, classes))
 
 
 def _diagnose_predictions(

@@ -14,7 +14,7 @@ from heldout.histories.event_files import iterate_scalars
 from heldout.histories.joining import SeveralRunsError, join_run
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
-from heldout.histories.trackers import Metric, group_metrics_into_runs, read_offline_runs, read_run_files
+from heldout.histories.trackers import group_metrics_into_runs, read_offline_runs, read_run_files
 
 EXPECTED = (
     "expected a history that a training tool wrote. Files: Keras' history as JSON, a logger's CSV, JSON or JSON Lines, "
@@ -158,7 +158,7 @@ def _is_sqlite(path: Path) -> bool:
         return file.read(len(_SQLITE_HEAD)) == _SQLITE_HEAD
 
 
-def _read_metrics(path: Path) -> list[Metric]:
+def _read_metrics(path: Path) -> list[tuple[Any, ...]]:
     """Read all metrics of runs that are not deleted from MLflow's database. The file is only read.
 
     Raises:
@@ -167,7 +167,7 @@ def _read_metrics(path: Path) -> list[Metric]:
     [rows] = query_mlflow(path, (_METRICS, _MAX_METRICS + 1))
     if len(rows) > _MAX_METRICS:
         raise ValueError(f"the database has more than {_MAX_METRICS:,} values")
-    return [Metric(*row) for row in rows]
+    return rows
 
 
 def query_mlflow(path: Path, *queries: tuple[Any, ...]) -> list[list[tuple[Any, ...]]]:

@@ -4,32 +4,21 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from heldout.histories.event_files import NotThisFormatError, read_fields
 from heldout.histories.recorded import Point, RecordedRun
 from heldout.histories.rows import read_row_runs
 
 
-class Metric(NamedTuple):
-    """One value from the database; None means NaN."""
-
-    run_id: str
-    run_name: str | None
-    name: str
-    value: float | None
-    step: int
-
-
-def group_metrics_into_runs(metrics: Iterable[Metric]) -> list[RecordedRun]:
-    """Group metrics by run, in order of appearance."""
-    found: dict[str, RecordedRun] = {}
+def group_metrics_into_runs(rows: Iterable[Sequence[Any]]) -> list[RecordedRun]:
+    """Group rows of run, its name, metric, value (None means NaN) and step by run, in order of appearance."""
+    names: dict[str, str] = {}
     curves: dict[str, dict[str, list[Point]]] = {}
-    for metric in metrics:
-        of_run = curves.setdefault(metric.run_id, {})
-        found.setdefault(metric.run_id, RecordedRun(of_run, name=metric.run_name or metric.run_id))
-        of_run.setdefault(metric.name, []).append((metric.step, math.nan if metric.value is None else metric.value))
-    return list(found.values())
+    for run, name, metric, value, step in rows:
+        names.setdefault(run, name or run)
+        curves.setdefault(run, {}).setdefault(metric, []).append((step, math.nan if value is None else value))
+    return [RecordedRun(of_run, name=names[run]) for run, of_run in curves.items()]
 
 
 def read_run_files(name: str, files: Mapping[str, str]) -> RecordedRun:

@@ -27,6 +27,12 @@ def diagnose_read(read: ReadHistory, evaluation: Evaluation | None = None, notes
     )
 
 
+def judge_curves(read: ReadHistory, classes: int | Sequence[str] | None = None) -> Diagnosis:
+    """Diagnose curves alone. classes: how many there are, or their names; then a loss can be compared with chance."""
+    names = tuple(map(str, range(classes) if isinstance(classes, int) else classes or ()))
+    return diagnose_read(read, Evaluation({}, names) if names else None)
+
+
 def add_reading_notes(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:
     """Add notes on how the figures were read to the explanation, and adjust the verdict if necessary."""
     said = [explanation, *read.notes]

@@ -31,9 +31,8 @@ from heldout.client.client import AsyncClient, Client
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
 from heldout.client.locate import locate
-from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
-from heldout.histories.verdict import diagnose_read
+from heldout.histories.verdict import judge_curves
 from heldout.spec.documents import merge
 from heldout.studies.spec import Measure
 from heldout.views.diagnosis import DiagnosisView
@@ -146,8 +145,7 @@ class Tools:
         if (history is None) == (path is None):
             raise Refused("Give one of `history` and `path`.")
         read = read_document(simplify_history(history)) if path is None else read_history(Path(path).expanduser())
-        evaluation = None if classes is None else Evaluation({}, tuple(map(str, range(classes))))
-        return capture_output(show_diagnosis, DiagnosisView.of(diagnose_read(read, evaluation)))
+        return capture_output(show_diagnosis, DiagnosisView.of(judge_curves(read, classes)))
 
     async def diagnose_predictions(
         self,
