@@ -85,7 +85,7 @@ def found_in(images: Images) -> Copies:
         splits = dict(zip(SPLITS, (rows[:-2], rows[-2:-1], rows[-1:]), strict=True))
         dataset = IngestedDataset(pixels, np.zeros(len(rows), np.int32), splits, ("0",), [""] * len(rows), (0, 255))
         pool = ProcessPool(1)
-        return find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
+        return find_copies(dataset, scan(dataset, pool), pool)
 
 
 def sheet_of(images: Images, pair: tuple[int, int]) -> Images:

@@ -280,7 +280,7 @@ def audit_with_relations(images: ImageSet) -> tuple[list[dict[str, Any]], Relati
         dataset = IngestedDataset(
             pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range
         )
-        seen = scan(dataset, workers, lambda count: None)
+        seen = scan(dataset, workers)
         copies = find_copies(dataset, seen, workers)
         found = audit(dataset, seen, copies, workers).findings
     copy_of = np.arange(len(images.labels), dtype=np.int32)

@@ -137,7 +137,7 @@ def found_in(cut: Cut) -> Copies:
         classes = tuple(str(label) for label in range(cut.classes))
         dataset = IngestedDataset(pixels, cut.labels, cut.splits, classes, [""] * len(cut.labels), (0, 255))
         pool = ProcessPool(1)
-        return find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
+        return find_copies(dataset, scan(dataset, pool), pool)
 
 
 def total_of(rows: list[Row]) -> Row:

@@ -11,6 +11,7 @@ from models.fix_effects import compute_effect, describe
 from tests.worker.ingest.test_derive import with_copies
 from tests.worker.ingest.uploads import ALONE, npz, taken
 from worker.ingest.pipeline import derive
+from worker.ingest.sources.stored import read_base
 
 BODIES = [
     {"drop_copies": True},
@@ -37,7 +38,8 @@ def test_the_predicted_effect_is_that_of_a_worker(tmp_path, body):
         {name: place for place, name in enumerate(names)},
     )
     target = tmp_path / "derived"
-    derive(base, base / "members.txt", "pets@1", report.sha256, DatasetSpec(name="pets"), changes, target, ALONE)
+    version = read_base(base, base / "members.txt", "pets@1", report.sha256)
+    derive(version, DatasetSpec(name="pets"), changes, target, ALONE)
     after, left = load(target), (target / "members.txt").read_text().split("\n")[:-1]
     assert [names[row] for row in effect.removed.tolist()] == [name for name in names if name not in set(left)]
     place = {name: row for row, name in enumerate(left)}

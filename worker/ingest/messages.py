@@ -1,19 +1,19 @@
-"""The results of an ingest or a search for copies, and its messages, each a line of JSON.
+"""The results of an ingest or a search for copies, as a line of JSON.
 
-The process reads hostile files, so its messages are never unpickled.
+The process reads hostile files, so its answer is never unpickled.
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.stored.audit import AuditFinding
 from worker.ingest.rejection import Rejection
 
 
-@dataclass(frozen=True)
-class IngestReport:
+class IngestReport(BaseModel, frozen=True):
     """A dataset that was made from an upload.
 
     shape is (height, width, channels), and range the pixel values that the source can hold. splits has for train,
@@ -33,51 +33,21 @@ class IngestReport:
     findings: tuple[AuditFinding, ...]
     different: tuple[tuple[int, int], ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "findings": [finding.model_dump(mode="json") for finding in self.findings]}
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "IngestReport":
-        return cls(
-            **{
-                **data,
-                "shape": tuple(data["shape"]),
-                "range": tuple(data["range"]),
-                "classes": tuple(data["classes"]),
-                "findings": tuple(AuditFinding.model_validate(found) for found in data["findings"]),
-                "different": tuple((int(first), int(second)) for first, second in data["different"]),
-            }
-        )
-
-
-@dataclass(frozen=True)
-class IngestProgress:
-    """Progress of the ingest: `opening`, `decoding`, `auditing`, `finishing`; images done, and in total."""
-
-    stage: str
-    done: int
-    of: int
-
-
-@dataclass(frozen=True)
-class Related:
+class Related(BaseModel, frozen=True):
     """The relations of a stored dataset are written. digests: of each split's images and labels."""
 
     digests: dict[str, str]
 
 
-Message = IngestProgress | IngestReport | Related | Rejection
+Message = IngestReport | Related | Rejection
 
 
 def encode(message: Message) -> dict[str, Any]:
     """As JSON has it."""
-    if isinstance(message, IngestProgress):
-        return {"progress": [message.stage, message.done, message.of]}
-    if isinstance(message, IngestReport):
-        return {"report": message.as_json()}
-    if isinstance(message, Related):
-        return {"related": message.digests}
-    return {"rejection": message.as_json()}
+    if isinstance(message, Rejection):
+        return {"rejection": message.as_json()}
+    return {"report" if isinstance(message, IngestReport) else "related": message.model_dump(mode="json")}
 
 
 def decode(line: bytes) -> Message:
@@ -87,16 +57,13 @@ def decode(line: bytes) -> Message:
         ValueError: if it is not a message; the process may have been taken over by a file that it read.
     """
     try:
-        [(kind, content)] = json.loads(line).items()
-        if kind == "progress":
-            stage, done, of = content
-            return IngestProgress(str(stage), int(done), int(of))
-        if kind == "report":
-            return IngestReport.from_json(content)
-        if kind == "related":
-            return Related({str(split): str(digest) for split, digest in content.items()})
-        if kind == "rejection":
-            return Rejection(RejectionCode(content["code"]), content["detail"], content["member"])
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        match json.loads(line):
+            case {"report": report}:
+                return IngestReport.model_validate(report)
+            case {"related": related}:
+                return Related.model_validate(related)
+            case {"rejection": {"code": code, "detail": str(detail), "member": str() | None as member}}:
+                return Rejection(RejectionCode(code), detail, member)
+    except RecursionError as error:
         raise ValueError("not a message of an ingest") from error
     raise ValueError("not a message of an ingest")

@@ -1,10 +1,10 @@
 """The parent's side of the process that ingests one upload, derives a version, or finds copies.
 
-The parent starts it, reads its messages, and kills it.
+The parent starts it, reads its answer, and kills it.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from signal import SIGKILL, SIGXCPU
@@ -12,10 +12,9 @@ from typing import Any, Literal, NoReturn
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from heldout.work.kinds import DeriveSpec
-from worker.ingest.messages import IngestProgress, IngestReport, Related, decode
-from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, format_size
-from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
+from worker.ingest.messages import IngestReport, Related, decode
+from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, make_out_of_memory
+from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
 
 SET_VARIABLES = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -27,9 +26,12 @@ SET_VARIABLES = {
 
 
 class BoundedProcess(EnclosedProcess):
-    """A process with an assignment.
+    """A process that reads data within limits.
 
     The thread that starts it must outlive it: on Linux the process ends with that thread.
+
+    Args:
+        assignment: what `worker.ingest.child` expects for this work, besides the inputs.
     """
 
     def __init__(
@@ -48,116 +50,48 @@ class BoundedProcess(EnclosedProcess):
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.child", work, whole, inputs, target, SET_VARIABLES)
 
-    def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
-        """Return the next message, or None after `timeout_s` without one. A Report or Related is the last.
+    def receive(self, timeout_s: float) -> IngestReport | Related | None:
+        """Return its answer, or None after `timeout_s` without it.
 
         Raises:
-            Rejection: the upload is rejected, or the process ended without its last message; `target` then is empty.
+            Rejection: the upload is rejected, or the process ended without an answer; `target` then is empty.
         """
         try:
             line = self.read_line(min(timeout_s, self._ends_at - time.monotonic()))
-        except ProcessEnded as ended:
+            answer = None if line is None else decode(line)
+        except NoAnswer as ended:
             self._fail(self._explain_death(ended))
-        except LineTooLong:
-            self._fail(_make_crashed("sent too long a message"))
-        if line is not None:
-            return self._answer(line)
-        if time.monotonic() >= self._ends_at:
+        except ValueError:
+            self._fail(_make_crashed("sent a message that is not understood"))
+        if isinstance(answer, Rejection):
+            self._fail(answer)
+        if answer is not None:
+            self._is_done = True
+            self.kill()
+        elif time.monotonic() >= self._ends_at:
             self._fail(_make_timed_out(self._limits))
-        return None
+        return answer
 
     def kill(self) -> None:
         """End the process and everything that it started; does nothing if it has ended.
 
-        Unless its last message has been received, `target` is emptied.
+        Unless its answer has been received, `target` is emptied.
         """
         super().kill()
         if not self._is_done:
             empty_folder(self.target)
 
-    def _answer(self, line: bytes) -> IngestProgress | IngestReport | Related:
-        try:
-            message = decode(line)
-        except ValueError:
-            self._fail(_make_crashed("sent a message that is not understood"))
-        if isinstance(message, Rejection):
-            self._fail(message)
-        if not isinstance(message, IngestProgress):
-            self._is_done = True
-            self.kill()
-        return message
-
     def _fail(self, rejection: Rejection) -> NoReturn:
         self.kill()
         raise rejection
 
-    def _explain_death(self, ended: ProcessEnded) -> Rejection:
-        """Say why the process ended without a report."""
+    def _explain_death(self, ended: NoAnswer) -> Rejection:
+        """Say why the process gave no answer."""
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
-            return Rejection(
-                RejectionCode.OUT_OF_MEMORY,
-                f"The ingest needs more memory than the {format_size(self._limits.memory_bytes)} that it may use. "
-                "Upload smaller images, or ask the operator for a higher limit.",
-            )
+            return make_out_of_memory(self._limits)
         if ended.exit_code == -SIGXCPU:
             return _make_timed_out(self._limits)
         return _make_crashed(f"{ended}" + (", perhaps because memory ran out" if ended.exit_code == -SIGKILL else ""))
-
-
-class IngestProcess(BoundedProcess):
-    """Start the process of an upload, which does what `run` does. Its last message is a Report."""
-
-    def __init__(
-        self,
-        source: Path,
-        spec: DatasetSpec,
-        target: Path,
-        limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
-        base: Mapping[str, Any] | None = None,
-        content: Path | None = None,
-        names: Path | None = None,
-    ) -> None:
-        """base: what `read_base` takes besides the files `content` and `names`, if images are added to a version."""
-        assignment = {"spec": spec.model_dump(mode="json"), "base": base}
-        super().__init__("ingest", assignment, {"source": source, "content": content, "names": names}, target, limits)
-
-
-class DeriveProcess(BoundedProcess):
-    """Start the process of a derived version, which does what `derive` does. Its last message is a Report."""
-
-    def __init__(
-        self,
-        content: Path,
-        names: Path | None,
-        spec: DeriveSpec,
-        target: Path,
-        limits: IngestLimits,
-        different: Sequence[Sequence[int]] = (),
-    ) -> None:
-        """different: pairs of the version's images that a user marked as different."""
-        assignment = {
-            "called": spec.base_name,
-            "sha256": spec.base_sha256,
-            "spec": spec.dataset.model_dump(mode="json"),
-            "changes": spec.changes.body(),
-            "different": different,
-        }
-        super().__init__("derive", assignment, {"content": content, "names": names}, target, limits)
-
-
-class RelateProcess(BoundedProcess):
-    """Start the process of a stored dataset, which does what `relate` does. Its last message is a Related."""
-
-    def __init__(
-        self,
-        content: Path,
-        target: Path,
-        limits: IngestLimits,
-        *,
-        names: Path | None = None,
-        group_by: str | None = None,
-    ) -> None:
-        super().__init__("relate", {"group_by": group_by}, {"content": content, "names": names}, target, limits)
 
 
 def ingest(
@@ -165,16 +99,13 @@ def ingest(
     spec: DatasetSpec,
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
-    progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Do what `run` does, in a separate process. Raises Rejection, also if that process dies or is too slow."""
-    with IngestProcess(source, spec, target, limits) as process:
-        while True:
-            message = process.receive(60)
-            if isinstance(message, IngestReport):
-                return message
-            if isinstance(message, IngestProgress):
-                progress(message)
+    assignment = {"spec": spec.model_dump(mode="json"), "base": None}
+    with BoundedProcess("ingest", assignment, {"source": source}, target, limits) as process:
+        while not isinstance(report := process.receive(60), IngestReport):
+            pass
+        return report
 
 
 def _make_timed_out(limits: IngestLimits) -> Rejection:

@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +26,21 @@ from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import replace_splits, scan
 from worker.ingest.messages import IngestReport
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name, empty_folder, format_size, group_by_fault
+from worker.ingest.rejection import (
+    IngestLimits,
+    Rejection,
+    clean_name,
+    empty_folder,
+    group_by_fault,
+    make_out_of_memory,
+)
 from worker.ingest.relations import build_relations
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.opening import AddedSource, open_source
-from worker.ingest.sources.stored import BaseVersion, DerivedSource, read_base
+from worker.ingest.sources.stored import BaseVersion, DerivedSource
 from worker.ingest.splits import Splits, find_groups, make_splits
 
-Progress = Callable[[str, int, int], None]  # the stage, images done, images in total
 MAX_NAMES = 20
 
 
@@ -43,7 +49,6 @@ def run(
     spec: DatasetSpec,
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
-    progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
     base: BaseVersion | None = None,
 ) -> IngestReport:
@@ -65,7 +70,7 @@ def run(
         upload = open_source(source, spec, scratch, limits)
         return upload if base is None else AddedSource(base, upload, limits)
 
-    return ingest(open_all, source.stat().st_size, spec, target, limits, progress, pool)
+    return ingest(open_all, source.stat().st_size, spec, target, limits, pool)
 
 
 def ingest(
@@ -74,7 +79,6 @@ def ingest(
     spec: DatasetSpec,
     target: Path,
     limits: IngestLimits,
-    progress: Progress,
     pool: ProcessPool | None,
 ) -> IngestReport:
     """Ingest any source. Raises Rejection; `target` then is empty.
@@ -88,13 +92,12 @@ def ingest(
     with _empty_if_broken(target, limits), pool or ProcessPool(limits.processes) as pool:
         scratch = target / ".scratch"
         scratch.mkdir()
-        progress("opening", 0, 0)
         opened = opening(scratch)
         names, labels, given_splits = opened.names, opened.labels, opened.given_splits
         count = len(names)
         groups = find_groups(names, spec.group_by)
         splits = make_splits(labels, given_splits, spec.splits, groups)
-        stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
+        stored = opened.store(target / "images.npy", spec, limits, pool)
         shutil.rmtree(scratch)
         if stored.skipped:
             kept = np.setdiff1d(np.arange(count), stored.skipped)
@@ -105,7 +108,7 @@ def ingest(
         dataset = IngestedDataset(
             stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
         )
-        seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
+        seen = scan(dataset, pool)
         copies = find_copies(dataset, seen, pool)
         relations = build_relations(copies, groups)
         if splits.cut and (units := find_units(relations)) is not None:
@@ -115,7 +118,6 @@ def ingest(
             seen = replace_splits(seen, dataset)
         save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
         found = audit(dataset, seen, copies, pool)
-        progress("finishing", 0, 0)
         save_relations(relations, target / FILE_NAME)
         write_previews(target / "preview", dataset)
         with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
@@ -133,11 +135,7 @@ def _empty_if_broken(target: Path, limits: IngestLimits) -> Iterator[None]:
     except BaseException as error:
         empty_folder(target)
         if isinstance(error, MemoryError):
-            raise Rejection(
-                RejectionCode.OUT_OF_MEMORY,
-                f"The ingest needs more memory than the {format_size(limits.memory_bytes)} that it may use. Upload "
-                "smaller images, or ask the operator for a higher limit.",
-            ) from None
+            raise make_out_of_memory(limits) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Rejection(
                 RejectionCode.DISK_FULL, "The worker's disk is full. Try again later, or tell the operator."
@@ -265,40 +263,28 @@ def draw_contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -
 
 
 def derive(
-    content: Path,
-    names: Path | None,
-    called: str,
-    sha256: str,
+    base: BaseVersion,
     spec: DatasetSpec,
     changes: VersionChanges,
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
-    progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
-    different: Sequence[Sequence[int]] = (),
 ) -> IngestReport:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
-    Args:
-        content, names, called, sha256, different: the version to change, as for `read_base`. If images have no names,
-            the group rule does not apply. Pairs that stay keep their mark as different.
+    Pairs of images that stay keep their mark as different. If images have no names, the group rule does not apply.
+
     Raises:
         Rejection: also if the changes would change nothing.
     """
-    base = read_base(content, names, called, sha256, different)
     if not base.is_named:
         spec = spec.model_copy(update={"group_by": None})
-
-    def open_source(scratch: Path) -> UploadSource:
-        return DerivedSource(base, changes, limits)
-
-    size_bytes = sum((content / name).stat().st_size for name in FILES)
-    report = ingest(open_source, size_bytes, spec, target, limits, progress, pool)
-    if report.sha256 == sha256:
+    report = ingest(lambda scratch: DerivedSource(base, changes, limits), base.size_bytes, spec, target, limits, pool)
+    if report.sha256 == base.sha256:
         empty_folder(target)
         other = " Cut with another `seed`." if changes.resplit else ""
         raise Rejection(
             RejectionCode.NOTHING_CHANGED,
-            f"With these changes {called} stays as it is: there is nothing for them to change.{other}",
+            f"With these changes {base.called} stays as it is: there is nothing for them to change.{other}",
         )
     return report

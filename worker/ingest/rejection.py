@@ -86,6 +86,14 @@ class Rejection(Exception):
         return {"code": self.code.value, "detail": self.detail, "member": self.member}
 
 
+def make_out_of_memory(limits: IngestLimits) -> Rejection:
+    return Rejection(
+        RejectionCode.OUT_OF_MEMORY,
+        f"The ingest needs more memory than the {format_size(limits.memory_bytes)} that it may use. Upload smaller "
+        "images, or ask the operator for a higher limit.",
+    )
+
+
 def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
     """Combine the rejections of unreadable files: one keeps its own text, several become a list by fault.
 

@@ -71,7 +71,7 @@ def relate(
     )
     try:
         with pool or ProcessPool(limits.processes) as pool:
-            seen = scan(dataset, pool, lambda done: None)
+            seen = scan(dataset, pool)
             copies = find_copies(dataset, seen, pool)
     except MemoryError:
         raise Rejection(

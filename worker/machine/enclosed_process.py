@@ -1,7 +1,4 @@
-"""The worker's side of a sandboxed process that reads untrusted files.
-
-starts it without secrets, reads it, kills it.
-"""
+"""The worker's side of a sandboxed process that reads untrusted files: starts it, reads its answer, kills it."""
 
 import os
 import secrets
@@ -32,26 +29,27 @@ _CONSTANTS = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "JOBLIB_MULTIPROCESSING": "0",  # it would try to create locks, which fails
 }
-MAX_LINE_BYTES = 64 * 1024**2
+MAX_ANSWER_BYTES = 64 * 1024**2
 _LOG_BYTES = 16_384
 _LOG_LINES = 20
 
 
-class ProcessEnded(Exception):
-    """There are no more lines. exit_code: negative for a signal."""
+class NoAnswer(Exception):
+    """The process ended without an answer, or sent something else.
 
-    def __init__(self, exit_code: int) -> None:
+    exit_code: negative for a signal; None if it has not ended.
+    """
+
+    def __init__(self, how: str, exit_code: int | None = None) -> None:
         self.exit_code = exit_code
-        super().__init__(f"was ended by {self.signal_name}" if exit_code < 0 else f"ended with status {exit_code}")
-
-    @property
-    def signal_name(self) -> str:
-        number = -self.exit_code
-        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        super().__init__(how)
 
 
-class LineTooLong(Exception):
-    """The process sent a longer line than is read."""
+def describe_end(exit_code: int | None) -> str:
+    """Say how a process ended: `was ended by SIGKILL`."""
+    if exit_code is None or exit_code >= 0:
+        return f"ended with exit status {exit_code}"
+    return f"was ended by {signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else -exit_code}"
 
 
 class EnclosedProcess:
@@ -110,8 +108,7 @@ class EnclosedProcess:
         assert self._process.stdin is not None
         self._is_over = False
         self._last_lines: list[str] = []
-        self._lines: list[bytes] = []
-        self._buffer = b""
+        self._answer = bytearray()
         self._out = self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
@@ -125,22 +122,18 @@ class EnclosedProcess:
         return self._process.pid
 
     def read_line(self, timeout_s: float) -> bytes | None:
-        """Return the next line, or None after `timeout_s` without one.
-
-        Raises:
-            ProcessEnded, LineTooLong.
-        """
+        """Return its answer, a line, or None after `timeout_s` without it. Raises NoAnswer."""
         until = time.monotonic() + timeout_s
-        while not self._lines:
+        while not self._answer.endswith(b"\n"):
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 return None
             data = os.read(self._out.fileno(), 1024**2)
             if not data:
-                raise ProcessEnded(self._process.wait())
-            *self._lines, self._buffer = (self._buffer + data).split(b"\n")
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise LineTooLong
-        return self._lines.pop(0)
+                raise NoAnswer(describe_end(self._process.wait()), self._process.returncode)
+            self._answer += data
+            if len(self._answer) > MAX_ANSWER_BYTES:
+                raise NoAnswer("sent too long a message")
+        return bytes(self._answer)
 
     def last_lines(self) -> list[str]:
         """Return the end of the process's output, for the operator's log."""

@@ -22,7 +22,7 @@ from heldout.work.memory import MemoryKill
 from models.store import model_evaluations, models
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
-from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
+from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
 from worker.machine.enclosure import GIB
 from worker.supervision.attempt import Attempt, Child, describe_cause
 from worker.supervision.processes import ProcessDied
@@ -84,21 +84,16 @@ class ForeignProcess(EnclosedProcess):
         """
         try:
             line = self.read_line(timeout_s)
-        except ProcessEnded as ended:
-            likely = ", perhaps because memory or time ran out" if ended.exit_code < 0 else ""
+            if line is None:
+                return None
+            [(kind, content)] = json.loads(line).items()
+        except NoAnswer as ended:
+            likely = ", perhaps because memory or time ran out" if (ended.exit_code or 0) < 0 else ""
             raise ProcessDied(ended.exit_code, f"The process that read the model {ended}{likely}.") from None
-        except LineTooLong:
-            raise ProcessDied(None, "The process that read the model sent too long a message.") from None
-        if line is None:
-            return None
+        except (ValueError, AttributeError, RecursionError):
+            raise ProcessDied(None, "The process that read the model sent an invalid message.") from None
         self.kill()
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict) or len(answer) != 1:
-            raise ProcessDied(None, "The process that read the model said what is not understood.")
-        return answer
+        return {kind: content}
 
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,7 +24,7 @@ from models.database import Session
 from models.store import file_digests, ingests, relations, suspects, versions
 from models.store.ingests import IngestedContent
 from worker.ingest.messages import IngestReport, Related
-from worker.ingest.parent import BoundedProcess, DeriveProcess, IngestProcess, RelateProcess
+from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt, Child
 
@@ -101,25 +101,20 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
 
     def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
-        match self.spec:
-            case IngestSpec() as spec:
-                upload = self._upload(spec.upload)
-                if spec.base is None:
-                    return IngestProcess(upload, spec.dataset, target, limits)
-                content, names, different = self._fetch_base(spec.base, spec.base_sha256, in_use)
-                base = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
-                return IngestProcess(upload, spec.dataset, target, limits, base, content, names)
-            case DeriveSpec() as spec:
-                content, names, different = self._fetch_base(spec.base, spec.base_sha256, in_use)
-                return DeriveProcess(content, names, spec, target, limits, different)
-            case unknown:
-                assert_never(unknown)
-
-    def _fetch_base(self, base: str, sha256: str, in_use: ExitStack) -> tuple[Path, Path | None, list[tuple[int, int]]]:
-        """Return the folder of a version's files, the file of its images' names, and its pairs marked as different."""
-        content = self.files.open_dataset(sha256, in_use.enter_context)
-        names = self.files.fetch_names(base, self.folder)
-        return content, names, self.lease.read(lambda session: versions.find_different(session, base))
+        spec = self.spec
+        assignment: dict[str, Any] = {"spec": spec.dataset.model_dump(mode="json"), "base": None}
+        inputs: dict[str, Path | None] = {}
+        if isinstance(spec, IngestSpec):
+            inputs["source"] = self._upload(spec.upload)
+        else:
+            assignment["changes"] = spec.changes.body()
+        if spec.base is not None:
+            base = spec.base
+            inputs["content"] = self.files.open_dataset(spec.base_sha256, in_use.enter_context)
+            inputs["names"] = self.files.fetch_names(base, self.folder)
+            different = self.lease.read(lambda session: versions.find_different(session, base))
+            assignment["base"] = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
+        return BoundedProcess("ingest" if "source" in inputs else "derive", assignment, inputs, target, limits)
 
     def _upload(self, key: str) -> Path:
         """Return the upload as a file: the blob itself if blobs are local, else a copy."""
@@ -133,9 +128,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         self.lease.blobs.fetch(key, copy, watch=self.lease.require)
         return copy
 
-    def settle(self, said: Any, process: Child) -> bool:
-        if not isinstance(said, IngestReport):
-            return False
+    def settle(self, said: IngestReport, process: Child) -> bool:
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.target): path for name in OWN_FILES for path in _list_files(self.target / name)}
         try:
@@ -196,7 +189,8 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
         # Names are only needed for groups.
         group_by = self.spec.group_by
         names = None if group_by is None else self.files.fetch_names(self.claimed.dataset.id, self.folder)
-        return RelateProcess(content, target, limits, names=names, group_by=group_by)
+        inputs = {"content": content, "names": names}
+        return BoundedProcess("relate", {"group_by": group_by}, inputs, target, limits)
 
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
         log.warning("copies_not_found", code=rejection.code.value, lines=self._process.last_lines())
@@ -205,9 +199,7 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
         else:
             self.lease.fail(rejection.code, rejection.detail)
 
-    def settle(self, said: Any, process: Child) -> bool:
-        if not isinstance(said, Related):
-            return False
+    def settle(self, said: Related, process: Child) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         files = self.files.store({make_relations_key(dataset_id): self.target / RELATIONS_FILE})

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from analysis.scheduling.cost import Precision
 from worker.ingest.rejection import escape
+from worker.machine.enclosed_process import describe_end
 from worker.machine.parent import SUPERVISOR_VARIABLE
 from worker.messages import Alive, AnyAssignment, Assignment, Stop
 from worker.training import child
@@ -39,15 +40,8 @@ class ProcessDied(Exception):
 
     def __init__(self, exit_code: int | None, detail: str | None = None) -> None:
         self.exit_code = exit_code
-        if detail is not None:
-            super().__init__(detail)
-            return
-        if exit_code is not None and exit_code < 0:
-            name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
-            why = f"was ended by {name}" + (", perhaps because memory ran out" if -exit_code == signal.SIGKILL else "")
-        else:
-            why = f"ended with exit status {exit_code}"
-        super().__init__(f"The training process {why}.")
+        likely = ", perhaps because memory ran out" if exit_code == -signal.SIGKILL else ""
+        super().__init__(detail or f"The training process {describe_end(exit_code)}{likely}.")
 
 
 def warm_up(socket_folder: Path | None = None) -> None:

@@ -15,6 +15,7 @@ from tests.worker.ingest.uploads import ALONE, noise, npz, taken
 from worker.ingest.messages import IngestReport
 from worker.ingest.pipeline import derive
 from worker.ingest.rejection import Rejection
+from worker.ingest.sources.stored import read_base
 
 CLASSES = ("cat", "dog", "owl")
 KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
@@ -53,7 +54,7 @@ def derived(tmp_path: Path):
         spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
         target = tmp_path / "derived"
         made = VersionChanges.model_validate(changes)
-        return derive(base, base / "members.txt", "pets@1", report.sha256, spec, made, target, ALONE), target
+        return derive(read_base(base, base / "members.txt", "pets@1", report.sha256), spec, made, target, ALONE), target
 
     return derived
 
@@ -255,7 +256,7 @@ def test_images_without_names_are_addressed_by_position(tmp_path):
     report, base = taken(npz(tmp_path / "base.npz", **make_arrays()))
     spec = DatasetSpec(name="digits", group_by="(nothing that matches)")
     changes = VersionChanges.model_validate({"exclude": ["3"]})
-    derive(base, None, "digits@1 (bundled)", report.sha256, spec, changes, tmp_path / "derived", ALONE)
+    derive(read_base(base, None, "digits@1 (bundled)", report.sha256), spec, changes, tmp_path / "derived", ALONE)
     assert (tmp_path / "derived" / "members.txt").read_text().splitlines()[2:4] == ["digits[2]", "digits[4]"]
 
 
@@ -294,12 +295,12 @@ def test_pairs_marked_as_different_stay_so_in_the_derived_version(tmp_path):
     pairs = [[at[f"x_train[{row}]"], at[f"x_test[{row}]"]] for row in range(3)]
     changes = VersionChanges.model_validate({"exclude": [f"x_train[{row}]" for row in (1, 5)]})
     target = tmp_path / "derived"
-    spec, sha256 = DatasetSpec(name="pets"), report.sha256
-    found = derive(base, base / "members.txt", "pets@1", sha256, spec, changes, target, ALONE, different=pairs)
+    version = read_base(base, base / "members.txt", "pets@1", report.sha256, pairs)
+    found = derive(version, DatasetSpec(name="pets"), changes, target, ALONE)
     left = (target / "members.txt").read_text().split("\n")[:-1]
     kept = [[left[first], left[second]] for first, second in found.different]
     assert kept == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
-    assert IngestReport.from_json(json.loads(json.dumps(found.as_json()))).different == found.different
+    assert IngestReport.model_validate_json(found.model_dump_json()).different == found.different
 
 
 # --- which copies ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zi
 from worker.ingest.audit.copies import Copies, are_copies_in_place
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.messages import Related
-from worker.ingest.parent import RelateProcess
+from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.ingest.relations import build_relations, relate
 
@@ -188,7 +189,13 @@ def test_copies_are_found_but_no_groups_if_names_and_rule_do_not_fit(upload, tmp
 # --- in its own process ----------------------------------------------------------------------------
 
 
-def receive_last(process: RelateProcess) -> Related:
+def start(content: Path, target: Path, limits: IngestLimits, **given: Any) -> BoundedProcess:
+    """Start the process that finds the copies of a stored dataset."""
+    inputs = {"content": content, "names": given.get("names")}
+    return BoundedProcess("relate", {"group_by": given.get("group_by")}, inputs, target, limits)
+
+
+def receive_last(process: BoundedProcess) -> Related:
     with process:
         while (message := process.receive(60)) is None:
             pass
@@ -198,7 +205,7 @@ def receive_last(process: RelateProcess) -> Related:
 
 def test_a_separate_process_finds_the_same(planted, content, tmp_path):
     target = tmp_path / "found"
-    answer = receive_last(RelateProcess(content, target, IngestLimits()))
+    answer = receive_last(start(content, target, IngestLimits()))
     assert answer.digests == split_digests(planted[0])
     assert load_relations(target / FILE_NAME).copy_of.tolist() == planted[1]
 
@@ -206,7 +213,7 @@ def test_a_separate_process_finds_the_same(planted, content, tmp_path):
 def test_the_process_gets_names_and_rule(upload, tmp_path):
     _, content = taken(upload, PATIENTS)
     target, names = tmp_path / "found", content / "members.txt"
-    receive_last(RelateProcess(content, target, IngestLimits(), names=names, group_by=PATIENTS.group_by))
+    receive_last(start(content, target, IngestLimits(), names=names, group_by=PATIENTS.group_by))
     assert np.array_equal(load_relations(target / FILE_NAME).group, load_relations(content / FILE_NAME).group)
 
 
@@ -219,7 +226,7 @@ def endless(tmp_path) -> Path:
 
 def test_the_process_is_bounded_and_has_a_low_priority(content, endless, tmp_path):
     bounds = IngestLimits(memory_bytes=700 * MIB, wall_s=77)
-    with RelateProcess(content, tmp_path / "found", bounds, names=endless, group_by="(.)") as process:
+    with start(content, tmp_path / "found", bounds, names=endless, group_by="(.)") as process:
         until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 10)
         limits = Path(f"/proc/{process.pid}/limits").read_text()
     values = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
@@ -229,7 +236,7 @@ def test_the_process_is_bounded_and_has_a_low_priority(content, endless, tmp_pat
 
 def test_a_search_that_takes_too_long_is_ended_and_leaves_nothing(content, endless, tmp_path):
     with pytest.raises(Rejection) as caught:
-        receive_last(RelateProcess(content, tmp_path / "found", IngestLimits(wall_s=3), names=endless, group_by="(.)"))
+        receive_last(start(content, tmp_path / "found", IngestLimits(wall_s=3), names=endless, group_by="(.)"))
     assert caught.value.code == "timed_out"
     assert list((tmp_path / "found").iterdir()) == []
 
@@ -237,5 +244,5 @@ def test_a_search_that_takes_too_long_is_ended_and_leaves_nothing(content, endle
 def test_a_stored_dataset_that_is_damaged_leaves_nothing(content, tmp_path):
     (content / "labels.npy").write_bytes(b"nothing")
     with pytest.raises(Rejection, match="our side"):
-        receive_last(RelateProcess(content, tmp_path / "found", IngestLimits()))
+        receive_last(start(content, tmp_path / "found", IngestLimits()))
     assert list((tmp_path / "found").iterdir()) == []

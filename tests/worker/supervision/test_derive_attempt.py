@@ -21,8 +21,8 @@ from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE
 from tests.worker.supervision.bench import Bench
-from worker.ingest.messages import IngestProgress, IngestReport, Related
-from worker.ingest.parent import DeriveProcess
+from worker.ingest.messages import IngestReport, Related
+from worker.ingest.parent import BoundedProcess
 from worker.supervision import ingest_attempts
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -77,19 +77,18 @@ def bench(database: Database, tmp_path: Path):
     bench.scratch.close()
 
 
-class KilledProcess(DeriveProcess):
-    """Is killed from outside once it has started."""
+class KilledProcess(BoundedProcess):
+    """Is killed from outside before it answers."""
 
-    def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
-        message = super().receive(timeout_s)
+    def receive(self, timeout_s: float) -> IngestReport | Related | None:
         os.kill(self.pid, signal.SIGKILL)
-        return message
+        return super().receive(timeout_s)
 
 
 def test_a_version_whose_process_is_killed_is_derived_by_the_next_attempt(bench: DeriveBench, monkeypatch) -> None:
     derived = bench.derive(exclude=["3.png"], relabel={"4": "dog"})
     with monkeypatch.context() as killing:
-        killing.setattr(ingest_attempts, "DeriveProcess", KilledProcess)
+        killing.setattr(ingest_attempts, "BoundedProcess", KilledProcess)
         assert bench.run().status == "queued"
     assert bench.dataset(derived.id).status is DatasetStatus.CHECKING
     assert bench.run().status == "succeeded"

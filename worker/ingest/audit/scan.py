@@ -1,7 +1,6 @@
 """One pass over all images: digest, signature and extremes of each, and histograms of each split."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +42,7 @@ class _ScanPart:
     value_range: tuple[float, float]
 
 
-def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Scan:
+def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
     """Scan all images, a few megabytes at a time."""
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     parts = (
@@ -74,7 +73,6 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
         found.histograms[:] += part.histograms
         is_coloured |= part.is_coloured
         first = rows.stop
-        progress(first)
     return Scan(**{**found.__dict__, "is_coloured": is_coloured})
 
 

@@ -67,10 +67,6 @@ class Decoded:
             self.other_sizes.setdefault(size, []).extend(rows)
         self.shallow.extend(other.shallow)
 
-    @property
-    def count(self) -> int:
-        return self.encodings.total() + len(self.broken) + sum(map(len, self.other_sizes.values()))
-
 
 def decode_batch(batch: DecodeBatch) -> Decoded:
     """Write one batch. If a file is broken or has another size, its row is black. Raises Rejection, ColourFound."""
@@ -98,12 +94,11 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
     return found
 
 
-def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch], progress: Callable[[int], None]) -> Decoded:
-    """Decode all batches; `progress` receives the number of images done. Raises Rejection, ColourFound."""
+def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch]) -> Decoded:
+    """Decode all batches. Raises Rejection, ColourFound."""
     found = Decoded()
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
         found.add(of_batch)
-        progress(found.count)
     return found
 
 

@@ -16,7 +16,7 @@ from worker.ingest.archives.npy import StoredArray, read_stored_array
 from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_channels, resize_block
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name
-from worker.ingest.sources.base import Progress, StoredImages, UploadSource, check_shape
+from worker.ingest.sources.base import StoredImages, UploadSource, check_shape
 from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.splits import NO_SPLIT
@@ -94,9 +94,7 @@ class ArraySource(UploadSource):
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.passed_over = sorted(set(by_key) - used - {array.key for array in names})
 
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
+    def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Copy the pixels: uint8 unchanged, other whole numbers from 0 to 255 as uint8, everything else as float32."""
         shape = self._check_shape(spec, limits)
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
@@ -117,7 +115,6 @@ class ArraySource(UploadSource):
                 block = resize_block(convert_block_channels(block, shape[3]), spec.resize, value_range[0])
                 pixels.write_images(done, block)
                 done += len(block)
-                progress(done)
         encodings = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
         return StoredImages(pixels, value_range, encodings)
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,6 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import BROKEN_FILES, IngestLimits, Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.layout import LeftOut
 
-Progress = Callable[[int], None]
 MAX_SHOWN_SIZES = 10
 NAME_A_SIZE = (
     'Name one size for all, such as `--resize 64x64` or `"resize": {"height": 64, "width": 64, "rule": "pad"}`; the '
@@ -67,9 +66,7 @@ class UploadSource(ABC):
     notes: Sequence[str] = ()
 
     @abstractmethod
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
+    def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Write all pixels into the file `path`. Raises Rejection."""
 
 
@@ -86,9 +83,7 @@ class ImageFiles(UploadSource):
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
         """Return the files of all images in order, as tasks."""
 
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
+    def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Decode all files into `images.npy` at `path`.
 
         With `colour: auto` three channels are used as soon as one image has color; decoding then starts over. It also
@@ -112,7 +107,7 @@ class ImageFiles(UploadSource):
             pixels = Pixels.create(path, shape, dtype)
             target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
             try:
-                decoded = decode_all(pool, self.batches(target), progress)
+                decoded = decode_all(pool, self.batches(target))
             except ColourFound:
                 channels = 3
                 continue

@@ -19,7 +19,7 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.arrays import ArraySource
-from worker.ingest.sources.base import ImageFiles, Progress, StoredImages, UploadSource, check_shape
+from worker.ingest.sources.base import ImageFiles, StoredImages, UploadSource, check_shape
 from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, check_classes, read_folder_layout
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.sources.stored import BaseVersion
@@ -189,9 +189,7 @@ class AddedSource(UploadSource):
         self.passed_over, self.left_out = upload.passed_over, upload.left_out
         self.notes = [*upload.notes, f"The first {len(base.names):,} images are those of {base.called}."]
 
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
+    def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Decode the upload to the size and the channels of the version, and write its pixels after the version's.
 
         Raises:
@@ -206,7 +204,7 @@ class AddedSource(UploadSource):
                 "colour": {1: "grey", 3: "rgb"}.get(channels, "auto"),
             }
         )
-        added = self._upload.store(path.with_suffix(".added"), alike, limits, pool, lambda done: progress(count + done))
+        added = self._upload.store(path.with_suffix(".added"), alike, limits, pool)
         self._require_alike(added)
         shape = (count + added.pixels.count, height, width, channels)
         pixels = Pixels.create(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.dataset import SPLITS, ImageSet, load
+from analysis.arrays.dataset import FILES, SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import LinearChange, PixelChange, VersionChanges, parse_index
 from heldout.lifecycle.resources import RejectionCode
@@ -22,7 +22,7 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import MAX_LISTED_FILES, IngestLimits, Rejection, clean_name
 from worker.ingest.relations import build_relations
 from worker.ingest.sources.arrays import RowNames, find_usual_range
-from worker.ingest.sources.base import Progress, StoredImages, UploadSource
+from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
 
@@ -36,6 +36,7 @@ class BaseVersion:
 
     called: str
     sha256: str
+    size_bytes: int
     images: ImageSet
     names: Sequence[str]
     different: NDArray[np.int64]
@@ -68,7 +69,8 @@ def read_base(
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
     shown = listed if len(listed) == count else RowNames([(called.partition("@")[0], count)])
-    return BaseVersion(called, sha256, images, shown, np.array(different, np.int64).reshape(-1, 2))
+    size_bytes = sum((content / name).stat().st_size for name in FILES)
+    return BaseVersion(called, sha256, size_bytes, images, shown, np.array(different, np.int64).reshape(-1, 2))
 
 
 class DerivedSource(UploadSource):
@@ -128,9 +130,7 @@ class DerivedSource(UploadSource):
                     f"No {split} image would be left. Leave out fewer, or split the images again (`resplit`).",
                 )
 
-    def store(
-        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
-    ) -> StoredImages:
+    def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Write the pixels, changed; then find copies among them, where these are to be left out."""
         images = self._base.images
         pixels = Pixels.create(path, (len(self._rows), *images.shape), images.images.dtype)
@@ -142,7 +142,6 @@ class DerivedSource(UploadSource):
                 chosen = self.given_splits[first : first + len(rows)] == SPLITS.index(split)
                 block[chosen] = change_pixels(block[chosen], change, images.value_range)
             pixels.write_images(first, block)
-            progress(first + len(rows))
         value_range = _choose_range(pixels, images.value_range) if changes else images.value_range
         copies = conflicting = np.empty(0, np.int64)
         if self._changes.drop_copies:
@@ -169,7 +168,7 @@ class DerivedSource(UploadSource):
         dataset = IngestedDataset(
             pixels, self.labels, splits, self.classes, self.names, value_range, different=different
         )
-        copies = find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
+        copies = find_copies(dataset, scan(dataset, pool), pool)
         return find_superfluous_copies(build_relations(copies, None).copy_of, self.labels, dataset.split_of)
 
     def _describe_done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def make_dataset(folder: Path, images: np.ndarray, labels=None, splits=None, val
 
 
 def scan_dataset(dataset: IngestedDataset) -> Scan:
-    return scan(dataset, ProcessPool(1), lambda done: None)
+    return scan(dataset, ProcessPool(1))
 
 
 def find_copies_in(folder: Path, images: np.ndarray):

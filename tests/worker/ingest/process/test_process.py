@@ -17,9 +17,9 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.messages import IngestProgress, IngestReport, decode
+from worker.ingest.messages import IngestReport, decode
 from worker.ingest.messages import encode as encode_message
-from worker.ingest.parent import IngestProcess, ingest
+from worker.ingest.parent import BoundedProcess, ingest
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.machine.enclosure import ROOT, find_doors
 
@@ -63,8 +63,19 @@ def large(tmp_path_factory):
     return zipped(tmp_path_factory.mktemp("large") / "large.zip", files, zipfile.ZIP_STORED)
 
 
-def receive_all(process: IngestProcess) -> None:
-    """Receive messages until the report."""
+def start(source: Path, target: Path, limits: IngestLimits = TWO) -> BoundedProcess:
+    """Start the process that ingests an upload."""
+    assignment = {"spec": SPEC.model_dump(mode="json"), "base": None}
+    return BoundedProcess("ingest", assignment, {"source": source}, target, limits)
+
+
+def wait_for_helpers(process: BoundedProcess) -> None:
+    """Wait until the process and its two helpers run."""
+    until(lambda: len(list_processes(process.pid)) == 3)
+
+
+def receive_all(process: BoundedProcess) -> None:
+    """Wait for the report."""
     while not isinstance(process.receive(60), IngestReport):
         pass
 
@@ -72,21 +83,15 @@ def receive_all(process: IngestProcess) -> None:
 # --- valid uploads -------------------------------------------------------------------------------
 
 
-def test_the_process_gives_the_report_of_run_and_reports_its_progress(tmp_path):
+def test_the_process_gives_the_report_of_run(tmp_path):
     path = zipped(tmp_path / "a.zip", pictures(40))
     expected, _ = taken(path)
-    received: list[IngestProgress] = []
-    report = ingest(path, SPEC, tmp_path / "target", TWO, received.append)
-    assert report == expected
-    stages = [progress.stage for progress in received]
-    assert stages == sorted(stages, key=["opening", "decoding", "auditing", "finishing"].index)
-    assert IngestProgress("decoding", 80, 80) in received
+    assert ingest(path, SPEC, tmp_path / "target", TWO) == expected
 
 
 def test_messages_survive_encoding(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
-    for message in (report, IngestProgress("decoding", 3, 7)):
-        assert decode(json.dumps(encode_message(message)).encode()) == message
+    assert decode(json.dumps(encode_message(report)).encode()) == report
     rejection = decode(json.dumps(encode_message(Rejection(RejectionCode.BAD_LABELS, "…", "é\n"))).encode())
     assert isinstance(rejection, Rejection)
     assert rejection.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
@@ -113,17 +118,16 @@ def test_the_process_never_imports_tensorflow_or_a_database():
 def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
     for name in ("HELDOUT_DATABASE_URL", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "HELDOUT_API_KEY", "ANYTHING_ELSE"):
         monkeypatch.setenv(name, "secret-1234")
-    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
-        assert process.receive(60) is not None
+    with start(large, tmp_path / "target") as process:
+        wait_for_helpers(process)
         for pid in list_processes(process.pid):
             assert b"secret-1234" not in Path(f"/proc/{pid}/environ").read_bytes()
             assert b"secret-1234" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
-    with IngestProcess(large, SPEC, tmp_path / "target", IngestLimits(memory_bytes=700 * MIB, wall_s=77)) as process:
-        assert process.receive(60) is not None
-        until(lambda: len(list_processes(process.pid)) == 3)
+    with start(large, tmp_path / "target", IngestLimits(memory_bytes=700 * MIB, wall_s=77)) as process:
+        wait_for_helpers(process)
         for pid in list_processes(process.pid):
             limits = Path(f"/proc/{pid}/limits").read_text()
             values = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
@@ -170,8 +174,8 @@ def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
 
 
 def test_killing_ends_all_processes_and_leaves_no_files(tmp_path, large):
-    process = IngestProcess(large, SPEC, tmp_path / "target", TWO)
-    until(lambda: len(list_processes(process.pid)) == 3)
+    process = start(large, tmp_path / "target")
+    wait_for_helpers(process)
     process.kill()
     until(lambda: list_processes(process.pid) == [])
     assert list((tmp_path / "target").iterdir()) == []
@@ -180,8 +184,8 @@ def test_killing_ends_all_processes_and_leaves_no_files(tmp_path, large):
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_process_that_dies_gives_a_rejection_and_ends_its_helpers(tmp_path, large, sent):
-    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
-        assert process.receive(60) is not None
+    with start(large, tmp_path / "target") as process:
+        wait_for_helpers(process)
         os.kill(process.pid, sent)
         with pytest.raises(Rejection) as caught:
             receive_all(process)
@@ -192,8 +196,8 @@ def test_a_process_that_dies_gives_a_rejection_and_ends_its_helpers(tmp_path, la
 
 
 def test_a_helper_that_dies_gives_a_rejection(tmp_path, large):
-    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
-        until(lambda: len(list_processes(process.pid)) == 3)
+    with start(large, tmp_path / "target") as process:
+        wait_for_helpers(process)
         helper = next(pid for pid in list_processes(process.pid) if pid != process.pid)
         os.kill(helper, signal.SIGSEGV)
         with pytest.raises(Rejection) as caught:
@@ -206,9 +210,9 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     """The parent is killed and cannot end anything itself."""
     code = (
         "import sys, threading; from pathlib import Path\n"
-        "from worker.ingest.parent import IngestProcess, DatasetSpec\n"
-        f"process = IngestProcess(Path({str(large)!r}), DatasetSpec(name='pets'), Path({str(tmp_path / 'target')!r}))\n"
-        "process.receive(60); print(process.pid, flush=True); threading.Event().wait()"
+        "from tests.worker.ingest.process.test_process import start, wait_for_helpers\n"
+        f"process = start(Path({str(large)!r}), Path({str(tmp_path / 'target')!r}))\n"
+        "wait_for_helpers(process); print(process.pid, flush=True); threading.Event().wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -222,6 +226,6 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
 
 def test_an_invalid_message_ends_the_process(tmp_path, large, monkeypatch):
     monkeypatch.setattr("worker.ingest.parent.decode", lambda line: decode(b"gibberish"))
-    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
+    with start(large, tmp_path / "target") as process, pytest.raises(Rejection) as caught:
         process.receive(60)
     assert caught.value.code == "crashed"
