@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ class Rejection(Exception):
 
     def as_json(self) -> dict[str, Any]:
         return {"code": self.code.value, "detail": self.detail, "member": self.member}
+
+
+# The codes that most readers of uploads use.
+make_bad_array = partial(Rejection, RejectionCode.BAD_ARRAY)
+make_bad_labels = partial(Rejection, RejectionCode.BAD_LABELS)
+make_no_images = partial(Rejection, RejectionCode.NO_IMAGES)
 
 
 def make_out_of_memory(limits: IngestLimits) -> Rejection:

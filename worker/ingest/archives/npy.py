@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.arrays.npy_rows import read_npy_header
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import Archive
-from worker.ingest.rejection import MIB, Rejection, clean_name
+from worker.ingest.rejection import MIB, Rejection, clean_name, make_bad_array
 
 BLOCK_BYTES = 4 * MIB
 
@@ -92,4 +92,4 @@ def read_stored_array(archive: Archive, row: int) -> StoredArray:
 
 
 def _make_bad(key: str, what: str, to_do: str) -> Rejection:
-    return Rejection(RejectionCode.BAD_ARRAY, f"The array {clean_name(key)!r} {what}. {to_do}", key)
+    return make_bad_array(f"The array {clean_name(key)!r} {what}. {to_do}", key)

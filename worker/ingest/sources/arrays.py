@@ -15,7 +15,7 @@ from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, read_stored_array
 from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_channels, resize_block
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_array, make_bad_labels, make_no_images
 from worker.ingest.sources.base import StoredImages, UploadSource, check_shape
 from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
 from worker.ingest.sources.split_folders import split_named
@@ -154,8 +154,7 @@ def _pair_files(by_file: dict[str, dict[str, StoredArray]]) -> list[tuple[str | 
         for split, images, labels in _pair_arrays(arrays):
             named = split_named(file.rpartition("/")[2]) if split is None and len(by_file) > 1 else (split, None)
             if named is None:
-                raise Rejection(
-                    RejectionCode.NO_IMAGES,
+                raise make_no_images(
                     f"'{clean_name(file)}.npz' has one pair of arrays, and its name does not say which split it is. "
                     "Call the files train.npz, validation.npz and test.npz, or save all arrays in one file.",
                     images.key,
@@ -169,8 +168,7 @@ def _find_class_names(by_file: dict[str, dict[str, StoredArray]]) -> list[Stored
     first = [next((arrays[key] for key in CLASS_NAME_KEYS if key in arrays), None) for arrays in by_file.values()]
     found = [names for names in first if names is not None]
     if len(found) > 1 and len({tuple(read_texts(names)) for names in found}) > 1:
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"`{clean_name(found[0].key)}` and `{clean_name(found[1].key)}` are among arrays that name different "
             "classes. Save the same class names in each file.",
             found[0].key,
@@ -186,14 +184,12 @@ def _pair_arrays(stored: dict[str, StoredArray]) -> list[tuple[str | None, Store
         for split, images, labels in family:
             if (images in stored) != (labels in stored):
                 there, missing = (images, labels) if images in stored else (labels, images)
-                raise Rejection(
-                    RejectionCode.BAD_LABELS, f"There is `{there}` and no `{missing}`. Expected are {EXPECTED}.", there
-                )
+                raise make_bad_labels(f"There is `{there}` and no `{missing}`. Expected are {EXPECTED}.", there)
             if images in stored:
                 pairs.append((split, stored[images], stored[labels]))
         return pairs
     found = ", ".join(f"`{clean_name(key, 40)}`" for key in list(stored)[:10]) or "none"
-    raise Rejection(RejectionCode.NO_IMAGES, f"The arrays are {found}. Expected are {EXPECTED}.")
+    raise make_no_images(f"The arrays are {found}. Expected are {EXPECTED}.")
 
 
 def _get_image_shape(images: StoredArray) -> tuple[int, int, int]:
@@ -211,14 +207,11 @@ def _check_images(images: StoredArray) -> None:
     elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         to_do = f"Reshape {key} to one of these."
     elif images.dtype.kind not in "buif":
-        raise Rejection(
-            RejectionCode.BAD_ARRAY,
-            f"The array {key!r} is of type {clean_name(str(images.dtype), 80)}. Save it as uint8 or float32.",
-            key,
+        raise make_bad_array(
+            f"The array {key!r} is of type {clean_name(str(images.dtype), 80)}. Save it as uint8 or float32.", key
         )
     if to_do:
-        raise Rejection(
-            RejectionCode.BAD_ARRAY,
+        raise make_bad_array(
             f"The array {key!r} has the shape {clean_name(str(shape), 80)}; images are (count, height, width), or "
             f"(count, height, width, channels) with 1 or 3 channels. {to_do}",
             key,
@@ -227,16 +220,13 @@ def _check_images(images: StoredArray) -> None:
 
 def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
     if not labels.shape or images.shape[0] != labels.shape[0]:
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"`{clean_name(images.key)}` has {images.shape[0]:,} images and `{clean_name(labels.key)}` the shape "
             f"{clean_name(str(labels.shape), 80)}. Save one label for each image.",
             labels.key,
         )
     if not images.shape[0]:
-        raise Rejection(
-            RejectionCode.NO_IMAGES, f"`{clean_name(images.key)}` is empty. Leave it out, or add images.", images.key
-        )
+        raise make_no_images(f"`{clean_name(images.key)}` is empty. Leave it out, or add images.", images.key)
 
 
 def _measure_values(arrays: Sequence[StoredArray]) -> tuple[float, float]:
@@ -251,16 +241,14 @@ def _measure_values(arrays: Sequence[StoredArray]) -> tuple[float, float]:
                 finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
                 if not finite.all():
                     member = f"{images.key}[{row + int(np.argmin(finite))}]"
-                    raise Rejection(
-                        RejectionCode.BAD_ARRAY,
+                    raise make_bad_array(
                         f"{clean_name(member)} has values that are not finite in float32 (NaN or infinite). Replace "
                         "them, or leave the image out.",
                         member,
                     )
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if block.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT32:
-                raise Rejection(
-                    RejectionCode.BAD_ARRAY,
+                raise make_bad_array(
                     f"The array {clean_name(images.key)!r} holds whole numbers up to {max(-low, high):.0f}, more than "
                     "float32 holds exactly. Scale it and save float32.",
                     images.key,
@@ -272,9 +260,7 @@ def _measure_values(arrays: Sequence[StoredArray]) -> tuple[float, float]:
 def _choose_range(values: tuple[float, float] | None, key: str) -> tuple[float, float]:
     assert values is not None
     if values[0] == values[1]:
-        raise Rejection(
-            RejectionCode.BAD_ARRAY, f"Every pixel is {values[0]:g}. Save the images, not a placeholder.", key
-        )
+        raise make_bad_array(f"Every pixel is {values[0]:g}. Save the images, not a placeholder.", key)
     return find_usual_range(*values) or values
 
 

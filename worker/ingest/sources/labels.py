@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.lifecycle.resources import RejectionCode
 from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from worker.ingest.archives.npy import StoredArray
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
+from worker.ingest.rejection import IngestLimits, clean_name, format_size, make_bad_labels
 from worker.ingest.sources.layout import check_classes
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
@@ -30,9 +29,7 @@ def read_class_labels(
     """
     values = [_flatten_labels(labels, limits) for labels in arrays]
     if len({each.dtype.kind for each in values}) > 1:
-        raise Rejection(
-            RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Save all as one type.", arrays[0].key
-        )
+        raise make_bad_labels("Some labels are numbers and others text. Save all as one type.", arrays[0].key)
     together = np.concatenate(values)
     if names is not None:
         return check_named_labels(together, read_texts(names), names.key, limits)
@@ -47,14 +44,13 @@ def check_named_labels(
     """Check that whole numbers are positions in a given list of class names. Raises Rejection."""
     classes = check_classes(names, limits)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; found are labels such as "
             f"{clean_name(str(values.min()))} and {clean_name(str(values.max()))}. Unlabelled images cannot be used.",
             member,
         )
     if len(set(classes)) < len(classes):
-        raise Rejection(RejectionCode.BAD_LABELS, "Two classes have the same name. Give each its own name.", member)
+        raise make_bad_labels("Two classes have the same name. Give each its own name.", member)
     return values.astype(np.int32), classes
 
 
@@ -63,20 +59,18 @@ def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     if len(shape) != 1 and prod(shape[1:]) != 1:
         received = f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}."
         if len(shape) != 2:
-            raise Rejection(RejectionCode.BAD_LABELS, f"{received} {OTHER_TASK}", key)
+            raise make_bad_labels(f"{received} {OTHER_TASK}", key)
         if _is_one_hot(_convert_to_small(labels, limits)):
             positions = "They are one-hot: save the position of the 1 in each row instead"
             detail = f"{received} {positions}, {clean_name(key)}.argmax(axis=1)."
-            raise Rejection(RejectionCode.BAD_LABELS, detail, key)
-        raise Rejection(RejectionCode.BAD_LABELS, f"{received} {SEVERAL_LABELS}", key)
+            raise make_bad_labels(detail, key)
+        raise make_bad_labels(f"{received} {SEVERAL_LABELS}", key)
     values = _convert_to_small(labels, limits).reshape(-1)
     if values.dtype.kind == "S":
         try:
             return np.char.decode(values, "utf-8")
         except UnicodeDecodeError:
-            raise Rejection(
-                RejectionCode.BAD_LABELS, f"The labels {clean_name(key)!r} are not UTF-8. Save text (U).", key
-            ) from None
+            raise make_bad_labels(f"The labels {clean_name(key)!r} are not UTF-8. Save text (U).", key) from None
     if values.dtype.kind == "f" and np.all(np.mod(values, 1) == 0):
         return values.astype(np.int64)
     if values.dtype.kind == "b":
@@ -84,10 +78,9 @@ def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     if values.dtype.kind == "f" and np.all(np.isfinite(values)):
         example = clean_name(str(values[np.mod(values, 1) != 0][0]))
         detail = f"The labels {clean_name(key)!r} have values such as {example}. {MEASURED_VALUES}"
-        raise Rejection(RejectionCode.BAD_LABELS, detail, key)
+        raise make_bad_labels(detail, key)
     if values.dtype.kind not in "iuU":
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"The labels {clean_name(key)!r} are of type {clean_name(str(values.dtype), 80)}, with values such as "
             f"{clean_name(str(values[0]))}; whole numbers or text are expected.",
             key,
@@ -105,8 +98,7 @@ def _is_one_hot(rows: NDArray[Any]) -> bool:
 def read_texts(names: StoredArray) -> list[str]:
     """Read class names. Raises Rejection."""
     if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"`{clean_name(names.key)}` has the type {clean_name(str(names.dtype), 80)} and the shape "
             f"{clean_name(str(names.shape), 80)}; class names are an array of text, one for each class.",
             names.key,
@@ -118,16 +110,14 @@ def _check_text(values: NDArray[Any], key: str) -> NDArray[Any]:
     """Return the text if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
-        raise Rejection(RejectionCode.BAD_LABELS, f"The text in {clean_name(key)!r} is damaged. Save it again.", key)
+        raise make_bad_labels(f"The text in {clean_name(key)!r} is damaged. Save it again.", key)
     return values
 
 
 def _convert_to_small(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     size = prod(labels.shape) * labels.dtype.itemsize
     if size > min(limits.member_bytes, limits.memory_bytes // 8):
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
-            f"The labels {clean_name(labels.key)!r} take {format_size(size)}. Save them as int32.",
-            labels.key,
+        raise make_bad_labels(
+            f"The labels {clean_name(labels.key)!r} take {format_size(size)}. Save them as int32.", labels.key
         )
     return labels.read()

@@ -12,7 +12,14 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import FolderUse
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.formats import is_image, is_refused_image
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_broken_files
+from worker.ingest.rejection import (
+    IngestLimits,
+    Rejection,
+    clean_name,
+    make_bad_labels,
+    make_broken_files,
+    make_no_images,
+)
 from worker.ingest.sources.split_folders import place_images
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
@@ -78,10 +85,9 @@ def read_folder_layout(
     if not images:
         if refused:
             raise make_broken_files(refused, can_skip=False)
-        raise Rejection(
-            RejectionCode.NO_IMAGES,
+        raise make_no_images(
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
-            + (f" It has, for example, {clean_name(ignored[0])!r}." if ignored else ""),
+            + (f" It has, for example, {clean_name(ignored[0])!r}." if ignored else "")
         )
     try:
         return _build_layout(names, limits, uses, folders, images, refused, ignored, least_classes)
@@ -262,18 +268,16 @@ def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) 
         )
     for name in classes:
         if len(name) > MAX_CLASS_CHARACTERS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-            raise Rejection(
-                RejectionCode.BAD_LABELS,
+            raise make_bad_labels(
                 f"The class {clean_name(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
                 "are allowed, without control characters. Rename it.",
                 name,
             )
     size = sum(len(name.encode()) for name in classes)
     if size > MAX_CLASS_NAMES_BYTES:
-        raise Rejection(
-            RejectionCode.BAD_LABELS,
+        raise make_bad_labels(
             f"The names of the {len(classes):,} classes take {size:,} bytes; at most {MAX_CLASS_NAMES_BYTES:,} are "
-            "allowed. Shorten them.",
+            "allowed. Shorten them."
         )
     return tuple(classes)
 

@@ -19,7 +19,14 @@ from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import MAX_LISTED_FILES, IngestLimits, Rejection, clean_name
+from worker.ingest.rejection import (
+    MAX_LISTED_FILES,
+    IngestLimits,
+    Rejection,
+    clean_name,
+    make_bad_labels,
+    make_no_images,
+)
 from worker.ingest.relations import build_relations
 from worker.ingest.sources.arrays import RowNames, find_usual_range
 from worker.ingest.sources.base import StoredImages, UploadSource
@@ -148,7 +155,7 @@ class DerivedSource(UploadSource):
             copies, conflicting = self._find_copies(pixels, value_range, pool)
         dropped = np.sort(np.concatenate([copies, conflicting]))
         if len(dropped) == len(self._rows):
-            raise Rejection(RejectionCode.NO_IMAGES, "No image would be left. Leave out fewer.")
+            raise make_no_images("No image would be left. Leave out fewer.")
         self._require_splits(np.delete(self.given_splits, dropped))
         return StoredImages(
             pixels.without(dropped) if len(dropped) else pixels,
@@ -251,8 +258,7 @@ def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict
     found: dict[int, str] = {}
     for row, label in zip(find_rows(list(relabel), names), relabel.values(), strict=True):
         if found.setdefault(row, label) != label:
-            raise Rejection(
-                RejectionCode.BAD_LABELS,
+            raise make_bad_labels(
                 f"Image {row} ({clean_name(names[row])!r}) is given two classes, {found[row]!r} and {label!r}. Name it "
                 "once.",
                 names[row],

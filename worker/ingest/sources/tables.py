@@ -17,7 +17,7 @@ from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_labels, make_no_images
 from worker.ingest.sources.base import ImageFiles
 from worker.ingest.sources.labels import check_named_labels
 from worker.ingest.sources.layout import check_classes
@@ -62,7 +62,7 @@ class TableSource(ImageFiles):
                 RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} rows; at most {limits.images:,} are taken."
             )
         if not count:
-            raise Rejection(RejectionCode.NO_IMAGES, "The table has no rows.")
+            raise make_no_images("The table has no rows.")
         named_splits = [table.split for table in self._tables]
         if any(named_splits) and None in named_splits:
             odd = self._tables[named_splits.index(None)].name
@@ -166,23 +166,18 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
     classes = tables[0].columns.classes
     for table in tables:
         if table.columns.classes != classes:
-            raise Rejection(
-                RejectionCode.BAD_LABELS,
-                f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.",
-                table.name,
+            raise make_bad_labels(
+                f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.", table.name
             )
         for column in _iterate_column(table, table.columns.label, 65_536):
             if column.null_count:
-                raise Rejection(
-                    RejectionCode.BAD_LABELS,
-                    f"{clean_name(table.name)!r} has rows without a label. Leave them out.",
-                    table.name,
+                raise make_bad_labels(
+                    f"{clean_name(table.name)!r} has rows without a label. Leave them out.", table.name
                 )
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if not (pa.types.is_integer(column.type) or _is_text(column.type)):
-                raise Rejection(
-                    RejectionCode.BAD_LABELS,
+                raise make_bad_labels(
                     f"The labels in {clean_name(table.name)!r} are of type {clean_name(str(column.type), 80)}; "
                     "expected are whole numbers or text, one an image.",
                     table.name,
@@ -191,7 +186,7 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
                 found = column.to_numpy(zero_copy_only=False)
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     if len({each.dtype.kind for each in values}) > 1:
-        raise Rejection(RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Write all as one type.")
+        raise make_bad_labels("Some labels are numbers and others text. Write all as one type.")
     together = np.concatenate(values)
     if classes is not None and together.dtype.kind == "i":
         return check_named_labels(together, classes, tables[0].columns.label, limits)
