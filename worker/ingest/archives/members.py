@@ -178,22 +178,7 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
     Raises:
         Rejection: `archive_damaged`.
     """
-    offset, packed, size, crc, method = entry
-    if method == UNCOMPRESSED:
-        data = os.pread(file, size, offset)
-    else:
-        head = os.pread(file, LOCAL_HEADER_BYTES + EXTRA_FIELD_BYTES + packed, offset)
-        start = count_local_header_bytes(head, name)
-        data = head[start : start + packed]
-        if len(data) < packed:
-            data += os.pread(file, packed - len(data), offset + start + len(data))
-        if method == ZIP_DEFLATED:
-            data = _inflate(data, size, name)
-    if len(data) != size:
-        raise make_damaged(f"{clean_name(name)!r} ends after {len(data)} of its {size} bytes", name)
-    if method != UNCOMPRESSED and zlib.crc32(data) != crc:
-        raise make_damaged(f"the checksum of {clean_name(name)!r} is wrong", name)
-    return data
+    return b"".join(_stream(file, entry, name))
 
 
 def count_local_header_bytes(head: bytes, name: str) -> int:
@@ -215,15 +200,6 @@ def make_too_many(limits: IngestLimits) -> Rejection:
         f"The archive has more than {limits.members:,} members. Pack fewer files, upload arrays (.npz), or ask the "
         "operator for a higher limit.",
     )
-
-
-def _inflate(data: bytes, size: int, name: str) -> bytes:
-    try:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        # One byte more than declared, at most: enough to find a member that is longer.
-        return inflater.decompress(data, size + 1)
-    except zlib.error:
-        raise make_damaged(f"{clean_name(name)!r} cannot be unpacked", name) from None
 
 
 def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iterator[bytes]:

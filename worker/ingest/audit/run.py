@@ -23,12 +23,11 @@ SEVERITIES = ("critical", "warning", "info")
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings, worst first; statistics of each split; all copies; checks says what was compared and how much of it."""
+    """Findings, worst first; statistics of each split; checks says what was compared and how much of it."""
 
     findings: list[AuditFinding]
     counts: dict[str, Any]
     statistics: dict[str, Any]
-    copies: Copies
     checks: dict[str, Any]
 
 
@@ -58,7 +57,6 @@ def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPoo
             for split, of_split in zip(SPLITS, counts, strict=True)
         },
         statistics=compute_statistics(dataset, seen),
-        copies=copies,
         checks=checks,
     )
 

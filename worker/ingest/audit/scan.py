@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.signatures import Signatures, compute_signatures, count_values
+from worker.ingest.audit.signatures import Signatures, compute_signatures, join_signatures
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 
@@ -49,31 +49,15 @@ def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
         _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
         for first in range(0, pixels.count, step)
     )
-    count, values = pixels.count, count_values(pixels.shape[3])
-    found = Scan(
-        digests=np.empty(count, np.uint64),
-        signatures=Signatures(
-            even=np.empty((count, values), np.float16),
-            odd=np.empty((count, values), np.float16),
-            frames=np.empty((count, 4), np.float32),
-        ),
-        low=np.empty(count, np.float32),
-        high=np.empty(count, np.float32),
-        histograms=np.zeros((len(SPLITS), pixels.shape[3], BINS), np.int64),
-        is_coloured=False,
+    found = list(pool.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]))
+    return Scan(
+        digests=np.concatenate([part.digests for part in found]),
+        signatures=join_signatures([part.signatures for part in found]),
+        low=np.concatenate([part.low for part in found]),
+        high=np.concatenate([part.high for part in found]),
+        histograms=np.sum([part.histograms for part in found], axis=0),
+        is_coloured=any(part.is_coloured for part in found),
     )
-    is_coloured = False
-    first = 0
-    for part in pool.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]):
-        rows = slice(first, first + len(part.digests))
-        for name in ("digests", "low", "high"):
-            getattr(found, name)[rows] = getattr(part, name)
-        for half in ("even", "odd", "frames"):
-            getattr(found.signatures, half)[rows] = getattr(part.signatures, half)
-        found.histograms[:] += part.histograms
-        is_coloured |= part.is_coloured
-        first = rows.stop
-    return Scan(**{**found.__dict__, "is_coloured": is_coloured})
 
 
 def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
