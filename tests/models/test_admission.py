@@ -19,7 +19,7 @@ from models.store.new_jobs import NewJob
 from models.submit import require_memory
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, CPU, Work
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Share, Shares
 
 GIB = 2**30
 PHOTOS = DatasetRow(
@@ -178,11 +178,11 @@ def test_a_job_is_claimed_once_its_memory_is_free_and_does_not_hide_others(work)
 
 
 def test_a_worker_lends_memory_to_jobs_and_gets_it_back():
-    budget = MemoryBudget(8 * GIB)
-    assert budget.free_bytes == 10 * GIB, "a job that runs alone may use more, because the estimate may be too high"
+    shares = Shares(8 * GIB)
+    assert shares.free.memory_bytes == 10 * GIB, "a job that runs alone may use more: estimates may be too high"
     for held, memory_bytes, left in (("a", 5 * GIB, 3 * GIB), ("b", 3 * GIB, 0)):
-        budget.take(held, memory_bytes)
-        assert budget.free_bytes == left
-    assert not budget.is_alone("a")
-    budget.give_back("b")
-    assert budget.is_alone("a")
+        shares.take(held, Share(memory_bytes))
+        assert shares.free.memory_bytes == left
+    assert not shares.is_alone("a")
+    shares.give_back("b")
+    assert shares.is_alone("a")

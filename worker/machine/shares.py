@@ -4,7 +4,8 @@ None of this is locked: a worker claims one job at a time.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -13,27 +14,49 @@ from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_IN_SLOTS, JobKind
 from heldout.work.memory import MARGIN, RESIDENT_SHARE
 from models.database import Database
 from models.store import claims
-from models.store.claims import Capacity, Claimed, HeldAttempt, WaitingJob
+from models.store.claims import Capacity, HeldAttempt, WaitingJob
 from worker.machine.devices import Gpu, list_claimable_devices
 
 KINDS_BUT_CHECKS = tuple(kind for kind in KINDS_IN_SLOTS if kind not in CHECKS_IN_SLOTS)
 
 
-class MemoryBudget:
-    """Memory is reserved when a job is claimed, like GPUs, and returned when its attempt ends."""
+@dataclass(frozen=True)
+class Share:
+    """What one job has; is_check: whether it is a check of data in a slot."""
 
-    def __init__(self, total_bytes: int, slots: int = 1) -> None:
+    memory_bytes: int
+    gpus: tuple[Gpu, ...] = ()
+    is_check: bool = False
+
+
+class Shares:
+    """What the jobs of a worker have of its memory, GPUs and slots: from their claims to the ends of their attempts.
+
+    A GPU has one job at a time; more jobs than that run on the processor or wait. Checks of data take only part of the
+    slots, so that trainings need not wait for many slow uploads. A worker with one slot gives it to checks too:
+    otherwise they would never run.
+    """
+
+    def __init__(self, total_bytes: int, slots: int = 1, gpus: Sequence[Gpu] = ()) -> None:
         self.total_bytes = total_bytes
         self.slot_bytes = total_bytes // slots
-        self._taken: dict[HeldAttempt, int] = {}
+        self.gpus = tuple(gpus)
+        self._most_checks = count_checks_at_once(slots)
+        self._taken: dict[HeldAttempt, Share] = {}
 
     @property
-    def free_bytes(self) -> int:
-        """Return the bytes that a job claimed now may need.
+    def total(self) -> Resources:
+        return Resources(self.total_bytes, len(self.gpus))
+
+    @property
+    def free(self) -> Resources:
+        """Return what a job claimed now may need.
 
         A worker without jobs takes any job that could fit if the estimate had its largest error.
         """
-        return max(0, self.total_bytes - sum(self._taken.values())) if self._taken else self.most_bytes
+        taken_bytes = sum(share.memory_bytes for share in self._taken.values())
+        free_bytes = max(0, self.total_bytes - taken_bytes) if self._taken else self.most_bytes
+        return Resources(free_bytes, len(self.free_gpus))
 
     @property
     def most_bytes(self) -> int:
@@ -41,9 +64,21 @@ class MemoryBudget:
         return int(MARGIN * self.total_bytes)
 
     @property
-    def taken(self) -> Mapping[HeldAttempt, int]:
-        """The bytes that each job has reserved."""
-        return dict(self._taken)
+    def free_gpus(self) -> tuple[Gpu, ...]:
+        """Return the GPUs that no job has."""
+        taken = {gpu for share in self._taken.values() for gpu in share.gpus}
+        return tuple(gpu for gpu in self.gpus if gpu not in taken)
+
+    @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        """Return the kinds of work that may take a slot now."""
+        checks = sum(share.is_check for share in self._taken.values())
+        return KINDS_IN_SLOTS if checks < self._most_checks else KINDS_BUT_CHECKS
+
+    @property
+    def holders(self) -> frozenset[HeldAttempt]:
+        """Return the attempts at jobs that have a share."""
+        return frozenset(self._taken)
 
     def resident_bytes(self, gpus: Sequence[int] = ()) -> int:
         """Return how many bytes the images of one job may take; larger ones are read from their file batch by batch.
@@ -53,67 +88,26 @@ class MemoryBudget:
         """
         return int(min([self.slot_bytes, *gpus]) * RESIDENT_SHARE)
 
-    def take(self, held: HeldAttempt, memory_bytes: int) -> None:
-        """Reserve memory for a job that was just claimed; if its need is unknown, it takes a place but no bytes."""
-        self._taken[held] = memory_bytes
+    def take(self, held: HeldAttempt, share: Share) -> None:
+        """Reserve a share for a job that was just claimed; if its memory is unknown, it takes a place but no bytes."""
+        self._taken[held] = share
+
+    def get_gpus(self, held: HeldAttempt) -> tuple[Gpu, ...]:
+        """Return the GPUs that a job has."""
+        return self._taken[held].gpus if held in self._taken else ()
+
+    def sum_taken(self, attempts: Collection[HeldAttempt]) -> Resources:
+        """Return what these attempts have together."""
+        shares = [share for held, share in self._taken.items() if held in attempts]
+        return Resources(sum(share.memory_bytes for share in shares), sum(len(share.gpus) for share in shares))
 
     def is_alone(self, held: HeldAttempt) -> bool:
-        """Return whether no other job has a reservation."""
+        """Return whether no other job has a share."""
         return not self._taken.keys() - {held}
 
     def give_back(self, held: HeldAttempt) -> None:
+        """Free the share of a job that has ended."""
         self._taken.pop(held, None)
-
-
-class Gpus:
-    """A GPU has one job at a time; more jobs than that run on the processor or wait."""
-
-    def __init__(self, gpus: Sequence[Gpu]) -> None:
-        self.all = tuple(gpus)
-        self._taken: dict[HeldAttempt, tuple[Gpu, ...]] = {}
-
-    @property
-    def free(self) -> tuple[Gpu, ...]:
-        """Return the GPUs that no job has."""
-        taken = {gpu for gpus in self._taken.values() for gpu in gpus}
-        return tuple(gpu for gpu in self.all if gpu not in taken)
-
-    def take(self, held: HeldAttempt, gpus: Sequence[Gpu]) -> None:
-        """Reserve these for a job that was just claimed."""
-        self._taken[held] = tuple(gpus)
-
-    def of(self, held: HeldAttempt) -> tuple[Gpu, ...]:
-        """Return the GPUs that a job has."""
-        return self._taken.get(held, ())
-
-    def give_back(self, held: HeldAttempt) -> None:
-        """Free the GPUs of a job that has ended."""
-        self._taken.pop(held, None)
-
-
-class ChecksInSlots:
-    """Lets checks of data take only part of the slots, so that trainings need not wait for many slow uploads.
-
-    A worker with one slot gives it to checks too: otherwise they would never run.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self._most = count_checks_at_once(slots)
-        self._running: set[HeldAttempt] = set()
-
-    @property
-    def kinds(self) -> tuple[JobKind, ...]:
-        """Return the kinds of work that may take a slot now."""
-        return KINDS_IN_SLOTS if len(self._running) < self._most else KINDS_BUT_CHECKS
-
-    def begin(self, claimed: Claimed) -> None:
-        """Count a job that was just claimed."""
-        if claimed.kind in CHECKS_IN_SLOTS:
-            self._running.add(claimed.held)
-
-    def end(self, claimed: Claimed) -> None:
-        """Free the slot of a job that has ended."""
-        self._running.discard(claimed.held)
 
 
 log = structlog.get_logger()
@@ -127,60 +121,55 @@ ROOM_LEASE_S = 30.0
 class RoomForLargeJob:
     """Makes room for one job at a time, and for each job on one worker. Called by the thread that claims."""
 
-    def __init__(self, database: Database, worker: str, memory: MemoryBudget, gpus: Gpus) -> None:
+    def __init__(self, database: Database, worker: str, shares: Shares) -> None:
         self._database = database
         self._worker = worker
-        self._memory = memory
-        self._gpus = gpus
+        self._shares = shares
         self._job: WaitingJob | None = None
         self._ran_before: frozenset[HeldAttempt] = frozenset()
         self._looked_at: float | None = None
 
-    def compute_left(self, free: Resources, kinds: Collection[JobKind]) -> Resources | None:
+    def compute_left(self, kinds: Collection[JobKind]) -> Resources | None:
         """Return how much of the free resources may be claimed; None if nothing. Checks the queue from time to time.
 
         Raises:
             DatabaseUnavailable.
         """
-        if not self._memory.taken:  # nothing to wait for: any job that fits is claimed
+        if not self._shares.holders:  # nothing to wait for: any job that fits is claimed
             self._job = None
-            return free
+            return self._shares.free
         now = time.monotonic()
         if self._looked_at is None or now - self._looked_at >= LOOK_EVERY_S:
-            self._look(free, kinds)
+            self._look(kinds)
             self._looked_at = now
-        return self.compute_left_now(free)
+        return self.compute_left_now()
 
-    def compute_left_now(self, free: Resources) -> Resources | None:
+    def compute_left_now(self) -> Resources | None:
         """Return the same as of the last check."""
+        free = self._shares.free
         if self._job is None or free.holds(self._job.needs):
             return free
-        begun_since = self._sum_taken(self._memory.taken.keys() - self._ran_before)
-        return compute_left_beside(self._job.needs, self._total, free, begun_since)
+        begun_since = self._shares.sum_taken(self._shares.holders - self._ran_before)
+        return compute_left_beside(self._job.needs, self._shares.total, free, begun_since)
 
     def look_again(self) -> None:
         """Note that a job was claimed: another may be next now."""
         self._looked_at = None
 
-    @property
-    def _total(self) -> Resources:
-        return Resources(self._memory.total_bytes, len(self._gpus.all))
-
-    def _sum_taken(self, attempts: Collection[HeldAttempt]) -> Resources:
-        taken = self._memory.taken
-        gpus = sum(len(self._gpus.of(attempt)) for attempt in attempts)
-        return Resources(sum(taken.get(attempt, 0) for attempt in attempts), gpus)
-
-    def _look(self, free: Resources, kinds: Collection[JobKind]) -> None:
-        total = self._total
+    def _look(self, kinds: Collection[JobKind]) -> None:
+        shares, gpus = self._shares, len(self._shares.gpus)
         with self._database.read() as session:
-            whole = Capacity(list_claimable_devices(total.gpus), total.gpus, kinds, self._memory.most_bytes)
+            whole = Capacity(list_claimable_devices(gpus), gpus, kinds, shares.most_bytes)
             first = claims.find_first_in_line(session, whole)
-        if first is None or not is_held_up(first.needs, free, first.waited_s) or not self._may_make_room(first.job_id):
+        if (
+            first is None
+            or not is_held_up(first.needs, shares.free, first.waited_s)
+            or not self._may_make_room(first.job_id)
+        ):
             self._job = None
             return
         if self._job is None or self._job.job_id != first.job_id:
-            self._ran_before = frozenset(self._memory.taken)
+            self._ran_before = shares.holders
             log.info("makes_room", job_id=first.job_id, memory_bytes=first.needs.memory_bytes, gpus=first.needs.gpus)
         self._job = first
 

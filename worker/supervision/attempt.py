@@ -26,7 +26,7 @@ from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.memory import count_memory_kills, read_peak_bytes
 from worker.machine.scratch import Scratch
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Shares
 from worker.messages import AnyAssignment, AssignedDataset, Failed, FromTraining, StopCause
 from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted
 from worker.supervision.lease import AttemptLease
@@ -42,10 +42,10 @@ class MemoryWatch:
     `begin` before it starts, `look` while it runs, `kill_of` once it is dead.
     """
 
-    def __init__(self, budget: MemoryBudget, claimed: Claimed) -> None:
-        self._budget = budget
+    def __init__(self, shares: Shares, claimed: Claimed) -> None:
+        self._shares = shares
         self._held = claimed.held
-        self._reserved_bytes = claimed.needs.memory_bytes or budget.slot_bytes
+        self._reserved_bytes = claimed.needs.memory_bytes or shares.slot_bytes
         self._kills_before = 0
         self._peak_bytes = 0
         self._looked_at = 0.0
@@ -53,7 +53,7 @@ class MemoryWatch:
 
     def begin(self) -> None:
         self._kills_before, self._peak_bytes = count_memory_kills(), 0
-        self._is_alone = self._budget.is_alone(self._held)
+        self._is_alone = self._shares.is_alone(self._held)
 
     def look(self, pid: int) -> None:
         now = time.monotonic()
@@ -61,7 +61,7 @@ class MemoryWatch:
             self._looked_at = now
             self._peak_bytes = max(self._peak_bytes, read_peak_bytes(pid))
             # Not read at the end: the kernel may kill two at once, and the other job may be settled by then.
-            self._is_alone = self._budget.is_alone(self._held)
+            self._is_alone = self._shares.is_alone(self._held)
 
     def kill_of(self, exit_code: int | None) -> MemoryKill | None:
         """Return how the process was killed for memory; None if it ended otherwise."""
@@ -115,7 +115,7 @@ class Means:
 
     settings: Settings
     scratch: Scratch
-    memory: MemoryBudget
+    shares: Shares
     cores: JobCores
     gpus: Sequence[Gpu] = ()
     has_bfloat16: bool = False
@@ -137,9 +137,9 @@ class Attempt(ABC, Generic[Asked]):
         self.lease = lease
         self.means = means
         self.settings = means.settings
-        self.memory = means.memory
+        self.shares = means.shares
         self.files = AttemptFiles(lease, means.settings)
-        self.watch = MemoryWatch(means.memory, claimed)
+        self.watch = MemoryWatch(means.shares, claimed)
         self.folder = Path()  # of this attempt alone
         self.began = time.monotonic()
 
@@ -185,7 +185,7 @@ class Attempt(ABC, Generic[Asked]):
             self.lease.fail(FailureCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
             return
         detail = f"{self.what} was killed because memory ran out, by another job's fault. {describe_memory(kill)}"
-        next_bytes = kill.compute_next_reservation(self.memory.total_bytes)
+        next_bytes = kill.compute_next_reservation(self.shares.total_bytes)
         self.lease.settle(lambda session: claims.give_way(session, self.lease.held, detail, memory_bytes=next_bytes))
 
     def settle_died(self, died: ProcessDied, last_lines: list[str]) -> None:

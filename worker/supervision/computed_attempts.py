@@ -50,7 +50,7 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
             # With folds each model has its own images, and an ensemble has none that all its members were not trained
             # on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
-            resident_bytes=self.memory.resident_bytes(),
+            resident_bytes=self.shares.resident_bytes(),
         )
 
     def _fetch(self, jobs: Sequence[str]) -> tuple[messages.AssignedModel, ...]:

@@ -199,7 +199,7 @@ class MeasureAttempt(ForeignAttempt[MeasureSpec]):
 
     def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
         dataset = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
-        resident = self.memory.resident_bytes()
+        resident = self.shares.resident_bytes()
         images_bytes = min((dataset / "images.npy").stat().st_size, resident)
         return ForeignProcess(
             "measure",

@@ -92,7 +92,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 precision=limit_precision(spec.training.precision, device, capability, has_bfloat16=means.has_bfloat16),
                 towers=limit_towers(spec.resources.towers, device),
                 cores=means.cores.count,
-                resident_bytes=self.memory.resident_bytes([gpu.memory_bytes for gpu in means.gpus]),
+                resident_bytes=self.shares.resident_bytes([gpu.memory_bytes for gpu in means.gpus]),
             ),
             start=messages.AssignedStart(
                 checkpoint=checkpoint,

@@ -13,12 +13,11 @@ from typing import Any
 
 import structlog
 
-from analysis.scheduling.fair_share import Resources
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
-from heldout.work.kinds import KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
+from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
 from heldout.work.memory import WorkerMemory
 from models.blobs import Blobs
 from models.database import Database
@@ -40,7 +39,7 @@ from worker.machine.devices import (
 from worker.machine.enclosure import keep_capabilities_to_itself
 from worker.machine.memory import get_memory_bytes
 from worker.machine.scratch import Scratch
-from worker.machine.shares import ChecksInSlots, Gpus, MemoryBudget, RoomForLargeJob
+from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
 from worker.supervision.attempt import Attempt, Means
 from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
@@ -88,12 +87,10 @@ class Worker:
         self.database = Database(settings.database, announce, settings.quotas)
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
-        self.gpus = Gpus(gpus)
         self._reported_at: float | None = None
         self.slots = choose_slots(settings.slots, len(gpus), settings.worker_slots)
-        self.memory = MemoryBudget(int(settings.worker_memory_share * get_memory_bytes()), self.slots)
-        self.checks = ChecksInSlots(self.slots)
-        self._room = RoomForLargeJob(self.database, self.name, self.memory, self.gpus)
+        self.shares = Shares(int(settings.worker_memory_share * get_memory_bytes()), self.slots, gpus)
+        self._room = RoomForLargeJob(self.database, self.name, self.shares)
         self.cores = Cores()
         self.has_bfloat16 = has_bfloat16_units(get_processor())
         self.scratch = Scratch(settings.home_path / "scratch")
@@ -123,24 +120,21 @@ class Worker:
             self._calibrator.start()
         if self.settings.fetch:
             threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
-        log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
+        log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.shares.gpus))
 
     def claim(self) -> Claimed | None:
         """Claim the best job that waits for a slot; None if none fits, or the database does not answer."""
         with self._claiming():
             self._report_memory()
-            free, kinds = self.gpus.free, self.checks.kinds
-            left = self._room.compute_left(Resources(self.memory.free_bytes, len(free)), kinds)
+            kinds = self.shares.kinds
+            left = self._room.compute_left(kinds)
             if left is None:
                 return None
             with self.database.read() as session:
                 if claims.is_training_waiting(session):  # perhaps for resources that this worker does not have
                     kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
-            free = free[: left.gpus]
-            claimed = self._take(Capacity(list_claimable_devices(len(free)), len(free), kinds, left.memory_bytes))
+            claimed = self._take(Capacity(list_claimable_devices(left.gpus), left.gpus, kinds, left.memory_bytes))
             if claimed is not None:
-                self.gpus.take(claimed.held, choose_gpus(claimed.needs.device, claimed.needs.gpus, free))
-                self.checks.begin(claimed)
                 self._room.look_again()
             return claimed
         return None
@@ -148,7 +142,7 @@ class Worker:
     def _claim_beside(self) -> Claimed | None:
         """Claim the best job that needs no slot."""
         with self._claiming():
-            left = self._room.compute_left_now(Resources(self.memory.free_bytes, len(self.gpus.free)))
+            left = self._room.compute_left_now()
             return None if left is None else self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
         return None
 
@@ -172,7 +166,9 @@ class Worker:
         with self.database.write() as session:
             claimed = claims.claim(session, self.name, free, self.settings.lease_s)
         if claimed is not None:
-            self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
+            needs, gpus = claimed.needs, self.shares.free_gpus[: free.gpus]
+            given = choose_gpus(needs.device, needs.gpus, gpus)
+            self.shares.take(claimed.held, Share(needs.memory_bytes or 0, given, claimed.kind in CHECKS_IN_SLOTS))
         return claimed
 
     def _report_memory(self) -> None:
@@ -180,7 +176,7 @@ class Worker:
         now = time.monotonic()
         if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
             with self.database.write() as session:
-                workers.report(session, self.name, WorkerMemory(self.memory.total_bytes, self.memory.resident_bytes()))
+                workers.report(session, self.name, WorkerMemory(self.shares.total_bytes, self.shares.resident_bytes()))
             self._reported_at = now
 
     def run(self, claimed: Claimed) -> None:
@@ -202,8 +198,8 @@ class Worker:
             self.stopping.wait(BESIDE_POLL_INTERVAL_S)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
-        gpus = self.gpus.of(claimed.held)
-        means = Means(self.settings, self.scratch, self.memory, cores, gpus, has_bfloat16=self.has_bfloat16)
+        gpus = self.shares.get_gpus(claimed.held)
+        means = Means(self.settings, self.scratch, self.shares, cores, gpus, has_bfloat16=self.has_bfloat16)
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
@@ -211,9 +207,7 @@ class Worker:
             with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
                 run_claimed(claimed, lease, means)
         finally:
-            self.gpus.give_back(claimed.held)
-            self.checks.end(claimed)
-            self.memory.give_back(claimed.held)
+            self.shares.give_back(claimed.held)
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""

@@ -32,7 +32,7 @@ from worker.machine.devices import (
     parse_processor,
     select_visible,
 )
-from worker.machine.shares import Gpus, MemoryBudget
+from worker.machine.shares import Share, Shares
 from worker.messages import Alive, AssignedDataset, AssignedMachine, Assignment, Failed
 from worker.supervision import processes
 from worker.supervision.worker import Worker
@@ -158,19 +158,19 @@ def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
 
 
 def test_a_gpu_has_one_job_until_it_is_given_back():
-    gpus = Gpus([ONE, TWO])
-    assert gpus.free == (ONE, TWO)
-    gpus.take(FIRST, gpus.free[:1])
-    assert gpus.free == (TWO,)
-    gpus.take(SECOND, gpus.free)
-    assert (gpus.of(FIRST), gpus.of(SECOND), gpus.free) == ((ONE,), (TWO,), ())
-    gpus.give_back(FIRST)
-    assert (gpus.of(FIRST), gpus.free) == ((), (ONE,))
+    shares = Shares(GIB, gpus=[ONE, TWO])
+    assert shares.free_gpus == (ONE, TWO)
+    shares.take(FIRST, Share(0, (ONE,)))
+    assert shares.free_gpus == (TWO,)
+    shares.take(SECOND, Share(0, (TWO,)))
+    assert (shares.get_gpus(FIRST), shares.get_gpus(SECOND), shares.free_gpus) == ((ONE,), (TWO,), ())
+    shares.give_back(FIRST)
+    assert (shares.get_gpus(FIRST), shares.free_gpus) == ((), (ONE,))
 
 
 def test_images_take_no_more_than_their_share_of_the_smallest_memory():
-    assert MemoryBudget(64 * GIB).resident_bytes([16 * GIB, 8 * GIB]) == 4 * GIB
-    assert MemoryBudget(64 * GIB, slots=16).resident_bytes([16 * GIB]) == 2 * GIB
+    assert Shares(64 * GIB).resident_bytes([16 * GIB, 8 * GIB]) == 4 * GIB
+    assert Shares(64 * GIB, slots=16).resident_bytes([16 * GIB]) == 2 * GIB
 
 
 @pytest.fixture
@@ -191,18 +191,18 @@ def test_two_slots_that_claim_at_once_never_count_the_same_gpu_as_free(worker):
     with ThreadPoolExecutor(4) as pool:
         claimed = [claim for claim in pool.map(lambda _: worker.claim(), range(4)) if claim is not None]
     assert len(claimed) == 3
-    assert sorted(len(worker.gpus.of(claim.held)) for claim in claimed) == [0, 0, 1]
+    assert sorted(len(worker.shares.get_gpus(claim.held)) for claim in claimed) == [0, 0, 1]
 
 
 def test_jobs_beyond_the_number_of_gpus_run_on_the_processor_or_wait(worker):
     claimed = [worker.claim() for _ in range(4)]
-    given = [(claim.needs.device, worker.gpus.of(claim.held)) for claim in claimed if claim is not None]
+    given = [(claim.needs.device, worker.shares.get_gpus(claim.held)) for claim in claimed if claim is not None]
     assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
-    worker.gpus.give_back(claimed[1].held)
+    worker.shares.give_back(claimed[1].held)
     assert worker.claim() is None
-    worker.gpus.give_back(claimed[0].held)
+    worker.shares.give_back(claimed[0].held)
     last = worker.claim()
-    assert (last.needs.device, worker.gpus.of(last.held)) == ("gpu", (ONE,))
+    assert (last.needs.device, worker.shares.get_gpus(last.held)) == ("gpu", (ONE,))
 
 
 @pytest.fixture

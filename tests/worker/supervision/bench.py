@@ -15,7 +15,7 @@ from models.tables import JobRow
 from tests.models.work import Work
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Shares
 from worker.supervision import attempt
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
@@ -39,7 +39,7 @@ class Bench:
         self.folder = folder
         self.scratch = Scratch(folder / "scratch")
         self.settings = Settings(home=folder / "home", **settings)
-        self.memory = MemoryBudget(16 * GIB)
+        self.shares = Shares(16 * GIB)
         self.cores = Cores()
         self.stopping = threading.Event()
 
@@ -60,7 +60,7 @@ class Bench:
         try:
             with self.cores.for_job() as cores:
                 lease = self.make_lease(claimed, keeper, database)
-                run_claimed(claimed, lease, Means(self.settings, self.scratch, self.memory, cores, **means))
+                run_claimed(claimed, lease, Means(self.settings, self.scratch, self.shares, cores, **means))
         finally:
             if self.keeps_leases:
                 keeper.stop()

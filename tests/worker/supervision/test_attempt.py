@@ -31,7 +31,7 @@ from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, ENGINE, Work, dots, final_of
 from tests.worker.supervision.bench import GIB, Bench, script_process
 from tests.worker.training.backbones import small_backbone
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Share, Shares
 from worker.messages import (
     Assignment,
     CheckpointWritten,
@@ -596,9 +596,9 @@ def test_a_job_that_is_killed_for_its_own_memory_fails_without_a_retry(
 ) -> None:
     work.set(work.submit(), memory_bytes=2 * GIB)
     claimed = work.claim()
-    bench.memory = MemoryBudget(8 * GIB)
+    bench.shares = Shares(8 * GIB)
     if has_neighbor:
-        bench.memory.take(HeldAttempt("job_of_a_neighbour", 1), 2 * GIB)
+        bench.shares.take(HeldAttempt("job_of_a_neighbour", 1), Share(2 * GIB))
     run(claimed, KilledForMemory(monkeypatch, peak_bytes))
     row = work.row(claimed.held.job_id)
     assert (row.status, row.failures, row.error["code"]) == (JobStatus.FAILED, 1, "out_of_memory")
@@ -610,11 +610,11 @@ def test_a_bystander_of_a_kill_for_memory_is_queued_again_without_a_failure(
 ) -> None:
     work.set(work.submit(), memory_bytes=2 * GIB)
     claimed = work.claim()
-    bench.memory = MemoryBudget(8 * GIB)
+    bench.shares = Shares(8 * GIB)
     neighbor = HeldAttempt("job_of_a_neighbour", 1)
-    bench.memory.take(neighbor, 2 * GIB)
+    bench.shares.take(neighbor, Share(2 * GIB))
     # The kernel may kill both at once. The job that caused it is then settled before this one.
-    killed = KilledForMemory(monkeypatch, int(1.2 * 2 * GIB), at_death=lambda: bench.memory.give_back(neighbor))
+    killed = KilledForMemory(monkeypatch, int(1.2 * 2 * GIB), at_death=lambda: bench.shares.give_back(neighbor))
     run(claimed, killed)
     row = work.row(claimed.held.job_id)
     assert (row.status, row.failures, row.error) == (JobStatus.QUEUED, 0, None)

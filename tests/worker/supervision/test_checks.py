@@ -39,7 +39,7 @@ def test_checks_take_at_most_half_of_the_slots(worker):
     work.submit()
     claimed = [worker.claim() for _ in range(4)]
     assert [claim and claim.kind for claim in claimed] == [JobKind.INGEST, JobKind.INGEST, JobKind.TRAIN, None]
-    worker.checks.end(claimed[0])
+    worker.shares.give_back(claimed[0].held)
     assert worker.claim().kind is JobKind.INGEST
 
 

@@ -23,7 +23,7 @@ from models.store.claims.claiming import InitialWeights
 from models.tables import DatasetRow, JobRow, ModelRow
 from tests.models.work import ALICE, Work, dots
 from tests.worker.supervision.bench import GIB, Bench
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Shares
 from worker.supervision.attempt import Means
 from worker.supervision.processes import ProcessDied
 from worker.supervision.training_attempt import TrainingAttempt
@@ -42,7 +42,7 @@ def bench(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "model").write_bytes(b"a file that no process reads")
     save(dots(), tmp_path)
     bench = Bench(database, tmp_path)
-    bench.memory = MemoryBudget(8 * GIB)
+    bench.shares = Shares(8 * GIB)
     yield bench
     bench.scratch.close()
 
@@ -134,7 +134,7 @@ def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
     bench: Bench, work: Work, kill_at, kind: str
 ) -> None:
     job_id = queue(bench, kind)
-    bench.memory.take(NEIGHBOR, 4 * GIB)
+    bench.shares.take(NEIGHBOR, 4 * GIB)
     kill_at(1 * GIB)
     run_next(bench)
     row = work.row(job_id)
@@ -153,7 +153,7 @@ def test_initial_weights_are_not_reported_as_unreadable_if_memory_ran_out(
     started = replace(claimed, begins=StartingPoint(initial=InitialWeights("initial", (), is_uploaded=True)))
     kill_at(3 * GIB)
     with bench.cores.for_job() as cores, bench.make_lease(claimed, bench.make_keeper()) as lease:
-        means = Means(bench.settings, bench.scratch, bench.memory, cores)
+        means = Means(bench.settings, bench.scratch, bench.shares, cores)
         attempt = TrainingAttempt(started, started.spec, lease, means)
         attempt.folder = tmp_path
         with pytest.raises(ProcessDied) as died:

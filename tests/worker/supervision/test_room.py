@@ -23,7 +23,7 @@ def workers(tmp_path) -> Iterator[tuple[Worker, Worker]]:
     both = tuple(Worker(Settings(home=tmp_path / name, database_url=url, slots=8)) for name in ("a", "b"))
     upgrade(both[0].database)
     for worker in both:
-        worker.memory.total_bytes = 10 * GIB
+        worker.shares.total_bytes = 10 * GIB
     yield both
     for worker in both:
         worker.scratch.close()
@@ -57,9 +57,9 @@ def test_small_jobs_wait_for_a_large_job_unless_they_fit_next_to_it(workers, wor
     assert claim(worker).held.job_id == small[0], "it fits next to the large job"
     assert worker.claim() is None, "another would not, although 2 GiB are free"
     assert claim(other).held.job_id == small[1], "only one worker makes room"
-    worker.memory.give_back(first[0].held)
+    worker.shares.give_back(first[0].held)
     assert worker.claim() is None
-    worker.memory.give_back(first[1].held)
+    worker.shares.give_back(first[1].held)
     assert claim(worker).held.job_id == large
 
 
@@ -73,7 +73,7 @@ def test_no_job_waits_for_a_large_job_that_is_new_or_whose_turn_is_later(workers
     later = submit(work, BOB, 8, waited_s=2 * PATIENCE_S)
     found = claim(worker)
     assert found.held.job_id != later
-    assert worker.memory.taken[found.held] == 2 * GIB
+    assert worker.shares.sum_taken([found.held]).memory_bytes == 2 * GIB
 
 
 def test_another_worker_makes_room_once_the_first_is_silent(workers, work):

@@ -15,7 +15,7 @@ from tests.worker.training.test_engine import compute_difference
 from tests.worker.training.test_trainer import get_history
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.machine.memory import get_memory_bytes
-from worker.machine.shares import MemoryBudget
+from worker.machine.shares import Shares
 from worker.training.data import MappedImageFile, load_training_data
 from worker.training.engine import draw_epoch_order
 from worker.training.position import FitSums
@@ -75,8 +75,8 @@ def test_only_images_that_do_not_fit_are_streamed(stored, tmp_path):
 
 
 def test_images_may_take_half_of_the_memory_of_a_slot():
-    assert MemoryBudget(1000).resident_bytes() == 500
-    assert MemoryBudget(1000, slots=4).resident_bytes() == 125
+    assert Shares(1000).resident_bytes() == 500
+    assert Shares(1000, slots=4).resident_bytes() == 125
     assert get_memory_bytes() > 256 * MIB
 
 
