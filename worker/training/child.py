@@ -3,13 +3,29 @@
 import os
 import sys
 import tempfile
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Literal
 
 from analysis.scheduling.cost import Precision
 from worker.machine.memory import be_first_in_line
 from worker.machine.parent import end_with_supervisor
-from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssignment, SuspectAssignment
+from worker.messages import (
+    Alive,
+    AnyAssignment,
+    Assignment,
+    EvaluateAssignment,
+    ExportAssignment,
+    SuspectAssignment,
+)
+
+# The modules whose `run` does what is assigned.
+_WORK: dict[type[AnyAssignment], str] = {
+    Assignment: "worker.training.runner",
+    SuspectAssignment: "worker.training.suspects.run",
+    EvaluateAssignment: "worker.training.stored_models",
+    ExportAssignment: "worker.training.exports.run",
+}
 
 
 def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
@@ -29,31 +45,12 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     be_first_in_line()
     pipe.send(Alive())
-    if isinstance(assignment, SuspectAssignment):
-        import worker.training.preload
-        from worker.training.suspects.run import run as find_suspects
-
-        find_suspects(assignment, pipe)
-        return
-    if isinstance(assignment, EvaluateAssignment):
-        import worker.training.preload
-        from worker.training.stored_models import run as measure_models
-
-        measure_models(assignment, pipe)
-        return
-    if isinstance(assignment, ExportAssignment):
-        import worker.training.preload
-        from worker.training.exports.run import run as export_model
-
-        export_model(assignment, pipe)
-        return
-    if assignment.machine.gpus:
+    if isinstance(assignment, Assignment) and assignment.machine.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.machine.gpus)
     import worker.training.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
-    from worker.training.runner import run
 
-    run(assignment, pipe)
+    import_module(_WORK[type(assignment)]).run(assignment, pipe)
 
 
 def warm_up() -> None:

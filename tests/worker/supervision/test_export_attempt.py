@@ -41,7 +41,7 @@ from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData, select
 from worker.training.export import build_exported, describe_model
 from worker.training.exports import run
-from worker.training.exports.proof import AnswersDiffer, cut_into_parts
+from worker.training.exports.proof import NotExported, cut_into_parts
 from worker.training.exports.run import export_model
 from worker.training.finish import save_predictions
 from worker.training.network import build_network
@@ -270,12 +270,12 @@ def test_a_file_that_gives_other_answers_is_refused(bench: ExportBench) -> None:
         found = dict(arrays)
     found["test_probabilities"][3] = np.roll(found["test_probabilities"][3], 1)
     np.savez(bench.folder / "predictions.npz", **found)
-    with pytest.raises(AnswersDiffer, match=r"^Loaded again, it names another class for 1 of 150 images"):
+    with pytest.raises(NotExported, match=r"^Loaded again, it names another class for 1 of 150 images"):
         export_model(bench.assign())
     found["test_probabilities"][3] = bench.predictions["test"].probabilities[3] * np.float32(0.9999)
     np.savez(bench.folder / "predictions.npz", **found)
     differs = r"^Loaded again, it names another class for 0 of 150 images, .* by up to 0\.000\d+; .* 0\.00001\.$"
-    with pytest.raises(AnswersDiffer, match=differs):
+    with pytest.raises(NotExported, match=differs):
         export_model(bench.assign())
 
 
@@ -290,7 +290,7 @@ def test_a_failed_check_leaves_no_file_and_is_not_retried(bench: ExportBench, sc
 
 def test_missing_packages_are_named(bench: ExportBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "find_spec", lambda name: None if "onnx" in name else object())
-    with pytest.raises(run.PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*--group export"):
+    with pytest.raises(NotExported, match=r"lacks tf2onnx, onnx, onnxruntime.*--group export"):
         export_model(bench.assign(format=ExportFormat.ONNX))
 
 

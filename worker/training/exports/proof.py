@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
+from heldout.lifecycle.job import FailureCode
 from heldout.spec.job import JobSpec
 from heldout.stored.evaluation import SplitName
 
@@ -23,8 +24,12 @@ BATCH_SIZES = (1, 7, 64)
 SPLITS: tuple[SplitName, ...] = ("test", "validation", "train")
 
 
-class AnswersDiffer(Exception):
-    """Another runtime gives answers that differ from the training's own predictions."""
+class NotExported(Exception):
+    """The worker cannot write the format, or another runtime gives other answers than the training's predictions."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -113,16 +118,18 @@ def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[i
     """Return how many answers differ between (images, classes) probabilities, and the largest difference.
 
     Raises:
-        ExportDiffers: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
+        NotExported: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
     """
     if said.shape != expected.shape:
-        raise AnswersDiffer(f"It gives answers of the shape {said.shape}; expected {expected.shape}.")
+        detail = f"It gives answers of the shape {said.shape}; expected {expected.shape}."
+        raise NotExported(FailureCode.EXPORT_DIFFERS, detail)
     differing = int((said.argmax(axis=1) != expected.argmax(axis=1)).sum())
     largest = float(np.abs(said.astype(np.float64) - expected).max())
     if differing or not largest <= TOLERANCE:  # NaN never agrees
-        raise AnswersDiffer(
+        raise NotExported(
+            FailureCode.EXPORT_DIFFERS,
             f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
-            f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}."
+            f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}.",
         )
     return differing, largest
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.training.export import describe_model
 from worker.training.exports.proof import (
     TOLERANCE,
-    AnswersDiffer,
+    NotExported,
     ProofImages,
     compare,
     read_stored_answers,
@@ -35,7 +35,6 @@ from worker.training.refusal import ModelRefused
 from worker.training.runner import answer_once
 
 
-@runtime_checkable
 class Writer(Protocol):
     """A module that writes one format and loads it again."""
 
@@ -49,24 +48,9 @@ class Writer(Protocol):
         """Return the name and version of the runtime."""
 
 
-def _get_writer(format_: ExportFormat) -> Writer:
-    module = import_module(f"worker.training.exports.{format_.facts.writer}")
-    if not isinstance(module, Writer):
-        raise TypeError(f"{module.__name__} must have the functions `write`, `answers` and `runtime`.")
-    return module
-
-
-WRITERS = {format_: _get_writer(format_) for format_ in ExportFormat}
-
-
-class PackagesMissing(Exception):
-    """The worker lacks a package that writes the format or loads it again."""
-
-    def __init__(self, packages: Sequence[str]) -> None:
-        super().__init__(
-            f"The worker lacks {', '.join(packages)}. Its operator can install them in the repository: "
-            "`pip install --group export`."
-        )
+WRITERS: dict[ExportFormat, Writer] = {
+    format_: cast(Writer, import_module(f"worker.training.exports.{format_.facts.writer}")) for format_ in ExportFormat
+}
 
 
 def run(assignment: ExportAssignment, pipe: Connection) -> None:
@@ -77,10 +61,8 @@ def run(assignment: ExportAssignment, pipe: Connection) -> None:
 def _make_outcome(assignment: ExportAssignment) -> FromTraining:
     try:
         return export_model(assignment)
-    except PackagesMissing as missing:
-        return Failed(FailureCode.NOT_SUPPORTED, str(missing))
-    except AnswersDiffer as differs:
-        return Failed(FailureCode.EXPORT_DIFFERS, str(differs))
+    except NotExported as failed:
+        return Failed(failed.code, str(failed))
     except ModelRefused as refused:
         return Failed(FailureCode.EXPORT_FAILED, refused.detail)
     except (MemoryError, tf.errors.ResourceExhaustedError):
@@ -98,7 +80,7 @@ def export_model(assignment: ExportAssignment) -> Exported:
     """Write the file, load it again in its own runtime, and compare its answers to the job's own images.
 
     Raises:
-        PackagesMissing, ExportDiffers, and whatever a converter or a runtime raises.
+        NotExported, and whatever a converter or a runtime raises.
     """
     require_packages(assignment.format)
     scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset.folder), WRITERS[assignment.format]
@@ -141,10 +123,14 @@ def export_model(assignment: ExportAssignment) -> Exported:
 
 
 def require_packages(format_: ExportFormat) -> None:
-    """Raises PackagesMissing, without importing anything."""
+    """Raise NotExported if the worker lacks a package that writes the format or loads it again. Imports nothing."""
     missing = [name.replace("_", "-") for name in format_.facts.packages if find_spec(name) is None]
     if missing:
-        raise PackagesMissing(missing)
+        raise NotExported(
+            FailureCode.NOT_SUPPORTED,
+            f"The worker lacks {', '.join(missing)}. Its operator can install them in the repository: "
+            "`pip install --group export`.",
+        )
 
 
 def load_models(files: Sequence[Path]) -> keras.Model:
