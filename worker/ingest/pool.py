@@ -1,17 +1,15 @@
 """Processes that work on tasks in parallel and return results in order; if a process dies, its task is named."""
 
-import ctypes
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.sharedctypes import RawArray
-from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.service.parent_process import end_with_parent
@@ -26,29 +24,17 @@ TASKS_PER_PROCESS = 2  # in progress at once, so that no process waits and memor
 _CONTEXT: Any = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-class _Task(NamedTuple):
-    """A task that was given to the processes; `slot` is where `mark` writes for it."""
-
-    content: Any
-    slot: int
-    names: Sequence[str]
-    future: "Future[Any]"
-
-
 class ProcessPool:
     """Processes for tasks that take a while. With a count of 1 there are none: tasks run in the caller's process."""
 
     def __init__(self, count: int) -> None:
-        self._slots = TASKS_PER_PROCESS * count
-        self._marks = RawArray(ctypes.c_long, self._slots)
-        self._executor = self._start(count) if count > 1 else None
+        self._at_once = TASKS_PER_PROCESS * count
+        self._executor = ProcessPoolExecutor(count, _CONTEXT, end_with_parent, (os.getpid(),)) if count > 1 else None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
@@ -62,100 +48,80 @@ class ProcessPool:
         Raises:
             Rejection: `crashed` if a process died; and what `function` raises.
         """
-        if self._executor is None:
-            return map(function, tasks)
-        following = enumerate(tasks)
-        under_way: deque[_Task] = deque()
-        self._hand_out(self._executor, function, following, names, under_way)
-        return self._iterate_results(self._executor, function, following, names, under_way)
+        executor, following, under_way = self._executor, iter(tasks), deque[tuple[T, Future[R]]]()
+        if executor is None:
+            return map(function, following)
 
-    def _iterate_results(
-        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
-    ) -> Iterator[Any]:
-        try:
-            while under_way:
-                result = under_way[0].future.result()
-                under_way.popleft()
-                self._hand_out(executor, function, following, names, under_way)
-                yield result
-        except BrokenProcessPool:
-            executor.shutdown()
-            raise self._explain_death(function, under_way) from None
-        finally:
-            # Wait for the tasks that have begun: none may still write when the caller continues.
-            wait([task.future for task in under_way if not task.future.cancel()])
+        def hand_out() -> None:
+            for task in islice(following, self._at_once - len(under_way)):
+                under_way.append((task, executor.submit(_run, function, task)))
 
-    def _hand_out(
-        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
-    ) -> None:
-        """Keep as many tasks in progress as there are slots."""
-        while len(under_way) < self._slots and (upcoming := next(following, None)):
-            number, content = upcoming
-            slot = number % self._slots
-            future = executor.submit(_run, function, content, slot)
-            under_way.append(_Task(content, slot, names(content), future))
-
-    def _explain_death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
-        """Find the task that ended its process: each task in progress is tried again in a separate process."""
-        for task in under_way:
-            # Without an executor: its locks could not be created any more.
-            hearing, telling = _CONTEXT.Pipe(duplex=False)
-            alone = _CONTEXT.Process(
-                target=_run_alone, args=(telling, self._marks, os.getpid(), function, task.content, task.slot)
-            )
-            alone.start()
-            telling.close()
+        def iterate_results() -> Iterator[R]:
             try:
-                rejection = hearing.recv()  # of a failure that its broken process could not report
-            except EOFError:
-                name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
-                detail = f"Reading {clean_name(name)!r} ended the process that did it. Save it again, or remove it."
-                rejection = Rejection(RejectionCode.CRASHED, detail, name)
+                while under_way:
+                    result = under_way[0][1].result()
+                    under_way.popleft()
+                    hand_out()
+                    yield result
+            except BrokenProcessPool:
+                executor.shutdown()
+                raise _explain_death(function, [task for task, _ in under_way], names) from None
             finally:
-                hearing.close()
-                alone.join()
-            if rejection is not None:
-                return rejection
-        return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
+                # Wait for the tasks that have begun: none may still write when the caller continues.
+                wait([future for _, future in under_way if not future.cancel()])
 
-    def _start(self, count: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(count, _CONTEXT, _begin, (self._marks, os.getpid()))
+        hand_out()
+        return iterate_results()
 
 
-_marks: Any = None  # in a process of a pool: for each slot, the part of its task that was begun last
-_slot = 0
-
-
-def mark(part: int) -> None:
-    """Say which part of its task, counted from 0, this process begins."""
-    if _marks is not None:
-        _marks[_slot] = part
-
-
-def _begin(marks: Any, parent: int) -> None:
-    global _marks
-    _marks = marks
-    end_with_parent(parent)
-
-
-def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:
-    global _slot
-    _slot = slot
-    mark(0)
+def _run(function: Callable[[T], R], task: T) -> R:
     try:
-        return function(content)
+        return function(task)
     except MemoryError:
         raise Rejection(RejectionCode.OUT_OF_MEMORY, "The ingest needed more memory than it may use.") from None
 
 
-def _run_alone(
-    telling: Connection, marks: Any, parent: int, function: Callable[[Any], Any], content: Any, slot: int
-) -> None:
+def _explain_death(function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Rejection:
+    """Find the task that ended its process: each task in progress is tried again in a separate process."""
+    for task in tasks:
+        # Without an executor: its locks could not be created any more.
+        hearing, telling = _CONTEXT.Pipe(duplex=False)
+        alone = _CONTEXT.Process(target=_run_alone, args=(telling, os.getpid(), function, task))
+        alone.start()
+        telling.close()
+        part = 0
+        try:
+            while isinstance(said := hearing.recv(), int):
+                part = said
+        except EOFError:
+            name = names(task)[part]
+            detail = f"Reading {clean_name(name)!r} ended the process that did it. Save it again, or remove it."
+            said = Rejection(RejectionCode.CRASHED, detail, name)
+        finally:
+            hearing.close()
+            alone.join()
+        if isinstance(said, Rejection):
+            return said
+    return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
+
+
+_telling: Connection | None = None  # in a process that repeats one task
+
+
+def mark(part: int) -> None:
+    """Say which part of its task, counted from 0, this process begins."""
+    if _telling is not None:
+        _telling.send(part)
+
+
+def _run_alone(telling: Connection, parent: int, function: Callable[[Any], Any], task: Any) -> None:
     """Repeat one task in a separate process, and return the rejection with which it failed, or None."""
-    _begin(marks, parent)
+    global _telling
+    end_with_parent(parent)
+    _telling = telling
     rejection = None
     try:
-        _run(function, content, slot)
+        _run(function, task)
     except Rejection as error:
         rejection = error
     except Exception:  # noqa: BLE001 - not what ended the process

@@ -5,7 +5,6 @@ import os
 import re
 import unicodedata
 import zlib
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +104,8 @@ class MemberList:
 
     def __init__(self, limits: IngestLimits) -> None:
         self._limits = limits
-        self._names: dict[str, None] = {}
+        self._entries: dict[str, tuple[int, int, int, int, int]] = {}
         self._folders: dict[str, None] = {}
-        self._columns = (array("Q"), array("Q"), array("Q"), array("Q"), array("B"))
         self._faults: list[Rejection] = []
         self._twice: dict[str, None] = {}
         self._seen = self._junk = self._size = self._packed = 0
@@ -146,16 +144,10 @@ class MemberList:
         if is_junk(name):
             self._junk += 1
             return
-        if name in self._names:
+        if name in self._entries:
             self._twice[name] = None
             return
-        self._names[name] = None
-        offsets, packed_sizes, sizes, checksums, methods = self._columns
-        offsets.append(offset)
-        packed_sizes.append(packed)
-        sizes.append(size)
-        checksums.append(crc)
-        methods.append(method)
+        self._entries[name] = offset, packed, size, crc, method
 
     def archive(self, path: Path, kind: str) -> Archive:
         """Return all members.
@@ -166,10 +158,8 @@ class MemberList:
             raise _make_bomb(f"The archive unpacks from {format_size(self._packed)} to {format_size(self._size)}", None)
         if self._twice:
             raise _make_named_twice(list(self._twice))
-        table = np.zeros(len(self._names), TABLE)
-        for field, column in zip(TABLE.names or (), self._columns, strict=True):
-            table[field] = np.frombuffer(column, f"u{column.itemsize}")
-        return Archive(path, kind, list(self._names), table, self._junk, tuple(self._folders), tuple(self._faults))
+        table = np.array([*self._entries.values()], TABLE)
+        return Archive(path, kind, list(self._entries), table, self._junk, tuple(self._folders), tuple(self._faults))
 
 
 def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> bytes:
