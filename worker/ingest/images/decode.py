@@ -4,6 +4,8 @@ import struct
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
@@ -19,9 +21,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.images.deep import convert_channels, is_deep, read_8_bit_planes, read_deep_planes
 from worker.ingest.images.formats import describe_excess, describe_opened_excess, detect_other_format, read_format
+from worker.ingest.images.pixels import Rule, resize_image
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
-
-Rule = Literal["pad", "crop", "stretch"]
 
 PLUGINS: dict[str, type[ImageFile]] = {
     "PNG": PngImageFile,
@@ -41,7 +42,6 @@ DECODE_ERRORS = (
     AttributeError,
     ArithmeticError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     struct.error,
     zlib.error,
@@ -91,7 +91,8 @@ class DepthFound(Exception):
 def read_properties(data: bytes, name: str, limits: IngestLimits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
     opened = open_image(data, name, limits)
-    _load(opened, name, limits)
+    with _explain_faults(name, limits):
+        opened.load()
     image = _turn_upright(opened)
     return ImageProperties(image.height, image.width, is_grey(image), is_deep(data))
 
@@ -117,22 +118,18 @@ def decode(
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = opened or open_image(data, name, limits)
-    _load(opened, name, limits)
-    if not any_grey and wanted.channels == 1 and not is_grey(opened):
-        raise ColourFound
-    if wanted.bits == 8 and is_deep(data):
-        raise DepthFound
-    try:
+    with _explain_faults(name, limits):
+        opened.load()
+        if not any_grey and wanted.channels == 1 and not is_grey(opened):
+            raise ColourFound
+        if wanted.bits == 8 and is_deep(data):
+            raise DepthFound
         if wanted.bits == 16:
             pixels = _decode_deep(data, opened, wanted)
         else:
             image = _turn_upright(opened) if opened.info else opened
             image = _convert_to_mode(image, "L" if wanted.channels == 1 else "RGB")
             pixels = _fit_image(image, wanted).tobytes()
-    except MemoryError:
-        raise _make_out_of_memory(name, limits) from None
-    except DECODE_ERRORS as error:
-        raise _make_unreadable(name, error) from None
     encodings[f"{opened.format} {opened.mode}{' 16 bits' if is_deep(data) else ''}"] += 1
     return pixels
 
@@ -157,20 +154,10 @@ def is_grey(image: Image.Image) -> bool:
     return bool(np.all(palette == palette[:, :1]))
 
 
-def resize(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Image:
-    """Resize the image, bilinear, with antialiasing when it shrinks."""
-    size, bilinear = (width, height), Image.Resampling.BILINEAR
-    if rule == "stretch":
-        return image.resize(size, bilinear)
-    if rule == "crop":
-        return ImageOps.fit(image, size, bilinear)
-    return ImageOps.pad(image, size, bilinear)
-
-
 def open_image(data: bytes, name: str, limits: IngestLimits) -> ImageFile:
     """Open the image as its header describes it, without pixels. Raises Rejection."""
     format_ = _detect_format(data, name)
-    try:
+    with _explain_faults(name, limits):
         if format_ == "WebP":
             # Pillow allocates the pixels before it reports their number.
             _check_size(*_read_webp_size(data), name, limits)
@@ -185,19 +172,21 @@ def open_image(data: bytes, name: str, limits: IngestLimits) -> ImageFile:
                 "file.",
                 name,
             )
-    except MemoryError:
-        raise _make_out_of_memory(name, limits) from None
-    except DECODE_ERRORS as error:
-        raise _make_unreadable(name, error) from None
     return image
 
 
-def _load(image: ImageFile, name: str, limits: IngestLimits) -> None:
-    """Read the pixels. Raises Rejection."""
+@contextmanager
+def _explain_faults(name: str, limits: IngestLimits) -> Iterator[None]:
+    """Turn what Pillow raises into a Rejection with the image's name."""
     try:
-        image.load()
+        yield
     except MemoryError:
-        raise _make_out_of_memory(name, limits) from None
+        raise Rejection(
+            RejectionCode.OUT_OF_MEMORY,
+            f"{clean_name(name)!r} needs more memory than the {format_size(limits.memory_bytes)} that the ingest may "
+            "use. Make it smaller.",
+            name,
+        ) from None
     except DECODE_ERRORS as error:
         raise _make_unreadable(name, error) from None
 
@@ -277,16 +266,7 @@ def _fit_image(image: Image.Image, wanted: TargetShape) -> Image.Image:
         return image
     if wanted.rule is None:
         raise OtherSize(image.height, image.width)
-    return resize(image, wanted.height, wanted.width, wanted.rule)
-
-
-def _make_out_of_memory(name: str, limits: IngestLimits) -> Rejection:
-    return Rejection(
-        RejectionCode.OUT_OF_MEMORY,
-        f"{clean_name(name)!r} needs more memory than the {format_size(limits.memory_bytes)} that the ingest may use. "
-        "Make it smaller.",
-        name,
-    )
+    return resize_image(image, wanted.height, wanted.width, wanted.rule)
 
 
 def _refuse_excess(excess: str | None, name: str) -> None:

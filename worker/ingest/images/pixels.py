@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 
 from heldout.spec.dataset import ResizeSpec
 from worker.ingest.rejection import MIB
+
+Rule = Literal["pad", "crop", "stretch"]
 
 BLOCK_BYTES = 4 * MIB
 BLOCK_ROWS = 8192  # at most: the data about a small image take more memory than its pixels
@@ -122,19 +124,24 @@ def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
     return block @ np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
+def resize_image(image: Image.Image, height: int, width: int, rule: Rule, black: float | None = None) -> Image.Image:
+    """Resize an image, bilinear, with antialiasing when it shrinks; bars of `pad` have the value `black`."""
+    size, bilinear = (width, height), Image.Resampling.BILINEAR
+    if rule == "stretch":
+        return image.resize(size, bilinear)
+    if rule == "crop":
+        return ImageOps.fit(image, size, bilinear)
+    return ImageOps.pad(image, size, bilinear, color=black)  # type: ignore[arg-type]
+
+
 def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
-    """Resize images to the wanted size, channel by channel, bilinear; bars of `pad` have the value `black`."""
+    """Resize images to the wanted size, channel by channel; bars of `pad` have the value `black`."""
     if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
         return block
-    size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR
 
     def resize_channel(channel: NDArray[Any]) -> NDArray[Any]:
-        image = Image.fromarray(channel)
-        if wanted.rule == "stretch":
-            return np.asarray(image.resize(size, bilinear))
-        if wanted.rule == "crop":
-            return np.asarray(ImageOps.fit(image, size, bilinear))
-        return np.asarray(ImageOps.pad(image, size, bilinear, color=int(black) if channel.dtype == np.uint8 else black))  # type: ignore[arg-type]
+        color = int(black) if channel.dtype == np.uint8 else black
+        return np.asarray(resize_image(Image.fromarray(channel), wanted.height, wanted.width, wanted.rule, color))
 
     return np.stack(
         [np.stack([resize_channel(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block]
