@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.arrays.dataset import FILES, compute_address, load, save_beside, split_digests
+from analysis.arrays.dataset import FILES, compute_content_address, load, save_beside, split_digests
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.pictures import compute_tile_size, draw_tile
 from analysis.arrays.relations import FILE_NAME, find_units, save_relations
@@ -152,23 +152,15 @@ def _report(
     splits: Splits,
     found: Audit,
 ) -> IngestReport:
-    pixels = stored.pixels
-    digests = split_digests(load(target))
+    pixels, written = stored.pixels, load(target)
+    digests = split_digests(written)
     return IngestReport(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
         range=dataset.value_range,
         classes=dataset.classes,
         splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
-        sha256=compute_address(
-            pixels.dtype,
-            pixels.shape,
-            pixels.blocks(),
-            dataset.labels,
-            dataset.splits,
-            dataset.classes,
-            dataset.value_range,
-        ),
+        sha256=compute_content_address(written),
         size_bytes=sum((target / name).stat().st_size for name in FILES),
         source={
             "format": opened.kind,

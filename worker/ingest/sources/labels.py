@@ -28,20 +28,25 @@ def read_class_labels(
         Rejection: `bad_labels` and what `check_classes` raises.
     """
     values = [_flatten_labels(labels, limits) for labels in arrays]
-    if len({each.dtype.kind for each in values}) > 1:
-        raise make_bad_labels("Some labels are numbers and others text. Save all as one type.", arrays[0].key)
-    together = np.concatenate(values)
     if names is not None:
-        return check_named_labels(together, read_texts(names), names.key, limits)
-    occurring, positions = np.unique(together, return_inverse=True)
-    classes = check_classes([str(value) for value in occurring.tolist()], limits)
-    return positions.astype(np.int32), classes
+        return number_classes(values, read_texts(names), names.key, limits)
+    return number_classes(values, None, arrays[0].key, limits)
 
 
-def check_named_labels(
-    values: NDArray[Any], names: Sequence[str], member: str, limits: IngestLimits
+def number_classes(
+    parts: Sequence[NDArray[Any]], names: Sequence[str] | None, member: str, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Check that whole numbers are positions in a given list of class names. Raises Rejection."""
+    """Return positions in the class names, over all parts in order, and the names. Raises Rejection.
+
+    Args:
+        names: of the classes that whole numbers stand for; None if the values themselves are the names.
+    """
+    if len({part.dtype.kind for part in parts}) > 1:
+        raise make_bad_labels("Some labels are numbers and others text. Save all as one type.", member)
+    values = np.concatenate(parts)
+    if names is None:
+        occurring, positions = np.unique(values, return_inverse=True)
+        return positions.astype(np.int32), check_classes([str(value) for value in occurring.tolist()], limits)
     classes = check_classes(names, limits)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
         raise make_bad_labels(

@@ -19,8 +19,7 @@ from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_labels, make_no_images
 from worker.ingest.sources.base import ImageFiles
-from worker.ingest.sources.labels import check_named_labels
-from worker.ingest.sources.layout import check_classes
+from worker.ingest.sources.labels import number_classes
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 from worker.ingest.splits import NO_SPLIT
 
@@ -29,24 +28,20 @@ SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", 
 
 
 @dataclass(frozen=True)
-class _TableColumns:
-    """Names of the columns that are read; `path` is None where images have no names."""
-
-    bytes: str
-    path: str | None
-    label: str
-    classes: tuple[str, ...] | None
-
-
-@dataclass(frozen=True)
 class _Table:
-    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns."""
+    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns.
+
+    bytes, names, label: the columns that are read; `names` is None where images have none.
+    """
 
     path: Path
     name: str
     split: str | None
     rows: int
-    columns: _TableColumns
+    bytes: str
+    names: str | None
+    label: str
+    classes: tuple[str, ...] | None
 
 
 class TableSource(ImageFiles):
@@ -118,10 +113,11 @@ def _split_in(name: str) -> str | None:
 
 def _open_table(path: Path, name: str) -> _Table:
     with _guard_reading(name), pq.ParquetFile(path) as file:
-        return _Table(path, name, _split_in(name), file.metadata.num_rows, _find_columns(file.schema_arrow, name))
+        return _Table(path, name, _split_in(name), file.metadata.num_rows, *_find_columns(file.schema_arrow, name))
 
 
-def _find_columns(schema: Any, name: str) -> _TableColumns:
+def _find_columns(schema: Any, name: str) -> tuple[str, str | None, str, tuple[str, ...] | None]:
+    """Return the columns of files, of names and of labels, and the names of the classes. Raises Rejection."""
     features = _read_features(schema)
     by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
     image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
@@ -149,7 +145,7 @@ def _find_columns(schema: Any, name: str) -> _TableColumns:
         )
     names = features.get(label, {}).get("names")
     classes = tuple(map(str, names)) if isinstance(names, list) else None
-    return _TableColumns(column, f"{image}.path" if has_path else None, label, classes)
+    return column, f"{image}.path" if has_path else None, label, classes
 
 
 def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
@@ -163,13 +159,13 @@ def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
 
 def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     values: list[Any] = []
-    classes = tables[0].columns.classes
+    classes = tables[0].classes
     for table in tables:
-        if table.columns.classes != classes:
+        if table.classes != classes:
             raise make_bad_labels(
                 f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.", table.name
             )
-        for column in _iterate_column(table, table.columns.label, 65_536):
+        for column in _iterate_column(table, table.label, 65_536):
             if column.null_count:
                 raise make_bad_labels(
                     f"{clean_name(table.name)!r} has rows without a label. Leave them out.", table.name
@@ -185,13 +181,8 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
             with _guard_reading(table.name):
                 found = column.to_numpy(zero_copy_only=False)
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
-    if len({each.dtype.kind for each in values}) > 1:
-        raise make_bad_labels("Some labels are numbers and others text. Write all as one type.")
-    together = np.concatenate(values)
-    if classes is not None and together.dtype.kind == "i":
-        return check_named_labels(together, classes, tables[0].columns.label, limits)
-    occurring, positions = np.unique(together, return_inverse=True)
-    return positions.astype(np.int32), check_classes([str(value) for value in occurring.tolist()], limits)
+    is_named = classes is not None and values[0].dtype.kind == "i"
+    return number_classes(values, classes if is_named else None, tables[0].label, limits)
 
 
 def _is_text(type_: Any) -> bool:
@@ -202,10 +193,10 @@ def _read_names(tables: Sequence[_Table]) -> list[str]:
     names: list[str] = []
     for table in tables:
         unnamed = (f"{table.name}[{row}]" for row in range(table.rows))
-        if table.columns.path is None:
+        if table.names is None:
             names += unnamed
             continue
-        for column in _iterate_column(table, table.columns.path, 65_536):
+        for column in _iterate_column(table, table.names, 65_536):
             with _guard_reading(table.name):
                 paths = column.to_pylist()
             names += [clean_name(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
@@ -215,7 +206,7 @@ def _read_names(tables: Sequence[_Table]) -> list[str]:
 def _iterate_files(table: _Table, most: int) -> Iterator[list[bytes]]:
     """The images of a table as files, at most `most` at a time; rows without an image are empty files."""
     empty = 0
-    for column in _iterate_column(table, table.columns.bytes, most):
+    for column in _iterate_column(table, table.bytes, most):
         empty += column.null_count
         with _guard_reading(table.name):
             files = column.to_pylist()
