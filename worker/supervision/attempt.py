@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,15 +213,15 @@ class Attempt(ABC, Generic[Asked]):
                 lease.fail(FailureCode.STORAGE_UNAVAILABLE, detail)
 
     def work(self, in_use: ExitStack) -> None:
-        """Do the work and settle the job. Raises Interrupted, CannotBegin, and whatever `AttemptFiles` raises."""
-        self.follow(lambda: self.start(in_use))
+        """Start a process, and follow it until the job is settled.
 
-    def follow(self, start: Callable[[], Child]) -> None:
-        """Start a process and follow it until the job is settled."""
+        Raises:
+            Interrupted, CannotBegin, and whatever `AttemptFiles` raises.
+        """
         process = None
         self.watch.begin()
         try:
-            process = start()
+            process = self.start(in_use)
             if self.threads is not None:
                 self.means.cores.pin_process(process.pid, self.threads)
             while True:

@@ -24,8 +24,8 @@ from worker.training.keras_parts import iterate_parts
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
 GIVES_MAP, GIVES = "gives_map", "gives"
 # ImageNet's colors: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
-_IMAGENET_MEAN, _IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-_CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
+IMAGENET_MEAN, IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,6 @@ def resize(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor
 _FACTORS: dict[Pixels, tuple[Any, Any]] = {
     "bytes": (255.0, 0.0),
     "symmetric": (2.0, -1.0),
-    "imagenet": ((1 / _IMAGENET_SPREAD).tolist(), (-_IMAGENET_MEAN / _IMAGENET_SPREAD).tolist()),
-    "caffe": (255.0, (-_CAFFE_MEANS).tolist()),
+    "imagenet": ((1 / IMAGENET_SPREAD).tolist(), (-IMAGENET_MEAN / IMAGENET_SPREAD).tolist()),
+    "caffe": (255.0, (-CAFFE_MEANS).tolist()),
 }

@@ -131,3 +131,8 @@ class StreamedData(BatchSource):
             wanted = self._ahead[number]
             self._ahead = {later: read for later, read in self._ahead.items() if later >= number}
         return wanted.result()
+
+
+def make_source(data: TrainingData, devices: Sequence[str] = ()) -> BatchSource:
+    """Return the source of data in memory or in a file."""
+    return StreamedData(data) if data.is_streamed else ResidentData(data, devices)

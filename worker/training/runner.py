@@ -18,6 +18,7 @@ from heldout.lifecycle.job import FailureCode, StopReason
 from worker.machine.devices import Policy, get_policy
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
+from worker.training.batch_sources import make_source
 from worker.training.choices import (
     GpuUnavailable,
     choose_precision,
@@ -35,7 +36,7 @@ from worker.training.export import PreparedExport
 from worker.training.feature_cache import KeptBase, NotCached
 from worker.training.finish import export_kept, finish
 from worker.training.frozen import FrozenSplit
-from worker.training.inputs import FeatureMaker, Input, Inputs, make_source
+from worker.training.inputs import FeatureMaker, Input, Inputs
 from worker.training.keras_file import load_model
 from worker.training.network import build_network, divide_built, divide_early, freeze_blocks
 from worker.training.position import CheckpointDamaged, describe_fault

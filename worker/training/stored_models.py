@@ -22,7 +22,7 @@ from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
 from worker.messages import AssignedModel, EvaluateAssignment, Evaluated
-from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
+from worker.training.batch_sources import BatchSource, make_source
 from worker.training.data import TrainingData, take_images
 from worker.training.gap import find_related_images, measure_test
 from worker.training.keras_file import load_model
@@ -44,7 +44,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
     data = take_images(
         images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
     )
-    source: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
+    source = make_source(data)
     relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}

@@ -23,7 +23,8 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement, Preprocessing, SplitsResult
-from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
+from worker.training.backbone import CAFFE_MEANS, IMAGENET_MEAN, IMAGENET_SPREAD
+from worker.training.batch_sources import BatchSource, make_source
 from worker.training.data import TrainingData, take_images
 from worker.training.evaluate import build_final_figures, measure_predictions
 from worker.training.finish import build_evaluation
@@ -42,10 +43,6 @@ MIN_GAIN = 0.03
 MAX_LOSS_LEFT = 0.6
 # Probability that a change looks better by chance alone.
 MAX_CHANCE = 0.01
-# ImageNet's colours: red, green, blue, as shares of white.
-_MEAN, _SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-# Caffe's means of bytes, in the order of the channels that it reads: blue, green, red.
-_CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
 
 _IN_WORDS = {
     "as_given": "the values as they are",
@@ -85,8 +82,8 @@ def list_candidates(value_range: tuple[float, float], sample: NDArray[np.float32
         "inverted_unit": (-unit[0], 1 - unit[1]),
     }
     if channels == 3:
-        changes["imagenet"] = unit[0] / _SPREAD, (unit[1] - _MEAN) / _SPREAD
-        changes["caffe"] = 255 * unit[0], 255 * unit[1] - _CAFFE_MEANS
+        changes["imagenet"] = unit[0] / IMAGENET_SPREAD, (unit[1] - IMAGENET_MEAN) / IMAGENET_SPREAD
+        changes["caffe"] = 255 * unit[0], 255 * unit[1] - CAFFE_MEANS
     found, seen = list[Preprocessing](), {_make_numbers(1.0, 0.0, channels, is_reversed=False)}
     for is_reversed in (False, True) if channels == 3 else (False,):
         for kind, (factor, offset) in changes.items():
@@ -180,9 +177,8 @@ def measure_model(work: MeasureWork, target: Path) -> Measurement:
     images = load(work.dataset)
     source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
     data = take_images(images, {split: rows for split, rows in source.items() if len(rows)}, work.resident_bytes)
-    batches: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
     answers = KerasAnswers(work.model) if work.facts.format is ModelFormat.KERAS else OnnxAnswers(work.model)
-    model = ForeignModel(answers, batches, data)
+    model = ForeignModel(answers, make_source(data), data)
     given = model.predict_all()
     model.preprocessing = _find_needed(model)
     said = given if model.preprocessing is None else model.predict_all()
