@@ -24,7 +24,7 @@ EPOCHS = 2
 NETWORKS = {"A": "overfit", "B": "regularized", "C augmented": "augmented"}
 # The calls of which function make up each part.
 PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
-    "loading the images": lambda took: sum(took["load_training_data"] + took["make_source"]),
+    "loading the images": lambda took: sum(took["select"] + took["make_source"]),
     "building the network, TensorFlow's start": lambda took: sum(took["build_network"]),
     "the optimizer": lambda took: sum(took["Engine.__init__"]),
     "tracing the steps": lambda took: sum(took["Engine.trace"]),
@@ -90,7 +90,7 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
         setattr(owner, name, timed)
 
     owners: dict[Any, tuple[str, ...]] = {
-        runner: ("_train", "load_training_data", "make_source", "build_network"),
+        runner: ("_train", "select", "make_source", "build_network"),
         runner.Engine: ("__init__", "trace", "run"),
         evaluate.Evaluator: ("measure_each", "_prepare"),
         export.PreparedExport: ("_make", "make_predictor"),

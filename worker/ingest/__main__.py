@@ -7,9 +7,9 @@ import argparse
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> Exit:
             made = ingest(source, DatasetSpec.model_validate_json(asked.spec), target)
             stored = StoredAudit.from_bytes((target / StoredAudit.file_name).read_bytes())
     except Rejection as rejection:
-        _show_rejection(asked.paths, rejection, asked.as_json)
+        if asked.as_json:
+            print_json({"object": "audit", "dataset": None, "error": rejection.as_json()})
+        say(f"{_choose_name(asked.paths)} rejected: {rejection.code}: {rejection.detail}", file=sys.stderr)
         return Exit.FAILED
     except NothingToPack as error:
         return report(Refused(str(error)), as_json=asked.as_json)
@@ -56,13 +58,9 @@ def _pack_source(paths: Sequence[Path], folder: Path) -> Path:
         paths[0].open("rb").close()
         return paths[0]
     source = folder / "upload"
-    _write(source, pack_folder(paths[0], list_files(paths[0])) if len(paths) == 1 else pack_together(paths))
+    with source.open("wb") as opened:
+        opened.writelines(pack_folder(paths[0], list_files(paths[0])) if len(paths) == 1 else pack_together(paths))
     return source
-
-
-def _write(file: Path, chunks: Iterable[bytes]) -> None:
-    with file.open("wb") as opened:
-        opened.writelines(chunks)
 
 
 def _show(paths: Sequence[Path], made: IngestReport, stored: StoredAudit, as_json: bool) -> None:
@@ -98,24 +96,14 @@ def _build_view(content: dict[str, Any]) -> AuditView:
     )
 
 
-def _show_rejection(paths: Sequence[Path], rejection: Rejection, as_json: bool) -> None:
-    if as_json:
-        print_json({"object": "audit", "dataset": None, "error": rejection.as_json()})
-    say(f"{_choose_name(paths)} rejected: {rejection.code}: {rejection.detail}", file=sys.stderr)
-
-
 def _choose_name(paths: Sequence[Path]) -> str:
     return " ".join(map(str, paths))
-
-
-def _exit_on_signal(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
     prepare()
     for ended_by in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ended_by, _exit_on_signal)
+        signal.signal(ended_by, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -43,7 +43,9 @@ def fill_alone(folder: Path, watch: Callable[[], object]) -> Iterator[None]:
     """
     filling = _open_lock(folder / FILL_LOCK)
     try:
-        _lock_when_free(filling, watch)
+        while not _try_lock(filling):
+            watch()
+            time.sleep(LOCK_RETRY_S)
         yield
     finally:
         os.close(filling)
@@ -99,16 +101,6 @@ def _lock_shared(folder: Path) -> int:
         os.close(lock)
 
 
-def _lock_when_free(lock: int, watch: Callable[[], object]) -> None:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            watch()
-            time.sleep(LOCK_RETRY_S)
-
-
 def remove_unless_used(folder: Path, held: int | None = None) -> bool:
     """Remove a folder unless someone other than the caller, who has the lock `held`, uses it."""
     try:
@@ -117,9 +109,8 @@ def remove_unless_used(folder: Path, held: int | None = None) -> bool:
         return False
     renamed = folder.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(8)}")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_still_at(lock, folder / USE_LOCK):
-            return False  # the folder is another copy now, and may be in use
+        if not _try_lock(lock) or not _is_still_at(lock, folder / USE_LOCK):
+            return False  # in use; or the folder is another copy now, and may be in use
         folder.rename(renamed)
     except OSError:
         return False
@@ -151,6 +142,14 @@ def _measure_size(folder: Path) -> int:
 
 def _open_lock(file: Path) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_still_at(lock: int, path: Path) -> bool:

@@ -57,9 +57,13 @@ def warm_up(socket_folder: Path | None = None) -> None:
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.training.preload"])
     os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
-    with _hide_secrets(), _ignore_signal(signal.SIGTERM):
-        # Signals to our group must reach only the supervisor: it shuts its children down cleanly.
-        forkserver.ensure_running()
+    # Signals to our group must reach only the supervisor: it shuts its children down cleanly.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with _hide_secrets():
+            forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     process = forking.Process(target=child.warm_up)
     process.start()
     process.join(WARM_UP_TIMEOUT_S)
@@ -178,12 +182,3 @@ def _hide_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-@contextmanager
-def _ignore_signal(number: signal.Signals) -> Iterator[None]:
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

@@ -65,11 +65,6 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
 )
 
 
-def run_claimed(claimed: Claimed, lease: AttemptLease, means: Means) -> None:
-    """Run one attempt to its end, in this thread. On return the job is settled, or belongs to another attempt."""
-    ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means).run()
-
-
 log = structlog.get_logger()
 
 REPORT_MEMORY_EVERY_S = 3600.0
@@ -205,7 +200,7 @@ class Worker:
         )
         try:
             with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
-                run_claimed(claimed, lease, means)
+                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means).run()
         finally:
             self.shares.give_back(claimed.held)
 

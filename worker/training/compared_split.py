@@ -138,7 +138,8 @@ class ComparedSplit:
         kinds = list_changes_to_try(train, both, value_range)
         first, second = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
         shown = list[tuple[float, _Candidate]]()
-        for kind in KINDS if differ(train, both, value_range, MIN_SUSPECT_SIGMAS) else ():
+        is_suspect = differ(train.statistics, both.statistics, value_range, MIN_SUSPECT_SIGMAS)
+        for kind in KINDS if is_suspect else ():
             candidate = self._make_candidate_of_some(kind, train)
             if candidate is not None:
                 images = [

@@ -102,24 +102,16 @@ class TrainingData:
         return height, width, channels
 
 
-def load_training_data(
-    folder: Path, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
-) -> TrainingData:
-    """Return the images that `spec` trains and measures on; the test split stays on disk if it is never measured.
-
-    There is no validation split if the spec trains on all of train and validation.
-
-    If the images would take more than `resident_bytes`, all of them stay in their file.
-    """
-    return select(load(folder), spec, resident_bytes, relations)
-
-
 def select(
     images: ImageSet, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
 ) -> TrainingData:
-    """Return the job's own splits of `images` that `spec` uses.
+    """Return the job's own splits of `images` that `spec` trains and measures on.
+
+    There is no validation split if the spec trains on all of train and validation, and no test split if that is never
+    measured.
 
     Args:
+        resident_bytes: if the images would take more, all of them stay in their file.
         relations: the images that folds keep together; None if unknown.
     Raises:
         InvalidSpec: if `class_weights` names a label that the dataset does not have.

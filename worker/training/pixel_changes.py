@@ -162,7 +162,7 @@ def list_changes_to_try(
     Empty if they do not certainly differ, or by too little to matter.
     """
     before, now = train.statistics, held_out.statistics
-    if not _differ(before, now, value_range):
+    if not differ(before, now, value_range):
         return []
     kinds: list[ChangeKind] = []
     undone: list[PixelSample] = []
@@ -185,16 +185,6 @@ def list_changes_to_try(
             kinds.append(kind)
             undone.append(changed)
     return kinds
-
-
-def differ(
-    train: PixelSample,
-    held_out: PixelSample,
-    value_range: tuple[float, float],
-    sigmas: float = MIN_DIFFERENCE_SIGMAS,
-) -> bool:
-    """Return whether the images differ by more than chance, and by enough to matter."""
-    return _differ(train.statistics, held_out.statistics, value_range, sigmas)
 
 
 def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
@@ -257,7 +247,7 @@ def _fit_by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[
     factor, pixel_factor = float(means.std() / others.std()), _measure_spread(train) / _measure_spread(held_out)
     error = float(np.hypot(_estimate_log_spread_error(means), _estimate_log_spread_error(others)))
     is_contrast_sure = abs(np.log(factor)) > MIN_DIFFERENCE_SIGMAS * error
-    if not is_contrast_sure and not _differ(means[:, None], others[:, None], value_range):
+    if not is_contrast_sure and not differ(means[:, None], others[:, None], value_range):
         return None
     if abs(np.log(factor / pixel_factor)) <= MAX_SPREAD_SIGMAS * error:
         factor = pixel_factor
@@ -317,13 +307,17 @@ def _fit_by_quantiles(
     return PixelChange("brightness", factor=float(factor), offset=float(offset), bottom=bottom, top=top)
 
 
-def _differ(
+def differ(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
     value_range: tuple[float, float],
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
-    """Return whether any mean over images differs by more than chance, and by enough to matter."""
+    """Return whether any mean over images differs by more than chance, and by enough to matter.
+
+    Args:
+        first, second: (images, statistics).
+    """
     if len(first) < 2 or len(second) < 2:
         return False
     difference = np.abs(first.mean(axis=0) - second.mean(axis=0))

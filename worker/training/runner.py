@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode, StopReason
 from worker.machine.devices import Policy, get_policy
@@ -28,7 +29,7 @@ from worker.training.choices import (
     collect_engine_facts,
     configure,
 )
-from worker.training.data import compute_own_digests, load_training_data
+from worker.training.data import compute_own_digests, select
 from worker.training.decisions import Diverged, StopRequested
 from worker.training.engine import Engine
 from worker.training.evaluate import make_evaluator
@@ -115,7 +116,7 @@ def _train(
     assert spec.training.seed is not None, "the API completes every spec"
     scratch = Path(assignment.scratch)
     relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
-    data = load_training_data(Path(assignment.dataset.folder), spec, machine.resident_bytes, relations)
+    data = select(load(Path(assignment.dataset.folder)), spec, machine.resident_bytes, relations)
     uploaded = assignment.start.backbone
     known = None if uploaded is None else uploaded.known
     towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)

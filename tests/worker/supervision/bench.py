@@ -20,7 +20,7 @@ from worker.supervision import attempt
 from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.threads import LeaseKeeper
-from worker.supervision.worker import run_claimed
+from worker.supervision.worker import ATTEMPTS
 
 GIB = 2**30
 # Returns the messages of a process, given its assignment. It may write files into the scratch folder first.
@@ -60,7 +60,8 @@ class Bench:
         try:
             with self.cores.for_job() as cores:
                 lease = self.make_lease(claimed, keeper, database)
-                run_claimed(claimed, lease, Means(self.settings, self.scratch, self.shares, cores, **means))
+                means_ = Means(self.settings, self.scratch, self.shares, cores, **means)
+                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means_).run()
         finally:
             if self.keeps_leases:
                 keeper.stop()

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
-from analysis.arrays.dataset import save
+from analysis.arrays.dataset import load, save
 from analysis.arrays.folds import choose_stratified
 from heldout.errors import InvalidSpec
 from tests.worker.training.trainings import small_spec
 from worker.training.batch_sources import ResidentData
-from worker.training.data import compute_class_weights, load_training_data, scale_to_unit, select
+from worker.training.data import compute_class_weights, scale_to_unit, select
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 
@@ -47,7 +47,7 @@ def test_a_larger_limit_keeps_the_images_of_a_smaller_limit(digits):
 
 def test_rows_lead_to_the_images_and_labels_of_their_split(digits, tmp_path):
     save(digits, tmp_path)
-    data = load_training_data(tmp_path, small_spec())
+    data = select(load(tmp_path), small_spec())
     for split, positions in digits.splits.items():
         np.testing.assert_array_equal(data.images[data.rows[split]], digits.images[positions])
         np.testing.assert_array_equal(data.labels[data.rows[split]], digits.labels[positions])

@@ -16,7 +16,7 @@ from tests.worker.training.test_trainer import get_history
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.machine.memory import get_memory_bytes
 from worker.machine.shares import Shares
-from worker.training.data import MappedImageFile, load_training_data
+from worker.training.data import MappedImageFile, select
 from worker.training.engine import draw_epoch_order
 from worker.training.position import FitSums
 
@@ -69,9 +69,9 @@ def test_floats_are_streamed_unchanged(digits, tmp_path):
 def test_only_images_that_do_not_fit_are_streamed(stored, tmp_path):
     spec = small_spec(evaluation={"test": "never"})
     size = 260 * 8 * 8  # of the training and validation splits
-    assert not load_training_data(tmp_path, spec).is_streamed
-    assert not load_training_data(tmp_path, spec, size).is_streamed
-    assert load_training_data(tmp_path, spec, size - 1).is_streamed
+    assert not select(load(tmp_path), spec).is_streamed
+    assert not select(load(tmp_path), spec, size).is_streamed
+    assert select(load(tmp_path), spec, size - 1).is_streamed
 
 
 def test_images_may_take_half_of_the_memory_of_a_slot():

@@ -57,8 +57,10 @@ def open_zip(path: Path, limits: IngestLimits) -> Archive:
         if start < 0:  # its directory says that it begins later than it does
             raise make_damaged("a member lies before the data")
         spans[number] = start, start + LOCAL_HEADER_BYTES + len(name.encode()) + entry.compress_size
-        if _is_special(entry):
-            found.leave_out(_make_special(name))
+        mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            what = "is a link or a special file. Pack the files themselves (`zip` without `-y`)."
+            found.leave_out(Rejection(RejectionCode.UNSAFE_MEMBER, f"{clean_name(name)!r} {what}", name))
             continue
         found.add(name, start, entry.compress_size, entry.file_size, entry.CRC, METHODS[entry.compress_type])
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
@@ -113,19 +115,6 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
         )
     if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
         raise make_damaged(f"{clean_name(name)!r} has two sizes", name)
-
-
-def _is_special(entry: zipfile.ZipInfo) -> bool:
-    mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
-    return stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-
-
-def _make_special(name: str) -> Rejection:
-    return Rejection(
-        RejectionCode.UNSAFE_MEMBER,
-        f"{clean_name(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
-        name,
-    )
 
 
 BLOCK = tarfile.BLOCKSIZE

@@ -108,10 +108,6 @@ class SplitComparison:
     by_chance: float  # mean energy distance of random assignments
     apart: NDArray[np.float32]  # (held-out images,) how much closer each is to its own split than to train
 
-    @property
-    def is_shift(self) -> bool:
-        return self.p_value <= MAX_P_VALUE or self.score >= CERTAIN_SIGMAS
-
 
 def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, Any]]:
     """Compare test and validation with train; return findings, and the figures of each comparison."""
@@ -127,7 +123,7 @@ def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, 
             continue
         compared = compare(train, held)
         figures |= {"effect": round(compared.effect, 6), "p_value": compared.p_value, "score": round(compared.score, 2)}
-        if not compared.is_shift:
+        if compared.p_value > MAX_P_VALUE and compared.score < CERTAIN_SIGMAS:
             continue
         finding = _make_finding(dataset, split, train, held, compared)
         # A mistake in train shows in both held-out splits. It is reported once, and fixed in both.
@@ -185,7 +181,8 @@ def _make_finding(
     }
     code = "split_shift"
     if severity != "info":
-        times = _compute_times_darker(train, held)
+        brightest, of_held = (float(np.median(each.images.max(axis=(1, 2, 3)))) for each in (train, held))
+        times = brightest / of_held if brightest > 0 and of_held > 0 else 1.0  # darker, as a typical image is
         mistake, left = _find_best_mistake(train, held, compared)
         if mistake is not None:
             code, severity = mistake.code, "critical"
@@ -226,12 +223,6 @@ def _explain_shift(split: str, effect: float, mistake: str | None, left: float |
         return f"{mistake} Being of another split explains {share}."
     alike = "they look like" if left < WARNING_EFFECT else "they look more like"
     return f"{mistake} With that undone, {alike} the training images."
-
-
-def _compute_times_darker(train: Sample, held: Sample) -> float:
-    """Compute how many times brighter the brightest pixel of a typical image is in train."""
-    of_train, of_held = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
-    return of_train / of_held if of_train > 0 and of_held > 0 else 1.0
 
 
 def _find_best_mistake(

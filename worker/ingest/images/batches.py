@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.archives.members import Archive, read_member
+from worker.ingest.archives.members import read_member
 from worker.ingest.images.decode import OtherSize, TargetShape, decode
 from worker.ingest.images.deep import is_deep
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.pool import ProcessPool, mark
+from worker.ingest.pool import mark
 from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection
 
 BATCH_IMAGES = 256
@@ -94,23 +94,7 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
     return found
 
 
-def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch]) -> Decoded:
-    """Decode all batches. Raises Rejection, ColourFound."""
-    found = Decoded()
-    for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
-        found.add(of_batch)
-    return found
-
-
-def iterate_batches(archive: Archive, target: Target) -> Iterator[DecodeBatch]:
-    """All members of an archive, in their order."""
-    for first, end in _iterate_cuts(archive.table["packed"], target.pixels):
-        yield DecodeBatch(
-            first, archive.names[first:end], target, archive=str(archive.path), table=archive.table[first:end]
-        )
-
-
-def _iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
+def iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
     """First and last + 1 of each batch, so that neither files nor pixels of one batch take much memory."""
     most = max(1, min(BATCH_IMAGES, BATCH_BYTES // pixels.row_bytes))
     ends = np.cumsum(packed, dtype=np.uint64)

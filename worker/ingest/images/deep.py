@@ -1,6 +1,5 @@
 """PNG images with 16 bits per channel, whose values keep all bits."""
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -8,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
-
-from worker.ingest.images.pixels import Pixels
 
 WHITE = 65535  # the largest value of 16 bits
 OF_8_BITS = 257  # what one step of 8 bits is in 16
@@ -54,7 +51,7 @@ def read_deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
 
 
 def read_8_bit_planes(image: Image.Image) -> list[Image.Image]:
-    """Return the channels of a gray or RGB image, scaled to 16 bits; `whiten` may change that later."""
+    """Return the channels of a gray or RGB image, scaled to 16 bits."""
     values = np.asarray(image).astype(np.float32) * OF_8_BITS
     return _make_planes(values.reshape(image.height, image.width, -1), image)
 
@@ -77,12 +74,6 @@ def choose_range(highest: float) -> tuple[float, float]:
     """
     bits = max(8, int(highest).bit_length())
     return 0.0, float(2**bits - 1)
-
-
-def whiten(pixels: Pixels, rows: Sequence[int], white: float) -> None:
-    """Scale 8-bit images in these rows, which were stored with the white of 16 bits, so that their white is `white`."""
-    for row in rows:
-        pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
 
 
 def _make_planes(values: NDArray[Any], image: Image.Image) -> list[Image.Image]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
-from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_all
+from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_batch
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
-from worker.ingest.images.deep import WHITE, choose_range, whiten
+from worker.ingest.images.deep import WHITE, choose_range
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import BROKEN_FILES, IngestLimits, Rejection, clean_name, format_size, make_broken_files
@@ -107,7 +107,9 @@ class ImageFiles(UploadSource):
             pixels = Pixels.create(path, shape, dtype)
             target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
             try:
-                decoded = decode_all(pool, self.batches(target))
+                decoded = Decoded()
+                for part in pool.map(decode_batch, self.batches(target), names=lambda batch: batch.names):
+                    decoded.add(part)
             except ColourFound:
                 channels = 3
                 continue
@@ -155,8 +157,8 @@ def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tup
     low, white = choose_range(highest)
     if not decoded.shallow:
         return (low, white), ()
-    if white < WHITE:
-        whiten(pixels, decoded.shallow, white)
+    for row in decoded.shallow if white < WHITE else ():  # stored with the white of 16 bits
+        pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
     deep_count = pixels.count - len(decoded.shallow) - len(decoded.broken)
     note = (
         f"{len(decoded.shallow):,} of the images have 8 bits and {deep_count:,} have 16. White is 255 in those of 8 "

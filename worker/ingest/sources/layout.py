@@ -214,18 +214,11 @@ def _find_images(
             else:
                 images.append(row)
         elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            refused.append(_make_not_read(name))
+            what = "has a format that is not read. Convert it to PNG, JPEG, WebP or BMP."
+            refused.append(Rejection(RejectionCode.UNSUPPORTED_IMAGE, f"{clean_name(name)!r} {what}", name))
         else:
             ignored.append(name)
     return images, refused, ignored
-
-
-def _make_not_read(name: str) -> Rejection:
-    return Rejection(
-        RejectionCode.UNSUPPORTED_IMAGE,
-        f"{clean_name(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
-        name,
-    )
 
 
 def _iterate_left_out(

@@ -13,7 +13,7 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec, FolderUse, ResizeSpec
 from worker.ingest.archives.containers import BLOCK, gunzip, holds_archives, is_tar, open_nested, open_tar, open_zip
 from worker.ingest.archives.members import Archive, read_member
-from worker.ingest.images.batches import DecodeBatch, Target, iterate_batches
+from worker.ingest.images.batches import DecodeBatch, Target, iterate_cuts
 from worker.ingest.images.formats import HEAD_BYTES
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
@@ -146,7 +146,10 @@ class FolderSource(ImageFiles):
             os.close(file)
 
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        return iterate_batches(self._archive, target)
+        archive = self._archive
+        for first, end in iterate_cuts(archive.table["packed"], target.pixels):
+            table = archive.table[first:end]
+            yield DecodeBatch(first, archive.names[first:end], target, archive=str(archive.path), table=table)
 
 
 def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:

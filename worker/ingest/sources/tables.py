@@ -172,7 +172,8 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
                 )
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
-            if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+            is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            if not (pa.types.is_integer(column.type) or is_text):
                 raise make_bad_labels(
                     f"The labels in {clean_name(table.name)!r} are of type {clean_name(str(column.type), 80)}; "
                     "expected are whole numbers or text, one an image.",
@@ -183,10 +184,6 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     is_named = classes is not None and values[0].dtype.kind == "i"
     return number_classes(values, classes if is_named else None, tables[0].label, limits)
-
-
-def _is_text(type_: Any) -> bool:
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
 def _read_names(tables: Sequence[_Table]) -> list[str]:
