@@ -1,6 +1,5 @@
 """Which images of a dataset belong together: clusters of copies, and the groups of its group rule."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from analysis.arrays.dataset import load, split_digests
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.audit import IngestedDataset
-from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.copies import Copies, find_clusters, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
@@ -24,27 +23,10 @@ def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relatio
     Two images are in one cluster if a chain of copies joins them, each a copy of the next. The two ends of a chain may
     differ by more than copies do, but once a whole cluster is left out, no copy of it remains.
     """
-    firsts = _find_first_joined(len(copies.original), copies.near.tolist())
+    cluster = find_clusters(copies.near, len(copies.original))
+    _, first = np.unique(cluster, return_index=True)
+    firsts = first[cluster].astype(np.int32)
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
-
-
-def _find_first_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
-    """(count,) the first of the images that a chain of pairs joins an image with."""
-    first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
-
-    def find_first(row: int) -> int:
-        while (before := first_of.get(row, row)) != row:
-            first_of[row] = first_of.get(before, before)  # keeps later searches short
-            row = before
-        return row
-
-    for first_image, second_image in pairs:
-        earlier, later = sorted((find_first(first_image), find_first(second_image)))
-        first_of[later] = earlier
-    firsts = np.arange(count, dtype=np.int32)
-    for row in first_of:
-        firsts[row] = find_first(row)
-    return firsts
 
 
 def relate(

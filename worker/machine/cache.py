@@ -15,13 +15,9 @@ _known_whole: set[tuple[object, ...]] = set()
 _NOT_ITS_ADDRESS = "The SHA-256 of images, labels, splits and class names differs from the stored one."
 
 
-def _do_nothing() -> None:
-    pass
-
-
 @contextmanager
 def hold_dataset(
-    blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = _do_nothing
+    blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = lambda: None
 ) -> Iterator[Path]:
     """Hold a folder with the dataset in the internal format while the block runs, to be mapped and never written.
 

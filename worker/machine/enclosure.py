@@ -33,16 +33,8 @@ _NEEDED = sum(1 << bit for bit in (_CHOWN, _DAC_OVERRIDE, _KILL, _SETGID, _SETUI
 
 # System files that interpreters and libraries read; none is secret.
 _SYSTEM = (
-    *(
-        "/usr",
-        "/lib",
-        "/lib64",
-        "/etc/ld.so.cache",
-        "/etc/localtime",
-        "/etc/passwd",
-        "/etc/group",
-        "/etc/nsswitch.conf",
-    ),
+    *("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"),
+    *("/etc/passwd", "/etc/group", "/etc/nsswitch.conf"),
     *("/dev/urandom", "/dev/random", "/dev/zero", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
     *("/proc/sys/vm", "/sys/devices/system", "/sys/fs/cgroup"),
 )

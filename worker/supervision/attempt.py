@@ -28,7 +28,7 @@ from worker.machine.memory import count_memory_kills, read_peak_bytes
 from worker.machine.scratch import Scratch
 from worker.machine.shares import Shares
 from worker.messages import AnyAssignment, AssignedDataset, Failed, FromTraining, StopCause
-from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted
+from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted, ModelGone
 from worker.supervision.lease import AttemptLease
 from worker.supervision.processes import ProcessDied, TrainingProcess
 
@@ -77,14 +77,8 @@ def describe_cause(kill: MemoryKill, what: str, remedy: str) -> str:
 
 def describe_memory(kill: MemoryKill) -> str:
     """Say how much memory the process had, and how much was reserved for it."""
-    return (
-        f"It had {_format_amount(kill.peak_bytes)} when last seen; {_format_amount(kill.reserved_bytes)} were reserved "
-        "for it."
-    )
-
-
-def _format_amount(size_bytes: int) -> str:
-    return f"{size_bytes / 2**20:,.0f} MiB"
+    seen, reserved = (f"{size_bytes / 2**20:,.0f} MiB" for size_bytes in (kill.peak_bytes, kill.reserved_bytes))
+    return f"It had {seen} when last seen; {reserved} were reserved for it."
 
 
 log = structlog.get_logger()
@@ -280,8 +274,8 @@ class ComputedAttempt(Attempt[Computed]):
         return TrainingProcess(self.assignment(in_use), self.folder)
 
     @abstractmethod
-    def end(self, said: FromTraining) -> bool:
-        """End the job by a message of the process; False if the message is not a result."""
+    def end(self, said: Any) -> bool:
+        """Act on a message of the process other than a failure. True once that has settled the job."""
 
     def settle(self, said: FromTraining, process: Child) -> bool:
         if isinstance(said, Failed):
@@ -289,6 +283,14 @@ class ComputedAttempt(Attempt[Computed]):
             self.lease.fail(said.code, said.detail)
             return True
         return self.end(said)
+
+    def fetch_model(self, job_id: str, key: str, name: str) -> str:
+        """Fetch the model of a training into `folder`, and return its path. Raises ModelGone."""
+        try:
+            self.files.fetch(key, self.folder / name)
+        except BlobMissing as missing:
+            raise ModelGone(job_id) from missing
+        return str(self.folder / name)
 
     def dataset(self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False) -> AssignedDataset:
         """Return the files of the job's dataset. Raises whatever `AttemptFiles` raises."""

@@ -46,6 +46,13 @@ class CannotBegin(Exception):
         self.detail = detail
 
 
+class ModelGone(CannotBegin):
+    """A job has no stored model."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(FailureCode.MODEL_UNAVAILABLE, f"The model of {job_id} is no longer stored.")
+
+
 class AttemptFiles:
     """Fetches files for one attempt.
 

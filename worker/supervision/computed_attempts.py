@@ -9,24 +9,16 @@ from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.audit import make_suspects_key
 from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
-from models.blobs import BlobMissing
 from models.store import claims, evaluations, exports, suspects
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
 from models.study_report import collect_model_card
 from worker import messages
 from worker.supervision.attempt import ComputedAttempt
-from worker.supervision.attempt_files import CannotBegin
+from worker.supervision.attempt_files import CannotBegin, ModelGone
 
 # How often a search checks for waiting trainings.
 LOOK_EVERY_S = 1.0
-
-
-class ModelGone(CannotBegin):
-    """A job has no stored model."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(FailureCode.MODEL_UNAVAILABLE, f"The model of {job_id} is no longer stored.")
 
 
 class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
@@ -58,17 +50,11 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
         for job_id in jobs:
             if job_id not in self._models:
                 raise ModelGone(job_id)
-            file = self.folder / f"{job_id}.keras"
-            try:
-                self.files.fetch(self._models[job_id].key, file)
-            except BlobMissing as missing:
-                raise ModelGone(job_id) from missing
-            found.append(messages.AssignedModel(job_id, str(file), self._models[job_id].spec))
+            file = self.fetch_model(job_id, self._models[job_id].key, f"{job_id}.keras")
+            found.append(messages.AssignedModel(job_id, file, self._models[job_id].spec))
         return tuple(found)
 
-    def end(self, said: messages.FromTraining) -> bool:
-        if not isinstance(said, messages.Evaluated):
-            return False
+    def end(self, said: messages.Evaluated) -> bool:
         self.lease.settle(
             lambda session: evaluations.end(
                 session,
@@ -107,27 +93,23 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             dataset=self.dataset(in_use, needs_relations=needs_relations),
             scratch=str(self.folder),
             card=card,
-            models=tuple(self._fetch(key, f"trained-{number}.keras") for number, key in enumerate(source.models)),
+            models=tuple(
+                self.fetch_model(job_id, key, f"trained-{number}.keras") for number, key in enumerate(source.models)
+            ),
             predictions=self._fetch_predictions(source),
         )
 
-    def _fetch(self, key: str, name: str) -> str:
-        try:
-            self.files.fetch(key, self.folder / name)
-        except BlobMissing as missing:
-            raise ModelGone(self.spec.job_id) from missing
-        return str(self.folder / name)
-
     def _fetch_predictions(self, source: ExportSource) -> tuple[str, ...]:
         try:
-            return tuple(self._fetch(key, f"predictions-{number}.npz") for number, key in enumerate(source.predictions))
+            return tuple(
+                self.fetch_model(source.id, key, f"predictions-{number}.npz")
+                for number, key in enumerate(source.predictions)
+            )
         except ModelGone as missing:
             detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
             raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
 
-    def end(self, said: messages.FromTraining) -> bool:
-        if not isinstance(said, messages.Exported):
-            return False
+    def end(self, said: messages.Exported) -> bool:
         held, job_id = self.lease.held, self.spec.job_id
         self.lease.require()
         # Stored among the training's own files, so that they are deleted together. No two attempts write the same file.
@@ -158,9 +140,7 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         dataset = self.dataset(in_use, with_names=True)
         return messages.SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
 
-    def end(self, said: messages.FromTraining) -> bool:
-        if not isinstance(said, messages.SuspectsFound):
-            return False
+    def end(self, said: messages.SuspectsFound) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         digests = self.files.store({make_suspects_key(dataset_id): Path(said.file)})

@@ -1,10 +1,8 @@
 """One attempt at a training job: starts its process, follows it, and settles the job by how the process ended."""
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -191,12 +189,8 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             )
         )
         self.lease.forget(unusable)
-        if self._checkpoint is not None:
-            self._warn_of_slow_precision(engine)
-
-    def _warn_of_slow_precision(self, engine: Mapping[str, Any]) -> None:
-        """Warn if a job continues in 16 bits on a processor that has no units for them."""
-        if engine["precision"] == "mixed" and engine["device"] == "cpu" and not self.means.has_bfloat16:
+        is_slow = engine["precision"] == "mixed" and engine["device"] == "cpu" and not self.means.has_bfloat16
+        if self._checkpoint is not None and is_slow:
             self.lease.warn(
                 "The job continues in mixed precision, as it began, but this worker's processor has no units (AMX) "
                 "for bfloat16: an epoch may take longer than before.",

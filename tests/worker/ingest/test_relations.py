@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from analysis.arrays.dataset import ImageSet, load, save, split_digests
 from analysis.arrays.relations import FILE_NAME, Relations, load_relations
@@ -28,11 +26,13 @@ from worker.ingest.relations import build_relations, relate
 NO_PAIRS = np.empty((0, 2), np.int64)
 
 
-def clusters_by_scipy(pairs: np.ndarray, count: int) -> list[int]:
+def merge_sets(pairs: np.ndarray, count: int) -> list[int]:
     """Return the first image of the cluster of each image. pairs: (pairs, 2) images in the same cluster."""
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, cluster = connected_components(graph, directed=False)
-    return [int(np.flatnonzero(cluster == label)[0]) for label in cluster]
+    cluster_of = {image: {image} for image in range(count)}
+    for first, second in pairs.tolist():
+        joined = cluster_of[first] | cluster_of[second]
+        cluster_of |= dict.fromkeys(joined, joined)
+    return [min(cluster_of[image]) for image in range(count)]
 
 
 # --- clusters ------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
     near = np.unique(near[near[:, 0] < near[:, 1]], axis=0)
     found = build_relations(Copies(original, near, False, np.zeros(len(near), np.int8), NO_PAIRS), None)
     pairs = np.concatenate([np.stack([np.arange(count), original], axis=1), near])
-    assert found.copy_of.tolist() == clusters_by_scipy(pairs, count)
+    assert found.copy_of.tolist() == merge_sets(pairs, count)
     assert found.copy_of.dtype == np.int32
 
 
@@ -111,7 +111,7 @@ def test_exactly_the_planted_copies_are_found_in_a_stored_dataset(planted, conte
         ]
     )
     pairs = np.stack([first[is_copy], second[is_copy]], axis=1)
-    assert found.copy_of.tolist() == clusters_by_scipy(pairs, len(images.labels))
+    assert found.copy_of.tolist() == merge_sets(pairs, len(images.labels))
 
 
 def test_the_search_returns_the_digests_of_the_splits(planted, content, tmp_path):

@@ -223,8 +223,7 @@ def _list_cluster_others(
     near: NDArray[np.int64], compared: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], bool]:
     """(pairs, 2) of clusters of copies that were not compared, small clusters first; and whether some are left out."""
-    graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), shape=(count, count))
-    _, cluster = connected_components(graph, directed=False)
+    cluster = find_clusters(near, count)
     sizes = np.bincount(cluster)
     members = np.split(np.argsort(cluster, kind="stable"), np.cumsum(sizes)[:-1])
     found, left = [np.empty((0, 2), np.int64)], max(count // 2, 1000)
@@ -237,6 +236,13 @@ def _list_cluster_others(
     pairs = np.concatenate(found)
     is_new = ~np.isin(pairs[:, 0] * count + pairs[:, 1], compared[:, 0] * count + compared[:, 1])
     return pairs[is_new], left < 0
+
+
+def find_clusters(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """(count,) a number for each cluster of images that chains of pairs join."""
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    cluster: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return cluster
 
 
 def _propose_pairs(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:

@@ -149,8 +149,10 @@ def estimate(
         right_class=float(checked.suggests_right.mean()),
         accused=checked.accused,
     )
+    is_right = float(agrees.mean()) / (1 - whole.low) >= MIN_RIGHT
+    can_tell = is_right and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
     return LabelEstimate(
-        verdict="can_tell" if _can_tell(float(agrees.mean()), whole, known) else "too_hard",
+        verdict="can_tell" if can_tell else "too_hard",
         judged=judged,
         counts=_estimate_counts(whole, len(labels)),
         splits={
@@ -167,11 +169,6 @@ def is_trusted(said: NDArray[np.floating], labels: NDArray[np.int32], seed: int)
     estimated = estimate_shares(said, labels, {})
     planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
     return judge(said, labels, planted, estimated.whole.share, estimated.errors).wrong < SUSPECTED
-
-
-def _can_tell(agreement: float, whole: WrongShare, known: PlantedLabels) -> bool:
-    right = agreement / (1 - whole.low)
-    return right >= MIN_RIGHT and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
 
 
 def _estimate_counts(share: WrongShare, images: int) -> WrongLabels:
