@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.fixes.changes import NamedPixelChange
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.words import rough_percent
 from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
+from worker.ingest.images.pixels import change_pixels
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
@@ -35,15 +37,21 @@ MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is und
 
 @dataclass(frozen=True)
 class PreparationMistake:
-    """A known mistake in preparing a split, and how to undo it on images in [0, 1].
+    """A known mistake in preparing a split, and the change of pixels that undoes it.
 
-    change: the same for the stored images: the name of a change of pixels; or factor and offset, on images in [0, 1].
+    change: by name; or factor and offset, on images in [0, 1].
     """
 
     code: str
     kind: str
-    undo: Callable[[Any], Any]
-    change: str | tuple[float, float]
+    change: NamedPixelChange | tuple[float, float]
+
+    def undo(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Undo the mistake on images in [0, 1]."""
+        if isinstance(self.change, str):
+            return change_pixels(images, self.change, (0, 1))
+        factor, offset = self.change
+        return images * np.float32(factor) + np.float32(offset)
 
     def make_cure(self, value_range: tuple[float, float]) -> str | dict[str, float]:
         """The change that undoes it in a new version of the dataset, in pixel values."""
@@ -55,40 +63,18 @@ class PreparationMistake:
 
 
 MISTAKES = (
-    PreparationMistake(
-        "scale_mismatch", "pixel values are 255 times smaller than in training", lambda x: x * 255, change=(255.0, 0.0)
-    ),
-    PreparationMistake(
-        "scale_mismatch", "pixel values are 255 times larger than in training", lambda x: x / 255, change=(1 / 255, 0.0)
-    ),
-    PreparationMistake(
-        "scale_mismatch",
-        "pixel values are from 0 to 1, in training from -1 to 1",
-        lambda x: 2 * x - 1,
-        change=(2.0, -1.0),
-    ),
-    PreparationMistake(
-        "scale_mismatch",
-        "pixel values are from -1 to 1, in training from 0 to 1",
-        lambda x: (x + 1) / 2,
-        change=(0.5, 0.5),
-    ),
-    PreparationMistake("inverted_values", "light and dark are swapped", lambda x: 1 - x, "invert"),
-    PreparationMistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1], "swap_channels"),
-    PreparationMistake(
-        "orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3), "transpose"
-    ),
-    PreparationMistake(
-        "orientation_mismatch", "images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2)), "turn_right"
-    ),
-    PreparationMistake(
-        "orientation_mismatch", "images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2)), "turn_left"
-    ),
-    PreparationMistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1], "upside_down"),
-    PreparationMistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1], "flip_vertical"),
-    PreparationMistake(
-        "orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1], "flip_horizontal"
-    ),
+    PreparationMistake("scale_mismatch", "pixel values are 255 times smaller than in training", (255.0, 0.0)),
+    PreparationMistake("scale_mismatch", "pixel values are 255 times larger than in training", (1 / 255, 0.0)),
+    PreparationMistake("scale_mismatch", "pixel values are from 0 to 1, in training from -1 to 1", (2.0, -1.0)),
+    PreparationMistake("scale_mismatch", "pixel values are from -1 to 1, in training from 0 to 1", (0.5, 0.5)),
+    PreparationMistake("inverted_values", "light and dark are swapped", "invert"),
+    PreparationMistake("channel_order_mismatch", "red and blue are swapped", "swap_channels"),
+    PreparationMistake("orientation_mismatch", "rows and columns are swapped", "transpose"),
+    PreparationMistake("orientation_mismatch", "images are turned by 90° to the left", "turn_right"),
+    PreparationMistake("orientation_mismatch", "images are turned by 90° to the right", "turn_left"),
+    PreparationMistake("orientation_mismatch", "images are upside down", "upside_down"),
+    PreparationMistake("orientation_mismatch", "top and bottom are swapped", "flip_vertical"),
+    PreparationMistake("orientation_mismatch", "left and right are swapped", "flip_horizontal"),
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from heldout.fixes.changes import LinearChange, PixelChange
 from heldout.spec.dataset import ResizeSpec
 from worker.ingest.rejection import MIB
 
@@ -146,3 +147,38 @@ def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -
     return np.stack(
         [np.stack([resize_channel(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block]
     )
+
+
+def change_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
+    """(images, height, width, channels) under a change, of the same type; values stay within the range."""
+    low, high = value_range
+    match change:
+        case "invert":
+            return _keep_within(low + high - images.astype(np.float32), images.dtype, value_range)
+        case "swap_channels":
+            return images[..., ::-1]
+        case "transpose":
+            return images.transpose(0, 2, 1, 3)
+        case "turn_left":
+            return np.rot90(images, 1, (1, 2))
+        case "turn_right":
+            return np.rot90(images, 3, (1, 2))
+        case "upside_down":
+            return images[:, ::-1, ::-1]
+        case "flip_vertical":
+            return images[:, ::-1]
+        case "flip_horizontal":
+            return images[:, :, ::-1]
+        case LinearChange():
+            values = images.astype(np.float64)
+            changed = change.factor * values + change.offset
+            if change.bottom is not None:
+                changed = np.where(values <= low, change.bottom, changed)
+            if change.top is not None:
+                changed = np.where(values >= high, change.top, changed)
+            return _keep_within(changed, images.dtype, value_range)
+
+
+def _keep_within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
+    cut = values.clip(*value_range)
+    return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import FILES, SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
-from heldout.fixes.changes import LinearChange, PixelChange, VersionChanges, parse_index
+from heldout.fixes.changes import PixelChange, VersionChanges, parse_index
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
-from worker.ingest.images.pixels import Pixels
+from worker.ingest.images.pixels import Pixels, change_pixels
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import (
     MAX_LISTED_FILES,
@@ -270,41 +270,6 @@ def rename_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[
     """The classes under their new names, each once, in the order of their first; and of each old class its position."""
     left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
     return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)
-
-
-def change_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
-    """(images, height, width, channels) under a change, of the same type; values stay within the range."""
-    low, high = value_range
-    match change:
-        case "invert":
-            return _keep_within(low + high - images.astype(np.float32), images.dtype, value_range)
-        case "swap_channels":
-            return images[..., ::-1]
-        case "transpose":
-            return images.transpose(0, 2, 1, 3)
-        case "turn_left":
-            return np.rot90(images, 1, (1, 2))
-        case "turn_right":
-            return np.rot90(images, 3, (1, 2))
-        case "upside_down":
-            return images[:, ::-1, ::-1]
-        case "flip_vertical":
-            return images[:, ::-1]
-        case "flip_horizontal":
-            return images[:, :, ::-1]
-        case LinearChange():
-            values = images.astype(np.float64)
-            changed = change.factor * values + change.offset
-            if change.bottom is not None:
-                changed = np.where(values <= low, change.bottom, changed)
-            if change.top is not None:
-                changed = np.where(values >= high, change.top, changed)
-            return _keep_within(changed, images.dtype, value_range)
-
-
-def _keep_within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
-    cut = values.clip(*value_range)
-    return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)
 
 
 def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

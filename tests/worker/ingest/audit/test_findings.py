@@ -16,8 +16,8 @@ from worker.ingest.audit.counts import compute_statistics, count_findings, find_
 from worker.ingest.audit.samples import find_label_order
 from worker.ingest.audit.scan import replace_splits
 from worker.ingest.audit.shift import MISTAKES, find_shift
+from worker.ingest.images.pixels import change_pixels
 from worker.ingest.rejection import IngestLimits
-from worker.ingest.sources.stored import change_pixels
 
 
 def get_codes(findings) -> set[str]:
