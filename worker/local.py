@@ -3,11 +3,11 @@
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from heldout.errors import OperatorError
 from heldout.service.start import read_settings_or_exit
 from models import logs
-from models.store.claims import Claimed
 from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
 
@@ -38,8 +38,7 @@ def main() -> None:
 
 def drive(worker: Worker) -> None:
     """Claim and run jobs, one per slot, until the worker is stopping and its jobs are settled."""
-    free = threading.Semaphore(worker.slots)
-    running: set[threading.Thread] = set()
+    free, threads = threading.Semaphore(worker.slots), ThreadPoolExecutor(worker.slots)
     changes, ask_again_at = worker.database.watch(), 0.0
     while not worker.stopping.is_set():
         if not changes.may_have_changed() and time.monotonic() < ask_again_at:
@@ -54,19 +53,9 @@ def drive(worker: Worker) -> None:
             ask_again_at = time.monotonic() + IDLE_POLL_INTERVAL_S
             worker.stopping.wait(POLL_INTERVAL_S)
             continue
-        thread = threading.Thread(target=_run, args=(worker, claimed, free), name=claimed.held.job_id)
-        thread.start()
-        running = {other for other in running if other.is_alive()} | {thread}
+        threads.submit(worker.run, claimed).add_done_callback(lambda _: free.release())
     changes.close()
-    for thread in running:
-        thread.join()
-
-
-def _run(worker: Worker, claimed: Claimed, free: threading.Semaphore) -> None:
-    try:
-        worker.run(claimed)
-    finally:
-        free.release()
+    threads.shutdown()
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _pack_source(paths: Sequence[Path], folder: Path) -> Path:
 def _show(paths: Sequence[Path], made: IngestReport, stored: StoredAudit, as_json: bool) -> None:
     content = stored.model_dump(mode="json", exclude={"format"})
     if as_json:
-        about = {"shape": made.shape, "dtype": made.dtype, "range": made.range, "classes": made.classes}
+        about = {"shape": made.shape, "dtype": made.dtype, "range": made.value_range, "classes": made.classes}
         print_json({"object": "audit", "dataset": None, **about, **content})
         return
     counts = {split: f"{counts['count']:,}" for split, counts in made.splits.items()}

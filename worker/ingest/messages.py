@@ -16,7 +16,7 @@ from worker.ingest.rejection import Rejection
 class IngestReport(BaseModel, frozen=True):
     """A dataset that was made from an upload.
 
-    shape is (height, width, channels), and range the pixel values that the source can hold. splits has for train,
+    shape is (height, width, channels), and value_range the pixel values that the source can hold. splits has for train,
     validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels. source
     describes format, members and the origin of the splits. size_bytes is the size of the four files of the internal
     format. different are positions of images that a user marked as different.
@@ -24,7 +24,7 @@ class IngestReport(BaseModel, frozen=True):
 
     shape: tuple[int, int, int]
     dtype: str
-    range: tuple[float, float]
+    value_range: tuple[float, float]
     classes: tuple[str, ...]
     splits: dict[str, dict[str, Any]]
     sha256: str

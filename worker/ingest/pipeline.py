@@ -157,7 +157,7 @@ def _report(
     return IngestReport(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
-        range=dataset.value_range,
+        value_range=dataset.value_range,
         classes=dataset.classes,
         splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
         sha256=compute_content_address(written),

@@ -132,31 +132,19 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.target): path for name in OWN_FILES for path in _list_files(self.target / name)}
         try:
+            sizes = {
+                "size_bytes": said.size_bytes,
+                "beside_bytes": sum(path.stat().st_size for path in own.values()),
+            }
             self.lease.persist(
-                lambda session: ingests.reserve_content(
-                    session,
-                    self.lease.held,
-                    dataset_id,
-                    said.sha256,
-                    size_bytes=said.size_bytes,
-                    beside_bytes=sum(path.stat().st_size for path in own.values()),
-                )
+                lambda session: ingests.reserve_content(session, self.lease.held, dataset_id, said.sha256, **sizes)
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
         files = {f"datasets/{said.sha256}/{name}": self.target / name for name in FILES}
         files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
         digests = self.files.store(files)
-        ingested = IngestedContent(
-            sha256=said.sha256,
-            size_bytes=said.size_bytes,
-            shape=said.shape,
-            dtype=said.dtype,
-            value_range=said.range,
-            classes=said.classes,
-            splits=said.splits,
-            different=said.different,
-        )
+        ingested = IngestedContent(**said.model_dump(exclude={"source", "findings"}))
 
         def settled(session: Session) -> JobStatus:
             status = ingests.mark_ready(session, self.lease.held, dataset_id, ingested, digests)

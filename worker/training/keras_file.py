@@ -20,7 +20,7 @@ from worker.ingest.rejection import clean_name, format_size
 from worker.training.keras_config import read_network
 from worker.training.keras_json import NotPlainJson, is_architecture, parse_json, read_architecture, require_keras_3
 from worker.training.keras_parts import iterate_parts
-from worker.training.refusal import ModelRefused
+from worker.training.refusal import ModelRefused, make_damaged
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 MAX_CONFIG_BYTES = 16 * 1024**2
@@ -95,8 +95,7 @@ def build_model(config: dict[str, Any]) -> keras.Model:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # anything that wrong arguments make Keras raise
-        raise ModelRefused(
-            ModelRejectionCode.MODEL_DAMAGED,
+        raise make_damaged(
             f"{_find_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release "
             f"saved. {_SAVE_AGAIN}",
         ) from error
@@ -201,8 +200,7 @@ def _fill(model: keras.Model, weights: Path) -> None:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # anything that a file with wrong arrays makes Keras raise
-        code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"The weights of the file do not fit its layers. {_SAVE_AGAIN}") from error
+        raise make_damaged(f"The weights of the file do not fit its layers. {_SAVE_AGAIN}") from error
 
 
 def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
@@ -213,8 +211,7 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
             f"The file is an archive without `{CONFIG}` and `{WEIGHTS}`, so it is not a `.keras` file. {_SAVE_AGAIN}",
         )
     if len(members) != len(set(members)):
-        code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"The file has two members with the same name. {_SAVE_AGAIN}")
+        raise make_damaged(f"The file has two members with the same name. {_SAVE_AGAIN}")
     unpacked = sum(member.file_size for member in archive.infolist())
     most = max(MAX_GROWTH * size_bytes, MAX_CONFIG_BYTES)
     if unpacked > most or archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
@@ -229,11 +226,9 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
         metadata = parse_json(archive.read(METADATA)) if METADATA in members else {}
         release = clean_name(str(metadata.get("keras_version", ""))[:40])
     except NotPlainJson as error:
-        code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` has {error}. {_SAVE_AGAIN}") from error
+        raise make_damaged(f"`{CONFIG}` or `{METADATA}` has {error}. {_SAVE_AGAIN}") from error
     except (ValueError, RecursionError, AttributeError) as error:
-        code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` is not JSON. {_SAVE_AGAIN}") from error
+        raise make_damaged(f"`{CONFIG}` or `{METADATA}` is not JSON. {_SAVE_AGAIN}") from error
     require_keras_3(config)
     try:
         return FileNetwork(read_network(config), f"keras {release}".strip())
@@ -267,8 +262,7 @@ def require_plain_weights(file: Path) -> None:
         with h5py.File(file, "r") as weights:
             _require_plain(weights, max(MAX_GROWTH * file.stat().st_size, MAX_CONFIG_BYTES))
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"`{WEIGHTS}` is not HDF5, or is cut off. {_SAVE_AGAIN}") from error
+        raise make_damaged(f"`{WEIGHTS}` is not HDF5, or is cut off. {_SAVE_AGAIN}") from error
 
 
 def _require_plain(weights: h5py.File, most_bytes: int) -> None:
@@ -311,5 +305,4 @@ def _get_address(found: h5py.Group | h5py.Dataset) -> int:
 
 
 def _make_not_unpacked() -> ModelRefused:
-    code = ModelRejectionCode.MODEL_DAMAGED
-    return ModelRefused(code, f"The file is cut off or damaged: it cannot be unpacked. {_SAVE_AGAIN}")
+    return make_damaged(f"The file is cut off or damaged: it cannot be unpacked. {_SAVE_AGAIN}")

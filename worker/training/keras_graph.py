@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name
 from worker.training.keras_parts import MODELS, iterate_parts
-from worker.training.refusal import ModelRefused
+from worker.training.refusal import ModelRefused, make_damaged
 
 # A layer's name and the number of its call. In a chain, the layer's place stands for its name.
 Key = tuple[str | int, int]
@@ -196,4 +195,4 @@ def _clean(name: Any) -> str:
 
 
 def _make_refusal(what: str) -> ModelRefused:
-    return ModelRefused(ModelRejectionCode.MODEL_DAMAGED, f"{what} Build the model again, and save it.")
+    return make_damaged(f"{what} Build the model again, and save it.")

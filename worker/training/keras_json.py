@@ -8,7 +8,7 @@ from typing import Any
 
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, ModelRejectionCode, begins_as_architecture
 from worker.ingest.rejection import clean_name, format_size
-from worker.training.refusal import ModelRefused
+from worker.training.refusal import ModelRefused, make_damaged
 
 
 class NotPlainJson(ValueError):
@@ -38,10 +38,10 @@ def read_architecture(file: Path) -> dict[str, Any]:
         config: dict[str, Any] = parse_json(file.read_bytes())
     except NotPlainJson as error:
         detail = f"The JSON has {error}. Write it with `model.to_json()`."
-        raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
+        raise make_damaged(detail) from error
     except (ValueError, RecursionError) as error:
         detail = "The file begins like JSON, but is not JSON. Write it with `model.to_json()`."
-        raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
+        raise make_damaged(detail) from error
     require_keras_3(config)
     if not {"module", "class_name", "config"} <= config.keys():
         raise ModelRefused(

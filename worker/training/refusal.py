@@ -1,5 +1,7 @@
 """The reason why a model's file is refused: a stable code, and what to do."""
 
+from functools import partial
+
 from heldout.lifecycle.resources import ModelRejectionCode
 
 
@@ -10,6 +12,9 @@ class ModelRefused(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+make_damaged = partial(ModelRefused, ModelRejectionCode.MODEL_DAMAGED)
 
 
 def make_one_number_refusal() -> ModelRefused:

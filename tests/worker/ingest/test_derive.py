@@ -234,7 +234,7 @@ def test_rescaled_floats_equal_an_upload_on_the_same_scale(derived, tmp_path):
     fixed["x_train"], fixed["x_val"] = content["x_train"], content["x_val"]
     fixed["x_test"] = fixed["x_test"] / 256
     found, _ = derived(content, {"pixel_values": {"test": {"factor": 1 / 256}}})
-    assert found.range == (0, 1)
+    assert found.value_range == (0, 1)
     assert found.sha256 == upload(tmp_path, fixed).sha256
 
 

@@ -12,7 +12,7 @@ from heldout.histories.event_files import NotThisFormatError, iterate_fields
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.ingest.rejection import clean_name
-from worker.training.refusal import ModelRefused, make_failure_on
+from worker.training.refusal import ModelRefused, make_damaged, make_failure_on
 
 # Fields of onnx.proto: of ModelProto and of TensorProto.
 _PRODUCER_NAME, _PRODUCER_VERSION = 2, 3
@@ -123,8 +123,7 @@ def _open_session(file: Path) -> Any:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # anything that a broken file makes it raise
         why = _WHY_NOT_LOADED.get(type(error).__name__, "its parts do not fit together")
-        raise ModelRefused(
-            ModelRejectionCode.MODEL_DAMAGED,
+        raise make_damaged(
             f"onnxruntime {onnxruntime.__version__} cannot load the model: {why}. Export it again, for operators that "
             "this release has.",
         ) from error

@@ -113,7 +113,7 @@ def test_a_folder_of_16_bit_images_keeps_values_and_knows_their_range(tmp_path, 
         high = 2**bits - 1
     report, target = taken(zipped(tmp_path / "a.zip", files))
     images = load(target).images
-    assert (report.dtype, report.range) == ("float32", (0, high))
+    assert (report.dtype, report.value_range) == ("float32", (0, high))
     np.testing.assert_array_equal(images[1:], np.stack(deep)[1:])
     if first == "shallow":
         # White with 8 bits becomes white with more bits.
@@ -302,7 +302,7 @@ def test_float_arrays_are_resized_within_their_range(tmp_path):
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=24, rule="pad"))
     report, target = taken(npz(tmp_path / "a.npz", x=x, y=np.arange(10) % 2), spec)
     images = load(target).images
-    assert report.range == (-1, 1)
+    assert report.value_range == (-1, 1)
     assert images.min() == -1  # the bars are black
     expected = Image.fromarray(x[0]).resize((12, 16), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(images[0, :, 6:18, 0], expected, atol=1e-6)

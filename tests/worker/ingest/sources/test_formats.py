@@ -59,7 +59,7 @@ def test_a_zip_of_class_folders_keeps_pixels_labels_and_names(tmp_path):
 def test_the_report_describes_the_files(tmp_path):
     report, target = taken(zipped(tmp_path / "pets.zip", pictures(10)))
     images = load(target)
-    assert (report.shape, report.dtype, report.range) == ((12, 10, 1), "uint8", (0, 255))
+    assert (report.shape, report.dtype, report.value_range) == ((12, 10, 1), "uint8", (0, 255))
     assert report.sha256 == compute_content_address(images)
     assert report.size_bytes == sum((target / name).stat().st_size for name in FILES)
     for split, counts in report.splits.items():
@@ -240,7 +240,7 @@ def test_a_single_pair_of_arrays_is_split(tmp_path):
 )
 def test_values_are_kept_and_their_range_recorded(tmp_path, values, dtype, range_):
     report, target = taken(npz(tmp_path / "a.npz", x=values, y=np.arange(40) % 2))
-    assert (report.dtype, report.range) == (dtype, range_)
+    assert (report.dtype, report.value_range) == (dtype, range_)
     np.testing.assert_array_equal(load(target).images[..., 0], values.astype(dtype))
 
 
