@@ -5,7 +5,6 @@ undo themselves. So an image is described by how its features differ from those 
 image has the same difference with the opposite sign.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -37,24 +36,17 @@ _SIGMAS = 1.96
 _GRID = 4
 
 
-@dataclass(frozen=True)
-class Altered:
-    """images: (count,) whether an image is probably altered. share: how many are, by the adjusted count."""
-
-    images: NDArray[np.bool_]
-    share: float
-
-
 def find_altered(
     source: BatchSource,
     train: NDArray[np.int32],
     held_out: NDArray[np.int32],
     change: PixelChange,
     value_range: tuple[float, float],
-) -> Altered | None:
-    """Return the held-out images (rows of the source) that look changed in this way.
+) -> tuple[NDArray[np.bool_], float] | None:
+    """Find the held-out images (rows of the source) that look changed in this way.
 
-    None if they cannot be recognized, or if there may be none.
+    Returns (count,) whether an image is probably altered; and how many are, by the adjusted count. None if they cannot
+    be recognized, or if there may be none.
 
     Source: the adjusted count of Rogan and Gladen 1978, American Journal of Epidemiology 107(1).
     """
@@ -97,7 +89,7 @@ def find_altered(
     steepness = float(_fit(unseen[:, None])[0])
     few = 1 / (len(held_out) + 2)
     prior = min(max(share, few), 1 - few)
-    return Altered(steepness * scores + np.log(prior / (1 - prior)) > 0, share)
+    return steepness * scores + np.log(prior / (1 - prior)) > 0, share
 
 
 def _choose_some(rows: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -158,13 +158,14 @@ class ComparedSplit:
         change = find_change(kind, train, train, value_range)
         if change is None:
             return None
-        altered = find_altered(self._predictor.source, self._data.rows["train"], rows, change, value_range)
-        if altered is None:
+        found = find_altered(self._predictor.source, self._data.rows["train"], rows, change, value_range)
+        if found is None:
             return None
-        if altered.share > 1 - MIN_SHARE:
+        altered, share = found
+        if share > 1 - MIN_SHARE:
             return _Candidate(change)
-        candidate = _Candidate(change, altered.share)
-        for half, images in enumerate(np.split(altered.images, [len(self._rows[0])])):
+        candidate = _Candidate(change, share)
+        for half, images in enumerate(np.split(altered, [len(self._rows[0])])):
             self._altered[half, candidate] = images
         return candidate
 

@@ -68,7 +68,7 @@ def finish(
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
     about = saved.result()
     model = describe_model_file(scratch)
-    names = _read_names(names_file, data)
+    names = read_image_names(names_file, data)
     save_predictions(predictions, data, kept, names, about, trainer.loss_sums)
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
@@ -128,7 +128,7 @@ def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final
     )
 
 
-def _read_names(file: Path | None, data: TrainingData) -> FileNames | None:
+def read_image_names(file: Path | None, data: TrainingData) -> FileNames | None:
     """Return the names of the images; None if they have none, or too few."""
     names = None if file is None else FileNames(file)
     needed = max((int(np.max(rows)) + 1 for rows in data.source.values() if len(rows)), default=0)

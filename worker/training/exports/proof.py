@@ -65,17 +65,10 @@ def cut_into_parts(count: int) -> list[slice]:
     return [slice(*pair) for pair in pairwise(ends)]
 
 
-@dataclass(frozen=True)
-class StoredAnswers:
-    """Answers to images of one split: positions in the dataset and (images, classes) probabilities."""
-
-    split: SplitName
-    positions: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-
-
-def read_stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
+def read_stored_answers(files: Sequence[Path]) -> tuple[SplitName, NDArray[np.int64], NDArray[np.float32]] | None:
     """Read the answers to one split from `predictions.npz`; from several files, the mean for images that all have.
+
+    Returns the split, the positions of its images in the dataset, and (images, classes) probabilities.
 
     The split is test, validation if no job looked at test, or train if there is neither. With folds, other members have
     the same images in another split. None without a file, or if no image is in all of them.
@@ -92,7 +85,7 @@ def read_stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
         sums = sums[shared] + said[np.searchsorted(known, positions)]
     if not len(positions):
         return None
-    return StoredAnswers(split, positions, (sums / len(files)).astype(np.float32))
+    return split, positions, (sums / len(files)).astype(np.float32)
 
 
 def _read_answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -92,12 +92,10 @@ def export_model(assignment: ExportAssignment) -> Exported:
         relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
         split, positions = split_without_answers(images, assignment.spec, relations)
     else:
-        split, positions = stored.split, stored.positions
+        split, positions, expected = stored
     asked = ProofImages(split, images.images, positions, dataset / "images.npy")
     if stored is None:
         expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in asked.batches()])
-    else:
-        expected = stored.probabilities
     file = scratch / f"model{assignment.format.facts.suffix}"
     writer.write(model, about, assignment.card, file, scratch)
     differing, largest = compare(writer.answers(file, asked, scratch), expected)

@@ -37,17 +37,18 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
 
             return {"backbone": save_backbone(model, Path(assignment["target"]))}
         from heldout.spec.model_facts import ModelFacts
-        from worker.training.foreign.measure import MeasureWork, measure_model
+        from worker.training.foreign.measure import measure_model
 
-        given = MeasureWork(
-            model=model,
-            facts=ModelFacts.model_validate(assignment["facts"]),
-            dataset=Path(assignment["dataset"]),
+        measured = measure_model(
+            model,
+            ModelFacts.model_validate(assignment["facts"]),
+            Path(assignment["dataset"]),
+            Path(assignment["target"]),
             relations=assignment["relations"] and Path(assignment["relations"]),
             names=assignment["names"] and Path(assignment["names"]),
             resident_bytes=assignment["resident_bytes"],
         )
-        return {"measured": measure_model(given, Path(assignment["target"])).model_dump(mode="json")}
+        return {"measured": measured.model_dump(mode="json")}
     except ModelRefused as refused:
         return {"refused": {"code": refused.code.value, "detail": refused.detail}}
     except Exception as error:  # noqa: BLE001 - printed to the log, and told

@@ -6,7 +6,6 @@ training images only.
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, is_surely_better, split_into_halves
 from analysis.answers.temperature import measure_calibration
 from analysis.arrays.dataset import SPLITS, load
-from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations, load_relations
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
@@ -27,7 +25,7 @@ from worker.training.backbone import CAFFE_MEANS, IMAGENET_MEAN, IMAGENET_SPREAD
 from worker.training.batch_sources import BatchSource, make_source
 from worker.training.data import TrainingData, take_images
 from worker.training.evaluate import build_final_figures, measure_predictions
-from worker.training.finish import build_evaluation
+from worker.training.finish import build_evaluation, read_image_names
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.onnx_model import OnnxAnswers
 from worker.training.gap import find_related_images, measure_test
@@ -156,47 +154,44 @@ _SMALLEST = 1e-7
 _MAX_ROUNDING = 1e-3
 
 
-@dataclass(frozen=True)
-class MeasureWork:
-    """The assignment of a measurement. relations, names: files of the dataset; None if it has none."""
-
-    model: Path
-    facts: ModelFacts
-    dataset: Path
-    relations: Path | None
-    names: Path | None
-    resident_bytes: int | None
-
-
-def measure_model(work: MeasureWork, target: Path) -> Measurement:
+def measure_model(
+    model: Path,
+    facts: ModelFacts,
+    dataset: Path,
+    target: Path,
+    *,
+    relations: Path | None,
+    names: Path | None,
+    resident_bytes: int | None,
+) -> Measurement:
     """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
 
+    Args:
+        relations, names: files of the dataset; None if it has none.
     Raises:
         ModelRefused: if the file can no longer be read.
     """
-    images = load(work.dataset)
+    images = load(dataset)
     source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
-    data = take_images(images, {split: rows for split, rows in source.items() if len(rows)}, work.resident_bytes)
-    answers = KerasAnswers(work.model) if work.facts.format is ModelFormat.KERAS else OnnxAnswers(work.model)
-    model = ForeignModel(answers, make_source(data), data)
-    given = model.predict_all()
-    model.preprocessing = _find_needed(model)
-    said = given if model.preprocessing is None else model.predict_all()
-    names = None if work.names is None else FileNames(work.names)
-    if names is not None and len(names) < len(images.labels):
-        names = None
+    data = take_images(images, {split: rows for split, rows in source.items() if len(rows)}, resident_bytes)
+    answers = KerasAnswers(model) if facts.format is ModelFormat.KERAS else OnnxAnswers(model)
+    answering = ForeignModel(answers, make_source(data), data)
+    given = answering.predict_all()
+    answering.preprocessing = _find_needed(answering)
+    said = given if answering.preprocessing is None else answering.predict_all()
     scores = build_evaluation(
-        data, {split: predictions.probabilities for split, predictions in said.items()}, None, names
+        data,
+        {split: predictions.probabilities for split, predictions in said.items()},
+        names=read_image_names(names, data),
     )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
-    relations = None if work.relations is None else load_relations(work.relations)
-    gap = _measure_gap(model, data, said, relations)
+    gap = _measure_gap(answering, data, said, None if relations is None else load_relations(relations))
     if gap is not None:
         (target / StoredGap.file_name).write_bytes(gap.to_bytes())
     return Measurement(
         metrics=_build_figures(data, said),
-        preprocessing=model.preprocessing,
-        as_given=None if model.preprocessing is None else _build_figures(data, given),
+        preprocessing=answering.preprocessing,
+        as_given=None if answering.preprocessing is None else _build_figures(data, given),
     )
 
 
