@@ -18,12 +18,11 @@ from sklearn.datasets import load_sample_images
 
 from analysis.arrays.dataset import SPLITS
 from models.bundled import BUNDLED
-from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.copies import Copies, build_relations, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import build_relations
 
 Images = NDArray[np.uint8]
 

@@ -20,11 +20,10 @@ from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import planted_set
 from heldout.spec.job import JobSpec
 from worker.ingest.audit import IngestedDataset, audit
-from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import build_relations
 from worker.messages import EpochDone, FromTraining
 from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData, scale_to_unit, select

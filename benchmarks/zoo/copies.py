@@ -17,12 +17,11 @@ from benchmarks.zoo.draw import open_set
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built
-from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.copies import Copies, build_relations, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import build_relations
 
 KINDS = ("exact", "recompressed", "scaled", "cropped")
 MOST = 2000  # images of a set

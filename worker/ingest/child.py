@@ -14,10 +14,9 @@ from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.messages import Message, Related, encode
-from worker.ingest.pipeline import derive, run
+from worker.ingest.pipeline import derive, relate, run
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import GIB, IngestLimits, Rejection, empty_folder
-from worker.ingest.relations import relate
 from worker.ingest.sources.stored import read_base
 from worker.machine.enclosure import begin, enclose, limit_process, tell
 

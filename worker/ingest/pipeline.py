@@ -21,9 +21,10 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from worker.ingest.audit import Audit, audit
-from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import replace_splits, scan
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.messages import IngestReport
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import (
@@ -31,10 +32,10 @@ from worker.ingest.rejection import (
     Rejection,
     clean_name,
     empty_folder,
+    format_size,
     group_by_fault,
     make_out_of_memory,
 )
-from worker.ingest.relations import build_relations
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.opening import AddedSource, open_source
@@ -280,3 +281,49 @@ def derive(
             f"With these changes {base.called} stays as it is: there is nothing for them to change.{other}",
         )
     return report
+
+
+def relate(
+    content: Path,
+    target: Path,
+    limits: IngestLimits,
+    *,
+    names: Path | None = None,
+    group_by: str | None = None,
+    pool: ProcessPool | None = None,
+) -> dict[str, str]:
+    """Write the relations of a stored dataset into the folder `target`, and return the digest of each of its splits.
+
+    Args:
+        content: the folder of the dataset's files in the internal format.
+        names: a file with the name that each image had in the upload, one per line.
+        group_by: the upload's group rule. The dataset has no groups without both, or if they do not fit together.
+    Raises:
+        Rejection: if a process of the scan dies, or one needs more memory than it may use.
+    """
+    images = load(content)
+    dataset = IngestedDataset(
+        Pixels.of(content / "images.npy"), images.labels, images.splits, images.classes, (), images.value_range
+    )
+    try:
+        with pool or ProcessPool(limits.processes) as pool:
+            seen = scan(dataset, pool)
+            copies = find_copies(dataset, seen, pool)
+    except MemoryError:
+        raise Rejection(
+            RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {format_size(limits.memory_bytes)} of memory."
+        ) from None
+    save_relations(build_relations(copies, _read_groups(names, group_by, len(images.labels))), target / FILE_NAME)
+    return split_digests(images)
+
+
+def _read_groups(names: Path | None, group_by: str | None, count: int) -> NDArray[np.int64] | None:
+    if names is None or group_by is None:
+        return None
+    of_images = names.read_text(encoding="utf-8").split("\n")[:-1]
+    if len(of_images) != count:
+        return None
+    try:
+        return find_groups(of_images, group_by)
+    except Rejection:  # the names fitted at ingest; copies are worth storing even without groups
+        return None

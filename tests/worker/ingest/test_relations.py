@@ -16,12 +16,12 @@ from analysis.arrays.relations import FILE_NAME, Relations, load_relations
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
-from worker.ingest.audit.copies import Copies, are_copies_in_place
+from worker.ingest.audit.copies import Copies, are_copies_in_place, build_relations
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
+from worker.ingest.pipeline import relate
 from worker.ingest.rejection import IngestLimits, Rejection
-from worker.ingest.relations import build_relations, relate
 
 NO_PAIRS = np.empty((0, 2), np.int64)
 

@@ -8,7 +8,7 @@ from heldout.spec.backbone import Backbone, make_backbone
 from heldout.spec.job import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.foreign.keras_model import save_backbone
 
 

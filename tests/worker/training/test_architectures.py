@@ -20,7 +20,7 @@ from heldout.lifecycle.resources import MAX_ARCHITECTURE_BYTES, ModelRejectionCo
 from heldout.spec.backbone import make_own_network
 from heldout.spec.job import OwnNetworkSpec
 from tests.worker.training.hostile_models import layer_of
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model, require_size
 from worker.training.refusal import ModelRefused

@@ -12,7 +12,7 @@ from heldout.spec.job import OwnNetworkSpec
 from heldout.spec.layers import plan_network
 from tests.worker.training.backbones import read_again
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.network import build_network
 from worker.training.own_network import describe_own_network
 

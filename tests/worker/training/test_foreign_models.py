@@ -9,7 +9,7 @@ import pytest
 from analysis.answers.answers import Answers, Predictions
 from tests.onnx_files import dense_onnx
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.measure import ForeignModel, choose_preprocessing, list_candidates, prepare_images
 from worker.training.refusal import ModelRefused

@@ -26,7 +26,7 @@ from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory
 from worker.supervision.processes import ProcessDied
 from worker.training import keras_config
 from worker.training.exports.run import load_models
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.keras_config import MAX_LAYERS, read_network
 from worker.training.keras_file import build_model, load_model

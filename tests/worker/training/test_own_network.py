@@ -19,7 +19,7 @@ from tests.worker.training.backbones import read_again, taken_apart
 from tests.worker.training.processes import assert_resumes_exactly
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order
 from worker.messages import Finished
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.network import build_network
 
 SEED, EPOCHS, IMAGES = 7, 2, 372

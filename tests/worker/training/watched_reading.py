@@ -11,7 +11,7 @@ from typing import Any
 import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from tests.worker.training.hostile_models import plain
 from worker.machine.enclosure import GIB, limit_process
-from worker.training.foreign.check import read_facts
+from worker.training.foreign.child import read_facts
 from worker.training.refusal import ModelRefused
 
 MAX_PARAMETERS = 50_000_000

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
+from analysis.arrays.relations import Relations
 from worker.ingest.audit.alignment import Alignment, align
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.look_alikes import PIXELS_AT_ONCE, are_one_picture
@@ -236,6 +237,18 @@ def _list_cluster_others(
     pairs = np.concatenate(found)
     is_new = ~np.isin(pairs[:, 0] * count + pairs[:, 1], compared[:, 0] * count + compared[:, 1])
     return pairs[is_new], left < 0
+
+
+def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
+    """The clusters that copies form, and the groups.
+
+    Two images are in one cluster if a chain of copies joins them, each a copy of the next. The two ends of a chain may
+    differ by more than copies do, but once a whole cluster is left out, no copy of it remains.
+    """
+    cluster = find_clusters(copies.near, len(copies.original))
+    _, first = np.unique(cluster, return_index=True)
+    firsts = first[cluster].astype(np.int32)
+    return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
 
 
 def find_clusters(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from heldout.fixes.changes import PixelChange, VersionChanges, parse_index
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
-from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels, change_pixels
 from worker.ingest.pool import ProcessPool
@@ -27,7 +27,6 @@ from worker.ingest.rejection import (
     make_bad_labels,
     make_no_images,
 )
-from worker.ingest.relations import build_relations
 from worker.ingest.sources.arrays import RowNames, find_usual_range
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut, check_classes

@@ -9,14 +9,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from tests.worker.ingest.uploads import encoded
-from worker.ingest.audit.copies import HOWS, are_copies_in_place, confirm, find_copies
+from worker.ingest.audit.copies import HOWS, are_copies_in_place, build_relations, confirm, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
 from worker.ingest.audit.scan import Scan, scan
 from worker.ingest.audit.signatures import compute_signatures, convert_to_gray, find_near_pairs
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import build_relations
 
 
 def make_dataset(folder: Path, images: np.ndarray, labels=None, splits=None, value_range=(0, 255)) -> IngestedDataset:
