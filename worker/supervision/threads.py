@@ -121,41 +121,24 @@ class LeaseKeeper:
 TELL_EVERY_S = 30.0
 
 
-class GpuPresence:
-    """A thread that reports GPUs repeatedly; a worker without GPUs does not have one."""
+def report_gpus(database: Database, count: int, stopping: threading.Event) -> None:
+    """Report a worker's GPUs, if it has any, until it stops.
 
-    def __init__(self, database: Database, count: int) -> None:
-        self._database = database
-        self._count = count
-        self._host = get_host_name()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gpu presence", daemon=True)
-
-    def start(self) -> None:
-        if self._count:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Report that the worker ends; if the database does not answer, the service finds out by itself."""
-        if not self._thread.is_alive():
-            return
-        self._stop.set()
-        self._thread.join(10)
+    If the database does not answer then, the service finds out by itself.
+    """
+    host, is_over = get_host_name(), not count
+    while not is_over:
+        is_over = stopping.is_set()
         try:
-            with self._database.write() as session:
-                workers.forget_gpus(session, self._host)
+            with database.write() as session:
+                if is_over:
+                    workers.forget_gpus(session, host)
+                else:
+                    workers.note_gpus(session, host, count)
         except DatabaseUnavailable:
             log.warning("database_unavailable", thread="gpu presence")
-
-    def _run(self) -> None:
-        while True:
-            try:
-                with self._database.write() as session:
-                    workers.note_gpus(session, self._host, self._count)
-            except DatabaseUnavailable:
-                log.warning("database_unavailable", thread="gpu presence")
-            if self._stop.wait(TELL_EVERY_S):
-                return
+        if not is_over:
+            stopping.wait(TELL_EVERY_S)
 
 
 # Jobs often arrive right after a start, and have priority.
@@ -167,27 +150,19 @@ class MeasurementInterrupted(Exception):
     """A job started, or the worker stops: a measurement now would be wrong or late."""
 
 
-class Calibrator:
+class Calibrator(threading.Thread):
     """A thread that measures while no job runs; a job that starts interrupts it, and it starts over afterwards."""
 
     def __init__(
         self, database: Database, cores: Cores, stopping: threading.Event, *, has_bfloat16: bool = False
     ) -> None:
+        super().__init__(name="calibrator", daemon=True)
         self._database = database
         self._cores = cores
         self._stopping = stopping
         self._has_bfloat16 = has_bfloat16
-        self._thread = threading.Thread(target=self._run, name="calibrator", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Wait for its process to end while the worker is stopping."""
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
+    def run(self) -> None:
         facts = collect_calibration_facts(self._cores.count, has_bfloat16=self._has_bfloat16)
         while not self._stopping.wait(IDLE_BEFORE_START_S):
             if not self._cores.are_idle:

@@ -46,7 +46,7 @@ from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt,
 from worker.supervision.foreign_attempts import CheckModelAttempt, MeasureAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
-from worker.supervision.threads import Calibrator, GpuPresence, LeaseKeeper
+from worker.supervision.threads import Calibrator, LeaseKeeper, report_gpus
 from worker.supervision.training_attempt import TrainingAttempt
 
 ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
@@ -93,7 +93,8 @@ class Worker:
         self.stopping = threading.Event()
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
         self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
-        self._gpu_presence = GpuPresence(self.database, len(gpus))
+        given = self.database, len(gpus), self.stopping
+        self._reporter = threading.Thread(target=report_gpus, args=given, name="gpu presence", daemon=True)
         self._beside = threading.Thread(target=self._run_beside_slots, name="beside-slots", daemon=True)
         self._one_at_a_time = threading.Lock()
 
@@ -105,7 +106,7 @@ class Worker:
         """
         require_newest(self.database)
         keep_capabilities_to_itself()
-        self._gpu_presence.start()
+        self._reporter.start()
         metrics.serve(self.settings.metrics_port, self.slots, DiskMetrics(self.settings.home_path, self.blobs))
         processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
@@ -207,8 +208,9 @@ class Worker:
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
         self.stopping.set()
-        self._calibrator.stop()
-        self._gpu_presence.stop()
+        for thread in (self._calibrator, self._reporter):
+            if thread.is_alive():
+                thread.join(10)
         if self._beside.is_alive():
             self._beside.join()  # until its job is settled
         self._reconciler.stop()

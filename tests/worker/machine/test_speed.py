@@ -115,7 +115,7 @@ def test_an_idle_worker_measures_once_and_stores_the_speed(database, measuring):
     for _ in range(2):
         calibrator = Calibrator(database, Cores(), threading.Event())
         calibrator.start()
-        calibrator.stop()
+        calibrator.join(10)
     assert len(measuring.started) == 1
     assert measuring.started[0].killed
     assert list_speeds(database) == [fit_speed(compute_exact_times(), None)]
@@ -125,7 +125,7 @@ def test_mixed_precision_is_measured_if_the_processor_has_units_for_it(database,
     measuring.finished.set()
     calibrator = Calibrator(database, Cores(), threading.Event(), has_bfloat16=True)
     calibrator.start()
-    calibrator.stop()
+    calibrator.join(10)
     assert [process.precision for process in measuring.started] == ["float32", "mixed"]
     assert list_speeds(database) == [fit_speed(compute_exact_times(), None, mixed=compute_exact_times())]
 
@@ -137,7 +137,7 @@ def test_a_speed_is_measured_again_if_its_facts_have_changed(database, measuring
     measuring.finished.set()
     calibrator = Calibrator(database, Cores(), threading.Event())
     calibrator.start()
-    calibrator.stop()
+    calibrator.join(10)
     assert list_speeds(database) == [fit_speed(compute_exact_times(), None)]
     facts = collect_calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
@@ -157,7 +157,7 @@ def test_a_new_job_ends_the_measuring_which_starts_again_afterwards(database, me
         stopping.wait(0.1)
         assert list_speeds(database) == []
         assert len(measuring.started) == 1
-    calibrator.stop()
+    calibrator.join(10)
     assert len(measuring.started) == 2
     assert len(list_speeds(database)) == 1
 
@@ -169,7 +169,7 @@ def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
     while not measuring.started:
         stopping.wait(0.01)
     stopping.set()
-    calibrator.stop()
+    calibrator.join(10)
     assert measuring.started[0].killed
     assert "calibrator" not in {thread.name for thread in threading.enumerate()}
 

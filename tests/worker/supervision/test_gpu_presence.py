@@ -1,15 +1,15 @@
 """A worker announces its GPUs while it lives."""
 
+import threading
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import update
 
 from models.store import calibrations, workers
 from models.store.transitions import get_now
 from models.tables import CalibrationRow
 from tests.heldout.served import until
-from worker.supervision.threads import GpuPresence
+from worker.supervision.threads import report_gpus
 
 
 def find_most_gpus(database):
@@ -17,27 +17,15 @@ def find_most_gpus(database):
         return workers.find_most_gpus(session)
 
 
-@pytest.fixture
-def started(database):
-    presences = []
-
-    def start(count):
-        presence = GpuPresence(database, count)
-        presences.append(presence)
-        presence.start()
-        return presence
-
-    yield start
-    for presence in presences:
-        presence.stop()
-
-
-def test_the_gpus_of_a_worker_are_known_until_it_stops(database, started):
-    presence = started(2)
+def test_the_gpus_of_a_worker_are_known_until_it_stops(database):
+    stopping = threading.Event()
+    reporter = threading.Thread(target=report_gpus, args=(database, 2, stopping))
+    reporter.start()
     until(lambda: find_most_gpus(database) == 2, "the first announcement")
     with database.read() as session:
         assert calibrations.list_speeds(session) == []  # it is not a measured speed
-    presence.stop()
+    stopping.set()
+    reporter.join()
     assert find_most_gpus(database) == 0
 
 
@@ -50,6 +38,6 @@ def test_the_gpus_of_a_silent_worker_are_forgotten(database):
     assert find_most_gpus(database) == 1
 
 
-def test_a_worker_without_gpus_announces_nothing(database, started):
-    started(0)
+def test_a_worker_without_gpus_announces_nothing(database):
+    report_gpus(database, 0, threading.Event())
     assert find_most_gpus(database) == 0
