@@ -111,7 +111,8 @@ def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> 
     if len(faults) == 1:
         return Rejection(first.code, f"{first.detail}{skip}", first.member)
     listed = "; ".join(
-        f"{what} ({len(names):,}): {_list_names(names)}" for what, names in group_by_fault(faults).items()
+        f"{what} ({len(names):,}): {list_some([*map(repr, names)], MAX_LISTED_FILES)}"
+        for what, names in group_by_fault(faults).items()
     )
     remedies = " ".join(dict.fromkeys(REMEDIES.get(fault.code, SAVE_AGAIN) for fault in faults))
     detail = f"{len(faults):,} files cannot be read: {listed}. {remedies}{skip}"
@@ -126,9 +127,10 @@ def group_by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
     return found
 
 
-def _list_names(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:MAX_LISTED_FILES]))
-    return f"{shown} and {len(names) - MAX_LISTED_FILES:,} more" if len(names) > MAX_LISTED_FILES else shown
+def list_some(words: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 2 more`."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def escape(text: str) -> str:

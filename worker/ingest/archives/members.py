@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
-from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection, clean_name, format_size
+from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection, clean_name, format_size, list_some
 
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
@@ -231,9 +231,8 @@ def _make_named_twice(names: list[str]) -> Rejection:
     if len(names) == 1:
         said = f"Two files are named {clean_name(names[0])!r}."
     else:
-        more = f" and {len(names) - MAX_SHOWN_NAMES:,} more" if len(names) > MAX_SHOWN_NAMES else ""
-        shown = ", ".join(repr(clean_name(name)) for name in names[:MAX_SHOWN_NAMES])
-        said = f"{len(names):,} names are those of two files or more: {shown}{more}."
+        shown = list_some([repr(clean_name(name)) for name in names], MAX_SHOWN_NAMES)
+        said = f"{len(names):,} names are those of two files or more: {shown}."
     return Rejection(RejectionCode.DUPLICATE_MEMBER, f"{said} Pack each file once.", names[0])
 
 

@@ -9,8 +9,9 @@ from analysis.arrays.dataset import SPLITS
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.audit import AuditFinding
 from heldout.words import percent_range, rough_percent
-from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset, describe_part, join_words
+from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset, describe_part
 from worker.ingest.audit.scan import BINS, Scan
+from worker.ingest.rejection import list_some
 
 # Images of the largest class per image of the smallest.
 MIN_WARNING_IMBALANCE_RATIO = 3.0
@@ -49,7 +50,7 @@ def _find_missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditF
         return None
     total = len(dataset.classes)
     where = " ".join(
-        f"{len(classes):,} of {total:,} classes ({join_words(classes)}) {'has' if len(classes) == 1 else 'have'} "
+        f"{len(classes):,} of {total:,} classes ({list_some(classes)}) {'has' if len(classes) == 1 else 'have'} "
         f"no {ADJECTIVES[split]} images."
         for split, classes in missing.items()
     )

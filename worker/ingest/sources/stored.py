@@ -24,6 +24,7 @@ from worker.ingest.rejection import (
     IngestLimits,
     Rejection,
     clean_name,
+    list_some,
     make_bad_labels,
     make_no_images,
 )
@@ -236,12 +237,11 @@ def find_rows(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
         else:
             rows.append(row)
     if unknown:
-        listed = ", ".join(repr(clean_name(name)) for name in unknown[:MAX_LISTED_FILES])
-        more = f" and {len(unknown) - MAX_LISTED_FILES:,} more" if len(unknown) > MAX_LISTED_FILES else ""
+        listed = list_some([repr(clean_name(name)) for name in unknown], MAX_LISTED_FILES)
         known = repr(clean_name(names[0]))
         raise Rejection(
             RejectionCode.UNKNOWN_IMAGE,
-            f"The version that is changed has no image called {listed}{more}. Images are called as in the upload, such "
+            f"The version that is changed has no image called {listed}. Images are called as in the upload, such "
             f"as {known}, or by their position.",
             unknown[0],
         )

@@ -3,7 +3,8 @@
 import pytest
 
 from heldout.words import rough_percent
-from worker.ingest.audit.dataset import describe_part, join_words
+from worker.ingest.audit.dataset import describe_part
+from worker.ingest.rejection import list_some
 
 
 @pytest.mark.parametrize(
@@ -27,5 +28,5 @@ def test_counts_come_first_then_the_whole_then_the_share():
 
 
 def test_a_long_list_says_how_many_more_there_are():
-    assert join_words(["cat", "dog"]) == "cat, dog"
-    assert join_words(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert list_some(["cat", "dog"]) == "cat, dog"
+    assert list_some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
