@@ -70,8 +70,12 @@ class Archive:
 
     def stream(self, row: int) -> Iterator[bytes]:
         """One member in pieces of at most a megabyte, checked at its end. Raises Rejection."""
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=0) as file:
             yield from _stream(file.fileno(), self.table[row].item(), self.names[row])
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one member. Raises Rejection."""
+        return b"".join(self.stream(row))
 
 
 class ReadTooMuch(Exception):
@@ -160,15 +164,6 @@ class MemberList:
             raise _make_named_twice(list(self._twice))
         table = np.array([*self._entries.values()], TABLE)
         return Archive(path, kind, list(self._entries), table, self._junk, tuple(self._folders), tuple(self._faults))
-
-
-def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> bytes:
-    """The bytes of one member of the archive that `file` is a descriptor of; `entry` is a row of TABLE.
-
-    Raises:
-        Rejection: `archive_damaged`.
-    """
-    return b"".join(_stream(file, entry, name))
 
 
 def count_local_header_bytes(head: bytes, name: str) -> int:

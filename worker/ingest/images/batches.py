@@ -1,16 +1,13 @@
 """Decodes image files into rows of `images.npy`: each task is a batch, and its process writes the rows."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.archives.members import read_member
 from worker.ingest.images.decode import OtherSize, TargetShape, decode
 from worker.ingest.images.deep import is_deep
 from worker.ingest.images.pixels import Pixels
@@ -35,15 +32,13 @@ class Target:
 class DecodeBatch:
     """Images that are consecutive in `images.npy`, starting at row `first`.
 
-    Either `files` has their bytes, or `table` says where they are in the archive at `archive`.
+    read: returns the bytes of one of their files, counted from 0, or raises Rejection.
     """
 
     first: int
     names: Sequence[str]
     target: Target
-    archive: str = ""
-    table: NDArray[Any] | None = None
-    files: Sequence[bytes] = ()
+    read: Callable[[int], bytes]
 
 
 @dataclass(frozen=True)
@@ -73,23 +68,22 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
     found, target = Decoded(), batch.target
     rows = []
     black = bytes(target.pixels.row_bytes)
-    with _open_batch(batch) as file_of:
-        for part, name in enumerate(batch.names):
-            mark(part)
-            row = batch.first + part
-            try:
-                data = file_of(part)
-                rows.append(decode(data, name, target.wanted, target.limits, found.encodings, any_grey=target.any_grey))
-                if target.wanted.bits == 16 and not is_deep(data):
-                    found.shallow.append(row)
-            except OtherSize as other:
-                found.other_sizes.setdefault(other.size, []).append(row)
-                rows.append(black)
-            except Rejection as rejection:
-                if rejection.code not in BROKEN_FILES:
-                    raise
-                found.broken[row] = rejection
-                rows.append(black)
+    for part, name in enumerate(batch.names):
+        mark(part)
+        row = batch.first + part
+        try:
+            data = batch.read(part)
+            rows.append(decode(data, name, target.wanted, target.limits, found.encodings, any_grey=target.any_grey))
+            if target.wanted.bits == 16 and not is_deep(data):
+                found.shallow.append(row)
+        except OtherSize as other:
+            found.other_sizes.setdefault(other.size, []).append(row)
+            rows.append(black)
+        except Rejection as rejection:
+            if rejection.code not in BROKEN_FILES:
+                raise
+            found.broken[row] = rejection
+            rows.append(black)
     target.pixels.write(batch.first, b"".join(rows))
     return found
 
@@ -105,17 +99,3 @@ def iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, in
         end = max(first + 1, min(fitting, first + most))
         yield first, end
         first = end
-
-
-@contextmanager
-def _open_batch(batch: DecodeBatch) -> Iterator[Callable[[int], bytes]]:
-    """Return a reader of the bytes of a part of the batch, which raises Rejection."""
-    if batch.table is None:
-        yield batch.files.__getitem__
-        return
-    entries = batch.table.tolist()
-    file = os.open(batch.archive, os.O_RDONLY)
-    try:
-        yield lambda part: read_member(file, entries[part], batch.names[part])
-    finally:
-        os.close(file)

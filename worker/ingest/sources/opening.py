@@ -1,6 +1,5 @@
 """Opens an upload, recognized by its first bytes and not by its name: alone, or after a stored version's images."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec, FolderUse, ResizeSpec
 from worker.ingest.archives.containers import BLOCK, gunzip, holds_archives, is_tar, open_nested, open_tar, open_zip
-from worker.ingest.archives.members import Archive, read_member
+from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import DecodeBatch, Target, iterate_cuts
 from worker.ingest.images.formats import HEAD_BYTES
 from worker.ingest.images.pixels import Pixels
@@ -134,22 +133,17 @@ class FolderSource(ImageFiles):
         self.notes = layout.notes
 
     def files(self) -> Iterator[bytes | Rejection]:
-        file = os.open(self._archive.path, os.O_RDONLY)
-        try:
-            for name, entry in zip(self.names, self._archive.table, strict=True):
-                try:
-                    data: bytes | Rejection = read_member(file, entry.item(), name)
-                except Rejection as damage:
-                    data = damage
-                yield data
-        finally:
-            os.close(file)
+        for row in range(len(self.names)):
+            try:
+                data: bytes | Rejection = self._archive.read(row)
+            except Rejection as damage:
+                data = damage
+            yield data
 
     def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        archive = self._archive
-        for first, end in iterate_cuts(archive.table["packed"], target.pixels):
-            table = archive.table[first:end]
-            yield DecodeBatch(first, archive.names[first:end], target, archive=str(archive.path), table=table)
+        for first, end in iterate_cuts(self._archive.table["packed"], target.pixels):
+            part = self._archive.select(np.arange(first, end))
+            yield DecodeBatch(first, part.names, target, part.read)
 
 
 def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:

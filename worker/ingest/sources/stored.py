@@ -28,7 +28,7 @@ from worker.ingest.rejection import (
     make_bad_labels,
     make_no_images,
 )
-from worker.ingest.sources.arrays import RowNames, find_usual_range
+from worker.ingest.sources.arrays import find_usual_range
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
@@ -38,7 +38,8 @@ from worker.ingest.splits import NO_SPLIT
 class BaseVersion:
     """The version that is changed.
 
-    names: (images,) the names of its images. different: (pairs, 2) images that a user marked as different.
+    names: (images,) the names of its images. is_named: whether the upload gave them; only then they can be grouped by
+    them. different: (pairs, 2) images that a user marked as different.
     """
 
     called: str
@@ -46,12 +47,8 @@ class BaseVersion:
     size_bytes: int
     images: ImageSet
     names: Sequence[str]
+    is_named: bool
     different: NDArray[np.int64]
-
-    @property
-    def is_named(self) -> bool:
-        """Whether its images have names of their own, by which they can be grouped."""
-        return not isinstance(self.names, RowNames)
 
     def list_splits(self) -> NDArray[np.int8]:
         """(images,) positions in SPLITS."""
@@ -75,9 +72,11 @@ def read_base(
     images = load(content)
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
-    shown = listed if len(listed) == count else RowNames([(called.partition("@")[0], count)])
+    is_named = len(listed) == count
+    shown = listed if is_named else [f"{called.partition('@')[0]}[{row}]" for row in range(count)]
     size_bytes = sum((content / name).stat().st_size for name in FILES)
-    return BaseVersion(called, sha256, size_bytes, images, shown, np.array(different, np.int64).reshape(-1, 2))
+    pairs = np.array(different, np.int64).reshape(-1, 2)
+    return BaseVersion(called, sha256, size_bytes, images, shown, is_named, pairs)
 
 
 class DerivedSource(UploadSource):

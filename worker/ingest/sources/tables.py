@@ -84,7 +84,7 @@ class TableSource(ImageFiles):
         most = max(1, min(BATCH_IMAGES, BATCH_BYTES // target.pixels.row_bytes))
         for table in self._tables:
             for files in _iterate_files(table, most):
-                yield DecodeBatch(first, self.names[first : first + len(files)], target, files=files)
+                yield DecodeBatch(first, self.names[first : first + len(files)], target, files.__getitem__)
                 first += len(files)
 
 
