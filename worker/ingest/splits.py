@@ -110,7 +110,11 @@ def make_splits(
         origin[split] = "upload"
         if not len(indices[split]):
             indices["train"], indices[split] = cut_off(labels, indices["train"], share, rule.seed, units)
-            origin[split] = _describe_rule(share, rule.seed, units is not None)
+            origin[split] = (
+                f"cut from train: of each class the last {share:g} (rounded down, at least one image) of a permutation "
+                f"from numpy.random.default_rng({rule.seed})"
+                + (", copies and groups kept together" if units is not None else "")
+            )
             own.append(split)
     for split in SPLITS:
         if not len(indices[split]):
@@ -177,10 +181,3 @@ def _choose_whole_units(
         if not taken:  # each unit is more than twice the share
             held.append(min(reversed(of_class), key=len))
     return held
-
-
-def _describe_rule(share: float, seed: int, has_units: bool) -> str:
-    return (
-        f"cut from train: of each class the last {share:g} (rounded down, at least one image) of a permutation from "
-        f"numpy.random.default_rng({seed})" + (", copies and groups kept together" if has_units else "")
-    )

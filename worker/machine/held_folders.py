@@ -72,7 +72,9 @@ def evict(cache: Path, cap_bytes: int) -> int:
         for folder in cache.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 with suppress(OSError):  # removed by its last user, whose fetch failed
-                    found.append((_get_last_use_ns(folder), _measure_size(folder), folder))
+                    lock = folder / USE_LOCK
+                    last_use_ns = lock.stat().st_mtime_ns if lock.exists() else 0
+                    found.append((last_use_ns, _measure_size(folder), folder))
         total = sum(size for _, size, _ in found)
         for _, size, folder in sorted(found):
             if total > cap_bytes and remove_unless_used(folder):
@@ -120,13 +122,6 @@ def remove_unless_used(folder: Path, held: int | None = None) -> bool:
     # Processes that wait for the lock find the folder gone and create a new one.
     shutil.rmtree(renamed, ignore_errors=True)
     return True
-
-
-def _get_last_use_ns(folder: Path) -> int:
-    try:
-        return (folder / USE_LOCK).stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def _measure_size(folder: Path) -> int:

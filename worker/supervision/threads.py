@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -94,20 +93,15 @@ class LeaseKeeper:
                     self._note_lost(held - kept)
                 with self._database.read() as session:
                     requests = claims.get_requests(session, held)
-                self._note_requests(held, requests)
+                self._note_lost(held - set(requests))
+                with self._lock:
+                    self._held |= {attempt: requests[attempt] for attempt in requests.keys() & self._held.keys()}
             except DatabaseUnavailable:
                 # Training continues; the attempt's number fences it if another worker took the job meanwhile.
                 log.warning("database_unavailable", worker=self._worker)
             except Exception:
                 # For example, a database that refuses writes for a while: without this thread every lease would expire.
                 log.exception("keeper_failed", worker=self._worker)
-
-    def _note_requests(self, held: set[HeldAttempt], requests: Mapping[HeldAttempt, JobRequest | None]) -> None:
-        self._note_lost(held - set(requests))
-        with self._lock:
-            for attempt, request in requests.items():
-                if attempt in self._held:
-                    self._held[attempt] = request
 
     def _note_lost(self, lost: set[HeldAttempt]) -> None:
         with self._lock:

@@ -125,7 +125,8 @@ def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int
     """
     if spec is None:
         return state
-    if state.best is None or _is_better(spec, value, state.best):
+    sign = 1 if spec.monitor == "validation_loss" else -1
+    if state.best is None or sign * value + spec.min_delta < sign * state.best:
         return StoppingState(best=value, best_epoch=epoch)
     waited = state.wait + 1
     return replace(state, wait=waited, stopped=waited >= spec.patience)
@@ -134,12 +135,6 @@ def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int
 def get_kept_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int) -> int:
     """Return the epoch whose weights the job keeps if it ends after `epoch`."""
     return state.best_epoch if spec is not None and spec.restore_best else epoch
-
-
-def _is_better(spec: EarlyStoppingSpec, value: float, best: float) -> bool:
-    if spec.monitor == "validation_loss":
-        return value + spec.min_delta < best
-    return value - spec.min_delta > best
 
 
 Weights = list[NDArray[Any]]

@@ -277,7 +277,11 @@ def open_nested(
             with part.open("wb") as copy:
                 copy.writelines(outer.stream(row))
             # Counted before they are copied, so that limits hold on the disk too.
-            inner = _open_one(part, name, open_archive) if _EXTENSION.search(name) else None
+            try:
+                inner = open_archive(part) if _EXTENSION.search(name) else None
+            except Rejection as rejection:
+                detail = f"In {clean_name(name)!r}: {rejection.detail}"
+                raise Rejection(rejection.code, detail, rejection.member) from rejection
             if inner is None:
                 size = part.stat().st_size
                 found.add(name, start, size, size, 0, UNCOMPRESSED)
@@ -287,13 +291,6 @@ def open_nested(
             with (part if inner is None else inner.path).open("rb") as file:
                 shutil.copyfileobj(file, together)
     return replace(found.archive(path, f"{outer.kind} of archives"), junk=junk)
-
-
-def _open_one(part: Path, name: str, open_archive: Callable[[Path], Archive | None]) -> Archive | None:
-    try:
-        return open_archive(part)
-    except Rejection as rejection:
-        raise Rejection(rejection.code, f"In {clean_name(name)!r}: {rejection.detail}", rejection.member) from rejection
 
 
 def _add_members(found: MemberList, inner: Archive, folder: str, start: int) -> None:

@@ -1,6 +1,7 @@
 """One pass over all images: digest, signature and extremes of each, and histograms of each split."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,15 +42,13 @@ class _ScanPart:
     split_of: NDArray[np.int8]
     value_range: tuple[float, float]
 
+    def read(self) -> NDArray[Any]:
+        return self.pixels.read(self.first, len(self.split_of))
+
 
 def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
     """Scan all images, a few megabytes at a time."""
-    pixels, step = dataset.pixels, dataset.pixels.rows_in_block
-    parts = (
-        _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
-        for first in range(0, pixels.count, step)
-    )
-    found = list(pool.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]))
+    found = list(pool.map(scan_part, _cut_into_parts(dataset), names=lambda part: [f"images from {part.first} on"]))
     return Scan(
         digests=np.concatenate([part.digests for part in found]),
         signatures=join_signatures([part.signatures for part in found]),
@@ -62,12 +61,14 @@ def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
 
 def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
     """Adapt the scan of a dataset whose images have since moved between splits."""
+    found = [_count_histograms(part.read(), part) for part in _cut_into_parts(dataset)]
+    return replace(seen, histograms=np.sum(found, axis=0))
+
+
+def _cut_into_parts(dataset: IngestedDataset) -> Iterator[_ScanPart]:
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
-    histograms = np.zeros_like(seen.histograms)
     for first in range(0, pixels.count, step):
-        part = _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
-        histograms += _count_histograms(pixels.read(first, len(part.split_of)), part)
-    return replace(seen, histograms=histograms)
+        yield _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
 
 
 def _count_histograms(block: NDArray[Any], part: _ScanPart) -> NDArray[np.int64]:
@@ -85,7 +86,7 @@ def _count_histograms(block: NDArray[Any], part: _ScanPart) -> NDArray[np.int64]
 
 def scan_part(part: _ScanPart) -> Scan:
     """Scan the images of one part."""
-    block = part.pixels.read(part.first, len(part.split_of))
+    block = part.read()
     count, channels = block.shape[0], block.shape[3]
     flat = block.reshape(count, -1)
     return Scan(

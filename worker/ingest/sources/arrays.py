@@ -16,7 +16,7 @@ from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_chan
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_array, make_bad_labels, make_no_images
 from worker.ingest.sources.base import StoredImages, UploadSource, check_shape
-from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels, read_texts
+from worker.ingest.sources.labels import CLASS_NAME_KEYS, flatten_labels, number_classes, read_texts
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.splits import NO_SPLIT
 
@@ -62,9 +62,9 @@ class ArraySource(UploadSource):
                 RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} images; at most {limits.images:,} are taken."
             )
         names = _find_class_names(by_file)
-        self.labels, self.classes = read_class_labels(
-            [labels for _, _, labels in pairs], names[0] if names else None, limits
-        )
+        values = [flatten_labels(labels, limits) for _, _, labels in pairs]
+        member, listed = (names[0].key, read_texts(names[0])) if names else (pairs[0][2].key, None)
+        self.labels, self.classes = number_classes(values, listed, member, limits)
         given_splits = [
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]

@@ -16,23 +16,6 @@ from worker.ingest.sources.layout import check_classes
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
 
 
-def read_class_labels(
-    arrays: Sequence[StoredArray], names: StoredArray | None, limits: IngestLimits
-) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Return positions in the class names, (images,) over all arrays in order, and the names.
-
-    With `names`, whole numbers are positions in it. Otherwise the classes are the values that occur, in ascending
-    order.
-
-    Raises:
-        Rejection: `bad_labels` and what `check_classes` raises.
-    """
-    values = [_flatten_labels(labels, limits) for labels in arrays]
-    if names is not None:
-        return number_classes(values, read_texts(names), names.key, limits)
-    return number_classes(values, None, arrays[0].key, limits)
-
-
 def number_classes(
     parts: Sequence[NDArray[Any]], names: Sequence[str] | None, member: str, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
@@ -59,13 +42,16 @@ def number_classes(
     return values.astype(np.int32), classes
 
 
-def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
+def flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
+    """Read the labels of images: (images,) whole numbers or text. Raises Rejection."""
     key, shape = labels.key, labels.shape
     if len(shape) != 1 and prod(shape[1:]) != 1:
         received = f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}."
         if len(shape) != 2:
             raise make_bad_labels(f"{received} {OTHER_TASK}", key)
-        if _is_one_hot(_convert_to_small(labels, limits)):
+        rows = _convert_to_small(labels, limits)
+        is_flags = rows.dtype.kind in "iufb" and bool(np.all((rows == 0) | (rows == 1)))
+        if is_flags and np.all(rows.sum(axis=1) == 1):
             positions = "They are one-hot: save the position of the 1 in each row instead"
             detail = f"{received} {positions}, {clean_name(key)}.argmax(axis=1)."
             raise make_bad_labels(detail, key)
@@ -91,13 +77,6 @@ def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
             key,
         )
     return _check_text(values, key) if values.dtype.kind == "U" else values.astype(np.int64)
-
-
-def _is_one_hot(rows: NDArray[Any]) -> bool:
-    """Whether each row of (images, classes) is 0 but for a single 1."""
-    if rows.dtype.kind not in "iufb":
-        return False
-    return bool(np.all((rows == 0) | (rows == 1)) and np.all(rows.sum(axis=1) == 1))
 
 
 def read_texts(names: StoredArray) -> list[str]:
