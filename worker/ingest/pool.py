@@ -54,7 +54,12 @@ class ProcessPool:
 
         def hand_out() -> None:
             for task in islice(following, self._at_once - len(under_way)):
-                under_way.append((task, executor.submit(_run, function, task)))
+                try:
+                    future = executor.submit(_run, function, task)
+                except BrokenProcessPool as broken:  # explained when its result is awaited
+                    future = Future()
+                    future.set_exception(broken)
+                under_way.append((task, future))
 
         def iterate_results() -> Iterator[R]:
             try:
