@@ -153,6 +153,11 @@ class Attempt(ABC, Generic[Asked]):
         """
 
     @property
+    def written(self) -> Path:
+        """The folder of the files that a sandboxed process may write."""
+        return self.folder / "written"
+
+    @property
     def is_out_of_time(self) -> bool:
         """Return whether the job has reached its time limit."""
         return isinstance(self.spec, WorkerSpec) and time.monotonic() - self.began >= self.spec.max_runtime_s

@@ -120,11 +120,6 @@ class ForeignAttempt(Attempt[OfModel]):
     def end(self, kind: str, content: Any) -> None:
         """End the job by the answer of the process. Raises ValueError if it is not an answer."""
 
-    @property
-    def written(self) -> Path:
-        """The files that the process may write."""
-        return self.folder / "written"
-
     def start(self, in_use: ExitStack) -> ForeignProcess:
         model = self.folder / "file.keras"
         self.files.fetch(self.spec.key, model)

@@ -42,8 +42,8 @@ class BoundedAttempt(Attempt[OfData]):
     _process: BoundedProcess
 
     @abstractmethod
-    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
-        """Start the process that writes `target`. Raises whatever `AttemptFiles` raises."""
+    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
+        """Start the process. Raises whatever `AttemptFiles` raises."""
 
     @abstractmethod
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
@@ -53,18 +53,13 @@ class BoundedAttempt(Attempt[OfData]):
     def is_out_of_time(self) -> bool:
         return False
 
-    @property
-    def target(self) -> Path:
-        """The files that the process writes."""
-        return self.folder / "made"
-
     def start(self, in_use: ExitStack) -> BoundedProcess:
         limits = IngestLimits(
             upload_bytes=self.settings.max_upload_bytes,
             normalised_bytes=self.settings.max_normalised_bytes,
             wall_s=int(self.spec.max_runtime_s),
         )
-        self._process = self.process(self.target, limits, in_use)
+        self._process = self.process(limits, in_use)
         return self._process
 
     def work(self, in_use: ExitStack) -> None:
@@ -100,7 +95,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def settle_damaged(self, damaged: Damaged) -> None:
         self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
 
-    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
+    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         spec = self.spec
         assignment: dict[str, Any] = {"spec": spec.dataset.model_dump(mode="json"), "base": None}
         inputs: dict[str, Path | None] = {}
@@ -114,7 +109,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             inputs["names"] = self.files.fetch_names(base, self.folder)
             different = self.lease.read(lambda session: versions.find_different(session, base))
             assignment["base"] = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
-        return BoundedProcess("ingest" if "source" in inputs else "derive", assignment, inputs, target, limits)
+        return BoundedProcess("ingest" if "source" in inputs else "derive", assignment, inputs, self.written, limits)
 
     def _upload(self, key: str) -> Path:
         """Return the upload as a file: the blob itself if blobs are local, else a copy."""
@@ -130,7 +125,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
 
     def settle(self, said: IngestReport, process: Child) -> bool:
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
-        own = {path.relative_to(self.target): path for name in OWN_FILES for path in _list_files(self.target / name)}
+        own = {path.relative_to(self.written): path for name in OWN_FILES for path in _list_files(self.written / name)}
         try:
             sizes = {
                 "size_bytes": said.size_bytes,
@@ -141,7 +136,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
-        files = {f"datasets/{said.sha256}/{name}": self.target / name for name in FILES}
+        files = {f"datasets/{said.sha256}/{name}": self.written / name for name in FILES}
         files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
         digests = self.files.store(files)
         ingested = IngestedContent(**said.model_dump(exclude={"source", "findings"}))
@@ -172,13 +167,13 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
 
     what = "The search for copies"
 
-    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
+    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         # Names are only needed for groups.
         group_by = self.spec.group_by
         names = None if group_by is None else self.files.fetch_names(self.claimed.dataset.id, self.folder)
         inputs = {"content": content, "names": names}
-        return BoundedProcess("relate", {"group_by": group_by}, inputs, target, limits)
+        return BoundedProcess("relate", {"group_by": group_by}, inputs, self.written, limits)
 
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
         log.warning("copies_not_found", code=rejection.code.value, lines=self._process.last_lines())
@@ -190,7 +185,7 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
     def settle(self, said: Related, process: Child) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        files = self.files.store({make_relations_key(dataset_id): self.target / RELATIONS_FILE})
+        files = self.files.store({make_relations_key(dataset_id): self.written / RELATIONS_FILE})
         status = self.lease.settle(
             lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said.digests, files)
         )

@@ -68,18 +68,15 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         try:
-            return self._settle_broken(error)
+            if isinstance(error, LeaseLost):
+                log.warning("attempt_lost")
+            elif isinstance(error, Abandoned):
+                log.warning("attempt_abandoned")
+            elif isinstance(error, Exception):
+                log.error("attempt_failed", exc_info=error)
+                self.fail(FailureCode.INTERNAL, Failed.of_a_fault(error).detail)
         finally:
             self._keeper.forget(self.held)
-
-    def _settle_broken(self, error: BaseException | None) -> bool:
-        if isinstance(error, LeaseLost):
-            log.warning("attempt_lost")
-        elif isinstance(error, Abandoned):
-            log.warning("attempt_abandoned")
-        elif isinstance(error, Exception):
-            log.error("attempt_failed", exc_info=error)
-            self.fail(FailureCode.INTERNAL, Failed.of_a_fault(error).detail)
         return isinstance(error, Exception)
 
     # --- requests and loss ---------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """An ONNX file, by tf2onnx, answered by onnxruntime."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.stored.results import ModelAbout
 from worker.training.exports.proof import ProofImages
+from worker.training.foreign.onnx_model import open_session
 
 INPUT, OUTPUT = "pixels", "probabilities"
 
@@ -25,7 +25,11 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     _name_ends(made.graph)
     made.producer_name, made.producer_version = "heldout", ""
     facts = about.model_dump(mode="json")
-    texts = {name: _convert_to_text(value) for name, value in facts.items()}
+    # ONNX metadata are strings; lists are written as JSON.
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in facts.items()
+    }
     onnx.helper.set_model_props(made, {**texts, "model_card": card})
     onnx.checker.check_model(made, full_check=True)
     onnx.save(made, str(file))
@@ -33,28 +37,14 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """(images, classes) probabilities."""
-    onnxruntime = _load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = open_session(file)
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in images.batches()])
 
 
 def runtime() -> str:
-    return f"onnxruntime {_load_onnxruntime().__version__}"
-
-
-def _load_onnxruntime() -> Any:
-    # Releases after 1.27 would send telemetry.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    return onnxruntime
-
-
-def _convert_to_text(value: Any) -> str:
-    """ONNX metadata are strings; lists are written as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"onnxruntime {onnxruntime.__version__}"
 
 
 def _name_ends(graph: Any) -> None:

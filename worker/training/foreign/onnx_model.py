@@ -39,7 +39,7 @@ class OnnxAnswers:
     gives_logits = False  # whether it ends in a softmax is unknown
 
     def __init__(self, file: Path) -> None:
-        self._session = _open_session(file)
+        self._session = open_session(file)
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         if len(taken) != 1 or len(taken[0].shape) != 4 or taken[0].type not in {*_TYPES, "tensor(uint8)"}:
             shapes = ", ".join(f"{tensor.type} {tensor.shape}" for tensor in taken)[:200]
@@ -105,7 +105,8 @@ def read_onnx_facts(file: Path) -> ModelFacts:
     )
 
 
-def _open_session(file: Path) -> Any:
+def open_session(file: Path) -> Any:
+    """Load a model into onnxruntime, with one thread. Raises ModelRefused."""
     # Read on import: otherwise it would send telemetry, and leave a file in the temporary folder.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
