@@ -28,10 +28,7 @@ class Gpu:
 
 
 def find_gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that this worker may use.
-
-    none without NVIDIA's driver or with a TensorFlow built without CUDA.
-    """
+    """Return the worker's GPUs: none without NVIDIA's driver or with a TensorFlow built without CUDA."""
     if not is_cuda_build():
         return ()
     try:

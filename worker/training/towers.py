@@ -61,10 +61,7 @@ class Towers:
         self._network = network
 
     def divide(self, images: tf.Tensor) -> list[ReplicaPart]:
-        """Return the parts of a batch with this many images.
-
-        some have no weight if there are fewer images than parts.
-        """
+        """Return the parts of a batch of images. Some have no weight if there are fewer images than parts."""
         return [get_part(number, self.count, images) for number in range(self.count)]
 
     def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:

@@ -123,10 +123,7 @@ def _are_among(pairs: NDArray[np.int64], known: NDArray[np.int64], count: int) -
 def _find_same_pictures(
     dataset: IngestedDataset, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Decide which of `pairs`, which have different labels, are certainly one picture.
-
-    and whether a bound left some out.
-    """
+    """Decide which pairs with different labels are certainly one picture, and whether a bound left some out."""
     pixels, frames = dataset.pixels, signatures.frames
     size = pixels.shape[1] * pixels.shape[2]
     most, step = MAX_EXAMINED_PIXELS // size + 1, max(1, min(PIXELS_AT_ONCE // size, pixels.rows_in_block))

@@ -126,10 +126,7 @@ def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.fl
 def _compute_probabilities(
     scores: NDArray[np.float64], planted: NDArray[np.float64], share: float
 ) -> NDArray[np.float64]:
-    """Return (labels,) the probability that a label is wrong.
-
-    share x planted / all, among labels that are about as odd.
-    """
+    """Return (labels,) the probability that a label is wrong: share × planted / all, among those about as odd."""
     counted = max(MIN_COUNTED, round(COUNTED_SHARE * len(scores)))
     edges = -np.sort(-scores, kind="stable")[counted::counted]  # descending
     places = np.searchsorted(-edges, -scores, side="right")
