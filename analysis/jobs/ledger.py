@@ -61,19 +61,14 @@ def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0
         images: how many the split has.
         earlier: looks in the earlier versions that this version was made from.
     """
-    said = _explain_split(split, images, counted)
-    if not earlier:
-        return said
-    return (
-        f"{said} In the versions that this one was made from, {split} labels were looked at {_describe_times(earlier)}."
-    )
-
-
-def _explain_split(split: str, images: int, counted: SplitReads) -> str:
     labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
-    if not counted.reads:
-        return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
-    return f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
+    said = f"None of your jobs has looked at the {labels} yet, and you were not shown them."
+    if counted.reads:
+        said = f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
+    if earlier:
+        before = f"In the versions that this one was made from, {split} labels"
+        said += f" {before} were looked at {_describe_times(earlier)}."
+    return said
 
 
 def explain_fold_reads(reads: int) -> str:

@@ -35,7 +35,17 @@ def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     by_key = {run.key: run for run in runs}
     missing = tuple(key for of_size in keys.values() for key in of_size if key not in by_key)
     measured = {images: scores for images in keys if (scores := _collect_scores(keys[images], by_key))}
-    sizes = _build_size_views(measured, {images: [by_key[key].job for key in keys[images]] for images in measured})
+    summaries = [_summarize_size(images, scores) for images, scores in measured.items()]
+    sizes = tuple(
+        CurvePointView(
+            images=size.images,
+            error=float(np.mean(size.errors)),
+            interval=bounds,
+            loss=float(np.mean([run.losses.mean(dtype=np.float64) for run in measured[size.images]])),
+            jobs=[by_key[key].job for key in keys[size.images]],
+        )
+        for size, bounds in zip(summaries, compute_intervals(summaries) if summaries else (), strict=True)
+    )
     is_over = not missing and all(run.status in TERMINAL for run in runs)
     arms = (_build_base_view(state, measured, keys, by_key, ended=is_over),)
     if not is_over:
@@ -43,17 +53,16 @@ def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     if not measured:
         detail = f"No size was trained with all seeds. {_say_failed(by_key.values())}"
         return NextSteps("failed", arms=arms, error=("no_size_trained", detail))
-    view, why = _make_forecast(state, measured, by_key)
+    view, why = _make_forecast(state, summaries, by_key)
     return NextSteps("succeeded", planned=wanted, arms=arms, sizes=sizes, forecast=view, no_forecast=why)
 
 
 def _make_forecast(
-    state: StudyState, measured: Mapping[int, Sequence[Scores]], by_key: Mapping[RunKey, StudyRun]
+    state: StudyState, sizes: Sequence[Size], by_key: Mapping[RunKey, StudyRun]
 ) -> tuple[ForecastView | None, str | None]:
     """Return the forecast, or why there is none."""
-    if state.sizes[-1] not in measured:
+    if state.sizes[-1] != sizes[-1].images:
         return None, f"The largest size was not measured. {_say_failed(by_key.values())}"
-    sizes = [_summarize_size(images, scores) for images, scores in measured.items()]
     found = forecast(sizes, FORECAST_TIMES * state.sizes[-1])
     if isinstance(found, NoForecast):
         errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
@@ -76,22 +85,6 @@ def _summarize_size(images: int, scores: Sequence[Scores]) -> Size:
     errors = tuple(1 - float(run.right.mean()) for run in scores)
     different = len(np.unique(np.concatenate([run.images for run in scores])))
     return Size(images, errors, min(len(run.images) for run in scores), different)
-
-
-def _build_size_views(
-    measured: Mapping[int, Sequence[Scores]], jobs: Mapping[int, Sequence[str]]
-) -> tuple[CurvePointView, ...]:
-    sizes = [_summarize_size(images, scores) for images, scores in measured.items()]
-    return tuple(
-        CurvePointView(
-            images=size.images,
-            error=float(np.mean(size.errors)),
-            interval=bounds,
-            loss=float(np.mean([run.losses.mean(dtype=np.float64) for run in measured[size.images]])),
-            jobs=list(jobs[size.images]),
-        )
-        for size, bounds in zip(sizes, compute_intervals(sizes) if sizes else (), strict=True)
-    )
 
 
 def _build_base_view(

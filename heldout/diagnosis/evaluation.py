@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, Matrix, StoredEvaluation
+from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, Matrix, SplitName, StoredEvaluation
 from heldout.stored.gap import Calibration, StoredGap
 from heldout.stored.results import FinalView, Preprocessing, SplitResult
 
@@ -82,16 +82,12 @@ def build_from_final(
     """Build from the API's `metrics.final` and the worker's stored files, which old results do not have."""
     confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
     last = None if stored is None else stored.last_epoch
-    splits: dict[str, SplitFigures] = {}
-    for name in SPLIT_NAMES:
-        figures: SplitResult | None = getattr(final, name)
-        if figures is not None:
-            splits[name] = SplitFigures(
-                accuracy=figures.accuracy,
-                count=figures.count,
-                loss=figures.loss,
-                confusion=confusion.get(name, ()),
-            )
+    results: dict[SplitName, SplitResult | None] = {name: getattr(final, name) for name in SPLIT_NAMES}
+    splits: dict[str, SplitFigures] = {
+        name: SplitFigures(result.accuracy, result.count, result.loss, confusion.get(name, ()))
+        for name, result in results.items()
+        if result is not None
+    }
     return Evaluation(splits, tuple(classes), None if last is None else _build_last_epoch(last), gap)
 
 

@@ -19,23 +19,9 @@ REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
 _OF_KNOWN_SPECS = ("more_patience", "less_regularisation")
 
 
-def keep_lowest_loss(
-    base: RemedyBase | None, best_epoch: int, stopping: str, patience: int
-) -> tuple[SuggestedRemedy, ...]:
-    """Suggest early stopping by the loss.
-
-    Args:
-        stopping: what keeping the best epoch would have changed in this training.
-        patience: epochs to wait without a lower loss so that this epoch is still reached.
-    """
-    keep = f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."
-    return _keep_best(base, "validation_loss", f"{keep} {stopping}", patience)
-
-
-def keep_best_accuracy(base: RemedyBase | None, which: str, patience: int) -> tuple[SuggestedRemedy, ...]:
-    """Suggest early stopping by the accuracy. which: the best epoch in parentheses, or an empty string."""
-    reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
-    return _keep_best(base, "validation_accuracy", reason, patience)
+def keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
+    """Suggest early stopping. patience: epochs to wait without a better value, so that the best epoch is reached."""
+    return _make_offer("early_stopping", reason, None if base is None else add_early_stopping(base, monitor, patience))
 
 
 def make_less_sure(base: RemedyBase | None, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
@@ -81,11 +67,6 @@ def weighs_classes(spec: Spec | None) -> bool:
 def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> tuple[SuggestedRemedy, ...]:
     """Suggest what no change of a spec can do. fix: the change of the dataset that does it, if there is one."""
     return (SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix)),)
-
-
-def _keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
-    outcome = None if base is None else add_early_stopping(base, monitor, patience)
-    return _make_offer("early_stopping", reason, outcome)
 
 
 def suggest(base: RemedyBase | None, *names: str, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:

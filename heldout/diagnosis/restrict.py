@@ -1,6 +1,6 @@
 """Removes the test split from the inputs of a diagnosis, so that automatic choices cannot learn from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -79,26 +79,26 @@ def _restrict_to_validation(found: AuditFinding) -> AuditFinding | None:
     code, numbers = found.code, found.numbers
     if code in _OF_ONE_SPLIT:
         return found if numbers.get("split") == "validation" else None
-    match code:
-        case "class_imbalance":  # of training images alone
-            return found
-        case "leakage":
-            return _restrict_leakage(found, numbers.get("validation_in_train"))
-        case "class_shift":
-            return _restrict_class_shift(found, numbers.get("validation"))
-        case "class_missing":
-            return _restrict_class_missing(found, numbers.get("train"))
-    return None
-
-
-def _restrict_leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFinding | None:
-    if not copied or not copied["images"]:
+    if code == "class_imbalance":  # of training images alone
+        return found
+    name, rewrite = _REWRITTEN.get(code, ("", None))
+    about = numbers.get(name)
+    if rewrite is None or not about or about.get("images") == 0:
         return None
+    # Written anew, because the audit's own words and severity may come from test.
+    severity, explanation, what_to_do = rewrite(about)
+    return AuditFinding(
+        code=code, severity=severity, numbers={name: about}, explanation=explanation, what_to_do=what_to_do
+    )
+
+
+Rewritten = tuple[Severity, str, str]
+
+
+def _describe_copies(copied: Mapping[str, Any]) -> Rewritten:
     share = copied["share"]
-    return _rewrite(
-        found,
+    return (
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
-        {"validation_in_train": copied},
         f"The training set also contains {pluralize(copied['images'], 'validation image')} ({percent(share)} of them), "
         "so validation results look better than they are.",
         "Keep the copies in one split only. Or split all images again (`splits: {existing: merge}`, `--merge`), which "
@@ -106,36 +106,27 @@ def _restrict_leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> 
     )
 
 
-def _restrict_class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditFinding | None:
-    if not shift:
-        return None
-    return _rewrite(
-        found,
+def _describe_class_shift(shift: Mapping[str, Any]) -> Rewritten:
+    return (
         "warning",
-        {"validation": shift},
         f"Class {shift['class']!r} makes up {percent(shift['train_share'])} of the training images, but "
         f"{percent(shift['share'])} of the validation images.",
         "Compare the accuracy of each class, or split all images again with `splits: {existing: merge}`.",
     )
 
 
-def _restrict_class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> AuditFinding | None:
-    if not missing:
-        return None
-    names = ", ".join(map(repr, missing["classes"]))
-    return _rewrite(
-        found,
+def _describe_missing_classes(missing: Mapping[str, Any]) -> Rewritten:
+    return (
         "critical",
-        {"train": missing},
-        f"Some classes have no training images ({names}), so the network cannot learn them.",
+        f"Some classes have no training images ({', '.join(map(repr, missing['classes']))}), so the network cannot "
+        "learn them.",
         "Add training images of these classes.",
     )
 
 
-def _rewrite(
-    found: AuditFinding, severity: Severity, numbers: Mapping[str, Any], explanation: str, what_to_do: str
-) -> AuditFinding:
-    """Rebuild the finding without test, because the audit's own words and severity may come from test."""
-    return AuditFinding(
-        code=found.code, severity=severity, numbers=dict(numbers), explanation=explanation, what_to_do=what_to_do
-    )
+# What concerns training and validation in findings about all splits, and its severity, explanation and advice.
+_REWRITTEN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Rewritten]]] = {
+    "leakage": ("validation_in_train", _describe_copies),
+    "class_shift": ("validation", _describe_class_shift),
+    "class_missing": ("train", _describe_missing_classes),
+}

@@ -51,8 +51,8 @@ class ModelUnavailable(InvalidSpec, code="model_unavailable", title="The model c
 class ModelDoesNotFit(InvalidSpec, code="model_does_not_fit", title="The model does not fit"):
     """The uploaded model expects a different image shape or number of classes than the dataset has."""
 
-    def __init__(self, detail: str, pointer: str = "/model") -> None:
-        super().__init__(detail, pointer=pointer)
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, pointer="/model")
 
 
 class DatasetUnavailable(InvalidSpec, code="dataset_unavailable", title="The dataset's images are not available"):

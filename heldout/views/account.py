@@ -117,19 +117,13 @@ class EventPage(NumberedPage[EventView]):
     """Events of a job or a study, oldest first."""
 
 
-class OwnerEventView(View):
+class OwnerEventView(EventView):
     """Something that happened to a job, a dataset, a study, a model, an evaluation or a webhook of the owner."""
 
     id: int = Field(
         description="The event's number among all of the owner's events; it grows, with gaps from deleted jobs."
     )
-    object: Literal["event"]
     subject: SubjectView
-    type: str
-    level: Literal["info", "warning", "error"]
-    message: str
-    data: dict[str, Any]
-    created_at: Time
 
 
 class OwnerEventPage(NumberedPage[OwnerEventView]):

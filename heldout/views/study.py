@@ -108,13 +108,10 @@ class ArmView(View):
         return None if self.validation.loss is None else self.validation.loss - self.difference.loss
 
 
-class TestFiguresView(View):
+class TestFiguresView(ArmFiguresView):
     """One arm on the test split: means over its seeds."""
 
-    loss: Figure
-    accuracy: Figure
     count: int
-    intervals: IntervalsView
 
 
 class StudyTestView(View):

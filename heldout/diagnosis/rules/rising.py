@@ -43,12 +43,10 @@ def find_overfitting(facts: Facts) -> Finding | None:
 def _suggest_against_overfitting(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
     """Suggest early stopping, and regularization if the training images are known: it makes all learning harder."""
     curves = facts.curves
-    keep_best = remedies.keep_lowest_loss(
-        facts.base,
-        best_epoch,
-        describe_stopping_at_best(curves, heldout),
-        choose_patience(heldout.values, heldout.best),
-    )
+    keep = f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."
+    reason = f"{keep} {describe_stopping_at_best(curves, heldout)}"
+    patience = choose_patience(heldout.values, heldout.best)
+    keep_best = remedies.keep_best(facts.base, "validation_loss", reason, patience)
     return (
         keep_best
         if facts.knows_training is False
@@ -136,9 +134,10 @@ def _suggest_against_overconfidence(facts: Facts, calibration: Calibration | Non
         best = accuracy.best_by_accuracy
         which = f" (here epoch {curves.epoch_numbers[best]}, with {percent(accuracy.values[best])})"
         patience = choose_patience([-value for value in accuracy.values], best)
+    reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
     return (
         *remedies.make_less_sure(facts.base, calibration),
-        *remedies.keep_best_accuracy(facts.base, which, patience),
+        *remedies.keep_best(facts.base, "validation_accuracy", reason, patience),
     )
 
 
