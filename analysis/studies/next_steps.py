@@ -41,26 +41,27 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     by_key = {run.key: run for run in runs}
     progress = follow(state, by_key)
     if progress.error is not None:
-        return NextSteps("failed", arms=_build_arm_views(state, progress, by_key, ended=True), error=progress.error)
+        return NextSteps("failed", arms=_build_arm_views(progress, ended=True), error=progress.error)
     if progress.submit or progress.waiting:
-        return _keep_running(state, progress, by_key)
+        return _keep_running(progress)
     if progress.final is None:
         detail = " ".join(f"{quote_remedy(name)}: {why}" for name, why in progress.why.items())
         error = ("no_remedy_trained", f"No remedy could be compared with the base. {detail}")
-        return NextSteps("failed", arms=_build_arm_views(state, progress, by_key, ended=True), error=error)
-    return _end_race(state, progress, progress.final, by_key)
+        return NextSteps("failed", arms=_build_arm_views(progress, ended=True), error=error)
+    return _end_race(progress, progress.final)
 
 
-def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Mapping[RunKey, StudyRun]) -> NextSteps:
+def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
     """The race is decided: use the test split once, then conclude."""
+    state, by_key = progress.state, progress.by_key
     unconfirmed = progress.ended_early is not None and not look.seeds_before
     winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
-    arms = _build_arm_views(state, progress, by_key, ended=True)
+    arms = _build_arm_views(progress, ended=True)
     planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
         conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
-    base_jobs, winner_jobs = (_list_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
+    base_jobs, winner_jobs = (_list_jobs(progress, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
         return NextSteps(
             "running",
@@ -80,7 +81,7 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     refit = None
     if state.refits and done is None and (state.max_jobs is None or len(by_key) < state.max_jobs):
         epochs = int(median(run.kept_epoch for run in look.scores[winner]) + 0.5)
-        refit = Refit(winner, _get_patch(state, progress, winner), epochs)
+        refit = Refit(winner, _get_patch(progress, winner), epochs)
     return NextSteps(
         "succeeded",
         patches=progress.patches,
@@ -91,8 +92,8 @@ def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Map
     )
 
 
-def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun]) -> NextSteps:
-    planned = {*by_key, *progress.submit}
+def _keep_running(progress: RaceProgress) -> NextSteps:
+    state, planned = progress.state, {*progress.by_key, *progress.submit}
     if not progress.looks:
         for arm in state.arms:
             if arm.name not in progress.why:
@@ -103,7 +104,7 @@ def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[Run
         patches=progress.patches,
         planned=len(planned),
         most=count_most_from(state, len(planned), 1 + len(progress.racing), _count_seeds(planned)),
-        arms=_build_arm_views(state, progress, by_key, ended=False),
+        arms=_build_arm_views(progress, ended=False),
     )
 
 
@@ -112,14 +113,13 @@ def _count_seeds(planned: Collection[RunKey]) -> int:
     return 1 + max(key.seed for key in planned if key.arm == BASE_ARM and key.purpose is Purpose.RACE)
 
 
-def _list_jobs(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[str, ...]:
-    return tuple(by_key[key].job for key in list_race_keys(state, name, range(seeds)))
+def _list_jobs(progress: RaceProgress, name: str, seeds: int) -> tuple[str, ...]:
+    return tuple(progress.by_key[key].job for key in list_race_keys(progress.state, name, range(seeds)))
 
 
-def _build_arm_views(
-    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], *, ended: bool
-) -> tuple[ArmView, ...]:
+def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, ...]:
     """Return all arms in their current state. `ended`: whether the race is decided."""
+    state, by_key = progress.state, progress.by_key
     views = []
     for arm in state.arms:
         is_base = arm.name == BASE_ARM
@@ -131,7 +131,7 @@ def _build_arm_views(
         views.append(
             ArmView(
                 name=arm.name,
-                patch=dict(_get_patch(state, progress, arm.name)),
+                patch=dict(_get_patch(progress, arm.name)),
                 status=status,
                 jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
                 seeds=len(runs),
@@ -153,7 +153,7 @@ def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
     return " ".join(said) or None
 
 
-def _get_patch(state: StudyState, progress: RaceProgress, name: str) -> Mapping[str, object]:
+def _get_patch(progress: RaceProgress, name: str) -> Mapping[str, object]:
     """Return an arm's patch; for a search, the chosen one, if any."""
     chosen = progress.patches.get(name)
-    return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen
+    return next(arm.patch for arm in progress.state.arms if arm.name == name) if chosen is None else chosen

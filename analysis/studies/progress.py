@@ -29,6 +29,7 @@ NO_ROOM = "The budget did not allow more seeds."
 class RaceProgress:
     """The progress of a race.
 
+    by_key: all trainings of the study.
     racing: arms still in the race, without the base. why: for each other arm, why it is out.
     looks: the last look that each arm took part in. final: the last of all.
     patches: the choices of searches. spent: trainings of all looks so far.
@@ -36,6 +37,8 @@ class RaceProgress:
     ended_early: why there is no further look, if the race was not decided.
     """
 
+    state: StudyState
+    by_key: Mapping[RunKey, StudyRun]
     racing: list[str]
     why: dict[str, str] = field(default_factory=dict)
     looks: dict[str, Look] = field(default_factory=dict)
@@ -53,76 +56,154 @@ class RaceProgress:
             self.racing.remove(name)
             self.why[name] = why
 
+    def follow(self) -> None:
+        """Go through the looks until a training is missing or the race is decided."""
+        if self.state.max_jobs is not None and count_first_look_jobs(self.state) > self.state.max_jobs:
+            first = f"The first look takes {count_first_look_jobs(self.state)} trainings"
+            self.error = ("budget_too_small", f"{first}; the budget allows {self.state.max_jobs}.")
+            return
+        before = 0
+        for seeds, error in zip(plan_look_seeds(self.state), plan_look_errors(self.state), strict=True):
+            if before and not self._afford(before, seeds):
+                break
+            untuned = [] if before else self._tune()
+            if not self._train(before, seeds, untuned):
+                break
+            if not self.racing:
+                break
+            look = self._look(before, seeds, error)
+            self._drop_arms(look)
+            if not self.racing or _is_decided(look, self.racing):
+                break
+            if seeds == look.last_seeds and has_fewer_looks(self.state):
+                self.ended_early = NO_ROOM
+            before = seeds
+
+    def _afford(self, before: int, seeds: int) -> bool:
+        """Keep as many arms as the budget allows at one more look, the best first; False if it allows none."""
+        new, look = seeds - before, self.final
+        assert look is not None
+        room = len(self.racing)
+        if self.state.max_jobs is not None:
+            room = min(room, (self.state.max_jobs - self.state.refits - self.spent) // new - 1)
+        if self.state.max_seconds is not None:
+            earlier = [run for key, run in self.by_key.items() if key.seed < before or key.purpose is Purpose.TUNE]
+            left = self.state.max_seconds - sum(run.seconds for run in earlier)
+            each = sum(run.seconds for run in earlier) / max(len(earlier), 1)
+            room = min(room, int(left / max(new * each, 1e-9)) - 1)
+        if room < 1:
+            self.ended_early = NO_ROOM
+            return False
+        kept = [name for name in look.ranked if name in self.racing][:room]
+        for name in [name for name in self.racing if name not in kept]:
+            self.drop(name, "The budget did not allow more seeds for it, and other remedies looked better.")
+        return True
+
+    def _tune(self) -> list[str]:
+        """Choose among the candidates of each search; returns the arms whose search continues."""
+        untuned = []
+        for arm in self.state.arms:
+            if not arm.candidates:
+                continue
+            keys = tune_keys(self.state, arm)
+            missing = [key for key in keys if key not in self.by_key]
+            self.spent += len(keys)
+            self.submit += missing
+            if missing or any(self.by_key[key].status not in TERMINAL for key in keys):
+                self.waiting = True
+                untuned.append(arm.name)
+                continue
+            choice = _find_best_candidate(arm, [self.by_key[key] for key in keys], self.state.measures)
+            if choice is None:
+                self.drop(arm.name, "All trainings of its search failed.")
+            else:
+                self.patches[arm.name] = arm.candidates[choice]
+        return untuned
+
+    def _train(self, before: int, seeds: int, untuned: Sequence[str]) -> bool:
+        """Request the missing trainings of a look; True if all of them exist and are done."""
+        for name in (BASE_ARM, *self.racing):
+            if name in untuned:
+                continue
+            keys = list_race_keys(self.state, name, range(seeds))
+            self.spent += seeds - before
+            there = [self.by_key[key] for key in keys if key in self.by_key]
+            # When one training of an arm fails, the others are cancelled. Only the failed one says why.
+            broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
+            if broken is None:
+                self.submit += [key for key in keys if key not in self.by_key]
+            elif name != BASE_ARM:
+                self.why[name] = _say_failed(broken)
+            elif not before:
+                detail = f"No remedy can be compared with the unchanged network. {_say_failed(broken)}"
+                self.error = ("base_failed", detail)
+                return False
+            else:  # the result of the previous look remains
+                self.why[BASE_ARM] = _say_failed(broken)
+                self.ended_early = f"More seeds cannot be compared with the unchanged network. {_say_failed(broken)}"
+                self.submit = []
+                return False
+            self.waiting |= any(run.status not in TERMINAL for run in there)
+        self.racing = [name for name in self.racing if name not in self.why]
+        return not self.submit and not self.waiting
+
+    def _look(self, before: int, seeds: int, error: float) -> Look:
+        scores = {name: self._collect_scores(name, seeds) for name in (BASE_ARM, *self.racing)}
+        dropped = {
+            name: look.scores[name] for name, look in self.looks.items() if name not in scores and look.seeds > 1
+        }
+        share = count_comparisons(self.state)
+        look = Look(
+            scores,
+            dropped,
+            self.state.folds,
+            seeds=seeds,
+            seeds_before=before,
+            error=error / share,
+            last_error=plan_look_errors(self.state)[-1] / share,
+            last_seeds=plan_look_seeds(self.state)[-1],
+            measures=self.state.measures,
+        )
+        self.looks |= dict.fromkeys(self.racing, look)
+        self.final = look
+        return look
+
+    def _drop_arms(self, look: Look) -> None:
+        base = look.scores[BASE_ARM]
+        found = find_drops(look)
+        if len(found) == len(self.racing):
+            hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
+            unsure = [
+                name
+                for name, last_look in self.looks.items()
+                if last_look.judgements[name].standing is RemedyStanding.OPEN
+            ]
+            # No arm will be a cure, but more seeds may still show that none helps.
+            if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
+                found = {name: drop for name, drop in found.items() if name not in hopeless}
+        for name, (reason, by) in found.items():
+            difference = build_difference_view(look.comparisons[name], look.error)
+            if reason is DropReason.WORSE:
+                smaller = is_gap_smaller(base, look.scores[name])
+                why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
+            elif reason is DropReason.NO_HELP:
+                why = words.say_no_help(look.seeds, difference.measures, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
+            elif reason is DropReason.BEATEN:
+                why = words.say_beaten(by or "")
+            else:
+                why = words.say_hopeless(difference, look.unit.loss, look.last_seeds)
+            self.drop(name, why)
+
+    def _collect_scores(self, name: str, seeds: int) -> tuple[Scores, ...]:
+        found = (self.by_key[key].scores for key in list_race_keys(self.state, name, range(seeds)))
+        return tuple(scores for scores in found if scores is not None)
+
 
 def follow(state: StudyState, by_key: Mapping[RunKey, StudyRun]) -> RaceProgress:
-    """Go through the looks until a training is missing or the race is decided."""
-    progress = RaceProgress([arm.name for arm in state.arms if arm.name != BASE_ARM])
-    if state.max_jobs is not None and count_first_look_jobs(state) > state.max_jobs:
-        detail = f"The first look takes {count_first_look_jobs(state)} trainings; the budget allows {state.max_jobs}."
-        progress.error = ("budget_too_small", detail)
-        return progress
-    before = 0
-    for seeds, error in zip(plan_look_seeds(state), plan_look_errors(state), strict=True):
-        if before and not _afford(state, progress, by_key, before, seeds):
-            break
-        untuned = [] if before else _tune(state, progress, by_key)
-        if not _train(state, progress, by_key, before, seeds, untuned):
-            break
-        if not progress.racing:
-            break
-        look = _look(state, progress, by_key, before, seeds, error)
-        _drop(progress, look)
-        if not progress.racing or _is_decided(look, progress.racing):
-            break
-        if seeds == look.last_seeds and has_fewer_looks(state):
-            progress.ended_early = NO_ROOM
-        before = seeds
+    """Follow a race to where it is now."""
+    progress = RaceProgress(state, by_key, [arm.name for arm in state.arms if arm.name != BASE_ARM])
+    progress.follow()
     return progress
-
-
-def _afford(
-    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], before: int, seeds: int
-) -> bool:
-    """Keep as many arms as the budget allows at one more look, the best first; False if it allows none."""
-    new, look = seeds - before, progress.final
-    assert look is not None
-    room = len(progress.racing)
-    if state.max_jobs is not None:
-        room = min(room, (state.max_jobs - state.refits - progress.spent) // new - 1)
-    if state.max_seconds is not None:
-        earlier = [run for key, run in by_key.items() if key.seed < before or key.purpose is Purpose.TUNE]
-        left = state.max_seconds - sum(run.seconds for run in earlier)
-        each = sum(run.seconds for run in earlier) / max(len(earlier), 1)
-        room = min(room, int(left / max(new * each, 1e-9)) - 1)
-    if room < 1:
-        progress.ended_early = NO_ROOM
-        return False
-    kept = [name for name in look.ranked if name in progress.racing][:room]
-    for name in [name for name in progress.racing if name not in kept]:
-        progress.drop(name, "The budget did not allow more seeds for it, and other remedies looked better.")
-    return True
-
-
-def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun]) -> list[str]:
-    """Choose among the candidates of each search; returns the arms whose search continues."""
-    untuned = []
-    for arm in state.arms:
-        if not arm.candidates:
-            continue
-        keys = tune_keys(state, arm)
-        missing = [key for key in keys if key not in by_key]
-        progress.spent += len(keys)
-        progress.submit += missing
-        if missing or any(by_key[key].status not in TERMINAL for key in keys):
-            progress.waiting = True
-            untuned.append(arm.name)
-            continue
-        choice = _find_best_candidate(arm, [by_key[key] for key in keys], state.measures)
-        if choice is None:
-            progress.drop(arm.name, "All trainings of its search failed.")
-        else:
-            progress.patches[arm.name] = arm.candidates[choice]
-    return untuned
 
 
 def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun], measures: Sequence[Measure]) -> int | None:
@@ -144,92 +225,6 @@ def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun], measures: Sequence[
     return min(figures, key=lambda v: (sum(figures[v][place] / means[place] for place in places), v))
 
 
-def _train(
-    state: StudyState,
-    progress: RaceProgress,
-    by_key: Mapping[RunKey, StudyRun],
-    before: int,
-    seeds: int,
-    untuned: Sequence[str],
-) -> bool:
-    """Request the missing trainings of a look; True if all of them exist and are done."""
-    for name in (BASE_ARM, *progress.racing):
-        if name in untuned:
-            continue
-        keys = list_race_keys(state, name, range(seeds))
-        progress.spent += seeds - before
-        there = [by_key[key] for key in keys if key in by_key]
-        # When one training of an arm fails, the others are cancelled. Only the failed one says why.
-        broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
-        if broken is None:
-            progress.submit += [key for key in keys if key not in by_key]
-        elif name != BASE_ARM:
-            progress.why[name] = _say_failed(broken)
-        elif not before:
-            detail = f"No remedy can be compared with the unchanged network. {_say_failed(broken)}"
-            progress.error = ("base_failed", detail)
-            return False
-        else:  # the result of the previous look remains
-            progress.why[BASE_ARM] = _say_failed(broken)
-            progress.ended_early = f"More seeds cannot be compared with the unchanged network. {_say_failed(broken)}"
-            progress.submit = []
-            return False
-        progress.waiting |= any(run.status not in TERMINAL for run in there)
-    progress.racing = [name for name in progress.racing if name not in progress.why]
-    return not progress.submit and not progress.waiting
-
-
-def _look(
-    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], before: int, seeds: int, error: float
-) -> Look:
-    scores = {name: _collect_scores(state, by_key, name, seeds) for name in (BASE_ARM, *progress.racing)}
-    dropped = {
-        name: look.scores[name] for name, look in progress.looks.items() if name not in scores and look.seeds > 1
-    }
-    share = count_comparisons(state)
-    look = Look(
-        scores,
-        dropped,
-        state.folds,
-        seeds=seeds,
-        seeds_before=before,
-        error=error / share,
-        last_error=plan_look_errors(state)[-1] / share,
-        last_seeds=plan_look_seeds(state)[-1],
-        measures=state.measures,
-    )
-    progress.looks |= dict.fromkeys(progress.racing, look)
-    progress.final = look
-    return look
-
-
-def _drop(progress: RaceProgress, look: Look) -> None:
-    base = look.scores[BASE_ARM]
-    found = find_drops(look)
-    if len(found) == len(progress.racing):
-        hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
-        unsure = [
-            name
-            for name, last_look in progress.looks.items()
-            if last_look.judgements[name].standing is RemedyStanding.OPEN
-        ]
-        # No arm will be a cure, but more seeds may still show that none helps.
-        if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
-            found = {name: drop for name, drop in found.items() if name not in hopeless}
-    for name, (reason, by) in found.items():
-        difference = build_difference_view(look.comparisons[name], look.error)
-        if reason is DropReason.WORSE:
-            smaller = is_gap_smaller(base, look.scores[name])
-            why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
-        elif reason is DropReason.NO_HELP:
-            why = words.say_no_help(look.seeds, difference.measures, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
-        elif reason is DropReason.BEATEN:
-            why = words.say_beaten(by or "")
-        else:
-            why = words.say_hopeless(difference, look.unit.loss, look.last_seeds)
-        progress.drop(name, why)
-
-
 def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
     """Return whether an arm's accuracy falls less from training to validation, and is lower in training."""
 
@@ -245,11 +240,6 @@ def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:
     """Return whether the leading arm is a cure that fresh seeds have confirmed."""
     return find_leader(look, racing) in list_cures(look, unconfirmed=False)
-
-
-def _collect_scores(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[Scores, ...]:
-    found = (by_key[key].scores for key in list_race_keys(state, name, range(seeds)))
-    return tuple(scores for scores in found if scores is not None)
 
 
 def _say_failed(run: StudyRun) -> str:
