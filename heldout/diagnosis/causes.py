@@ -118,8 +118,8 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """What better training would gain (0 if unknown), or None if training is not broken."""
     code, last = finding.code, facts.last
-    if last is not None and "last_epoch" in finding.evidence and last.accuracy_interval[1] < 0:
-        effect = Effect.of(last.accuracy, last.accuracy_interval)
+    if last is not None and "last_epoch" in finding.evidence and last.accuracy.interval[1] < 0:
+        effect = Effect.of(last.accuracy.difference, last.accuracy.interval)
         return effect if code in ("not_converged", "overconfidence") and not effect.is_negligible else None
     if code in ("diverged", "memorised_noise"):
         return Effect(0.0, None)

@@ -218,4 +218,4 @@ def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> 
     if last is None or kept is None or kept.loss is None or len(training.values) < last.epoch:
         return False
     learned = training.values[last.epoch - 1] < training.values[last.kept_epoch - 1]
-    return learned and last.loss_interval[0] > 0 and last.loss > thresholds.MIN_RISE * kept.loss
+    return learned and last.loss.interval[0] > 0 and last.loss.difference > thresholds.MIN_RISE * kept.loss

@@ -33,25 +33,6 @@ class SplitFigures:
 
 
 @dataclass(frozen=True)
-class LastEpoch:
-    """What the last epoch's weights cost compared with the kept ones, on the same `count` images of `split`.
-
-    accuracy: how much lower the last epoch's accuracy is. loss: how much higher its loss is, in nats. Both have the 95%
-    interval of a paired bootstrap. p: p-value of McNemar's exact test.
-    """
-
-    epoch: int
-    kept_epoch: int
-    split: str
-    count: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    p: float
-    loss: float
-    loss_interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Results on `train`, `validation`, and `test` if it was measured.
 
@@ -62,7 +43,7 @@ class Evaluation:
 
     splits: Mapping[str, SplitFigures]
     classes: tuple[str, ...] = ()
-    last: LastEpoch | None = None
+    last: LastEpochScores | None = None
     gap: StoredGap | None = None
     calibration: Calibration | None = None
     preprocessing: Preprocessing | None = None
@@ -81,28 +62,13 @@ def build_from_final(
 ) -> Evaluation:
     """Build from the API's `metrics.final` and the worker's stored files, which old results do not have."""
     confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
-    last = None if stored is None else stored.last_epoch
     results: dict[SplitName, SplitResult | None] = {name: getattr(final, name) for name in SPLIT_NAMES}
     splits: dict[str, SplitFigures] = {
         name: SplitFigures(result.accuracy, result.count, result.loss, confusion.get(name, ()))
         for name, result in results.items()
         if result is not None
     }
-    return Evaluation(splits, tuple(classes), None if last is None else _build_last_epoch(last), gap)
-
-
-def _build_last_epoch(stored: LastEpochScores) -> LastEpoch:
-    return LastEpoch(
-        epoch=stored.epoch,
-        kept_epoch=stored.kept_epoch,
-        split=stored.split,
-        count=stored.count,
-        accuracy=stored.accuracy.difference,
-        accuracy_interval=stored.accuracy.interval,
-        p=stored.accuracy.p,
-        loss=stored.loss.difference,
-        loss_interval=stored.loss.interval,
-    )
+    return Evaluation(splits, tuple(classes), None if stored is None else stored.last_epoch, gap)
 
 
 def compute_skill(accuracy: float, chance: float) -> float:

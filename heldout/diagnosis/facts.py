@@ -7,7 +7,7 @@ from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.curves import Curves, choose_curves
-from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, compute_skill
+from heldout.diagnosis.evaluation import Evaluation, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap import Bounds, Gap, compute_gap
 from heldout.diagnosis.history import History
@@ -16,6 +16,7 @@ from heldout.fixes.offers import make_offers
 from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding, SplitLabels
+from heldout.stored.evaluation import LastEpochScores
 from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
 from heldout.stored.results import Preprocessing
 from heldout.words import percent
@@ -148,7 +149,7 @@ class Facts:
     train: SplitFigures | None
     validation: SplitFigures | None
     test: SplitFigures | None
-    last: LastEpoch | None
+    last: LastEpochScores | None
     gap: StoredGap | None
     calibration: Calibration | None
     budget: Gap | None

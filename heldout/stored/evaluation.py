@@ -80,6 +80,17 @@ class LastEpochScores(StoredPart):
     accuracy: PairedAccuracy
     loss: PairedDifference  # in nats
 
+    def flatten(self) -> dict[str, Any]:
+        """The figures as evidence shows them, each next to its interval."""
+        return {
+            **self.model_dump(exclude={"accuracy", "loss"}),
+            "accuracy": self.accuracy.difference,
+            "accuracy_interval": self.accuracy.interval,
+            "p": self.accuracy.p,
+            "loss": self.loss.difference,
+            "loss_interval": self.loss.interval,
+        }
+
 
 class StoredEvaluation(StoredFile):
     """Scores of the kept weights. last_epoch: null if the last epoch's weights were kept."""

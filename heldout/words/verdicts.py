@@ -99,7 +99,8 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:
     last = facts.last
     if last is not None and "last_epoch" in finding.evidence:
-        by = f"{-100 * last.accuracy:.1f} points" if last.accuracy < 0 else f"{-last.loss:.2g} of loss"
+        accuracy, loss = last.accuracy.difference, last.loss.difference
+        by = f"{-100 * accuracy:.1f} points" if accuracy < 0 else f"{-loss:.2g} of loss"
         return Words(
             "The wrong epoch was kept.",
             f"Epoch {last.epoch}, the last, is {by} better than epoch {last.kept_epoch}, which was kept.",

@@ -1,14 +1,13 @@
 """Findings about a held-out loss that rises again, and about the weights that were kept then."""
 
-from dataclasses import asdict
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.course import Course, choose_patience
 from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
+from heldout.stored.evaluation import LastEpochScores
 from heldout.stored.gap import Calibration
 from heldout.words import percent, pluralize
 from heldout.words.courses import (
@@ -160,7 +159,7 @@ def _collect_evidence(facts: Facts) -> dict[str, Any]:
             "accuracy_change_error": accuracy.error,
         }
     if facts.last is not None:
-        evidence["last_epoch"] = asdict(facts.last)
+        evidence["last_epoch"] = facts.last.flatten()
     return evidence
 
 
@@ -189,11 +188,11 @@ def find_kept_too_early(facts: Facts) -> Finding | None:
     return _make_kept_finding(facts, "not_converged", "warning", explanation)
 
 
-def explain_kept_answers_worse(last: LastEpoch) -> str:
+def explain_kept_answers_worse(last: LastEpochScores) -> str:
     return (
         f"The kept epoch ({last.kept_epoch}) is less accurate than the last ({last.epoch}). On the same "
         f"{pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
-        f"({-100 * last.accuracy:.1f} points higher) and a worse loss ({last.loss:.3g} higher)."
+        f"({-100 * last.accuracy.difference:.1f} points higher) and a worse loss ({last.loss.difference:.3g} higher)."
     )
 
 
@@ -214,40 +213,41 @@ def find_kept_epoch(facts: Facts) -> int | None:
     return gap.kept_epoch if gap is not None and gap.kept_epoch < gap.epochs else None
 
 
-def is_only_loss_better(last: LastEpoch) -> bool:
+def is_only_loss_better(last: LastEpochScores) -> bool:
     """Whether the kept weights clearly have the lower loss, but clearly answer fewer images correctly than the last."""
-    return last.loss_interval[0] > 0 and _answer_more(last)
+    return last.loss.interval[0] > 0 and _answer_more(last)
 
 
-def _answer_more(last: LastEpoch) -> bool:
+def _answer_more(last: LastEpochScores) -> bool:
     """Whether the last weights clearly answer more images correctly than the kept ones."""
-    return last.accuracy_interval[1] < 0 and -last.accuracy >= thresholds.MIN_ACCURACY_COST
+    return last.accuracy.interval[1] < 0 and -last.accuracy.difference >= thresholds.MIN_ACCURACY_COST
 
 
-def _are_better(last: LastEpoch) -> bool:
+def _are_better(last: LastEpochScores) -> bool:
     """Whether the last weights are clearly better in loss or accuracy, and not clearly worse in the other."""
-    lower_loss = last.loss_interval[1] < 0 and last.accuracy_interval[0] <= 0
-    return lower_loss or (_answer_more(last) and last.loss_interval[0] <= 0)
+    lower_loss = last.loss.interval[1] < 0 and last.accuracy.interval[0] <= 0
+    return lower_loss or (_answer_more(last) and last.loss.interval[0] <= 0)
 
 
-def _are_worse(last: LastEpoch) -> bool:
-    return last.loss_interval[0] > 0 or last.accuracy_interval[0] > 0
+def _are_worse(last: LastEpochScores) -> bool:
+    return last.loss.interval[0] > 0 or last.accuracy.interval[0] > 0
 
 
-def describe_cost(last: LastEpoch) -> str:
+def describe_cost(last: LastEpochScores) -> str:
     """Say whether the last weights are better or worse than the kept ones, and by how much."""
     is_worse = _are_worse(last)
-    is_better = last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0
+    is_better = last.loss.interval[1] < 0 or last.accuracy.interval[1] < 0
     if is_worse and is_better:
         compared = "are better in one way and worse in another than"
     elif is_worse or is_better:
         compared = "are worse than" if is_worse else "are better than"
     else:
         compared = "are neither clearly better nor clearly worse than"
+    points = -100 * last.accuracy.difference
     return (
         f"On the same {pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} "
-        f"those of epoch {last.kept_epoch}: {_describe_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
-        f"{_describe_change('loss', last.loss, '.3g')}."
+        f"those of epoch {last.kept_epoch}: {_describe_change('accuracy', points, '.1f', ' points')}, "
+        f"{_describe_change('loss', last.loss.difference, '.3g')}."
     )
 
 
@@ -265,7 +265,7 @@ def _make_kept_finding(facts: Facts, code: str, severity: Severity, explanation:
     if heldout is not None:
         evidence["noise"] = heldout.noise
     if facts.last is not None:
-        evidence["last_epoch"] = asdict(facts.last)
+        evidence["last_epoch"] = facts.last.flatten()
     return Finding(
         code,
         severity,

@@ -7,6 +7,7 @@ from typing import Any
 from heldout.diagnosis import History
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.spec.job import JobSpec
+from heldout.stored.evaluation import LastEpochScores, PairedAccuracy, PairedDifference
 
 
 def falling(epochs: int, floor: float = 0.1, rate: float = 0.4) -> list[float]:
@@ -33,6 +34,28 @@ FINE = history(falling(40, 0.05), falling(40, 0.1))
 
 def figures(accuracy: float, count: int, confusion=()) -> SplitFigures:
     return SplitFigures(accuracy, count, confusion=confusion)
+
+
+def compare_last(
+    epoch: int,
+    kept_epoch: int,
+    split: str,
+    count: int,
+    accuracy: float,
+    accuracy_interval: tuple[float, float],
+    p: float,
+    loss: float,
+    loss_interval: tuple[float, float],
+) -> LastEpochScores:
+    """Compare the last epoch's weights with the kept ones."""
+    return LastEpochScores(
+        epoch=epoch,
+        kept_epoch=kept_epoch,
+        split=split,
+        count=count,
+        accuracy=PairedAccuracy(difference=accuracy, interval=accuracy_interval, p=p),
+        loss=PairedDifference(difference=loss, interval=loss_interval),
+    )
 
 
 def spec(network: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:

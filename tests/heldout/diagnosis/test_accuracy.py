@@ -8,10 +8,9 @@ import pytest
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.course import choose_patience, compute_accuracy_change
-from heldout.diagnosis.evaluation import LastEpoch
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally
-from tests.heldout.diagnosis.made import OVERFIT, falling, figures, history, noisy, spec, turning
+from tests.heldout.diagnosis.made import OVERFIT, compare_last, falling, figures, history, noisy, spec, turning
 from tests.merge_patch import merged
 
 EPOCHS = 40
@@ -304,7 +303,7 @@ def test_a_gap_with_another_explanation_is_not_too_little_data():
 
 def test_a_rise_after_the_kept_epoch_is_not_blamed_on_the_kept_weights():
     """The kept weights are worse than the last weights and have learned too little; the rise came later."""
-    last = LastEpoch(EPOCHS, BEST, "test", 1000, -0.03, (-0.05, -0.01), 0.01, 0.0, (-0.02, 0.02))
+    last = compare_last(EPOCHS, BEST, "test", 1000, -0.03, (-0.05, -0.01), 0.01, 0.0, (-0.02, 0.02))
     kept = replace(counts(0.998, 0.7, 10), last=last)
     found = {
         finding.code: finding.severity for finding in diagnose(with_accuracy(change_accuracy(5)), None, kept).findings

@@ -4,9 +4,9 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
+from heldout.diagnosis.evaluation import SplitFigures
 from heldout.stored.audit import AuditFinding, Severity
-from tests.heldout.diagnosis.made import FINE, OVERFIT, RANDOM_LABELS, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, RANDOM_LABELS, compare_last, figures, history, spec
 
 
 def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classes: int = 10) -> dict[str, str]:
@@ -213,7 +213,7 @@ def test_a_class_with_few_images_has_collapsed_only_if_it_is_far_below_the_other
 def test_a_collapsed_class_is_reported_even_if_training_stopped_too_early():
     """An unfinished training alone hides the finding, since a class may not have been learned yet."""
     lost = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
-    later = LastEpoch(40, 20, "test", 300, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
+    later = compare_last(40, 20, "test", 300, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
     evaluation = Evaluation({"test": figures(202 / 300, 300, lost)}, ("a", "b", "c"), later)
     codes = {finding.code: finding.severity for finding in diagnose(FINE, None, evaluation).findings}
     assert codes["collapsed_class"] == "critical"

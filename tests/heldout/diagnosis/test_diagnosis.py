@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.course import estimate_noise, measure_course
 from heldout.diagnosis.curves import find_onset
-from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, build_from_final
+from heldout.diagnosis.evaluation import SplitFigures, build_from_final
 from heldout.diagnosis.history import read_history
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
-from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
+from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, falling, history, noisy, turning
 from tests.heldout.made_views import final, split
 
 
@@ -34,7 +34,7 @@ def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
 
 def compare_with_last(kept: int, points: float, loss: float, spread: float = 0.02) -> Evaluation:
     """Compare the weights of epoch `kept` with those of epoch 40 on the same 1,000 test images."""
-    last = LastEpoch(
+    last = compare_last(
         40, kept, "test", 1000, points, (points - spread, points + spread), 0.004, loss, (loss - spread, loss + spread)
     )
     return Evaluation({"test": SplitFigures(0.9, 1000, 0.3)}, (), last)

@@ -3,10 +3,9 @@
 import pytest
 
 from heldout.diagnosis import Evaluation, SuggestedRemedy, diagnose
-from heldout.diagnosis.evaluation import LastEpoch
 from heldout.remedies.images import MILD_AUGMENTATION
 from heldout.spec.job import JobSpec
-from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, falling, figures, history, spec
 from tests.merge_patch import merged
 
 FALLS = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
@@ -83,7 +82,7 @@ def test_more_epochs_keep_the_best_epoch_unless_the_spec_already_does():
 
 
 def test_twice_the_patience_is_suggested_if_the_kept_epoch_is_worse_than_the_last():
-    last = LastEpoch(40, 20, "test", 1000, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
+    last = compare_last(40, 20, "test", 1000, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
     known = (FINE, None, Evaluation({}, (), last))
     for patience, wanted in ((5, 10), (60, 100)):
         before = spec(training={"early_stopping": {"patience": patience}})

@@ -11,12 +11,11 @@ import pytest
 from heldout.diagnosis import Diagnosis, Finding, History, diagnose
 from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attribute_terms
 from heldout.diagnosis.causes import CAVEATS, TIERS
-from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.gap import compute_gap
 from heldout.remedies.change import RemedyBase
 from heldout.stored.audit import AuditFinding
-from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 DOCS = Path(__file__).parents[3] / "docs" / "explanation"
@@ -227,7 +226,7 @@ def test_a_kept_epoch_clearly_worse_than_the_last_is_reported(loss):
     """The last epoch is 20 points more accurate."""
 
     def of(made: Made) -> Diagnosis:
-        better = LastEpoch(40, 5, "test", 1000, -0.2, (-0.22, -0.18), 0.0, loss, (loss, loss))
+        better = compare_last(40, 5, "test", 1000, -0.2, (-0.22, -0.18), 0.0, loss, (loss, loss))
         return diagnose(FINE, None, replace(made.evaluation(), last=better), spec())
 
     made = Made(answers(0.92, 3000), answers(0.8, 1000, 1), answers(0.79, 1000, 2), kept_epoch=5)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, History, diagnose
-from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
+from heldout.diagnosis.evaluation import SplitFigures
 from heldout.stored.audit import AuditFinding
-from tests.heldout.diagnosis.made import FINE, OVERFIT, figures, history, spec
+from heldout.stored.evaluation import LastEpochScores
+from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, figures, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
 CLASSES = ("a", "b", "c")
@@ -70,9 +71,9 @@ def audits(draw) -> list[AuditFinding]:
 
 
 @st.composite
-def last_epochs(draw) -> LastEpoch:
+def last_epochs(draw) -> LastEpochScores:
     loss = draw(st.floats(-1, 1))
-    return LastEpoch(40, 11, "test", draw(st.integers(1, 999)), 0.1, (0.0, 0.2), 0.1, loss, (loss - 0.1, loss + 0.1))
+    return compare_last(40, 11, "test", draw(st.integers(1, 999)), 0.1, (0.0, 0.2), 0.1, loss, (loss - 0.1, loss + 0.1))
 
 
 HIDDEN_RISE = history(
@@ -90,7 +91,7 @@ HIDDEN_RISE = history(
     last=st.one_of(st.none(), last_epochs()),
 )
 def test_nothing_about_test_affects_the_diagnosis(training, first_test, second_test, audit, other_audit, last):
-    def judged(test: SplitFigures, audit: list[AuditFinding], last: LastEpoch | None) -> dict[str, Any]:
+    def judged(test: SplitFigures, audit: list[AuditFinding], last: LastEpochScores | None) -> dict[str, Any]:
         evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": test}, CLASSES, last)
         return asdict(diagnose(training, audit, evaluation, spec(), splits=WITHOUT_TEST))
 
@@ -140,7 +141,7 @@ def test_faults_of_training_and_validation_are_still_reported():
 
 def test_a_comparison_with_the_last_epoch_counts_only_if_made_on_validation():
     for split, is_used in (("validation", True), ("test", False)):
-        last = LastEpoch(40, 20, split, 300, 0.1, (0.05, 0.15), 0.001, 0.5, (0.4, 0.6))
+        last = compare_last(40, 20, split, 300, 0.1, (0.05, 0.15), 0.001, 0.5, (0.4, 0.6))
         evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION}, CLASSES, last)
         found = diagnose(OVERFIT, None, evaluation, splits=WITHOUT_TEST).findings
         assert any("last_epoch" in finding.evidence for finding in found) == is_used
