@@ -10,7 +10,6 @@ from reprlib import repr as short
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
@@ -132,39 +131,29 @@ class _Columns:
             found.hashes.append(cells[self._hash].strip())
 
     def splits(self) -> dict[SplitName, GivenSplit]:
+        width = len(self._probabilities)
         return {
             split: GivenSplit(
                 labels=cells.labels,
-                answers=None if self._answer is None else cells.answers,
-                probabilities=None if self._answer is not None else self._parse_rows(cells),
+                answers=cells.answers if width == 0 else None,
+                probabilities=np.frombuffer(cells.probabilities, np.float64).reshape(-1, width) if width else None,
                 hashes=None if self._hash is None else cells.hashes,
             )
             for split in SPLIT_NAMES
             if (cells := self._cells.get(split)) is not None
         }
 
-    def _parse_rows(self, cells: "_Cells") -> NDArray[np.float64]:
-        """(images, columns)"""
-        return np.frombuffer(cells.probabilities, np.float64).reshape(-1, len(self._probabilities))
-
     def _get_class(self, cell: str) -> str:
         """Return the class name, as one object for all lines that use it."""
-        name = _strip_apostrophe(cell)
-        known = self._known.get(name)
-        if known is None:
-            if len(self._known) == MAX_NAMES:
-                raise PredictionsRefused(f"there are more than {MAX_NAMES:,} different labels and answers")
-            known = self._known[name] = name
-        return known
+        name = cell.strip()
+        if name[:1] == "'" and name[1:2] in {"=", "+", "-", "@"}:
+            name = name[1:]  # it keeps spreadsheets from computing the name, as in a job's own table
+        if name not in self._known and len(self._known) == MAX_NAMES:
+            raise PredictionsRefused(f"there are more than {MAX_NAMES:,} different labels and answers")
+        return self._known.setdefault(name, name)
 
     def _parse_number(self, cell: str, line: int) -> float:
         number = parse_number(cell)
         if number is None:
             raise PredictionsRefused(f"line {line:,} has the probability {short(cell)}; expected a number")
         return number
-
-
-def _strip_apostrophe(cell: str) -> str:
-    """Remove the apostrophe that keeps spreadsheets from computing it, as in a job's own table."""
-    text = cell.strip()
-    return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text

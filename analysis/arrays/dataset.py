@@ -53,12 +53,12 @@ def compute_content_address(images: ImageSet) -> str:
     """Return the SHA-256 of everything that training can see: pixels, labels, splits, class names and range."""
     pixels = images.images
     blocks = (pixels[first : first + BLOCK_IMAGES] for first in range(0, len(pixels), BLOCK_IMAGES))
-    return compute_address(
+    return _compute_address(
         pixels.dtype, pixels.shape, blocks, images.labels, images.splits, images.classes, images.value_range
     )
 
 
-def compute_address(
+def _compute_address(
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     blocks: Iterable[NDArray[Any]],
@@ -113,7 +113,7 @@ def read_content_address(
         file.seek(first)
         at_once = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // max(1, rows.row_bytes)))
         blocks = (block for block in rows.blocks(at_once) if not watch())
-        return compute_address(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
+        return _compute_address(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
 
 
 def split_digests(images: ImageSet) -> dict[str, str]:
@@ -163,9 +163,7 @@ def load(folder: Path) -> ImageSet:
     with np.load(folder / "splits.npz") as splits:
         by_name = {split: splits[split] for split in SPLITS}
     images = np.load(folder / "images.npy", mmap_mode="r")
-    images.filename = (
-        folder / "images.npy"
-    )  # NumPy would resolve the path, and a sandboxed process may not use the result
+    images.filename = folder / "images.npy"  # NumPy resolves it, and a sandboxed process may not use the result
     return ImageSet(
         images=images,
         labels=np.load(folder / "labels.npy"),

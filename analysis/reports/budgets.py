@@ -11,6 +11,7 @@ from heldout.statistics import compute_t_quantile
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult
 from heldout.studies.spec import BASE_ARM
+from heldout.views.base import make_view
 from heldout.views.diagnosis import GapBudgetView, TermView
 from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView, StudyReportView
@@ -123,24 +124,10 @@ def compute_mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
 
 def _compute_mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
     terms = [gap.find_term(code) for gap in gaps]
-    accuracy, accuracy_interval = _compute_mean(_collect_figures(terms, "accuracy"))
-    loss, loss_interval = _compute_mean(_collect_figures(terms, "loss"))
-    return TermView(
-        code=code,
-        accuracy=accuracy,
-        accuracy_interval=accuracy_interval,
-        loss=loss,
-        loss_interval=loss_interval,
-        how="measured",
-        finding=None,
-        explanation=TERMS[code].meaning,
-    )
-
-
-def _collect_figures(terms: Sequence[Term | None], measure: Measure) -> list[tuple[float, Bounds | None]]:
-    return [
-        _ABSENT if term is None else (getattr(term, measure), getattr(term, f"{measure}_interval")) for term in terms
-    ]
+    accuracy = [_ABSENT if term is None else (term.accuracy, term.accuracy_interval) for term in terms]
+    loss = [_ABSENT if term is None else (term.loss, term.loss_interval) for term in terms]
+    mean = Term(code, *_compute_mean(accuracy), *_compute_mean(loss), explanation=TERMS[code].meaning)
+    return make_view(TermView, mean)
 
 
 def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:

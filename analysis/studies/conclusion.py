@@ -104,15 +104,5 @@ def test_view(
 
 def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
     assert state.tested is not None
-    return [
-        Scores(
-            images=np.arange(len(state.tested.losses[job]), dtype=np.int32),
-            losses=state.tested.losses[job],
-            right=state.tested.right[job],
-            train_loss=0.0,
-            train_accuracy=0.0,
-            train_images=state.train_images,
-            kept_epoch=1,
-        )
-        for job in jobs
-    ]
+    found = [(state.tested.losses[job], state.tested.right[job]) for job in jobs]
+    return [Scores(np.arange(len(losses), dtype=np.int32), losses, right) for losses, right in found]

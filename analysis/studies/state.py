@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import nan
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Scores:
-    """The answers of one training's kept weights to its validation images.
+    """The answers of one training's kept weights to its validation images, and what is known of its training images.
 
     losses: (images,) cross-entropy in nats. right: (images,). images: (images,) positions in the dataset, ascending.
     """
@@ -48,10 +49,10 @@ class Scores:
     images: NDArray[np.int32]
     losses: NDArray[np.float32]
     right: NDArray[np.bool_]
-    train_loss: float
-    train_accuracy: float
-    train_images: int
-    kept_epoch: int
+    train_loss: float = nan
+    train_accuracy: float = nan
+    train_images: int = 0
+    kept_epoch: int = 0
 
 
 @dataclass(frozen=True)

@@ -84,19 +84,9 @@ def pack_scores(scores: Scores) -> bytes:
 
 def unpack_scores(content: bytes) -> Scores:
     """Restore the argument of `pack_scores`."""
-    with np.load(io.BytesIO(content)) as stored:
-        images = stored["images"]
-        train_loss, train_accuracy = stored["train"].tolist()
-        train_images, kept_epoch = stored["counts"].tolist()
-        return Scores(
-            images=images,
-            losses=stored["losses"],
-            right=_unpack_bits(stored["right"], len(images)),
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            train_images=train_images,
-            kept_epoch=kept_epoch,
-        )
+    stored = unpack_arrays(content)
+    images, losses, right = stored["images"], stored["losses"], _unpack_bits(stored["right"], len(stored["images"]))
+    return Scores(images, losses, right, *stored["train"].tolist(), *stored["counts"].tolist())
 
 
 def pack_tested(tested: TestScores) -> bytes:
@@ -110,10 +100,9 @@ def pack_tested(tested: TestScores) -> bytes:
 
 def unpack_tested(content: bytes) -> TestScores:
     """Restore the argument of `pack_tested`."""
-    with np.load(io.BytesIO(content)) as stored:
-        jobs = [name.removeprefix("losses/") for name in stored.files if name.startswith("losses/")]
-        losses = {job: stored[f"losses/{job}"] for job in jobs}
-        return TestScores(losses, {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in jobs})
+    stored = unpack_arrays(content)
+    losses = {name.removeprefix("losses/"): array for name, array in stored.items() if name.startswith("losses/")}
+    return TestScores(losses, {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in losses})
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:

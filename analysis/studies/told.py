@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,9 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
         images=ids,
         losses=validation.losses[order].astype(np.float32),
         right=validation.right[order],
-        train_loss=float("nan") if train_loss is None else train_loss,
-        train_accuracy=float("nan") if train_accuracy is None else train_accuracy,
+        train_loss=nan if train_loss is None else train_loss,
+        train_accuracy=nan if train_accuracy is None else train_accuracy,
         train_images=0 if train is None else len(train),
-        kept_epoch=0,
     )
     facts = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
     return ToldRun(scores, _seal(answers), answers.classes, facts)
