@@ -85,7 +85,7 @@ def _restrict_to_validation(found: AuditFinding) -> AuditFinding | None:
     about = numbers.get(name)
     if rewrite is None or not about or about.get("images") == 0:
         return None
-    # Written anew, because the audit's own words and severity may come from test.
+    # Written again, because the audit's own words and severity may come from test.
     severity, explanation, what_to_do = rewrite(about)
     return AuditFinding(
         code=code, severity=severity, numbers={name: about}, explanation=explanation, what_to_do=what_to_do
