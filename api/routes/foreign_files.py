@@ -15,7 +15,7 @@ from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.body import parse_json
 from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.histories.recorded import ReadHistory
 from heldout.spec.documents import make_pointer
 from heldout.spec.field_errors import make_values_refusal
@@ -103,7 +103,7 @@ def _parse_training(text: str) -> TrainingOfFile:
 def _make_refusal(error: PredictionsRefused) -> InvalidSpec:
     where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
     detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{make_sentence(error)}."
-    return InvalidSpec(detail, errors=[FieldError(make_pointer(("file", *error.path)), detail)])
+    return InvalidSpec(detail, pointer=make_pointer(("file", *error.path)))
 
 
 def _get_last_of_training(curves: ReadHistory | None) -> tuple[float | None, float | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, Spec
 from heldout.spec.documents import make_patch, merge
@@ -65,7 +65,7 @@ def resolve(
     for place, (name, item) in enumerate(zip(names, asked, strict=True)):
         pointer = f"/remedies/{place}"
         if name in names[:place]:
-            raise _make_refusal(pointer, f"{name!r} is listed twice.")
+            raise InvalidSpec.at(pointer, f"{name!r} is listed twice.")
         if isinstance(item, NamedPatch):
             _require_own_name(name, pointer)
         for arm in (*name.split(JOINT), name):
@@ -73,7 +73,7 @@ def resolve(
                 continue
             change = resolve_remedy(arm, base, pointer, own)
             if isinstance(change, NoChange):
-                raise _make_refusal(pointer, f"{arm!r} would change nothing. {change.why}")
+                raise InvalidSpec.at(pointer, f"{arm!r} would change nothing. {change.why}")
             parts = tuple(arm.split(JOINT)) if JOINT in arm else ()
             found[arm] = ResolvedArm(arm, change.patch, change.did, parts, change.candidates)
     return tuple(found.values())
@@ -99,13 +99,13 @@ def resolve_remedy(name: str, base: RemedyBase, pointer: str = "/remedy", own: _
 def _combine(parts: Sequence[str], alone: Mapping[str, Change], own: _Own, base: RemedyBase, pointer: str) -> Change:
     name = JOINT.join(parts)
     if len(set(parts)) < len(parts):
-        raise _make_refusal(pointer, f"{name!r} names one remedy twice.")
+        raise InvalidSpec.at(pointer, f"{name!r} names one remedy twice.")
     under, specs = base, [base.spec]
     # Own patches are fixed and go first. Named remedies read the spec that they change, so no list item gets lost.
     for part in sorted(parts, key=lambda part: part not in own):
         outcome = _compute_outcome(part, own, under, pointer)
         if isinstance(outcome, NoChange):
-            raise _make_refusal(
+            raise InvalidSpec.at(
                 pointer, f"{part!r} has nothing left to change after the rest of {name!r}. {outcome.why}"
             )
         specs = [
@@ -115,10 +115,10 @@ def _combine(parts: Sequence[str], alone: Mapping[str, Change], own: _Own, base:
     fixed = {part: _complete_spec(merge(base.spec, alone[part].patch)) for part in parts if not alone[part].candidates}
     for part, changed in fixed.items():
         if changed in specs:
-            raise _make_refusal(pointer, f"{name!r} does not combine its parts: it equals {part!r} alone.")
+            raise InvalidSpec.at(pointer, f"{name!r} does not combine its parts: it equals {part!r} alone.")
     for part, changed in fixed.items():
         if not all(_differs_everywhere(base.spec, changed, item) for item in specs):
-            raise _make_refusal(
+            raise InvalidSpec.at(
                 pointer, f"{name!r} does not combine its parts: the other part undoes what {part!r} changes."
             )
     did = " ".join(alone[part].did for part in parts)
@@ -144,10 +144,10 @@ def _compute_outcome(name: str, own: _Own, base: RemedyBase, pointer: str) -> Ou
         where, patch = own[name]
         return _compute_own_outcome(patch, base, where)
     if name in AFTER_TRAINING:
-        raise _make_refusal(pointer, f"{name!r} is not a remedy that can be trained. {AFTER_TRAINING[name]}")
+        raise InvalidSpec.at(pointer, f"{name!r} is not a remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
         known = ", ".join(sorted(REMEDIES))
-        raise _make_refusal(
+        raise InvalidSpec.at(
             pointer,
             f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. Send a "
             "change of your own as a patch.",
@@ -161,7 +161,7 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
     if isinstance(training, Mapping):
         fixed += [f"/training/{name}" for name in _SET_BY_THE_STUDY_IN_TRAINING if name in training]
     if fixed:
-        raise _make_refusal(
+        raise InvalidSpec.at(
             f"{pointer}/patch{fixed[0]}", "The study keeps this the same in every arm, so that only the remedy differs."
         )
     content = merge(base.spec, own.patch)
@@ -169,7 +169,7 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
         changed = JobSpec.model_validate(content)
     except ValidationError as error:
         [first, *_] = list_field_errors(error.errors(include_url=False), content, JobSpec)
-        raise _make_refusal(pointer, f"The spec would not be valid. {first.pointer}: {first.detail}") from error
+        raise InvalidSpec.at(pointer, f"The spec would not be valid. {first.pointer}: {first.detail}") from error
     if changed.model_dump(mode="json") == base.spec:
         return NoChange("The spec already has all of this.")
     return Change(own.patch, "Changes the spec as the client requested.")
@@ -178,7 +178,7 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
 def _require_own_name(name: str, pointer: str) -> None:
     if name == BASE_ARM or JOINT in name:
         why = "is the name of the unchanged arm" if name == BASE_ARM else f"contains {JOINT}, which joins remedies"
-        raise _make_refusal(f"{pointer}/name", f"{name!r} {why}; choose another name for your patch.")
+        raise InvalidSpec.at(f"{pointer}/name", f"{name!r} {why}; choose another name for your patch.")
 
 
 def _complete_spec(content: Spec) -> Spec:
@@ -187,10 +187,6 @@ def _complete_spec(content: Spec) -> Spec:
         return JobSpec.model_validate(content).model_dump(mode="json")
     except ValueError:
         return content
-
-
-def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
 MIN_ARMS, MAX_ARMS = 4, 8

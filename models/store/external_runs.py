@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.stored import pack_scores
 from analysis.studies.told import ToldRun, explain_disagreement
-from heldout.errors import FieldError, InvalidSpec, LeaseLost, RunNotFound, RunReplaced, RunsDisagree
+from heldout.errors import InvalidSpec, LeaseLost, RunNotFound, RunReplaced, RunsDisagree
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
 from heldout.stored.evaluation import SplitName
 from heldout.studies.spec import BASE_ARM
@@ -166,7 +166,7 @@ def _require_few_answers(session: Session, study_id: str, told: ToldRun) -> None
             f"Received {images:,} validation images for each of {runs:,} runs; expected at most "
             f"{MAX_ANSWERS // runs:,}. Send a random part of the images, the same for all runs."
         )
-        raise InvalidSpec(f"/file/validation: {detail}", errors=[FieldError("/file/validation", detail)])
+        raise InvalidSpec.at("/file/validation", detail)
 
 
 def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:

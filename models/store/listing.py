@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, false, insert, null, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
-from heldout.errors import FieldError, InvalidCursor, InvalidSpec
+from heldout.errors import InvalidCursor, InvalidSpec
 from heldout.lifecycle.job import SHOWN_REQUESTS, JobStatus
 from heldout.spec.job import MAX_PAIRS
 from heldout.views.job import SummaryView
@@ -204,7 +204,7 @@ def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None
         detail = (
             f'The job would have {len(both)} pairs; expected at most {MAX_PAIRS}. Remove some with `{{"key": null}}`.'
         )
-        raise InvalidSpec(detail, errors=[FieldError("/metadata", detail)])
+        raise InvalidSpec(detail, pointer="/metadata")
     return both
 
 

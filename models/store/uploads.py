@@ -6,7 +6,6 @@ from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished
-from heldout.errors.base import FieldError
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import LISTED_KINDS, IngestSpec
@@ -41,7 +40,7 @@ def _find_base(session: Session, owner: str, reference: str) -> DatasetRow:
         return row
     why = "is not there" if row is None else f"is {row.status}"
     detail = f"Images can be added to a version that is ready; {reference!r} {why}. Choose another version."
-    raise InvalidSpec(detail, errors=[FieldError("/adds_to", detail)])
+    raise InvalidSpec(detail, pointer="/adds_to")
 
 
 def add_version(

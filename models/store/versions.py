@@ -129,7 +129,7 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
             f"{row.name}@{row.version} would have {len(left):,} marked pairs; expected at most {MAX_DIFFERENT:,}. "
             "Exclude images that look the same, or split the dataset."
         )
-        raise InvalidSpec(detail, errors=[FieldError("/pairs", detail)])
+        raise InvalidSpec(detail, pointer="/pairs")
     row.different = [list(pair) for pair in left] or None
     session.flush()
     return row

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import ImageSet, compute_digest, load
 from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
-from heldout.errors import FieldError, InvalidSpec
+from heldout.errors import InvalidSpec
 from heldout.spec.job import JobSpec
 
 # The alignment with which TensorFlow uses an array without a copy.
@@ -186,7 +186,7 @@ def compute_class_weights(
     unknown = sorted(set(wanted) - set(classes))
     if unknown:
         detail = f"The dataset has no label {unknown[0]!r}; its labels are {', '.join(classes)[:500]}."
-        raise InvalidSpec(detail, errors=[FieldError("/training/class_weights", detail)])
+        raise InvalidSpec(detail, pointer="/training/class_weights")
     return np.asarray([wanted.get(label, 1.0) for label in classes], np.float32)
 
 

@@ -100,7 +100,7 @@ def order_study(
         asked = spec
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
-            raise errors.InvalidSpec(f"/kind: {detail}", errors=[errors.FieldError("/kind", detail)])
+            raise errors.InvalidSpec.at("/kind", detail)
         return make_once(
             session,
             caller.owner,

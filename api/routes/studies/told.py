@@ -11,7 +11,7 @@ from analysis.studies.told import ToldRun, read_told
 from api.http.body import parse_json
 from api.routes.foreign_files import ANSWERS, TRAINING, WHOLE, ForeignFile, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
-from heldout.errors import FieldError, InvalidForm, InvalidSpec
+from heldout.errors import InvalidForm, InvalidSpec
 from heldout.spec.field_errors import make_values_refusal
 
 MAX_TOKEN, MAX_REASON = 20, 2000
@@ -85,7 +85,7 @@ def read_told_form(form: FormData) -> ToldForm:
         seconds = -1.0
     if seconds is not None and not 0 <= seconds < 1e9:
         detail = f"Received {texts['seconds'][:40]!r}; expected a number of seconds."
-        raise InvalidSpec(f"/seconds: {detail}", errors=[FieldError("/seconds", detail)])
+        raise InvalidSpec.at("/seconds", detail)
     failed = texts.get("failed")
     return ToldForm(
         texts["token"][:MAX_TOKEN],
