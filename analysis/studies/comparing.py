@@ -38,6 +38,10 @@ class Comparison:
     accuracy: MeanEstimate
     gain: MeanEstimate
 
+    def get_benefit(self, measure: Measure) -> MeanEstimate:
+        """Return the difference in one measure, positive if the arm is better."""
+        return self.loss.mirror() if measure == "loss" else self.accuracy
+
 
 @dataclass(frozen=True)
 class GainUnit:

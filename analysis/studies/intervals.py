@@ -1,7 +1,7 @@
 """The uncertainty of a mean over images and trainings, and of a difference between two arms. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite, sqrt
 from statistics import NormalDist, median
@@ -183,6 +183,10 @@ class MeanEstimate:
     def mean(self) -> float:
         """Return the center of every interval."""
         return self.spread.mean
+
+    def mirror(self) -> "MeanEstimate":
+        """Return the estimate of the negative mean."""
+        return replace(self, spread=replace(self.spread, mean=-self.spread.mean))
 
     def interval(self, error: float = 0.05) -> tuple[float, float]:
         """Return bounds that miss the true mean with probability `error`."""

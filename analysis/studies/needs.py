@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil
 
 from analysis.studies.comparing import Comparison, GainUnit
-from analysis.studies.standing import DOUBT_ERROR, compute_mean_benefit, estimate, get_relevant_benefit
+from analysis.studies.standing import DOUBT_ERROR, get_relevant_benefit
 from heldout.views.study import NeedsView
 
 # More than this is impractical to train or collect.
@@ -47,11 +47,11 @@ def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: 
     """
     too_little = []
     for measure in unit.measures:
-        difference, mean = estimate(comparison, measure), compute_mean_benefit(comparison, measure)
-        if difference.compute_expected_half_width(error, trainings, image_factor) < mean:
+        benefit = comparison.get_benefit(measure)
+        if benefit.compute_expected_half_width(error, trainings, image_factor) < benefit.mean:
             return True
-        doubt = difference.compute_expected_half_width(DOUBT_ERROR, trainings, image_factor)
-        too_little.append(doubt < get_relevant_benefit(measure, unit) - mean)
+        doubt = benefit.compute_expected_half_width(DOUBT_ERROR, trainings, image_factor)
+        too_little.append(doubt < get_relevant_benefit(measure, unit) - benefit.mean)
     return all(too_little)
 
 

@@ -7,14 +7,7 @@ from functools import cached_property
 
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
 from analysis.studies.needs import would_tell
-from analysis.studies.standing import (
-    Judgement,
-    RemedyStanding,
-    compute_mean_benefit,
-    estimate,
-    judge,
-    list_worse_measures,
-)
+from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures
 from analysis.studies.state import Arm, Scores
 from heldout.studies.spec import BASE_ARM, Measure
 from heldout.words.studies import MEASURES
@@ -86,11 +79,9 @@ def list_clearly_beaten(look: Look, name: str, others: Sequence[str]) -> list[st
 def can_become_a_cure(look: Look, name: str) -> bool:
     """Return whether the last look could still find that an arm is a cure, in the best case that seeds allow."""
     for measure in look.unit.measures:
-        difference = estimate(look.comparisons[name], measure)
-        best = compute_mean_benefit(look.comparisons[name], measure) + difference.compute_expected_change(
-            look.last_seeds
-        )
-        if best > OPTIMISTIC_WIDTH_FACTOR * difference.compute_expected_half_width(look.last_error, look.last_seeds):
+        benefit = look.comparisons[name].get_benefit(measure)
+        best = benefit.mean + benefit.compute_expected_change(look.last_seeds)
+        if best > OPTIMISTIC_WIDTH_FACTOR * benefit.compute_expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
 
@@ -109,7 +100,7 @@ def is_confirmed(look: Look, name: str) -> bool:
     fresh = {name: look.scores[name][look.seeds_before :]}
     base = look.scores[BASE_ARM][look.seeds_before :]
     comparison = compare(fresh, base, look.unit, look.folds)[name]
-    return all(compute_mean_benefit(comparison, measure) > 0 for measure in look.judgements[name].better)
+    return all(comparison.get_benefit(measure).mean > 0 for measure in look.judgements[name].better)
 
 
 def list_cures(look: Look, *, unconfirmed: bool) -> list[str]:

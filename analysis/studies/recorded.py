@@ -216,8 +216,7 @@ def _compare_figures(recording: Recording, matched: Mapping[str, Matched]) -> tu
     found = [MeanEstimate(*pair) for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)]
     if recording.better == "higher":
         return unit, {name: Comparison(UNKNOWN, one, one) for name, one in zip(matched, found, strict=True)}
-    gains = [replace(one, spread=replace(one.spread, mean=-one.spread.mean)) for one in found]
-    return unit, {name: Comparison(one, UNKNOWN, gain) for name, one, gain in zip(matched, found, gains, strict=True)}
+    return unit, {name: Comparison(one, UNKNOWN, one.mirror()) for name, one in zip(matched, found, strict=True)}
 
 
 def _compute_figures_difference(recording: Recording, name: str, match: Matched) -> Spread:

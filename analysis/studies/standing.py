@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.studies.comparing import Comparison, GainUnit
-from analysis.studies.intervals import MeanEstimate
 from heldout.studies.spec import Measure
 
 # The smallest benefits that a study looks for: a remedy that certainly gives less does not help.
@@ -40,36 +39,20 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
         comparison: with the base.
         error: how often a deciding interval may miss: its share of the study's error.
     """
-    better = tuple(m for m in unit.measures if compute_benefit_interval(comparison, m, error)[0] > 0)
-    worse = tuple(m for m in unit.measures if compute_benefit_interval(comparison, m, DOUBT_ERROR)[1] < 0)
+    better = tuple(m for m in unit.measures if comparison.get_benefit(m).interval(error)[0] > 0)
+    worse = tuple(m for m in unit.measures if comparison.get_benefit(m).interval(DOUBT_ERROR)[1] < 0)
     if worse:
         return Judgement(RemedyStanding.WORSE, better, worse)
     if better:
         return Judgement(RemedyStanding.CURE, better, worse)
-    most = {m: compute_benefit_interval(comparison, m, DOUBT_ERROR)[1] for m in unit.measures}
+    most = {m: comparison.get_benefit(m).interval(DOUBT_ERROR)[1] for m in unit.measures}
     helpless = all(most[m] < get_relevant_benefit(m, unit) for m in unit.measures)
     return Judgement(RemedyStanding.NO_HELP if helpless else RemedyStanding.OPEN, better, worse)
 
 
 def list_worse_measures(comparison: Comparison, unit: GainUnit, error: float) -> tuple[Measure, ...]:
     """Return the measures that an arm is proven to make worse, as strictly as a cure is proven."""
-    return tuple(measure for measure in unit.measures if compute_benefit_interval(comparison, measure, error)[1] < 0)
-
-
-def estimate(comparison: Comparison, measure: Measure) -> MeanEstimate:
-    """Return the difference in one measure: the arm's minus the base's."""
-    return comparison.loss if measure == "loss" else comparison.accuracy
-
-
-def compute_mean_benefit(comparison: Comparison, measure: Measure) -> float:
-    """Return by how much the arm is better in one measure."""
-    return estimate(comparison, measure).mean * (-1 if measure == "loss" else 1)
-
-
-def compute_benefit_interval(comparison: Comparison, measure: Measure, error: float) -> tuple[float, float]:
-    """Return the interval of the benefit in one measure. error: how often it may miss."""
-    low, high = estimate(comparison, measure).interval(error)
-    return (-high, -low) if measure == "loss" else (low, high)
+    return tuple(measure for measure in unit.measures if comparison.get_benefit(measure).interval(error)[1] < 0)
 
 
 def get_relevant_benefit(measure: Measure, unit: GainUnit) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 
 from analysis.studies.comparing import compare, compute_gain_unit
 from analysis.studies.planning import list_race_keys
-from analysis.studies.standing import estimate
 from benchmarks.studies.simulated import Trainings, World, hash_of, state_of
 from heldout.studies.spec import BASE_ARM
 from heldout.words.studies import MEASURES
@@ -91,7 +90,7 @@ def coverage(setting: Setting, studies: int) -> dict[str, Coverage]:
         compared = compare(scores, base, compute_gain_unit(base), setting.folds)
         for position, arm in enumerate(remedies):
             for measure in MEASURES:
-                difference, truth = estimate(compared[arm], measure), true_difference(world, arm, measure)
+                difference, truth = getattr(compared[arm], measure), true_difference(world, arm, measure)
                 for errors, found in ((0.05, single), (0.05 / (2 * len(remedies)), family)):
                     low, high = difference.interval(errors)
                     found[measure][number, position] = low <= truth <= high
