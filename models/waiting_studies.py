@@ -6,7 +6,7 @@ Such a study has a row from the beginning. Its trainings start when the reconcil
 from typing import Any
 
 from analysis.studies.runs import choose_splits
-from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
+from analysis.studies.stored import ASKED, WAITS_FOR, WaitsFor, describe_wait
 from heldout.access.rights import count_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
 from heldout.fixes.changes import VersionSpec

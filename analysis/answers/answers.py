@@ -12,6 +12,19 @@ from heldout.stored.gap import HeldOutCopies, LabelsRenamed, PairedTally, Tally,
 SEEMING_LOSS_P = 0.1
 # The smallest normal float32. Smaller probabilities may have been rounded to zero.
 _SMALLEST = float(np.finfo(np.float32).tiny)
+# From predictions to a value in them.
+Path = tuple[str | int, ...]
+
+
+class PredictionsRefused(ValueError):
+    """The message says what was received and what was expected.
+
+    path: from the predictions to the value, such as `("test", "labels", 17)`; `("classes",)` is next to the splits.
+    """
+
+    def __init__(self, message: str, path: Path = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True)

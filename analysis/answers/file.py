@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
-from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import read_table
 from analysis.arrays.npy_rows import read_npy_header
 from heldout.histories.prediction_names import list_first, split_and_what, split_of

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers
-from analysis.answers.refusal import Path, PredictionsRefused
+from analysis.answers.answers import Answers, Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
 

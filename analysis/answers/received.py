@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers
+from analysis.answers.answers import Answers, Path, PredictionsRefused
 from analysis.answers.probabilities import check_probabilities, replace_zeros
-from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
 from heldout.words.labels import SEVERAL_LABELS

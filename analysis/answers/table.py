@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, receive_answers
-from analysis.answers.refusal import PredictionsRefused
 from heldout.histories.names import parse_number
 from heldout.histories.prediction_names import get_column_class, list_first, split_and_what, split_of
 from heldout.histories.rows import SEPARATORS

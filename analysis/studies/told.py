@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers
+from analysis.answers.answers import Answers, PredictionsRefused
 from analysis.answers.received import Column, ForeignAnswers
-from analysis.answers.refusal import PredictionsRefused
 from analysis.studies.state import Scores
 from analysis.studies.stored import pack_arrays, unpack_arrays
 from heldout.stored.evaluation import SplitName

@@ -9,9 +9,9 @@ from typing import BinaryIO, TypeVar
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
 from analysis.answers.received import ForeignAnswers
-from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.body import parse_json
 from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence

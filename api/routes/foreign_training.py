@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, receive_answers
-from analysis.answers.refusal import PredictionsRefused
 from heldout.diagnosis.history import parse_figure
 from heldout.histories.documents import is_keras, read_curves, read_document
 from heldout.histories.joining import SeveralRunsError

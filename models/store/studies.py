@@ -7,9 +7,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
-from analysis.studies.stored import pack_scores, pack_tested, unpack_scores, unpack_tested
+from analysis.studies.stored import has_begun, pack_scores, pack_tested, unpack_scores, unpack_tested
 from analysis.studies.told import open_sealed as open_sealed_answers
-from analysis.studies.waiting import has_begun
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import StudyStatus

@@ -3,8 +3,7 @@
 from pydantic import ValidationError
 
 from analysis.studies.recording import match_runs, name_unit
-from analysis.studies.stored import StudyPlan
-from analysis.studies.waiting import describe_wait
+from analysis.studies.stored import StudyPlan, describe_wait
 from heldout.errors import SpecUnreadable
 from heldout.spec.documents import make_pointer
 from heldout.studies.spec import BASE_ARM

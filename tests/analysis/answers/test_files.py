@@ -7,10 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
 from analysis.answers.foreign import build_evaluation
 from analysis.answers.received import ForeignAnswers
-from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import MAX_NAMES, read_table
 from tests.analysis.answers.made import arrays, predicted
 

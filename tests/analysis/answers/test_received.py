@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import MAX_CLASSES, MAX_VALUES, GivenSplit, receive_answers
-from analysis.answers.refusal import PredictionsRefused
 
 ROWS = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
 FINE = GivenSplit([0, 1, 1], ROWS)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
-from analysis.answers.refusal import PredictionsRefused
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.state import NextSteps, Scores, StudyRun, StudyState, complete_state
 from analysis.studies.stored import unpack_arrays
