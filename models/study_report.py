@@ -7,7 +7,7 @@ from analysis.reports.budgets import compute_mean_budget
 from analysis.reports.card import CardFacts, SharedModelFacts, build_card
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
-from analysis.reports.rendering import render_markdown
+from analysis.reports.document import render_markdown
 from heldout import errors
 from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.stored.artifacts import ArtifactName

@@ -6,9 +6,8 @@ import numpy as np
 
 from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
 from analysis.studies.figures import build_difference_view, test_figures
-from analysis.studies.needs import estimate_needs
 from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
-from analysis.studies.standing import RemedyStanding
+from analysis.studies.standing import RemedyStanding, estimate_needs
 from analysis.studies.state import Scores, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyTestView

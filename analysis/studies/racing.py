@@ -6,8 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
-from analysis.studies.needs import would_tell
-from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures
+from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures, would_tell
 from analysis.studies.state import Arm, Scores
 from heldout.studies.spec import BASE_ARM, Measure
 from heldout.words.studies import MEASURES

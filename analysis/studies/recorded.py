@@ -29,9 +29,8 @@ from analysis.studies.intervals import (
     estimate_shared_noise,
     subtract_spreads,
 )
-from analysis.studies.needs import estimate_needs
 from analysis.studies.recording import FEWEST_RUNS, Matched, list_run_keys, match_runs, take_half
-from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures
+from analysis.studies.standing import Judgement, RemedyStanding, estimate_needs, judge, list_worse_measures
 from analysis.studies.state import NextSteps, Recording, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL
 from heldout.studies.spec import BASE_ARM, Measure

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Response
 
 from analysis.reports.contents import build_document
-from analysis.reports.rendering import POLICY, render_markdown, render_page
+from analysis.reports.document import POLICY, render_markdown, render_page
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
 from api.http.problems import document_errors

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
-from analysis.reports.rendering import render_markdown, render_page
+from analysis.reports.document import render_markdown, render_page
 from tests.analysis.reports.made_studies import epochs_of
 
 
