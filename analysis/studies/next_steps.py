@@ -6,13 +6,8 @@ Nothing is stored between calls: looks, drops and choices are derived from the t
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
+from analysis.studies import figures
 from analysis.studies.conclusion import conclude_cure, conclude_without_cure, test_view
-from analysis.studies.figures import (
-    build_difference_view,
-    compute_gap_closed,
-    compute_validation_figures,
-    train_figures,
-)
 from analysis.studies.learning_curve import plan_curve_steps
 from analysis.studies.planning import count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
@@ -73,7 +68,7 @@ def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
         )
     test = test_view(base_jobs, winner_jobs, state, is_paired=True)
     conclusion = conclude_cure(state, look, of_arm, winner, test, progress.ended_early)
-    gap = compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
+    gap = figures.compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)
     if done is not None:
@@ -135,11 +130,11 @@ def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, .
                 status=status,
                 jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
                 seeds=len(runs),
-                train=train_figures(runs) if runs else None,
-                validation=compute_validation_figures(runs, state.folds) if runs else None,
+                train=figures.train_figures(runs) if runs else None,
+                validation=figures.compute_validation_figures(runs, state.folds) if runs else None,
                 difference=None
                 if is_base or look is None
-                else build_difference_view(look.comparisons[arm.name], look.error),
+                else figures.build_difference_view(look.comparisons[arm.name], look.error),
                 why=_explain_drop(arm, progress),
             )
         )

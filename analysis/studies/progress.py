@@ -5,16 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from analysis.studies import planning
 from analysis.studies.figures import build_difference_view
-from analysis.studies.planning import (
-    count_comparisons,
-    count_first_look_jobs,
-    has_fewer_looks,
-    list_race_keys,
-    plan_look_errors,
-    plan_look_seeds,
-    tune_keys,
-)
 from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures
 from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyStanding
 from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
@@ -58,12 +50,13 @@ class RaceProgress:
 
     def follow(self) -> None:
         """Go through the looks until a training is missing or the race is decided."""
-        if self.state.max_jobs is not None and count_first_look_jobs(self.state) > self.state.max_jobs:
-            first = f"The first look takes {count_first_look_jobs(self.state)} trainings"
+        if self.state.max_jobs is not None and planning.count_first_look_jobs(self.state) > self.state.max_jobs:
+            first = f"The first look takes {planning.count_first_look_jobs(self.state)} trainings"
             self.error = ("budget_too_small", f"{first}; the budget allows {self.state.max_jobs}.")
             return
         before = 0
-        for seeds, error in zip(plan_look_seeds(self.state), plan_look_errors(self.state), strict=True):
+        looks = zip(planning.plan_look_seeds(self.state), planning.plan_look_errors(self.state), strict=True)
+        for seeds, error in looks:
             if before and not self._afford(before, seeds):
                 break
             untuned = [] if before else self._tune()
@@ -75,7 +68,7 @@ class RaceProgress:
             self._drop_arms(look)
             if not self.racing or _is_decided(look, self.racing):
                 break
-            if seeds == look.last_seeds and has_fewer_looks(self.state):
+            if seeds == look.last_seeds and planning.has_fewer_looks(self.state):
                 self.ended_early = NO_ROOM
             before = seeds
 
@@ -105,7 +98,7 @@ class RaceProgress:
         for arm in self.state.arms:
             if not arm.candidates:
                 continue
-            keys = tune_keys(self.state, arm)
+            keys = planning.tune_keys(self.state, arm)
             missing = [key for key in keys if key not in self.by_key]
             self.spent += len(keys)
             self.submit += missing
@@ -125,7 +118,7 @@ class RaceProgress:
         for name in (BASE_ARM, *self.racing):
             if name in untuned:
                 continue
-            keys = list_race_keys(self.state, name, range(seeds))
+            keys = planning.list_race_keys(self.state, name, range(seeds))
             self.spent += seeds - before
             there = [self.by_key[key] for key in keys if key in self.by_key]
             # When one training of an arm fails, the others are cancelled. Only the failed one says why.
@@ -152,7 +145,7 @@ class RaceProgress:
         dropped = {
             name: look.scores[name] for name, look in self.looks.items() if name not in scores and look.seeds > 1
         }
-        share = count_comparisons(self.state)
+        share = planning.count_comparisons(self.state)
         look = Look(
             scores,
             dropped,
@@ -160,8 +153,8 @@ class RaceProgress:
             seeds=seeds,
             seeds_before=before,
             error=error / share,
-            last_error=plan_look_errors(self.state)[-1] / share,
-            last_seeds=plan_look_seeds(self.state)[-1],
+            last_error=planning.plan_look_errors(self.state)[-1] / share,
+            last_seeds=planning.plan_look_seeds(self.state)[-1],
             measures=self.state.measures,
         )
         self.looks |= dict.fromkeys(self.racing, look)
@@ -195,7 +188,7 @@ class RaceProgress:
             self.drop(name, why)
 
     def _collect_scores(self, name: str, seeds: int) -> tuple[Scores, ...]:
-        found = (self.by_key[key].scores for key in list_race_keys(self.state, name, range(seeds)))
+        found = (self.by_key[key].scores for key in planning.list_race_keys(self.state, name, range(seeds)))
         return tuple(scores for scores in found if scores is not None)
 
 

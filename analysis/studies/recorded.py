@@ -10,15 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from analysis.studies import figures
 from analysis.studies.comparing import Comparison, GainUnit, Pair, compare_pairs, compute_gain_unit
 from analysis.studies.conclusion import test_view
-from analysis.studies.figures import (
-    build_difference_view,
-    compute_gap_closed,
-    compute_validation_figures,
-    make_figures_view,
-    train_figures,
-)
 from analysis.studies.intervals import (
     UNKNOWN,
     MeanEstimate,
@@ -138,7 +132,7 @@ def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
         remedy=winner,
         explanation=explanation,
         test=test,
-        gap=compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test),
+        gap=figures.compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test),
     )
     return NextSteps("succeeded", planned=count, arms=arms, conclusion=conclusion)
 
@@ -255,9 +249,9 @@ def _build_compared_arm(state: StudyState, compared: _Compared, name: str) -> Ar
         status="finished",
         jobs=list(compared.jobs[name]),
         seeds=len(places),
-        train=train_figures(scores) if scores else None,
-        validation=compute_validation_figures(scores, None) if scores else _summarize(recording, name, places),
-        difference=None if comparison is None else build_difference_view(comparison, compared.error),
+        train=figures.train_figures(scores) if scores else None,
+        validation=figures.compute_validation_figures(scores, None) if scores else _summarize(recording, name, places),
+        difference=None if comparison is None else figures.build_difference_view(comparison, compared.error),
         why=None
         if match is None
         else words.describe_matching(
@@ -270,11 +264,11 @@ def _build_compared_arm(state: StudyState, compared: _Compared, name: str) -> Ar
 
 def _summarize(recording: Recording, name: str, places: Sequence[int]) -> ArmFiguresView:
     """Return the mean of an arm's final figures."""
-    figures = _get_figures(recording, name, places)
-    noise = compute_share_noise(float(np.mean(figures)), recording.images)
-    spread = compute_figures_spread(figures, recording.images, noise)
+    found = _get_figures(recording, name, places)
+    noise = compute_share_noise(float(np.mean(found)), recording.images)
+    spread = compute_figures_spread(found, recording.images, noise)
     mean = MeanEstimate(spread, estimate_own_noise(spread))
-    return make_figures_view(*((UNKNOWN, mean) if recording.better == "higher" else (mean, UNKNOWN)))
+    return figures.make_figures_view(*((UNKNOWN, mean) if recording.better == "higher" else (mean, UNKNOWN)))
 
 
 def _list_compared_jobs(compared: _Compared, winner: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

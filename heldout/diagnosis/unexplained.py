@@ -3,19 +3,12 @@
 from collections.abc import Callable
 from math import log
 
-from heldout.diagnosis import thresholds
+from heldout.diagnosis import knowledge, thresholds
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
-from heldout.diagnosis.knowledge import (
-    bound_chance,
-    compute_label_probability,
-    get_end_accuracies,
-    get_known_accuracies,
-    knows,
-)
 from heldout.diagnosis.rules.rising import find_stopped_in_time
 from heldout.spec.job import trains_on_all
 from heldout.statistics import compute_newcombe_interval
@@ -120,11 +113,11 @@ def _explain_little_known(facts: Facts) -> str | None:
     if train is not None and validation is not None and len(facts.classes) > 1:
         trained, heldout, chance = train.accuracy, validation.accuracy, 1 / len(facts.classes)
     else:
-        known = get_known_accuracies(facts)
+        known = knowledge.get_known_accuracies(facts)
         if known is None:
             return None if facts.has_answers else _explain_maybe_guessing(facts)
         trained, heldout, chance = known
-    if knows(trained, chance) or knows(heldout, chance):
+    if knowledge.knows(trained, chance) or knowledge.knows(heldout, chance):
         return None
     return (
         f"The network answers {percent(trained)} of its training images and {percent(heldout)} of the validation "
@@ -136,22 +129,22 @@ def _explain_little_known(facts: Facts) -> str | None:
 
 def _explain_maybe_guessing(facts: Facts) -> str | None:
     """The recorded figures are possible by guessing, and only unrecorded ones would tell."""
-    trained, heldout = get_end_accuracies(facts.curves)
-    chance, count = bound_chance(facts), len(facts.classes)
+    trained, heldout = knowledge.get_end_accuracies(facts.curves)
+    chance, count = knowledge.bound_chance(facts), len(facts.classes)
     what = f"guessing among {count:,} classes" if count > 1 else "guessing"
     classes = "" if count > 1 else ", and say how many classes there are"
     known, name, other = (
         (heldout, "validation", "training") if heldout is not None else (trained, "training", "validation")
     )
     if known is not None:
-        if knows(known, chance):
+        if knowledge.knows(known, chance):
             return None
         return (
             f"The network answers {percent(known)} of the {name} images correctly, and {what} can give "
             f"{percent(chance)}. The {other} accuracy was not recorded, so it is unknown whether the network knows "
             f"either. Record both{classes}."
         )
-    probability, last = compute_label_probability(facts.curves), facts.curves.heldout
+    probability, last = knowledge.compute_label_probability(facts.curves), facts.curves.heldout
     # A loss may be on any scale, so it only says something if the number of classes is known.
     if (
         count < 2
