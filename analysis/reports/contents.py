@@ -5,21 +5,9 @@ from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
 from analysis.reports.courses import build_course_blocks, build_size_blocks
 from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
+from heldout import words
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
-from heldout.words import (
-    LOSS,
-    NONE,
-    POINTS,
-    format_duration,
-    format_loss,
-    format_range,
-    format_signed,
-    format_signed_range,
-    join_with_and,
-    percent,
-    pluralize,
-)
 from heldout.words.labels import describe_remedy, join_remedies
 from heldout.words.study_answers import say_cost, say_done
 
@@ -56,8 +44,8 @@ def build_document(report: StudyReportView) -> Document:
         blocks += build_budget_blocks(report)
         blocks += build_course_blocks(report)
         blocks += _change_blocks(report)
-    words = (*_TRAINING_WORDS, *(() if study.kind == "learning_curve" else _REMEDY_WORDS))
-    blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Definitions(words)]
+    terms = (*_TRAINING_WORDS, *(() if study.kind == "learning_curve" else _REMEDY_WORDS))
+    blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Definitions(terms)]
     return Document(
         title=f"Study {study.name}",
         question=report.question,
@@ -105,10 +93,10 @@ def _test_blocks(study: StudyView) -> list[Block]:
             (
                 f"difference: {name} minus unchanged",
                 "",
-                format_signed(POINTS, measured.accuracy, bounds.accuracy),
-                format_signed_range(POINTS, measured.accuracy, bounds.accuracy),
-                format_signed(LOSS, measured.loss, bounds.loss),
-                format_signed_range(LOSS, measured.loss, bounds.loss),
+                words.format_signed(words.POINTS, measured.accuracy, bounds.accuracy),
+                words.format_signed_range(words.POINTS, measured.accuracy, bounds.accuracy),
+                words.format_signed(words.LOSS, measured.loss, bounds.loss),
+                words.format_signed_range(words.LOSS, measured.loss, bounds.loss),
             ),
         ]
     if study.ensemble is not None:
@@ -141,10 +129,10 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
     return (
         name,
         f"{figures.count:,}",
-        percent(figures.accuracy),
-        format_range(bounds),
-        format_loss(figures.loss),
-        NONE if losses is None else f"{format_loss(losses[0])} to {format_loss(losses[1])}",
+        words.percent(figures.accuracy),
+        words.format_range(bounds),
+        words.format_loss(figures.loss),
+        words.NONE if losses is None else f"{words.format_loss(losses[0])} to {words.format_loss(losses[1])}",
     )
 
 
@@ -156,7 +144,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         shown = told[arm.name]
         result = [shown.explanation, *([] if arm.why is None else [arm.why])]
         changes = "; ".join(shown.changes) or "nothing"
-        rows.append((format_arm_name(report, arm), shown.idea or NONE, changes, " ".join(result)))
+        rows.append((format_arm_name(report, arm), shown.idea or words.NONE, changes, " ".join(result)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
         f"Training stopped early for remedies that clearly could not win: {join_remedies(dropped)}."
@@ -177,13 +165,13 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
 def _build_cost_blocks(study: StudyView) -> list[Block]:
     budget = study.budget
     limits = [
-        *([] if budget.jobs is None else [pluralize(budget.jobs, "training")]),
-        *([] if budget.seconds is None else [f"{format_duration(budget.seconds)} of computing"]),
+        *([] if budget.jobs is None else [words.pluralize(budget.jobs, "training")]),
+        *([] if budget.seconds is None else [f"{words.format_duration(budget.seconds)} of computing"]),
     ]
     return [
         Heading("What did it cost, and how was it measured?"),
         Paragraph(
-            f"{say_cost(study)} The study had {f'a limit of {join_with_and(limits)}' if limits else 'no limit'}."
+            f"{say_cost(study)} The study had {f'a limit of {words.join_with_and(limits)}' if limits else 'no limit'}."
             if study.recorded is None
             else say_cost(study)
         ),
@@ -214,8 +202,9 @@ def _say_how(study: StudyView) -> str:
             f"{confirms} to confirm it. A cure has to be proven by all runs together, and by the {confirms} alone."
         )
     return (
-        f"It started with {pluralize(study.seeds, 'training')} of each network, each with a different seed. {folds} "
-        "The unchanged network and every remedy use the same seeds and images, so that only the remedy differs."
+        f"It started with {words.pluralize(study.seeds, 'training')} of each network, each with a different seed. "
+        f"{folds} The unchanged network and every remedy use the same seeds and images, so that only the remedy "
+        "differs."
     )
 
 
