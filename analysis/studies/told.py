@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
@@ -20,33 +20,16 @@ SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """The images of one split: their number, the accuracy on them, and a digest of their labels and ids."""
-
-    count: int
-    accuracy: float
-    digest: str
-
-
-@dataclass(frozen=True)
 class ToldRun:
     """What was reported about one training.
 
     sealed: its packed answers to test images; None without such answers.
-    facts: about each split, by name.
+    facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split.
     """
 
     scores: Scores
     sealed: bytes | None
-    classes: tuple[str, ...]
-    facts: Mapping[SplitName, SplitFacts]
-
-    def to_json(self) -> dict[str, Any]:
-        """Convert to what the run's row stores."""
-        return {
-            "classes": list(self.classes),
-            "splits": {name: asdict(facts) for name, facts in self.facts.items()},
-        }
+    facts: dict[str, Any]
 
 
 def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss: float | None) -> ToldRun:
@@ -79,8 +62,8 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
         train_accuracy=nan if train_accuracy is None else train_accuracy,
         train_images=0 if train is None else len(train),
     )
-    facts = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
-    return ToldRun(scores, _seal(answers), answers.classes, facts)
+    splits = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
+    return ToldRun(scores, _seal(answers), {"classes": list(answers.classes), "splits": splits})
 
 
 def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -100,7 +83,7 @@ def explain_disagreement(
     """Explain why two runs cannot be compared; None if they can.
 
     Args:
-        told, other: results of `to_json`.
+        told, other: facts of both.
         splits: those whose images must be the same.
     """
     if told["classes"] != other["classes"]:
@@ -141,11 +124,12 @@ def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int3
     return np.asarray(numbers, np.int32), order
 
 
-def _describe_split(said: Answers, hashes: Column | None) -> SplitFacts:
+def _describe_split(said: Answers, hashes: Column | None) -> dict[str, Any]:
+    """The number of images, the accuracy on them, and a digest of their labels and ids."""
     ids, order = _identify_images(len(said), hashes)
     digest = hashlib.sha256(np.ascontiguousarray(said.labels[order], "<i4").tobytes())
     digest.update(np.ascontiguousarray(ids, "<i4").tobytes())
-    return SplitFacts(len(said), float(said.right.mean()), digest.hexdigest())
+    return {"count": len(said), "accuracy": float(said.right.mean()), "digest": digest.hexdigest()}
 
 
 def _seal(answers: ForeignAnswers) -> bytes | None:

@@ -128,7 +128,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     if isinstance(told, str):
         move(session, job, JobEvent.FAIL, error={"code": FailureCode.SCRIPT_FAILED, "detail": told})
         return True
-    values = {"scores": pack_scores(told.scores), "sealed": told.sealed, "told": {**told.to_json(), **about}}
+    values = {"scores": pack_scores(told.scores), "sealed": told.sealed, "told": {**told.facts, **about}}
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == run_id).values(**values))
     move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     return True
@@ -182,7 +182,7 @@ def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldR
         assert other.told is not None
         shared: tuple[SplitName, ...] = ("validation", "test") if other.fold == own.fold else ("test",)
         name = _name_run(other)
-        why = explain_disagreement(told.to_json(), other.told, name, shared)
+        why = explain_disagreement(told.facts, other.told, name, shared)
         if why is not None:
             raise RunsDisagree(_name_run(own), name, why)
 

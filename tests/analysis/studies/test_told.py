@@ -86,14 +86,14 @@ def test_sealed_answers_are_the_test_answers_in_the_order_of_their_ids():
     first, second = unpack_arrays(first_run.sealed), unpack_arrays(other.sealed)
     assert all(np.array_equal(first[name], second[name]) for name in ("losses", "right"))
     assert drop_test(answers(validation=split([0]), test=split([1]))).splits.keys() == {"validation"}
-    assert explain_disagreement(first_run.to_json(), other.to_json(), "run_1", ("validation", "test")) is None
+    assert explain_disagreement(first_run.facts, other.facts, "run_1", ("validation", "test")) is None
 
 
 def test_disagreeing_runs_say_what_differs():
-    first_run = read_told(answers(validation=split([0, 1])), None, None).to_json()
-    longer = read_told(answers(validation=split([0, 1, 2])), None, None).to_json()
-    turned = read_told(answers(validation=split([1, 0])), None, None).to_json()
-    tested = read_told(answers(validation=split([0, 1]), test=split([2])), None, None).to_json()
+    first_run = read_told(answers(validation=split([0, 1])), None, None).facts
+    longer = read_told(answers(validation=split([0, 1, 2])), None, None).facts
+    turned = read_told(answers(validation=split([1, 0])), None, None).facts
+    tested = read_told(answers(validation=split([0, 1]), test=split([2])), None, None).facts
     other = {**first_run, "classes": ["cat", "dog"]}
     explanations = [
         explain_disagreement(other_run, first_run, "run_1", ("validation", "test"))
