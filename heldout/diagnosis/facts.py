@@ -273,21 +273,17 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 }
 
 
-def group_findings_by_code(audit: Sequence[AuditFinding], base: RemedyBase | None = None) -> dict[str, list[Finding]]:
+def group_findings_by_code(audit: Sequence[AuditFinding], base: RemedyBase | None) -> dict[str, list[Finding]]:
     """The audit's findings that can explain a training's figures, by the diagnosis' codes."""
     found: dict[str, list[Finding]] = {}
     for audited, fix in zip(audit, make_offers(audit), strict=True):
-        code = _get_code(audited)
+        code = CODE_OF_AUDIT.get(audited.code)
+        if audited.code == "class_missing":
+            # Without training images it is an extreme imbalance; without test images it cannot be measured.
+            code = "class_imbalance" if "train" in audited.numbers else "test_too_small"
         if code is not None:
             found.setdefault(code, []).append(_make_finding(code, audited, base, fix))
     return found
-
-
-def _get_code(found: AuditFinding) -> str | None:
-    """A class without training images is an extreme imbalance; one without test images cannot be measured."""
-    if found.code == "class_missing":
-        return "class_imbalance" if "train" in found.numbers else "test_too_small"
-    return CODE_OF_AUDIT.get(found.code)
 
 
 def _make_finding(code: str, found: AuditFinding, base: RemedyBase | None, fix: Body | None) -> Finding:

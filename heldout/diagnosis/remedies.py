@@ -37,12 +37,6 @@ def make_less_sure(base: RemedyBase | None, calibration: Calibration | None) -> 
     return (*found, SuggestedRemedy("temperature", reason))
 
 
-def suggest_for_little_data(base: RemedyBase | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
-    now = "" if images is None else f" (there are {images:,} now)"
-    more = f"Collect more training images{now}: nothing else closes as much of such a gap."
-    return (*suggest_data_fix(more), *suggest(base, *REGULARISATION))
-
-
 def suggest_more_epochs(base: RemedyBase | None, done: int, still_falls: bool) -> tuple[SuggestedRemedy, ...]:
     """Suggest twice as many epochs once the spec's are used up; nothing at the limit of the spec."""
     planned = done if base is None else base.training["epochs"]

@@ -258,6 +258,8 @@ def find_too_little_data(facts: Facts) -> Finding | None:
         else "Neither the course of the training nor wrong labels explain that."
     )
     few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
+    now = "" if images is None else f" (there are {images:,} now)"
+    more = f"Collect more training images{now}: nothing else closes as much of such a gap."
     return Finding(
         "too_little_data",
         "warning",
@@ -271,5 +273,5 @@ def find_too_little_data(facts: Facts) -> Finding | None:
             "images": images,
             **evidence,
         },
-        remedies.suggest_for_little_data(facts.base, images),
+        (*remedies.suggest_data_fix(more), *remedies.suggest(facts.base, *remedies.REGULARISATION)),
     )
