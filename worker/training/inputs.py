@@ -25,7 +25,7 @@ from worker.training.data import MappedImageFile, TrainingData, take_images
 from worker.training.feature_cache import NotCached, compute_key, open_features
 from worker.training.frozen import FrozenSplit
 
-_POOLED_AT_ONCE = 256
+_POOLED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -223,11 +223,22 @@ class FeatureMaker:
         is_small = pool is not None and 4 * len(features) * prod(pool.output_shape[1:]) <= MAX_FEATURE_BYTES
         images = _compute_pooled(features, source, pool) if is_small else features
         known = ImageSet(images, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
-        data = replace(take_images(known, source, MAX_FEATURE_BYTES), class_weights=self._data.class_weights)
-        made = make_source(data, self._devices)
+        stays_mapped = images is features and not self._devices and features.nbytes <= MAX_FEATURE_BYTES
+        data = take_images(known, source, 0 if stays_mapped else MAX_FEATURE_BYTES)
+        data = replace(data, class_weights=self._data.class_weights)
+        made = (
+            ResidentData(replace(data, images=share_features(features)))
+            if stays_mapped
+            else make_source(data, self._devices)
+        )
         if pool is not None and not is_small:
             made = ComputedFeatures(made, pool)
         return Input(replace(data, images=np.asarray(data.images[:0]).copy()), made)
+
+
+def share_features(features: "np.memmap[Any, Any]") -> NDArray[Any]:
+    """Return features as an array that TensorFlow does not copy. All jobs that read the file share its memory."""
+    return np.asarray(np.memmap(str(features.filename), features.dtype, "c", features.offset, features.shape))
 
 
 def _compute_pooled(
@@ -236,10 +247,11 @@ def _compute_pooled(
     """Pool the features of the images in `source`; other rows are 0."""
     file, rows = MappedImageFile(features), np.unique(np.concatenate(list(source.values())))
     pooled = np.zeros((len(features), *pool.output_shape[1:]), np.float32)
+    read = np.empty((_POOLED_AT_ONCE, *features.shape[1:]), np.float32)  # new memory for each part takes longer
     try:
         for begin in range(0, len(rows), _POOLED_AT_ONCE):
             part = rows[begin : begin + _POOLED_AT_ONCE]
-            pooled[part] = pool(file.read(part), training=False)
+            pooled[part] = pool(file.read(part, into=read[: len(part)]), training=False)
     finally:
         file.close()
     return pooled

@@ -16,8 +16,9 @@ from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
-from worker.training.data import scale_to_unit, select
+from worker.training.data import is_aligned, scale_to_unit, select
 from worker.training.engine import build_loss, draw_epoch_order
+from worker.training.inputs import share_features
 
 VIEWS = {"rotation_degrees": 20, "horizontal_flip": True, "erasing": 0.5, "views": 2}
 
@@ -162,6 +163,17 @@ def test_two_jobs_that_begin_at_once_share_features(start, file, tmp_path):
     ends = [process.end() for process in both]
     assert ends[0].final == ends[1].final
     assert [get_feature_fact(process) for process in both] == ["cached", "cached"]
+
+
+def test_features_are_read_where_their_file_is_mapped(tmp_path):
+    """TensorFlow copies arrays that cannot be written. What is written to these does not reach the file."""
+    expected = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
+    np.save(tmp_path / "features.npy", expected)
+    shared = share_features(np.load(tmp_path / "features.npy", mmap_mode="r"))
+    assert is_aligned(shared)
+    np.testing.assert_array_equal(shared, expected)
+    shared[0] = -1
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), expected)
 
 
 @pytest.mark.usefixtures("forking")
