@@ -20,7 +20,7 @@ from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from heldout.work.memory import FEATURE_BLOCKS, MAX_FEATURE_BYTES
 from worker.messages import Assignment
 from worker.training.augment import draw_epoch_changes, make_augment
-from worker.training.batch_sources import BatchSource, StreamedData, make_source
+from worker.training.batch_sources import BatchSource, ResidentData, StreamedData, make_source
 from worker.training.data import MappedImageFile, TrainingData, take_images
 from worker.training.feature_cache import NotCached, compute_key, open_features
 from worker.training.frozen import FrozenSplit
