@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from heldout.cli.figures import format_clock, format_epoch_figures, format_epoch_number, format_seconds
 from heldout.cli.screen import Cell, get_console, get_terminal_width, is_terminal, print_json, say
-from heldout.cli.shown_study import ACCURACY, SO_FAR, build_table, describe_progress, has_provisional_figures
+from heldout.cli.shown_study import MEANS, SO_FAR, build_table, describe_progress, has_provisional_figures
 from heldout.markup import make_visible
 from heldout.words import NONE
 
@@ -161,7 +161,7 @@ class StudyLines(Display):
         table = build_table(study)
         headings, *lines = table.lines
         for (name, *cells, _picture), line in zip(table.rows, lines, strict=True):
-            if cells[ACCURACY - 1] != NONE and self._rows.get(str(name)) != cells:
+            if cells[MEANS - 1] != NONE and self._rows.get(str(name)) != cells:
                 if not self._rows:
                     say(headings)
                 say(line)

@@ -16,12 +16,13 @@ from heldout.words.study_answers import say_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heldout.views.study import ArmView, StudyEstimateView, StudyView
+    from heldout.views.study import ArmView, Measure, StudyEstimateView, StudyView
 
 PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
-ACCURACY = 3  # the column of the accuracy; a learning curve has the loss there, for measured sizes only
+ONLY_LOSS = ("REMEDY", "STATUS", "SEEDS", "LOSS", "CHANGE", "SURELY")
+MEANS = 3  # the column of the means; a learning curve has the loss there, for measured sizes only
 CURVE_HEADINGS = ("IMAGES", "ERROR", "BETWEEN", "LOSS", "")
 CURVE_LEGEND = (
     "ERROR: wrong answers on validation images. The true share is between the bounds in 95 of 100 cases (for the "
@@ -87,13 +88,16 @@ def build_table(study: StudyView) -> Table:
     """Return a row for each arm; for a learning curve, one for each measured size and for the forecast."""
     if study.kind == "learning_curve":
         return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
+    headings: Sequence[str] = HEADINGS
     rows, right = build_arm_rows(study), (2, 3, 4, 6)
-    if study.only_measure is None:
-        return Table(HEADINGS, rows, right, FEWEST_COLUMNS)
-    shown = (0, 1, 2, 3, 4, 5, 8) if study.only_measure == "accuracy" else (0, 1, 2, 6, 7)
-    names = {} if study.metric is None else {"ACCURACY": study.metric.upper(), "LOSS": study.metric.upper()}
-    headings = tuple(names.get(HEADINGS[place], HEADINGS[place]) for place in shown)
-    return Table(headings, [tuple(row[place] for place in shown) for row in rows], right[:3], FEWEST_COLUMNS)
+    if study.only_measure == "accuracy":
+        headings, *rows = ((*row[:6], row[8]) for row in (HEADINGS, *rows))
+    elif study.only_measure == "loss":
+        means = [_format_means(arm, "loss") for arm in study.arms]
+        headings, rows = ONLY_LOSS, [(*row[:3], mean, *row[6:8]) for row, mean in zip(rows, means, strict=True)]
+    if study.metric is not None:
+        headings = (*headings[:MEANS], study.metric.upper(), *headings[MEANS + 1 :])
+    return Table(headings, rows, right if study.only_measure is None else right[:3], FEWEST_COLUMNS)
 
 
 def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
@@ -122,22 +126,17 @@ def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
 
 
 def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
-    reached, so_far = None if arm.validation is None else arm.validation.accuracy, arm.provisional
     accuracy, loss, bounds = None, None, None
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
         describe_remedy(arm.name),
         arm.status,
-        str(arm.seeds if so_far is None else so_far.seeds),
-        _format_accuracy(reached, accuracy)
-        if arm.provisional is None
-        else f"{percent(arm.provisional.accuracy)} so far",
+        str(arm.seeds if arm.provisional is None else arm.provisional.seeds),
+        _format_means(arm, "accuracy"),
         format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
         format_signed_range(POINTS, accuracy, None if bounds is None else bounds.accuracy),
-        format_signed(LOSS, loss, None if bounds is None else bounds.loss)
-        if so_far is None
-        else f"{format_loss(so_far.loss)} so far",
+        format_signed(LOSS, loss, None if bounds is None else bounds.loss),
         format_signed_range(LOSS, loss, None if bounds is None else bounds.loss),
         _draw_picture(arm, widest),
     )
@@ -193,12 +192,16 @@ def describe_progress(study: StudyView) -> str:
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 
 
-def _format_accuracy(reached: float | None, difference: float | None) -> str:
+def _format_means(arm: ArmView, measure: Measure) -> str:
     """`94.5 → 93.1%`: first the base with the same seeds, because an arm may have fewer seeds than the base."""
-    if reached is None:
-        return NONE
-    before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
-    return f"{before}{percent(reached)}"
+    show = percent if measure == "accuracy" else format_loss
+    if arm.provisional is not None:
+        return f"{show(getattr(arm.provisional, measure))} so far"
+    reached = None if arm.validation is None else getattr(arm.validation, measure)
+    difference = None if arm.difference is None else getattr(arm.difference, measure)
+    if reached is None or difference is None:
+        return show(reached)
+    return f"{show(reached - difference).removesuffix('%')} → {show(reached)}"
 
 
 def _find_widest(arms: Sequence[ArmView]) -> float:

@@ -55,19 +55,28 @@ def test_before_a_comparison_only_provisional_means_are_shown(capsys):
     show_study(study(status="running", arms=early, conclusion=None))
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line}
-    assert rows["base"][2:] == ["2", "85.4%", "so", "far", "–", "–", "0.400", "so", "far", "–", "|"]
+    assert rows["base"][2:] == ["2", "85.4%", "so", "far", "–", "–", "–", "–", "|"]
     assert rows["dropout"][2:] == ["3", "–", "–", "–", "–", "–", "|"]
     assert lines[-1].startswith("So far: the mean of the trainings that have ended.")
 
 
 @pytest.mark.parametrize(
     ("objective", "shown"),
-    [("accuracy", ["ACCURACY", "POINTS", "SURELY", "WORSE"]), ("loss", ["LOSS", "SURELY"])],
+    [("accuracy", ["ACCURACY", "POINTS", "SURELY", "WORSE"]), ("loss", ["LOSS", "CHANGE", "SURELY"])],
 )
 def test_with_an_objective_the_table_has_the_columns_of_that_measure(capsys, objective, shown):
     show_study(study(objective=objective))
     heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
     assert heading.split()[3 : 3 + len(shown)] == shown
+
+
+def test_a_table_of_losses_has_means_and_their_changes_in_columns_of_their_own(capsys):
+    so_far = {"seeds": 1, "accuracy": 0.854, "loss": 0.4}
+    early = arm("mixup", validation=None, provisional=so_far)
+    show_study(study(objective="loss", status="running", arms=[arm("base"), arm("dropout", 0.05, -0.2), early]))
+    rows = {line.split()[0]: line.split()[3:] for line in capsys.readouterr().out.splitlines() if line}
+    assert rows["mixup"] == ["0.400", "so", "far", "–", "–"]
+    assert rows["dropout"][:4] == ["0.600", "→", "0.400", "−0.200"]
 
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
