@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # What to do if the data have faults that no remedy cures, in the service's terms.
 SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"
-DEFAULT_SEEDS = 3
 _WAYS_ON = {
     SHOW_IMAGES: "Show the images",
     FIX: "Fix the data and continue",
@@ -117,15 +116,9 @@ def cure(
             raise Refused("--embedded and --home exclude each other. Give only one.")
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
-        order_ = {
-            "seeds": seeds or DEFAULT_SEEDS,
-            "splits": splits or "fixed",
-            "objective": objective,
-            "budget": budget,
-        }
         return run_study(
             *(run, arms or (), job_id),
-            order=order_,
+            given={"seeds": seeds, "splits": splits, "objective": objective, "budget": budget},
             jobs=at_once or 1,
             limits=Limits(timeout, None if memory is None else int(memory * 1e9)),
             again=again,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from heldout.client.client import Client
     from heldout.views.study import StudyView
 
-FEWEST_ARMS = 2
+FEWEST_ARMS, DEFAULT_SEEDS = 2, 3
 # The folder of an embedded service, within the folder of the trainings.
 SERVICE = "service"
 
@@ -36,7 +36,7 @@ def run_study(
     arms: Sequence[str],
     study_id: str | None,
     *,
-    order: Mapping[str, Any],
+    given: Mapping[str, Any],
     jobs: int,
     limits: Limits,
     again: bool,
@@ -49,22 +49,22 @@ def run_study(
 
     Args:
         command: of `--run`. arms: of `--arm`. study_id: a study that runs already, perhaps on other machines.
-        order: the other fields of the order, such as `seeds`.
+        given: the options that become other fields of the order, such as `seeds`; None if they were not given.
         again: order a new study even if this command has ordered one here before.
         embedded: run the service here, too, while this runs; its data stay in the folder.
     """
     script = parse_script(command)
-    given = parse_arms(arms)
-    if study_id is None and len(given) < FEWEST_ARMS:
+    own = parse_arms(arms)
+    if study_id is None and len(own) < FEWEST_ARMS:
         raise Refused(
-            f"Received {len(given)} of --arm; expected at least two, base first, such as --arm base:dropout=0 "
+            f"Received {len(own)} of --arm; expected at least two, base first, such as --arm base:dropout=0 "
             "--arm drop:dropout=0.3."
         )
-    parameters = {arm["name"]: arm["parameters"] for arm in given}
-    if given:
-        check(script, parameters, str(order.get("splits") or "fixed"))
+    parameters = {arm["name"]: arm["parameters"] for arm in own}
+    if own:
+        check(script, parameters, given["splits"] or "fixed")
     if dry_run:
-        for arm in given:
+        for arm in own:
             say(shlex.join(script.fill({**_EXAMPLE, **arm["parameters"], "arm": arm["name"]})))
         return None
     folder = Path(FOLDER)
@@ -72,11 +72,12 @@ def run_study(
     with open_embedded_service() if embedded else open_service(home) as client:
         where = SERVICE if embedded else client.url
         if study_id is None:
-            ordered = {"kind": "external", "arms": given, **order}
+            defaults = {"seeds": given["seeds"] or DEFAULT_SEEDS, "splits": given["splits"] or "fixed"}
+            ordered = {"kind": "external", "arms": own, **given, **defaults}
             study = _find_or_order(client, where, ordered, command, folder, again=again)
         else:
             study = client.studies.get(study_id).view
-        _check_study(study, parameters, order.get("objective"))
+        _check_study(study, parameters, given)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
@@ -127,12 +128,15 @@ def _find_or_order(
     return study
 
 
-def _check_study(study: "StudyView", given: Mapping[str, Mapping[str, Any]], objective: str | None) -> None:
+def _check_study(study: "StudyView", arms: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> None:
     if study.kind != "external":
         raise Refused(f"The service itself runs the trainings of {study.id}. `heldout studies {study.id}` shows it.")
     ordered = {arm.name: arm.patch for arm in study.arms}
-    if given and given != ordered:
-        raise Refused(f"{study.id} has the arms {ordered}, but --arm says {dict(given)}. Leave --arm out.")
-    if objective not in (None, study.objective):
-        has = "no --objective" if study.objective is None else f"--objective {study.objective}"
-        raise Refused(f"{study.id} was ordered with {has}, which cannot be changed. Leave --objective out.")
+    if arms and arms != ordered:
+        raise Refused(f"{study.id} has the arms {ordered}, but --arm says {dict(arms)}. Leave --arm out.")
+    budget = {f"budget-{name}": (limit, getattr(study.budget, name)) for name, limit in given["budget"].items()}
+    other = {name: (given[name], getattr(study, name)) for name in ("seeds", "splits", "objective")}
+    for name, (wanted, has) in {**other, **budget}.items():
+        if wanted not in (None, has):
+            was = f"no --{name}" if has is None else f"--{name} {has}"
+            raise Refused(f"{study.id} was ordered with {was}, which cannot be changed. Leave --{name} out.")

@@ -61,13 +61,30 @@ def test_a_study_is_created_from_the_options_and_its_id_is_printed(heldout, clie
     assert study.objective == "loss"
 
 
-@pytest.mark.parametrize("ordered", [None, "accuracy"])
-def test_the_objective_of_an_existing_study_cannot_be_changed(heldout, client, ordered):
-    study = client.studies.external({"base": {"rate": 0}, "other": {"rate": 1}}, objective=ordered)
-    command = ("--run", "true --rate {rate} --seed {seed} --out {out}", "--objective", "loss")
-    result = heldout("cure", study.id, *command)
-    assert result.returncode == Exit.REFUSED
-    assert f"was ordered with {'no --objective' if ordered is None else '--objective accuracy'}" in result.stderr
+@pytest.mark.parametrize(
+    ("option", "same", "other", "has"),
+    [
+        ("--seeds", "4", "5", "--seeds 4"),
+        ("--splits", "fixed", "resampled", "--splits fixed"),
+        ("--objective", "accuracy", "loss", "--objective accuracy"),
+        ("--budget-jobs", "30", "31", "--budget-jobs 30"),
+    ],
+)
+def test_what_an_existing_study_was_ordered_with_cannot_be_changed(
+    heldout, client, tmp_path, monkeypatch, option, same, other, has
+):
+    monkeypatch.chdir(tmp_path)
+    study = client.studies.external(
+        {"base": {"rate": 0}, "other": {"rate": 1}}, seeds=4, objective="accuracy", budget={"jobs": 30}
+    )
+    command = ("cure", study.id, "--run", "true --rate {rate} --seed {seed} --out {out}")
+    for asked, (was, left_out) in {
+        (option, other): (has, option),
+        (option, same, "--budget-seconds", "60"): ("no --budget-seconds", "--budget-seconds"),
+    }.items():
+        refused = heldout(*command, *asked)
+        assert refused.returncode == Exit.REFUSED
+        assert f"{study.id} was ordered with {was}, which cannot be changed. Leave {left_out} out." in refused.stderr
 
 
 def test_a_dry_run_describes_the_study_and_creates_nothing(heldout, client, ended):
