@@ -22,7 +22,9 @@ def up(
     home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder that keeps all data.")] = DEFAULT_HOME,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free port. Default: 8000.")] = None,
     stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
-    no_worker: Annotated[bool, typer.Option("--no-worker", hidden=True)] = False,  # for `heldout cure --embedded`
+    # Both for `heldout cure --embedded`.
+    no_worker: Annotated[bool, typer.Option("--no-worker", hidden=True)] = False,
+    file: Annotated[Path | None, typer.Option("--file", hidden=True)] = None,
 ) -> None:
     """Run the service until you stop it: API and worker on SQLite, all in one folder."""
     from api.app import EmbeddedServer
@@ -44,8 +46,9 @@ def up(
         freeze_what_stays()
         return server
 
-    settings = make_embedded_settings(home, port)
-    raise typer.Exit(run(settings, make_server, has_dashboard=is_built(), has_worker=not no_worker))
+    settings = make_embedded_settings(home, port, file)
+    has_dashboard = is_built() and file is None
+    raise typer.Exit(run(settings, make_server, has_dashboard=has_dashboard, has_worker=not no_worker))
 
 
 @commands.command(hidden=True)

@@ -14,9 +14,10 @@ from typing import Protocol
 import structlog
 
 from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 from host.children import PredictionsOnDemand, keep_worker
-from host.homes import lock_home, make_home, refuse_stack
+from host.homes import lock_home, make_home, move_into_file, refuse_stack
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -77,6 +78,8 @@ def _serve(
     has_dashboard: bool,
     has_worker: bool,
 ) -> int:
+    if (file := get_sqlite_file(settings.blobs_url)) is not None:
+        move_into_file(file)
     database = Database(settings.database)
     workers_name = _name_workers(settings.home_path)
     key_id = _prepare(settings, database, workers_name, has_worker)
@@ -116,7 +119,7 @@ def _prepare(settings: Settings, database: Database, workers_name: str, has_work
     upgrade(database)
     if has_worker:
         register(database, Blobs(settings.blobs_url), settings.datasets)
-    key_id = _write_key(database, settings.home_path / "api-key")
+    key_id = _write_key(database, settings)
     with database.write() as session:
         claims.recover_from_dead_workers(session, f"{workers_name}-")
     return key_id
@@ -166,13 +169,16 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _write_key(database: Database, file: Path) -> str:
+def _write_key(database: Database, settings: Settings) -> str:
     """Make a key for this machine's clients if there is none, readable only by the owner. Returns its id."""
+    file = settings.home_path / "api-key"
     known = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     with database.write() as session:
         caller = keys.find_caller(session, known) if known else None
         if caller is not None:
             return caller.key_id
+        if get_sqlite_file(settings.blobs_url) is not None:
+            keys.forget_all(session)
         key = keys.make(session, KEY_OWNER)
         key_id = keys.get_row(session, key).id
     partial = file.with_name("api-key.partial")

@@ -1,4 +1,4 @@
-"""The blob store of datasets, checkpoints and artifacts: a local folder or S3, chosen by URL."""
+"""The blob store of datasets, checkpoints and artifacts: a folder, S3 or a SQLite file, chosen by URL."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from obstore.exceptions import NotFoundError as ObjectNotFound
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from heldout.errors import HeldoutError, StorageUnavailable
+from models.blob_table import BlobTable
 from models.digests import FileDigest, make_damaged_error
 
 CHUNK_BYTES = 1024 * 1024
@@ -67,19 +69,21 @@ class Blobs:
         parsed = urlparse(url)
         self._checked: set[tuple[object, ...]] = set()
         self._root: Path | None = None
-        self._store: ObjectStore
+        self._store: ObjectStore | BlobTable
         with self._translate_errors():
             if parsed.scheme == "file":
                 self._root = Path(unquote(parsed.path))
                 self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._store = LocalStore(self._root)
+            elif parsed.scheme == "sqlite":
+                self._store = BlobTable(Path(url.partition("///")[2]))
             else:
                 self._store = from_url(url, **_get_remote_options(parsed.scheme, retry_s))
 
     def put(self, key: str, source: Path | bytes) -> None:
         """Store a file or bytes under `key`, replacing any blob there. Raises FileNotFoundError if the file is gone."""
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, self._translate_errors():
-            obstore.put(self._store, key, opened)
+            self._store.put(key, opened)
 
     def put_stream(self, key: str, chunks: Iterator[bytes]) -> int:
         """Store chunks as one blob, atomically, with a few chunks in memory at a time. Returns the size in bytes.
@@ -101,7 +105,7 @@ class Blobs:
 
         try:
             with self._translate_errors():
-                obstore.put(self._store, key, watch_chunks(), chunk_size=PART_BYTES, max_concurrency=2)
+                self._store.put(key, watch_chunks(), chunk_size=PART_BYTES, max_concurrency=2)
         except Exception:
             # The library may have wrapped the iterator's error.
             if broken:
@@ -112,7 +116,7 @@ class Blobs:
     def size(self, key: str) -> int:
         """The blob's size in bytes. Raises BlobMissing."""
         with self._translate_errors(key):
-            return int(obstore.head(self._store, key)["size"])
+            return int(self._store.head(key)["size"])
 
     def read(self, key: str, expected: FileDigest | None = None) -> bytes:
         """Read a small blob completely.
@@ -123,7 +127,7 @@ class Blobs:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
         """
         with self._translate_errors(key):
-            content = bytes(obstore.get(self._store, key).bytes())
+            content = bytes(self._store.get(key).bytes())
         if expected is not None:
             _require_same(key, expected, len(content), hashlib.sha256(content).hexdigest())
         return content
@@ -135,7 +139,7 @@ class Blobs:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
         """
         with self._translate_errors(key):
-            about = obstore.head(self._store, key)
+            about = self._store.head(key)
         version = (key, expected.sha256, about["size"], about["e_tag"], about["last_modified"])
         if version in self._checked:
             return
@@ -150,7 +154,7 @@ class Blobs:
     def read_range(self, key: str, first: int, end: int) -> bytes:
         """Read the bytes from `first` up to `end`, which must not exceed the size. Raises BlobMissing."""
         with self._translate_errors(key):
-            return bytes(obstore.get_range(self._store, key, start=first, end=end))
+            return bytes(self._store.get_range(key, start=first, end=end))
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """Yield the blob in pieces of about a megabyte. The caller may take as long as it needs for each.
@@ -159,12 +163,12 @@ class Blobs:
             BlobMissing: before the first piece.
             StorageUnavailable: at any piece, also if the blob is replaced in the meantime.
         """
-        if self._root is not None:
+        if isinstance(self._store, LocalStore):
             with self._translate_errors(key):
-                found = obstore.get(self._store, key)
+                found = self._store.get(key)
             return self._iterate_pieces(found, key)
         with self._translate_errors(key):
-            about = obstore.head(self._store, key)
+            about = self._store.head(key)
         return self._iterate_ranges(key, int(about["size"]), about["e_tag"])
 
     def _iterate_ranges(self, key: str, size: int, e_tag: str | None) -> Iterator[bytes]:
@@ -173,7 +177,7 @@ class Blobs:
             if e_tag is not None:
                 options["if_match"] = e_tag
             with self._translate_errors(key):
-                found = memoryview(obstore.get(self._store, key, options=options).bytes())
+                found = memoryview(self._store.get(key, options=options).bytes())
             for at in range(0, len(found), CHUNK_BYTES):
                 yield bytes(found[at : at + CHUNK_BYTES])
 
@@ -223,12 +227,12 @@ class Blobs:
     def copy(self, key: str, to: str) -> None:
         """Copy a blob to another key, without reading it. Raises BlobMissing."""
         with self._translate_errors(key):
-            obstore.copy(self._store, key, to)
+            self._store.copy(key, to)
 
     def stored(self, prefix: str | None = None) -> Iterator[StoredBlob]:
         """Yield every blob in the folder `prefix`, or in the whole store, in no particular order."""
         with self._translate_errors():
-            for page in obstore.list(self._store, prefix):
+            for page in self._store.list(prefix):
                 for entry in page:
                     yield StoredBlob(entry["path"], int(entry["size"]), entry["last_modified"])
 
@@ -248,8 +252,8 @@ class Blobs:
     def delete_all(self, prefix: str) -> None:
         """Delete every blob in the folder `prefix`."""
         with self._translate_errors():
-            for page in obstore.list(self._store, prefix):
-                obstore.delete(self._store, [entry["path"] for entry in page])
+            for page in self._store.list(prefix):
+                self._store.delete([entry["path"] for entry in page])
         if self._root is not None:
             shutil.rmtree(self._root / prefix, ignore_errors=True)
 
@@ -257,7 +261,7 @@ class Blobs:
         """Delete a blob if it exists."""
         try:
             with self._translate_errors(key):
-                obstore.delete(self._store, key)
+                self._store.delete(key)
         except BlobMissing:
             pass
 
@@ -282,7 +286,7 @@ class Blobs:
             if key is None or (self._root is not None and not self._root.is_dir()):
                 raise StorageUnavailable from error
             raise BlobMissing(key) from error
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError, sqlite3.Error) as error:
             raise StorageUnavailable from error
 
 

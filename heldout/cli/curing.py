@@ -69,7 +69,7 @@ def cure(
     ] = None,
     embedded: Annotated[
         bool,
-        typer.Option("--embedded", help="With --run: no service runs; this command keeps the study in ./heldout-runs."),
+        typer.Option("--embedded", help="With --run: no service runs; the study is kept in heldout-studies.sqlite."),
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="With --run: start a new study, even if this command has one here already.")

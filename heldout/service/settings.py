@@ -325,18 +325,22 @@ class Settings(BaseSettings):
         return self.slots or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.slots or 1
 
 
-def make_embedded_settings(home: Path, port: int | None = None) -> Settings:
+def make_embedded_settings(home: Path, port: int | None = None, file: Path | None = None) -> Settings:
     """Make the settings of `heldout up`: all data live in `home`, and DATABASE_URL, REDIS_URL and the like are ignored.
 
     `HELDOUT_PORT` and other tuning variables still apply; variables that decide where data goes do not.
+
+    Args:
+        file: a SQLite file that holds all data instead, blobs included.
     """
     home = home.expanduser().absolute()
+    database_url = f"sqlite:///{(file or home / 'heldout.db').absolute()}"
     chosen: int | str = port if port is not None else os.environ.get("HELDOUT_PORT") or 8000
     return Settings(
         home=home,
-        database_url=SecretStr(f"sqlite:///{home / 'heldout.db'}"),
+        database_url=SecretStr(database_url),
         redis_url=None,
-        blobs=(home / "blobs").as_uri(),
+        blobs=database_url if file is not None else (home / "blobs").as_uri(),
         port=chosen,  # may be text from the environment, which the settings parse
         log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",
     )

@@ -11,14 +11,14 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.access.rights import SCOPES, Scope
 from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
 from models.database import Database, db_now
 from models.store import webhooks
-from models.tables import KeyRow
+from models.tables import KeyRow, SessionRow
 
 PREFIX = "ho"
 LISTED_OVER = 500
@@ -241,6 +241,12 @@ def revoke(session: Session, key_id: str, *, with_made: bool = False) -> bool:
     if with_made:
         webhooks.disable_made_by(session, key_ids)
     return key_id in revoked
+
+
+def forget_all(session: Session) -> None:
+    """Delete all keys and sessions, as in a file of studies, whose key is new for each command."""
+    session.execute(delete(SessionRow))
+    session.execute(delete(KeyRow))
 
 
 def _list_with_made(session: Session, key_id: str) -> list[str]:

@@ -3,9 +3,12 @@
 import json
 import os
 import shlex
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,7 @@ import pytest
 
 from heldout.cli import main
 from heldout.client.client import Client
-from heldout.client.locate import read_service_file
-from tests.e2e.running import ROOT, Service, lives, processes_of, until
+from tests.e2e.running import ROOT, Service, children_of, lives, processes_of, until
 
 # It trains without a framework: nearest means of noisy points. Its parameter changes the noise.
 SCRIPT = """
@@ -29,6 +31,12 @@ journal = pathlib.Path("journal")
 with journal.open("a") as file:
     file.write(f"begin {args.noise} {args.seed} {os.getpid()}\\n")
 time.sleep(float(args.pause))
+hold = pathlib.Path("hold")  # while it exists, it says after how many trainings the next ones wait
+if hold.exists() and journal.read_text().count("end") >= int(hold.read_text()):
+    with journal.open("a") as file:
+        file.write(f"hold {args.noise} {args.seed} {os.getpid()}\\n")
+    while hold.exists():
+        time.sleep(0.05)
 data, draw = np.random.default_rng(0), np.random.default_rng(int(args.seed))
 means = data.normal(size=(4, 8))
 answers = {}
@@ -142,36 +150,73 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, fol
     study.cancel()
 
 
-def test_a_study_without_a_service_continues_in_its_folder(folder):
-    arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
-    first = begin(None, folder, *arguments)
-    until(lambda: len(read_journal(folder, "end")) >= 2, "the first pair of trainings")
-    server = read_service_file(folder / "heldout-runs" / "service")
-    assert server is not None
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    until(lambda: not lives(server[1]), "the end of its service")
-    second = run(None, folder, *arguments)
-    assert second.returncode == 0, second.stderr
-    study = json.loads(second.stdout.splitlines()[-1])
+def test_a_study_in_one_file_survives_kills_and_a_move(folder):
+    arguments = ("--run", command(), *ARMS, "--jobs", "2", "--json")
+    file, log = folder / "heldout-studies.sqlite", folder / "heldout-runs" / "service.log"
+
+    def begin_and_hold() -> "subprocess.Popen[str]":
+        """Run some trainings until two others wait, so that all results are sent."""
+        (folder / "hold").write_text(str(len(read_journal(folder, "end")) + 1))
+        process = begin(None, folder, *arguments)
+        until(lambda: sum(lives(pid) for _, _, pid in read_journal(folder, "hold")) == 2, "two trainings that wait")
+        return process
+
+    def find_service(process: "subprocess.Popen[str]") -> int:
+        [pid] = [pid for pid in children_of(process.pid) if os.readlink(f"/proc/{pid}/fd/1") == str(log)]
+        return pid
+
+    def kill(process: "subprocess.Popen[str]", *pids: int) -> str:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        err = process.communicate(timeout=240)[1]
+        until(lambda: not processes_of(folder), "the end of its processes")
+        return err
+
+    process = begin_and_hold()
+    kill(process, find_service(process), process.pid)
+    assert file.with_name(f"{file.name}-wal").exists()  # nothing had time to tidy up
+    process = begin_and_hold()
+    kill(process, process.pid)
+    assert not file.with_name(f"{file.name}-wal").exists()  # its service ended in order
+    process = begin_and_hold()
+    said = kill(process, find_service(process))
+    assert f"the service of this command has ended. Its log: {log.relative_to(folder)}" in said
+    assert process.returncode == 130
+    (folder / "hold").unlink()
+    last = run(None, folder, *arguments)
+    assert last.returncode == 0, last.stderr
+    study = json.loads(last.stdout.splitlines()[-1])
     assert (study["status"], study["conclusion"]["remedy"]) == ("succeeded", "calm")
     pairs = [pair[:2] for pair in read_journal(folder, "end")]
-    assert len(set(pairs)) == study["progress"]["done"] >= len(pairs) - 2
-    report = folder / "heldout-runs" / study["id"] / "report.html"
-    assert study["conclusion"]["headline"] in report.read_text()
+    assert len(pairs) == len(set(pairs)) == study["progress"]["done"]  # no result was lost
     assert not processes_of(folder)
+    assert sorted(os.listdir(folder)) == ["heldout-runs", file.name, "journal", "train.py"]
+    assert sorted(os.listdir(log.parent)) == [log.name, study["id"], "studies.json"]
+    with closing(sqlite3.connect(file)) as opened:
+        assert opened.execute("SELECT count(*) FROM api_keys").fetchone() == (1,)  # that of the last command
+
+    moved = folder / "moved"
+    moved.mkdir()
+    shutil.copy(file, moved)
+    shown = run(None, moved, *arguments)
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout.splitlines()[-1]) == study
+    assert study["conclusion"]["headline"] in (moved / "heldout-runs" / study["id"] / "report.html").read_text()
+    assert read_journal(moved, "begin") == []
 
 
-def test_a_folder_has_one_service_which_ends_with_ctrl_c(folder):
+def test_one_command_at_a_time_uses_a_file_and_ctrl_c_ends_its_service(folder):
     arguments = ("--run", command(pause_s=120), *ARMS)
     first = begin(None, folder, *arguments)
     until(lambda: read_journal(folder, "begin"), "a training")
     second = run(None, folder, *arguments)
-    assert (second.returncode, "did not start" in second.stderr) == (2, True)
+    assert second.returncode == 2
+    assert "Another command uses heldout-studies.sqlite now." in second.stderr
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=240)
     assert (first.returncode, "The same command continues where it was" in err) == (130, True)
     assert not processes_of(folder)
+    assert [name for name in os.listdir(folder) if name.startswith("heldout-studies")] == ["heldout-studies.sqlite"]
 
 
 def test_a_training_over_its_limit_fails_and_the_study_says_why(service, client, folder):

@@ -26,10 +26,11 @@ KEY = "jobs/job_1/1/model.keras"
 MIB = 1024 * 1024
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", "sqlite", "s3"])
 def blobs(request, tmp_path: Path) -> Blobs:
-    """A store in a folder, and one on a real server of S3's protocol."""
-    return Blobs((tmp_path / "blobs").as_uri() if request.param == "file" else request.getfixturevalue("s3_url"))
+    """A store in a folder, one in a SQLite file, and one on a real server of S3's protocol."""
+    urls = {"file": (tmp_path / "blobs").as_uri(), "sqlite": f"sqlite:///{tmp_path / 'one.sqlite'}"}
+    return Blobs(urls.get(request.param) or request.getfixturevalue("s3_url"))
 
 
 @pytest.fixture
@@ -154,6 +155,7 @@ def test_a_folder_of_blobs_is_deleted_but_not_those_with_a_similar_name(blobs):
     blobs.delete_all("jobs/never")
 
 
+@pytest.mark.parametrize("blobs", ["file", "s3"], indirect=True)  # which delete in portions; 1,001 puts take a while
 def test_many_blobs_are_deleted_together(blobs):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: blobs.put(f"jobs/a/1/{number}", b"x"), range(1001)))

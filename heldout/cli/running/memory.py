@@ -48,7 +48,7 @@ class HeldRuns:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "held.json"
-        self._lock = _lock(folder / "lock")
+        self._lock = lock(folder / "lock")
 
     def list_left(self) -> list[AssignedRunView]:
         """List what an earlier command was running when it ended."""
@@ -61,7 +61,7 @@ class HeldRuns:
             _write_json(self._file, [run.model_dump(mode="json") for run in runs])
 
 
-def _lock(file: Path) -> IO[bytes] | None:
+def lock(file: Path) -> IO[bytes] | None:
     """Lock a file until this process ends; None if another process has the lock, or where there are no locks."""
     try:
         import fcntl

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from heldout.views.study import StudyView
 
 FEWEST_ARMS, DEFAULT_SEEDS = 2, 3
-# The folder of an embedded service, within the folder of the trainings.
-SERVICE = "service"
+# The file of an embedded service, and what stands for its address.
+STUDIES, SERVICE = "heldout-studies.sqlite", "service"
+# An embedded study's metadata say which command ordered it, so that its file can be moved.
+DIGEST = "command_digest"
 
 
 def run_study(
@@ -51,7 +53,7 @@ def run_study(
         command: of `--run`. arms: of `--arm`. study_id: a study that runs already, perhaps on other machines.
         given: the options that become other fields of the order, such as `seeds`; None if they were not given.
         again: order a new study even if this command has ordered one here before.
-        embedded: run the service here, too, while this runs; its data stay in the folder.
+        embedded: run the service here, too, while this runs; its data stay in one file.
     """
     script = parse_script(command)
     own = parse_arms(arms)
@@ -94,8 +96,8 @@ _EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.
 
 
 def open_embedded_service() -> AbstractContextManager["Client"]:
-    """Run a service while the block runs, and open a client of it; its data stay in the folder of the trainings."""
-    return run_service(Path(FOLDER) / SERVICE)
+    """Run a service while the block runs, and open a client of it; its data stay in one file in this folder."""
+    return run_service(Path(STUDIES), Path(FOLDER))
 
 
 def save_report(client: "Client", study_id: str) -> None:
@@ -113,19 +115,27 @@ def _find_or_order(
     remembered = StudiesOfFolder(folder)
     text = json.dumps([where, command, order], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    if where == SERVICE:
+        order = {**order, "metadata": {DIGEST: digest}}
     known = None if again else remembered.get(digest)
-    if known is not None and known[1] is not None:
-        with suppress(StudyNotFound):
-            study = client.studies.get(known[1]).view
-            if study.status in ("running", "succeeded"):
-                how = "continues" if study.status == "running" else "has ended; --again orders a new one"
-                say(f"{study.id}, which this command ordered earlier in this folder, {how}.")
-                return study
-        known = None
-    key = remembered.begin(digest) if known is None else known[0]
+    for study in () if again else _list_earlier(client, where, digest, None if known is None else known[1]):
+        if study.status in ("running", "succeeded"):
+            how = "continues" if study.status == "running" else "has ended; --again orders a new one"
+            say(f"{study.id}, which this command ordered earlier, {how}.")
+            return study
+    key = remembered.begin(digest) if known is None or known[1] is not None else known[0]
     study = client.studies.create(order, idempotency_key=key).view
     remembered.keep(digest, key, study.id)
     return study
+
+
+def _list_earlier(client: "Client", where: str, digest: str, known_id: str | None) -> Iterator["StudyView"]:
+    """Yield the study that this folder remembers, and those in a file that was copied to it, newest first."""
+    if known_id is not None:
+        with suppress(StudyNotFound):
+            yield client.studies.get(known_id).view
+    if where == SERVICE:
+        yield from (study.view for study in client.studies.list() if study.metadata.get(DIGEST) == digest)
 
 
 def _check_study(study: "StudyView", arms: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> None:
