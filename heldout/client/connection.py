@@ -20,7 +20,7 @@ import httpx2
 from heldout import __version__
 from heldout.client.failures import ApiProblem, NoService, make_problem
 from heldout.client.locate import is_loopback
-from heldout.client.wires import AwaitingWire, BlockingWire, Wire
+from heldout.client.wires import Wire
 from heldout.errors import FieldError
 
 TIMEOUT_S = 30.0
@@ -69,7 +69,8 @@ class Connection:
         self._patience_s = patience_s
         self._answered = False
         secure = url.startswith("https://")
-        self._wire: Wire = (BlockingWire if is_blocking else AwaitingWire)(
+        self._wire = Wire(
+            is_blocking=is_blocking,
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
@@ -151,7 +152,7 @@ class Connection:
                 method,
                 path,
                 params=params,
-                content=self._wire.make_body(wrap_chunks(chunks)),
+                content=wrap_chunks(chunks),
                 headers={"Content-Type": "application/octet-stream", **(headers or {}), **more},
                 # The service answers after it has stored everything.
                 timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),

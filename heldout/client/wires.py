@@ -9,82 +9,62 @@ from typing import Any
 import httpx2
 
 
-class BlockingWire:
-    """A wire whose coroutines run to the end in one step. They raise the errors of httpx2."""
+class Wire:
+    """A pool of connections. Its coroutines raise the errors of httpx2.
 
-    def __init__(self, **options: Any) -> None:
-        self._http = httpx2.Client(**options)
-        self.build_request = self._http.build_request
+    Args:
+        is_blocking: whether coroutines run to the end in one step, or wait in the event loop of asyncio.
+        options: those of `httpx2.Client`.
+    """
 
-    def make_body(self, chunks: Iterable[bytes]) -> Any:
-        """Convert chunks to the form that a request takes."""
-        return chunks
+    def __init__(self, *, is_blocking: bool, **options: Any) -> None:
+        self._is_blocking = is_blocking
+        self._http: Any = (httpx2.Client if is_blocking else httpx2.AsyncClient)(**options)
+
+    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
+        """Build a request; its `content` may be chunks, which an event loop reads a megabyte at a time."""
+        chunks = options.get("content")
+        if not self._is_blocking and chunks is not None and not isinstance(chunks, bytes):
+            options["content"] = _iterate(chunks)
+        request: httpx2.Request = self._http.build_request(method, path, **options)
+        return request
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request. The body of the answer is not read yet."""
-        return self._http.send(request, stream=True)
+        response: httpx2.Response = await self._settle(self._http.send(request, stream=True))
+        return response
 
     async def read(self, response: httpx2.Response) -> None:
-        response.read()
+        await self._settle(response.read() if self._is_blocking else response.aread())
 
-    async def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
-        for chunk in response.iter_bytes():
-            yield chunk
+    def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        return _iterate(response.iter_bytes()) if self._is_blocking else response.aiter_bytes()
 
-    async def iterate_events(self, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
-        for event in httpx2.EventSource(response, max_event_size=None):
-            yield event
-
-    async def release(self, response: httpx2.Response) -> None:
-        response.close()
-
-    async def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    async def close(self) -> None:
-        self._http.close()
-
-
-class AwaitingWire:
-    """A wire whose coroutines wait in the event loop of asyncio. It has the methods of `BlockingWire`."""
-
-    def __init__(self, **options: Any) -> None:
-        self._http = httpx2.AsyncClient(**options)
-        self.build_request = self._http.build_request
-
-    def make_body(self, chunks: Iterable[bytes]) -> Any:
-        return _iterate_one_by_one(chunks)
-
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
-        return await self._http.send(request, stream=True)
-
-    async def read(self, response: httpx2.Response) -> None:
-        await response.aread()
-
-    async def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
-        async for chunk in response.aiter_bytes():
-            yield chunk
-
-    async def iterate_events(self, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
-        async for event in httpx2.EventSource(response, max_event_size=None):
-            yield event
+    def iterate_events(self, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
+        events = httpx2.EventSource(response, max_event_size=None)
+        return _iterate(events) if self._is_blocking else aiter(events)
 
     async def release(self, response: httpx2.Response) -> None:
-        await response.aclose()
+        if self._is_blocking:
+            response.close()
+        else:
+            await response.aclose()
 
     async def pause(self, seconds: float) -> None:
+        if self._is_blocking:
+            time.sleep(seconds)
+            return
         import asyncio  # it takes a while to load, and a blocking client does not need it
 
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._settle(self._http.close() if self._is_blocking else self._http.aclose())
+
+    async def _settle(self, result: Any) -> Any:
+        return result if self._is_blocking else await result
 
 
-async def _iterate_one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield chunks of a file. Each is read in the event loop: a megabyte takes no longer than other steps there."""
-    for chunk in chunks:
-        yield chunk
-
-
-Wire = BlockingWire | AwaitingWire
+async def _iterate(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item

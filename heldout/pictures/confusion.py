@@ -1,14 +1,12 @@
 """A confusion matrix as a picture: which labels got which answers."""
 
 from math import sqrt
-from typing import Literal
 
 from heldout.markup import Markup, tag
 from heldout.pictures.kit import HELD_OUT, INK, WORSE, draw_svg, draw_text
 from heldout.pictures.picture import Picture
+from heldout.stored.evaluation import SplitName
 from heldout.views.results import ConfusionView
-
-Split = Literal["train", "validation", "test"]
 
 LEFT, LARGEST_CELL, SMALLEST_CELL, PICTURE = 150, 40, 6, 520
 # Room above the matrix: for the title, and for each character of the longest name, which is written at an angle.
@@ -27,7 +25,7 @@ class NotMeasured(Exception):
     """The job was not measured on this split; the message lists the measured splits."""
 
 
-def draw_confusion(confusion: ConfusionView, name: str, split: Split | None = None) -> Picture:
+def draw_confusion(confusion: ConfusionView, name: str, split: SplitName | None = None) -> Picture:
     """Draw the matrix of one split; by default test or, if not measured, validation or train.
 
     Raises:

@@ -10,6 +10,7 @@ from heldout.client.handles.studies import Studies, Study, build_study_body
 from heldout.client.jobs import JobResource
 from heldout.client.progress import show_bar
 from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
+from heldout.stored.evaluation import SplitName
 from heldout.views.job import JobView
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
         self,
         what: Literal["history", "gap", "confusion"] = "history",
         *,
-        split: Literal["train", "validation", "test"] | None = None,
+        split: SplitName | None = None,
     ) -> Picture:
         """Draw a picture: notebooks show it, `print` draws it with characters, `save` writes SVG, HTML or PNG.
 
