@@ -63,15 +63,8 @@ OneBlocking = TypeVar("OneBlocking", bound=Dual[Blocking])
 OneAwaiting = TypeVar("OneAwaiting", bound=Dual[Awaiting])
 
 
-class dual_self(Generic[P]):  # noqa: N801  (a decorator)
+class dual_self(dual[Any, P, Any]):  # noqa: N801  (a decorator)
     """A `dual` that returns its own object, or a new object of the same class."""
-
-    def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> None:
-        self._function = function
-        update_wrapper(self, function)
-
-    def __call__(self, owner: Any, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
-        return self._function(owner, *args, **kwargs)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -80,7 +73,7 @@ class dual_self(Generic[P]):  # noqa: N801  (a decorator)
     @overload
     def __get__(self, instance: OneAwaiting, owner: type) -> Callable[P, Coroutine[Any, Any, OneAwaiting]]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else dual(self._function).__get__(instance, owner)
+        return super().__get__(instance, owner)
 
 
 class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
