@@ -135,15 +135,21 @@ def put(spec: dict[str, Any], setting: str) -> None:
     if not separator or not all(keys):
         raise Refused(f"--set {setting}: expected path=value, such as training.epochs=3")
     place: Any = spec
-    for depth, key in enumerate(keys[:-1]):
-        inner = _get(place, key, setting)
-        if inner is None:
+    for depth, key in enumerate(keys):
+        if not isinstance(place, dict | list):
+            raise Refused(f"--set {setting}: {'.'.join(keys[:depth])} is {_name_kind(place)}")
+        at: Any = key if isinstance(place, dict) else _parse_index(place, key, setting)
+        is_new = at not in place if isinstance(place, dict) else at == len(place)
+        inner = None if is_new else place[at]
+        if depth == len(keys) - 1:
+            inner = parse_value(text)
+        elif inner is None:
             inner = {}
-            _put(place, key, inner, setting)
-        if not isinstance(inner, dict | list):
-            _raise_misfit(setting, f"{'.'.join(keys[: depth + 1])} is {_name_kind(inner)}")
+        if is_new and isinstance(place, list):
+            place.append(inner)
+        else:
+            place[at] = inner
         place = inner
-    _put(place, keys[-1], parse_value(text), setting)
 
 
 def parse_value(text: str) -> Any:
@@ -154,31 +160,12 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _get(place: Any, key: str, setting: str) -> Any:
-    if isinstance(place, dict):
-        return place.get(key)
-    index = _parse_index(place, key, setting)
-    return place[index] if index < len(place) else None
-
-
-def _put(place: Any, key: str, value: Any, setting: str) -> None:
-    if isinstance(place, dict):
-        place[key] = value
-        return
-    index = _parse_index(place, key, setting)
-    place[index : index + 1] = [value]
-
-
 def _parse_index(place: list[Any], key: str, setting: str) -> int:
     if not (key.isascii() and key.isdigit()):
-        _raise_misfit(setting, f"{key!r} is not a position in a list; count from 0")
+        raise Refused(f"--set {setting}: {key!r} is not a position in a list; count from 0")
     if int(key[:9]) > len(place):
-        _raise_misfit(setting, f"there is no position {key}; the list has {len(place)}")
+        raise Refused(f"--set {setting}: there is no position {key}; the list has {len(place)}")
     return int(key)
-
-
-def _raise_misfit(setting: str, why: str) -> NoReturn:
-    raise Refused(f"--set {setting}: {why}")
 
 
 def _refuse_constant(name: str) -> NoReturn:

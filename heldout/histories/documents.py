@@ -7,8 +7,8 @@ from reprlib import repr as short
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, parse_figure, read_history
-from heldout.histories.joining import SeveralRunsError, join_lists, join_run
-from heldout.histories.names import EXPECTED, FIELD_NAMES, assign_roles, choose_curves
+from heldout.histories.joining import SeveralRunsError, convert_to_fractions, join_run
+from heldout.histories.names import EXPECTED, FIELD_NAMES, assign_roles, choose_curves, make_test_note
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.rows import read_row_runs
 
@@ -57,7 +57,14 @@ def read_curves(curves: Mapping[str, object]) -> ReadHistory:
     # A curve without any value was not recorded if the other split has figures.
     without = {name for name, curve in chosen.items() if all(value is None for value in curve)}
     empty = [name for name in without if (role := roles[name]) and whole - {role[0]}]
-    return join_lists({name: curve for name, curve in chosen.items() if name not in empty}, empty)
+    left = {name: curve for name, curve in chosen.items() if name not in empty}
+    names = choose_curves([name for name in left if left[name]], empty)
+    if len({len(left[name]) for name in names.values()}) > 1:
+        lengths = ", ".join(f"{FIELD_NAMES[field]} {len(left[name])}" for field, name in names.items())
+        raise ValueError(f"the curves differ in length: {lengths}")
+    read, notes = convert_to_fractions({field: left[name] for field, name in names.items()})
+    fields: dict[str, Any] = read
+    return ReadHistory(History(**fields), (*notes, *make_test_note(names.values())), tuple(empty))
 
 
 def is_keras(content: object) -> bool:

@@ -50,22 +50,6 @@ def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHist
     )
 
 
-def join_lists(curves: Mapping[str, Curve], without_values: Sequence[str] = ()) -> ReadHistory:
-    """Make a history from curves with one value per epoch, as Keras' `fit` returns them.
-
-    Raises:
-        ValueError: if there is no pair of curves, lengths differ, or several curves fit.
-    """
-    names = choose_curves([name for name in curves if curves[name]], without_values)
-    chosen = {field: curves[name] for field, name in names.items()}
-    if len(set(map(len, chosen.values()))) > 1:
-        lengths = ", ".join(f"{FIELD_NAMES[field]} {len(values)}" for field, values in chosen.items())
-        raise ValueError(f"the curves differ in length: {lengths}")
-    read, units = convert_to_fractions(chosen)
-    fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*units, *make_test_note(names.values())), tuple(without_values))
-
-
 def _choose_run(runs: Sequence[RecordedRun], number: int | None) -> RecordedRun:
     if number is not None and number > len(runs):
         raise SeveralRunsError(
