@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
-from heldout.access.rights import COUNTED, Quota
+from heldout.access.rights import Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
 from host.command_parts import AsJson, HomeOption, answer, check_owner_name, configure_settings, print_json
 from host.homes import open_database
@@ -59,7 +59,7 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     for quota in quotas:
         allowed = "unlimited" if quota.allowed is None else f"{quota.allowed:,}"
         own = " (own)" if quota.quota in owner.own_quotas else ""
-        typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {COUNTED[quota.quota]}")
+        typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {quota.quota.counted}")
 
 
 @owners_commands.command("limit")

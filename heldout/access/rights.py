@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -18,34 +18,27 @@ def get_method_scope(method: str) -> Scope:
 
 
 class Quota(StrEnum):
-    """A quota; `COUNTED` says what it counts."""
+    """A quota, and what it counts."""
 
-    QUEUED_JOBS = "queued_jobs"
-    RUNNING_JOBS = "running_jobs"
-    SLOT_SECONDS = "slot_seconds"
-    DATASETS = "datasets"
-    STUDIES = "studies"
-    SPEC_BYTES = "spec_bytes"
-    STORED_BYTES = "stored_bytes"
-    KEYS = "keys"
-    WEBHOOKS = "webhooks"
-    UPLOADS = "uploads"
-    STREAMS = "streams"
+    counted: str
 
+    def __new__(cls, value: str, counted: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.counted = value, counted
+        return member
 
-COUNTED: Mapping[Quota, str] = {
-    Quota.QUEUED_JOBS: "queued jobs",
-    Quota.RUNNING_JOBS: "jobs running at once; others wait",
-    Quota.SLOT_SECONDS: "slot-seconds of jobs per day (UTC)",
-    Quota.DATASETS: "dataset versions",
-    Quota.STUDIES: "studies",
-    Quota.SPEC_BYTES: "bytes of specs and study plans above 4 KiB",
-    Quota.STORED_BYTES: "bytes of unpacked datasets, files derived from them, and models",
-    Quota.KEYS: "valid API keys",
-    Quota.WEBHOOKS: "webhooks",
-    Quota.UPLOADS: "concurrent uploads",
-    Quota.STREAMS: "concurrent event streams",
-}
+    QUEUED_JOBS = "queued_jobs", "queued jobs"
+    RUNNING_JOBS = "running_jobs", "jobs running at once; others wait"
+    SLOT_SECONDS = "slot_seconds", "slot-seconds of jobs per day (UTC)"
+    DATASETS = "datasets", "dataset versions"
+    STUDIES = "studies", "studies"
+    SPEC_BYTES = "spec_bytes", "bytes of specs and study plans above 4 KiB"
+    STORED_BYTES = "stored_bytes", "bytes of unpacked datasets, files derived from them, and models"
+    KEYS = "keys", "valid API keys"
+    WEBHOOKS = "webhooks", "webhooks"
+    UPLOADS = "uploads", "concurrent uploads"
+    STREAMS = "streams", "concurrent event streams"
+
 
 # Most specs have a third of this; only larger ones are counted.
 UNCOUNTED_SPEC_BYTES = 4096
