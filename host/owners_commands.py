@@ -59,7 +59,7 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     for quota in quotas:
         allowed = "unlimited" if quota.allowed is None else f"{quota.allowed:,}"
         own = " (own)" if quota.quota in owner.own_quotas else ""
-        typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {quota.quota.counted}")
+        typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {quota.quota.meaning}")
 
 
 @owners_commands.command("limit")

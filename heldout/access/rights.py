@@ -1,8 +1,9 @@
 """What a key may do, how much of the service its owner may use, and paths that several parts use."""
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
+
+from heldout.lifecycle.resources import CodeWithMeaning
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -17,15 +18,8 @@ def get_method_scope(method: str) -> Scope:
     return "read" if method in SAFE_METHODS else "write"
 
 
-class Quota(StrEnum):
-    """A quota, and what it counts."""
-
-    counted: str
-
-    def __new__(cls, value: str, counted: str = "") -> Self:
-        member = str.__new__(cls, value)
-        member._value_, member.counted = value, counted
-        return member
+class Quota(CodeWithMeaning):
+    """A quota; its meaning is what it counts."""
 
     QUEUED_JOBS = "queued_jobs", "queued jobs"
     RUNNING_JOBS = "running_jobs", "jobs running at once; others wait"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from heldout.lifecycle.resources import RejectionCode
+from heldout.lifecycle.resources import ImpossibleTransition, RejectionCode
 
 
 class JobStatus(StrEnum):
@@ -72,13 +72,6 @@ TRANSITIONS: Mapping[tuple[JobStatus, JobEvent], JobStatus] = MappingProxyType(
 )
 
 
-class ImpossibleTransition(ValueError):
-    """The event cannot happen in that state."""
-
-    def __init__(self, status: JobStatus, event: JobEvent) -> None:
-        super().__init__(f"A {status} job cannot {event}.")
-
-
 def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
     """The state after `event`.
 
@@ -88,7 +81,7 @@ def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
     try:
         return TRANSITIONS[status, event]
     except KeyError:
-        raise ImpossibleTransition(status, event) from None
+        raise ImpossibleTransition("job", status, event) from None
 
 
 # How running jobs with a request are shown.

@@ -35,23 +35,23 @@ DATASET_TRANSITIONS: Mapping[tuple[DatasetStatus, DatasetEvent], DatasetStatus] 
 )
 
 
-class ImpossibleDatasetTransition(ValueError):
+class ImpossibleTransition(ValueError):
     """The event cannot happen in that state."""
 
-    def __init__(self, status: DatasetStatus, event: DatasetEvent) -> None:
-        super().__init__(f"The event {event} cannot happen to a dataset that is {status}.")
+    def __init__(self, kind: str, status: str, event: str) -> None:
+        super().__init__(f"A {status} {kind} cannot {event}.")
 
 
 def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
     """The state after `event`.
 
     Raises:
-        ImpossibleDatasetTransition: if the table has no such row.
+        ImpossibleTransition: if the table has no such row.
     """
     try:
         return DATASET_TRANSITIONS[status, event]
     except KeyError:
-        raise ImpossibleDatasetTransition(status, event) from None
+        raise ImpossibleTransition("dataset", status, event) from None
 
 
 class RelationsStatus(StrEnum):
@@ -71,7 +71,7 @@ class SuspectsStatus(StrEnum):
 
 
 class CodeWithMeaning(StrEnum):
-    """Codes for clients to branch on; `meaning` is the text of the reference page."""
+    """Codes for clients to branch on; `meaning` says what each stands for."""
 
     meaning: str
 

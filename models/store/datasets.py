@@ -208,7 +208,7 @@ def move_datasets(
     Args:
         message, data: the message and data of the event `dataset.<status>`.
     Raises:
-        ImpossibleDatasetTransition: if the transition is not allowed.
+        ImpossibleTransition: if the transition is not allowed.
     """
     after = get_next_dataset_status(status, event)
     moved = session.execute(

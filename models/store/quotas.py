@@ -128,7 +128,7 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
         # The slot-seconds of a job are not known in advance.
         if used + more[quota] > most if quota in EXACT else used >= most:
             retry_after_s = _count_seconds_left_today() if quota is Quota.SLOT_SECONDS else None
-            raise QuotaExceeded(quota.value, quota.counted, used, most, asked=more[quota], retry_after_s=retry_after_s)
+            raise QuotaExceeded(quota.value, quota.meaning, used, most, asked=more[quota], retry_after_s=retry_after_s)
 
 
 def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int) -> None:
@@ -146,7 +146,7 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:
         quota = Quota.STORED_BYTES
-        raise QuotaExceeded(quota.value, quota.counted, used, most, asked=size_bytes)
+        raise QuotaExceeded(quota.value, quota.meaning, used, most, asked=size_bytes)
 
 
 def _is_near(used: float, most: int | None) -> bool:

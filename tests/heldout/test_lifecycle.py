@@ -9,7 +9,6 @@ from heldout.lifecycle.job import (
     MAX_FAILURES,
     SHOWN_STATUSES,
     TERMINAL,
-    ImpossibleTransition,
     JobEvent,
     JobRequest,
     JobStatus,
@@ -18,6 +17,7 @@ from heldout.lifecycle.job import (
     get_next_status,
     get_shown_status,
 )
+from heldout.lifecycle.resources import ImpossibleTransition
 
 # The design, written a second time: for each state, which events may happen and where they lead.
 DESIGN = {

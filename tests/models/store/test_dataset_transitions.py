@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
+from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, ImpossibleTransition, RejectionCode
 from models.store.datasets import make_rejection, move_datasets, reject_ingested
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, add_dataset
@@ -38,7 +38,7 @@ def test_only_the_given_datasets_in_the_expected_state_are_moved(database):
 
 def test_an_impossible_transition_changes_nothing(database):
     ready = add_dataset(database, "a", ALICE, status="ready")
-    with pytest.raises(ImpossibleDatasetTransition), database.write() as session:
+    with pytest.raises(ImpossibleTransition), database.write() as session:
         move_datasets(session, DatasetStatus.READY, DatasetEvent.REJECT, DatasetRow.id == ready, message="No.")
     assert states(database) == {ready: "ready"}
 
