@@ -121,13 +121,11 @@ def show_metrics(metrics: MetricsView) -> None:
         headings += ["TEST", "TEST LOSS"]
     rows = []
     for epoch in metrics.epochs:
-        accuracies, losses = (
-            (epoch.train_accuracy, epoch.validation_accuracy),
-            (epoch.train_loss, epoch.validation_loss),
-        )
+        accuracies = map(percent, (epoch.train_accuracy, epoch.validation_accuracy))
+        losses = map(format_loss, (epoch.train_loss, epoch.validation_loss, epoch.fit_loss))
         rate = None if epoch.learning_rate is None else f"{epoch.learning_rate:.3g}"
         took = None if epoch.seconds is None else f"{epoch.seconds:.1f}"
-        row = (*map(percent, accuracies), *map(format_loss, (*losses, epoch.fit_loss)), rate, took)
+        row = (*accuracies, *losses, rate, took)
         rows.append((epoch.epoch, *row, percent(epoch.test_accuracy), format_loss(epoch.test_loss))[: len(headings)])
     print_table(headings, rows, right=range(len(headings)))
     if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):

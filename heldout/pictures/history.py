@@ -1,6 +1,6 @@
 """A picture of a training: accuracy and loss of training and validation, epoch by epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 
 from heldout.markup import Markup, join_children, tag
@@ -13,8 +13,6 @@ from heldout.views.results import EpochView
 WIDTH, HEIGHT, PANEL_LEFT, PANEL_WIDTH, TOP, BOTTOM = 760, 300, (52, 432), 300, 62, 258
 COLUMNS, ROWS = 60, 12
 
-Figure = Callable[[EpochView], float | None]
-
 
 def draw_history(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, name: str) -> Picture:
     """Draw the curves, and mark the best epoch and the epoch from which validation gets worse.
@@ -26,38 +24,31 @@ def draw_history(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, n
     marks = {} if diagnosis is None else {"best": diagnosis.best_epoch, "worse from here": diagnosis.onset_epoch}
     known = {label: epoch for label, epoch in marks.items() if epoch is not None}
     title = f"{name}: training and validation"
-    accuracies = (
-        _list_points(epochs, lambda epoch: epoch.train_accuracy),
-        _list_points(epochs, lambda epoch: epoch.validation_accuracy),
-    )
-    losses = (
-        _list_points(epochs, lambda epoch: epoch.train_loss),
-        _list_points(epochs, lambda epoch: epoch.validation_loss),
+    accuracies, losses = (
+        [_list_points(epochs, f"{split}_{measure}") for split in ("train", "validation")]
+        for measure in ("accuracy", "loss")
     )
     shown = [
-        _draw_panel("accuracy, %", *accuracies, PANEL_LEFT[0], known, 100.0),
-        _draw_panel("loss", *losses, PANEL_LEFT[1], known),
+        _draw_panel("accuracy, %", accuracies, PANEL_LEFT[0], known, 100.0),
+        _draw_panel("loss", losses, PANEL_LEFT[1], known),
     ]
-    return Picture(title, kit.draw_svg(WIDTH, HEIGHT, title, _draw_legend(), *shown), _draw_text(title, *losses, known))
+    return Picture(title, kit.draw_svg(WIDTH, HEIGHT, title, _draw_legend(), *shown), _draw_text(title, losses, known))
 
 
-def _list_points(epochs: Sequence[EpochView], figure: Figure) -> kit.Course:
-    measured = [(epoch.epoch, value) for epoch in epochs if (value := figure(epoch)) is not None]
+def _list_points(epochs: Sequence[EpochView], figure: str) -> kit.Course:
+    measured = [(epoch.epoch, value) for epoch in epochs if (value := getattr(epoch, figure)) is not None]
     return [kit.CoursePoint(epoch, value, value, value) for epoch, value in measured if isfinite(value)]
 
 
 def _draw_panel(
-    label: str, train: kit.Course, validation: kit.Course, left: int, marks: dict[str, int], factor: float = 1.0
+    label: str, courses: Sequence[kit.Course], left: int, marks: dict[str, int], factor: float = 1.0
 ) -> Markup:
     """factor: converts figures to the numbers shown."""
     box = kit.Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
-    x, y = (
-        kit.scale_epochs((train, validation), box.left, box.right),
-        kit.scale_figures((train, validation), BOTTOM, TOP),
-    )
+    x, y = kit.scale_epochs(courses, box.left, box.right), kit.scale_figures(courses, BOTTOM, TOP)
     if y is None:
         return kit.draw_text(f"{label}: nothing has been measured yet", left, TOP)
-    parts = [kit.draw_courses(f"{label}, by epoch", train, validation, box, x, y, factor=factor)]
+    parts = [kit.draw_courses(f"{label}, by epoch", courses[0], courses[1], box, x, y, factor=factor)]
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
         parts.append(tag("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=kit.QUIET, stroke_dasharray="2 3"))
@@ -78,13 +69,13 @@ def _draw_legend() -> Markup:
     )
 
 
-def _draw_text(title: str, train: kit.Course, validation: kit.Course, marks: dict[str, int]) -> str:
+def _draw_text(title: str, courses: Sequence[kit.Course], marks: dict[str, int]) -> str:
     """Draw the losses as text: training above, validation below, on one scale."""
-    x, y = kit.scale_epochs((train, validation), 0.0, 1.0), kit.scale_figures((train, validation), 1.0, 0.0)
+    x, y = kit.scale_epochs(courses, 0.0, 1.0), kit.scale_figures(courses, 1.0, 0.0)
     if y is None:
         return f"{title}\nNothing has been measured yet."
     rows = [title]
-    for name, points in (("training", train), ("validation", validation)):
+    for name, points in zip(("training", "validation"), courses, strict=True):
         if points:
             rows.append(f"{name} loss")
             drawn = draw_braille([[(point.epoch, point.mean) for point in points]], x, y, COLUMNS, ROWS // 2)
