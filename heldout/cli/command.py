@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from inspect import signature
 from itertools import islice
@@ -18,7 +18,6 @@ from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.references import DATASET, JOB, MODEL, STUDY, Kind, Names, find_ids
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.locate import locate
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -46,8 +45,7 @@ def _list_offered(incomplete: str, kind: Kind) -> list[tuple[str, str]]:
     from heldout.client.client import Client
 
     try:
-        found = locate()
-        with Client(found.url, found.api_key, patience_s=PATIENCE_S) as client:
+        with Client(patience_s=PATIENCE_S) as client:
             newest = list(islice(getattr(client, kind.plural).list(), OFFERED))
     except (ApiProblem, NoService, OSError):
         return []
@@ -147,14 +145,11 @@ class Group(typer.Typer):
         self.command(name, hidden=True)(ends_with_code(run_with_notice))
 
 
-@contextmanager
-def open_service(home: Path | None) -> Iterator["Client"]:
+def open_service(home: Path | None) -> AbstractContextManager["Client"]:
     """Open a client of the service that the command line or the environment names."""
     from heldout.client.client import Client  # loading its views takes longer than `--help`
 
-    found = locate(home)
-    with Client(found.url, found.api_key) as client:
-        yield client
+    return Client(home=home)
 
 
 def print_list(

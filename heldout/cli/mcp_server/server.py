@@ -1,8 +1,7 @@
 """The tools; each makes a few requests to the service that `heldout` uses."""
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,7 +29,6 @@ from heldout.cli.spec_files import Preset, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
-from heldout.client.locate import locate
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import judge_curves
 from heldout.spec.documents import merge
@@ -102,11 +100,8 @@ class Tools:
     def __init__(self, home: Path | None) -> None:
         self._home = home
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[AsyncClient]:
-        found = locate(self._home)
-        async with AsyncClient(found.url, found.api_key) as client:
-            yield client
+    def _client(self) -> AsyncClient:
+        return AsyncClient(home=self._home)
 
     def wrap(self, tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
         """Make the tool take names, prefixes of ids and `last` as commands do, and say what to do about failures."""
@@ -114,7 +109,7 @@ class Tools:
         @wraps(tool)
         async def call(**given: Any) -> str:
             try:
-                return await tool(**await to_thread(find_ids, tool, given, self._open_blocking_client))
+                return await tool(**await to_thread(find_ids, tool, given, lambda: Client(home=self._home)))
             except ApiProblem as problem:
                 raise ToolError(f"{problem.title}: {rewrite_as_commands(problem.detail)} ({problem.code})") from None
             except OSError as failure:
@@ -124,10 +119,6 @@ class Tools:
                 raise ToolError(str(failure)) from None
 
         return call
-
-    def _open_blocking_client(self) -> Client:
-        found = locate(self._home)
-        return Client(found.url, found.api_key)
 
     async def diagnose_history(
         self,
