@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
-
-from heldout.studies.spec import Measure
+from typing import Any
 
 # A file of answers, `{split: {what: values}}`, or a final figure.
 Recorded = Path | str | Mapping[str, Mapping[str, object]] | float
@@ -47,28 +45,13 @@ def name_runs(arm: str, given: OfArm) -> list[NamedRun]:
     ]
 
 
-def build_recorded_order(
-    runs: Mapping[str, Sequence[NamedRun]],
-    *,
-    metric: str | None,
-    better: Literal["higher", "lower"],
-    images: int | None,
-    objective: Measure | None = None,
-    name: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the body that orders the study."""
-    has_figures = any(isinstance(run.recorded, Real) for of_arm in runs.values() for run in of_arm)
-    return {
-        "kind": "recorded",
-        "name": name,
-        "arms": [{"name": arm, "runs": [_describe(run) for run in of_arm]} for arm, of_arm in runs.items()],
-        "metric": metric or "accuracy" if has_figures else None,
-        "better": better,
-        "images": images,
-        "objective": objective,
-        "metadata": dict(metadata or {}),
-    }
+def describe_arms(runs: Mapping[str, Sequence[NamedRun]]) -> list[dict[str, Any]]:
+    """Return the arms of the body that orders the study."""
+    return [{"name": arm, "runs": [_describe(run) for run in of_arm]} for arm, of_arm in runs.items()]
+
+
+def has_figures(runs: Mapping[str, Sequence[NamedRun]]) -> bool:
+    return any(isinstance(run.recorded, Real) for of_arm in runs.values() for run in of_arm)
 
 
 def list_answers(runs: Mapping[str, Sequence[NamedRun]]) -> dict[tuple[str, int], NamedRun]:

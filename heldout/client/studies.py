@@ -12,7 +12,7 @@ from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import pack_predictions, simplify_history
 from heldout.client.models import ModelSources
-from heldout.client.recordings import Arms, build_recorded_order, list_answers, name_runs
+from heldout.client.recordings import Arms, describe_arms, has_figures, list_answers, name_runs
 from heldout.client.resource import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, OneHandle, quote_segment
 from heldout.errors import RunNotFound, StudyNotFound
 from heldout.histories.reading import read_text
@@ -105,9 +105,16 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             RunsDisagree: two runs answer other images or classes. The study is cancelled.
         """
         runs = {arm: name_runs(arm, given) for arm, given in arms.items()}
-        order = build_recorded_order(
-            runs, metric=metric, better=better, images=images, objective=objective, name=name, metadata=metadata
-        )
+        order = {
+            "kind": "recorded",
+            "name": name,
+            "arms": describe_arms(runs),
+            "metric": metric or "accuracy" if has_figures(runs) else None,
+            "better": better,
+            "images": images,
+            "objective": objective,
+            "metadata": dict(metadata or {}),
+        }
         study: Any = await StudyResource.create(self, order, idempotency_key=idempotency_key)
         answers = list_answers(runs)
         waiting = await StudyResource.runs(self, study.id) if answers else ()

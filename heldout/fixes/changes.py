@@ -67,12 +67,7 @@ class PixelValues(SpecPart):
 
     def group_by_split(self) -> dict[SplitName, PixelChange]:
         """Return the changes by split."""
-        named: dict[SplitName, PixelChange | None] = {
-            "train": self.train,
-            "validation": self.validation,
-            "test": self.test,
-        }
-        return {split: change for split, change in named.items() if change is not None}
+        return {split: change for split in SPLIT_NAMES if (change := getattr(self, split)) is not None}
 
 
 class ResplitSpec(SpecPart):

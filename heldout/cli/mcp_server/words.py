@@ -81,7 +81,7 @@ def _build_row(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
 
 def describe_refused_arguments(refused: ValidationError) -> str:
     """Say which arguments of a tool are wrong, and how."""
-    return " ".join(_describe_refused_argument(error) for error in refused.errors()[:MAX_REFUSED])
+    return " ".join(map(_describe_refused_argument, refused.errors()[:MAX_REFUSED]))
 
 
 def _describe_refused_argument(error: ErrorDetails) -> str:
