@@ -1,4 +1,4 @@
-"""The last training of a study: the winner on train and validation together, which is the model to deploy. Pure."""
+"""The last training of a study, the winner on train and validation together; and what favors a winner. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,3 +38,12 @@ def make_refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> Job
             "evaluation": {"test": "never"},
         }
     )
+
+
+def chooses_alone(base: JobSpec, changed: JobSpec) -> bool:
+    """Whether a remedy's trainings choose their epochs on the validation images and the base's do not.
+
+    The best of many epochs looks better on the images that chose it than on others, which favors the remedy. If both
+    choose, both are favored equally.
+    """
+    return changed.training.chooses_by_validation and not base.training.chooses_by_validation
