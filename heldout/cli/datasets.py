@@ -63,8 +63,7 @@ def push(
     ] = None,
     description: Annotated[str, typer.Option(help="Free text, shown with its name.")] = "",
     add_to: Annotated[
-        str | None,
-        typer.Option("--add-to", metavar="DATASET", help="The new version has this dataset's images, and these."),
+        str | None, typer.Option(metavar="DATASET", help="The new version has this dataset's images, and these.")
     ] = None,
     *,
     upload: dict[str, Any],

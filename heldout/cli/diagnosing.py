@@ -35,7 +35,6 @@ def diagnose(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            "--predictions",
             metavar="FILE",
             help="The network's answers to labeled images: an .npz with arrays such as test_labels and "
             "test_probabilities, or a CSV with split, label and answer. They are sent to the service.",

@@ -11,7 +11,7 @@ import typer
 from heldout.cli.command import AsJson, Home, JobId, make_argument, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
-from heldout.cli.results import choose_target
+from heldout.cli.results import Output, choose_target
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.errors import NotReady
 from heldout.lifecycle.job import TERMINAL
@@ -90,9 +90,7 @@ def export(
 
 def card(
     job_id: JobId,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")
-    ] = "-",
+    output: Output = "-",
     home: Home = None,
 ) -> None:
     """Print a job's model card: its use, results and data, and how to reproduce it."""

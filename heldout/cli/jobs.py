@@ -22,7 +22,7 @@ def jobs(
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
     dataset: Annotated[str | None, Names(DATASET), typer.Option(help="Only jobs on this dataset.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
     ] = None,
     study: Annotated[
         str | None,
@@ -170,11 +170,9 @@ def change(
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher starts first.")] = None,
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Set one of its pairs. Repeatable.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Set one of its pairs. Repeatable.")
     ] = None,
-    remove_metadata: Annotated[
-        list[str] | None, typer.Option("--remove-metadata", metavar="KEY", help="Remove a pair. Repeatable.")
-    ] = None,
+    remove_metadata: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Remove a pair. Repeatable.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

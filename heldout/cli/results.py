@@ -128,8 +128,7 @@ def predictions(
     job_id: JobId,
     output: Output,
     format_: Annotated[
-        PredictionsFormat | None,
-        typer.Option("--format", help="By default csv if FILE ends in .csv, else npz."),
+        PredictionsFormat | None, typer.Option("--format", help="By default csv if FILE ends in .csv, else npz.")
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -167,10 +166,9 @@ def predict(
         list[Path],
         typer.Argument(metavar="FILE|FOLDER…", help="PNG, JPEG, WebP, BMP or .npy files, or folders with them."),
     ],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes to list.")] = 5,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="How many classes to list.")] = 5,
     threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", min=0, max=1, help='Below this probability the answer is "uncertain".'),
+        float | None, typer.Option(min=0, max=1, help='Below this probability the answer is "uncertain".')
     ] = None,
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Calibrate probabilities with the temperature fitted on validation.")

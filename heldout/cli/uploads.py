@@ -33,32 +33,23 @@ INGEST_POLL_S = 0.3
 def upload_fields(
     *,
     test: Annotated[
-        float | None, typer.Option("--test", help="Fraction of the images for the test split, if the upload has none.")
+        float | None, typer.Option(help="Fraction of the images for the test split, if the upload has none.")
     ] = None,
-    validation: Annotated[
-        float | None, typer.Option("--validation", help="Fraction for the validation split, if it has none.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the random splits.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Fraction for the validation split, if it has none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random splits.")] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="Ignore the upload's own splits and split all images again.")
     ] = False,
     folder: Annotated[
         list[str] | None,
-        typer.Option(
-            "--folder",
-            metavar="NAME=USE",
-            help="Use of a folder: train, validation, test, class, ignore. Repeatable.",
-        ),
+        typer.Option(metavar="NAME=USE", help="Use of a folder: train, validation, test, class, ignore. Repeatable."),
     ] = None,
     group_by: Annotated[
-        str | None,
-        typer.Option("--group-by", metavar="REGEX", help="Images whose names match the same group stay together."),
+        str | None, typer.Option(metavar="REGEX", help="Images whose names match the same group stay together.")
     ] = None,
-    resize: Annotated[
-        str | None, typer.Option("--resize", metavar="HxW", help="One size for all, such as 64x64.")
-    ] = None,
-    rule: Annotated[str, typer.Option("--rule", help="How an image gets that size: pad, crop or stretch.")] = "pad",
-    colour: Annotated[str, typer.Option("--colour", help="auto, grey or rgb.")] = "auto",
+    resize: Annotated[str | None, typer.Option(metavar="HxW", help="One size for all, such as 64x64.")] = None,
+    rule: Annotated[str, typer.Option(help="How an image gets that size: pad, crop or stretch.")] = "pad",
+    colour: Annotated[str, typer.Option(help="auto, grey or rgb.")] = "auto",
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Continue without files that cannot be read.")
     ] = False,
