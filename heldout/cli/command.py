@@ -49,14 +49,12 @@ def _list_offered(incomplete: str, kind: Kind) -> list[tuple[str, str]]:
             newest = list(islice(getattr(client, kind.plural).list(), OFFERED))
     except (ApiProblem, NoService, OSError):
         return []
-    is_named = kind is DATASET
-    names = {each.name: each.status for each in newest} if is_named else {each.id: _describe(each) for each in newest}
+    if kind is DATASET:
+        names = {each.name: each.status for each in newest}
+    else:
+        names = {each.id: f"{each.name}, {each.status}" for each in newest}
     # A shell evaluates completions, so names must not contain anything that it would interpret.
     return [(name, _NOT_PLAIN.sub(" ", about)) for name, about in names.items() if name.startswith(incomplete)]
-
-
-def _describe(found: Any) -> str:
-    return f"{found.name}, {found.status}"
 
 
 def make_argument(metavar: str, help: str, *kinds: Kind) -> Any:

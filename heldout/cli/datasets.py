@@ -221,7 +221,10 @@ def suspects(
     found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
     is_written = csv_file is not None and found.verdict == "can_tell"
     if csv_file is not None and is_written:
-        _write_csv(csv_file, rows)
+        with csv_file.open("w", encoding="utf-8", newline="") as opened:
+            lines = csv.writer(opened, lineterminator="\n")
+            lines.writerow(("image", "label"))
+            lines.writerows((name_image(row), row.suggested) for row in rows if _is_likely_wrong(row))
     if as_json:
         print_json(found)
     else:
@@ -280,13 +283,6 @@ def _show_oddest(found: SuspectsView, csv_file: Path | None) -> None:
     if csv_file is not None:
         say("")
         say(f"{csv_file} was not written: the search cannot tell which labels are wrong.")
-
-
-def _write_csv(file: Path, rows: list[SuspectView]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        lines = csv.writer(opened, lineterminator="\n")
-        lines.writerow(("image", "label"))
-        lines.writerows((name_image(row), row.suggested) for row in rows if _is_likely_wrong(row))
 
 
 def _is_likely_wrong(suspect: SuspectView) -> bool:

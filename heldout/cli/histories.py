@@ -73,7 +73,10 @@ def _read_file(path: Path, run: int | None) -> ReadHistory:
         with path.open("rb") as file:
             return join_run(read_offline_runs(file), run)
     if _is_sqlite(path):
-        return join_run(group_metrics_into_runs(_read_metrics(path)), run)
+        [rows] = query_mlflow(path, (_METRICS, _MAX_METRICS + 1))
+        if len(rows) > _MAX_METRICS:
+            raise ValueError(f"the database has more than {_MAX_METRICS:,} values")
+        return join_run(group_metrics_into_runs(rows), run)
     return read_text(path.read_text(encoding="utf-8", errors="replace"), run)
 
 
@@ -156,18 +159,6 @@ def _parse_point(row: Any, name: str) -> tuple[int, float]:
 def _is_sqlite(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(_SQLITE_HEAD)) == _SQLITE_HEAD
-
-
-def _read_metrics(path: Path) -> list[tuple[Any, ...]]:
-    """Read all metrics of runs that are not deleted from MLflow's database. The file is only read.
-
-    Raises:
-        ValueError: if it is not a database of MLflow, is damaged, or has too many values.
-    """
-    [rows] = query_mlflow(path, (_METRICS, _MAX_METRICS + 1))
-    if len(rows) > _MAX_METRICS:
-        raise ValueError(f"the database has more than {_MAX_METRICS:,} values")
-    return rows
 
 
 def query_mlflow(path: Path, *queries: tuple[Any, ...]) -> list[list[tuple[Any, ...]]]:

@@ -105,7 +105,9 @@ def evaluate(
         if detach:
             print_json(evaluation) if as_json else say(evaluation.id)
             return None
-        evaluation = _wait_for_end(client, evaluation)
+        with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
+            while not evaluation.has_ended:
+                evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
         if as_json:
             print_json(evaluation)
         elif evaluation.metrics is not None:
@@ -127,13 +129,6 @@ def _wait_for_upload(client: Client, model: str) -> ModelView:
     while not found.has_ended:
         found = client.models.get(found.id, wait_s=_WAIT_S).view
     return found
-
-
-def _wait_for_end(client: Client, evaluation: EvaluationView) -> EvaluationView:
-    with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
-        while not evaluation.has_ended:
-            evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
-    return evaluation
 
 
 def _show_all(found: Sequence[ModelView]) -> None:

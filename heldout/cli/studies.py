@@ -98,10 +98,9 @@ app.add(show, report, cancel, delete)
 
 
 def _show_studies(found: "Sequence[StudyView]") -> None:
-    print_table(HEADINGS, [_build_row(study) for study in found])
-
-
-def _build_row(study: "StudyView") -> tuple[str | None, ...]:
-    answer = study.headline if study.status == "succeeded" else None
-    trainings = describe_progress(study).partition(" trainings")[0]
-    return (study.id, study.name, study.status, trainings, answer, format_moment(study.created_at))
+    rows = []
+    for study in found:
+        answer = study.headline if study.status == "succeeded" else None
+        trainings = describe_progress(study).partition(" trainings")[0]
+        rows.append((study.id, study.name, study.status, trainings, answer, format_moment(study.created_at)))
+    print_table(HEADINGS, rows)

@@ -114,7 +114,9 @@ def train(
             except ValueError as error:
                 raise Refused(f"--idempotency-key: {error}") from None
             return _report_queued(client, job, detach, as_json)
-        change = _parse_patch(patch)
+        change = None if patch is None else parse(patch, "--patch")
+        if change is not None and not isinstance(change, dict):
+            raise Refused(f"--patch {patch}: expected a JSON object.")
         if changes or dry_run:
             before = client.jobs.get(source).view.spec.model_dump(mode="json")
             after = apply_settings(merge(before, change or {}), changes)
@@ -140,13 +142,6 @@ def _describe_own_network(client: Client, model: str) -> dict[str, Any]:
 def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
     estimate = client.jobs.estimate(body)
     print_json(estimate) if as_json else shown.show_estimate(estimate)
-
-
-def _parse_patch(text: str | None) -> dict[str, Any] | None:
-    patch = None if text is None else parse(text, "--patch")
-    if patch is not None and not isinstance(patch, dict):
-        raise Refused(f"--patch {text}: expected a JSON object.")
-    return patch
 
 
 def _report_queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:

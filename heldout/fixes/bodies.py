@@ -32,8 +32,10 @@ def list_options(body: Mapping[str, Any]) -> list[str] | None:
         options += ["--rename-classes", f"{label}={meant}"]
     for split in SPLITS:
         change = body.get("pixel_values", {}).get(split)
+        if isinstance(change, Mapping):
+            change = ",".join(f"{name}:{value!r}" for name, value in change.items())
         if change is not None:
-            options += ["--pixel-values", f"{split}={_format_change(change)}"]
+            options += ["--pixel-values", f"{split}={change}"]
     if resplit := body.get("resplit"):
         options.append("--resplit")
         for name, value in resplit.items() if isinstance(resplit, Mapping) else ():
@@ -47,9 +49,3 @@ def _iterate_renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, s
             yield from ((f"{old}:{label}", meant) for label, meant in new.items())
         else:
             yield old, new
-
-
-def _format_change(change: str | Mapping[str, float]) -> str:
-    if isinstance(change, str):
-        return change
-    return ",".join(f"{name}:{value!r}" for name, value in change.items())

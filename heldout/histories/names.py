@@ -58,7 +58,10 @@ def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> d
     found: dict[str, str] = {}
     roles = assign_roles(names)
     for role, field in _FIELDS.items():
-        ranked = sorted((_count_extra_words(name), name) for name in names if roles[name] == role)
+        fitting = [name for name in names if roles[name] == role]
+        ranked = sorted(
+            (sum(word not in _WORDS_WITHOUT_MEANING for word in split_words(name)), name) for name in fitting
+        )
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             same = list_first(name for rank, name in ranked if rank == ranked[0][0])
             raise SeveralCurvesError(f"several curves could be the {FIELD_NAMES[field]}: {same}")
@@ -75,8 +78,9 @@ def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> d
 def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
     """The split (`training`, `heldout`) and figure of each curve; None if it is not a curve of either."""
     words = {name: set(split_words(name)) for name in names}
+    losses = {name for name, own in words.items() if own & _WORDS_OF_LOSSES or {"cross", "entropy"} <= own}
     figures = {
-        name: "loss" if _is_loss(of_name) else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
+        name: "loss" if name in losses else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
         for name, of_name in words.items()
     }
     folders = {name: set(split_words(name.rpartition("/")[0])) for name in words if figures[name]}
@@ -134,10 +138,6 @@ def make_test_note(names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _is_loss(words: set[str]) -> bool:
-    return bool(words & _WORDS_OF_LOSSES) or {"cross", "entropy"} <= words
-
-
 def split_words(name: str) -> list[str]:
     """Split a name into lowercase words, with plurals in the singular; `valLoss` has two."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
@@ -147,10 +147,6 @@ def split_words(name: str) -> list[str]:
 def list_first(names: Iterable[str]) -> str:
     """List the first names."""
     return ", ".join(repr(name[:_MAX_SHOWN_NAME]) for name in islice(names, 12))
-
-
-def _count_extra_words(name: str) -> int:
-    return sum(word not in _WORDS_WITHOUT_MEANING for word in split_words(name))
 
 
 _DECIMAL_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][-+]?\d+)?")

@@ -154,7 +154,7 @@ def _read_group_runs(group: Sequence[tuple[Row, int]], name: str) -> list[Record
 
 
 def _read_wide_rows(rows: Sequence[Row], places: Sequence[int], name: str) -> RecordedRun:
-    cells = [_parse_numbers(row) for row in rows]
+    cells = [{name: value for name, cell in row.items() if (value := parse_number(cell)) is not None} for row in rows]
     names = len({name for row in cells for name in row})
     if names > MAX_NAMES:
         raise ValueError(f"there are {names:,} names with figures; expected at most {MAX_NAMES:,}")
@@ -186,10 +186,6 @@ def _read_long_rows(rows: Sequence[Row], name: str, name_column: str, value_colu
     is_epoch = at_column is not None and split_words(at_column)[-1] == "epoch"
     run = RecordedRun(curves=curves, by_epoch=frozenset(curves) if is_epoch else frozenset(), name=name)
     return sum_losses(convert_error_rate(run))
-
-
-def _parse_numbers(row: Row) -> dict[str, float]:
-    return {name: value for name, cell in row.items() if (value := parse_number(cell)) is not None}
 
 
 # --- positions of rows -------------------------------------------------------------------------------
@@ -250,15 +246,13 @@ def _make_regular_check(values: Sequence[float]) -> Callable[[int], bool]:
     """Make a check for rows between equally spaced figures, such as those of every fifth epoch."""
     places = [at for at, value in enumerate(values) if not math.isnan(value)]
     distances = {after - before for before, after in pairwise(places)}
-    if len(distances) == 1 and _is_regular(places[0], distance := distances.pop(), len(places)):
-        return lambda at: (at - places[0]) % distance != 0
+    if len(distances) == 1:
+        # Equal spacing is intentional with at least three figures, or two that start at the first or k-th epoch.
+        distance = distances.pop()
+        if len(places) >= _MIN_REGULAR_VALUES or (distance > 2 and places[0] in {0, distance - 1}):
+            return lambda at: (at - places[0]) % distance != 0
     # Otherwise, the only regular case is a single measurement at the end.
     return lambda at: places == [len(values) - 1]
-
-
-def _is_regular(first: int, distance: int, count: int) -> bool:
-    """Whether equal spacing is intentional: at least three figures, or two that start at the first or k-th epoch."""
-    return count >= _MIN_REGULAR_VALUES or (distance > 2 and first in {0, distance - 1})
 
 
 # --- columns by their names --------------------------------------------------------------------------

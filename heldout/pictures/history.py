@@ -6,7 +6,7 @@ from math import isfinite
 from heldout.markup import Markup, join_children, tag
 from heldout.pictures import kit
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, draw_braille
+from heldout.pictures.scales import draw_braille
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.results import EpochView
 
@@ -79,14 +79,9 @@ def _draw_text(title: str, courses: Sequence[kit.Course], marks: dict[str, int])
         if points:
             rows.append(f"{name} loss")
             drawn = draw_braille([[(point.epoch, point.mean) for point in points]], x, y, COLUMNS, ROWS // 2)
-            rows += [f"{_format_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
+            edges = {len(drawn) - 1: f"{y.low:.3f}", 0: f"{y.high:.3f}"}
+            rows += [f"{edges.get(place, ''):>9} ┤{row}" for place, row in enumerate(drawn)]
     first, last = f"{1}", f"{round(x.high)}"
     rows.append(" " * 11 + first + last.rjust(COLUMNS - len(first)))
     rows += [f"{name}: epoch {epoch}" for name, epoch in marks.items()]
     return "\n".join(rows)
-
-
-def _format_edge(y: Scale, place: int, rows: int) -> str:
-    if place == 0:
-        return f"{y.high:.3f}"
-    return f"{y.low:.3f}" if place == rows - 1 else ""
