@@ -9,7 +9,6 @@ from heldout.words import NONE, POINTS, format_loss, format_signed, percent
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from heldout.views.job import JobView
     from heldout.views.results import EpochView
 
 
@@ -31,12 +30,6 @@ def format_clock(value: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
-def format_epoch_number(job: JobView, epoch: EpochView) -> str:
-    """`3/10`, padded to the width of `10/10`."""
-    epochs = str(job.progress.epochs)
-    return f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)
-
-
 def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
     """Format the measured figures of an epoch, for training and validation; `short` has only accuracies."""
     if short:
@@ -54,10 +47,3 @@ def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
 def format_moment(time: datetime | None) -> str:
     """Format a time in UTC to the second: `2025-11-24 15:41:02Z`."""
     return NONE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
-
-
-def compute_duration_s(job: JobView) -> float | None:
-    """Return the seconds from the job's first start to its end."""
-    if job.started_at is None or job.finished_at is None:
-        return None
-    return (job.finished_at - job.started_at).total_seconds()

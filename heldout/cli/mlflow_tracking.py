@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,8 +96,3 @@ class Tracking:
 
 def _split_parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (whole[start : start + size] for start in range(0, len(whole), size))
-
-
-def choose_experiment_name(given: str | None) -> str:
-    """Return the named experiment, else MLflow's choice by environment, else `heldout`."""
-    return given or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "heldout"

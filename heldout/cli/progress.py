@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
-from heldout.cli.figures import format_clock, format_epoch_figures, format_epoch_number, format_seconds
+from heldout.cli.figures import format_clock, format_epoch_figures, format_seconds
 from heldout.cli.screen import Cell, get_console, get_terminal_width, is_terminal, print_json, say
 from heldout.cli.shown_study import MEANS, SO_FAR, build_table, describe_progress, has_provisional_figures
 from heldout.markup import make_visible
@@ -70,10 +70,9 @@ class Lines(Display):
         self._width = name_width
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        self._say(
-            job,
-            f"epoch {format_epoch_number(job, epoch)}  {format_epoch_figures(epoch)}  {format_seconds(epoch.seconds)}",
-        )
+        epochs = str(job.progress.epochs)
+        number = f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)  # as wide as `10/10`
+        self._say(job, f"epoch {number}  {format_epoch_figures(epoch)}  {format_seconds(epoch.seconds)}")
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         # Ordinary epochs and checkpoints are left out.

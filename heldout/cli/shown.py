@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import compute_duration_s, format_moment, format_points, format_seconds
+from heldout.cli.figures import format_moment, format_points, format_seconds
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 from heldout.words import NONE, format_loss, format_range, percent
@@ -78,8 +78,9 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
     """Print how a watched job ended."""
-    took = compute_duration_s(job)
-    head = f"{job.name} {job.status}" + (f" after {format_seconds(took)}" if took is not None else "")
+    head = f"{job.name} {job.status}"
+    if job.started_at is not None and job.finished_at is not None:
+        head += f" after {format_seconds((job.finished_at - job.started_at).total_seconds())}"
     epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
     reason = f", {job.stop_reason.replace('_', ' ')}" if job.stop_reason else ""
     say(f"{head}: {epochs}{reason} ({job.id})")

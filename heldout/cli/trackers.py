@@ -167,13 +167,14 @@ def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
-        from heldout.cli.mlflow_tracking import Tracking, choose_experiment_name
+        from heldout.cli.mlflow_tracking import Tracking
     except ModuleNotFoundError as error:
         if error.name != "mlflow":
             raise
         raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install mlflow-skinny.") from None
     with _catch_failure() as failures:
-        return Tracking(choose_experiment_name(experiment), with_model=with_model)
+        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "heldout"
+        return Tracking(name, with_model=with_model)
     raise Refused(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {failures[0]}")
 
 

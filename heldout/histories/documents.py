@@ -55,7 +55,7 @@ def read_curves(curves: Mapping[str, object]) -> ReadHistory:
     roles = assign_roles(chosen)
     whole = {role[0] for name, curve in chosen.items() if (role := roles[name]) and None not in curve}
     # A curve without any value was not recorded if the other split has figures.
-    without = {name for name, curve in chosen.items() if all(value is None for value in curve)}
+    without = [name for name, curve in chosen.items() if all(value is None for value in curve)]
     empty = [name for name in without if (role := roles[name]) and whole - {role[0]}]
     left = {name: curve for name, curve in chosen.items() if name not in empty}
     names = choose_curves([name for name in left if left[name]], empty)

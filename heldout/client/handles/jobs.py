@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from heldout.client.dual import Mode, dual, dual_iterator, dual_self
-from heldout.client.handles.studies import Studies, Study, build_study_body
+from heldout.client.handles.studies import Studies, Study
 from heldout.client.jobs import JobResource
 from heldout.client.progress import show_bar
 from heldout.client.resource import NamedHandle, by_id, each_by_id, renew
@@ -113,8 +113,9 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
             progress: show a bar meanwhile.
             body: other fields of `POST /v1/studies`, such as `seeds=5` or `budget={"jobs": 20}`.
         """
-        ordered = build_study_body(self.id, remedies, body)
-        study: Any = await Studies.create(self._client.studies, ordered)
+        is_single = isinstance(remedies, Mapping | str) and remedies != "auto"
+        chosen = "auto" if remedies == "auto" else [remedies] if is_single else list(remedies)
+        study: Any = await Studies.create(self._client.studies, {"job": self.id, "remedies": chosen, **body})
         if wait:
             await Study.wait(study, progress=progress)
         return study  # type: ignore[no-any-return]

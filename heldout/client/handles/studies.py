@@ -302,9 +302,3 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
         is_markdown = Path(to).suffix.lower() == ".md"
         text = await Study.report_text(self, "text/markdown" if is_markdown else "text/html")
         Path(to).write_text(text, encoding="utf-8")
-
-
-def build_study_body(job_id: str, remedies: Any, more: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a study of a job. `remedies` may be one name, several, or own ones as dictionaries."""
-    chosen = [remedies] if isinstance(remedies, Mapping | str) and remedies != "auto" else remedies
-    return {"job": job_id, "remedies": chosen if chosen == "auto" else list(chosen), **more}
