@@ -88,11 +88,7 @@ def export(
         )
 
 
-def card(
-    job_id: JobId,
-    output: Output = "-",
-    home: Home = None,
-) -> None:
+def card(job_id: JobId, output: Output = "-", home: Home = None) -> None:
     """Print a job's model card: its use, results and data, and how to reproduce it."""
     with open_service(home) as client:
         text = client.jobs.model_card(job_id)

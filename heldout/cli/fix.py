@@ -56,8 +56,7 @@ def fix(
     validation: Annotated[float | None, typer.Option(help="With --resplit: fraction for validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="With --resplit: seed of the random splits.")] = None,
     from_finding: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CODE", help="Apply the audit's fix for this finding. Repeatable."),
+        list[str] | None, typer.Option(metavar="CODE", help="Apply the audit's fix for this finding. Repeatable.")
     ] = None,
     cure: Annotated[
         bool, typer.Option("--cure", help="Apply the audit's fixes for all warnings and critical findings.")

@@ -33,10 +33,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
     for job in jobs:
         progress, summary = job.progress, job.summary
         gap, best = summary.gap and (summary.gap.test or summary.gap.validation), summary.most_accurate or summary.best
-        reached = (
-            percent(best.validation_accuracy if best else None),
-            format_points(gap.accuracy if gap else None),
-        )
+        reached = (percent(best.validation_accuracy if best else None), format_points(gap.accuracy if gap else None))
         verdict = summary.verdict and get_verdict_name(summary.verdict)
         about = (verdict, _name_reference(job.dataset), format_moment(job.created_at))
         rows.append((job.id, job.name, job.status, f"{progress.epoch}/{progress.epochs}", *reached, *about))

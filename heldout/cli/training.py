@@ -46,18 +46,13 @@ def train(
         ),
     ] = None,
     dataset: Annotated[
-        str | None,
-        Names(DATASET),
-        typer.Option(metavar="DATASET", help="Train on this dataset instead of the spec's."),
+        str | None, Names(DATASET), typer.Option(metavar="DATASET", help="Train on this dataset instead of the spec's.")
     ] = None,
     source: Annotated[
         str | None,
         Names(JOB),
         typer.Option(
-            "--from",
-            metavar="JOB",
-            help="Take the spec of this job that has ended.",
-            autocompletion=complete(JOB),
+            "--from", metavar="JOB", help="Take the spec of this job that has ended.", autocompletion=complete(JOB)
         ),
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="With --from: apply this remedy, such as dropout.")] = None,

@@ -140,12 +140,7 @@ class Account(ResourceBase[Mode]):
 
     @dual_iterator
     def activity(
-        self,
-        *,
-        action: str | None = None,
-        key_id: str | None = None,
-        subject: str | None = None,
-        page_size: int = PAGE,
+        self, *, action: str | None = None, key_id: str | None = None, subject: str | None = None, page_size: int = PAGE
     ) -> AsyncIterator[views.ActivityView]:
         """Yield the activity log, newest first: who changed what, and from where. Needs the scope `admin`."""
         params = {"action": action, "key": key_id, "subject": subject}

@@ -277,13 +277,7 @@ class JobResource(ModelSources[OneHandle, Mode]):
 
     @dual
     async def predict(
-        self,
-        job_id: str,
-        images: Any,
-        *,
-        top_k: int = 5,
-        threshold: float | None = None,
-        calibrated: bool = False,
+        self, job_id: str, images: Any, *, top_k: int = 5, threshold: float | None = None, calibrated: bool = False
     ) -> PredictionsView:
         """Classify images with the job's model. The first request exports the model and waits for that.
 

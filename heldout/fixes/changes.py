@@ -22,14 +22,7 @@ Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 MemberName = Annotated[str, Field(min_length=1, max_length=1024)]
 ClassName = Annotated[str, Field(min_length=1, max_length=128)]
 NamedPixelChange = Literal[
-    "invert",
-    "swap_channels",
-    "transpose",
-    "turn_left",
-    "turn_right",
-    "upside_down",
-    "flip_vertical",
-    "flip_horizontal",
+    "invert", "swap_channels", "transpose", "turn_left", "turn_right", "upside_down", "flip_vertical", "flip_horizontal"
 ]
 
 

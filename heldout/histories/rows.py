@@ -165,10 +165,7 @@ def _read_wide_rows(rows: Sequence[Row], places: Sequence[int], name: str) -> Re
         for column, value in row.items():
             curves.setdefault(column, []).append((position, value))
     run = RecordedRun(
-        curves=curves,
-        by_epoch=frozenset(curves) if is_epoch else frozenset(),
-        name=name,
-        without_values=without_values,
+        curves=curves, by_epoch=frozenset(curves) if is_epoch else frozenset(), name=name, without_values=without_values
     )
     return sum_losses(convert_error_rate(run))
 

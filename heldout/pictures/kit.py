@@ -198,10 +198,7 @@ def draw_interval_strip(
     bar = None
     if bounds is not None:
         low, high = (_place_within(scale, bound) for bound in bounds)
-        bar = join_children(
-            _draw_line(low, high, f"bar {side}"),
-            *(_draw_end(scale, bound, side) for bound in bounds),
-        )
+        bar = join_children(_draw_line(low, high, f"bar {side}"), *(_draw_end(scale, bound, side) for bound in bounds))
     inside = _is_inside(scale, value)
     dot = tag("circle", cx=_format_percent(scale, value), cy=MIDDLE, r=6, class_=f"dot {side}") if inside else None
     return _draw_strip(join_children(_draw_strip_grid(scale), bar, dot), alternative)

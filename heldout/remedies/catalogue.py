@@ -11,5 +11,5 @@ REMEDIES: Mapping[str, Remedy] = images.REMEDIES | network.REMEDIES | training.R
 AFTER_TRAINING: Mapping[str, str] = {
     "temperature": "Temperature scaling divides the network's outputs by one number after training: loss and "
     "calibration improve, accuracy never changes, and nothing has to be trained. The diagnosis of a job "
-    "gives the number.",
+    "gives the number."
 }

@@ -2,15 +2,7 @@
 
 from typing import Any, Literal
 
-from heldout.remedies.change import (
-    MAX_EPOCHS,
-    MAX_PATIENCE_EPOCHS,
-    Change,
-    NoChange,
-    Outcome,
-    Remedies,
-    RemedyBase,
-)
+from heldout.remedies.change import MAX_EPOCHS, MAX_PATIENCE_EPOCHS, Change, NoChange, Outcome, Remedies, RemedyBase
 from heldout.remedies.network import freeze_own
 from heldout.spec.job import trains_on_all
 from heldout.words import percent
@@ -82,8 +74,7 @@ def lower_learning_rate(base: RemedyBase) -> Outcome:
 
 
 @REMEDIES.add(
-    "retune",
-    "Searches for a good learning rate and weight decay: a badly tuned network makes every remedy look good.",
+    "retune", "Searches for a good learning rate and weight decay: a badly tuned network makes every remedy look good."
 )
 def retune(base: RemedyBase) -> Outcome:
     """Search over learning rate and weight decay; the base itself is not a candidate."""
@@ -238,8 +229,7 @@ def add_ema(base: RemedyBase) -> Outcome:
 
 
 @REMEDIES.add(
-    "transfer",
-    "Layers that learned from other images do not have to be learned again from only a few images.",
+    "transfer", "Layers that learned from other images do not have to be learned again from only a few images."
 )
 def transfer(base: RemedyBase) -> Outcome:
     """Freeze what starts from other weights: layers of an uploaded model, or all blocks except the last."""

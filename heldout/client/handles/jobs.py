@@ -122,10 +122,7 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
 
     @dual
     async def plot(
-        self,
-        what: Literal["history", "gap", "confusion"] = "history",
-        *,
-        split: SplitName | None = None,
+        self, what: Literal["history", "gap", "confusion"] = "history", *, split: SplitName | None = None
     ) -> Picture:
         """Draw a picture: notebooks show it, `print` draws it with characters, `save` writes SVG, HTML or PNG.
 
