@@ -90,8 +90,7 @@ class Tracking:
                 except ApiProblem as problem:
                     if problem.code not in {"no_model", "model_lost", "export_lost"}:
                         raise
-            for file in sorted(folder.iterdir()):
-                self._mlflow.log_artifact(run_id, str(file))
+            self._mlflow.log_artifacts(run_id, name)
 
 
 def _split_parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:

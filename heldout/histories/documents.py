@@ -62,8 +62,7 @@ def read_curves(curves: Mapping[str, object]) -> ReadHistory:
     if len({len(left[name]) for name in names.values()}) > 1:
         lengths = ", ".join(f"{FIELD_NAMES[field]} {len(left[name])}" for field, name in names.items())
         raise ValueError(f"the curves differ in length: {lengths}")
-    read, notes = convert_to_fractions({field: left[name] for field, name in names.items()})
-    fields: dict[str, Any] = read
+    fields, notes = convert_to_fractions({field: left[name] for field, name in names.items()})
     return ReadHistory(History(**fields), (*notes, *make_test_note(names.values())), tuple(empty))
 
 

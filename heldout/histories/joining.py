@@ -40,9 +40,8 @@ def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHist
     curves, positions, notes = _join_curves(values)
     by_epoch = all(name in chosen.by_epoch for name in names.values())
     trained = {position for field in _TRAINING if field in values for position in values[field]}
-    read, units = convert_to_fractions(curves)
+    fields, units = convert_to_fractions(curves)
     numbers = _number_epochs(positions, trained) if by_epoch else ()
-    fields: dict[str, Any] = read
     return ReadHistory(
         History(**fields, numbers=numbers),
         (*chosen.notes, *notes, *units, *make_test_note(names.values())),
@@ -242,7 +241,7 @@ _MIN_FRACTION = 0.01
 _MIN_STEP_BETWEEN_UNITS = 20.0
 
 
-def convert_to_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Curve], tuple[str, ...]]:
+def convert_to_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Convert all accuracies to fractions; also returns notes for the user.
 
     Raises:
