@@ -66,19 +66,12 @@ def export(
             report = _wait_for_export(client, source_id, format_, quiet=as_json)
         size = client.jobs.download_model(source_id, to, format_)
     if as_json:
-        from heldout.views.base import dump_json as as_plain
-
-        told = None if report is None else as_plain(report)
-        print_json({"path": str(to.absolute()), "size_bytes": size, "report": told})
+        print_json({"path": str(to.absolute()), "size_bytes": size, "report": report})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
         if report is None:
-            is_script = format_ == "python"
-            say(
-                f"`python {output} --help` says what it needs."
-                if is_script
-                else "`keras.models.model_from_json` builds it, with new weights."
-            )
+            use = "`keras.models.model_from_json` builds it, with new weights."
+            say(f"`python {output} --help` says what it needs." if format_ == "python" else use)
             return
         own = "the mean of its jobs' predictions" if source_id.startswith("std_") else "the job's own predictions"
         whose = own if report.compared_with == "predictions" else "what Keras says"

@@ -43,9 +43,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
     """Print the job without its spec, then its final figures, their gap, and how to measure a cure, if available."""
-    from heldout.views.base import dump_json  # a caller with a view has loaded this already
-
-    engine = {} if job.engine is None else dump_json(job.engine)
+    engine = {} if job.engine is None else job.engine.model_dump()
     fields = [
         ("id", job.id),
         ("name", job.name),
