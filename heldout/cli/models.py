@@ -21,7 +21,7 @@ from heldout.cli.command import (
     print_list,
 )
 from heldout.cli.figures import format_moment
-from heldout.cli.outcome import Exit
+from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
@@ -117,8 +117,7 @@ def evaluate(
         else:
             why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
             say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
-    ends = {"succeeded": None, "cancelled": Exit.CANCELLED}
-    return ends.get(evaluation.status, Exit.FAILED)
+    return exit_of_job(evaluation.status)
 
 
 def _wait_for_upload(client: Client, model: str) -> ModelView:

@@ -8,7 +8,6 @@ from typing import Any
 from heldout.cli.screen import print_json, say
 from heldout.cli.shown_diagnosis import format_fix_command
 from heldout.client.failures import ApiProblem, NoService
-from heldout.lifecycle.job import JobStatus
 
 # Routes as the service's texts name them, and the commands that send them. The longest come first.
 _COMMANDS_OF_ROUTES = (
@@ -68,16 +67,9 @@ class Refused(Exception):
     """The command line, or a file that it names, is wrong; the message says what and why."""
 
 
-_EXIT_BY_STATUS = {
-    JobStatus.SUCCEEDED: Exit.SUCCEEDED,
-    JobStatus.FAILED: Exit.FAILED,
-    JobStatus.CANCELLED: Exit.CANCELLED,
-}
-
-
 def exit_of_job(status: str) -> Exit:
     """Return the exit code for the status of a job that has ended."""
-    return _EXIT_BY_STATUS[JobStatus(status)]
+    return Exit[status.upper()]
 
 
 def exit_of_problem(problem: ApiProblem) -> Exit:

@@ -24,7 +24,7 @@ BETWEEN = "  "
 PROSE_WIDTH = 100
 
 _ASCII = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "·": "-", "’": "'", "✓": "+", "μ": "u"}
-_BOXES = {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
+_ASCII |= {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
 
 
 def prepare() -> None:
@@ -190,4 +190,4 @@ def _replace_with_ascii(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(_ASCII.get(c) or _BOXES.get(c) or "?" for c in text), error.end
+    return "".join(_ASCII.get(c, "?") for c in text), error.end
