@@ -17,7 +17,8 @@ from heldout.lifecycle.job import FailureCode
 from heldout.words import percent
 from models.blobs import BlobMissing
 from models.database import Session
-from models.store import claims, events, file_digests
+from models.digests import compute_file_digest
+from models.store import claims, events
 from models.store.claims import Checkpoint
 from worker.machine.held_folders import hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedBackbone, EpochDone, Overfits
@@ -67,30 +68,29 @@ def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone
     if backbone is None:
         return None
     file, target = attempt.folder / "backbone.keras", attempt.folder / "backbone"
-    stored = attempt.lease.read(lambda session: file_digests.find(session, backbone.key))
-    kept = None if stored is None else _KeptFiles(attempt, stored.sha256, in_use)
-    if kept is not None and kept.are_whole:
-        return AssignedBackbone(str(kept.folder), backbone.known.pixels, backbone.known)
     try:
         attempt.files.fetch(backbone.key, file)
     except BlobMissing as error:
         detail = "The file of its uploaded model is not in the blob store."
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail) from error
+    kept = _KeptFiles(attempt, file, in_use)
+    if kept.are_whole:
+        file.unlink()
+        return AssignedBackbone(str(kept.folder), backbone.known.pixels, backbone.known)
     if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
         detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
-    if kept is not None:
-        kept.keep(target)
+    kept.keep(target)
     return AssignedBackbone(str(target), backbone.known.pixels, backbone.known)
 
 
 class _KeptFiles:
     """What was extracted from a model's file, in the cache of features. Without room nothing is kept."""
 
-    def __init__(self, attempt: Attempt[Any], model_sha256: str, in_use: ExitStack) -> None:
+    def __init__(self, attempt: Attempt[Any], model: Path, in_use: ExitStack) -> None:
         releases = heldout.__version__, version("keras")
-        named = "/".join((attempt.claimed.owner, model_sha256, *releases))
+        named = "/".join((attempt.claimed.owner, compute_file_digest(model).sha256, *releases))
         self.folder = attempt.settings.home_path / "features" / sha256(named.encode()).hexdigest()
         self._cap_bytes = attempt.settings.feature_cache_bytes
         self._lock: int | None = None
