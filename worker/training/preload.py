@@ -3,7 +3,6 @@
 A process forked after TensorFlow has run an op, or has merely listed its devices, hangs.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -60,5 +59,3 @@ if _IS_SERVER:
 # From here on: TensorFlow writes modules to the temporary directory, imports and removes them, but would leave their
 # bytecode.
 sys.dont_write_bytecode = True
-# Forked processes share the memory of these objects, as long as they do not look for garbage among them.
-gc.freeze()
