@@ -63,12 +63,12 @@ def fail_with_full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize(("where", "name"), [(os, "fsync"), (Path, "replace")])
-def test_a_failed_write_leaves_the_previous_checkpoint_intact(tmp_path, monkeypatch, where, name):
+@pytest.mark.parametrize("name", ["write_bytes", "replace"])
+def test_a_failed_write_leaves_the_previous_checkpoint_intact(tmp_path, monkeypatch, name):
     path = tmp_path / "a.ckpt"
     write_checkpoint(path, ARRAYS, ABOUT)
     with monkeypatch.context() as patched:
-        patched.setattr(where, name, fail_with_full_disk)
+        patched.setattr(Path, name, fail_with_full_disk)
         with pytest.raises(OSError, match="No space left"):
             write_checkpoint(path, ARRAYS, ABOUT | {"epoch": 4})
     assert read_checkpoint(path)[1] == ABOUT

@@ -423,7 +423,7 @@ def test_a_full_disk_is_a_warning_and_changes_no_bit(digits, tmp_path, monkeypat
     def full_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full_disk)
+    monkeypatch.setattr(Path, "replace", full_disk)
     unlucky = Training(spec, images, tmp_path)
     unlucky.trainer.train()
     assert [done.checkpoint for done in list_epochs_done(unlucky)] == [None, None]
