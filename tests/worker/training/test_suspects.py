@@ -15,21 +15,9 @@ from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, S
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.planting import plant
-from worker.training.suspects.search import choose_seen_size, choose_training_rows, make_folds, make_small_images
+from worker.training.suspects.search import choose_seen_size, choose_training_rows, make_small_images
 
 # --- folds ---------------------------------------------------------------------------------------
-
-
-def test_a_unit_stays_in_one_fold_and_folds_are_alike():
-    draws = np.random.default_rng(0)
-    labels = draws.integers(0, 3, 600).astype(np.int32)
-    units = draws.integers(0, 250, 600).astype(np.int32)
-    folds = make_folds(labels, units, 5, draws)
-    assert all(len(set(folds[units == unit])) == 1 for unit in set(units.tolist()))
-    assert np.ptp(np.bincount(folds, minlength=5)) <= 12
-    alone = make_folds(labels, np.arange(600, dtype=np.int32), 5, draws)
-    of_class = np.array([np.bincount(alone[labels == label], minlength=5) for label in range(3)])
-    assert np.ptp(of_class, axis=1).max() <= 1
 
 
 def test_units_are_joined_by_chains_of_copies_and_groups():

@@ -28,10 +28,9 @@ def run(assignment: SuspectAssignment, pipe: Connection) -> None:
 def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
     images = load(Path(assignment.dataset.folder))
     count = len(images.labels)
-    if assignment.dataset.relations is None:
-        units = np.arange(count, dtype=np.int32)
-    else:
-        units = load_relations(Path(assignment.dataset.relations)).units()
+    units = np.arange(count)
+    if assignment.dataset.relations is not None:
+        units = load_relations(Path(assignment.dataset.relations)).units().astype(np.int64)
     found = find_suspects(images, units, assignment.seed)
     listed = assignment.dataset.names
     names = None if listed is None else Path(listed).read_text(encoding="utf-8").split("\n")[:-1]

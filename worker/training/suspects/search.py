@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import BLOCK_BYTES, ImageSet
-from analysis.arrays.folds import choose_stratified
+from analysis.arrays.folds import assign_folds, choose_stratified
 from heldout.spec.job import NetworkSpec
 from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData
@@ -187,7 +187,7 @@ class Found:
     trained_on: int
 
 
-def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Found:
+def find_suspects(images: ImageSet, units: NDArray[np.int64], seed: int) -> Found:
     """Judge all labels of a dataset. The same dataset and seed give the same bits on the same kind of processor.
 
     Args:
@@ -208,7 +208,7 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
     trained_on = 0
     for round_ in range(ROUNDS):
         members.reset(ROUNDS * seed + round_)
-        folds = make_folds(labels, units, folds_count, draws)
+        folds = assign_folds(labels, np.arange(len(labels)), units, folds=folds_count, seed=ROUNDS * seed + round_)
         chosen = [
             choose_training_rows(labels, may_train & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)
         ]
@@ -221,7 +221,7 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
 def _predict_unseen(
     members: Members,
     chosen: list[NDArray[np.int32]],
-    folds: NDArray[np.int32],
+    folds: NDArray[np.int64],
     classes: int,
     draws: np.random.Generator,
 ) -> NDArray[np.float32]:
@@ -245,30 +245,6 @@ def _order(rows: NDArray[np.int32], draws: np.random.Generator) -> Iterator[int]
     """Yield the rows in successive random orders."""
     while True:
         yield from draws.permutation(rows).tolist()
-
-
-def make_folds(
-    labels: NDArray[np.int32], units: NDArray[np.int32], count: int, draws: np.random.Generator
-) -> NDArray[np.int32]:
-    """Return (images,) the fold of each image, 0 to `count` - 1; units of related images are never divided.
-
-    A unit goes to the fold in which the class of its first image has the fewest images, then to the smallest fold.
-
-    Args:
-        labels: (images,) positions of classes.
-        units: (images,) a number for each unit, such as the position of its first image.
-    """
-    _, first, unit_of, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
-    order = draws.permutation(len(first))
-    order = order[np.argsort(-sizes[order], kind="stable")]  # the large ones first, while there is space in all folds
-    filled = np.zeros((int(np.max(labels)) + 1, count), np.int64)
-    fold_of_unit = np.empty(len(first), np.int32)
-    for unit in order:
-        of_class = filled[labels[first[unit]]]
-        fold = np.lexsort((filled.sum(axis=0), of_class))[0]
-        fold_of_unit[unit] = fold
-        of_class[fold] += sizes[unit]
-    return fold_of_unit[unit_of]
 
 
 def choose_training_rows(labels: NDArray[np.int32], may_be_used: NDArray[np.bool_], limit: int) -> NDArray[np.int32]:
