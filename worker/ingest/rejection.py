@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.lifecycle.resources import RETRIED_REJECTIONS, RejectionCode
+from heldout.markup import make_visible
 
 MIB = 1024**2
 GIB = 1024**3
@@ -70,7 +71,7 @@ class Rejection(Exception):
     """
 
     def __init__(self, code: RejectionCode, detail: str, member: str | None = None) -> None:
-        self.detail = escape(detail)
+        self.detail = make_visible(detail)
         super().__init__(self.detail)
         self.code = code
         self.member = None if member is None else clean_name(member)
@@ -133,14 +134,9 @@ def list_some(words: Sequence[str], most: int = 3) -> str:
     return ", ".join(words[:most]) + more
 
 
-def escape(text: str) -> str:
-    """Remove characters that move a cursor, reverse text or are invisible."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def clean_name(name: str, longest: int = 200) -> str:
     """Return a name that is safe to show: control characters escaped, the middle of a long one left out."""
-    shown = escape(name)
+    shown = make_visible(name)
     if len(shown) <= longest:
         return shown
     half = longest // 2

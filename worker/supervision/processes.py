@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from analysis.scheduling.cost import Precision
-from worker.ingest.rejection import escape
+from heldout.markup import make_visible
 from worker.machine.enclosed_process import describe_end
 from worker.machine.parent import SUPERVISOR_VARIABLE
 from worker.messages import Alive, AnyAssignment, Assignment, Stop
@@ -146,7 +146,7 @@ class TrainingProcess(PipedProcess):
 
 def hide_folders(lines: list[str]) -> list[str]:
     """Return a process's output for the owner of its job: only the last part of this machine's paths is kept."""
-    return [escape(_FOLDERS.sub("…/", line)) for line in lines]
+    return [make_visible(_FOLDERS.sub("…/", line)) for line in lines]
 
 
 class MeasuringProcess(PipedProcess):
