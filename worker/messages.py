@@ -265,7 +265,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The answer to Stop: a checkpoint is written (None if nothing was trained), and the process ends.
+    """The answer to a StopCause: a checkpoint is written (None if nothing was trained), and the process ends.
 
     model: the kept weights, if the job is cancelled or paused after a complete epoch.
     """
@@ -295,19 +295,15 @@ class Failed:
 
 
 class StopCause(StrEnum):
-    """Why an attempt should stop before its work is complete."""
+    """Asks an attempt to stop within half a second, before its work is complete, and says why.
+
+    A deadline finishes with the complete epochs; other causes write a checkpoint.
+    """
 
     CANCEL = "cancel"  # a client cancels the job; without a whole epoch its process is killed
     PAUSE = "pause"  # a client pauses the job
     DEADLINE = "deadline"  # `limits.max_runtime_s` has passed
     RELEASE = "release"  # the worker stops
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Stop within half a second. A deadline finishes with the complete epochs; other causes write a checkpoint."""
-
-    why: StopCause
 
 
 FromTraining = (

@@ -17,7 +17,7 @@ from analysis.scheduling.cost import Precision
 from heldout.markup import make_visible
 from worker.machine.enclosed_process import describe_end
 from worker.machine.parent import SUPERVISOR_VARIABLE
-from worker.messages import Alive, AnyAssignment, Assignment, Stop
+from worker.messages import Alive, AnyAssignment, Assignment, StopCause
 from worker.training import child
 
 _FOLDERS = re.compile(r"(?:/[\w.@+~-]+)+/(?=[\w.@+~-])")
@@ -130,7 +130,7 @@ class TrainingProcess(PipedProcess):
         except (EOFError, OSError):
             return False
 
-    def stop(self, why: Stop) -> None:
+    def stop(self, why: StopCause) -> None:
         """Ask the process to stop at its next half second."""
         with suppress(OSError):
             self._pipe.send(why)

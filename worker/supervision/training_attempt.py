@@ -131,7 +131,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         if new_request is messages.StopCause.CANCEL and not self._whole_epochs:
             raise Interrupted(new_request)
         if new_request is not None and self._requested not in {new_request, messages.StopCause.CANCEL}:
-            self._process.stop(messages.Stop(new_request))
+            self._process.stop(new_request)
             self._requested, self._requested_at = new_request, time.monotonic()
         requested = self._requested
         if requested is not None and time.monotonic() - self._requested_at > STOP_TIMEOUT_S[requested]:

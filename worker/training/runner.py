@@ -17,7 +17,7 @@ from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode, StopReason
 from worker.machine.devices import Policy, get_policy
-from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
+from worker.messages import Assignment, Failed, FromTraining, Started, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
 from worker.training.batch_sources import make_source
 from worker.training.choices import (
@@ -70,8 +70,8 @@ class SupervisorPipe:
             message = self._pipe.recv() if self._pipe.poll() else None
         except (OSError, EOFError) as error:
             raise SupervisorGone from error
-        if isinstance(message, Stop):
-            self._requested = message.why
+        if isinstance(message, StopCause):
+            self._requested = message
         return self._requested
 
 

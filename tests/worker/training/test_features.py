@@ -14,7 +14,7 @@ from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.test_backbone import IMAGES, SEED, build, spec_with
 from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer
-from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
+from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
 from worker.training.data import is_aligned, scale_to_unit, select
 from worker.training.engine import build_loss, draw_epoch_order
@@ -187,7 +187,7 @@ def test_a_job_without_room_for_features_computes_them_in_each_step(start, file,
 @pytest.mark.usefixtures("forking")
 def test_a_job_can_be_stopped_before_its_first_step(start, file, tmp_path):
     process = start(spec_with(), backbone=taken_apart(file), features=cache_in(tmp_path))
-    process.pipe.send(Stop(StopCause.RELEASE))
+    process.pipe.send(StopCause.RELEASE)
     assert process.end() == Stopped(None)
 
 

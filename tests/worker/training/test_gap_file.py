@@ -13,7 +13,7 @@ from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process
 from tests.worker.training.trainings import small_spec
-from worker.messages import EpochDone, Finished, StepsDone, Stop, StopCause, Warned
+from worker.messages import EpochDone, Finished, StepsDone, StopCause, Warned
 
 pytestmark = pytest.mark.usefixtures("forking")
 
@@ -98,7 +98,7 @@ def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
     spec = small_spec({"filters": 8, "dropout": 0.2}, training=JUMPING, evaluation={"test": "every_epoch"})
     whole, first = start(spec, relations=copies), start(spec, relations=copies)
     first.until(lambda message: isinstance(message, StepsDone) and message.epoch == 6)
-    first.pipe.send(Stop(StopCause.PAUSE))
+    first.pipe.send(StopCause.PAUSE)
     second = start(spec, relations=copies, checkpoint=first.end().checkpoint)
     expected, found = whole.end(), second.end()
     assert max(find_best_epochs(whole)) < 7
@@ -166,7 +166,7 @@ def test_a_test_split_that_is_never_measured_is_in_no_figure_or_file(start, data
 def test_a_deadline_within_an_epoch_leaves_the_figures_of_complete_epochs(start):
     process = start(small_spec(training={"epochs": 1000}))
     process.until(lambda message: isinstance(message, EpochDone) and message.epoch == 2)
-    process.pipe.send(Stop(StopCause.DEADLINE))
+    process.pipe.send(StopCause.DEADLINE)
     finished = process.end()
     gap = read_gap(finished)
     assert finished.stop_reason == "deadline"

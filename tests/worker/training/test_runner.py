@@ -15,7 +15,7 @@ from analysis.arrays.dataset import load
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.processes import Process
 from tests.worker.training.trainings import small_spec
-from worker.messages import Alive, EpochDone, Failed, Finished, FirstStep, Started, StepsDone, Stop, StopCause, Stopped
+from worker.messages import Alive, EpochDone, Failed, Finished, FirstStep, Started, StepsDone, StopCause, Stopped
 
 pytestmark = pytest.mark.usefixtures("forking")
 
@@ -62,13 +62,13 @@ def test_a_process_sends_its_messages_in_order_and_ignores_the_terminals_interru
 
 def test_a_deadline_before_the_first_epoch_is_a_failure(start):
     process = start(small_spec({"filters": 64}, {"filters": 64}, training={"epochs": 1000}))
-    process.pipe.send(Stop(StopCause.DEADLINE))
+    process.pipe.send(StopCause.DEADLINE)
     assert process.end() == Failed("deadline", "limits.max_runtime_s passed before one epoch was complete.")
 
 
 def test_a_stop_request_is_obeyed_after_the_first_step_and_keeps_the_state(start):
     process = start(small_spec(training={"epochs": 1000}))
-    process.pipe.send(Stop(StopCause.RELEASE))
+    process.pipe.send(StopCause.RELEASE)
     stopped = process.end()
     assert isinstance(stopped, Stopped)
     assert (stopped.epoch, stopped.step) == (0, 1)

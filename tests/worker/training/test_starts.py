@@ -15,7 +15,7 @@ from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import small_spec
-from worker.messages import EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
+from worker.messages import EpochDone, Finished, Started, StepsDone, StopCause, Stopped
 from worker.training.network import build_network, freeze_blocks
 
 pytestmark = pytest.mark.usefixtures("forking")
@@ -58,7 +58,7 @@ def test_a_training_continued_for_more_epochs_equals_one_with_these_epochs_from_
 def test_a_stopped_training_leaves_its_kept_weights_as_a_model_and_a_checkpoint(start, dataset, why) -> None:
     process = start(small_spec(training={"epochs": 1000}))
     process.until(lambda message: isinstance(message, EpochDone) and message.epoch == 2)
-    process.pipe.send(Stop(why))
+    process.pipe.send(why)
     stopped = process.end()
     assert isinstance(stopped, Stopped)
     assert Path(stopped.checkpoint).is_file()
@@ -72,7 +72,7 @@ def test_a_stopped_training_leaves_its_kept_weights_as_a_model_and_a_checkpoint(
 def test_a_training_released_by_a_stopping_worker_exports_no_model(start) -> None:
     process = start(small_spec(training={"epochs": 1000}))
     process.until(lambda message: isinstance(message, EpochDone))
-    process.pipe.send(Stop(StopCause.RELEASE))
+    process.pipe.send(StopCause.RELEASE)
     assert process.end().model is None
 
 
