@@ -124,6 +124,7 @@ class Attempt(ABC, Generic[Asked]):
     remedy = ""
     # How many cores its process computes on; None runs it in the time that the others leave.
     threads: int | None = None
+    child: Child  # its process, once it has started
 
     def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, means: Means) -> None:
         self.claimed = claimed
@@ -146,7 +147,7 @@ class Attempt(ABC, Generic[Asked]):
         """
 
     @abstractmethod
-    def settle(self, said: Any, process: Child) -> bool:
+    def settle(self, said: Any) -> bool:
         """Act on a message of the process.
 
         True once that has settled the job. Raises ProcessDied if it is not a message.
@@ -217,26 +218,26 @@ class Attempt(ABC, Generic[Asked]):
         Raises:
             Interrupted, CannotBegin, and whatever `AttemptFiles` raises.
         """
-        process = None
+        started = None
         self.watch.begin()
         try:
-            process = self.start(in_use)
+            started = self.child = self.start(in_use)
             if self.threads is not None:
-                self.means.cores.pin_process(process.pid, self.threads)
+                self.means.cores.pin_process(self.child.pid, self.threads)
             while True:
-                self.look_after(process)
-                said = process.receive(0.1)
-                if said is not None and self.settle(said, process):
+                self.look_after()
+                said = self.child.receive(0.1)
+                if said is not None and self.settle(said):
                     return
         except ProcessDied as died:
-            self._settle_dead(died, [] if process is None else process.last_lines())
+            self._settle_dead(died, [] if started is None else started.last_lines())
         finally:
-            if process is not None:
-                process.kill()
+            if started is not None:
+                started.kill()
 
-    def look_after(self, process: Child) -> None:
+    def look_after(self) -> None:
         """Run between two messages of the process. Raises Interrupted if it should stop."""
-        self.look_after_pid(process.pid, out_of_time=self.is_out_of_time)
+        self.look_after_pid(self.child.pid, out_of_time=self.is_out_of_time)
 
     def look_after_pid(self, pid: int, *, out_of_time: bool = False) -> None:
         """Run between two messages of any process. Raises Interrupted if the attempt should stop."""
@@ -271,6 +272,8 @@ class Attempt(ABC, Generic[Asked]):
 class ComputedAttempt(Attempt[Computed]):
     """A process of the training package computes the work; to stop it, it is killed."""
 
+    child: TrainingProcess
+
     @abstractmethod
     def assignment(self, in_use: ExitStack) -> AnyAssignment:
         """Return the assignment, and fetch its files into `folder`. Raises CannotBegin, and whatever `files` raises."""
@@ -282,9 +285,9 @@ class ComputedAttempt(Attempt[Computed]):
     def end(self, said: Any) -> bool:
         """Act on a message of the process other than a failure. True once that has settled the job."""
 
-    def settle(self, said: FromTraining, process: Child) -> bool:
+    def settle(self, said: FromTraining) -> bool:
         if isinstance(said, Failed):
-            log.warning("process_failed", code=str(said.code), lines=process.last_lines())
+            log.warning("process_failed", code=str(said.code), lines=self.child.last_lines())
             self.lease.fail(said.code, said.detail)
             return True
         return self.end(said)

@@ -24,7 +24,7 @@ from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
 from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
 from worker.machine.enclosure import GIB
-from worker.supervision.attempt import Attempt, Child, describe_cause
+from worker.supervision.attempt import Attempt, describe_cause
 from worker.supervision.processes import ProcessDied
 
 SET_VARIABLES = {
@@ -127,10 +127,10 @@ class ForeignAttempt(Attempt[OfModel]):
         self.began = time.monotonic()  # the limit applies to the process; fetching may take longer
         return process
 
-    def settle(self, said: dict[str, Any], process: Child) -> bool:
+    def settle(self, said: dict[str, Any]) -> bool:
         [(kind, content)] = said.items()
         if kind == "internal":
-            log.warning("model_process_failed", error=str(content)[:80], lines=process.last_lines())
+            log.warning("model_process_failed", error=str(content)[:80], lines=self.child.last_lines())
             self.lease.fail(FailureCode.INTERNAL, "Reading the model broke on our side.")
             return True
         try:

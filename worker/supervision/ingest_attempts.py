@@ -26,7 +26,7 @@ from models.store.ingests import IngestedContent
 from worker.ingest.messages import IngestReport, Related
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
-from worker.supervision.attempt import Attempt, Child
+from worker.supervision.attempt import Attempt
 
 log = structlog.get_logger()
 
@@ -39,12 +39,6 @@ OfData = TypeVar("OfData", bound=IngestSpec | DeriveSpec | RelateSpec)
 class BoundedAttempt(Attempt[OfData]):
     """Its process has its own time limit, and reports failures as a Rejection."""
 
-    _process: BoundedProcess
-
-    @abstractmethod
-    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
-        """Start the process. Raises whatever `AttemptFiles` raises."""
-
     @abstractmethod
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
         """End the job if its process produced nothing. kill: how it was killed for memory, if it was."""
@@ -53,14 +47,13 @@ class BoundedAttempt(Attempt[OfData]):
     def is_out_of_time(self) -> bool:
         return False
 
-    def start(self, in_use: ExitStack) -> BoundedProcess:
-        limits = IngestLimits(
+    @property
+    def limits(self) -> IngestLimits:
+        return IngestLimits(
             upload_bytes=self.settings.max_upload_bytes,
             normalised_bytes=self.settings.max_normalised_bytes,
             wall_s=int(self.spec.max_runtime_s),
         )
-        self._process = self.process(limits, in_use)
-        return self._process
 
     def work(self, in_use: ExitStack) -> None:
         try:
@@ -95,7 +88,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def settle_damaged(self, damaged: Damaged) -> None:
         self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
 
-    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
+    def start(self, in_use: ExitStack) -> BoundedProcess:
         spec = self.spec
         assignment: dict[str, Any] = {"spec": spec.dataset.model_dump(mode="json"), "base": None}
         inputs: dict[str, Path | None] = {}
@@ -109,7 +102,9 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             inputs["names"] = self.files.fetch_names(base, self.folder)
             different = self.lease.read(lambda session: versions.find_different(session, base))
             assignment["base"] = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
-        return BoundedProcess("ingest" if "source" in inputs else "derive", assignment, inputs, self.written, limits)
+        return BoundedProcess(
+            "ingest" if "source" in inputs else "derive", assignment, inputs, self.written, self.limits
+        )
 
     def _upload(self, key: str) -> Path:
         """Return the upload as a file: the blob itself if blobs are local, else a copy."""
@@ -123,7 +118,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         self.lease.blobs.fetch(key, copy, watch=self.lease.require)
         return copy
 
-    def settle(self, said: IngestReport, process: Child) -> bool:
+    def settle(self, said: IngestReport) -> bool:
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.written): path for name in OWN_FILES for path in _list_files(self.written / name)}
         try:
@@ -167,22 +162,22 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
 
     what = "The search for copies"
 
-    def process(self, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
+    def start(self, in_use: ExitStack) -> BoundedProcess:
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         # Names are only needed for groups.
         group_by = self.spec.group_by
         names = None if group_by is None else self.files.fetch_names(self.claimed.dataset.id, self.folder)
         inputs = {"content": content, "names": names}
-        return BoundedProcess("relate", {"group_by": group_by}, inputs, self.written, limits)
+        return BoundedProcess("relate", {"group_by": group_by}, inputs, self.written, self.limits)
 
     def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
-        log.warning("copies_not_found", code=rejection.code.value, lines=self._process.last_lines())
+        log.warning("copies_not_found", code=rejection.code.value, lines=self.child.last_lines())
         if kill is not None:
             self.settle_kill(kill)
         else:
             self.lease.fail(rejection.code, rejection.detail)
 
-    def settle(self, said: Related, process: Child) -> bool:
+    def settle(self, said: Related) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         files = self.files.store({make_relations_key(dataset_id): self.written / RELATIONS_FILE})

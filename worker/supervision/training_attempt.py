@@ -18,9 +18,9 @@ from worker import messages
 from worker.machine.cores import limit_towers
 from worker.machine.devices import Device, limit_precision
 from worker.supervision import metrics as worker_metrics
-from worker.supervision.attempt import Child, ComputedAttempt
+from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import Interrupted
-from worker.supervision.processes import ProcessDied, TrainingProcess, hide_folders
+from worker.supervision.processes import ProcessDied, hide_folders
 from worker.supervision.training_files import (
     fetch_backbone,
     fetch_initial,
@@ -50,7 +50,6 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     what = "The training"
     remedy = "Use a smaller batch_size or fewer filters."
     _dataset: messages.AssignedDataset
-    _process: TrainingProcess
     _checkpoint: Checkpoint | None = None  # from which this process continues
     _requested: messages.StopCause | None = None
     _requested_at = 0.0
@@ -69,10 +68,6 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 return
             except CheckpointUnusable as error:
                 self.lease.warn(f"A checkpoint could not be used: {error} Continuing from the previous one.")
-
-    def start(self, in_use: ExitStack) -> TrainingProcess:
-        self._process = super().start(in_use)
-        return self._process
 
     def assignment(self, in_use: ExitStack) -> messages.Assignment:
         spec, means, initial = self.spec, self.means, self.claimed.begins.initial
@@ -124,19 +119,19 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     def _elapsed_s(self) -> float:
         return time.monotonic() - self.began
 
-    def look_after(self, process: Child) -> None:
+    def look_after(self) -> None:
         """Ask the process to stop if it should; one that does not, or has nothing to keep, is killed."""
         self.lease.require()
         new_request = self.lease.requested_stop(out_of_time=self.is_out_of_time)
         if new_request is messages.StopCause.CANCEL and not self._whole_epochs:
             raise Interrupted(new_request)
         if new_request is not None and self._requested not in {new_request, messages.StopCause.CANCEL}:
-            self._process.stop(new_request)
+            self.child.stop(new_request)
             self._requested, self._requested_at = new_request, time.monotonic()
         requested = self._requested
         if requested is not None and time.monotonic() - self._requested_at > STOP_TIMEOUT_S[requested]:
             raise Interrupted(requested)
-        self.watch.look(process.pid)
+        self.watch.look(self.child.pid)
 
     def end(self, said: messages.FromTraining) -> bool:
         match said:
@@ -161,17 +156,17 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 return True
         return False
 
-    def settle(self, said: messages.FromTraining, process: Child) -> bool:
+    def settle(self, said: messages.FromTraining) -> bool:
         if isinstance(said, messages.Failed) and said.code == FailureCode.CHECKPOINT_DAMAGED:
             raise CheckpointUnusable(said.detail)
         if isinstance(said, messages.Failed) and said.code == FailureCode.INTERNAL:
             what = "The training failed. The last lines of its output are attached."
-            self.lease.warn(what, log=hide_folders(process.last_lines()))
-        return super().settle(said, process)
+            self.lease.warn(what, log=hide_folders(self.child.last_lines()))
+        return super().settle(said)
 
     def _record_start(self, started: messages.Started) -> None:
         engine = started.engine
-        self.means.cores.pin_process(self._process.pid, engine["towers"] * engine["threads"])
+        self.means.cores.pin_process(self.child.pid, engine["towers"] * engine["threads"])
         spec = self.spec.replace_choices(
             device=engine["device"], towers=engine["towers"], precision=engine["precision"]
         )
