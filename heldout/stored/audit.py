@@ -1,6 +1,7 @@
 """Files about a dataset: `audit.json`, and `suspects.json` with probably wrong labels."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from heldout.stored.file import StoredFile, StoredPart
@@ -53,6 +54,27 @@ class StoredAudit(StoredFile):
     findings: tuple[AuditFinding, ...]
     checks: dict[str, Any]
     source: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class IngestedContent:
+    """The result of an ingest, for the columns of the dataset.
+
+    size_bytes: of the four files of the internal format. shape: (height, width, channels). value_range: the pixel
+    values that the source can hold.
+    splits: for train, validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images
+    and labels.
+    different: pairs of images marked as different in the previous version.
+    """
+
+    sha256: str
+    size_bytes: int
+    shape: tuple[int, int, int]
+    dtype: str
+    value_range: tuple[float, float]
+    classes: tuple[str, ...]
+    splits: dict[str, Any]
+    different: tuple[tuple[int, int], ...] = ()
 
 
 def preview_key(dataset_id: str, class_number: int) -> str:

@@ -1,7 +1,6 @@
 """Ends an ingest: reserves the content's address, then marks the dataset as ready or rejects it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RelationsStatus
+from heldout.stored.audit import IngestedContent
 from heldout.work.kinds import LISTED_KINDS
 from models.digests import FileDigest
 from models.store import file_digests, jobs, quotas, statements
@@ -17,20 +17,6 @@ from models.store.claims import HeldAttempt, require_held
 from models.store.datasets import move_datasets
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
-
-
-@dataclass(frozen=True)
-class IngestedContent:
-    """The result of an ingest, for the columns of the dataset."""
-
-    sha256: str
-    size_bytes: int
-    shape: Sequence[int]
-    dtype: str
-    value_range: Sequence[float]
-    classes: Sequence[str]
-    splits: dict[str, Any]
-    different: Sequence[tuple[int, int]] = ()  # pairs of images marked as different in the previous version
 
 
 def reserve_content(

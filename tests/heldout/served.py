@@ -15,7 +15,7 @@ import numpy as np
 from analysis.arrays.dataset import save_beside
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import SplitCounts, StoredAudit, audit_key, make_suspects_key
+from heldout.stored.audit import IngestedContent, SplitCounts, StoredAudit, audit_key, make_suspects_key
 from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.results import FinalView
@@ -24,7 +24,6 @@ from models.database import Database
 from models.store import claims, events, ingests, suspects
 from models.store.artifacts import Artifact
 from models.store.claims import Capacity
-from models.store.ingests import IngestedContent
 
 # How long a test waits for events that are immediate unless the machine is busy.
 PATIENCE_S = 120.0

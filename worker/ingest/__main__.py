@@ -17,10 +17,9 @@ from heldout.cli.shown import format_size, show_classes
 from heldout.cli.shown_diagnosis import show_audit
 from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
 from heldout.spec.dataset import DatasetSpec
-from heldout.stored.audit import AuditFinding, StoredAudit
+from heldout.stored.audit import AuditFinding, IngestedContent, StoredAudit
 from heldout.views.audit import AuditView
 from heldout.words.data_and_models import describe_audit
-from worker.ingest.messages import IngestReport
 from worker.ingest.parent import ingest
 from worker.ingest.rejection import Rejection
 
@@ -63,7 +62,7 @@ def _pack_source(paths: Sequence[Path], folder: Path) -> Path:
     return source
 
 
-def _show(paths: Sequence[Path], made: IngestReport, stored: StoredAudit, as_json: bool) -> None:
+def _show(paths: Sequence[Path], made: IngestedContent, stored: StoredAudit, as_json: bool) -> None:
     content = stored.model_dump(mode="json", exclude={"format"})
     if as_json:
         about = {"shape": made.shape, "dtype": made.dtype, "range": made.value_range, "classes": made.classes}

@@ -4,50 +4,31 @@ The process reads hostile files, so its answer is never unpickled.
 """
 
 import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from heldout.lifecycle.resources import RejectionCode
-from heldout.stored.audit import AuditFinding
+from heldout.stored.audit import IngestedContent
 from worker.ingest.rejection import Rejection
 
 
-class IngestReport(BaseModel, frozen=True):
-    """A dataset that was made from an upload.
-
-    shape is (height, width, channels), and value_range the pixel values that the source can hold. splits has for train,
-    validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels. source
-    describes format, members and the origin of the splits. size_bytes is the size of the four files of the internal
-    format. different are positions of images that a user marked as different.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: str
-    value_range: tuple[float, float]
-    classes: tuple[str, ...]
-    splits: dict[str, dict[str, Any]]
-    sha256: str
-    size_bytes: int
-    source: dict[str, Any]
-    findings: tuple[AuditFinding, ...]
-    different: tuple[tuple[int, int], ...] = ()
-
-
-class Related(BaseModel, frozen=True):
+@dataclass(frozen=True)
+class Related:
     """The relations of a stored dataset are written. digests: of each split's images and labels."""
 
     digests: dict[str, str]
 
 
-Message = IngestReport | Related | Rejection
+Message = IngestedContent | Related | Rejection
 
 
 def encode(message: Message) -> dict[str, Any]:
     """As JSON has it."""
     if isinstance(message, Rejection):
         return {"rejection": message.as_json()}
-    return {"report" if isinstance(message, IngestReport) else "related": message.model_dump(mode="json")}
+    return {"ingested" if isinstance(message, IngestedContent) else "related": asdict(message)}
 
 
 def decode(line: bytes) -> Message:
@@ -58,10 +39,10 @@ def decode(line: bytes) -> Message:
     """
     try:
         match json.loads(line):
-            case {"report": report}:
-                return IngestReport.model_validate(report)
-            case {"related": related}:
-                return Related.model_validate(related)
+            case {"ingested": content}:
+                return TypeAdapter(IngestedContent).validate_python(content)
+            case {"related": content}:
+                return TypeAdapter(Related).validate_python(content)
             case {"rejection": {"code": code, "detail": str(detail), "member": str() | None as member}}:
                 return Rejection(RejectionCode(code), detail, member)
     except RecursionError as error:

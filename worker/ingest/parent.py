@@ -12,7 +12,8 @@ from typing import Any, Literal, NoReturn
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.messages import IngestReport, Related, decode
+from heldout.stored.audit import IngestedContent
+from worker.ingest.messages import Related, decode
 from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, make_out_of_memory
 from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
 
@@ -50,7 +51,7 @@ class BoundedProcess(EnclosedProcess):
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.child", work, whole, inputs, target, SET_VARIABLES)
 
-    def receive(self, timeout_s: float) -> IngestReport | Related | None:
+    def receive(self, timeout_s: float) -> IngestedContent | Related | None:
         """Return its answer, or None after `timeout_s` without it.
 
         Raises:
@@ -99,11 +100,11 @@ def ingest(
     spec: DatasetSpec,
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
-) -> IngestReport:
+) -> IngestedContent:
     """Do what `run` does, in a separate process. Raises Rejection, also if that process dies or is too slow."""
     assignment = {"spec": spec.model_dump(mode="json"), "base": None}
     with BoundedProcess("ingest", assignment, {"source": source}, target, limits) as process:
-        while not isinstance(report := process.receive(60), IngestReport):
+        while not isinstance(report := process.receive(60), IngestedContent):
             pass
         return report
 

@@ -19,13 +19,12 @@ from analysis.arrays.relations import FILE_NAME, find_units, save_relations
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from heldout.stored.audit import StoredAudit
-from worker.ingest.audit import Audit, audit
+from heldout.stored.audit import IngestedContent, StoredAudit
+from worker.ingest.audit import audit
 from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import replace_splits, scan
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.messages import IngestReport
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import (
     IngestLimits,
@@ -52,7 +51,7 @@ def run(
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     pool: ProcessPool | None = None,
     base: BaseVersion | None = None,
-) -> IngestReport:
+) -> IngestedContent:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json` and `relations.npz`. `members.txt` has the
@@ -81,7 +80,7 @@ def ingest(
     target: Path,
     limits: IngestLimits,
     pool: ProcessPool | None,
-) -> IngestReport:
+) -> IngestedContent:
     """Ingest any source. Raises Rejection; `target` then is empty.
 
     Args: opening receives a folder to unpack into; size_bytes is the size of the source; pool is closed at the end, and
@@ -123,9 +122,31 @@ def ingest(
         write_previews(target / "preview", dataset)
         with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in names)
-        report = _report(size_bytes, target, opened, stored, dataset, splits, found)
-        _write_audit(target, report, found)
-        return report
+        written = load(target)
+        content = IngestedContent(
+            sha256=compute_content_address(written),
+            size_bytes=sum((target / name).stat().st_size for name in FILES),
+            shape=stored.pixels.shape[1:],
+            dtype=stored.pixels.dtype.name,
+            value_range=dataset.value_range,
+            classes=dataset.classes,
+            splits={
+                split: {**found.counts[split], "sha256": digest} for split, digest in split_digests(written).items()
+            },
+            different=tuple((first, second) for first, second in dataset.different.tolist()),
+        )
+        audited = StoredAudit.model_validate(
+            {
+                "sha256": content.sha256,
+                "splits": found.counts,
+                "statistics": found.statistics,
+                "findings": found.findings,
+                "checks": found.checks,
+                "source": _describe_source(size_bytes, opened, stored, dataset, splits),
+            }
+        )
+        (target / StoredAudit.file_name).write_bytes(audited.to_bytes())
+        return content
 
 
 @contextmanager
@@ -144,50 +165,32 @@ def _empty_if_broken(target: Path, limits: IngestLimits) -> Iterator[None]:
         raise
 
 
-def _report(
-    size_bytes: int,
-    target: Path,
-    opened: UploadSource,
-    stored: StoredImages,
-    dataset: IngestedDataset,
-    splits: Splits,
-    found: Audit,
-) -> IngestReport:
-    pixels, written = stored.pixels, load(target)
-    digests = split_digests(written)
-    return IngestReport(
-        shape=pixels.shape[1:],
-        dtype=pixels.dtype.name,
-        value_range=dataset.value_range,
-        classes=dataset.classes,
-        splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
-        sha256=compute_content_address(written),
-        size_bytes=sum((target / name).stat().st_size for name in FILES),
-        source={
-            "format": opened.kind,
-            "size_bytes": size_bytes,
-            "images": len(dataset.labels),
-            "encodings": dict(sorted(stored.encodings.items())),
-            "passed_over": {
-                "count": len(opened.passed_over),
-                "names": [clean_name(name) for name in opened.passed_over[:MAX_NAMES]],
-            },
-            "left_out": [
-                {
-                    "what": left_out.what,
-                    "count": len(left_out.names),
-                    "names": [clean_name(name) for name in left_out.names[:MAX_NAMES]],
-                }
-                for left_out in _list_left_out(opened, stored)
-            ],
-            "notes": [*opened.notes, *stored.notes],
-            "splits": _describe_origins(splits, stored),
-            "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
-            **({} if stored.derived is None else {"changes": dict(stored.derived)}),
+def _describe_source(
+    size_bytes: int, opened: UploadSource, stored: StoredImages, dataset: IngestedDataset, splits: Splits
+) -> dict[str, Any]:
+    """Describe format, members and the origin of the splits."""
+    return {
+        "format": opened.kind,
+        "size_bytes": size_bytes,
+        "images": len(dataset.labels),
+        "encodings": dict(sorted(stored.encodings.items())),
+        "passed_over": {
+            "count": len(opened.passed_over),
+            "names": [clean_name(name) for name in opened.passed_over[:MAX_NAMES]],
         },
-        findings=tuple(found.findings),
-        different=tuple((first, second) for first, second in dataset.different.tolist()),
-    )
+        "left_out": [
+            {
+                "what": left_out.what,
+                "count": len(left_out.names),
+                "names": [clean_name(name) for name in left_out.names[:MAX_NAMES]],
+            }
+            for left_out in _list_left_out(opened, stored)
+        ],
+        "notes": [*opened.notes, *stored.notes],
+        "splits": _describe_origins(splits, stored),
+        "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
+        **({} if stored.derived is None else {"changes": dict(stored.derived)}),
+    }
 
 
 def _list_left_out(opened: UploadSource, stored: StoredImages) -> list[LeftOut]:
@@ -204,20 +207,6 @@ def _describe_origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
     if stored.derived is None:
         return dict(splits.origin)
     return {split: stored.derived["from"] if origin == "upload" else origin for split, origin in splits.origin.items()}
-
-
-def _write_audit(target: Path, report: IngestReport, found: Audit) -> None:
-    stored = StoredAudit.model_validate(
-        {
-            "sha256": report.sha256,
-            "splits": found.counts,
-            "statistics": found.statistics,
-            "findings": found.findings,
-            "checks": found.checks,
-            "source": report.source,
-        }
-    )
-    (target / StoredAudit.file_name).write_bytes(stored.to_bytes())
 
 
 COLUMNS, ROWS = 10, 4
@@ -262,7 +251,7 @@ def derive(
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     pool: ProcessPool | None = None,
-) -> IngestReport:
+) -> IngestedContent:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
     Pairs of images that stay keep their mark as different. If images have no names, the group rule does not apply.

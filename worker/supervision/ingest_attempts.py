@@ -17,13 +17,12 @@ from heldout.errors import QuotaExceeded
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import RejectionCode
-from heldout.stored.audit import StoredAudit
+from heldout.stored.audit import IngestedContent, StoredAudit
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
 from models.database import Session
 from models.store import file_digests, ingests, relations, suspects, versions
-from models.store.ingests import IngestedContent
-from worker.ingest.messages import IngestReport, Related
+from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt
@@ -118,7 +117,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         self.lease.blobs.fetch(key, copy, watch=self.lease.require)
         return copy
 
-    def settle(self, said: IngestReport) -> bool:
+    def settle(self, said: IngestedContent) -> bool:
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.written): path for name in OWN_FILES for path in _list_files(self.written / name)}
         try:
@@ -134,10 +133,9 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         files = {f"datasets/{said.sha256}/{name}": self.written / name for name in FILES}
         files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
         digests = self.files.store(files)
-        ingested = IngestedContent(**said.model_dump(exclude={"source", "findings"}))
 
         def settled(session: Session) -> JobStatus:
-            status = ingests.mark_ready(session, self.lease.held, dataset_id, ingested, digests)
+            status = ingests.mark_ready(session, self.lease.held, dataset_id, said, digests)
             if status is JobStatus.SUCCEEDED and self.settings.check_labels:
                 suspects.queue_internally(session, dataset_id)
             return status

@@ -9,14 +9,13 @@ from analysis.arrays.dataset import ImageSet, compute_content_address, save, spl
 from analysis.arrays.relations import Relations, save_relations
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import SplitCounts, StoredAudit
+from heldout.stored.audit import IngestedContent, SplitCounts, StoredAudit
 from heldout.stored.evaluation import SPLIT_NAMES, StoredClassScores, StoredEvaluation, StoredSplitScores
 from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.results import FinalView
 from models.digests import compute_file_digest
 from models.store import claims, ingests, model_evaluations, suspects
 from models.store.artifacts import Artifact
-from models.store.ingests import IngestedContent
 from models.stored_files import store_artifact
 from tests.api.routes.datasets.test_suspects import make_suspects
 from tests.api.routes.exported import store_export as store_export

@@ -8,9 +8,9 @@ from sqlalchemy import select, text, update
 
 from api.live.source import read_owner_page
 from heldout.spec.dataset import DatasetSpec
+from heldout.stored.audit import IngestedContent
 from models.database import Database, Session, db_now
 from models.store import discards, events, ingests, jobs, owner_events, uploads
-from models.store.ingests import IngestedContent
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, BOB, Work
 

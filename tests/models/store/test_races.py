@@ -10,10 +10,10 @@ import pytest
 from heldout.errors import JobFinished, LeaseLost
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.dataset import DatasetSpec
+from heldout.stored.audit import IngestedContent
 from models.database import db_now
 from models.store import claims, discards, events, ingests, jobs, uploads
 from models.store.claims import Capacity
-from models.store.ingests import IngestedContent
 from tests.models.racing import Other
 from tests.models.work import ALICE, Work, result
 

@@ -11,8 +11,8 @@ from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from tests.worker.ingest.uploads import ALONE, noise, npz, taken
-from worker.ingest.messages import IngestReport
+from tests.worker.ingest.uploads import ALONE, Report, add_audit, noise, npz, taken
+from worker.ingest.messages import decode, encode
 from worker.ingest.pipeline import derive
 from worker.ingest.rejection import Rejection
 from worker.ingest.sources.stored import read_base
@@ -49,12 +49,13 @@ def derived(tmp_path: Path):
 
     def derived(
         content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any
-    ) -> tuple[IngestReport, Path]:
+    ) -> tuple[Report, Path]:
         report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets", group_by=group_by))
         spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
         target = tmp_path / "derived"
         made = VersionChanges.model_validate(changes)
-        return derive(read_base(base, base / "members.txt", "pets@1", report.sha256), spec, made, target, ALONE), target
+        version = read_base(base, base / "members.txt", "pets@1", report.sha256)
+        return add_audit(derive(version, spec, made, target, ALONE), target), target
 
     return derived
 
@@ -70,7 +71,7 @@ def refused(derived, tmp_path: Path):
     return refused
 
 
-def upload(tmp_path: Path, content: Arrays, **spec: Any) -> IngestReport:
+def upload(tmp_path: Path, content: Arrays, **spec: Any) -> Report:
     return taken(npz(tmp_path / "fixed.npz", **content), DatasetSpec(name="pets", **spec))[0]
 
 
@@ -300,7 +301,7 @@ def test_pairs_marked_as_different_stay_so_in_the_derived_version(tmp_path):
     left = (target / "members.txt").read_text().split("\n")[:-1]
     kept = [[left[first], left[second]] for first, second in found.different]
     assert kept == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
-    assert IngestReport.model_validate_json(found.model_dump_json()).different == found.different
+    assert decode(json.dumps(encode(found)).encode()) == found
 
 
 # --- which copies ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tests.worker.ingest.uploads import (
     ALONE,
     MIB,
     SPEC,
+    add_audit,
     arrays_of,
     encoded,
     noise,
@@ -399,10 +400,9 @@ def test_an_incomplete_or_unsupported_image_is_named(tmp_path, data, code):
 
 
 def test_a_wrong_extension_does_not_matter(tmp_path):
-    report = run(
-        zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": encoded(noise(), "JPEG")}), SPEC, tmp_path / "target", ALONE
-    )
-    assert report.source["encodings"] == {"JPEG L": 1, "PNG L": 8}
+    target = tmp_path / "target"
+    content = run(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": encoded(noise(), "JPEG")}), SPEC, target, ALONE)
+    assert add_audit(content, target).source["encodings"] == {"JPEG L": 1, "PNG L": 8}
 
 
 # --- other files ---------------------------------------------------------------------------------

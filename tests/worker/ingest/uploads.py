@@ -4,6 +4,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.messages import IngestReport
+from heldout.stored.audit import AuditFinding, IngestedContent, StoredAudit
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
 
@@ -76,10 +77,23 @@ def arrays_of(count: int = 40, shape: tuple[int, ...] = (12, 10), classes: int =
     return {"x": noise((count, *shape)), "y": np.arange(count) % classes}
 
 
-def taken(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> tuple[IngestReport, Path]:
+@dataclass(frozen=True)
+class Report(IngestedContent):
+    """The result of an ingest, and what its audit says."""
+
+    source: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[AuditFinding, ...] = ()
+
+
+def add_audit(content: IngestedContent, target: Path) -> Report:
+    stored = StoredAudit.from_bytes((target / StoredAudit.file_name).read_bytes())
+    return Report(**vars(content), source=stored.source, findings=stored.findings)
+
+
+def taken(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> tuple[Report, Path]:
     """Ingest an upload that is accepted; return the report and the folder."""
     target = path.parent / f"{path.name}-target"
-    return run(path, spec, target, limits), target
+    return add_audit(run(path, spec, target, limits), target), target
 
 
 def rejection_of(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> Rejection:

@@ -13,7 +13,7 @@ from heldout.access.rights import Quota
 from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
-from heldout.stored.audit import StoredAudit, audit_key
+from heldout.stored.audit import IngestedContent, StoredAudit, audit_key
 from heldout.work.kinds import JobKind
 from models.database import Database
 from models.reconcile import discard_files
@@ -21,7 +21,7 @@ from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE
 from tests.worker.supervision.bench import Bench
-from worker.ingest.messages import IngestReport, Related
+from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
 from worker.supervision import ingest_attempts
 
@@ -80,7 +80,7 @@ def bench(database: Database, tmp_path: Path):
 class KilledProcess(BoundedProcess):
     """Is killed from outside before it answers."""
 
-    def receive(self, timeout_s: float) -> IngestReport | Related | None:
+    def receive(self, timeout_s: float) -> IngestedContent | Related | None:
         os.kill(self.pid, signal.SIGKILL)
         return super().receive(timeout_s)
 

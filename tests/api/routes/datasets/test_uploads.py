@@ -10,12 +10,12 @@ from sqlalchemy import text, update
 from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
+from heldout.stored.audit import IngestedContent
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import discard_files
 from models.store import claims, ingests, uploads
 from models.store.claims import Capacity, HeldAttempt
-from models.store.ingests import IngestedContent
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submit
 

@@ -5,11 +5,10 @@ import pytest
 
 from analysis.arrays.dataset import save_beside
 from heldout.fixes.offers import make_finding
-from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
+from heldout.stored.audit import AuditExample, AuditFinding, IngestedContent, SplitCounts, StoredAudit, audit_key
 from models.blobs import Blobs
 from models.store import claims, ingests, versions
 from models.store.claims import Capacity
-from models.store.ingests import IngestedContent
 from tests.api.support import assert_problem, sqlite_only
 
 pytestmark = sqlite_only

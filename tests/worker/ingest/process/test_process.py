@@ -15,11 +15,13 @@ import pytest
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
+from heldout.stored.audit import IngestedContent
 from tests.worker.ingest.test_hostile import chunk, png
-from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.messages import IngestReport, decode
+from tests.worker.ingest.uploads import MIB, SPEC, add_audit, arrays_of, encoded, noise, npz, pictures, taken, zipped
+from worker.ingest.messages import decode
 from worker.ingest.messages import encode as encode_message
 from worker.ingest.parent import BoundedProcess, ingest
+from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.machine.enclosure import ROOT, find_doors
 
@@ -76,7 +78,7 @@ def wait_for_helpers(process: BoundedProcess) -> None:
 
 def receive_all(process: BoundedProcess) -> None:
     """Wait for the report."""
-    while not isinstance(process.receive(60), IngestReport):
+    while not isinstance(process.receive(60), IngestedContent):
         pass
 
 
@@ -86,11 +88,11 @@ def receive_all(process: BoundedProcess) -> None:
 def test_the_process_gives_the_report_of_run(tmp_path):
     path = zipped(tmp_path / "a.zip", pictures(40))
     expected, _ = taken(path)
-    assert ingest(path, SPEC, tmp_path / "target", TWO) == expected
+    assert add_audit(ingest(path, SPEC, tmp_path / "target", TWO), tmp_path / "target") == expected
 
 
 def test_messages_survive_encoding(tmp_path):
-    report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
+    report = run(npz(tmp_path / "a.npz", **arrays_of(40)), SPEC, tmp_path / "target", TWO)
     assert decode(json.dumps(encode_message(report)).encode()) == report
     rejection = decode(json.dumps(encode_message(Rejection(RejectionCode.BAD_LABELS, "…", "é\n"))).encode())
     assert isinstance(rejection, Rejection)
@@ -98,7 +100,7 @@ def test_messages_survive_encoding(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"[]", b"{}", b'{"report": {}}', b'{"rejection": {"code": "x"}}', b"\xff", b"[" * 9999]
+    "line", [b"", b"[]", b"{}", b'{"ingested": {}}', b'{"rejection": {"code": "x"}}', b"\xff", b"[" * 9999]
 )
 def test_an_invalid_message_is_an_error(line):
     with pytest.raises(ValueError):  # noqa: PT011 - any text
