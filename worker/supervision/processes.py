@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import current_process, forkserver, get_context
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-from analysis.scheduling.cost import Precision
 from heldout.markup import make_visible
 from worker.machine.enclosed_process import describe_end
 from worker.machine.parent import SUPERVISOR_VARIABLE
@@ -27,6 +26,8 @@ WARM_UP_TIMEOUT_S = 180
 # A fork that has not answered by then is considered hung.
 FORK_READY_TIMEOUT_S = 10
 SPAWN_READY_TIMEOUT_S = 180
+# Lines of its output that are kept if it fails.
+LAST_LINES = 20
 
 # Starting a child briefly changes the environment and `__main__` of the whole process: one thread at a time.
 _START_LOCK = threading.Lock()
@@ -44,7 +45,7 @@ class ProcessDied(Exception):
         super().__init__(detail or f"The training process {describe_end(exit_code)}{likely}.")
 
 
-def warm_up(socket_folder: Path | None = None) -> None:
+def warm_up(socket_folder: Path | None) -> None:
     """Start the fork server, with TensorFlow imported but never used, so that the first job starts immediately.
 
     Args:
@@ -74,7 +75,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
 class PipedProcess:
     """One of our processes and the pipe to it."""
 
-    def _start(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
+    def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
         """Start the process; `target` receives the other end of the pipe as its first argument."""
         how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
@@ -116,10 +117,10 @@ class TrainingProcess(PipedProcess):
         given = (assignment, str(self._log))
         # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
         fork = not isinstance(assignment, Assignment) or assignment.machine.device != "gpu"
-        self._start(child.main, given, fork=fork)
+        super().__init__(child.main, given, fork=fork)
         if not self._answers(FORK_READY_TIMEOUT_S if fork else SPAWN_READY_TIMEOUT_S):
             self.kill()
-            self._start(child.main, given, fork=False)
+            super().__init__(child.main, given, fork=False)
             if not self._answers(SPAWN_READY_TIMEOUT_S):
                 self.kill()
                 raise ProcessDied(self._process.exitcode)
@@ -135,11 +136,11 @@ class TrainingProcess(PipedProcess):
         with suppress(OSError):
             self._pipe.send(why)
 
-    def last_lines(self, count: int = 20) -> list[str]:
+    def last_lines(self) -> list[str]:
         """Return the end of the process's output."""
         try:
             with self._log.open(encoding="utf-8", errors="replace") as file:
-                return [line.rstrip("\n")[:500] for line in deque(file, count)]
+                return [line.rstrip("\n")[:500] for line in deque(file, LAST_LINES)]
         except OSError:
             return []
 
@@ -147,17 +148,6 @@ class TrainingProcess(PipedProcess):
 def hide_folders(lines: list[str]) -> list[str]:
     """Return a process's output for the owner of its job: only the last part of this machine's paths is kept."""
     return [make_visible(_FOLDERS.sub("…/", line)) for line in lines]
-
-
-class MeasuringProcess(PipedProcess):
-    """The process that measures how fast this machine trains."""
-
-    def __init__(self, towers: Literal[1, 2], precision: Precision) -> None:
-        self._start(child.measure, (towers, precision), fork=True)
-
-    def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
-        """Return seconds of a step and of a batch for each network, or None after `timeout_s` without them."""
-        return super().receive(timeout_s)
 
 
 def _is_secret(name: str) -> bool:

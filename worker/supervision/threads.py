@@ -20,7 +20,8 @@ from models.store.claims import HeldAttempt
 from worker.machine.cores import Cores
 from worker.machine.devices import get_host_name, get_processor
 from worker.machine.speed import Times, fit_speed
-from worker.supervision.processes import MeasuringProcess, ProcessDied
+from worker.supervision.processes import PipedProcess, ProcessDied
+from worker.training import child
 
 log = structlog.get_logger()
 
@@ -187,12 +188,13 @@ class Calibrator(threading.Thread):
         log.info("calibrated", training_share=round(speed.training_share, 3))
 
     def _measure_times(self, towers: Literal[1, 2], precision: Precision = "float32") -> list[Times]:
-        process = MeasuringProcess(towers, precision)
+        """Return seconds of a step and of a batch for each network."""
+        process = PipedProcess(child.measure, (towers, precision), fork=True)
         try:
             while (times := process.receive(POLL_INTERVAL_S)) is None:
                 if self._stopping.is_set() or not self._cores.are_idle:
                     raise MeasurementInterrupted
-            return times
+            return list[Times](times)
         finally:
             process.kill()
 

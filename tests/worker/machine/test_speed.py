@@ -12,8 +12,10 @@ from models.migrations import upgrade
 from models.store import calibrations
 from worker.machine.cores import Cores
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS, fit_speed
-from worker.supervision import processes, threads
+from worker.supervision import threads
+from worker.supervision.processes import PipedProcess
 from worker.supervision.threads import Calibrator, collect_calibration_facts
+from worker.training import child
 
 TRUE = Speed(
     training={
@@ -80,8 +82,9 @@ class Measuring:
 
     started: list["Measuring"] = []  # noqa: RUF012
 
-    def __init__(self, towers, precision):
-        self.towers, self.precision, self.killed = towers, precision, False
+    def __init__(self, target, arguments, *, fork):
+        assert (target, fork) == (child.measure, True)
+        (self.towers, self.precision), self.killed = arguments, False
         self.started.append(self)
 
     finished = threading.Event()
@@ -99,7 +102,7 @@ class Measuring:
 @pytest.fixture
 def measuring(monkeypatch):
     Measuring.started, Measuring.finished = [], threading.Event()
-    monkeypatch.setattr(threads, "MeasuringProcess", Measuring)
+    monkeypatch.setattr(threads, "PipedProcess", Measuring)
     monkeypatch.setattr(threads, "IDLE_BEFORE_START_S", 0.01)
     monkeypatch.setattr("worker.machine.cores.find_usable_cores", lambda: (0,))
     return Measuring
@@ -175,7 +178,7 @@ def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
 
 
 def test_a_real_process_measures_every_network():
-    process = processes.MeasuringProcess(2, "mixed")
+    process = PipedProcess(child.measure, (2, "mixed"), fork=True)
     try:
         times = process.receive(600)
     finally:
