@@ -22,14 +22,13 @@ from api.http.app_context import AppContext
 from api.http.request_id import Outcome, RequestMetrics, log_request
 from api.predictions import PredictProxy
 from api.routes import diagnoses, events, health, keys, predictions, session, usage, webhooks
-from api.routes.datasets import dataset, images, suspects, upload, versions
-from api.routes.jobs import control, diagnosis, job, results, submit
+from api.routes.datasets import dataset, images, upload, versions
 from api.routes.jobs import exports as job_exports
+from api.routes.jobs import job, results, submit
 from api.routes.models import evaluations
 from api.routes.models import upload as model_upload
-from api.routes.studies import events as study_events
-from api.routes.studies import exports as study_exports
-from api.routes.studies import order, report, runs, study
+from api.routes.studies import order, runs, study
+from api.routes.studies import results as study_results
 from api.turns import Turns
 from api.webhooks.sender import Sender
 from heldout.service.settings import Settings
@@ -59,9 +58,9 @@ def create_app(settings: Settings) -> FastAPI:
         client_wheel.install(app)
 
     # The busiest routes come first, because a request is compared with the routes in this order.
-    of_jobs = (predictions, submit, job, control, results, job_exports, diagnosis)
-    of_datasets = (dataset, images, suspects, upload, versions)
-    of_studies = (order, study, runs, report, study_exports, study_events)
+    of_jobs = (predictions, submit, job, results, job_exports)
+    of_datasets = (dataset, images, upload, versions)
+    of_studies = (order, study, runs, study_results)
     others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)
     of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]
     with_other_scopes = (versions.effect_router, diagnoses.kept_router, usage.activity_router, session.log_in_router)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api import manual, static_files
 from api.http.problems import make_problem_response
-from api.static_files import FOREVER, REVALIDATE, StaticFile
+from api.static_files import FOREVER, REVALIDATE
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static"
@@ -45,9 +45,12 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
     Args:
         has_manual: whether the pages link to the manual; by default, whether it has been built.
     """
-    files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
-    for name in ("index.html", PAGES):
-        files.pop(name, None)
+    paths = {str(path.relative_to(built)): path for path in built.rglob("*") if path.is_file()}
+    files = {
+        name: static_files.read(path, caching=FOREVER if name.startswith(ASSETS) else REVALIDATE, policy=POLICY)
+        for name, path in paths.items()
+        if name not in ("index.html", PAGES)
+    }
     page = static_files.make_static_file(
         _build_shell(built, manual.is_built() if has_manual is None else has_manual),
         static_files.HTML,
@@ -106,8 +109,3 @@ def _build_shell(built: Path, has_manual: bool) -> bytes:
     except FileNotFoundError:
         return NOT_BUILT
     return (shell.replace("</head>", MANUAL, 1) if has_manual else shell).encode()
-
-
-def _read(path: Path, built: Path) -> StaticFile:
-    is_asset = str(path.relative_to(built)).startswith(ASSETS)
-    return static_files.read(path, caching=FOREVER if is_asset else REVALIDATE, policy=POLICY)

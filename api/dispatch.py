@@ -8,7 +8,6 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from heldout.service.settings import Settings
 from models import wake
 from models.wake import WakeUp
 
@@ -65,8 +64,3 @@ class Publisher:
             except Exception:
                 # The thread must survive: without it, every job would wait for a reconciler.
                 log.exception("wake_up_not_published", job_id=wake_up.job_id)
-
-
-def make_publisher(settings: Settings) -> Publisher | None:
-    """Make a publisher to the settings' broker. None without a broker: the embedded worker polls the database."""
-    return None if settings.redis_url is None else Publisher(settings.redis_url.get_secret_value())

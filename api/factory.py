@@ -7,8 +7,8 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api.dispatch import make_publisher
-from api.http import openapi, problems
+from api.dispatch import Publisher
+from api.http import problems
 from api.http.app_context import AppContext, PredictionServer, Readiness
 from api.http.rates import Rates
 from api.http.request_id import Note, RequestIdMiddleware, log_request
@@ -31,7 +31,8 @@ MAX_POLL_S = 0.2
 
 def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs], PredictionServer]) -> AppContext:
     """Make what routes share. The database and blob store may still be unreachable."""
-    publisher = make_publisher(settings)
+    # Without a broker, the embedded worker polls the database.
+    publisher = None if settings.redis_url is None else Publisher(settings.redis_url.get_secret_value())
     database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
     blobs = Blobs(settings.blobs_url)
     places = SharedPlaces(database)
@@ -74,7 +75,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=openapi.get_operation_id,
+        generate_unique_id_function=lambda route: route.name,  # generated clients name the operation after its function
     )
     app.state.context = context
     for router in routers:

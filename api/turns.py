@@ -7,7 +7,7 @@ others. The places are counted in the database across all API processes.
 import asyncio
 from asyncio import Future
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 
 from anyio import CapacityLimiter
@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 
 from heldout.access.rights import Quota
 from heldout.errors import DatabaseUnavailable, QuotaExceeded
-from models.database import Database
+from models.database import Database, Session
 from models.store import places
 from models.store.places import SharedPlace
 
@@ -160,7 +160,7 @@ class SharedPlaces:
             async with self._writing:
                 if self._held:
                     with suppress(DatabaseUnavailable):  # places are renewed once it is back
-                        await run_sync(self._renew, list(self._held.values()))
+                        await run_sync(self._write, places.renew, list(self._held.values()))
 
     async def _give_back(self, place: SharedPlace) -> None:
         """Give back in batches, because a service that stops ends all its streams at once."""
@@ -169,7 +169,7 @@ class SharedPlaces:
             ended, self._ended = self._ended, []
             if ended:
                 with suppress(DatabaseUnavailable):  # without renewal, they expire
-                    await run_sync(self._delete, ended)
+                    await run_sync(self._write, places.give_back, ended)
 
     def _take(self, quota: Quota, owner: str) -> SharedPlace:
         try:
@@ -179,10 +179,6 @@ class SharedPlaces:
             error.headers["Retry-After"] = str(RETRY_AFTER_S)
             raise
 
-    def _renew(self, held: list[SharedPlace]) -> None:
+    def _write(self, change: Callable[[Session, list[SharedPlace]], None], changed: list[SharedPlace]) -> None:
         with self._database.write() as session:
-            places.renew(session, held)
-
-    def _delete(self, ended: list[SharedPlace]) -> None:
-        with self._database.write() as session:
-            places.give_back(session, ended)
+            change(session, changed)

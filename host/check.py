@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +18,8 @@ from heldout.service.settings import Settings
 from heldout.service.start import list_unknown_settings
 from host.children import ROOT
 from host.homes import open_database
-from models.blob_check import YOUNG, Fault, compare
-from models.blobs import Blobs, StoredBlob
+from models.blob_check import YOUNG, BlobCheck, compare
+from models.blobs import Blobs
 from models.bundled import BUNDLED, store_again
 from models.database import Database
 from models.migrations import get_current, get_newest
@@ -178,25 +177,9 @@ def _check_foreign_files() -> tuple[str, bool, str]:
     return "foreign files", works, text
 
 
-@dataclass
-class DeepCheck:
-    """What was found and done. is_fine: whether every file that a row names is there and undamaged."""
-
-    files: int
-    bytes: int
-    faults: list[Fault] = field(default_factory=list)
-    fixed: list[Fault] = field(default_factory=list)
-    orphans: list[StoredBlob] = field(default_factory=list)
-    collected: int = 0
-
-    @property
-    def is_fine(self) -> bool:
-        return not self.faults
-
-
 def check_deep(
     database: Database, blobs: Blobs, operator_files: Path, *, collect: bool, young: timedelta = YOUNG
-) -> DeepCheck:
+) -> BlobCheck:
     """Compare rows with files, fix bundled datasets, and delete orphans if `collect` is set.
 
     Raises:
@@ -205,16 +188,15 @@ def check_deep(
     """
     found = compare(database, blobs, young=young)
     faults = {fault.key: fault for fault in found.faults}
-    fixed = []
     for content in found.faulty_contents:
         if content.bundled is not None and store_again(
             database, blobs, content.bundled, content.sha256, operator_files
         ):
-            fixed.append(faults.pop(f"datasets/{content.sha256}"))
+            found.fixed.append(faults.pop(f"datasets/{content.sha256}"))
     with database.write() as session:
         for key in relations.queue_lost_of_bundled(session, list(faults)):
-            fixed.append(faults.pop(key))
-    done = DeepCheck(found.files, found.bytes, list(faults.values()), fixed, found.orphans)
+            found.fixed.append(faults.pop(key))
+    found.faults = list(faults.values())
     if collect:
         if len(found.orphans) > max(FEW_ORPHANS, found.files // 2):
             raise OperatorError(
@@ -223,5 +205,5 @@ def check_deep(
             )
         for orphan in found.orphans:
             blobs.delete(orphan.key)
-        done.collected = len(found.orphans) + blobs.delete_partial(datetime.now(UTC) - young)
-    return done
+        found.collected = len(found.orphans) + blobs.delete_partial(datetime.now(UTC) - young)
+    return found

@@ -1,6 +1,9 @@
 """`heldout owners`: shows and limits what owners use, and suspends them. Works directly on the database."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +15,7 @@ from host.command_parts import AsJson, HomeOption, answer, check_owner_name, con
 from host.homes import open_database
 from models.database import Database, Session
 from models.store import activity, owners, study_jobs
-from models.store.owners import Owner, QuotaState
+from models.store.owners import Owner
 
 owners_commands = typer.Typer(
     no_args_is_help=True, help="Show what owners use, limit, suspend and resume them, or cancel all their work."
@@ -50,7 +53,7 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
         owner = _get_known_owner(session, name)
         quotas = owners.list_quotas(session, name)
     if as_json:
-        print_json({**_dump_owner(owner), "quotas": [_dump_quota(quota) for quota in quotas]})
+        print_json({**_dump_owner(owner), "quotas": [quota.model_dump(mode="json") for quota in quotas]})
         return
     typer.echo(
         f"{owner.name}: weight {owner.weight:g}{f', {_describe_state(owner)}' if _describe_state(owner) else ''}"
@@ -84,35 +87,26 @@ def limit_owner(
     changes = dict(_parse_change(setting) for setting in set_ or ())
     if weight is None and not changes:
         raise typer.BadParameter("give --weight, or --set QUOTA=N.")
-    with open_database(configure_settings(home)) as database:
-        with database.write() as session:
-            _get_known_owner(session, name)
-            owners.limit(session, name, weight=weight, changes=changes)
-            activity.add(session, name, "owners limit")
-        _print_owner(database, name, as_json, "limited")
+    with _change(name, "limit", home) as session:
+        owners.limit(session, name, weight=weight, changes=changes)
+    _print_owner(name, "limited", as_json, home)
 
 
 @owners_commands.command("suspend")
 def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Accept nothing new from an owner, and start none of its jobs. Running jobs continue until `cancel-all`."""
-    with open_database(configure_settings(home)) as database:
-        with database.write() as session:
-            _get_known_owner(session, name)
-            owners.suspend(session, name)
-            activity.add(session, name, "owners suspend")
-        _print_owner(database, name, as_json, "suspended")
+    with _change(name, "suspend", home) as session:
+        owners.suspend(session, name)
+    _print_owner(name, "suspended", as_json, home)
 
 
 @owners_commands.command("resume")
 def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Let a suspended owner continue."""
-    with open_database(configure_settings(home)) as database:
-        with database.write() as session:
-            _get_known_owner(session, name)
-            if not owners.resume(session, name):
-                raise OperatorError(f"{name} is not suspended.")
-            activity.add(session, name, "owners resume")
-        _print_owner(database, name, as_json, "no longer suspended")
+    with _change(name, "resume", home) as session:
+        if not owners.resume(session, name):
+            raise OperatorError(f"{name} is not suspended.")
+    _print_owner(name, "no longer suspended", as_json, home)
 
 
 @owners_commands.command("cancel-all")
@@ -180,8 +174,17 @@ def _get_known_owner(session: Session, name: str) -> Owner:
     return owner
 
 
-def _print_owner(database: Database, name: str, as_json: bool, what: str) -> None:
-    with database.read() as session:
+@contextmanager
+def _change(name: str, action: str, home: Path | None) -> Iterator[Session]:
+    """Yield a session to change a known owner, and note the change in the activity log."""
+    with open_database(configure_settings(home)) as database, database.write() as session:
+        _get_known_owner(session, name)
+        yield session
+        activity.add(session, name, f"owners {action}")
+
+
+def _print_owner(name: str, what: str, as_json: bool, home: Path | None) -> None:
+    with open_database(configure_settings(home)) as database, database.read() as session:
         owner = _get_known_owner(session, name)
     answer(_dump_owner(owner), f"{name} is {what}.", as_json=as_json, to_stderr=True)
 
@@ -204,7 +207,3 @@ def _dump_owner(owner: Owner) -> dict[str, Any]:
         **{field: None if moment is None else moment.isoformat() for field, moment in moments.items()},
         "own_quotas": dict(owner.own_quotas),
     }
-
-
-def _dump_quota(state: QuotaState) -> dict[str, Any]:
-    return {"quota": state.quota.value, "used": state.used, "allowed": state.allowed}

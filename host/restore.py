@@ -41,10 +41,17 @@ def restore(settings: Settings, folder: Path) -> About:
         _require_no_other_key(settings, folder, about)
         # Files come first, so that a service that sees the rows finds the files that they name.
         blobs = Blobs(settings.blobs_url)
-        for file in read_listed(folder):
-            blobs.put(file.key, folder / BLOBS / file.key)
-        _restore_secrets_key(settings, folder, about)
-        _fill(settings, folder / DATABASE_FILES[about.database])
+        for listed in read_listed(folder):
+            blobs.put(listed.key, folder / BLOBS / listed.key)
+        if settings.secrets_key is None and about.secrets_key_sha256 is not None:
+            make_home(settings.home_path)
+            _copy_durably(folder / KEY_FILE, settings.home_path / KEY_FILE)
+        file, target = folder / DATABASE_FILES[about.database], get_sqlite_file(settings.database)
+        if target is None:
+            restore_postgres(settings.database, file)
+        else:
+            make_home(target.parent)
+            _copy_durably(file, target)
         # Not opened earlier, because it would keep the SQLite file open that the restored one replaces.
         with open_database(settings, may_make=True) as database:
             upgrade(database)
@@ -102,26 +109,11 @@ def _require_no_other_key(settings: Settings, folder: Path, about: About) -> Non
         )
 
 
-def _restore_secrets_key(settings: Settings, folder: Path, about: About) -> None:
-    if settings.secrets_key is None and about.secrets_key_sha256 is not None:
-        make_home(settings.home_path)
-        _copy_durably(folder / KEY_FILE, settings.home_path / KEY_FILE)
-
-
 def _is_whole(file: Path, sha256: str) -> bool:
     try:
         return hash_file(file) == sha256
     except OSError:
         return False
-
-
-def _fill(settings: Settings, file: Path) -> None:
-    target = get_sqlite_file(settings.database)
-    if target is None:
-        restore_postgres(settings.database, file)
-    else:
-        make_home(target.parent)
-        _copy_durably(file, target)
 
 
 def _copy_durably(file: Path, target: Path) -> None:

@@ -34,13 +34,23 @@ class Fault:
 
 @dataclass
 class BlobCheck:
-    """The result of a comparison. `orphans` belong to no row and may be deleted."""
+    """The result of a comparison. `orphans` belong to no row and may be deleted.
+
+    fixed, collected: the faults that were fixed since, and how many files were deleted.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     faulty_contents: list[StoredContent] = field(default_factory=list)
     orphans: list[StoredBlob] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
+    fixed: list[Fault] = field(default_factory=list)
+    collected: int = 0
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether every file that a row names is there and undamaged."""
+        return not self.faults
 
 
 def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> BlobCheck:
@@ -103,21 +113,21 @@ def is_orphan(key: str, places: KnownFolders) -> bool:
 
 
 def _find_fault(blobs: Blobs, named_blob: NamedBlob) -> Fault | None:
-    digest, size = hashlib.sha256(), 0
+    key, expected = named_blob.key, named_blob.digest
+    is_whole = True
     try:
-        if named_blob.sha256 is None:
-            size = blobs.size(named_blob.key)
-            if not _can_be_opened(blobs, named_blob.key):
-                return Fault(named_blob.key, named_blob.what, "damaged")
+        if expected is None:
+            blobs.size(key)
+            is_whole = _can_be_opened(blobs, key)
         else:
-            for chunk in blobs.chunks(named_blob.key):
+            digest, size = hashlib.sha256(), 0
+            for chunk in blobs.chunks(key):
                 digest.update(chunk)
                 size += len(chunk)
+            is_whole = expected.size_bytes in {None, size} and expected.sha256 == digest.hexdigest()
     except BlobMissing:
-        return Fault(named_blob.key, named_blob.what, "missing")
-    if named_blob.size_bytes not in {None, size} or named_blob.sha256 not in {None, digest.hexdigest()}:
-        return Fault(named_blob.key, named_blob.what, "damaged")
-    return None
+        return Fault(key, named_blob.what, "missing")
+    return None if is_whole else Fault(key, named_blob.what, "damaged")
 
 
 def _can_be_opened(blobs: Blobs, key: str) -> bool:
@@ -138,9 +148,7 @@ def _find_content_fault(blobs: Blobs, content: StoredContent, digests: Mapping[s
     folder = f"datasets/{content.sha256}"
     for key in content.keys:
         what = f"{DATASET_FILES[key.rpartition('/')[2]]} of {content.name}"
-        expected = digests.get(key)
-        named = NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
-        if (fault := _find_fault(blobs, named)) is not None:
+        if (fault := _find_fault(blobs, NamedBlob(key, what, digests.get(key)))) is not None:
             return replace(fault, key=folder)
     if all(key in digests for key in content.keys):
         return None

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from heldout.access.rights import NO_BOUNDS, Bounds
 from heldout.errors import DatabaseUnavailable
-from models.wake import WakeUp, get_noted
+from models.wake import NOTED, WakeUp
 
 log = structlog.get_logger()
 
@@ -154,7 +154,7 @@ class Database:
         about: dict[str, Any] = {"info": {BOUNDS: self.bounds}, "execution_options": {"synchronize_session": False}}
         with translate_errors(), Session(self._writer, expire_on_commit=False, **about) as session, session.begin():
             yield session
-        if self.announce is not None and (wake_ups := get_noted(session)):
+        if self.announce is not None and (wake_ups := session.info.get(NOTED)):
             try:
                 self.announce(wake_ups)
             except Exception:
@@ -218,11 +218,8 @@ def _is_database_at_fault(error: DBAPIError) -> bool:
     if code is not None:
         # The driver also raises OperationalError for invalid statements. The primary code distinguishes them.
         return code & 0xFF not in SQLITE_STATEMENT_FAULTS or "no such table" in str(error.orig)
-    return isinstance(error, OperationalError) or error.connection_invalidated or _is_table_missing(error)
-
-
-def _is_table_missing(error: DBAPIError) -> bool:
-    return type(error.orig).__name__ == "UndefinedTable"
+    is_table_missing = type(error.orig).__name__ == "UndefinedTable"
+    return isinstance(error, OperationalError) or error.connection_invalidated or is_table_missing
 
 
 def _make_engine(url: str, limits: Limits) -> Engine:

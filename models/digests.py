@@ -79,8 +79,11 @@ def describe(key: str) -> str:
         # A content address does not name a dataset; several may share it.
         of = place if place.startswith("ds_") else "the dataset"
         return f"{DATASET_FILES.get(name, 'a preview')} of {of}"
+    if room == "jobs" and "/exports/" in key:
+        return f"the model of {place} as {_get_export_format(name)}"
     if room == "jobs":
-        return _describe_job_file(place, name, is_export="/exports/" in key)
+        stem = name.partition(".")[0]
+        return f"{'a state' if stem.startswith('checkpoint') else f'the {stem}'} of {place}"
     if room == "studies":
         return f"what {place} starts from"
     return f"the {'upload of ' if room == 'uploads' else 'model '}{place}"
@@ -90,13 +93,6 @@ def _split_key(key: str) -> tuple[str, str, str]:
     """Split a key into room, place and name, such as `datasets`, `ds_…` and `0.png`."""
     room, _, rest = key.partition("/")
     return room, rest.partition("/")[0], rest.rpartition("/")[2]
-
-
-def _describe_job_file(job_id: str, name: str, *, is_export: bool) -> str:
-    if is_export:
-        return f"the model of {job_id} as {_get_export_format(name)}"
-    stem = name.partition(".")[0]
-    return f"{'a state' if stem.startswith('checkpoint') else f'the {stem}'} of {job_id}"
 
 
 def _get_export_format(name: str) -> str:

@@ -60,7 +60,10 @@ def build_effect_view(
         ]
         for images in first
     )
-    removes, changes_ = (_count_by_split(rows, splits) for rows in (effect.removed, effect.changed))
+    removes, changes_ = (
+        {split: int(np.isin(splits[split], rows).sum()) for split in SPLITS}
+        for rows in (effect.removed, effect.changed)
+    )
     return EffectView(
         summary=describe(effect, removes, changes_, {split: len(splits[split]) for split in SPLITS}),
         removes=SplitImagesView(**removes),
@@ -168,7 +171,3 @@ def _read_copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.
         return None  # the worker that makes the version will search again
     with guard_reading(key):
         return load_relations(io.BytesIO(content)).copy_of
-
-
-def _count_by_split(rows: Rows, splits: Mapping[str, Rows]) -> dict[str, int]:
-    return {split: int(np.isin(splits[split], rows).sum()) for split in SPLITS}

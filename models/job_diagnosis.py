@@ -13,9 +13,9 @@ from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import trains_on_all
 from heldout.stored.artifacts import ArtifactName
-from models.backbones import find_network_facts
 from models.blobs import Blobs
 from models.database import Session
+from models.starts import find_network_facts
 from models.store import metrics
 from models.store.claims import Result
 from models.stored_files import (

@@ -9,9 +9,9 @@ from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.results import Measurement, SplitsResult
-from models.backbones import get_usable_model
 from models.blobs import Blobs
 from models.database import Session
+from models.starts import get_usable_model
 from models.store import datasets, model_evaluations, quotas
 from models.stored_files import find_json_artifact, read_audit, read_evaluation, read_gap, read_unless_lost
 from models.submit import find_named_dataset

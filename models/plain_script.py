@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 from analysis.arrays.file_names import FileNames, make_members_key
 from analysis.scripts.script import (
-    SPLIT_CODES,
     Ended,
     FirstWeights,
     Reader,
@@ -18,15 +17,14 @@ from analysis.scripts.script import (
 from heldout.errors import DatasetLost, ModelLost, NotSupported
 from heldout.lifecycle.job import StopReason
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE
 from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs, raise_if_missing
 from models.database import Session
 from models.specs import read_training_spec
 from models.store import artifacts, metrics
-from models.stored_files import read_audit, read_file, read_labels
-from models.stored_splits import read_stored_splits
+from models.stored_files import read_audit, read_file, read_labels, read_stored_splits
 from models.tables import DatasetRow, JobRow
 
 # How audits name the formats of uploads that a script can read.
@@ -57,10 +55,13 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
             "A plain Keras script builds its network from the spec, which does not contain an uploaded model. Download "
             "the trained model as `keras` or in another format instead: it includes all of the network.",
         )
-    labels = _read_labels(session, blobs, dataset)
+    with raise_if_missing(DatasetLost(dataset.name)):
+        labels = read_labels(session, blobs, dataset.sha256 or "")
     own = read_stored_splits(session, blobs, dataset, spec)
     stored = dataset.splits or {}
-    used = {name: rows for name, rows in own.items() if len(rows) and _is_used(spec, name)}
+    tests = spec.evaluation.test != "never"
+    used = {name: rows for name, rows in own.items() if len(rows) and (tests or name != "test")}
+    initial = job.initial and FirstWeights(job.initial.get("job") or job.initial["model"], job.initial["taken"])
     return render_script(
         ScriptFacts(
             job_id=job.id,
@@ -79,21 +80,10 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
             },
             final=metrics.get_final(session, job.id),
             reader=_choose_reader(session, blobs, dataset, labels),
-            initial=_get_first_weights(job),
+            initial=initial or None,
             ended=_describe_end(session, job),
         )
     )
-
-
-def _is_used(spec: JobSpec, split: str) -> bool:
-    assert split in SPLIT_CODES
-    return split != "test" or spec.evaluation.test != "never"
-
-
-def _get_first_weights(job: JobRow) -> FirstWeights | None:
-    if job.initial is None:
-        return None
-    return FirstWeights(job.initial.get("job") or job.initial["model"], job.initial["taken"])
 
 
 def _describe_end(session: Session, job: JobRow) -> Ended | None:
@@ -128,11 +118,6 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
         f"{dataset.name}@{dataset.version} was made from {kind}{changed}. Download the model in another format, or "
         "upload the images as an .npz and train on them.",
     )
-
-
-def _read_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
-    with raise_if_missing(DatasetLost(dataset.name)):
-        return read_labels(session, blobs, dataset.sha256 or "")
 
 
 def read_network_configuration(session: Session, blobs: Blobs, job: JobRow) -> bytes:

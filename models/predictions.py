@@ -5,7 +5,6 @@ import heapq
 import io
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.npy_rows import NpyRows
 from heldout.stored.evaluation import SplitName
-from heldout.views.base import make_view
-from heldout.views.results import MemorizedImageView, MemorizedPage
+from heldout.views.results import CellView, MemorizedImageView, MemorizedPage, Mistake
 from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs
 from models.digests import FileDigest
+from models.store.artifacts import Artifact
 from models.views.dataset import get_thumbnail_route
 
 ROWS_AT_ONCE = 2000
@@ -47,116 +46,55 @@ def _iterate_split(
             yield indices, labels, probabilities, None if files is None else next(files)
 
 
-@dataclass(frozen=True, order=True)
-class AnsweredImage:
-    """An image with the probability of its prediction. index: position in the dataset; member: its file name."""
-
-    probability: float
-    index: int
-    member: str | None
-
-
-def list_cell_images(
+def build_cell_view(
     blobs: Blobs,
-    key: str,
+    predictions: Artifact,
+    classes: Sequence[str],
+    dataset_id: str,
+    *,
     split: SplitName,
-    label: int,
-    answer: int,
+    label: str,
+    answer: str,
     limit: int,
-    expected: FileDigest | None = None,
-) -> tuple[list[AnsweredImage], int]:
-    """List the `limit` most confident images of a split with this label and this answer, and count all of them.
+) -> CellView:
+    """Build the view of the `limit` most confident images of a split with this label and this answer.
 
     Args:
-        key: the predictions' key in the blob store.
-        label, answer: positions of classes.
-        expected: the digest of the stored file, if known.
+        classes: class names by position. They contain the label and the answer.
+        dataset_id: the dataset that the images belong to.
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
-    most_confident: list[AnsweredImage] = []
+    key, place, answered = predictions.key, classes.index(label), classes.index(answer)
+    most_confident: list[tuple[float, int, str | None]] = []  # probability, position, file name
     total = 0
-    with guard_reading(key), open_zipped(blobs, key, expected) as archive:
+    with guard_reading(key), open_zipped(blobs, key, predictions.digest) as archive:
         for indices, labels, probabilities, names in _iterate_split(blobs, key, set(archive.namelist()), split):
-            for row in ((labels == label) & (probabilities.argmax(axis=1) == answer)).nonzero()[0].tolist():
+            for row in ((labels == place) & (probabilities.argmax(axis=1) == answered)).nonzero()[0].tolist():
                 total += 1
                 member = None if names is None else str(names[row]) or None
-                image = AnsweredImage(float(probabilities[row, answer]), int(indices[row]), member)
+                image = float(probabilities[row, answered]), int(indices[row]), member
                 if len(most_confident) < limit:
                     heapq.heappush(most_confident, image)
                 else:
                     heapq.heappushpop(most_confident, image)
-    return sorted(most_confident, reverse=True), total
-
-
-@dataclass(frozen=True)
-class HardImage:
-    """An image. index: position in the dataset; label, answer: positions of classes; loss_sum: in nats, all epochs."""
-
-    index: int
-    member: str | None
-    label: int
-    answer: int
-    loss_sum: float
-
-
-@dataclass(frozen=True)
-class HardImages:
-    """Training images with the largest sums of losses first. count: the number of images to choose from."""
-
-    images: list[HardImage]
-    count: int
-    epochs: int
-
-
-def list_hardest_images(
-    blobs: Blobs, key: str, label: int | None, after: int, limit: int, expected: FileDigest | None = None
-) -> HardImages | None:
-    """List `limit` training images after the first `after`, with the largest sums of losses first.
-
-    Args:
-        key: the predictions' key in the blob store.
-        label: position of the wanted class. None for all classes.
-        expected: the digest of the stored file, if known.
-    Returns:
-        None if the job recorded no sums.
-    Raises:
-        BlobMissing, ArtifactDamaged, StorageUnavailable.
-    """
-    with guard_reading(key), ExitStack() as stack:
-        members = set(stack.enter_context(open_zipped(blobs, key, expected)).namelist())
-        if "train_loss_sums.npy" not in members:
-            return None
-
-        def iterate_blocks(what: str) -> Iterator[Block]:
-            return _iterate_blocks(stack, blobs, key, f"train_{what}")
-
-        with open_zipped(blobs, key) as archive, archive.open("train_loss_epochs.npy") as file:
-            epochs = int(np.lib.format.read_array(file, allow_pickle=False))
-        sums, labels, indices = (
-            np.concatenate(list(iterate_blocks(what))) for what in ("loss_sums", "labels", "indices")
-        )
-        rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
-        wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
-        answers = _read_values_at(wanted, (block.argmax(axis=1) for block in iterate_blocks("probabilities")))
-        names = _read_values_at(wanted, iterate_blocks("files")) if "train_files.npy" in members else {}
-        images = [
-            HardImage(int(indices[row]), names.get(row) or None, int(labels[row]), answers[row], float(sums[row]))
-            for row in wanted.tolist()
-        ]
-        return HardImages(images, len(rows), epochs)
-
-
-def _read_values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
-    """Read the values of some rows from an array that arrives in blocks. Stops after the last wanted row."""
-    found: dict[int, Any] = {}
-    first = 0
-    while len(found) < len(rows):
-        block = next(blocks)
-        for row in rows[(rows >= first) & (rows < first + len(block))].tolist():
-            found[row] = block[row - first].item()
-        first += len(block)
-    return found
+    return CellView(
+        object="cell",
+        label=label,
+        answer=answer,
+        count=total,
+        images=[
+            Mistake(
+                index=index,
+                member=member,
+                thumbnail=get_thumbnail_route(dataset_id, index),
+                label=label,
+                answer=answer,
+                probability=probability,
+            )
+            for probability, index, member in sorted(most_confident, reverse=True)
+        ],
+    )
 
 
 EXPLANATION = (
@@ -170,40 +108,79 @@ NOT_KEPT = (
 
 
 def build_memorized_page(
-    found: HardImages | None, classes: Sequence[str], dataset_id: str, after: int
+    blobs: Blobs,
+    predictions: Artifact,
+    classes: Sequence[str],
+    dataset_id: str,
+    *,
+    label: int | None,
+    after: int,
+    limit: int,
 ) -> MemorizedPage:
-    """Build one page of a job's training images.
+    """Build the page of `limit` training images after the first `after`, with the largest sums of losses first.
 
     Args:
-        found: None if the job recorded no sums.
         classes: class names by position.
         dataset_id: the dataset that the job trained on.
+        label: position of the wanted class. None for all classes.
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
-    if found is None:
-        return MemorizedPage(
-            object="list", data=[], has_more=False, next=None, explanation=NOT_KEPT, epochs=None, count=None
+    key = predictions.key
+    with guard_reading(key), ExitStack() as stack:
+        members = set(stack.enter_context(open_zipped(blobs, key, predictions.digest)).namelist())
+        if "train_loss_sums.npy" not in members:
+            return MemorizedPage(
+                object="list", data=[], has_more=False, next=None, explanation=NOT_KEPT, epochs=None, count=None
+            )
+
+        def iterate_blocks(what: str) -> Iterator[Block]:
+            return _iterate_blocks(stack, blobs, key, f"train_{what}")
+
+        with open_zipped(blobs, key) as archive, archive.open("train_loss_epochs.npy") as file:
+            epochs = int(np.lib.format.read_array(file, allow_pickle=False))
+        sums, labels, indices = (
+            np.concatenate(list(iterate_blocks(what))) for what in ("loss_sums", "labels", "indices")
         )
-    end = after + len(found.images)
-    has_more = bool(found.images) and end < found.count
+        rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
+        wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
+        answers = _read_values_at(wanted, (block.argmax(axis=1) for block in iterate_blocks("probabilities")))
+        names = _read_values_at(wanted, iterate_blocks("files")) if "train_files.npy" in members else {}
+    images = [
+        MemorizedImageView(
+            index=int(indices[row]),
+            member=names.get(row) or None,
+            thumbnail=get_thumbnail_route(dataset_id, int(indices[row])),
+            label=classes[labels[row]],
+            answer=classes[answers[row]],
+            loss_sum=float(sums[row]),
+            loss_mean=float(sums[row]) / max(1, epochs),
+        )
+        for row in wanted.tolist()
+    ]
+    end = after + len(images)
+    has_more = bool(images) and end < len(rows)
     return MemorizedPage(
         object="list",
-        data=[
-            make_view(
-                MemorizedImageView,
-                image,
-                thumbnail=get_thumbnail_route(dataset_id, image.index),
-                label=classes[image.label],
-                answer=classes[image.answer],
-                loss_mean=image.loss_sum / max(1, found.epochs),
-            )
-            for image in found.images
-        ],
+        data=images,
         has_more=has_more,
         next=end if has_more else None,
         explanation=EXPLANATION,
-        epochs=found.epochs,
-        count=found.count,
+        epochs=epochs,
+        count=len(rows),
     )
+
+
+def _read_values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
+    """Read the values of some rows from an array that arrives in blocks. Stops after the last wanted row."""
+    found: dict[int, Any] = {}
+    first = 0
+    while len(found) < len(rows):
+        block = next(blocks)
+        for row in rows[(rows >= first) & (rows < first + len(block))].tolist():
+            found[row] = block[row - first].item()
+        first += len(block)
+    return found
 
 
 # Values per piece. Writing one takes a few milliseconds, for which other requests wait.

@@ -23,7 +23,6 @@ from models.store import (
     discards,
     file_digests,
     idempotency,
-    owners,
     places,
     quotas,
     relations,
@@ -33,8 +32,8 @@ from models.store import (
     transitions,
     uploads,
 )
-from models.store.discards import DiscardedDataset
 from models.store.keys import KeyUses
+from models.tables import DatasetRow
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -154,13 +153,13 @@ def discard_files(database: Database, blobs: Blobs) -> None:
             log.warning("files_not_deleted", dataset_id=dataset.id)
 
 
-def _discard(database: Database, blobs: Blobs, dataset: DiscardedDataset) -> None:
+def _discard(database: Database, blobs: Blobs, dataset: DatasetRow) -> None:
     with database.write() as session:
         if discards.is_still_needed(session, dataset.id):
             return
         sha256 = discards.release_files(session, dataset)
         blobs.delete_all(f"uploads/{dataset.id}")
-        if dataset.is_deleted:
+        if dataset.deleted_at is not None:
             blobs.delete_all(f"datasets/{dataset.id}")
             file_digests.forget(session, f"datasets/{dataset.id}")
         if sha256 is not None:
@@ -228,7 +227,6 @@ class Reconciler:
             lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
             self._require_no_gap(transitions.get_now(session))
             expired = claims.expire_pending(session)
-            owners.add_missing(session)
         self._take_care_of_studies()
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)

@@ -53,16 +53,12 @@ class SecretBox:
             SecretUnreadable: if the text was sealed with another key.
             SecretsUnavailable: if the key can be neither read nor created.
         """
-        if not is_sealed(sealed):
+        if not sealed.startswith(PREFIX):
             return sealed
         try:
             return self._fernet.decrypt(sealed.removeprefix(PREFIX)).decode()
         except InvalidToken:
             raise SecretUnreadable from None
-
-
-def is_sealed(text: str) -> bool:
-    return text.startswith(PREFIX)
 
 
 def _read_or_make_key(file: Path) -> str:

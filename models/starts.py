@@ -1,6 +1,6 @@
-"""Finds what a new job starts from, and gives it its own copies of the files and their facts.
+"""Finds what a new job starts from: weights, a state, or an uploaded model, and gives it its own copies of the files.
 
-The files are copies in the store, so the job they come from can be deleted.
+The files are copies in the store, so the job or model that they come from can be deleted.
 """
 
 from collections.abc import Iterator
@@ -10,23 +10,121 @@ from dataclasses import dataclass, replace
 from sqlalchemy import insert
 
 from analysis.jobs.initial import Initial, Weights
-from heldout.errors import HeldoutError, InvalidSpec, JobNotFound, SpecUnreadable, StateGone
+from heldout.errors import (
+    HeldoutError,
+    InvalidSpec,
+    JobNotFound,
+    ModelNotFound,
+    ModelUnavailable,
+    SpecModelNotFound,
+    SpecUnreadable,
+    StateGone,
+)
 from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.resources import ModelFormat
-from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone
-from heldout.spec.job import InitialSpec
+from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone, make_backbone, make_own_network
+from heldout.spec.job import AnyNetworkSpec, InitialSpec, OwnNetworkSpec
 from heldout.spec.layers import plan_network
-from heldout.spec.model_facts import WITHOUT_WEIGHTS
+from heldout.spec.model_facts import WITHOUT_WEIGHTS, MapLayer, ModelFacts, NetworkFacts
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from models.backbones import BackboneSource, get_usable_model
 from models.blobs import Blobs, raise_if_missing
 from models.database import Session, db_now
 from models.specs import read_training_spec
-from models.store import artifacts, events, jobs, metrics
+from models.store import artifacts, events, jobs, metrics, models
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint
+from models.store.datasets import ReadyDataset
 from models.store.new_jobs import Origin
-from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow
+from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow, ModelRow
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """An uploaded network, its facts, and its file.
+
+    layers: name, shape and parameters of each layer. Empty if only a copy is left.
+    """
+
+    backbone: Backbone
+    file: Artifact
+    layers: tuple[MapLayer, ...] = ()
+
+
+def find_backbone(
+    session: Session, owner: str, network: AnyNetworkSpec, dataset: ReadyDataset, ended: JobRow | None = None
+) -> BackboneSource | None:
+    """Find the model that a network needs; None if it needs none.
+
+    Args:
+        dataset: the dataset that the network is trained on.
+        ended: the job that is run again. If it has the same model, its copy is used, because the model may have been
+            deleted.
+    Raises:
+        SpecModelNotFound, ModelUnavailable, InvalidSpec.
+    """
+    if network.uploaded_model is None:
+        return None
+    copied = _find_copy(session, network, dataset, ended)
+    if copied is not None:
+        return copied
+    pointer = OWN_POINTER if isinstance(network, OwnNetworkSpec) else POINTER
+    row, facts = get_usable_model(session, owner, network.uploaded_model, f"{pointer}/model")
+    file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
+    if isinstance(network, OwnNetworkSpec):
+        made, own_layers = make_own_network(network, facts, dataset.image, len(dataset.classes))
+        return BackboneSource(made, file, own_layers)
+    assert network.backbone is not None
+    layers = () if facts.feature_map is None else facts.feature_map.layers
+    return BackboneSource(make_backbone(network.backbone, facts), file, layers)
+
+
+def find_network_facts(session: Session, owner: str, model_id: str | None) -> NetworkFacts | None:
+    """Find what is known about the uploaded model that a job trains. None for other networks, and if it was deleted."""
+    try:
+        return None if model_id is None else get_usable_model(session, owner, model_id)[1].network
+    except (SpecModelNotFound, ModelUnavailable):
+        return None
+
+
+def _find_copy(
+    session: Session, network: AnyNetworkSpec, dataset: ReadyDataset, ended: JobRow | None
+) -> BackboneSource | None:
+    if ended is None or ended.backbone is None:
+        return None
+    known = Backbone.from_json(ended.backbone)
+    file = artifacts.find(session, ended.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
+    if file is None or known.model != network.uploaded_model:
+        return None
+    if isinstance(network, OwnNetworkSpec):
+        # Its counts hold for the same request on the same images only. Neither dropout nor a penalty changes them.
+        uncounted = {"dropout": network.dropout, "l2": network.l2}
+        had = read_training_spec(ended).network.model_copy(update=uncounted)
+        is_same = ended.dataset_id == dataset.row.id and had == network
+        return BackboneSource(known, file) if is_same else None
+    # Unless the spec sets the pixels' range, the range detected then still applies.
+    asked = network.backbone
+    return BackboneSource(replace(known, pixels=(asked and asked.pixels) or known.pixels), file)
+
+
+def get_usable_model(
+    session: Session, owner: str, model_id: str, pointer: str = "/model"
+) -> tuple[ModelRow, ModelFacts]:
+    """Find the owner's model and the facts from its file.
+
+    Args:
+        pointer: the place in the request that names the model.
+    Raises:
+        SpecModelNotFound, ModelUnavailable.
+    """
+    try:
+        row = models.find(session, owner, model_id)
+    except ModelNotFound:
+        raise SpecModelNotFound(model_id, pointer) from None
+    facts = models.get_facts(row)
+    if facts is None:
+        raise ModelUnavailable(model_id, row.status.value, pointer)
+    return row, facts
+
 
 # The attempt number of files that a job has before its first attempt.
 BEFORE_ATTEMPTS = 0
@@ -158,7 +256,10 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
             file = replace(source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(source, file=file))
         if (backbone := start.backbone) is not None:
-            key = copy(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone))
+            known = backbone.backbone
+            pointer = POINTER if len(known.gives) == 3 else OWN_POINTER
+            detail = f"The file of {known.model} no longer exists. Upload it again."
+            key = copy(backbone.file.key, "backbone.keras", InvalidSpec.at(f"{pointer}/model", detail))
             start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
         if (continued := start.continued) is not None:
             state, name = continued.state, f"checkpoint-{continued.state.epoch:05d}-{continued.state.step:08d}.ckpt"
@@ -169,17 +270,6 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         for key in made:
             blobs.delete(key)
         raise
-
-
-def _make_backbone_gone(backbone: Backbone) -> InvalidSpec:
-    detail = f"The file of {backbone.model} no longer exists. Upload it again."
-    pointer = f"{POINTER if len(backbone.gives) == 3 else OWN_POINTER}/model"
-    return InvalidSpec.at(pointer, detail)
-
-
-def get_folder_of_start(job_id: str) -> str:
-    """Get the folder of the files that a job has before its first attempt."""
-    return f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
 
 
 def add_start(session: Session, job_id: str, start: Start) -> None:

@@ -11,10 +11,10 @@ from heldout.remedies.arms import choose_remedies
 from heldout.remedies.change import RemedyBase
 from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
-from models.backbones import find_network_facts
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job_strictly
+from models.starts import find_network_facts
 from models.tables import DatasetRow, JobRow
 
 

@@ -30,7 +30,7 @@ from models.specs import count_splits, read_training_spec
 from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
-from models.stored_splits import require_folds
+from models.stored_files import require_folds
 from models.study_base import locate_refusal, make_base, pick_remedies, require_fixed, resolve_splits
 from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow

@@ -9,7 +9,7 @@ from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
 from analysis.reports.document import render_markdown
 from heldout import errors
-from heldout.diagnosis.gap import Gap, compute_gap
+from heldout.diagnosis.gap import compute_gap
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import GapOnTest
 from heldout.studies.spec import BASE_ARM
@@ -57,17 +57,13 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
     for arm in study.arms:
         if arm.name in (BASE_ARM, winner):
             measured = {job: GapOnTest.model_validate(on_test[job]) for job in arm.jobs if job in on_test}
-            gaps = [_read_job_gap(session, blobs, job, gap) for job, gap in measured.items()]
+            # Combine the gap measured at the end of each training with the later measurement on test.
+            stored = {job: read_gap(blobs, find_json_artifact(session, job, ArtifactName.GAP)) for job in measured}
+            gaps = [compute_gap(file.add_test(measured[job])) for job, file in stored.items() if file is not None]
             known = [gap for gap in gaps if gap is not None]
             if known:
                 budgets.append(compute_mean_budget(arm.name, known))
     return budgets or _list_base_job_gap(session, blobs, row)
-
-
-def _read_job_gap(session: Session, blobs: Blobs, job: str, on_test: GapOnTest) -> Gap | None:
-    """Combine the gap measured at the end of a study's training with the later measurement on test."""
-    stored = read_gap(blobs, find_json_artifact(session, job, ArtifactName.GAP))
-    return None if stored is None else compute_gap(stored.add_test(on_test))
 
 
 def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:

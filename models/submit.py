@@ -1,40 +1,51 @@
-"""Submits training jobs: examines, completes and queues a spec. The caller commits.
+"""Submits training jobs: examines, completes and queues a spec, or that of a job that has ended. The caller commits.
 
 Used in requests, and by the reconciler, which submits several jobs in one transaction.
 """
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any
 
-from analysis.jobs.examination import examine
+from pydantic import ValidationError
+
+from analysis.jobs.examination import RetrySpec, add_remedy_to_name, examine, extend_spec
 from analysis.jobs.initial import match
 from heldout.access.rights import count_bytes
-from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
+from heldout.errors import (
+    DatasetUnavailable,
+    InvalidSpec,
+    JobNotFinished,
+    NeedsMoreMemory,
+    SpecDatasetNotFound,
+    SpecUnreadable,
+    StateGone,
+)
+from heldout.lifecycle.job import TERMINAL
+from heldout.remedies.arms import resolve_remedy
+from heldout.remedies.catalogue import REMEDIES
+from heldout.remedies.change import NoChange
+from heldout.spec.documents import merge
+from heldout.spec.field_errors import make_patch_refusal
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan
 from heldout.views.job import EstimateView, InitialView, LayerView
 from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
 from models import starts
-from models.backbones import find_backbone
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import make_id
+from models.job_diagnosis import diagnose_job
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
-from models.starts import Continuation, Start, copy_files, find_source, get_folder_of_start
-from models.store import calibrations, datasets, events, new_jobs, quotas, workers
+from models.specs import count_splits, read_training_spec
+from models.starts import BEFORE_ATTEMPTS, Continuation, Start, copy_files, find_backbone, find_source
+from models.store import calibrations, claims, datasets, events, jobs, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
 from models.store.new_jobs import NewJob
-from models.stored_splits import require_folds, uses_relations
+from models.stored_files import require_folds, uses_relations
+from models.study_base import make_base
 from models.tables import DatasetRow, JobRow
-
-
-class Submitted(NamedTuple):
-    """A job that will be queued when the caller commits."""
-
-    job: JobRow
-    dataset: DatasetRow
 
 
 def submit(
@@ -47,8 +58,8 @@ def submit(
     dataset: DatasetRow | None = None,
     retry_of: JobRow | None = None,
     continued: Continuation | None = None,
-) -> Submitted:
-    """Queue a job.
+) -> tuple[JobRow, DatasetRow]:
+    """Queue a job. Returns its row and its dataset's.
 
     Args:
         dataset: the version to train on, if it differs from the spec's.
@@ -67,7 +78,8 @@ def submit(
         seed=secrets.randbelow(MAX_SEED + 1),
         pixels=None if uploaded is None else uploaded.pixels,
     )
-    with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, continued=continued)) as start:
+    folder = f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
+    with copy_files(blobs, folder, replace(examined.start, continued=continued)) as start:
         new_job = NewJob(
             id=job_id,
             spec=complete,
@@ -85,7 +97,7 @@ def submit(
         text = f"The copies in {row.name} could not be found, so images that belong together may be in different folds."
         events.add(session, job_id, "job.warning", text, level="warning")
     _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
-    return Submitted(job, row)
+    return job, row
 
 
 def _reserve_memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
@@ -208,3 +220,79 @@ def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: N
         spec, lambda other: estimate_without_images(dataset, other, plan), largest.total_bytes
     )
     raise NeedsMoreMemory(needed, largest.total_bytes, fitting)
+
+
+def retry(
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    job_id: str,
+    asked: RetrySpec,
+    *,
+    max_parameters: int,
+) -> tuple[JobRow, DatasetRow]:
+    """Queue a copy of a job that has ended, on the same version of its dataset unless a patch names another version.
+
+    Raises:
+        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease. Also everything that `submit` raises.
+    """
+    ended, dataset = jobs.find_with_dataset(session, owner, job_id)
+    if ended.status not in TERMINAL:
+        raise JobNotFinished(ended.id, ended.status)
+    try:
+        spec = read_training_spec(ended)
+    except SpecUnreadable as error:
+        raise InvalidSpec(error.detail) from error
+    continued = None
+    same_dataset = True
+    if asked.epochs is not None:
+        state = next(iter(claims.get_checkpoints(session, ended.id)), None)
+        if state is None:
+            raise StateGone(ended.id)
+        continued = Continuation(ended, state)
+        spec = extend_spec(spec, ended.stop_reason, continued.state.epoch, asked.epochs)
+    elif asked.remedy is not None:
+        spec = _apply_patch(spec, _find_patch(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
+        spec = spec.model_copy(update={"name": add_remedy_to_name(ended.name, asked.remedy)})
+    elif asked.patch is not None:
+        before = spec.dataset
+        spec = _apply_patch(spec, asked.patch, "/patch")
+        same_dataset = spec.dataset == before
+    return submit(
+        session,
+        blobs,
+        owner,
+        spec,
+        max_parameters=max_parameters,
+        dataset=dataset if same_dataset else None,
+        retry_of=ended,
+        continued=continued,
+    )
+
+
+def _find_patch(
+    session: Session, blobs: Blobs, ended: JobRow, dataset: DatasetRow, spec: JobSpec, name: str
+) -> dict[str, Any]:
+    """Find a remedy's patch: preferably from the job's diagnosis, which knows its epochs, otherwise by its name."""
+    found = [remedy for finding in diagnose_job(session, blobs, ended).findings for remedy in finding.remedies]
+    patches = {remedy.name: remedy.patch for remedy in reversed(found) if remedy.patch is not None}
+    if name in patches:
+        return patches[name]
+    if name not in REMEDIES and name in {remedy.name for remedy in found}:
+        raise InvalidSpec.at("/remedy", f"{name!r} is advice. No change of a spec can follow it.")
+    counts = count_splits(dataset, spec)
+    base = make_base(session, ended.owner, spec, None if counts is None else counts["train"])
+    outcome = resolve_remedy(name, base)
+    if isinstance(outcome, NoChange):
+        raise InvalidSpec.at("/remedy", f"{name!r} would change nothing. {outcome.why}")
+    if outcome.candidates:
+        raise InvalidSpec.at("/remedy", f"{name!r} searches among several trainings, so it needs a study.")
+    return outcome.patch
+
+
+def _apply_patch(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
+    content = merge(spec.model_dump(mode="json"), patch)
+    try:
+        return JobSpec.model_validate(content)
+    except ValidationError as error:
+        raise make_patch_refusal(pointer, error.errors(include_url=False), content, JobSpec) from error

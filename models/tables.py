@@ -1,30 +1,70 @@
 """The tables of jobs, datasets, models and studies, of events, of owners, keys and webhooks, and of workers."""
 
+import enum
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
+    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from analysis.jobs.ledger import ReadKind
 from heldout.lifecycle.job import JobRequest, JobStatus
 from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, StudyStatus, SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
+from models.database import UtcTime
 from models.digests import FileDigest
-from models.table_base import Base as Base
-from models.table_base import make_named_text, make_partial_index
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+# Stores the values of an enum as text, so that a new member needs no migration.
+NamedText = Enum(
+    enum.Enum,
+    native_enum=False,
+    create_constraint=False,
+    length=16,
+    values_callable=lambda members: [member.value for member in members],
+)
+
+
+def make_partial_index(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
+    """Make an index of only the rows that match a condition."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime(),
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        enum.Enum: NamedText,
+    }
 
 
 class StudyRow(Base):
@@ -331,6 +371,11 @@ class ArtifactRow(Base):
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null if an earlier release stored it
     sha256: Mapped[str | None] = mapped_column(String(64))  # null if an earlier release stored it
 
+    @property
+    def digest(self) -> FileDigest | None:
+        """The digest of the stored file."""
+        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
+
 
 class ExportRow(Base):
     """The export of a training's model, or of the ensemble of an evaluation's study."""
@@ -376,9 +421,6 @@ class CheckpointRow(Base):
     step: Mapped[int] = mapped_column(primary_key=True)  # completed steps of the next epoch
     key: Mapped[str] = mapped_column(String(256))
     created_at: Mapped[datetime]
-
-
-UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
 
 
 UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
@@ -616,7 +658,7 @@ class ModelRow(Base):
     name: Mapped[str] = mapped_column(String(128))
     license: Mapped[str | None] = mapped_column(String(200))
     source: Mapped[str | None] = mapped_column(String(500))
-    status: Mapped[ModelStatus] = mapped_column(make_named_text(ModelStatus))
+    status: Mapped[ModelStatus]
     key: Mapped[str] = mapped_column(String(256))  # its file's key, until it is rejected
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))

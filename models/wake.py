@@ -14,7 +14,7 @@ TASK = "heldout.wake"
 QUEUE, GPU_QUEUE = "train", "train.gpu"
 # How long to wait for a broker that accepts connections but never answers.
 BROKER_TIMEOUT_S = 1.0
-_NOTED = "wake_ups"
+NOTED = "wake_ups"  # the key in a session's `info`
 BROKER_TIMEOUTS = {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
 
 
@@ -33,13 +33,7 @@ class WakeUp:
 
 def note(session: Session, job_id: str, gpus: int) -> None:
     """Note a job's wake-up. `Database.write` announces it after the commit."""
-    session.info.setdefault(_NOTED, []).append(WakeUp.for_job(job_id, gpus))
-
-
-def get_noted(session: Session) -> Sequence[WakeUp]:
-    """Get the noted wake-ups."""
-    wake_ups: list[WakeUp] = session.info.get(_NOTED, [])
-    return wake_ups
+    session.info.setdefault(NOTED, []).append(WakeUp.for_job(job_id, gpus))
 
 
 def send(app: Any, wake_up: WakeUp, connection: Any = None) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
 
 from api.turns import Turns
@@ -16,11 +18,10 @@ from models.ordered_exports import ModelSource, OrderedExport, find_or_order, fi
 from models.store.keys import Caller
 from models.tables import ExportRow
 from predict import metrics
-from predict.held_out import HeldOutImages
-from predict.model import OnnxNetwork, ServedModel, get_facts
-from predict.work import WorkThreads
+from predict.model import HeldOutImages, OnnxNetwork, ServedModel, get_facts
 
 POLL_S = 0.2
+LOADS_AT_ONCE = 2
 # At most this many requests of one owner wait for exports. Further ones get ExportNotReady immediately.
 MAX_WAITING_EACH = 32
 
@@ -33,19 +34,18 @@ class ModelCache:
         database: Database,
         blobs: Blobs,
         settings: Settings,
-        work: WorkThreads,
         threads: int,
     ) -> None:
         """threads: how many threads each model computes with."""
         self._database = database
         self._blobs = blobs
         self._settings = settings
-        self._work = work
         self._threads = threads
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
         # Two models load at once, of different owners: a model that many request is loaded once, and loading many
         # models does not fill the memory.
-        self._loading = Turns(2, per_group=1)
+        self._loading = Turns(LOADS_AT_ONCE, per_group=1)
+        self._load_threads = CapacityLimiter(LOADS_AT_ONCE)  # of its own, while requests are answered
         self._waiting: Counter[str] = Counter()
 
     def get_loaded(self, job_id: str) -> ServedModel | None:
@@ -69,7 +69,7 @@ class ModelCache:
         async with self._loading.taken(caller.owner):
             if (model := self.get_loaded(job_id)) is not None:
                 return model
-            model = await self._work.load(caller.owner, lambda: self._load(caller, job_id, row))
+            model = await run_sync(self._load, caller, job_id, row, limiter=self._load_threads)
             self._models[job_id] = model
             self._drop_least_used()
             metrics.LOADS.inc()

@@ -1,23 +1,41 @@
-"""Runs the processes for predictions. All of them serve the app on one shared socket, and end when idle."""
+"""Runs the processes for predictions: the API's app, with only the routes for predictions.
 
+All of them serve it on one shared socket, and end when idle.
+"""
+
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.types import Scope
 
 from api.connections.server import Server, freeze_what_stays
-from heldout.errors import OperatorError
+from api.factory import close, make_app, make_context
+from api.http.app_context import AppContext
+from api.http.deps import AppContextDep
+from api.http.request_id import Outcome, log_request
+from api.routes import health, predictions
+from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
-from predict.app import create_app
+from predict import metrics, open_inference
 from predict.metrics import SHARED_FOLDER, forget_process
 from predict.model import load_runtime
+from predict.service import PredictionService, get_service
 from worker.machine.parent import call_when_input_ends
 
 log = structlog.get_logger("heldout.predict")
@@ -127,3 +145,52 @@ def _start_process(listener: socket.socket, metrics_folder: str) -> subprocess.P
         stdin=subprocess.PIPE,
         env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true", SHARED_FOLDER: metrics_folder},
     )
+
+
+WRITE_USES_S = 60.0
+# The paths of requests that a model answers end with these.
+ANSWERING = ("/predict", "/infer")
+
+metrics_router = APIRouter()
+# One scrape at a time, because anyone may request one.
+_scrapes = CapacityLimiter(1)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make an app with the settings' database and blob store. Both may still be unreachable."""
+    context = make_context(settings, lambda database, blobs: PredictionService(settings, database, blobs))
+    # The most used come first, because each request is compared with one route after the other.
+    routers = [predictions.router, open_inference.models_router, open_inference.server_router]
+    return make_app(context, [*routers, health.router, metrics_router], _lifespan, note=note_request)
+
+
+def note_request(scope: Scope, outcome: Outcome) -> None:
+    """Count a request for predictions. Only failures are logged: a log line takes as long as a small request."""
+    if scope["method"] == "POST" and scope["path"].endswith(ANSWERING):
+        metrics.REQUESTS.labels(f"{(outcome.status or 500) // 100}xx").inc()
+        metrics.SECONDS.observe(outcome.seconds)
+    if outcome.status is None or outcome.status >= 400:
+        log_request(scope, outcome)
+
+
+@metrics_router.get("/metrics")
+async def scrape(context: AppContextDep) -> Response:
+    """Return the Prometheus metrics of all processes that share the socket."""
+    get_service(context).models.measure()
+    return Response(await to_thread.run_sync(metrics.render_metrics, limiter=_scrapes), media_type=CONTENT_TYPE_LATEST)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: AppContext = app.state.context
+    writing = asyncio.create_task(_write_uses(context))
+    yield
+    writing.cancel()
+    await close(context)
+
+
+async def _write_uses(context: AppContext) -> None:
+    while True:
+        await asyncio.sleep(WRITE_USES_S)
+        with suppress(DatabaseUnavailable):
+            await run_in_threadpool(context.key_uses.write, context.database)

@@ -103,7 +103,7 @@ class PredictionService:
         self.bodies = HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4))
         self.large_json, self.forms = Turns(1), Turns(1)
         self._room = Room(memory // 3)
-        self.models = ModelCache(database, blobs, settings, self.work, threads)
+        self.models = ModelCache(database, blobs, settings, threads)
         self._database = database
         # Owners that are not suspended, with their jobs. Entries expire within a second, so that suspended owners and
         # deleted jobs are refused soon.

@@ -22,12 +22,11 @@ TURN_S = 0.02
 
 
 class WorkThreads:
-    """The threads of one process. Separate threads load models and read test images, while requests are answered."""
+    """The threads of one process. Separate threads read test images, while requests are answered."""
 
     def __init__(self, threads: int) -> None:
         # One thread more than an owner may use, because a piece may be an image that takes a second to decode.
         self._answering = _Threads(threads + 1, threads, "predict")
-        self._loading = _Threads(2, 1, "load")
         self._reading = _Threads(2, 1, "read")
 
     async def run(
@@ -42,16 +41,12 @@ class WorkThreads:
             return finish_pieces(pieces)
         return await self._answering.run(owner, pieces, before_each)
 
-    async def load(self, owner: str, work: Callable[[], Result]) -> Result:
-        """Run the work in one piece and return its result."""
-        return await self._loading.run(owner, _do_in_one_piece(work), lambda: None)
-
     async def read(self, owner: str, pieces: Pieces[Result]) -> Result:
         """Run the pieces and return their result. This may take minutes."""
         return await self._reading.run(owner, pieces, lambda: None)
 
     def close(self) -> None:
-        for threads in (self._answering, self._loading, self._reading):
+        for threads in (self._answering, self._reading):
             threads.close()
 
 
@@ -95,11 +90,6 @@ def _take_turn(pieces: Pieces[Result]) -> tuple[Result] | None:
     except StopIteration as end:
         return (end.value,)
     return None
-
-
-def _do_in_one_piece(work: Callable[[], Result]) -> Pieces[Result]:
-    return work()
-    yield
 
 
 MAX_WAIT_S = 30.0

@@ -28,7 +28,8 @@ def find_refusal(received: bytes) -> HeldoutError | None:
     line_end = received.find(b"\n", 0, MAX_REQUEST_LINE_BYTES)
     if line_end < 0:
         return TargetTooLong(MAX_TARGET_BYTES) if len(received) >= MAX_REQUEST_LINE_BYTES else None
-    if len(_parse_target(received[:line_end])) > MAX_TARGET_BYTES:
+    target = received[:line_end].partition(b" ")[2].rpartition(b" ")[0]
+    if len(target) > MAX_TARGET_BYTES:
         return TargetTooLong(MAX_TARGET_BYTES)
     if not received[:line_end].rstrip(b"\r").endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return MalformedRequest("The first line is not a request line such as `GET /livez HTTP/1.1`.")
@@ -40,10 +41,6 @@ def find_refusal(received: bytes) -> HeldoutError | None:
         return MalformedRequest("A line of the head ends in LF without CR. End each line in CR LF.")
     is_old = received[:line_end].endswith(b"1.0\r")
     return _find_header_refusal(received[line_end + 1 : end.start()].split(b"\n"), is_old=is_old)
-
-
-def _parse_target(request_line: bytes) -> bytes:
-    return request_line.partition(b" ")[2].rpartition(b" ")[0]
 
 
 def _find_header_refusal(lines: list[bytes], *, is_old: bool) -> HeldoutError | None:

@@ -7,7 +7,6 @@ import struct
 import sys
 import termios
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -57,35 +56,37 @@ class ReceivePace:
         return self._left_s < 0
 
 
-@dataclass(frozen=True)
-class Deadlines:
-    """How long clients may take."""
-
-    # Time from the start of the connection, or the first byte of a later request, to the end of the headers.
-    head_s: float
-    # Bytes per second of a body, over any stretch longer than PATIENCE_S.
-    min_body_rate: float
-
-
 class GuardedProtocol(H11Protocol):
     """One connection. The server calls `check` every second."""
 
     def __init__(
-        self, *uvicorns: Any, places: ConnectionPlaces, turns: Turns | None, deadlines: Deadlines, **named: Any
+        self,
+        *uvicorns: Any,
+        places: ConnectionPlaces,
+        turns: Turns | None,
+        head_s: float,
+        min_body_rate: float,
+        **named: Any,
     ) -> None:
+        """
+        Args:
+            head_s: time from the start of the connection, or the first byte of a later request, to the end of the
+                headers.
+            min_body_rate: bytes per second of a body, over any stretch longer than PATIENCE_S.
+        """
         super().__init__(*uvicorns, **named)
         self.conn = _StrictConnection(h11.SERVER)
         self.address = ""
         self._places = places
         self._turns = turns
-        self._deadlines = deadlines
+        self._head_s, self._min_body_rate = head_s, min_body_rate
         self._head_began_at: float | None = None
         self._checked_at = 0.0
         self._received_bytes = 0  # since the last check
         self._paced_cycle: RequestResponseCycle | None = None
-        self._pace = ReceivePace(deadlines.min_body_rate)
+        self._pace = ReceivePace(min_body_rate)
         self._written_bytes = 0  # of answers, since the last check
-        self._taking_pace = ReceivePace(deadlines.min_body_rate)
+        self._taking_pace = ReceivePace(min_body_rate)
         self._unsent_bytes = 0
         self._sent_at = 0.0  # when the client last read something, or had nothing to read
 
@@ -157,10 +158,10 @@ class GuardedProtocol(H11Protocol):
         elif self.transport.is_closing():
             return
         elif self.is_waiting:
-            if self._head_began_at is not None and now - self._head_began_at > self._deadlines.head_s:
-                self._refuse(RequestTimeout(f"The headers were not complete within {self._deadlines.head_s:g} s."))
+            if self._head_began_at is not None and now - self._head_began_at > self._head_s:
+                self._refuse(RequestTimeout(f"The headers were not complete within {self._head_s:g} s."))
         elif self.cycle.more_body and self._is_too_slow(received_bytes, waited_s):
-            rate = self._deadlines.min_body_rate
+            rate = self._min_body_rate
             self._refuse(
                 RequestTimeout(
                     f"The body arrived at less than {rate:g} bytes per second. Pauses may last {PATIENCE_S:g} s."
@@ -169,7 +170,7 @@ class GuardedProtocol(H11Protocol):
 
     def _is_too_slow(self, received_bytes: int, waited_s: float) -> bool:
         if self._paced_cycle is not self.cycle:
-            self._paced_cycle, self._pace = self.cycle, ReceivePace(self._deadlines.min_body_rate)
+            self._paced_cycle, self._pace = self.cycle, ReceivePace(self._min_body_rate)
         elif not self.flow.read_paused:  # otherwise the server is the slow side
             self._pace.note(received_bytes, waited_s)
         return self._pace.is_too_slow
@@ -183,7 +184,7 @@ class GuardedProtocol(H11Protocol):
             self._sent_at = now
         taken_bytes = max(0, self._unsent_bytes + self._written_bytes - unsent_bytes)
         if min(unsent_bytes, self._unsent_bytes) < BACKLOG_BYTES:
-            self._taking_pace = ReceivePace(self._deadlines.min_body_rate)
+            self._taking_pace = ReceivePace(self._min_body_rate)
         else:
             self._taking_pace.note(taken_bytes, waited_s)
         self._unsent_bytes, self._written_bytes = unsent_bytes, 0

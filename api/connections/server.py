@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.connections.places import PLACES_FOR_PROBES, ConnectionLimits, ConnectionPlaces
-from api.connections.protocol import Deadlines, GuardedProtocol
+from api.connections.protocol import GuardedProtocol
 from api.turns import Turns
 from heldout.service.settings import Settings
 
@@ -46,13 +46,16 @@ class Server(uvicorn.Server):
             answer_waiting: called before the server stops, to answer clients that wait for a change.
             turns: lets clients take turns. None if the only client is trusted.
         """
-        deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(
-                    GuardedProtocol, places=ConnectionPlaces(_choose_limits(settings)), turns=turns, deadlines=deadlines
-                ),  # type: ignore[arg-type]
+                http=partial(  # type: ignore[arg-type]
+                    GuardedProtocol,
+                    places=ConnectionPlaces(_choose_limits(settings)),
+                    turns=turns,
+                    head_s=settings.head_timeout_s,
+                    min_body_rate=settings.min_body_rate,
+                ),
                 ws="none",
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),

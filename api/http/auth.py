@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from anyio import to_thread
 from fastapi import Depends, Request, Response
 
-from api.http.body import discard_body
+from api.http.body import deliver_refusal
 from api.http.context import RequestContext, get_current_context
 from heldout.errors import CrossSiteRequest, Unauthenticated
-from models.store import callers, keys, sessions
+from models.store import keys, sessions
 from models.store.keys import Caller
 
 SESSION_COOKIE = "heldout_session_"
@@ -28,7 +28,7 @@ def get_session_token(request: Request) -> str:
         CrossSiteRequest: if another site's page sent the request, or if its origin is not known.
     """
     token = request.cookies.get(_get_cookie_name(request), "")
-    if not sessions.is_well_formed(token):
+    if not sessions.is_session_token(token):
         return ""
     if request.method not in SAFE_METHODS and "origin" not in request.headers:
         raise CrossSiteRequest("none")
@@ -70,11 +70,6 @@ def _get_cookie_name(request: Request) -> str:
     return f"{SESSION_COOKIE}{request.url.port or request.url.scheme}"
 
 
-# This much of an unauthenticated body is received and dropped, so that clients that send before they read get the 401.
-MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
-MAX_UNAUTHENTICATED_BODY_S = 1.0
-
-
 def get_key(request: Request) -> str:
     """Get the key of the Authorization header, or without that header the browser's session token. May be empty.
 
@@ -98,18 +93,12 @@ async def require_valid_key(request: Request, context: RequestContext, *, may_be
     if may_be_cached and (caller := context.app.callers.get(context.key)) is not None:
         context.admit(caller)
         return
-    try:
-        if not callers.is_well_formed(context.key):
+    async with deliver_refusal(request, Unauthenticated):
+        if not sessions.is_well_formed(context.key):
             raise Unauthenticated
         await to_thread.run_sync(lambda: context.caller, limiter=context.app.key_lookups)
-        if may_be_cached:
-            context.app.callers.keep(context.key, context.caller)
-    except Unauthenticated as error:
-        # A client that sent `Expect: 100-continue` sends no body after this answer.
-        asked_first = "expect" in request.headers
-        if asked_first or not await discard_body(request, MAX_UNAUTHENTICATED_BODY_BYTES, MAX_UNAUTHENTICATED_BODY_S):
-            error.headers["Connection"] = "close"
-        raise
+    if may_be_cached:
+        context.app.callers.keep(context.key, context.caller)
 
 
 async def require_valid_caller() -> Caller:

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from email.message import Message
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from heldout.errors import BodyTooLarge, FieldError, HeldoutError, InvalidJson, InvalidSpec, UnsupportedMediaType
@@ -17,6 +18,9 @@ MAX_DEPTH = 64
 # This much of a too-large body is received and dropped, so that clients that send before they read get their answer.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
+# Of the body of a request that is refused before it is read, this much.
+MAX_REFUSED_BYTES = 64 * 1024
+MAX_REFUSED_S = 1.0
 # For routes without a key: a log-in is small.
 MAX_OPEN_BODY_BYTES = 4 * 1024
 # Larger bodies need a place (`places.py`).
@@ -25,6 +29,12 @@ LARGE_BODY_BYTES = 64 * 1024
 Validate = Callable[[Any], Any]
 # Given to FastAPI as the content of a refused body. No model accepts it.
 REFUSED = object()
+
+
+class Body(BaseModel):
+    """A JSON body whose fields are all known, with values of exactly their types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class JsonRequest(Request):
@@ -57,12 +67,13 @@ class JsonRequest(Request):
         self._validated: Any = REFUSED
 
     async def body(self) -> bytes:
-        if self._may_be_absent and not _has_body(self):
+        has_body = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+        if self._may_be_absent and not has_body:
             return b""  # FastAPI then uses the parameter's default
         try:
             async with self._received(self) as raw:
                 parser = self._parser_of(raw)
-                self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=parser)
+                self._validated = await to_thread.run_sync(lambda: self._validate(parse_json(raw)), limiter=parser)
         except HeldoutError as refusal:
             # Its traceback refers to the body and to this request, which refers to the refusal. This cycle would stay
             # in memory until the garbage collector runs.
@@ -72,16 +83,6 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         return self._validated
-
-
-def _has_body(request: Request) -> bool:
-    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-
-
-def get_body_refusal(request: Request) -> HeldoutError | None:
-    """Get the error that refused the body of a JsonRequest, if any."""
-    refusal: HeldoutError | None = getattr(request.state, "body_refusal", None)
-    return refusal
 
 
 async def receive_json(request: Request, limit_bytes: int, take_place: Callable[[], Awaitable[None]]) -> bytes:
@@ -156,6 +157,19 @@ async def require_length(request: Request, limit_bytes: int) -> None:
         raise BodyTooLarge(limit_bytes)
 
 
+@asynccontextmanager
+async def deliver_refusal(request: Request, *refusals: type[HeldoutError]) -> AsyncIterator[None]:
+    """Deliver these refusals of the block also to clients that send before they read, if their body is small."""
+    try:
+        yield
+    except refusals as error:
+        # A client that sent `Expect: 100-continue` sends no body after this answer.
+        asked_first = "expect" in request.headers
+        if asked_first or not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
+            error.headers["Connection"] = "close"
+        raise
+
+
 async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> bool:
     """Receive and drop the rest of a body, within these bounds. Returns whether its end was reached."""
     received = 0
@@ -167,10 +181,6 @@ async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> 
                 if not message.get("more_body", False):
                     return True
     return False
-
-
-def _parse_and_validate(raw: bytes, validate: Validate) -> Any:
-    return validate(parse_json(raw))
 
 
 def _refuse_constant(name: str) -> Any:

@@ -20,7 +20,7 @@ from api.http.request_id import HAS_VALID_KEY
 from heldout.access.rights import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.database import Session
-from models.store import accounts, activity, callers
+from models.store import accounts, activity, sessions
 from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
@@ -74,7 +74,7 @@ class RequestContext:
         transaction, because unauthenticated clients must not wait for SQLite's write lock.
         """
         with self.app.database.read() as session:
-            caller = callers.find_caller(session, self.key)
+            caller = sessions.find_caller(session, self.key)
         if caller is None:
             raise Unauthenticated
         self.admit(caller)

@@ -72,7 +72,7 @@ DeleteFilesDep = Annotated[DeleteFiles, Depends(_delete_files)]
 NEEDS_A_THREAD = frozenset({_write_session, _read_session, _get_after_commit})
 
 
-def _check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
+def check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
     """Refuse malformed ids as missing ones, without querying the database."""
 
     def require(text: str) -> str:
@@ -83,9 +83,9 @@ def _check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> After
     return AfterValidator(require)
 
 
-JobId = Annotated[str, Path(description="A job's id, `job_…`."), _check_id_form("job", JobNotFound)]
-StudyId = Annotated[str, Path(description="A study's id, `std_…`."), _check_id_form("std", StudyNotFound)]
-ModelId = Annotated[str, Path(description="A model's id, `mod_…`."), _check_id_form("mod", ModelNotFound)]
+JobId = Annotated[str, Path(description="A job's id, `job_…`."), check_id_form("job", JobNotFound)]
+StudyId = Annotated[str, Path(description="A study's id, `std_…`."), check_id_form("std", StudyNotFound)]
+ModelId = Annotated[str, Path(description="A model's id, `mod_…`."), check_id_form("mod", ModelNotFound)]
 EvaluationId = Annotated[
-    str, Path(description="An evaluation's id, `evl_…`."), _check_id_form("evl", EvaluationNotFound)
+    str, Path(description="An evaluation's id, `evl_…`."), check_id_form("evl", EvaluationNotFound)
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Header, Response
+from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from api.http.context import get_current_context
@@ -35,17 +35,6 @@ _ROUTES: Mapping[str, str] = {
 
 REPLAYED = "Idempotent-Replayed"
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e]+$",
-        description="The same key with the same request returns the stored answer for 24 hours.",
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Memory(Generic[Made]):
@@ -55,46 +44,76 @@ class Memory(Generic[Made]):
     recall: Callable[[Mapping[str, Any]], Made]
 
 
-def make_once(
-    session: Session,
-    owner: str,
-    key: str | None,
-    route: str,
-    spec: BaseModel | None,
-    response: Response,
-    act: Callable[[], Made],
-    memory: Memory[Made] | None = None,
-) -> Made:
-    """Make something with `act`, or return what the same request made before. Sets the headers of a 201.
+@dataclass(frozen=True)
+class Once:
+    """A request that makes something, at most once if it has an idempotency key. route: its method and path."""
 
-    Args:
-        route, spec: identify the request. `spec` is the body as sent, or None.
-        memory: for answers that must not be stored unchanged.
-    Raises:
-        IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory.recall` raises.
-    """
-    if key is None:
-        return _make_new(response, act)
-    request = _compute_fingerprint(route, spec)
-    kept = idempotency.replay(session, owner, key, request)
-    if kept is not None:
-        get_current_context().change = None
-        made: Made = _STORED.validate_python(kept.body) if memory is None else memory.recall(kept.body)
-        response.status_code = kept.status
-        response.headers.update({**kept.headers, REPLAYED: "true"})
+    key: str | None
+    route: str
+    response: Response
+
+    def make(
+        self,
+        session: Session,
+        spec: BaseModel | None,
+        act: Callable[[], Made],
+        memory: Memory[Made] | None = None,
+    ) -> Made:
+        """Make something with `act`, or return what the same request made before. Sets the headers of a 201.
+
+        Args:
+            spec: the body as sent, or None. It identifies the request, together with the route.
+            memory: for answers that must not be stored unchanged.
+        Raises:
+            IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory.recall` raises.
+        """
+        context = get_current_context()
+        if self.key is None:
+            return self._make_new(act)
+        request = _compute_fingerprint(self.route, spec)
+        kept = idempotency.replay(session, context.caller.owner, self.key, request)
+        if kept is not None:
+            context.change = None
+            made: Made = _STORED.validate_python(kept.body) if memory is None else memory.recall(kept.body)
+            self.response.status_code = kept.status
+            self.response.headers.update({**kept.headers, REPLAYED: "true"})
+            return made
+        made = self._make_new(act)
+        body = made.model_dump(mode="json") if memory is None else memory.remember(made)
+        headers = {name: self.response.headers[name] for name in ("Location",) if name in self.response.headers}
+        idempotency.keep(session, context.caller.owner, self.key, request, status=201, body=body, headers=headers)
         return made
-    made = _make_new(response, act)
-    body = made.model_dump(mode="json") if memory is None else memory.remember(made)
-    headers = {name: response.headers[name] for name in ("Location",) if name in response.headers}
-    idempotency.keep(session, owner, key, request, status=201, body=body, headers=headers)
-    return made
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether `make` has returned what an earlier request made."""
+        return REPLAYED in self.response.headers
+
+    def _make_new(self, act: Callable[[], Made]) -> Made:
+        made = act()
+        if made.object in _ROUTES:
+            self.response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
+        return made
 
 
-def _make_new(response: Response, act: Callable[[], Made]) -> Made:
-    made = act()
-    if made.object in _ROUTES:
-        response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
-    return made
+async def _read_once(
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e]+$",
+            description="The same key with the same request returns the stored answer for 24 hours.",
+        ),
+    ] = None,
+) -> Once:
+    return Once(idempotency_key, f"{request.method} {request.scope['path']}", response)
+
+
+OnceDep = Annotated[Once, Depends(_read_once)]
 
 
 def _compute_fingerprint(route: str, spec: BaseModel | None) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 
@@ -65,11 +64,6 @@ def install(app: FastAPI) -> None:
         return Response(encoded[0], media_type="application/json")
 
 
-def get_operation_id(route: APIRoute) -> str:
-    """Name the operation after its function. Generated clients use this name."""
-    return route.name
-
-
 def build_document(app: FastAPI) -> dict[str, Any]:
     """Build the document of the app's routes and of the messages that it posts to webhooks."""
     made = get_openapi(
@@ -90,7 +84,9 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for path in made["paths"].values():
         for operation in path.values():
-            _drop_framework_errors(operation)
+            # The framework's own 422 has a media type of its own: this API answers with a problem instead.
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
     made["components"]["securitySchemes"] = {"key": KEY}
     made["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for spec in (JobSpec, DatasetSpec):
@@ -98,14 +94,6 @@ def build_document(app: FastAPI) -> dict[str, Any]:
             _let_optional_be_null(schemas[name])
     made["webhooks"] = {event: {"post": _describe_webhook(event)} for event in WEBHOOK_EVENTS}
     return made
-
-
-def _drop_framework_errors(operation: dict[str, Any]) -> None:
-    """Remove the framework's own 422: this API answers with a problem instead."""
-    responses = operation["responses"]
-    refused = responses.get("422", {}).get("content", {})
-    if "application/json" in refused:
-        del responses["422"]
 
 
 def _let_optional_be_null(schema: dict[str, Any]) -> None:

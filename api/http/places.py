@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from analysis.scheduling.fair_share import has_room
-from api.http.body import LARGE_BODY_BYTES, discard_body, receive_json
+from api.http.body import LARGE_BODY_BYTES, deliver_refusal, receive_json
 from api.turns import Turns
 from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads, UploadTooSlow
 
@@ -27,9 +27,6 @@ PATIENCE_S = 10.0
 # With `HELDOUT_MAX_BODY_BYTES` of one MiB, all bodies take about 50 MiB at most.
 BODIES_AT_ONCE = 24
 BODIES_AT_ONCE_PER_OWNER = 8
-# This much of a body without a place is received and dropped.
-MAX_REFUSED_BYTES = 64 * 1024
-MAX_REFUSED_S = 1.0
 
 
 class UploadPlaces:
@@ -97,12 +94,8 @@ class LargeBodies:
             yield await receive_json(request, limit_bytes, lambda: self._take(taken, request, owner))
 
     async def _take(self, taken: AsyncExitStack, request: Request, owner: str) -> None:
-        try:
+        async with deliver_refusal(request, TooManyUploads):
             await self._places.wait_for_room(owner, PATIENCE_S)
-        except TooManyUploads as error:
-            if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
-                error.headers["Connection"] = "close"
-            raise
         taken.enter_context(self._places.take_for(owner))
 
 
@@ -153,45 +146,34 @@ class PlacedResponse(Response):
 WINDOW_S = 20.0
 
 
-class PacedStream:
-    """The chunks of a body. Raises UploadTooSlow if they arrive too slowly, or not all before the deadline.
+async def pace_stream(stream: AsyncIterator[bytes], min_bytes_per_s: int, max_s: float) -> AsyncGenerator[bytes]:
+    """Pass the chunks of a body on. Raises UploadTooSlow if they arrive too slowly, or not all before the deadline.
 
     The rate counts only the time spent waiting for the client. The deadline counts all time.
     """
-
-    def __init__(self, stream: AsyncIterator[bytes], min_bytes_per_s: int, max_s: float) -> None:
-        self._stream = stream
-        self._min_bytes_per_s = min_bytes_per_s
-        self._max_s = max_s
-        self._ends = monotonic() + max_s
-        self._waited_s = 0.0
-        self._received = 0
-
-    def __aiter__(self) -> "PacedStream":
-        return self
-
-    async def __anext__(self) -> bytes:
+    too_slow = UploadTooSlow(f"The content was not complete after {max_s:,.0f} seconds.")
+    ends, waited_s, received = monotonic() + max_s, 0.0, 0
+    while True:
         began = monotonic()
-        left_s = self._ends - began
+        left_s = ends - began
         if left_s <= 0:
-            raise self._make_too_slow()
+            raise too_slow
         try:
             async with asyncio.timeout(min(WINDOW_S, left_s)):
-                chunk = await anext(self._stream)
+                chunk = await anext(stream, None)
         except TimeoutError:
             if left_s <= WINDOW_S:
-                raise self._make_too_slow() from None
+                raise too_slow from None
             raise UploadTooSlow(f"Nothing arrived for {WINDOW_S:g} seconds.") from None
-        self._waited_s += monotonic() - began
-        self._received += len(chunk)
-        if self._waited_s >= WINDOW_S:
-            if self._received < self._min_bytes_per_s * self._waited_s:
-                rate = self._received / self._waited_s
+        if chunk is None:
+            return
+        waited_s += monotonic() - began
+        received += len(chunk)
+        if waited_s >= WINDOW_S:
+            if received < min_bytes_per_s * waited_s:
                 raise UploadTooSlow(
-                    f"{rate:,.0f} bytes arrived per second; this service expects at least {self._min_bytes_per_s:,}."
+                    f"{received / waited_s:,.0f} bytes arrived per second; this service expects at least "
+                    f"{min_bytes_per_s:,}."
                 )
-            self._waited_s, self._received = 0.0, 0
-        return chunk
-
-    def _make_too_slow(self) -> UploadTooSlow:
-        return UploadTooSlow(f"The content was not complete after {self._max_s:,.0f} seconds.")
+            waited_s, received = 0.0, 0
+        yield chunk

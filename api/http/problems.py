@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from api.disconnects import STATUS_OF_LEFT
-from api.http.body import get_body_refusal
 from heldout import errors
 from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
 from heldout.views.base import ChoiceView, FieldErrorView, Problem, RequestView
@@ -132,7 +131,8 @@ def _make_refusal(request: Request, error: RequestValidationError) -> errors.Hel
         if finding["loc"][0] != "body":
             return errors.InvalidParameter(describe_parameter_error(finding))
     located = [{**finding, "loc": finding["loc"][1:]} for finding in found]
-    return get_body_refusal(request) or make_values_refusal(located, error.body)
+    refusal: errors.HeldoutError | None = getattr(request.state, "body_refusal", None)  # set by JsonRequest
+    return refusal or make_values_refusal(located, error.body)
 
 
 def _make_unrouted_problem(

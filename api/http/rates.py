@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from limits import RateLimitItem, parse_many
+from limits import parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
@@ -27,7 +27,7 @@ class Rates:
     """Counts the requests of each key in windows of fixed length."""
 
     def __init__(self, settings: Settings) -> None:
-        self._items = [(_name_limit(item), item) for item in parse_many(settings.rate)]
+        self._items = [(item.GRANULARITY.name, item) for item in parse_many(settings.rate)]
         self._storage = _open_storage(settings)
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._rests_until = 0.0
@@ -72,10 +72,6 @@ class Rates:
 
     def _make_headers(self, remaining: int, seconds: int, name: str) -> dict[str, str]:
         return {"RateLimit-Policy": self._policy, "RateLimit": f'"{name}";r={remaining};t={seconds}'}
-
-
-def _name_limit(item: RateLimitItem) -> str:
-    return item.GRANULARITY.name
 
 
 def _open_storage(settings: Settings) -> Storage:

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -18,9 +19,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, require_length
+from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, deliver_refusal, discard_body, parse_json, require_length
 from api.http.hashed_stream import HashedStream, parse_sha256
-from api.http.places import PATIENCE_S, PacedStream, UploadPlaces
+from api.http.places import PATIENCE_S, UploadPlaces, pace_stream
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
 from heldout.errors import (
@@ -45,9 +46,6 @@ FORMS_AT_ONCE_PER_OWNER = 2
 MAX_FORM_S = 600.0
 # Results of trainings that ran elsewhere are smaller still, and many runners may end at once.
 RESULTS_AT_ONCE = 16
-# This much of an upload without a place is received and dropped.
-MAX_REFUSED_BYTES = 64 * 1024
-MAX_REFUSED_S = 1.0
 READ_BYTES = 1024 * 1024
 # A form is first kept on disk. Larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
@@ -58,6 +56,34 @@ BOOLEAN_FIELDS = ("skip_broken",)
 _CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
 FIELDS = tuple(DatasetSpec.model_fields)
 Check = Callable[[Iterator[bytes]], Iterator[bytes]]
+
+
+def describe_body(
+    required: Sequence[str],
+    fields: Mapping[str, Any],
+    others: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    json_fields: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Describe the body of a route that reads it itself, for `openapi_extra`: a form with these fields.
+
+    Args:
+        required: the names of the fields that a form must have.
+        others: the schemas of other media types that the route also reads.
+        json_fields: the names of fields whose text is JSON.
+    """
+    form = {"type": "object", "required": list(required), "additionalProperties": False, "properties": dict(fields)}
+    encoding = {field: {"contentType": "application/json"} for field in json_fields}
+    content = {kind: {"schema": schema} for kind, schema in others.items()}
+    content["multipart/form-data"] = {"schema": form, **({"encoding": encoding} if encoding else {})}
+    # Without a parameter that may be absent, openapi-python-client does not support two kinds of body.
+    parameters = {"parameters": [{"$ref": "#/components/parameters/RequestId"}]} if others else {}
+    return {**parameters, "requestBody": {"required": True, "content": content}}
+
+
+def describe_file(description: str | None = None) -> dict[str, Any]:
+    """Describe a file in a form or a body."""
+    return {"type": "string", "format": "binary", **({} if description is None else {"description": description})}
 
 
 @dataclass(frozen=True)
@@ -106,7 +132,7 @@ class Uploads:
         limit_bytes = self._limit_bytes if limit_bytes is None else limit_bytes
         await require_length(request, limit_bytes)
         loop = asyncio.get_running_loop()
-        stream = PacedStream(request.stream(), self._min_bytes_per_s, self._max_s)
+        stream = pace_stream(request.stream(), self._min_bytes_per_s, self._max_s)
 
         def iterate_chunks() -> Iterator[bytes]:
             with suppress(StopAsyncIteration):
@@ -123,38 +149,27 @@ class Uploads:
                 raise InvalidForm("The connection closed before the content was complete.") from None
 
     @asynccontextmanager
-    async def form(self, request: Request, owner: str, limit_bytes: int) -> AsyncIterator[FormData]:
+    async def form(
+        self, request: Request, owner: str, limit_bytes: int, *, is_result: bool = False
+    ) -> AsyncIterator[FormData]:
         """Receive the fields and the file of a multipart form. A large file is kept on disk, in the data folder.
 
+        Args:
+            is_result: whether it is the result of a training, which waits for its turn and does not count as an upload.
         Raises:
             BodyTooLarge, InvalidForm, TooManyUploads, UploadTooSlow.
             StorageUnavailable: if the disk is full.
-            QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
+            QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota, unless it is a result.
         """
-        async with self._form(request, limit_bytes, self._take_place(request, owner, self._form_places)) as form:
-            yield form
-
-    @asynccontextmanager
-    async def result(self, request: Request, owner: str, limit_bytes: int) -> AsyncIterator[FormData]:
-        """Receive the result of a training, like `form`. It waits for its turn, and does not count as an upload.
-
-        Raises:
-            BodyTooLarge, InvalidForm, StorageUnavailable, UploadTooSlow.
-            TooManyUploads: if no turn comes in time.
-        """
-        async with self._form(request, limit_bytes, self._wait_for_place(request, owner)) as form:
-            yield form
-
-    @asynccontextmanager
-    async def _form(
-        self, request: Request, limit_bytes: int, place: AbstractAsyncContextManager[None]
-    ) -> AsyncIterator[FormData]:
         limit_bytes = min(limit_bytes, FORM_BYTES)
         await require_length(request, limit_bytes)
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise InvalidForm("The body is not a form. Send `multipart/form-data`.")
-        paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
-        async with place:
+        paced = pace_stream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
+        places = (
+            self._wait_for_place(request, owner) if is_result else self._take_place(request, owner, self._form_places)
+        )
+        async with places:
             form = await self._parse_form(request, _limit_stream(paced, limit_bytes))
             try:
                 yield form
@@ -165,7 +180,7 @@ class Uploads:
     async def _take_place(self, request: Request, owner: str, here: UploadPlaces) -> AsyncIterator[None]:
         """Hold a place in this process, and one of the owner's places across all processes, while the block runs."""
         async with AsyncExitStack() as taken:
-            async with _notify_in_time(request):
+            async with deliver_refusal(request, TooManyUploads, QuotaExceeded):
                 taken.enter_context(here.take_for(owner))
                 await taken.enter_async_context(self._shared_places.taken(Quota.UPLOADS, owner))
             yield
@@ -173,7 +188,7 @@ class Uploads:
     @asynccontextmanager
     async def _wait_for_place(self, request: Request, owner: str) -> AsyncIterator[None]:
         """Hold a place for a result in this process while the block runs."""
-        async with _notify_in_time(request):
+        async with deliver_refusal(request, TooManyUploads, QuotaExceeded):
             await self._result_places.wait_for_room(owner, PATIENCE_S)
         with self._result_places.take_for(owner):
             yield
@@ -214,17 +229,6 @@ class Uploads:
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 
 
-@asynccontextmanager
-async def _notify_in_time(request: Request) -> AsyncIterator[None]:
-    """Deliver the block's refusal also to clients that send before they read, if their body is small."""
-    try:
-        yield
-    except (TooManyUploads, QuotaExceeded) as error:
-        if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
-            error.headers["Connection"] = "close"
-        raise
-
-
 async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:
     """Pass the chunks on. Raises BodyTooLarge beyond the limit."""
     received = 0
@@ -256,6 +260,25 @@ def _is_usable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK)
 
 
+def read_form_texts(form: FormData, names: Collection[str]) -> dict[str, str]:
+    """Return the texts of a form, which may have each of these fields once besides its `file`. Raises InvalidForm."""
+    texts: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if name == "file":
+            continue
+        if name not in names:
+            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and {', '.join(names)}.")
+        if not isinstance(value, str):
+            raise InvalidForm(
+                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` reads a file if a text begins "
+                f"with `@` or `<`: send it with `--form-string '{name}=…'`."
+            )
+        if name in texts:
+            raise InvalidForm(f"The field {name!r} occurs twice.")
+        texts[name] = value
+    return texts
+
+
 def parse_form_spec(form: FormData) -> DatasetSpec:
     """Parse the dataset spec in a form. It has the fields of the JSON body; `splits` and `resize` are JSON texts.
 
@@ -263,24 +286,15 @@ def parse_form_spec(form: FormData) -> DatasetSpec:
         InvalidForm, InvalidSpec, InvalidJson.
     """
     fields: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name == "file":
-            continue
-        if name not in FIELDS:
-            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and {', '.join(FIELDS)}.")
-        if not isinstance(value, str):
-            raise InvalidForm(
-                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` reads a file if a text begins "
-                f"with `@` or `<`: send it with `--form-string '{name}=…'`."
-            )
-        if name in fields:
-            raise InvalidForm(f"The field {name!r} occurs twice.")
-        if _holds_fields(value):
+    for name, text in read_form_texts(form, FIELDS).items():
+        if _holds_fields(text):
             raise InvalidForm(
                 f"The field {name!r} contains other fields instead of a text. `curl -F` treats a text that begins with "
                 f"`(` as a group of fields: send it with `--form-string '{name}=(…)'`."
             )
-        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _check_storable(value)
+        is_json = name in JSON_FIELDS + BOOLEAN_FIELDS
+        # A text in quotes is refused like one in a JSON body if it cannot be stored.
+        fields[name] = parse_json((text if is_json else json.dumps(text)).encode())
     try:
         return parse_dataset_spec(fields)
     except InvalidSpec as refused:
@@ -316,7 +330,3 @@ def parse_dataset_spec(content: Any) -> DatasetSpec:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
         raise make_values_refusal(error.errors(include_url=False), content, DatasetSpec) from None
-
-
-def _check_storable(text: str) -> str:
-    return str(parse_json(json.dumps(text).encode()))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from fastapi.sse import format_sse_event
 
 from api.live.hub import Channel, ChannelKind, ChannelState, EncodedEvent
-from heldout.views.base import View
+from heldout.views.account import EventView, OwnerEventView
 from models.database import Database
 from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
@@ -15,15 +15,15 @@ from models.views.webhook import build_event_view, build_owner_event_view
 PAGE = 50
 
 
-def encode_event(row: EventRow) -> EncodedEvent:
+def build_view(channel: Channel, row: EventRow) -> EventView | OwnerEventView:
+    """Build the view of an event, with its number in the channel."""
+    return build_owner_event_view(row) if channel.kind is ChannelKind.OWNER else build_event_view(row)
+
+
+def encode_event(view: EventView | OwnerEventView) -> EncodedEvent:
     """Encode an event with its number as `id`, its type as `event`, and its view as `data`."""
-    return _encode(row.id, row.type, build_event_view(row))
-
-
-def encode_owner_event(row: EventRow) -> EncodedEvent:
-    """Encode an event with its number among all events of the owner."""
-    view = build_owner_event_view(row)
-    return _encode(view.id, row.type, view)
+    text = format_sse_event(id=str(view.id), event=view.type, data_str=view.model_dump_json())
+    return EncodedEvent(view.id, text)
 
 
 def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
@@ -66,14 +66,11 @@ class DatabaseSource:
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
         """The states of jobs, studies and owners. Numbers the owners' new events first."""
         found: dict[Channel, ChannelState] = {}
-        if job_ids := _list_ids(channels, ChannelKind.JOB):
-            with self._database.read() as session:
-                for job_id, state in jobs.get_versions(session, job_ids).items():
-                    found[Channel(ChannelKind.JOB, job_id)] = ChannelState(*state)
-        if study_ids := _list_ids(channels, ChannelKind.STUDY):
-            with self._database.read() as session:
-                for study_id, state in studies.get_versions(session, study_ids).items():
-                    found[Channel(ChannelKind.STUDY, study_id)] = ChannelState(*state)
+        for kind, get_versions in ((ChannelKind.JOB, jobs.get_versions), (ChannelKind.STUDY, studies.get_versions)):
+            if ids := _list_ids(channels, kind):
+                with self._database.read() as session:
+                    for id_, state in get_versions(session, ids).items():
+                        found[Channel(kind, id_)] = ChannelState(*state)
         if owners := _list_ids(channels, ChannelKind.OWNER):
             self._number_events(owners)
             with self._database.read() as session:
@@ -90,18 +87,18 @@ class DatabaseSource:
         with self._database.read() as session:
             if of_subjects:
                 for row in events.list_newer(session, {id_: after[channel] for id_, channel in of_subjects.items()}):
-                    found.setdefault(of_subjects[row.subject_id], []).append(encode_event(row))
+                    found.setdefault(of_subjects[row.subject_id], []).append(encode_event(build_event_view(row)))
             if after_in_owners:
                 for row in owner_events.list_newer(session, after_in_owners):
-                    found.setdefault(Channel(ChannelKind.OWNER, row.owner or ""), []).append(encode_owner_event(row))
+                    channel = Channel(ChannelKind.OWNER, row.owner or "")
+                    found.setdefault(channel, []).append(encode_event(build_owner_event_view(row)))
         return found
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
+        list_page = owner_events.list_page if channel.kind is ChannelKind.OWNER else events.list_page
         with self._database.read() as session:
-            if channel.kind is not ChannelKind.OWNER:
-                return [encode_event(row) for row in events.list_page(session, channel.id, after=after, limit=PAGE)[0]]
-            rows, _ = owner_events.list_page(session, channel.id, after=after, limit=PAGE)
-            return [encode_owner_event(row) for row in rows]
+            rows, _ = list_page(session, channel.id, after=after, limit=PAGE)
+            return [encode_event(build_view(channel, row)) for row in rows]
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
         with self._database.read() as session:
@@ -118,7 +115,3 @@ class DatabaseSource:
 
 def _list_ids(channels: Collection[Channel], kind: ChannelKind) -> list[str]:
     return [channel.id for channel in channels if channel.kind is kind]
-
-
-def _encode(number: int, type_: str, view: View) -> EncodedEvent:
-    return EncodedEvent(number, format_sse_event(id=str(number), event=type_, data_str=view.model_dump_json()))

@@ -141,21 +141,16 @@ Accept = Annotated[str, Header(include_in_schema=False)]
 
 def parse_cursor(after: str, last_event_id: str, max_number: int) -> int | None:
     """Get the number of the last event that the client knows. None stands for the newest. Raises InvalidCursor."""
-    cursor = None if after == LATEST else _parse_number(after, max_number)
+    if after != LATEST and not _is_number(after, max_number):
+        raise InvalidCursor
     if not last_event_id:
-        return cursor
+        return None if after == LATEST else int(after)
     if not _is_number(last_event_id, max_number):
         raise InvalidCursor(
             f"The header `Last-Event-ID` is {last_event_id[:MAX_SHOWN]!r}, which is not the number of an event. Send "
             "the `id` of the last event that you received, or omit the header."
         )
     return int(last_event_id)
-
-
-def _parse_number(text: str, max_number: int) -> int:
-    if not _is_number(text, max_number):
-        raise InvalidCursor
-    return int(text)
 
 
 def _is_number(text: str, max_number: int) -> bool:

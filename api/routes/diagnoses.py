@@ -4,54 +4,40 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import Path, Request
 from pydantic import ConfigDict, ValidationError, model_validator
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 
 from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, check_id_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, document_errors
 from api.http.routing import make_router
-from api.http.upload_body import get_form_file
+from api.http.upload_body import describe_body, describe_file, get_form_file, read_form_texts
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
 from heldout import errors
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
-from models.ids import is_id
 from models.store import diagnoses
 
 router = make_router("/v1/diagnoses", "diagnoses", scope="read")
 
-_PREDICTIONS: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or "
-                            "`test_answers`, `test_hashes`), or a CSV with the columns `split`, `label`, and either "
-                            "`answer` or one `p_<class>` per class. A job's `predictions.npz` is such a file.",
-                        },
-                        "training": {
-                            "type": "string",
-                            "description": "The curves of the same training, as JSON text: the body of `POST "
-                            '/v1/diagnoses` without `predictions`, or only `{"classes": […]}`.',
-                        },
-                    },
-                }
-            }
+_PREDICTIONS = describe_body(
+    ["file"],
+    {
+        "file": describe_file(
+            "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or `test_answers`, `test_hashes`), "
+            "or a CSV with the columns `split`, `label`, and either `answer` or one `p_<class>` per class. A job's "
+            "`predictions.npz` is such a file."
+        ),
+        "training": {
+            "type": "string",
+            "description": "The curves of the same training, as JSON text: the body of `POST /v1/diagnoses` without "
+            '`predictions`, or only `{"classes": […]}`.',
         },
-    }
-}
+    },
+)
 
 
 @router.post("", responses=document_errors(*JSON_BODY))
@@ -74,27 +60,11 @@ async def diagnose_predictions(request: Request, caller: CallerDep, app: AppCont
     """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""
     limit_bytes = app.settings.max_predictions_bytes
     async with app.uploads.form(request, caller.owner, limit_bytes) as form:
-        file, training = get_form_file(form), _get_form_text(form)
+        file, training = get_form_file(form), read_form_texts(form, ["training"]).get("training")
         async with app.diagnosing.taken(caller.owner):
             return await asyncio.get_running_loop().run_in_executor(
                 FOREIGN_THREADS, _diagnose_file, file, training, limit_bytes
             )
-
-
-def _get_form_text(form: FormData) -> str | None:
-    """Get the field `training`. Raises InvalidForm for unknown and repeated fields."""
-    names = [name for name, _ in form.multi_items()]
-    for name in names:
-        if name not in ("file", "training"):
-            raise errors.InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and `training`.")
-        if names.count(name) > 1:
-            raise errors.InvalidForm(f"The field {name!r} occurs twice.")
-    training = form.get("training")
-    if isinstance(training, UploadFile):
-        raise errors.InvalidForm(
-            "The field `training` was sent as a file. Send it as text (`curl -F 'training=<history.json'`)."
-        )
-    return training
 
 
 def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
@@ -105,14 +75,9 @@ def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> 
 kept_router = make_router("/v1/diagnoses", "diagnoses")
 
 
-async def _check_diagnosis_id(diagnosis_id: Annotated[str, Path(description="The id of one, `dgn_…`.")]) -> str:
-    """Refuse anything that does not have the form of an id, without a look-up."""
-    if not is_id("dgn", diagnosis_id):
-        raise errors.DiagnosisNotFound(diagnosis_id)
-    return diagnosis_id
-
-
-DiagnosisId = Annotated[str, Depends(_check_diagnosis_id)]
+DiagnosisId = Annotated[
+    str, Path(description="The id of one, `dgn_…`."), check_id_form("dgn", errors.DiagnosisNotFound)
+]
 
 
 class GivenDiagnosis(DiagnosisView):

@@ -5,7 +5,6 @@ from math import inf
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -19,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, receive_answers
+from api.http.body import Body
 from heldout.diagnosis.history import parse_figure
 from heldout.histories.documents import is_keras, read_curves, read_document
 from heldout.histories.joining import SeveralRunsError
@@ -36,10 +36,8 @@ Classes = (
 )
 
 
-class SplitPredictions(BaseModel):
+class SplitPredictions(Body):
     """A network's predictions for the labeled images of one split. All lists have the images in the same order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     labels: list[ClassLabel] = Field(min_length=1, description="Classes as numbers from 0, or as names.")
     probabilities: list[list[float]] | None = Field(
@@ -57,10 +55,8 @@ class SplitPredictions(BaseModel):
     )
 
 
-class ForeignPredictions(BaseModel):
+class ForeignPredictions(Body):
     """Predictions of the same weights for the images of each split. The gap needs `train` and `test`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     train: SplitPredictions | None = None
     validation: SplitPredictions | None = None
@@ -144,10 +140,8 @@ History = Annotated[
 ]
 
 
-class ForeignCurves(BaseModel):
+class ForeignCurves(Body):
     """The curves of a recorded training, in one of four formats."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     history: History | None = None
     csv: str | None = Field(
@@ -239,8 +233,10 @@ class ForeignTraining(ForeignCurves):
             try:
                 self._answers = self.predictions.answers(self.classes)
             except PredictionsRefused as error:
-                beside = error.path[:1] == ("classes",) and self.classes is not None
-                path = error.path if beside else ("predictions", *_locate_error(error))
+                of_classes = error.path[:1] == ("classes",)
+                path = ("predictions",) if of_classes else ("predictions", *error.path)
+                if of_classes and self.classes is not None:  # given beside the predictions
+                    path = error.path
                 raise make_field_error(PredictionsRefused(make_sentence(error)), path) from None
         return self
 
@@ -261,10 +257,6 @@ def make_sentence(error: PredictionsRefused) -> str:
     """Capitalize the error's message. The period is added later, as to every refusal."""
     text = str(error)
     return text[:1].upper() + text[1:]
-
-
-def _locate_error(error: PredictionsRefused) -> tuple[str | int, ...]:
-    return () if error.path[:1] == ("classes",) else error.path
 
 
 def make_field_error(error: ValueError, path: tuple[str | int, ...]) -> PydanticCustomError:

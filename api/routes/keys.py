@@ -1,15 +1,17 @@
 """Lists, creates, rolls and revokes the API keys of the caller's owner. All routes need the scope `admin`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.body import Body
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, Memory, make_once
+from api.http.deps import ReadSessionDep, SessionDep
+from api.http.idempotency import Memory, Once, OnceDep
 from api.http.parameters import MomentWithZone, make_page
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
@@ -38,10 +40,8 @@ class NewKey(BaseModel):
     expires_at: MomentWithZone | None = Field(None, description="RFC 3339. Default: when your key expires.")
 
 
-class Rolling(BaseModel):
+class Rolling(Body):
     """How long the old key keeps working."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds. 0 ends the old key at once.")
 
@@ -63,11 +63,9 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
 )
 def make_key(
     caller: CallerDep,
-    app: AppContextDep,
     session: SessionDep,
-    response: Response,
+    once: OnceDep,
     wanted: NewKey = NewKey(),  # noqa: B008 - frozen
-    idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
     """Create another key. Only this response contains its text."""
     scopes = wanted.scopes or [scope for scope in SCOPES if scope in caller.scopes]
@@ -78,7 +76,7 @@ def make_key(
             session, caller.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=caller.key_id
         )
 
-    return _make_once(caller, session, response, idempotency_key, "POST /v1/keys", wanted, make)
+    return _make_once(caller, session, once, wanted, make)
 
 
 @router.post(
@@ -89,11 +87,9 @@ def make_key(
 def roll_key(
     key_id: str,
     caller: CallerDep,
-    app: AppContextDep,
     session: SessionDep,
-    response: Response,
+    once: OnceDep,
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
-    idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
     """Replace a key by a new one with the same scopes and expiry. The old key works until the overlap is over.
 
@@ -106,17 +102,11 @@ def roll_key(
         quotas.require_room(session, caller.owner, Quota.KEYS, asked=more)
         return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
 
-    return _make_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)
+    return _make_once(caller, session, once, rolling, make)
 
 
 def _make_once(
-    caller: Caller,
-    session: Session,
-    response: Response,
-    idempotency_key: str | None,
-    route: str,
-    wanted: BaseModel,
-    make: Callable[[str], str],
+    caller: Caller, session: Session, once: Once, wanted: BaseModel, make: Callable[[str], str]
 ) -> NewKeyView:
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
     asked_with, salt = get_current_context().key, keys.make_salt()
@@ -133,8 +123,8 @@ def _make_once(
 
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
     # The requesting key is part of the fingerprint, because another key would derive another text.
-    of_key = f"{route} by {caller.key_id}"
-    return make_once(session, caller.owner, idempotency_key, of_key, wanted, response, make_new, memory)
+    of_key = replace(once, route=f"{once.route} by {caller.key_id}")
+    return of_key.make(session, wanted, make_new, memory)
 
 
 @router.delete("/{key_id}", status_code=204, responses=document_errors(KeyNotFound))

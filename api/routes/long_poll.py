@@ -27,11 +27,6 @@ def write_etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _holds(if_none_match: str, version: int) -> bool:
-    """Whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""
-    return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)
-
-
 def allows_change(if_match: str, version: int) -> bool:
     """Whether If-Match (`*` or comma-separated tags) contains this version. Weak tags never match.
 
@@ -83,7 +78,9 @@ class LongPoll:
         return state.has_ended if self.if_none_match is None else not self._knows(state.version)
 
     def _knows(self, version: int) -> bool:
-        return self.if_none_match is not None and _holds(self.if_none_match, version)
+        """Whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""
+        known = self.if_none_match
+        return known is not None and (known.strip() == "*" or str(version) in _TAG.findall(known))
 
 
 def make_long_poll(what: str) -> Any:

@@ -3,7 +3,7 @@
 The API forwards these requests to the processes of `predict/`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from api.http.context import get_current_context
 from api.http.deps import JobId
 from api.http.problems import NO_ROOM, OPEN_INFERENCE, document_errors
 from api.http.routing import make_router
+from api.http.upload_body import describe_body, describe_file
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
 from heldout.views.results import PredictionsView
@@ -22,23 +23,10 @@ router = make_router("", "predictions", scope="read", is_predicting=True)
 models_router = make_router(f"{OPEN_INFERENCE}/models", "predictions", scope="read", is_predicting=True)
 server_router = make_router(OPEN_INFERENCE, "predictions", needs_key=False, is_predicting=True)
 
-_FILE = {"schema": {"type": "string", "format": "binary"}}
-_IMAGES: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": _FILE,
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "additionalProperties": False,
-                    "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            },
-        },
-    }
-}
+_FORM = describe_body(
+    ["images"], {"images": {"type": "array", "items": describe_file()}}, {"application/octet-stream": describe_file()}
+)
+_IMAGES = {"requestBody": _FORM["requestBody"]}  # its parameters may be absent anyway
 _MODEL_ERRORS = (
     *(
         errors.JobNotFound,

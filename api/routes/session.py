@@ -2,10 +2,11 @@
 
 import structlog
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from api.http import auth
 from api.http.auth import CallerDep
+from api.http.body import Body
 from api.http.deps import ReadSessionDep, SessionDep
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
@@ -20,10 +21,8 @@ router = make_router("/v1/session", "session", scope="any", has_secrets=True)
 log_in_router = make_router("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
-class LogIn(BaseModel):
+class LogIn(Body):
     """A key or a link to log in with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     key: str | None = Field(None, max_length=200, description="An API key, `ho_<id>_<secret>`.")
     link: str | None = Field(
@@ -47,12 +46,12 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
     """Log a browser in. Programs send their key with each request instead."""
     auth.require_own_page(request)
     caller = _find_caller(session, wanted)
-    begun = sessions.begin(session, caller.key_id)
+    token, expires_at = sessions.begin(session, caller.key_id)
     address = None if request.client is None else request.client.host
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     activity.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
-    auth.keep_session(request, response, begun.token, begun.expires_at)
-    return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
+    auth.keep_session(request, response, token, expires_at)
+    return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
 
 
 @router.get("", responses=document_errors())

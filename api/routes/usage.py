@@ -11,7 +11,7 @@ from api.http.parameters import AskedPage, Moment, make_page, make_page_dependen
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from heldout.errors import InvalidCursor, InvalidParameter
-from heldout.views.account import ActivityPage, ActivityView, Bucket, Group, QuotaView, UsageBucket, UsageView
+from heldout.views.account import ActivityPage, ActivityView, Bucket, Group, UsageView
 from heldout.views.base import make_view
 from models.store import activity, owners
 
@@ -54,13 +54,12 @@ def get_usage(
             f"The period has {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Request fewer days, use "
             "`bucket=day`, or omit `group_by`."
         )
-    quotas = owners.list_quotas(session, caller.owner)
     return UsageView(
         object="usage",
         bucket=bucket,
         group_by=group_by,
-        data=[make_view(UsageBucket, used, slot_seconds=round(used.slot_s, 3)) for used in buckets],
-        quotas=[make_view(QuotaView, quota, used=round(quota.used, 3)) for quota in quotas],
+        data=list(buckets),
+        quotas=owners.list_quotas(session, caller.owner),
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path
+from pydantic import Field
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, Memory, make_once
+from api.http.body import Body
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, check_id_form
+from api.http.idempotency import Memory, OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
@@ -24,14 +25,7 @@ from models.views.webhook import build_delivery_view, build_webhook_view, build_
 router = make_router("/v1/webhooks", "webhooks", has_secrets=True)
 
 
-async def _check_webhook_id(webhook_id: Annotated[str, Path(description="A webhook's id, `wh_…`.")]) -> str:
-    """Refuse malformed ids without querying the database."""
-    if not is_id("wh", webhook_id):
-        raise errors.WebhookNotFound(webhook_id)
-    return webhook_id
-
-
-WebhookId = Annotated[str, Depends(_check_webhook_id)]
+WebhookId = Annotated[str, Path(description="A webhook's id, `wh_…`."), check_id_form("wh", errors.WebhookNotFound)]
 Url = Annotated[
     str,
     Field(
@@ -45,11 +39,7 @@ Events = Annotated[
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class NewWebhook(_Body):
+class NewWebhook(Body):
     """The address to send events to, and the events to send."""
 
     url: Url
@@ -57,11 +47,11 @@ class NewWebhook(_Body):
     enabled: bool = True
 
 
-class WebhookChanges(_Body):
+class WebhookChanges(Body):
     """The changes to a webhook. Absent fields stay unchanged."""
 
     url: Url = ""
-    events: Events = []
+    events: Events = Field(default=[])
     enabled: bool = True
 
 
@@ -79,12 +69,7 @@ class WebhookChanges(_Body):
     response_description="The new webhook, with its secret.",
 )
 def make_webhook(
-    webhook: NewWebhook,
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
+    webhook: NewWebhook, caller: CallerDep, app: AppContextDep, session: SessionDep, once: OnceDep
 ) -> WebhookWithSecret:
     """Send events to an address. Only this response contains the secret."""
 
@@ -107,7 +92,7 @@ def make_webhook(
         return build_webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
 
     memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recall)
-    return make_once(session, caller.owner, idempotency_key, "POST /v1/webhooks", webhook, response, make, memory)
+    return once.make(session, webhook, make, memory)
 
 
 @router.get("", responses=document_errors())

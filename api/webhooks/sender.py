@@ -20,13 +20,10 @@ from heldout.views.base import format_rfc3339
 from models.database import Database, Session
 from models.secret_box import SecretBox
 from models.store import outbox, transitions, webhooks
-from models.store.outbox import ClaimedDelivery, SenderRoom
+from models.store.outbox import ATTEMPTS_AT_ONCE, ClaimedDelivery
 
 log = structlog.get_logger("heldout.api")
 
-ATTEMPTS_AT_ONCE = 32
-ATTEMPTS_AT_ONCE_PER_OWNER = 6
-ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
 # Longer than any attempt, including a slow resolver. A sender that takes longer is dead.
 LEASE_S = TIMEOUT_S + 45
 FORGET_EVERY_S = 3600.0
@@ -82,21 +79,15 @@ class Sender:
     def run_once(self) -> int:
         """Start attempts at due deliveries up to the limits; return how many. Raises DatabaseUnavailable."""
         with self._changed:
-            room = SenderRoom(
-                free=ATTEMPTS_AT_ONCE - self._in_flight.total(),
-                per_webhook=ATTEMPTS_AT_ONCE_PER_WEBHOOK,
-                per_owner=ATTEMPTS_AT_ONCE_PER_OWNER,
-                of_webhooks=Counter(self._in_flight),
-                of_owners=Counter(self._of_owners),
-            )
-        if not room.free:
+            running, of_owners = Counter(self._in_flight), Counter(self._of_owners)
+        if running.total() >= ATTEMPTS_AT_ONCE:
             return 0
         with self._database.read() as session:
             # Idle services run this all the time, so it saves the extra query for the database's time.
             if not outbox.is_any_due(session, None if self._clock is transitions.get_now else self._clock(session)):
                 return 0
         with self._database.write() as session:
-            claimed = outbox.claim(session, self._clock(session), room, lease_s=LEASE_S)
+            claimed = outbox.claim(session, self._clock(session), running, of_owners, lease_s=LEASE_S)
         for due in claimed:
             with self._changed:
                 self._in_flight[due.webhook_id] += 1
@@ -111,7 +102,8 @@ class Sender:
 
     def _run(self) -> None:
         busy_at = monotonic()
-        while not self._stop.wait(self._pause_s(monotonic() - busy_at)):
+        idle_poll_s = max(self._poll_s, IDLE_POLL_S)
+        while not self._stop.wait(self._poll_s if monotonic() - busy_at < IDLE_AFTER_S else idle_poll_s):
             try:
                 self.seal_secrets()
                 while self.run_once() and not self._stop.is_set():
@@ -121,10 +113,6 @@ class Sender:
                 log.warning("database_unavailable", thread="webhooks")
             except Exception:
                 log.exception("webhooks_failed")
-
-    def _pause_s(self, idle_s: float) -> float:
-        """Choose the time until the next poll, after this long without due deliveries."""
-        return self._poll_s if idle_s < IDLE_AFTER_S else max(self._poll_s, IDLE_POLL_S)
 
     def seal_secrets(self) -> None:
         """Encrypt secrets that an earlier release stored in clear text, once."""

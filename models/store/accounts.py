@@ -13,7 +13,6 @@ from sqlalchemy import Float, String, Table, bindparam, event, select, update
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import (
-    CHARGE_EVERY_S,
     CLAIM_CHARGE_S,
     OwnerStanding,
     add_charge,
@@ -72,11 +71,6 @@ def charge_claim(session: Session, job: JobRow, *, seen: OwnerStanding, at: date
         charge = _get_charge(session, job.owner)
         charge.seen, charge.at = seen, at
         charge.turn_s += CLAIM_CHARGE_S * count_slots(job.gpus)
-
-
-def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
-    """Whether a running attempt's uncharged time is long enough to be charged."""
-    return elapsed_s - charged_s >= CHARGE_EVERY_S
 
 
 def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:

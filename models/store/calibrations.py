@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from statistics import mean, median
 from typing import Any
@@ -122,7 +122,7 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     known, ended = list_speeds(session), _list_ended(session, row.owner)
     if not known and not ended:
         return None
-    owners = {waiting_owner.owner: waiting_owner for waiting_owner in _list_waiting_owners(session)}
+    owners = _get_waiting_owners(session)
     if row.owner not in owners:
         return None  # it is suspended
     running = session.scalars(
@@ -133,7 +133,14 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_list_first_jobs(session, others)]
     sources = jobs.get_datasets(session, [*running, *waiting, *ended])
     pace = compute_pace(
-        [_build_ended_job(known, sources, ended_job, epochs_s) for ended_job, epochs_s in ended.items()]
+        [
+            EndedJob(
+                taken_s=_count_seconds(job.attempt_started_at, job.finished_at),
+                epochs_s=epochs_s,
+                expected_s=_estimate_epochs_s(known, sources, job, job.epoch),
+            )
+            for job, epochs_s in ended.items()
+        ]
     )
     durations_s = defaultdict(list)
     for job in waiting:
@@ -146,13 +153,13 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     at = get_now(session)
     queues = {
         name: OwnersQueue(
-            accounts.get_standing(waiting_owner.row),
-            waiting_owner.jobs,
+            accounts.get_standing(owner),
+            count,
             durations_s.get(name, usual_s),
-            most_running=get_bound(Quota.RUNNING_JOBS, quotas.get_bounds(session), waiting_owner.row.quotas),
-            held_s=max(0.0, _count_seconds(at, waiting_owner.row.held_until)),
+            most_running=get_bound(Quota.RUNNING_JOBS, quotas.get_bounds(session), owner.quotas),
+            held_s=max(0.0, _count_seconds(at, owner.held_until)),
         )
-        for name, waiting_owner in owners.items()
+        for name, (owner, count) in owners.items()
     }
     ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
     queues[row.owner] = replace(queues[row.owner], jobs=ahead)
@@ -167,15 +174,8 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     return None if start_s is None else round(max(start_s, backoff_s), 1)
 
 
-@dataclass(frozen=True)
-class _WaitingOwner:
-    owner: str
-    row: OwnerRow
-    jobs: int
-
-
-def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
-    """List owners with jobs that wait for a slot, with the number of such jobs, in the order of their turns."""
+def _get_waiting_owners(session: Session) -> dict[str, tuple[OwnerRow, int]]:
+    """Get owners with jobs that wait for a slot, and the number of such jobs, in the order of their turns."""
     counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
     rows = session.execute(
         select(OwnerRow, counts.c.jobs)
@@ -183,7 +183,7 @@ def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
         .where(OwnerRow.suspended_at.is_(None))
         .order_by(OwnerRow.turn, OwnerRow.owner)
     )
-    return [_WaitingOwner(row.owner, row, count) for row, count in rows]
+    return {row.owner: (row, count) for row, count in rows}
 
 
 def _list_first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
@@ -229,14 +229,6 @@ def _list_ended(session: Session, owner: str) -> dict[JobRow, float]:
     )
     of_job = {job_id: total for job_id, total in sums}  # noqa: C416  (typed so)
     return {row: of_job[row.id] for row in whole if row.id in of_job}
-
-
-def _build_ended_job(known: list[Speed], sources: Datasets, row: JobRow, epochs_s: float) -> EndedJob:
-    return EndedJob(
-        taken_s=_count_seconds(row.attempt_started_at, row.finished_at),
-        epochs_s=epochs_s,
-        expected_s=_estimate_epochs_s(known, sources, row, row.epoch),
-    )
 
 
 def _count_slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: datetime) -> int:

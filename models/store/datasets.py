@@ -13,7 +13,7 @@ from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCo
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements
-from models.tables import DatasetRow
+from models.tables import DatasetRow, JobRow
 
 
 def _is_visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
@@ -243,8 +243,8 @@ def make_rejection(code: RejectionCode, detail: str, member: str | None = None) 
     return {"code": code.value, "detail": detail, "member": member}
 
 
-def reject_ingested(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
-    """Reject a dataset whose ingest failed. Does nothing if it is no longer `checking`.
+def reject_ingested(session: Session, ingest: JobRow, error: dict[str, Any] | None) -> None:
+    """Reject a dataset whose ingest failed. Otherwise it would stay in `checking` forever.
 
     `error` has `code`, `detail` and perhaps `member`. None if the ingest was cancelled.
     """
@@ -253,6 +253,6 @@ def reject_ingested(session: Session, dataset_id: str | None, error: dict[str, A
         session,
         DatasetStatus.CHECKING,
         DatasetEvent.REJECT,
-        DatasetRow.id == dataset_id,
+        DatasetRow.id == ingest.dataset_id,
         error={"member": None, **why},
     )

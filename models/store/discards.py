@@ -1,7 +1,6 @@
 """Deletes datasets, and lists the files that are no longer needed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -55,20 +54,10 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
     return row
 
 
-@dataclass(frozen=True)
-class DiscardedDataset:
-    """A dataset that may have unneeded files in the blob store."""
-
-    id: str
-    upload_key: str | None
-    sha256: str | None  # None if the content must stay
-    is_deleted: bool
-
-
-def list_discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
+def list_discarded(session: Session, limit: int = 20) -> Sequence[DatasetRow]:
     """List datasets that were deleted or rejected, or that no longer need their upload."""
     # The same condition as that of the partial index.
-    rows = session.scalars(
+    return session.scalars(
         select(DatasetRow)
         .where(
             or_(
@@ -80,34 +69,28 @@ def list_discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
         .order_by(DatasetRow.id)
         .limit(limit)
     ).all()
-    return [
-        DiscardedDataset(
-            row.id,
-            row.upload_key,
-            row.sha256 if row.deleted_at is not None or row.status is DatasetStatus.REJECTED else None,
-            row.deleted_at is not None,
-        )
-        for row in rows
-    ]
 
 
-def release_files(session: Session, dataset: DiscardedDataset) -> str | None:
+def release_files(session: Session, dataset: DatasetRow) -> str | None:
     """Forget the keys of a discarded dataset's files. Returns the content address if no other dataset has it.
 
     The caller deletes the files before the commit: until then, this transaction keeps others from storing the same
     content.
     """
-    if dataset.sha256 is not None:
-        statements.lock(session, "content", dataset.sha256)
+    # The content of a dataset that is ready must stay.
+    is_over = dataset.deleted_at is not None or dataset.status is DatasetStatus.REJECTED
+    sha256 = dataset.sha256 if is_over else None
+    if sha256 is not None:
+        statements.lock(session, "content", sha256)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset.id)
-        .values(upload_key=None, **({} if dataset.sha256 is None else {"sha256": None}))
+        .values(upload_key=None, **({} if sha256 is None else {"sha256": None}))
     )
-    if dataset.sha256 is None:
+    if sha256 is None:
         return None
-    others = select(DatasetRow.id).where(DatasetRow.sha256 == dataset.sha256, DatasetRow.id != dataset.id)
-    return dataset.sha256 if session.scalar(others.limit(1)) is None else None
+    others = select(DatasetRow.id).where(DatasetRow.sha256 == sha256, DatasetRow.id != dataset.id)
+    return sha256 if session.scalar(others.limit(1)) is None else None
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:

@@ -4,7 +4,7 @@ An event's type begins with its object: `job.started`, `dataset.ready`. If clien
 names that: for an evaluation, `job.started` becomes `evaluation.started`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
@@ -38,7 +38,7 @@ def add(
 
     From then on, the caller's transaction holds a lock on the subject's row.
     """
-    drawn = _DRAW_NUMBER[get_object(type_)](session, subject_id)
+    drawn = _draw_number(session, get_object(type_), subject_id)
     _write(session, subject_id, drawn, type_, message, level=level, data=data)
     return drawn.number
 
@@ -67,11 +67,6 @@ def add_numbered(
 def get_object(type_: str) -> SubjectObject:
     """Get the object that an event of this type is about."""
     return SubjectObject(type_.partition(".")[0])
-
-
-def _rename_for_subject(about: SubjectObject, type_: str) -> str:
-    """Replace `job` in an event's type by what clients see the job as."""
-    return f"{about.value}.{type_.partition('.')[2]}"
 
 
 def has_event(session: Session, subject_id: str, type_: str) -> bool:
@@ -122,23 +117,14 @@ class _DrawnNumber(NamedTuple):
     about: SubjectObject
 
 
-def _draw_next_of_job(session: Session, job_id: str) -> _DrawnNumber:
-    number, owner, kind = session.execute(
-        update(JobRow)
-        .where(JobRow.id == job_id)
-        .values(last_event=JobRow.last_event + 1)
-        .returning(JobRow.last_event, JobRow.owner, JobRow.kind)
-    ).one()
-    return _make_drawn(number, owner, kind)
-
-
 def _make_drawn(number: int, owner: str, kind: JobKind) -> _DrawnNumber:
     """Decide in which stream a job's event appears, and as which object. Internal jobs appear in none."""
     about = KINDS[kind].events_about
     return _DrawnNumber(number, None, SubjectObject.JOB) if about is None else _DrawnNumber(number, owner, about)
 
 
-_NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | WebhookRow]] = {
+_NUMBERED_ROWS: Mapping[SubjectObject, Any] = {
+    SubjectObject.JOB: JobRow,
     SubjectObject.DATASET: DatasetRow,
     SubjectObject.STUDY: StudyRow,
     SubjectObject.MODEL: ModelRow,
@@ -146,26 +132,16 @@ _NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | W
 }
 
 
-def _make_next_drawer(about: SubjectObject) -> Callable[[Session, str], _DrawnNumber]:
-    """Make the function that draws the next number of a subject other than a job. Bundled datasets have no owner."""
+def _draw_number(session: Session, about: SubjectObject, subject_id: str) -> _DrawnNumber:
+    """Draw the next number of a subject. Bundled datasets have no owner."""
     table = _NUMBERED_ROWS[about]
-
-    def draw(session: Session, subject_id: str) -> _DrawnNumber:
-        number, owner = session.execute(
-            update(table)
-            .where(table.id == subject_id)
-            .values(last_event=table.last_event + 1)
-            .returning(table.last_event, table.owner)
-        ).one()
-        return _DrawnNumber(number, owner, about)
-
-    return draw
-
-
-_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _DrawnNumber]] = {
-    SubjectObject.JOB: _draw_next_of_job,
-    **{about: _make_next_drawer(about) for about in _NUMBERED_ROWS},
-}
+    number, owner, *kind = session.execute(
+        update(table)
+        .where(table.id == subject_id)
+        .values(last_event=table.last_event + 1)
+        .returning(table.last_event, table.owner, *([JobRow.kind] if table is JobRow else []))
+    ).one()
+    return _make_drawn(number, owner, *kind) if kind else _DrawnNumber(number, owner, about)
 
 
 def _write(
@@ -179,7 +155,7 @@ def _write(
     data: dict[str, Any] | None,
     has_listeners: bool = True,
 ) -> None:
-    type_ = _rename_for_subject(drawn.about, type_)
+    type_ = f"{drawn.about.value}.{type_.partition('.')[2]}"  # clients see some jobs as something else
     values = {
         "subject_object": drawn.about,
         "subject_id": subject_id,

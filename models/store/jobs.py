@@ -236,12 +236,6 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     session.execute(delete(JobRow).where(JobRow.id == job_id))
 
 
-def require_finished(row: JobRow) -> None:
-    """Raise JobNotFinished unless the job has ended."""
-    if row.status not in TERMINAL:
-        raise JobNotFinished(row.id, row.status)
-
-
 def count_ahead_of(session: Session, row: JobRow) -> int | None:
     """Count the owner's queued jobs that will be claimed before this one. None if it is not queued."""
     if row.status is not JobStatus.QUEUED:

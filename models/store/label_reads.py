@@ -144,7 +144,12 @@ def count_totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str,
         for subject in ("job", "model")
     )
     counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model)
-    parts = [select(literal(split), *counts).where(*_match_looks(owner, dataset, split)) for split in HELD_OUT]
+    parts = [
+        select(literal(split), *counts).where(
+            LabelReadRow.owner == owner, LabelReadRow.digest.in_(_list_digests(dataset, split))
+        )
+        for split in HELD_OUT
+    ]
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
 
 
@@ -233,10 +238,6 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
 
 def _match_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:
     return LabelReadRow.owner == owner, LabelReadRow.dataset_id == dataset.id, LabelReadRow.fold.is_not(None)
-
-
-def _match_looks(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:
-    return LabelReadRow.owner == owner, LabelReadRow.digest.in_(_list_digests(dataset, split))
 
 
 def _list_digests(dataset: DatasetRow, split: str) -> set[str]:

@@ -1,7 +1,7 @@
 """Reads epochs and results of jobs. Each attempt writes its own rows; a later attempt hides those after its start."""
 
 from collections.abc import Collection, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
@@ -110,7 +110,9 @@ def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
     """
     if len(epochs) <= points:
         return list(epochs)
-    heights = [_get_height(epoch) for epoch in epochs]
+    losses = [epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss for epoch in epochs]
+    # A missing loss is a peak, so that a diverging training stays visible.
+    heights = [loss if loss is not None and isfinite(loss) else inf for loss in losses]
     places = range(len(epochs))
     kept = {0, len(epochs) - 1, min(places, key=heights.__getitem__)}
     stretches = (points - len(kept)) // 2
@@ -118,9 +120,3 @@ def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
         begin, end = (len(epochs) * edge // stretches for edge in (stretch, stretch + 1))
         kept |= {min(places[begin:end], key=heights.__getitem__), max(places[begin:end], key=heights.__getitem__)}
     return [epochs[place] for place in sorted(kept)]
-
-
-def _get_height(epoch: MeasuredEpoch) -> float:
-    """Treat a missing loss as a peak, so that a diverging training stays visible."""
-    loss = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
-    return loss if loss is not None and isfinite(loss) else float("inf")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.access.rights import Quota
@@ -146,7 +146,8 @@ def remove(session: Session, owner: str, model_id: str) -> None:
     checks = session.scalars(
         select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
     ).all()
-    locked = session.scalars(_select_of(owner).where(ModelRow.id == model_id).with_for_update()).one_or_none()
+    own = select(ModelRow).where(ModelRow.owner == owner, ModelRow.id == model_id)
+    locked = session.scalars(own.with_for_update()).one_or_none()
     if locked is None:
         raise ModelNotFound(model_id)
     needed_by = session.scalars(
@@ -194,14 +195,10 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
             .returning(ModelRow.id)
         )
         if is_read is not None:
-            events.add(session, model_id, "model.ready", _describe_ready(facts))
+            evaluated = "It can be evaluated, and trainings can start from it."
+            message = evaluated if facts.weights else "Its architecture can be trained."
+            events.add(session, model_id, "model.ready", message)
     return complete(session, held)
-
-
-def _describe_ready(facts: ModelFacts) -> str:
-    if not facts.weights:
-        return "Its architecture can be trained."
-    return "It can be evaluated, and trainings can start from it."
 
 
 def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
@@ -212,7 +209,3 @@ def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobSta
 def get_facts(row: ModelRow) -> ModelFacts | None:
     """Get the facts from the model's file. None until it is ready."""
     return None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers)
-
-
-def _select_of(owner: str) -> Select[ModelRow]:
-    return select(ModelRow).where(ModelRow.owner == owner)

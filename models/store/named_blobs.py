@@ -12,19 +12,18 @@ from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, SuspectsStatus
 from heldout.stored.audit import audit_key, make_suspects_key, preview_key
-from models.digests import describe
+from models.digests import FileDigest, describe
 from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, ModelRow, StudyRow
 
 
 @dataclass(frozen=True)
 class NamedBlob:
-    """A file that a row names. size_bytes and sha256 (hexadecimal) are from the row, if it has them."""
+    """A file that a row names, with its digest, if one is stored."""
 
     key: str
     what: str  # for people: `the model of job_…`
-    size_bytes: int | None = None
-    sha256: str | None = None
+    digest: FileDigest | None = None
 
 
 @dataclass(frozen=True)
@@ -53,28 +52,26 @@ class KnownFolders:
 
 def iterate_named(session: Session) -> Iterator[NamedBlob]:
     """Yield every file that a row names, except the contents of datasets."""
-    columns = (ArtifactRow.key, ArtifactRow.name, ArtifactRow.job_id, ArtifactRow.size_bytes, ArtifactRow.sha256)
-    for key, name, job_id, size_bytes, sha256 in session.execute(select(*columns)):
-        yield NamedBlob(key, f"the {name.value} of {job_id}", size_bytes, sha256)
+    for artifact in session.scalars(select(ArtifactRow)):
+        yield NamedBlob(artifact.key, f"the {artifact.name.value} of {artifact.job_id}", artifact.digest)
     for export in session.scalars(select(ExportRow)):
         if export.key is not None:
             described = f"the model of {export.job_id} as {export.format.value}"
-            yield NamedBlob(export.key, described, export.size_bytes, export.sha256)
+            yield NamedBlob(export.key, described, export.digest)
     for key, job_id in session.execute(select(CheckpointRow.key, CheckpointRow.job_id)):
         yield NamedBlob(key, f"a state of {job_id}")
     for study_id, plan in session.execute(select(StudyRow.id, StudyRow.plan)):
         for arm in plan.get("arms", ()):
             if file := arm.get("file"):
-                yield NamedBlob(file["key"], f"what {study_id} starts from", file["size_bytes"], file["sha256"])
+                digest = FileDigest(file["size_bytes"], file["sha256"]) if file["sha256"] else None
+                yield NamedBlob(file["key"], f"what {study_id} starts from", digest)
     for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
-        yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
+        digest = FileDigest(model.size_bytes, model.sha256)
+        yield NamedBlob(model.key, f"the model {model.name} ({model.id})", digest)
     digests = file_digests.get_digests_of_datasets(session)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
         for key, what in _iterate_of_dataset(row, digests):
-            expected = digests.get(key)
-            yield (
-                NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
-            )
+            yield NamedBlob(key, what, digests.get(key))
 
 
 def list_keys(session: Session) -> set[str]:

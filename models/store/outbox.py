@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -135,25 +136,28 @@ def is_any_due(session: Session, now: datetime | None = None) -> bool:
     return bool(session.scalar(select(select(DeliveryRow.id).where(*due).exists())))
 
 
-@dataclass(frozen=True)
-class SenderRoom:
-    """The number of attempts that a sender may run at once, and that it is running.
+# How many attempts one sender runs at once. A slow receiver does not delay others.
+ATTEMPTS_AT_ONCE = 32
+ATTEMPTS_AT_ONCE_PER_OWNER = 6
+ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
 
-    free: attempts that it may add. per_webhook, per_owner: limits, so that slow receivers do not delay others.
-    of_webhooks, of_owners: running attempts.
+
+def claim(
+    session: Session,
+    now: datetime,
+    running: Mapping[str, int] = MappingProxyType({}),
+    of_owners: Mapping[str, int] = MappingProxyType({}),
+    *,
+    lease_s: float,
+) -> list[ClaimedDelivery]:
+    """Claim due deliveries while there is room, longest overdue first. During the lease, no one else sends them.
+
+    Args:
+        running, of_owners: how many attempts this sender is running for each webhook, and for each owner.
     """
-
-    free: int
-    per_webhook: int
-    per_owner: int
-    of_webhooks: Mapping[str, int] = field(default_factory=dict)
-    of_owners: Mapping[str, int] = field(default_factory=dict)
-
-
-def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) -> list[ClaimedDelivery]:
-    """Claim due deliveries while there is room, longest overdue first. During the lease, no one else sends them."""
-    full = [webhook_id for webhook_id, count in room.of_webhooks.items() if count >= room.per_webhook]
-    full_owners = [owner for owner, count in room.of_owners.items() if not has_room(count, room.free, room.per_owner)]
+    free = ATTEMPTS_AT_ONCE - sum(running.values())
+    full = [webhook_id for webhook_id, count in running.items() if count >= ATTEMPTS_AT_ONCE_PER_WEBHOOK]
+    full_owners = [owner for owner, count in of_owners.items() if not has_room(count, free, ATTEMPTS_AT_ONCE_PER_OWNER)]
     candidates = session.execute(
         select(DeliveryRow.id, DeliveryRow.fence, WebhookRow.id, WebhookRow.owner, WebhookRow.failures)
         .join(WebhookRow)
@@ -161,18 +165,18 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
             *_match_due(now),
             WebhookRow.id.not_in(full),
             WebhookRow.owner.not_in(full_owners),
-            or_(WebhookRow.failures < SUSPECT_AFTER_FAILURES, WebhookRow.id.not_in(list(room.of_webhooks))),
+            or_(WebhookRow.failures < SUSPECT_AFTER_FAILURES, WebhookRow.id.not_in(list(running))),
         )
         .order_by(DeliveryRow.due_at, DeliveryRow.id)
         .limit(CANDIDATES_PER_CLAIM)
         .with_for_update(skip_locked=True, of=DeliveryRow)
     ).all()
     taken: list[str] = []
-    of_webhooks, of_owners = Counter(room.of_webhooks), Counter(room.of_owners)
+    of_webhooks, by_owner = Counter(running), Counter(of_owners)
     for delivery_id, fence, webhook_id, owner, failures in candidates:
-        most = 1 if failures >= SUSPECT_AFTER_FAILURES else room.per_webhook
-        free = room.free - len(taken)
-        if of_webhooks[webhook_id] >= most or not has_room(of_owners[owner], free, room.per_owner):
+        most = 1 if failures >= SUSPECT_AFTER_FAILURES else ATTEMPTS_AT_ONCE_PER_WEBHOOK
+        has_place = has_room(by_owner[owner], free - len(taken), ATTEMPTS_AT_ONCE_PER_OWNER)
+        if of_webhooks[webhook_id] >= most or not has_place:
             continue
         claimed = session.scalar(
             update(DeliveryRow)
@@ -183,7 +187,7 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
         if claimed is not None:
             taken.append(delivery_id)
             of_webhooks[webhook_id] += 1
-            of_owners[owner] += 1
+            by_owner[owner] += 1
     rows = session.execute(
         select(DeliveryRow, WebhookRow).join(WebhookRow).where(DeliveryRow.id.in_(taken)).order_by(DeliveryRow.id)
     )

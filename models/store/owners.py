@@ -11,33 +11,12 @@ from analysis.scheduling.fair_share import compute_used
 from heldout.access.rights import Quota, get_bound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import StudyStatus
-from heldout.views.account import Bucket, Group
+from heldout.views.account import Bucket, Group, QuotaView, UsageBucket
 from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import accounts, jobs, studies
 from models.store.quotas import get_bounds, get_used
 from models.tables import JobRow, KeyRow, OwnerRow, StudyRow, UsageRow
-
-
-@dataclass
-class Used:
-    """The usage of one bucket and group. key_id, kind: None unless grouped by them."""
-
-    start: datetime
-    key_id: str | None
-    kind: JobKind | None
-    jobs: int
-    slot_s: float
-
-
-@dataclass(frozen=True)
-class QuotaState:
-    """The state of one quota. allowed: None if unlimited."""
-
-    quota: Quota
-    used: float
-    allowed: int | None
-
 
 # How many jobs one transaction cancels.
 CANCELLED_AT_ONCE = 200
@@ -133,14 +112,6 @@ def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, s
     return len(rows), rows[-1].id if rows else None
 
 
-def add_missing(session: Session) -> None:
-    """Add missing rows of owners with waiting jobs. An earlier release that runs at the same time adds no rows."""
-    known = select(OwnerRow.owner).where(OwnerRow.owner == JobRow.owner).exists()
-    waiting = select(JobRow.owner).where(JobRow.status == JobStatus.QUEUED, ~known).distinct()
-    for name in sorted(session.scalars(waiting)):
-        accounts.ensure_owner(session, name)
-
-
 def _build_owner(name: str, row: OwnerRow | None, counts: Mapping[tuple[str, JobStatus], int], at: datetime) -> Owner:
     queued, running = (counts.get((name, status), 0) for status in (JobStatus.QUEUED, JobStatus.RUNNING))
     if row is None:
@@ -157,7 +128,7 @@ def _write(session: Session, name: str, **values: object) -> None:
 
 def list_buckets(
     session: Session, owner: str, begin: datetime, end: datetime, *, bucket: Bucket, group_by: Group | None
-) -> Sequence[Used]:
+) -> Sequence[UsageBucket]:
     """List the owner's usage from the bucket of `begin` until before `end`, both in UTC. Omits empty buckets."""
     key_id = UsageRow.key_id if group_by == "key" else literal("")
     kind = UsageRow.kind if group_by == "kind" else literal(None)
@@ -167,20 +138,27 @@ def list_buckets(
         .group_by(UsageRow.hour, *([] if group_by is None else [key_id if group_by == "key" else kind]))
         .order_by(UsageRow.hour)
     )
-    found: dict[tuple[datetime, str, JobKind | None], Used] = {}
+    found: dict[tuple[datetime, str, JobKind | None], list[float]] = {}
     for hour, of_key, of_kind, count, slot_s in hours:
         start = _get_start(hour, bucket)
-        used = found.setdefault((start, of_key, of_kind), Used(start, of_key or None, of_kind, 0, 0.0))
-        used.jobs += count
-        used.slot_s += slot_s
-    return sorted(found.values(), key=lambda row: (row.start, row.key_id or "", row.kind or ""))
+        used = found.setdefault((start, of_key, of_kind), [0, 0.0])
+        used[0] += count
+        used[1] += slot_s
+    buckets = [
+        UsageBucket(start=start, key_id=of_key or None, kind=of_kind, jobs=int(count), slot_seconds=round(slot_s, 3))
+        for (start, of_key, of_kind), (count, slot_s) in found.items()
+    ]
+    return sorted(buckets, key=lambda bucket: (bucket.start, bucket.key_id or "", bucket.kind or ""))
 
 
-def list_quotas(session: Session, owner: str) -> Sequence[QuotaState]:
+def list_quotas(session: Session, owner: str) -> list[QuotaView]:
     """List all quotas of an owner."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
     bounds = get_bounds(session)
-    return [QuotaState(quota, get_used(session, owner, quota), get_bound(quota, bounds, own)) for quota in Quota]
+    return [
+        QuotaView(quota=quota, used=round(get_used(session, owner, quota), 3), allowed=get_bound(quota, bounds, own))
+        for quota in Quota
+    ]
 
 
 def _get_start(moment: datetime, bucket: Bucket) -> datetime:

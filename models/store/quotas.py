@@ -113,7 +113,8 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
     """
     more = dict.fromkeys(quotas, asked) | ({Quota.SPEC_BYTES: spec_bytes} if spec_bytes else {})
     bounds, found = get_bounds(session), _look_up(session, owner, tuple(more))
-    if any(_is_near(used + more[quota], get_bound(quota, bounds, found.own)) for quota, used in found.used.items()):
+    most_of = {quota: get_bound(quota, bounds, found.own) for quota in more}
+    if any(most is not None and found.used[quota] + more[quota] + NEAR > most for quota, most in most_of.items()):
         statements.lock(session, "quotas", owner)
         found = _look_up(session, owner, tuple(more))
     if found.is_known:
@@ -127,7 +128,8 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
             continue
         # The slot-seconds of a job are not known in advance.
         if used + more[quota] > most if quota in EXACT else used >= most:
-            retry_after_s = _count_seconds_left_today() if quota is Quota.SLOT_SECONDS else None
+            left_today_s = max(1, ceil((_get_today() + DAY - datetime.now(UTC)).total_seconds()))
+            retry_after_s = left_today_s if quota is Quota.SLOT_SECONDS else None
             raise QuotaExceeded(quota.value, quota.meaning, used, most, asked=more[quota], retry_after_s=retry_after_s)
 
 
@@ -147,10 +149,6 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     if used + size_bytes > most:
         quota = Quota.STORED_BYTES
         raise QuotaExceeded(quota.value, quota.meaning, used, most, asked=size_bytes)
-
-
-def _is_near(used: float, most: int | None) -> bool:
-    return most is not None and used + NEAR > most
 
 
 def _look_up(session: Session, owner: str, quotas: tuple[Quota, ...]) -> _Standing:
@@ -214,7 +212,3 @@ def release_holds(session: Session) -> None:
 def _get_today() -> datetime:
     """Get the start of the day in UTC. This machine's clock is accurate enough."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _count_seconds_left_today() -> int:
-    return max(1, ceil((_get_today() + DAY - datetime.now(UTC)).total_seconds()))

@@ -3,8 +3,9 @@
 Rows are checked in the order of creation, a limited number at a time, so that no query reads a whole table.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
@@ -18,18 +19,32 @@ from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow
 ROWS_PER_LOOK = 1000
 
 
+Id = TypeVar("Id", int, str)
+
+
 @dataclass(frozen=True)
-class OldRows:
+class OldRows(Generic[Id]):
     """The expired rows found in one pass: their ids by owner, and the last row checked.
 
     last is None after the last row that is old enough.
     """
 
-    by_owner: dict[str, list[str]]
-    last: str | None
+    by_owner: dict[str, list[Id]]
+    last: Id | None
 
 
-def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows:
+def _collect(rows: Sequence[tuple[Id, str, bool, bool]], limit: int) -> OldRows[Id]:
+    """Collect the expired ones of (id, owner, is expired, is young), which are in the order of creation."""
+    found: dict[str, list[Id]] = {}
+    for id_, owner, is_old, is_young in rows:
+        if is_young:
+            return OldRows(found, None)
+        if is_old:
+            found.setdefault(owner, []).append(id_)
+    return OldRows(found, rows[-1][0] if len(rows) == limit else None)
+
+
+def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows[str]:
     """List jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
     rows = session.execute(
         select(
@@ -42,13 +57,7 @@ def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int 
         .order_by(JobRow.id)
         .limit(limit)
     ).all()
-    found: dict[str, list[str]] = {}
-    for id_, owner, is_old, is_young in rows:
-        if is_young:
-            return OldRows(found, None)  # ids sort by creation time
-        if is_old:
-            found.setdefault(owner, []).append(id_)
-    return OldRows(found, rows[-1][0] if len(rows) == limit else None)
+    return _collect([(id_, owner, is_old, is_young) for id_, owner, is_old, is_young in rows], limit)
 
 
 def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
@@ -59,10 +68,7 @@ def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str
         .order_by(JobRow.finished_at)
         .limit(limit)
     )
-    found: dict[str, list[str]] = {}
-    for id_, owner in rows:
-        found.setdefault(owner, []).append(id_)
-    return found
+    return _collect([(id_, owner, True, False) for id_, owner in rows], limit).by_owner
 
 
 def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float | None) -> list[str]:
@@ -94,16 +100,11 @@ def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> 
     return [(owner, id_) for owner, id_ in rows]
 
 
-@dataclass(frozen=True)
-class OldEvents:
-    """Positions of expired events by the owner of their stream ("" for none). last is as in `OldRows`."""
+def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldRows[int]:
+    """List the positions of older events whose subjects have ended, among the next `limit` after the position `after`.
 
-    by_owner: dict[str, list[int]]
-    last: int | None
-
-
-def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
-    """List older events whose subjects have ended, among the next `limit` after the position `after`."""
+    The owner of their stream is "" for none.
+    """
     rows = session.execute(
         select(
             EventRow.position,
@@ -116,13 +117,7 @@ def list_old_events(session: Session, older_than_s: float, after: int, limit: in
         .limit(limit)
     ).all()
     is_open = _list_open_subjects(session, {subject_id for _, subject_id, _, _ in rows})
-    found: dict[str, list[int]] = {}
-    for position, subject_id, owner, is_young in rows:
-        if is_young:
-            return OldEvents(found, None)
-        if subject_id not in is_open:
-            found.setdefault(owner, []).append(position)
-    return OldEvents(found, rows[-1][0] if len(rows) == limit else None)
+    return _collect([(row[0], row[2], row[1] not in is_open, row[3]) for row in rows], limit)
 
 
 def remove_events(session: Session, owner: str, positions: Collection[int]) -> None:

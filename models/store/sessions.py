@@ -1,4 +1,4 @@
-"""Sessions of browsers. A user logs in with a key or a one-time link.
+"""Finds who sends a request, by an API key or a browser's session. A user logs in with a key or a one-time link.
 
 A session stands for its key. It ends when the key is revoked, when it expires, or when the user logs out. Secrets are
 stored as hashes. Expired rows are deleted when the next session is created.
@@ -7,17 +7,18 @@ stored as hashes. Expired rows are deleted when the next session is created.
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
+from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
 from models.store import keys
 from models.store.keys import Caller
-from models.tables import KeyRow, SessionRow
+from models.tables import DatasetRow, JobRow, KeyRow, SessionRow
+from models.views.job import JOB_VIEW_ONLY
 
 SESSION_S = 30 * 24 * 3600
 LINK_S = 15 * 60
@@ -38,18 +39,9 @@ _VALID = (
 )
 
 
-@dataclass(frozen=True)
-class NewSession:
-    """A new session. token: `hs_<id>_<secret>`, which is not stored."""
-
-    token: str
-    expires_at: datetime
-
-
-def begin(session: Session, key_id: str) -> NewSession:
-    """Start a session for a key."""
-    token, expires_at = _make(session, key_id, SESSION_PREFIX, SESSION_S)
-    return NewSession(token, expires_at)
+def begin(session: Session, key_id: str) -> tuple[str, datetime]:
+    """Start a session for a key. Returns its token, `hs_<id>_<secret>`, which is not stored, and when it expires."""
+    return _make(session, key_id, SESSION_PREFIX, SESSION_S)
 
 
 def make_link(session: Session, key_id: str) -> str:
@@ -66,12 +58,6 @@ def use_link(session: Session, token: str) -> Caller | None:
     return row[1] if used.scalar_one_or_none() is not None else None
 
 
-def find_caller(session: Session, token: str) -> Caller | None:
-    """Find the caller of a session. None if it is malformed, unknown or expired, or if its key was revoked."""
-    row = _find_valid(session, token, SESSION_PREFIX)
-    return None if row is None else row[1]
-
-
 def get_end(session: Session, token: str) -> datetime | None:
     """Get when the session expires, even if it was revoked. None if there is no such session."""
     return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _split_token(token, SESSION_PREFIX)[0]))
@@ -84,9 +70,9 @@ def end(session: Session, token: str) -> None:
         session.execute(delete(SessionRow).where(SessionRow.id == row[0]))
 
 
-def is_well_formed(token: str, prefix: Prefix = SESSION_PREFIX) -> bool:
-    """Whether it looks like the token of a session, or of a link with the prefix `hl`."""
-    return _split_token(token, prefix)[1] != ""
+def is_session_token(token: str) -> bool:
+    """Whether it looks like the token of a session."""
+    return _split_token(token, SESSION_PREFIX)[1] != ""
 
 
 def _find_valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
@@ -126,3 +112,55 @@ def _split_token(token: str, prefix: Prefix) -> tuple[str, str]:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find_caller(session: Session, credential: str) -> Caller | None:
+    """Find the owner of a key or session. None if it is malformed, unknown or no longer valid."""
+    if is_session_token(credential):
+        row = _find_valid(session, credential, SESSION_PREFIX)
+        return None if row is None else row[1]
+    return keys.find_caller(session, credential)
+
+
+def is_well_formed(credential: str) -> bool:
+    """Whether it looks like a key or a session. Malformed credentials need no look-up."""
+    return keys.is_well_formed(credential) or is_session_token(credential)
+
+
+# Built once, because clients that wait for a job poll it.
+_OF_KEY_AND_ID = (
+    select(*keys.CALLER_COLUMNS, JobRow, DatasetRow)
+    .select_from(keys.KEY_TABLE)
+    .outerjoin(
+        JobRow,
+        and_(JobRow.owner == keys.KEY_TABLE.c.owner, JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id")),
+    )
+    .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(keys.KEY_TABLE.c.id == bindparam("key_id"))
+    .options(*JOB_VIEW_ONLY)
+)
+_OF_OWNER_AND_ID = (
+    select(JobRow, DatasetRow)
+    .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(JobRow.owner == bindparam("owner"), JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id"))
+    .options(*JOB_VIEW_ONLY)
+)
+
+
+def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
+    """Find the caller like `find_caller`, and the caller's training job with its dataset.
+
+    The rows contain only the columns that `build_job_view` needs.
+    """
+    if is_session_token(key):
+        owner = find_caller(session, key)
+        if owner is None:
+            return None, None
+        row = session.execute(_OF_OWNER_AND_ID, {"owner": owner.owner, "job_id": job_id}).one_or_none()
+        return owner, None if row is None else (row.JobRow, row.DatasetRow)
+    key_id, secret = keys.split_key(key)
+    found = session.execute(_OF_KEY_AND_ID, {"key_id": key_id, "job_id": job_id}).one_or_none() if secret else None
+    caller = keys.get_valid_caller(key_id, secret, found)
+    if caller is None or found is None or found.JobRow is None:
+        return caller, None
+    return caller, (found.JobRow, found.DatasetRow)

@@ -155,11 +155,6 @@ def _note_external_end(session: Session, job: JobRow, status: JobStatus, error: 
     advance(session, job.study_id, job, status)
 
 
-def _reject_dataset(session: Session, job: JobRow, error: Error | None) -> None:
-    """Reject the dataset that a job failed to make. Otherwise it would stay in `checking` forever."""
-    reject_ingested(session, job.dataset_id, error)
-
-
 def _give_up_relations(session: Session, job: JobRow, error: Error | None) -> None:
     """Mark the dataset's copies as unknown. It is used without them, and the job is not queued again."""
     waits = (DatasetRow.id == job.dataset_id, DatasetRow.relations_status == RelationsStatus.QUEUED)
@@ -207,8 +202,8 @@ def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error |
 AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
     {
         JobKind.TRAIN: _note_training_end,
-        JobKind.INGEST: _unless_succeeded(_reject_dataset),
-        JobKind.DERIVE: _unless_succeeded(_reject_dataset),
+        JobKind.INGEST: _unless_succeeded(reject_ingested),
+        JobKind.DERIVE: _unless_succeeded(reject_ingested),
         JobKind.RELATE: _unless_succeeded(_give_up_relations),
         JobKind.SUSPECT: _unless_succeeded(_give_up_suspects),
         JobKind.EVALUATE: _note_evaluation_end,

@@ -3,7 +3,6 @@
 from sqlalchemy.orm import load_only
 
 from heldout.lifecycle.job import get_shown_status
-from heldout.spec.job import JobSpec
 from heldout.views.base import make_view
 from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
 from models.specs import make_plan, read_training_spec
@@ -24,6 +23,8 @@ JOB_VIEW_ONLY = (
 def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
     """Build the view of a job. Raises SpecUnreadable."""
     spec = read_training_spec(job)
+    plan = make_plan(dataset, spec, job.backbone)
+    frozen = spec.initial.freeze_blocks if spec.initial else 0
     return make_view(
         JobView,
         job,
@@ -33,7 +34,7 @@ def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         spec=spec,
         dataset=build_dataset_reference(dataset),
         parameters=job.parameters or 0,
-        trainable_parameters=_count_trainable_parameters(spec, job, dataset),
+        trainable_parameters=None if plan is None else plan.trainable_parameters(frozen),
         progress=make_view(Progress, job),
         summary=job.summary or {},
         error=job.error or None,
@@ -46,11 +47,6 @@ def build_listed_job_view(
 ) -> ListedJobView:
     """Build the view of a job in a list. Raises SpecUnreadable."""
     return make_view(ListedJobView, build_job_view(job, dataset), curve=curve, queue_position=queue_position)
-
-
-def _count_trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
-    plan = make_plan(dataset, spec, job.backbone)
-    return None if plan is None else plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
 
 
 def build_dataset_reference(dataset: DatasetRow) -> DatasetReference:

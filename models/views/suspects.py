@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
+from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, SuspectsSummary
 from heldout.views.audit import (
     ClassLabelsView,
     LabelCheckView,
@@ -46,7 +46,7 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
     """Build one page of the result."""
     shown = stored.suspects[after : after + limit]
     has_more = after + len(shown) < len(stored.suspects)
-    classes = dataset.classes or []
+    classes, wrong = dataset.classes or [], stored.wrong if stored.can_tell else None
     return SuspectsView(
         object="suspects",
         status="ready",
@@ -55,7 +55,7 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
         error=None,
         images=stored.images,
         verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
-        wrong=_build_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
+        wrong=wrong and make_view(WrongLabelsView, wrong, share=wrong.count / max(1, stored.images)),
         splits={split: _build_split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
         search=make_view(
             SearchView,
@@ -141,10 +141,6 @@ def _suggest_next_step(stored: StoredSuspects) -> str:
     if not any((suspect.probability or 0) > LIKELY_WRONG for suspect in stored.suspects):
         return "No single label is more likely wrong than right."
     return "Look at the first images of the list before you change anything."
-
-
-def _build_wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
-    return make_view(WrongLabelsView, wrong, share=wrong.count / max(1, images))
 
 
 def _build_split_view(found: SplitLabels) -> SplitLabelsView:

@@ -14,7 +14,8 @@ from analysis.arrays.relations import Relations, save_relations
 from heldout.errors import OperatorError
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from host.check import DeepCheck, check_deep
+from host.check import check_deep
+from models.blob_check import BlobCheck
 from models.blobs import BlobMissing, Blobs
 from models.bundled import BUNDLED, store
 from models.digests import FileDigest
@@ -27,7 +28,7 @@ from tests.models.work import ALICE, Work, dots, final_of
 
 AT_ONCE = timedelta(0)
 HOUR = timedelta(hours=1)
-Check = Callable[..., DeepCheck]
+Check = Callable[..., BlobCheck]
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def work(database, blobs: Blobs, tmp_path: Path) -> Work:
 
 @pytest.fixture
 def check(work: Work, blobs: Blobs, tmp_path: Path) -> Check:
-    def run(*, collect: bool = False, young: timedelta = AT_ONCE) -> DeepCheck:
+    def run(*, collect: bool = False, young: timedelta = AT_ONCE) -> BlobCheck:
         return check_deep(work.database, blobs, tmp_path / "none", collect=collect, young=young)
 
     return run

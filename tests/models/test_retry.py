@@ -6,7 +6,7 @@ from sqlalchemy import select
 from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec, StateGone
 from heldout.lifecycle.job import JobStatus, StopReason
-from models import retry
+from models import submit
 from models.blobs import Blobs
 from models.store import claims, jobs
 from models.tables import JobRow, LabelReadRow
@@ -23,8 +23,8 @@ def blobs(tmp_path) -> Blobs:
 
 def retried(work: Work, blobs: Blobs, job_id: str, **asked: object) -> JobRow:
     with work.database.write() as session:
-        again = retry.retry(session, blobs, ALICE, job_id, RetrySpec(**asked), max_parameters=10**6)
-    return work.row(again.job.id)
+        again, _ = submit.retry(session, blobs, ALICE, job_id, RetrySpec(**asked), max_parameters=10**6)
+    return work.row(again.id)
 
 
 def trained(work: Work, blobs: Blobs, epochs: int = 2, reason: StopReason | None = StopReason.COMPLETED, **spec) -> str:

@@ -12,7 +12,7 @@ from heldout.spec.job import JobSpec
 from models import retry, submit
 from models.blobs import Blobs
 from models.database import Database
-from models.tables import EventRow, JobRow
+from models.tables import DatasetRow, EventRow, JobRow
 from models.wake import WakeUp
 from tests.models.work import ALICE, Work
 
@@ -27,7 +27,7 @@ def spec(**changes: object) -> JobSpec:
     return JobSpec.model_validate({**LEAST, **changes})
 
 
-def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> submit.Submitted:
+def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> tuple[JobRow, DatasetRow]:
     with work.database.write() as session:
         return submit.submit(session, NO_FILES, owner, asked, max_parameters=MAX_PARAMETERS)
 
@@ -52,7 +52,7 @@ class Reconciling:
     def submit_all(self, specs: list[JobSpec]) -> list[str]:
         with self.database.write() as session:
             made = [submit.submit(session, NO_FILES, ALICE, spec, max_parameters=MAX_PARAMETERS) for spec in specs]
-        return [submitted.job.id for submitted in made]
+        return [job.id for job, _ in made]
 
 
 def test_several_jobs_are_submitted_in_one_transaction_and_announced_after_it(work):
@@ -82,7 +82,7 @@ def test_nothing_is_stored_or_announced_if_one_job_is_refused(work):
 
 def test_a_spec_is_completed_and_otherwise_kept(work):
     asked = spec(priority=4, limits={"max_pending_s": 60, "keep_s": 90}, metadata={"team": "a"}, training={"epochs": 7})
-    job = submitted(work, asked).job
+    job, _ = submitted(work, asked)
     row = work.row(job.id)
     complete = JobSpec.model_validate(row.spec)
     assert complete.training.seed is not None
@@ -99,7 +99,7 @@ def test_a_spec_is_completed_and_otherwise_kept(work):
 
 
 def test_the_returned_job_is_the_stored_one(work):
-    handed = submitted(work, spec(metadata={"team": "a"})).job
+    handed, _ = submitted(work, spec(metadata={"team": "a"}))
     row = work.row(handed.id)
     names = [column.key for column in JobRow.__mapper__.column_attrs]
     unset = {"pending_until", "announced_at"}

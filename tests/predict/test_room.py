@@ -18,8 +18,7 @@ from predict import bodies
 from predict import work as work_of_answers
 from predict.bodies import HeldBodies, read_files
 from predict.cache import ModelCache
-from predict.held_out import HeldOutImages
-from predict.model import OnnxNetwork, ServedModel
+from predict.model import HeldOutImages, OnnxNetwork, ServedModel
 from predict.work import Room, WorkThreads, finish_pieces
 from tests.predict.world import network_file
 from worker.machine import cores
@@ -145,12 +144,10 @@ def test_models_of_the_owner_with_the_most_memory_are_dropped_first(monkeypatch)
     )
 
     async def ask() -> ModelCache:
-        work = WorkThreads(1)
-        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), work, 1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), 1)
         await cache.get(Caller("eve", "key"), "job_of_eve", wait_s=1)
         for number in range(20):
             await cache.get(Caller("ada", "key"), f"job_{number}", wait_s=1)
-        work.close()
         return cache
 
     assert list(asyncio.run(ask())._models) == ["job_of_eve", "job_16", "job_17", "job_18", "job_19"]
@@ -259,10 +256,9 @@ def test_a_model_requested_many_times_at_once_is_loaded_once(monkeypatch):
     monkeypatch.setattr(ModelCache, "_load", load)
 
     async def ask() -> None:
-        work, caller = WorkThreads(1), Caller("ada", "key")
-        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), work, 1)
+        caller = Caller("ada", "key")
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), 1)
         await asyncio.gather(*[cache.get(caller, f"job_{number % 2}", wait_s=1) for number in range(40)])
-        work.close()
 
     asyncio.run(ask())
     assert sorted(loads) == ["job_0", "job_1"]

@@ -130,7 +130,7 @@ class World:
         spec |= {"evaluation": evaluation} if evaluation else {}
         with self.database.write() as session:
             complete = JobSpec.model_validate(spec)
-            return submit(session, self.worker.blobs, self.owner, complete, max_parameters=10**7).job.id
+            return submit(session, self.worker.blobs, self.owner, complete, max_parameters=10**7)[0].id
 
     def trained(self, *, calibrated: bool, name: str | None = None, dataset: str = "digits", **evaluation: str) -> str:
         job_id = self.submitted(name, dataset, **evaluation)

@@ -18,7 +18,7 @@ from models.blobs import BlobMissing
 from models.digests import FileDigest, compute_file_digest, describe, make_damaged_error
 from models.store import file_digests
 from models.store.claims import Claimed
-from models.stored_splits import uses_relations
+from models.stored_files import uses_relations
 from worker.machine.cache import hold_dataset
 from worker.messages import StopCause
 from worker.supervision.lease import AttemptLease

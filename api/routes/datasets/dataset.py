@@ -15,17 +15,7 @@ from api.http.places import sends_much
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes.downloads import make_indices_response
-from heldout.errors import (
-    DatasetLost,
-    DatasetNotFound,
-    DatasetNotReady,
-    FileOfLaterRelease,
-    HeldoutError,
-    ImageNotFound,
-    InvalidCursor,
-    NoAudit,
-    StorageUnavailable,
-)
+from heldout import errors
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
 from heldout.fixes.offers import drop_answered, make_offers
@@ -35,7 +25,7 @@ from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
 from heldout.words.data_and_models import describe_audit
 from models.blob_files import guard_reading, open_blob
-from models.blobs import Blobs, raise_if_missing
+from models.blobs import raise_if_missing
 from models.database import Session
 from models.fix_effects import build_effect_view
 from models.store import datasets, file_digests, ingests, label_reads
@@ -58,7 +48,7 @@ Reference = Annotated[
 ]
 
 
-@router.get("", responses=document_errors(InvalidCursor))
+@router.get("", responses=document_errors(errors.InvalidCursor))
 def list_datasets(
     caller: CallerDep,
     session: ReadSessionDep,
@@ -79,7 +69,7 @@ def list_datasets(
     return asked.fill(DatasetPage, ids, build_views)
 
 
-@router.get("/{dataset}", responses=document_errors(DatasetNotFound))
+@router.get("/{dataset}", responses=document_errors(errors.DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
     row = find_dataset(session, caller.owner, dataset)
@@ -90,21 +80,28 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 @router.get(
     "/{dataset}/splits",
     response_model=IndicesView,
-    responses=document_errors(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable),
+    responses=document_errors(
+        errors.DatasetNotFound, errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable
+    ),
     dependencies=[Depends(sends_much)],
 )
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
     """List the positions of each split's images in the order of the source."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
-    with raise_if_missing(DatasetLost(row.name)):
+    with raise_if_missing(errors.DatasetLost(row.name)):
         return make_indices_response(read_splits(session, app.blobs, sha256))
 
 
 @router.get(
     "/{dataset}/audit",
     responses=document_errors(
-        DatasetNotFound, DatasetNotReady, NoAudit, DatasetLost, StorageUnavailable, FileOfLaterRelease
+        errors.DatasetNotFound,
+        errors.DatasetNotReady,
+        errors.NoAudit,
+        errors.DatasetLost,
+        errors.StorageUnavailable,
+        errors.FileOfLaterRelease,
     ),
 )
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
@@ -114,7 +111,7 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     assert audit is not None, "every uploaded dataset has an audit"
     audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
     stored = audit.model_dump(exclude={"format"})
-    lost: list[HeldoutError] = []
+    lost: list[errors.HeldoutError] = []
     effects: dict[str, EffectView | None] = {}  # several findings of copies share one fix
 
     def get_effect(fix: Body | None) -> EffectView | None:
@@ -175,8 +172,17 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}
-PREVIEW = document_errors(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, DatasetLost, StorageUnavailable)
-THUMBNAIL = document_errors(DatasetNotFound, DatasetNotReady, ImageNotFound, DatasetLost, StorageUnavailable)
+PREVIEW = document_errors(
+    errors.DatasetNotFound,
+    errors.DatasetNotReady,
+    errors.NoAudit,
+    errors.ImageNotFound,
+    errors.DatasetLost,
+    errors.StorageUnavailable,
+)
+THUMBNAIL = document_errors(
+    errors.DatasetNotFound, errors.DatasetNotReady, errors.ImageNotFound, errors.DatasetLost, errors.StorageUnavailable
+)
 
 
 @router.get("/{dataset}/preview", response_class=Response, responses={**PNG, **PREVIEW})
@@ -193,9 +199,10 @@ def get_preview(
     row = _get_ready_dataset(session, caller.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
-        raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
+        raise errors.ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    sheet = _draw_sheet(session, app.blobs, row, number)
+    with raise_if_missing(errors.DatasetLost(row.name)):
+        sheet = read_file(session, app.blobs, preview_key(row.id, number))
     note_shown_labels(session, app, caller.owner, row)
     return _make_png_response(sheet)
 
@@ -214,13 +221,13 @@ def get_thumbnail(
     key = f"datasets/{sha256}/images.npy"
     expected = file_digests.find(session, key)
     with (
-        raise_if_missing(DatasetLost(row.name)),
+        raise_if_missing(errors.DatasetLost(row.name)),
         guard_reading(key),
         open_blob(app.blobs, key, HEADER_BYTES, expected) as file,
     ):
         rows = NpyRows(file)
         if not 0 <= index < len(rows):
-            raise ImageNotFound(
+            raise errors.ImageNotFound(
                 f"Dataset {row.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
             )
         image = rows.one(index)
@@ -231,7 +238,7 @@ def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) 
     """Find an uploaded dataset that is ready."""
     row = find_dataset(session, owner, reference)
     if row.owner is None:
-        raise NoAudit(row.name)
+        raise errors.NoAudit(row.name)
     datasets.require_content(row, what)
     return row
 
@@ -239,12 +246,6 @@ def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) 
 def _make_png_response(content: bytes) -> Response:
     # A ready dataset never changes.
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
-
-
-def _draw_sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
-    """Read a contact sheet. Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
-    with raise_if_missing(DatasetLost(row.name)):
-        return read_file(session, blobs, preview_key(row.id, class_number))
 
 
 def note_shown_labels(session: Session, app: AppContext, owner: str, dataset: DatasetRow) -> None:
@@ -258,5 +259,5 @@ def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
     """Find the dataset that this reference means for the owner. Raises DatasetNotFound."""
     row = None if "\0" in reference else datasets.find(session, owner, reference)
     if row is None:
-        raise DatasetNotFound(reference)
+        raise errors.DatasetNotFound(reference)
     return row

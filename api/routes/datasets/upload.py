@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Header, Request, Response
+from fastapi import Header, Request
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
@@ -14,21 +14,20 @@ from api.http.body import parse_json
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, SessionDep
 from api.http.hashed_stream import DIGEST
-from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
+from api.http.idempotency import Once, OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
-from api.http.upload_body import JSON_FIELDS, ReceivedContent, get_form_file, parse_dataset_spec, parse_form_spec
-from api.routes.datasets.dataset import Reference
-from heldout.errors import (
-    BodyTooLarge,
-    DatasetInUse,
-    DatasetIsBundled,
-    DatasetNotFound,
-    DigestMismatch,
-    HeldoutError,
-    Unauthenticated,
-    UploadFinished,
+from api.http.upload_body import (
+    JSON_FIELDS,
+    ReceivedContent,
+    describe_body,
+    describe_file,
+    get_form_file,
+    parse_dataset_spec,
+    parse_form_spec,
 )
+from api.routes.datasets.dataset import Reference
+from heldout import errors
 from heldout.spec.dataset import DatasetSpec
 from heldout.views.dataset import DatasetView
 from models.database import Session
@@ -41,35 +40,21 @@ log = structlog.get_logger("heldout.api")
 router = make_router("/v1/datasets", "datasets")
 
 COMPONENT = "#/components/schemas/{model}"
-FORM = {
-    "type": "object",
-    "required": ["name", "file"],
-    "additionalProperties": False,
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "The content."},
+NEW_DATASET = describe_body(
+    ["name", "file"],
+    {
+        "file": describe_file("The content."),
         **DatasetSpec.model_json_schema(ref_template=COMPONENT)["properties"],
     },
-}
-NEW_DATASET: dict[str, Any] = {
-    # Documented here because openapi-python-client supports two kinds of body only with an optional parameter.
-    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": COMPONENT.format(model="DatasetSpec")}},
-            "multipart/form-data": {
-                "schema": FORM,
-                "encoding": {field: {"contentType": "application/json"} for field in JSON_FIELDS},
-            },
-        },
-    },
-}
+    {"application/json": {"$ref": COMPONENT.format(model="DatasetSpec")}},
+    json_fields=JSON_FIELDS,
+)
 CONTENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "An `.npz`, a Parquet file, or a zip or tar of `class/file` or `split/class/file`, or "
         "of archives such as `train.zip` and `test.zip`, each of which is read as a folder.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": describe_file()}},
     }
 }
 
@@ -83,18 +68,12 @@ CONTENT: dict[str, Any] = {
     responses=document_errors(
         *UPLOADED,
         *ONCE,
-        DatasetNotFound,
+        errors.DatasetNotFound,
         *NO_ROOM,
         *JSON_BODY,
     ),
 )
-async def create_dataset(
-    request: Request,
-    response: Response,
-    caller: CallerDep,
-    app: AppContextDep,
-    idempotency_key: IdempotencyKey = None,
-) -> DatasetView:
+async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep, once: OnceDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
     def add(session: Session, spec: DatasetSpec) -> DatasetView:
@@ -102,21 +81,13 @@ async def create_dataset(
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
         with app.database.write() as session:
-            view = make_once(
-                session,
-                caller.owner,
-                idempotency_key,
-                "POST /v1/datasets",
-                spec,
-                response,
-                lambda: add(session, spec),
-            )
+            view = once.make(session, spec, lambda: add(session, spec))
             if is_all:
                 get_current_context().note_change(session, view)
             return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        return await _create_whole(request, response, caller, app, announce, idempotency_key)
+        return await _create_whole(request, caller, app, announce, once)
     async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
         return await run_in_threadpool(lambda: announce(parse_dataset_spec(parse_json(raw)), is_all=True))
 
@@ -128,7 +99,13 @@ async def create_dataset(
     response_description="Received; a worker will read it. Sending the same content again changes nothing.",
     openapi_extra=CONTENT,
     responses=document_errors(
-        *(DatasetNotFound, DatasetIsBundled, UploadFinished, BodyTooLarge, DigestMismatch),
+        *(
+            errors.DatasetNotFound,
+            errors.DatasetIsBundled,
+            errors.UploadFinished,
+            errors.BodyTooLarge,
+            errors.DigestMismatch,
+        ),
         *UPLOADED,
         *NO_ROOM,
     ),
@@ -150,7 +127,9 @@ async def put_content(
 
 
 @router.delete(
-    "/{dataset}", status_code=204, responses=document_errors(DatasetNotFound, DatasetIsBundled, DatasetInUse)
+    "/{dataset}",
+    status_code=204,
+    responses=document_errors(errors.DatasetNotFound, errors.DatasetIsBundled, errors.DatasetInUse),
 )
 def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
     """Delete a dataset that no job needs. Jobs that have ended still name it. Its files are removed within a minute."""
@@ -159,12 +138,7 @@ def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -
 
 
 async def _create_whole(
-    request: Request,
-    response: Response,
-    caller: Caller,
-    app: AppContext,
-    announce: Callable[[DatasetSpec], DatasetView],
-    idempotency_key: str | None,
+    request: Request, caller: Caller, app: AppContext, announce: Callable[[DatasetSpec], DatasetView], once: Once
 ) -> DatasetView:
     """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
     async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
@@ -175,9 +149,9 @@ async def _create_whole(
         try:
             received = await app.uploads.receive_file(file, f"uploads/{view.id}")
             return await _accept(app, caller, view.id, received)
-        except HeldoutError:
-            if REPLAYED not in response.headers:  # otherwise the dataset belongs to an earlier request
-                await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
+        except errors.HeldoutError:
+            if not once.is_replayed:  # otherwise the dataset belongs to an earlier request
+                await run_in_threadpool(_withdraw, app, caller.owner, view.id, once.key)
             raise
 
 
@@ -201,7 +175,7 @@ async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: Re
     """Queue the ingest of an upload. Deletes the upload if no ingest is needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
-    except (DatasetNotFound, UploadFinished, Unauthenticated, *NO_ROOM):
+    except (errors.DatasetNotFound, errors.UploadFinished, errors.Unauthenticated, *NO_ROOM):
         await app.uploads.delete(received)
         raise
     if not is_kept:

@@ -1,21 +1,12 @@
 """Derives new versions of datasets without a second upload, previews what changes do, and notes different images."""
 
-from fastapi import Response
-
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, make_once
+from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
-from heldout.errors import (
-    DatasetLost,
-    DatasetNotFound,
-    DatasetNotReady,
-    FileOfLaterRelease,
-    NoAudit,
-    StorageUnavailable,
-)
+from heldout import errors
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.offers import DifferentSpec
 from heldout.views.dataset import DatasetView, DifferentView, EffectView
@@ -32,7 +23,7 @@ router = make_router("/v1/datasets", "datasets")
     status_code=201,
     response_description="The version, `checking`: a worker makes and audits it, like an upload.",
     responses=document_errors(
-        *(DatasetNotFound, DatasetNotReady, *ONCE),
+        *(errors.DatasetNotFound, errors.DatasetNotReady, *ONCE),
         *NO_ROOM,
         *JSON_BODY,
     ),
@@ -40,11 +31,10 @@ router = make_router("/v1/datasets", "datasets")
 def create_version(
     dataset: Reference,
     spec: VersionSpec,
-    response: Response,
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
-    idempotency_key: IdempotencyKey = None,
+    once: OnceDep,
 ) -> DatasetView:
     """Derive a new version from a ready one: exclude images, or change labels, classes, pixel values or splits."""
 
@@ -52,14 +42,13 @@ def create_version(
         limit_s = app.settings.max_ingest_s
         return build_dataset_view(versions.derive(session, caller.owner, dataset, spec, max_runtime_s=limit_s))
 
-    route = f"POST /v1/datasets/{dataset}/versions"
-    return make_once(session, caller.owner, idempotency_key, route, spec, response, queue)
+    return once.make(session, spec, queue)
 
 
 @router.post(
     "/{dataset}/different",
     response_description="All pairs of this version that were marked as different.",
-    responses=document_errors(DatasetNotFound, DatasetNotReady, NoAudit, *JSON_BODY),
+    responses=document_errors(errors.DatasetNotFound, errors.DatasetNotReady, errors.NoAudit, *JSON_BODY),
 )
 def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
     """Mark images that look alike as different. Versions derived from this one keep the marks."""
@@ -76,7 +65,14 @@ MAX_SHOWN = 60  # removed images, and as many changed images
     "/{dataset}/versions/effect",
     response_description="The effect. No version is made, and no label is shown.",
     responses=document_errors(
-        *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
+        *(
+            errors.DatasetNotFound,
+            errors.DatasetNotReady,
+            errors.DatasetLost,
+            errors.StorageUnavailable,
+            errors.FileOfLaterRelease,
+        ),
+        *JSON_BODY,
     ),
 )
 def get_effect(

@@ -1,6 +1,5 @@
 """A job's model in several formats, the script that trains it again, and its model card."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Response
@@ -91,7 +90,8 @@ model_files.add_routes(
 def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
     """List the state of each format's export, with the report of its check. Orders nothing."""
     find_training_with_model(session, caller, job_id)
-    return build_export_list(job_id, exports.list_of_job(session, job_id))
+    known = {row.format: row for row in exports.list_of_job(session, job_id)}
+    return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
@@ -136,12 +136,6 @@ def _send_configuration(app: AppContext, asked: Asked) -> Response:
         content = read_network_configuration(session, app.blobs, source.job)
     headers = {"Content-Disposition": attach(source.name, source.id, ".json")}
     return Response(content, media_type="application/json", headers=headers)
-
-
-def build_export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:
-    """List every format with the state of its export."""
-    known = {row.format: row for row in rows}
-    return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
 def _build_listed_view(job_id: str, format_: ExportFormat, row: ExportRow | None) -> ListedExportView:

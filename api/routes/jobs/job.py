@@ -1,34 +1,28 @@
-"""Jobs: list, get and wait, change, delete, and cancel many at once."""
+"""Jobs: list, get and wait, change, delete, cancel, pause, resume, and say where they stand: queue and events."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
 from fastapi import Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
+from api.http.body import Body
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, SessionDep
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
-from api.http.problems import JSON_BODY, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
 from api.live.hub import Channel, ChannelKind
+from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
 from api.routes.long_poll import LongPoll, allows_change, describe_not_changed, make_long_poll, write_etag
-from heldout.errors import (
-    ChangedMeanwhile,
-    HeldoutError,
-    InvalidCursor,
-    InvalidParameter,
-    JobNotFinished,
-    JobNotFound,
-    JobNotQueued,
-    PartOfStudy,
-    SpecUnreadable,
-    Unauthenticated,
-)
+from heldout import errors
+from heldout.errors import HeldoutError
+from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
+from heldout.views.account import EventPage
 from heldout.views.job import (
     MAX_CANCELLED_AT_ONCE,
     MAX_NAMED_AT_ONCE,
@@ -37,9 +31,11 @@ from heldout.views.job import (
     JobView,
     ListedJobView,
     NamedCancellationView,
+    QueueView,
+    WaitsFor,
 )
 from models.database import Session
-from models.store import callers, jobs, metrics
+from models.store import calibrations, jobs, metrics, sessions, workers
 from models.store.listing import Sort
 from models.tables import JobRow
 from models.views.job import build_job_view, build_listed_job_view
@@ -49,7 +45,7 @@ router = make_router("/v1/jobs", "jobs")
 
 @router.get(
     "",
-    responses=document_errors(InvalidCursor, SpecUnreadable),
+    responses=document_errors(errors.InvalidCursor, errors.SpecUnreadable),
     openapi_extra=METADATA_PARAMETER,
 )
 def list_jobs(
@@ -87,7 +83,7 @@ def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=JobView,
-    responses={**describe_not_changed("job"), **document_errors(JobNotFound, SpecUnreadable)},
+    responses={**describe_not_changed("job"), **document_errors(errors.JobNotFound, errors.SpecUnreadable)},
 )
 async def get_job(
     job_id: JobId,
@@ -103,10 +99,8 @@ async def get_job(
     return await poll.wait_for_latest(Channel(ChannelKind.JOB, job_id), find)
 
 
-class JobChanges(BaseModel):
+class JobChanges(Body):
     """The changes to a job. Absent fields stay unchanged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     priority: Priority = Field(0, description="Can only be changed while the job is queued.")
     metadata: dict[MetadataKey, MetadataValue | None] = Field(
@@ -116,7 +110,10 @@ class JobChanges(BaseModel):
 
 
 @router.patch(
-    "/{job_id}", responses=document_errors(JobNotFound, JobNotQueued, ChangedMeanwhile, SpecUnreadable, *JSON_BODY)
+    "/{job_id}",
+    responses=document_errors(
+        errors.JobNotFound, errors.JobNotQueued, errors.ChangedMeanwhile, errors.SpecUnreadable, *JSON_BODY
+    ),
 )
 def change_job(
     job_id: JobId,
@@ -133,7 +130,7 @@ def change_job(
 
     def require_version(version: int) -> None:
         if if_match is not None and not allows_change(if_match, version):
-            raise ChangedMeanwhile(job_id, if_match, write_etag(version))
+            raise errors.ChangedMeanwhile(job_id, if_match, write_etag(version))
 
     wanted = changes.model_dump(exclude_unset=True)
     return answer_with_job(
@@ -141,7 +138,11 @@ def change_job(
     )
 
 
-@router.delete("/{job_id}", status_code=204, responses=document_errors(JobNotFound, JobNotFinished, PartOfStudy))
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    responses=document_errors(errors.JobNotFound, errors.JobNotFinished, errors.PartOfStudy),
+)
 def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
     jobs.remove(session, caller.owner, job_id)
@@ -155,21 +156,19 @@ def answer_with_job(session: Session, job: JobRow, response: Response) -> JobVie
 
 
 def _find(app: AppContext, key: str, job_id: str) -> JobView:
-    """Find a job of the key's owner. Raises Unauthenticated, JobNotFound."""
+    """Find a job of the key's owner. Raises errors.Unauthenticated, errors.JobNotFound."""
     with app.database.read() as session:
-        caller, found = callers.find_with_key(session, key, job_id)
+        caller, found = sessions.find_with_key(session, key, job_id)
         if caller is None:
-            raise Unauthenticated
+            raise errors.Unauthenticated
         get_current_context().admit(caller)
         if found is None:
-            raise JobNotFound(job_id)
+            raise errors.JobNotFound(job_id)
         return build_job_view(*found)
 
 
-class NamedJobs(BaseModel):
+class NamedJobs(Body):
     """The ids of the jobs to cancel."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     ids: list[Annotated[str, Field(max_length=40)]] = Field([], max_length=MAX_NAMED_AT_ONCE)
 
@@ -194,7 +193,7 @@ def cancel_jobs(
     answer says what became of each one: its `status`, or a `code` that says why it was not cancelled.
     """
     if bool(filters) == bool(named.ids):
-        raise InvalidParameter(
+        raise errors.InvalidParameter(
             f"Received {'both filters and ids' if filters else 'no filter'}. Send either a body with `ids`, or at "
             "least one of `status`, `dataset` and `metadata[key]`. "
             "`?status=queued&status=running&status=paused` matches all unfinished jobs."
@@ -225,3 +224,79 @@ def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationV
         has_more=False,
         jobs=results,
     )
+
+
+_REQUESTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobView, "description": "Requested from the job's worker, now or earlier."}
+}
+
+
+@router.post(
+    "/{job_id}/cancel",
+    response_description="The job was waiting, and is now cancelled.",
+    responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
+)
+def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+    """Cancel a job. A running job is stopped by its worker. Complete epochs are kept."""
+    job = jobs.cancel(session, caller.owner, job_id)
+    response.status_code = 202 if job.status is JobStatus.RUNNING else 200
+    return answer_with_job(session, job, response)
+
+
+@router.post(
+    "/{job_id}/pause",
+    response_description="The job was waiting, and is now paused.",
+    responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
+)
+def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+    """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
+    job = jobs.pause(session, caller.owner, job_id)
+    response.status_code = 202 if job.status is JobStatus.RUNNING else 200
+    return answer_with_job(session, job, response)
+
+
+@router.post(
+    "/{job_id}/resume",
+    response_description="The job, queued again.",
+    responses=document_errors(errors.JobNotFound, errors.JobNotPaused, errors.SpecUnreadable, *NO_ROOM),
+)
+def resume_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+    """Queue a paused job again. It continues from its last checkpoint."""
+    return answer_with_job(session, jobs.resume(session, caller.owner, job_id), response)
+
+
+@router.get("/{job_id}/queue", responses=document_errors(errors.JobNotFound))
+def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> QueueView:
+    """Say where a job stands in its owner's queue, what it waits for, and when it should start.
+
+    `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it) or `backoff`. `estimated_start_s` is worked out from
+    the jobs that start before it, those of other owners included, and from how long trainings have taken.
+    """
+    job = jobs.find(session, caller.owner, job_id)
+    ahead = jobs.count_ahead_of(session, job)
+    return QueueView(
+        object="queue",
+        position=None if ahead is None else ahead + 1,
+        ahead=ahead,
+        waiting_for=_find_waits_for(session, job),
+        estimated_start_s=calibrations.estimate_start_s(session, job),
+    )
+
+
+def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
+    if job.status is not JobStatus.QUEUED:
+        return None
+    if jobs.waits_for_backoff(session, job):
+        return "backoff"
+    if job.memory_bytes is not None and workers.is_short(session, job.memory_bytes):
+        return "memory"
+    return "gpu" if job.device == "gpu" else "worker"
+
+
+@router.get(
+    "/{job_id}/events", response_model=EventPage, responses=describe_subject_responses("job", errors.JobNotFound)
+)
+async def list_events(job_id: JobId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
+    """List the job's events, oldest first, or stream them as server-sent events."""
+    channel = Channel(ChannelKind.JOB, job_id)
+    return await asked.answer(channel, lambda session: jobs.find(session, caller.owner, job_id))

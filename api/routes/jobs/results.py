@@ -1,4 +1,4 @@
-"""Results of a job: metrics, splits and predictions."""
+"""Results of a job: metrics, splits, predictions, diagnosis, confusion matrices, and images that were hard to learn."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
@@ -10,23 +10,28 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.places import sends_much
 from api.http.problems import document_errors
 from api.http.routing import make_router
+from api.routes.datasets.dataset import note_shown_labels
 from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout import errors
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
+from heldout.stored.evaluation import SplitName
 from heldout.views.dataset import IndicesView
-from heldout.views.results import EpochView, MetricsView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.results import CellView, ConfusionView, EpochView, MemorizedPage, MetricsView
 from models.blobs import raise_if_missing
-from models.predictions import iterate_csv
+from models.job_diagnosis import diagnose_job
+from models.predictions import build_cell_view, build_memorized_page, iterate_csv
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
-from models.stored_splits import read_stored_splits
-from models.tables import EpochRow
+from models.stored_files import find_json_artifact, read_evaluation, read_stored_splits
+from models.views.evaluation import build_confusion_view
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
@@ -74,11 +79,17 @@ def get_metrics(
     if points is not None and format_ is not None:
         raise errors.InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
     job = jobs.find(session, caller.owner, job_id)
+    # The test figures of an epoch are shown only if the spec asked for them.
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
+    names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
     final = metrics.get_final(session, job_id)
     epochs = metrics.list_epochs(session, job_id)
     shown = epochs if points is None else thin_out(epochs, points)
-    view = MetricsView(object="metrics", epochs=[_build_epoch_view(row, with_test) for row in shown], final=final)
+    view = MetricsView(
+        object="metrics",
+        epochs=[EpochView(**{name: getattr(row, name) for name in names}) for row in shown],
+        final=final,
+    )
     if format_ == "keras":
         return JSONResponse(build_keras_history(view), media_type=HISTORY)
     if format_ == "csv":
@@ -172,7 +183,112 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
         yield chunk
 
 
-def _build_epoch_view(row: EpochRow, with_test: bool) -> EpochView:
-    """Build the view of an epoch. Its test figures are included only if the spec asked for them."""
-    names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
-    return EpochView(**{name: getattr(row, name) for name in names})
+@router.get(
+    "/diagnosis", responses=document_errors(errors.JobNotFound, errors.StorageUnavailable, errors.FileOfLaterRelease)
+)
+def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
+    """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
+    job = jobs.find(session, caller.owner, job_id)
+    diagnosis = diagnose_job(session, app.blobs, job)
+    if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
+        # The networks that found the wrong labels were trained on test labels.
+        note_shown_labels(session, app, caller.owner, jobs.get_dataset(session, job))
+    return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
+
+
+@router.get(
+    "/confusion",
+    responses=document_errors(
+        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.StorageUnavailable, errors.FileOfLaterRelease
+    ),
+)
+def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
+    """Show which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, mistakes.
+
+    Matrices are given for up to 200 classes. The most confident mistakes come with file names and pictures.
+    """
+    job = jobs.find(session, caller.owner, job_id)
+    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
+    if stored is None:
+        raise artifacts.make_missing_error(job, "confusion matrix")
+    return build_confusion_view(stored, job.dataset_id or "")
+
+
+@router.get(
+    "/confusion/images",
+    responses=document_errors(
+        errors.JobNotFound,
+        errors.NotReady,
+        errors.NoModel,
+        errors.PredictionsLost,
+        errors.StorageUnavailable,
+        errors.FileOfLaterRelease,
+    ),
+)
+def get_confused_images(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    label: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
+    answer: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
+    split: SplitName = "test",
+    limit: Annotated[int, Query(ge=1, le=200)] = 60,
+) -> CellView:
+    """List the images behind a cell of a confusion matrix, most confident predictions first."""
+    job = jobs.find(session, caller.owner, job_id)
+    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
+    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if stored is None or predictions is None:
+        raise artifacts.make_missing_error(job, "confusion matrix")
+    for name in (label, answer):
+        if name not in stored.classes:
+            raise errors.InvalidParameter(
+                f"There is no class {name[:64]!r}. The field `classes` of the confusion matrices lists all classes."
+            )
+    with raise_if_missing(errors.PredictionsLost(job_id)):
+        return build_cell_view(
+            app.blobs,
+            predictions,
+            stored.classes,
+            job.dataset_id or "",
+            split=split,
+            label=label,
+            answer=answer,
+            limit=limit,
+        )
+
+
+@router.get(
+    "/memorized",
+    responses=document_errors(
+        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable
+    ),
+)
+def list_memorized_images(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    class_: OnlyClass = None,
+    limit: PageLimit = 20,
+    after: PageStart = 0,
+) -> MemorizedPage:
+    """List training images by the sum of their losses over all epochs, hardest to learn first.
+
+    A high sum means that an image is hard, unlike others of its class, or wrongly labeled.
+    """
+    job = jobs.find(session, caller.owner, job_id)
+    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if predictions is None:
+        raise artifacts.make_missing_error(job, "losses of training images")
+    classes = jobs.get_dataset(session, job).classes or []
+    if class_ is not None and class_ not in classes:
+        raise errors.InvalidParameter(
+            f"The job's dataset has no class {class_[:64]!r}. Its field `classes` lists all classes."
+        )
+    label = None if class_ is None else classes.index(class_)
+    with raise_if_missing(errors.PredictionsLost(job_id)):
+        return build_memorized_page(
+            app.blobs, predictions, classes, job.dataset_id or "", label=label, after=after, limit=limit
+        )

@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import Query, Response
-from starlette.responses import JSONResponse
+from fastapi import Query
+from starlette.responses import JSONResponse, Response
 
 from analysis.jobs.examination import RetrySpec
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, SessionDep
-from api.http.idempotency import IdempotencyKey, make_once
+from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
 from heldout import errors
 from heldout.spec.job import JobSpec
 from heldout.views.job import EstimateView, JobView
-from models import retry, submit
+from models import submit
 from models.views.job import build_job_view
 
 router = make_router("/v1/jobs", "jobs")
@@ -35,11 +35,10 @@ router = make_router("/v1/jobs", "jobs")
 )
 def submit_job(
     spec: JobSpec,
-    response: Response,
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
-    idempotency_key: IdempotencyKey = None,
+    once: OnceDep,
     dry_run: Annotated[bool, Query(description="Check the spec and estimate its cost without creating a job.")] = False,
 ) -> Response | JobView:
     """Queue a training job."""
@@ -51,7 +50,7 @@ def submit_job(
     def queue() -> JobView:
         return build_job_view(*submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
 
-    return make_once(session, caller.owner, idempotency_key, "POST /v1/jobs", spec, response, queue)
+    return once.make(session, spec, queue)
 
 
 @router.post(
@@ -71,12 +70,11 @@ def submit_job(
 )
 def retry_job(
     job_id: JobId,
-    response: Response,
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
+    once: OnceDep,
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
-    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change.
 
@@ -84,10 +82,9 @@ def retry_job(
     """
 
     def queue() -> JobView:
-        submitted = retry.retry(
+        submitted = submit.retry(
             session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
         )
         return build_job_view(*submitted)
 
-    body = asked if asked.model_fields_set else None
-    return make_once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", body, response, queue)
+    return once.make(session, asked if asked.model_fields_set else None, queue)

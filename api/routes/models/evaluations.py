@@ -3,30 +3,18 @@
 from typing import Annotated, Any
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.http.auth import CallerDep
+from api.http.body import Body
 from api.http.deps import AppContextDep, DeleteFilesDep, EvaluationId, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, make_once
+from api.http.idempotency import OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
 from api.live.hub import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
-from heldout.errors import (
-    DatasetUnavailable,
-    EvaluationFinished,
-    EvaluationNotFinished,
-    EvaluationNotFound,
-    EvaluationNotReady,
-    FileOfLaterRelease,
-    InvalidCursor,
-    ModelDoesNotFit,
-    ModelUnavailable,
-    SpecDatasetNotFound,
-    SpecModelNotFound,
-    StorageUnavailable,
-)
+from heldout import errors
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.results import Measurement
 from heldout.views.diagnosis import DiagnosisView
@@ -42,10 +30,8 @@ from models.views.evaluation import build_confusion_view, build_evaluation_view
 router = make_router("/v1/evaluations", "models")
 
 
-class NewEvaluation(BaseModel):
+class NewEvaluation(Body):
     """The model to measure, and the dataset to measure it on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str = Field(max_length=40, description="The id of one of your models, `mod_…`.")
     dataset: str = Field(
@@ -60,28 +46,28 @@ class NewEvaluation(BaseModel):
     status_code=201,
     response_description="The queued evaluation. A worker measures the model on every split.",
     responses=document_errors(
-        *(SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable),
+        *(
+            errors.SpecModelNotFound,
+            errors.ModelUnavailable,
+            errors.ModelDoesNotFit,
+            errors.SpecDatasetNotFound,
+            errors.DatasetUnavailable,
+        ),
         *ONCE,
         *NO_ROOM,
         *JSON_BODY,
     ),
 )
-def evaluate_model(
-    wanted: NewEvaluation,
-    caller: CallerDep,
-    session: SessionDep,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> EvaluationView:
+def evaluate_model(wanted: NewEvaluation, caller: CallerDep, session: SessionDep, once: OnceDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
     def order() -> EvaluationView:
         return build_evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
 
-    return make_once(session, caller.owner, idempotency_key, "POST /v1/evaluations", wanted, response, order)
+    return once.make(session, wanted, order)
 
 
-@router.get("", responses=document_errors(InvalidCursor))
+@router.get("", responses=document_errors(errors.InvalidCursor))
 def list_evaluations(
     caller: CallerDep,
     session: ReadSessionDep,
@@ -98,7 +84,7 @@ def list_evaluations(
 @router.get(
     "/{evaluation_id}",
     response_model=EvaluationView,
-    responses={**describe_not_changed("evaluation"), **document_errors(EvaluationNotFound)},
+    responses={**describe_not_changed("evaluation"), **document_errors(errors.EvaluationNotFound)},
 )
 async def get_evaluation(
     evaluation_id: EvaluationId,
@@ -117,7 +103,9 @@ async def get_evaluation(
 
 @router.get(
     "/{evaluation_id}/confusion",
-    responses=document_errors(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(
+        errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
+    ),
 )
 def get_evaluation_confusion(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
@@ -126,13 +114,15 @@ def get_evaluation_confusion(
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
     scores = read_evaluation(app.blobs, find_json_artifact(session, job.id, ArtifactName.EVALUATION))
     if scores is None:
-        raise EvaluationNotReady(job.id, job.status.value, "confusion")
+        raise errors.EvaluationNotReady(job.id, job.status.value, "confusion")
     return build_confusion_view(scores, dataset.id)
 
 
 @router.get(
     "/{evaluation_id}/diagnosis",
-    responses=document_errors(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(
+        errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
+    ),
 )
 def get_evaluation_diagnosis(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
@@ -141,7 +131,7 @@ def get_evaluation_diagnosis(
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
     measured = _get_measurement(session, job)
     if measured is None:
-        raise EvaluationNotReady(job.id, job.status.value, "diagnosis")
+        raise errors.EvaluationNotReady(job.id, job.status.value, "diagnosis")
     diagnosis = model_evaluation.diagnose_evaluation(session, app.blobs, job, dataset, measured)
     return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
 
@@ -154,7 +144,7 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{evaluation_id}/cancel",
     response_description="The evaluation was waiting, and is now cancelled.",
-    responses={**_REQUESTED, **document_errors(EvaluationNotFound, EvaluationFinished)},
+    responses={**_REQUESTED, **document_errors(errors.EvaluationNotFound, errors.EvaluationFinished)},
 )
 def cancel_evaluation(
     evaluation_id: EvaluationId, caller: CallerDep, session: SessionDep, response: Response
@@ -169,7 +159,9 @@ def cancel_evaluation(
 
 
 @router.delete(
-    "/{evaluation_id}", status_code=204, responses=document_errors(EvaluationNotFound, EvaluationNotFinished)
+    "/{evaluation_id}",
+    status_code=204,
+    responses=document_errors(errors.EvaluationNotFound, errors.EvaluationNotFinished),
 )
 def delete_evaluation(
     evaluation_id: EvaluationId,

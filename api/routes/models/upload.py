@@ -1,23 +1,24 @@
 """Uploads models, as the body of a request or in a form. Lists, returns and deletes them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
 from api.http.hashed_stream import DIGEST
-from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
+from api.http.idempotency import Once, OnceDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, ONCE, UPLOADED, document_errors
 from api.http.routing import make_router
-from api.http.upload_body import ReceivedContent, get_form_file
+from api.http.upload_body import ReceivedContent, describe_body, describe_file, get_form_file, read_form_texts
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
@@ -30,36 +31,9 @@ from models.views.evaluation import build_model_view
 router = make_router("/v1/models", "models")
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_FILE = {
-    "type": "string",
-    "format": "binary",
-    "description": "A `.keras` file, an ONNX file, or the JSON of `model.to_json()`.",
-}
-_BODY: dict[str, Any] = {
-    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": {"schema": _FILE},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": _FILE,
-                        "name": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 128,
-                            "description": "The same as the query parameter.",
-                        },
-                    },
-                }
-            },
-        },
-    },
-}
+_FILE = describe_file("A `.keras` file, an ONNX file, or the JSON of `model.to_json()`.")
+_NAME = {"type": "string", "minLength": 1, "maxLength": 128, "description": "The same as the query parameter."}
+_BODY = describe_body(["file"], {"file": _FILE, "name": _NAME}, {"application/octet-stream": _FILE})
 
 
 class _Sent(BaseModel):
@@ -86,9 +60,9 @@ class _Sent(BaseModel):
 )
 async def upload_model(
     request: Request,
-    response: Response,
     caller: CallerDep,
     app: AppContextDep,
+    once: OnceDep,
     name: Annotated[
         ModelName | SkipJsonSchema[None],
         Query(description="The model's name. Default: the file's name, or the model's id."),
@@ -97,7 +71,6 @@ async def upload_model(
         str | SkipJsonSchema[None],  # may be absent, but null is not a value of a header
         Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530. Compared with the received content."),
     ] = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> ModelView:
     """Upload a model: a `.keras` file with built-in layers only, an ONNX file, or an architecture alone as JSON."""
     await run_in_threadpool(_require_room, app, caller.owner)
@@ -106,18 +79,18 @@ async def upload_model(
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         async with app.uploads.form(request, caller.owner, limit_bytes) as form:
             file = get_form_file(form)
-            name = _get_form_name({key: form[key] for key in form if key != "file"}, file.filename) or name
+            name = _get_form_name(form, file.filename) or name
             received = await app.uploads.receive_file(file, folder, _limit_architecture)
     else:
         received = await app.uploads.receive_body(
             request, caller.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
         )
     try:
-        view = await run_in_threadpool(_add, app, caller, model_id, name, received, idempotency_key, response)
+        view = await run_in_threadpool(_add, app, caller, model_id, name, received, once)
     except errors.HeldoutError:
         await app.uploads.delete(received)
         raise
-    if REPLAYED in response.headers:
+    if once.is_replayed:
         await app.uploads.delete(received)
     return view
 
@@ -132,21 +105,16 @@ def _limit_architecture(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
-    """Get the name from the form. Raises InvalidForm for other fields and for invalid names."""
-    unknown = sorted(fields.keys() - {"name"})
-    if unknown:
-        raise errors.InvalidForm(f"There is no field {unknown[0][:64]!r}. The form accepts `file` and `name`.")
-    name = fields.get("name", file_name or None)
-    if name is None:
-        return None
+def _get_form_name(form: FormData, file_name: str | None) -> str | None:
+    """Get the name from the form, or else from its file. Raises InvalidForm for other fields and for invalid names."""
+    given = read_form_texts(form, ["name"]).get("name")
+    name = file_name or None if given is None else given
     try:
-        checked: str = TypeAdapter(ModelName).validate_python(name)
+        return TypeAdapter[str | None](ModelName | None).validate_python(name)
     except ValidationError:
-        if "name" not in fields:
+        if given is None:
             return None  # file names need not be valid model names
         raise errors.InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
-    return checked
 
 
 def _require_room(app: AppContext, owner: str) -> None:
@@ -155,13 +123,7 @@ def _require_room(app: AppContext, owner: str) -> None:
 
 
 def _add(
-    app: AppContext,
-    caller: Caller,
-    model_id: str,
-    name: str | None,
-    received: ReceivedContent,
-    idempotency_key: str | None,
-    response: Response,
+    app: AppContext, caller: Caller, model_id: str, name: str | None, received: ReceivedContent, once: Once
 ) -> ModelView:
     def add() -> ModelView:
         row = models.add(
@@ -180,8 +142,7 @@ def _add(
         # The upload may have taken hours, so the key is checked again.
         keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
-        sent = _Sent(name=name, sha256=received.sha256)
-        view = make_once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, add)
+        view = once.make(session, _Sent(name=name, sha256=received.sha256), add)
         get_current_context().note_change(session, view)
     return view
 

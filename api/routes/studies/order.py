@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Body, Depends, Query, Response
-from starlette.responses import JSONResponse
+from fastapi import Body, Depends, Query
+from starlette.responses import JSONResponse, Response
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, make_once
+from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
 from heldout import errors
@@ -54,12 +54,11 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
 )
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],
-    response: Response,
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
     reading: ReadSessionDep,
-    idempotency_key: IdempotencyKey = None,
+    once: OnceDep,
     dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
     """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side.
@@ -101,15 +100,7 @@ def order_study(
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
             raise errors.InvalidSpec.at("/kind", detail)
-        return make_once(
-            session,
-            caller.owner,
-            idempotency_key,
-            "POST /v1/studies",
-            spec,
-            response,
-            lambda: build_study_view(*external_studies.order(session, caller.owner, asked)),
-        )
+        return once.make(session, spec, lambda: build_study_view(*external_studies.order(session, caller.owner, asked)))
     if dry_run:
         estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
@@ -128,4 +119,4 @@ def order_study(
         )
         return build_study_view(*ordered)
 
-    return make_once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begin)
+    return once.make(session, spec, begin)

@@ -2,21 +2,23 @@
 
 import asyncio
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.datastructures import FormData
 
 from analysis.answers.foreign import diagnose_answers
 from analysis.studies.told import drop_test
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
+from api.http.body import Body
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
+from api.http.upload_body import describe_body, describe_file
 from api.routes.datasets.upload import COMPONENT
 from api.routes.foreign_files import FOREIGN_THREADS, ForeignFile
 from api.routes.studies.told import Result, ToldSpec, read_told_body, read_told_file, read_told_form
@@ -35,19 +37,15 @@ RunId = Annotated[str, Path(max_length=40, description="A run's id, `run_…`.")
 LEASE_S, MOST_WAIT_S = 60.0, 10.0
 
 
-class AskSpec(BaseModel):
+class AskSpec(Body):
     """The runner that asks for a training, and how long it may be silent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     runner: str = Field("runner", min_length=1, max_length=128, description="A name for the runner, shown in lists.")
     lease_s: float = Field(LEASE_S, ge=5, le=86_400, description="After this time without a heartbeat, others get it.")
 
 
-class HeartbeatSpec(BaseModel):
+class HeartbeatSpec(Body):
     """The lease to renew, and for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     token: str = Field(max_length=20)
     lease_s: float = Field(LEASE_S, ge=5, le=86_400)
@@ -113,40 +111,24 @@ def give_back_lease(
 
 # Its parts are among the components, as parts of `ForeignTraining`.
 _TOLD = {name: part for name, part in ToldSpec.model_json_schema(ref_template=COMPONENT).items() if name != "$defs"}
-_RESULT: dict[str, Any] = {
-    # As for new datasets, because of two kinds of body.
-    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": _TOLD},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["token"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "token": {"type": "string", "description": "From `ask`; `0` for a recorded run."},
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The answers: an `.npz` with `validation_labels` and "
-                            "`validation_probabilities`, and optionally those of `train` and `test`; or a "
-                            "CSV, as for `POST /v1/diagnoses/predictions`. `<split>_hashes` (any ids) pair images "
-                            "that are in a different order.",
-                        },
-                        "training": {
-                            "type": "string",
-                            "description": "The curves, as JSON text, as for `POST /v1/diagnoses/predictions`.",
-                        },
-                        "seconds": {"type": "string", "description": "How long the training took."},
-                        "failed": {"type": "string", "description": "Instead of a file: why there is no result."},
-                    },
-                }
-            },
+_RESULT = describe_body(
+    ["token"],
+    {
+        "token": {"type": "string", "description": "From `ask`; `0` for a recorded run."},
+        "file": describe_file(
+            "The answers: an `.npz` with `validation_labels` and `validation_probabilities`, and optionally those of "
+            "`train` and `test`; or a CSV, as for `POST /v1/diagnoses/predictions`. `<split>_hashes` (any ids) pair "
+            "images that are in a different order."
+        ),
+        "training": {
+            "type": "string",
+            "description": "The curves, as JSON text, as for `POST /v1/diagnoses/predictions`.",
         },
+        "seconds": {"type": "string", "description": "How long the training took."},
+        "failed": {"type": "string", "description": "Instead of a file: why there is no result."},
     },
-}
+    {"application/json": _TOLD},
+)
 
 
 @router.post(
@@ -171,7 +153,7 @@ async def tell_result(
     """
     await run_sync(_require_run, app, caller.owner, study_id, run_id)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with app.uploads.result(request, caller.owner, app.settings.max_predictions_bytes) as form:
+        async with app.uploads.form(request, caller.owner, app.settings.max_predictions_bytes, is_result=True) as form:
             result = await _read_form(app, caller.owner, form)
             return await run_sync(_tell, app, caller.owner, study_id, run_id, result)
     async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:

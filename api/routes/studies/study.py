@@ -1,4 +1,4 @@
-"""Lists, returns, cancels and deletes studies."""
+"""Lists, returns, cancels and deletes studies, and follows their events."""
 
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live.hub import Channel, ChannelKind
+from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors
 from heldout.lifecycle.resources import StudyStatus
+from heldout.views.account import EventPage
 from heldout.views.study import StudyPage, StudyView
 from models.store import studies, study_jobs
 from models.views.study import build_study_view
@@ -86,6 +88,17 @@ def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, dele
     """Delete a study that has ended, with all its jobs, their metrics, events and files."""
     job_ids = studies.remove(session, caller.owner, study_id)
     delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
+
+
+@router.get(
+    "/{study_id}/events",
+    response_model=EventPage,
+    responses=describe_subject_responses("study", errors.StudyNotFound),
+)
+async def list_study_events(study_id: StudyId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
+    """List the study's events, oldest first, or stream them. Its jobs have their own events."""
+    channel = Channel(ChannelKind.STUDY, study_id)
+    return await asked.answer(channel, lambda session: studies.find(session, caller.owner, study_id)[0])
 
 
 def _find(app: AppContext, owner: str, study_id: str) -> StudyView:

@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from analysis.studies.told import ToldRun, read_told
 from api.http.body import parse_json
+from api.http.upload_body import get_form_file, read_form_texts
 from api.routes.foreign_files import ANSWERS, TRAINING, WHOLE, ForeignFile, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
 from heldout.errors import InvalidForm, InvalidSpec
@@ -65,16 +66,7 @@ def read_told_form(form: FormData) -> ToldForm:
     Raises:
         InvalidForm, InvalidSpec.
     """
-    texts: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if name == "file" and isinstance(value, UploadFile):
-            continue
-        if name not in _FIELDS:
-            raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file`, {', '.join(_FIELDS)}.")
-        if not isinstance(value, str) or name in texts:
-            raise InvalidForm(f"The field {name!r} was sent as a file, or twice. Send it once, as text.")
-        texts[name] = value
-    file = form.get("file")
+    texts, file = read_form_texts(form, _FIELDS), None if "file" not in form else get_form_file(form)
     if "token" not in texts:
         raise InvalidForm("The field `token` is missing. `POST …/ask` returned it with the run.")
     if (file is None) == ("failed" not in texts):
@@ -89,7 +81,7 @@ def read_told_form(form: FormData) -> ToldForm:
     failed = texts.get("failed")
     return ToldForm(
         texts["token"][:MAX_TOKEN],
-        file if isinstance(file, UploadFile) else None,
+        file,
         texts.get("training"),
         seconds,
         None if failed is None else _shorten_reason(failed),

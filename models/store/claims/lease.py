@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from analysis.scheduling.fair_share import CHARGE_EVERY_S
 from heldout.errors import LeaseLost
 from heldout.lifecycle.job import FailureCode, JobEvent, JobRequest, JobStatus, decide_after_failure
 from heldout.work.kinds import KINDS_IN_SLOTS, KINDS_OF_WORKERS, JobKind
@@ -55,7 +56,7 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
         still_held.add(attempt)
         charged_s, began, expires = renewed
         elapsed_s = 0.0 if began is None or expires is None else (expires - began).total_seconds() - lease_s
-        if accounts.is_charge_due(charged_s, elapsed_s):
+        if elapsed_s - charged_s >= CHARGE_EVERY_S:
             accounts.charge_running(session, session.get_one(JobRow, attempt.job_id), elapsed_s)
     return still_held
 

@@ -224,7 +224,10 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
             )
         )
         artifacts.add(session, held.job_id, held.attempt, result.artifacts)
-        _note_reads(session, held.job_id, result)
+        # Reads after single epochs were noted then.
+        measured = [(split, result.final.epoch) for split in HELD_OUT if getattr(result.final, split) is not None]
+        for split, epoch in (*measured, *result.other_reads):
+            label_reads.add_for_job(session, held.job_id, split, epoch)
     elif status is JobStatus.CANCELLED:
         artifacts.add(session, held.job_id, held.attempt, select_kept_when_cancelled(result.artifacts))
     return status
@@ -252,13 +255,6 @@ def has_succeeded(session: Session, held: HeldAttempt) -> bool:
     """Whether this attempt has already ended its job as succeeded."""
     ended = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
     return session.scalar(select(JobRow.id).where(*ended)) is not None
-
-
-def _note_reads(session: Session, job_id: str, result: Result) -> None:
-    """Note which held-out labels were read at the end. Reads after single epochs were noted then."""
-    measured = [(split, result.final.epoch) for split in HELD_OUT if getattr(result.final, split) is not None]
-    for split, epoch in (*measured, *result.other_reads):
-        label_reads.add_for_job(session, job_id, split, epoch)
 
 
 def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCode, detail: str) -> JobStatus:

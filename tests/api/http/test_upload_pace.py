@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from api.http import places
-from api.http.places import PacedStream, UploadPlaces
+from api.http.places import UploadPlaces, pace_stream
 from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.service.settings import Settings
 from tests.api.support import assert_problem, bearer, make_key, sqlite_only, start_stalled_request, wait_until
@@ -25,7 +25,7 @@ async def drip(pause_s: float, count: int = 1000) -> AsyncIterator[bytes]:
         yield b"x"
 
 
-async def count_bytes(stream: PacedStream) -> int:
+async def count_bytes(stream: AsyncIterator[bytes]) -> int:
     return sum([len(chunk) async for chunk in stream])
 
 
@@ -42,7 +42,7 @@ async def count_bytes(stream: PacedStream) -> int:
 def test_uploads_that_arrive_too_slowly_are_aborted(monkeypatch, stream, min_bytes_per_s, max_s, why):
     monkeypatch.setattr(places, "WINDOW_S", 1.0)
     with pytest.raises(UploadTooSlow, match=why):
-        asyncio.run(count_bytes(PacedStream(stream, min_bytes_per_s, max_s)))
+        asyncio.run(count_bytes(pace_stream(stream, min_bytes_per_s, max_s)))
 
 
 def test_a_fast_upload_is_accepted_even_if_storing_it_is_slow(monkeypatch):
@@ -51,7 +51,7 @@ def test_a_fast_upload_is_accepted_even_if_storing_it_is_slow(monkeypatch):
 
     async def stored_slowly() -> int:
         size = 0
-        async for chunk in PacedStream(drip(0, 20), 100, 60.0):
+        async for chunk in pace_stream(drip(0, 20), 100, 60.0):
             now[0] += places.WINDOW_S / 10
             size += len(chunk)
         return size

@@ -14,7 +14,6 @@ from standardwebhooks import WebhookVerificationError
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
 from models.store import events, ingests, models, outbox, transitions, uploads, webhooks
-from models.store.outbox import SenderRoom
 from models.tables import DeliveryRow, WebhookRow
 from tests.api.routes.models.test_models_served import add_model, finish_evaluation, order_evaluation, upload
 from tests.api.support import assert_problem, bearer, run_server, sqlite_only, submit, with_field
@@ -447,7 +446,7 @@ def test_the_message_of_a_dead_sender_is_sent_by_another(client, receiver, datab
     webhook = make_webhook(client, receiver)
     cancel_new_job(client, spec)
     with database.write() as session:
-        [due] = outbox.claim(session, clock(session), SenderRoom(free=8, per_webhook=2, per_owner=8), lease_s=LEASE_S)
+        [due] = outbox.claim(session, clock(session), lease_s=LEASE_S)
     assert send_due(sender) == 0
     clock.ahead_s = LEASE_S + 1
     assert send_due(sender) == 1

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, ImpossibleTransition, RejectionCode
 from models.store.datasets import make_rejection, move_datasets, reject_ingested
-from models.tables import DatasetRow, EventRow
+from models.tables import DatasetRow, EventRow, JobRow
 from tests.models.work import ALICE, add_dataset
 
 
@@ -47,8 +47,8 @@ def test_the_end_of_an_ingest_rejects_only_a_dataset_that_is_being_checked(datab
     checking, ready = (add_dataset(database, name, ALICE, status=name) for name in ("checking", "ready"))
     error = make_rejection(RejectionCode.BAD_LABELS, "Labels are missing.", "y.npy")
     with database.write() as session:
-        reject_ingested(session, checking, error)
-        reject_ingested(session, ready, error)
+        reject_ingested(session, JobRow(dataset_id=checking), error)
+        reject_ingested(session, JobRow(dataset_id=ready), error)
     assert states(database) == {checking: "rejected", ready: "ready"}
     assert error_of(database, checking) == {"code": "bad_labels", "detail": "Labels are missing.", "member": "y.npy"}
     assert error_of(database, ready) is None
@@ -57,7 +57,7 @@ def test_the_end_of_an_ingest_rejects_only_a_dataset_that_is_being_checked(datab
 def test_a_cancelled_ingest_needs_no_error(database):
     checking = add_dataset(database, "a", ALICE, status="checking")
     with database.write() as session:
-        reject_ingested(session, checking, None)
+        reject_ingested(session, JobRow(dataset_id=checking), None)
     assert error_of(database, checking) == {
         "code": "cancelled",
         "detail": "The ingest was cancelled.",

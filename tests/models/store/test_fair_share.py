@@ -12,12 +12,12 @@ from analysis.scheduling.fair_share import CLAIM_CHARGE_S, compute_used
 from heldout.access.rights import Quota
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.views.account import UsageBucket
 from heldout.work.kinds import JobKind
 from models.database import Database, Session, db_now
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions
 from models.store.claims import Capacity, Claimed
 from models.store.new_jobs import NewJob
-from models.store.owners import Used
 from models.tables import AttemptRow, JobRow, OwnerRow
 from tests.models.work import ALICE, BOB, CPU, Work, result, spec
 
@@ -38,7 +38,7 @@ def used_slot_s(work: Work, owner: str = ALICE) -> float:
         return compute_used(accounts.get_standing(row), transitions.get_now(session).timestamp())
 
 
-def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
+def usage_of(work: Work, owner: str = ALICE, **options) -> list[UsageBucket]:
     with work.database.read() as session:
         at = transitions.get_now(session)
         return list(
@@ -108,7 +108,7 @@ def test_a_job_is_charged_at_its_claim_and_for_its_real_time_at_its_end(work):
         end(claimed.held)
         assert used_slot_s(work, owner) == about(250)
         [used] = usage_of(work, owner)
-        assert (used.jobs, used.slot_s) == (1, about(250))
+        assert (used.jobs, used.slot_seconds) == (1, about(250))
         assert work.row(claimed.held.job_id).charged_s == 0
 
 
@@ -120,7 +120,7 @@ def test_a_job_that_continues_is_charged_with_its_renewals(work):
             assert claims.renew(session, "worker", [claimed.held], 60) == {claimed.held}
         assert used_slot_s(work) == about(charged_s)
     work.succeed(claimed.held)
-    assert usage_of(work)[0].slot_s == about(250)
+    assert usage_of(work)[0].slot_seconds == about(250)
 
 
 def test_a_job_that_is_claimed_again_counts_once_and_all_its_attempts_are_charged(work):
@@ -129,7 +129,7 @@ def test_a_job_that_is_claimed_again_counts_once_and_all_its_attempts_are_charge
     work.set(again.job_id, attempt_started_at=db_now(-100))
     work.succeed(again)
     [used] = usage_of(work)
-    assert (used.jobs, used.slot_s) == (1, about(100))
+    assert (used.jobs, used.slot_seconds) == (1, about(100))
 
 
 def test_a_rolled_back_claim_is_not_charged(work):
@@ -153,10 +153,10 @@ def test_usage_is_split_by_key_and_by_kind_and_summed_by_day(work):
         claimed = work.claim()
         ran_for(work, claimed, seconds)
         work.succeed(claimed.held)
-    by_key = {used.key_id: (used.jobs, used.slot_s) for used in usage_of(work, group_by="key")}
+    by_key = {used.key_id: (used.jobs, used.slot_seconds) for used in usage_of(work, group_by="key")}
     assert by_key == {"k1": (1, about(100)), "k2": (2, about(600))}
     [by_kind] = usage_of(work, group_by="kind")
-    assert (by_kind.kind, by_kind.jobs, by_kind.slot_s) == (JobKind.TRAIN, 3, about(700))
+    assert (by_kind.kind, by_kind.jobs, by_kind.slot_seconds) == (JobKind.TRAIN, 3, about(700))
     assert by_kind.start.hour == 0
     assert usage_of(work, BOB) == []
 

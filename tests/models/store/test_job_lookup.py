@@ -6,7 +6,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import load_only
 
-from models.store import callers, claims, jobs, keys
+from models.store import claims, jobs, keys, sessions
 from models.tables import DatasetRow, JobRow
 from models.views.job import DATASET_COLUMNS, JOB_COLUMNS, build_job_view
 from tests.models.work import ALICE, BOB
@@ -33,7 +33,7 @@ def test_one_statement_finds_a_keys_job_with_everything_that_its_view_needs(data
     statements = []
     with database.read() as session:
         event.listen(session.get_bind(), "before_cursor_execute", lambda *about: statements.append(about[2]))
-        caller, found = callers.find_with_key(session, key, failed)
+        caller, found = sessions.find_with_key(session, key, failed)
         view = build_job_view(*found)
     assert [sql for sql in statements if sql.startswith("SELECT")] == statements[-1:]
     assert (caller.owner, view.id, view.error.code, view.progress.epoch) == (ALICE, failed, "diverged", 1)
@@ -43,7 +43,7 @@ def test_one_statement_finds_a_keys_job_with_everything_that_its_view_needs(data
 
 def test_only_the_columns_that_the_view_needs_are_loaded(database, failed, key):
     with database.read() as session:
-        _, (job, dataset) = callers.find_with_key(session, key, failed)
+        _, (job, dataset) = sessions.find_with_key(session, key, failed)
         loaded = set(inspect(job).dict) - {"_sa_instance_state"}, set(inspect(dataset).dict) - {"_sa_instance_state"}
         assert loaded == (set(JOB_COLUMNS), set(DATASET_COLUMNS))
         with pytest.raises(InvalidRequestError, match="user_metadata"):
@@ -64,7 +64,7 @@ def test_a_view_cannot_be_built_without_a_column_that_it_needs(database, failed)
 def test_another_owners_job_is_not_found(work, database, key):
     job_id = work.submit(BOB)
     with database.read() as session:
-        caller, found = callers.find_with_key(session, key, job_id)
+        caller, found = sessions.find_with_key(session, key, job_id)
     assert (caller.owner, found) == (ALICE, None)
 
 
@@ -72,4 +72,4 @@ def test_an_unknown_key_finds_nothing(work, database):
     job_id = work.submit()
     with database.read() as session:
         for key in ("", "ho_a_b", "nonsense"):
-            assert callers.find_with_key(session, key, job_id) == (None, None)
+            assert sessions.find_with_key(session, key, job_id) == (None, None)

@@ -1,9 +1,10 @@
-"""The report of a study, as JSON, Markdown, or a self-contained HTML page."""
+"""What a study gives: its report as JSON, Markdown or a self-contained HTML page, and its ensemble as one model."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Depends, Response
+from starlette.responses import StreamingResponse
 
 from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
@@ -12,13 +13,21 @@ from api.http.deps import AppContextDep, ReadSessionDep, StudyId
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live.streams import Accept
-from heldout.errors import SpecUnreadable, StudyNotFound
+from api.routes import model_files
+from api.routes.model_files import Asked, Format, Wait
+from heldout.errors import EnsembleNotReady, NoEnsemble, SpecUnreadable, StudyNotFound
+from heldout.lifecycle.resources import StudyStatus
+from heldout.stored.artifacts import ExportFormat
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
+from models.database import Session
+from models.ordered_exports import ModelSource
 from models.store import studies
+from models.store.keys import Caller
 from models.study_report import build_study_report
+from models.tables import JobRow
 from models.views.study import build_study_view
 
-router = make_router("/v1/studies", "studies")
+router = make_router("/v1/studies/{study_id}", "studies")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -29,7 +38,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{study_id}/report", response_model=StudyReportView, responses=_RESPONSES)
+@router.get("/report", response_model=StudyReportView, responses=_RESPONSES)
 def get_study_report(
     study_id: StudyId,
     caller: CallerDep,
@@ -88,3 +97,44 @@ def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
         if qualities:
             return max(qualities)
     return 0.0
+
+
+_NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
+
+
+async def _get_asked(study_id: StudyId, caller: CallerDep) -> Asked:
+    return Asked(study_id, caller, lambda session: _get_ensemble_source(session, caller, study_id))
+
+
+@router.get("/model", response_class=StreamingResponse, responses=model_files.describe_model_responses(*_NO_MODEL))
+async def get_ensemble(
+    asked: Annotated[Asked, Depends(_get_asked)],
+    app: AppContextDep,
+    format_: Format = ExportFormat.KERAS,
+    wait: Wait = 0,
+) -> Response:
+    """Download the winner's networks of all seeds as one model, which returns the mean of their probabilities.
+
+    The first request for a format orders its export. A worker writes the file, loads it in its own runtime, and
+    compares its predictions with the mean of the jobs' predictions. Only a file that passes is served.
+    """
+    return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
+
+
+model_files.add_routes(
+    router,
+    _get_asked,
+    _NO_MODEL,
+    noun="ensemble",
+    about_report="Get the report that compares the ensemble's predictions with those of its members. The first request "
+    "for a format orders its export.",
+)
+
+
+def _get_ensemble_source(session: Session, caller: Caller, study_id: str) -> ModelSource:
+    """Find the job that measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
+    study, dataset = studies.find(session, caller.owner, study_id)
+    job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
+    if job is not None and dataset is not None and study.found.get("ensemble") is not None:
+        return ModelSource(study_id, study.name, job, dataset)
+    raise EnsembleNotReady(study_id) if study.status is StudyStatus.RUNNING else NoEnsemble(study_id, study.status)
