@@ -1,18 +1,21 @@
-"""Dependencies of endpoints: shared objects, database sessions, work after the commit, and ids."""
+"""Dependencies of endpoints: the app, the session and the caller of a request, and ids."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import structlog
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
-from api.http.context import get_current_context
+from api.http.context import RequestContext, get_current_context
 from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
+from models.blobs import Blobs
 from models.database import Session
 from models.ids import is_id
+from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
 
@@ -25,51 +28,57 @@ async def _get_app_context(request: Request) -> AppContext:
 AppContextDep = Annotated[AppContext, Depends(_get_app_context)]
 
 
-async def _write_session() -> Session:
-    return get_current_context().write_session
+@dataclass(frozen=True)
+class Work:
+    """What an endpoint in a worker thread works with. What it writes is committed when it returns."""
+
+    context: RequestContext
+    session: Session
+
+    @property
+    def caller(self) -> Caller:
+        """The owner and the key of the request."""
+        return self.context.caller
+
+    @property
+    def owner(self) -> str:
+        """The owner of the request's key."""
+        return self.context.caller.owner
+
+    @property
+    def app(self) -> AppContext:
+        return self.context.app
+
+    @property
+    def blobs(self) -> Blobs:
+        return self.context.app.blobs
+
+    def delete_files(self, *folders: str) -> None:
+        """Delete folders of the blob store after the commit. Failures are logged."""
+        self.context.after_commit += [partial(_delete_folder, self.blobs, folder) for folder in folders]
 
 
-async def _read_session() -> Session:
-    return get_current_context().read_session
+def _delete_folder(blobs: Blobs, folder: str) -> None:
+    try:
+        blobs.delete_all(folder)
+    except HeldoutError as error:
+        log.warning("files_not_deleted", folder=folder, reason=error.detail)
 
 
-SessionDep = Annotated[Session, Depends(_write_session)]
-ReadSessionDep = Annotated[Session, Depends(_read_session)]
-
-AfterCommit = Callable[[Callable[[], None]], None]
-
-
-async def _get_after_commit() -> AfterCommit:
-    return get_current_context().after_commit.append
+async def _read() -> Work:
+    context = get_current_context()
+    return Work(context, context.read_session)
 
 
-AfterCommitDep = Annotated[AfterCommit, Depends(_get_after_commit)]
+async def _write() -> Work:
+    context = get_current_context()
+    return Work(context, context.write_session)
 
 
-class DeleteFiles(Protocol):
-    """Deletes folders of the blob store after the transaction is committed. Failures are logged."""
-
-    def __call__(self, *folders: str) -> None: ...
-
-
-async def _delete_files(app_context: AppContextDep, after_commit: AfterCommitDep) -> DeleteFiles:
-    def delete(folder: str) -> None:
-        try:
-            app_context.blobs.delete_all(folder)
-        except HeldoutError as error:
-            log.warning("files_not_deleted", folder=folder, reason=error.detail)
-
-    def delete_later(*folders: str) -> None:
-        for folder in folders:
-            after_commit(partial(delete, folder))
-
-    return delete_later
-
-
-DeleteFilesDep = Annotated[DeleteFiles, Depends(_delete_files)]
-
-# Only endpoints in worker threads may use these: after an `async` endpoint, nothing commits or closes them.
-NEEDS_A_THREAD = frozenset({_write_session, _read_session, _get_after_commit})
+Reading = Annotated[Work, Depends(_read)]
+Writing = Annotated[Work, Depends(_write)]
+# Only endpoints in worker threads may use these: after an `async` endpoint, nothing commits or closes their sessions.
+NEEDS_A_THREAD = frozenset({_read, _write})
 
 
 def check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:

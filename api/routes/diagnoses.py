@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 
 from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, check_id_form
+from api.http.deps import AppContextDep, Reading, Writing, check_id_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, document_errors
 from api.http.routing import make_router
@@ -100,30 +100,28 @@ class GivenDiagnosis(DiagnosisView):
 
 
 @kept_router.post("/kept", status_code=201, responses=document_errors(*JSON_BODY), response_description="Kept.")
-def keep_diagnosis(diagnosis: GivenDiagnosis, caller: CallerDep, session: SessionDep) -> KeptDiagnosisView:
+def keep_diagnosis(diagnosis: GivenDiagnosis, work: Writing) -> KeptDiagnosisView:
     """Keep a diagnosis that this service or `heldout.keras` has made, to show it at `/diagnoses/{id}`.
 
     The newest 200 of each owner are kept.
     """
-    return diagnoses.keep(session, caller.owner, diagnosis)
+    return diagnoses.keep(work.session, work.owner, diagnosis)
 
 
 @kept_router.get("", responses=document_errors(errors.InvalidCursor))
-def list_kept_diagnoses(
-    caller: CallerDep, session: ReadSessionDep, asked: Annotated[AskedPage, make_page_dependency("dgn")]
-) -> DiagnosisPage:
+def list_kept_diagnoses(work: Reading, asked: Annotated[AskedPage, make_page_dependency("dgn")]) -> DiagnosisPage:
     """List the diagnoses that you keep, newest first."""
-    ids = diagnoses.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
-    return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(session, block))
+    ids = diagnoses.list_page(work.session, work.owner, after=asked.after, limit=asked.limit)
+    return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(work.session, block))
 
 
 @kept_router.get("/{diagnosis_id}", responses=document_errors(errors.DiagnosisNotFound))
-def get_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: ReadSessionDep) -> KeptDiagnosisView:
+def get_kept_diagnosis(diagnosis_id: DiagnosisId, work: Reading) -> KeptDiagnosisView:
     """Get a diagnosis that was kept."""
-    return diagnoses.find(session, caller.owner, diagnosis_id)
+    return diagnoses.find(work.session, work.owner, diagnosis_id)
 
 
 @kept_router.delete("/{diagnosis_id}", status_code=204, responses=document_errors(errors.DiagnosisNotFound))
-def delete_kept_diagnosis(diagnosis_id: DiagnosisId, caller: CallerDep, session: SessionDep) -> None:
+def delete_kept_diagnosis(diagnosis_id: DiagnosisId, work: Writing) -> None:
     """Delete a diagnosis that was kept."""
-    diagnoses.remove(session, caller.owner, diagnosis_id)
+    diagnoses.remove(work.session, work.owner, diagnosis_id)

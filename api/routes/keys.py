@@ -7,10 +7,9 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.auth import CallerDep
 from api.http.body import Body
 from api.http.context import get_current_context
-from api.http.deps import ReadSessionDep, SessionDep
+from api.http.deps import Reading, Writing
 from api.http.idempotency import Memory, Once, OnceDep
 from api.http.parameters import MomentWithZone, make_page
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
@@ -47,12 +46,12 @@ class Rolling(Body):
 
 
 @router.get("", responses=document_errors())
-def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
+def list_keys(work: Reading) -> KeyPage:
     """List all valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired.
 
     Each says what it may do, who made it, and when it was last used.
     """
-    rows = keys.list_of_owner(session, caller.owner)
+    rows = keys.list_of_owner(work.session, work.owner)
     return make_page(KeyPage, [make_view(KeyView, row, object="key") for row in rows])
 
 
@@ -62,21 +61,20 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     responses=document_errors(*ONCE, KeyRefused, *NO_ROOM, *JSON_BODY),
 )
 def make_key(
-    caller: CallerDep,
-    session: SessionDep,
+    work: Writing,
     once: OnceDep,
     wanted: NewKey = NewKey(),  # noqa: B008 - frozen
 ) -> NewKeyView:
     """Create another key. Only this response contains its text."""
-    scopes = wanted.scopes or [scope for scope in SCOPES if scope in caller.scopes]
+    scopes = wanted.scopes or [scope for scope in SCOPES if scope in work.caller.scopes]
 
     def make(secret: str) -> str:
-        quotas.require_room(session, caller.owner, Quota.KEYS)
+        quotas.require_room(work.session, work.owner, Quota.KEYS)
         return keys.make(
-            session, caller.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=caller.key_id
+            work.session, work.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=work.caller.key_id
         )
 
-    return _make_once(caller, session, once, wanted, make)
+    return _make_once(work.caller, work.session, once, wanted, make)
 
 
 @router.post(
@@ -86,8 +84,7 @@ def make_key(
 )
 def roll_key(
     key_id: str,
-    caller: CallerDep,
-    session: SessionDep,
+    work: Writing,
     once: OnceDep,
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
 ) -> NewKeyView:
@@ -99,10 +96,12 @@ def roll_key(
     def make(secret: str) -> str:
         # Without an overlap, the new key takes the old key's place in the quota.
         more = 1 if rolling.overlap_s else 0
-        quotas.require_room(session, caller.owner, Quota.KEYS, asked=more)
-        return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
+        quotas.require_room(work.session, work.owner, Quota.KEYS, asked=more)
+        return keys.roll(
+            work.session, work.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=work.caller.key_id
+        )
 
-    return _make_once(caller, session, once, rolling, make)
+    return _make_once(work.caller, work.session, once, rolling, make)
 
 
 def _make_once(
@@ -130,13 +129,12 @@ def _make_once(
 @router.delete("/{key_id}", status_code=204, responses=document_errors(KeyNotFound))
 def revoke_key(
     key_id: str,
-    caller: CallerDep,
-    session: SessionDep,
+    work: Writing,
     with_made: Annotated[
         bool,
         Query(description="Also revoke the keys that it created, directly or indirectly, and disable their webhooks."),
     ] = False,
 ) -> None:
     """Revoke a key at once and permanently, even the key of this request."""
-    if not keys.revoke_of(session, caller.owner, key_id, with_made=with_made):
+    if not keys.revoke_of(work.session, work.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)

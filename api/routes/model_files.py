@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
-from api.http.deps import AppContextDep, SessionDep
+from api.http.deps import AppContextDep, Writing
 from api.http.problems import NO_ROOM, document_errors
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
@@ -101,19 +101,18 @@ def add_routes(
     )
     def order(
         asked: Annotated[Asked, Depends(asked_by)],
-        session: SessionDep,
-        app: AppContextDep,
+        work: Writing,
         format_: Format = ExportFormat.KERAS,
     ) -> ExportView:
         # Query the blob store before `session` writes: SQLite has one writer, which a slow store would block.
-        with app.database.read() as reading:
+        with work.app.database.read() as reading:
             known = exports.find(reading, asked.find(reading).job.id, format_)
-        lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
-        source = asked.find(session)
+        lost_key = None if known is None or known.key is None or _is_whole(work.blobs, known) else known.key
+        source = asked.find(work.session)
         if source.dataset.sha256 is None:
             raise errors.DatasetNotFound(source.dataset.name)
-        exports.order(session, source.job, format_, again=True, lost_key=lost_key)
-        row = exports.find(session, source.job.id, format_)
+        exports.order(work.session, source.job, format_, again=True, lost_key=lost_key)
+        row = exports.find(work.session, source.job.id, format_)
         assert row is not None, "it was ordered now or earlier"
         return ExportView(job_id=source.id, format=format_, status=row.status)
 

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.deps import Reading
 from api.http.parameters import AskedPage, Moment, make_page, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
@@ -27,9 +26,7 @@ YEARS = 1970, 9000
 
 @router.get("", responses=document_errors())
 def get_usage(
-    caller: CallerDep,
-    app: AppContextDep,
-    session: ReadSessionDep,
+    work: Reading,
     from_: Annotated[
         Moment | None,
         Query(alias="from", description="A time in the first hour or day of the period. Without a time zone: UTC."),
@@ -48,7 +45,7 @@ def get_usage(
             f"`from` and `to` are {(end - begin).days} days apart; expected at most {MOST_DAYS[bucket]} with "
             f"`bucket={bucket}`."
         )
-    buckets = owners.list_buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
+    buckets = owners.list_buckets(work.session, work.owner, begin, end, bucket=bucket, group_by=group_by)
     if len(buckets) > MOST_BUCKETS:
         raise InvalidParameter(
             f"The period has {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Request fewer days, use "
@@ -59,7 +56,7 @@ def get_usage(
         bucket=bucket,
         group_by=group_by,
         data=list(buckets),
-        quotas=owners.list_quotas(session, caller.owner),
+        quotas=owners.list_quotas(work.session, work.owner),
     )
 
 
@@ -83,8 +80,7 @@ Subject = Annotated[str | None, Query(max_length=160, description="Only changes 
 
 @activity_router.get("", responses=document_errors(InvalidCursor))
 def list_activity(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Page,
     action: Action = None,
     key: Key = None,
@@ -92,7 +88,7 @@ def list_activity(
 ) -> ActivityPage:
     """List who changed what, newest first. Requests that only read or were refused are not listed."""
     rows, more = activity.list_page(
-        session, caller.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
+        work.session, work.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )
     data = [make_view(ActivityView, row, object="activity_entry") for row in rows]
     return make_page(ActivityPage, data, has_more=more)
@@ -100,13 +96,12 @@ def list_activity(
 
 @old_router.get("", responses=document_errors(InvalidCursor), deprecated=True)
 def list_audit_log(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Page,
     action: Action = None,
     key: Key = None,
     subject: Subject = None,
 ) -> ActivityPage:
     """Deprecated: use `GET /v1/activity`. This is its former name, with entries whose `object` is `audit_entry`."""
-    page = list_activity(caller, session, asked, action, key, subject)
+    page = list_activity(work, asked, action, key, subject)
     return page.model_copy(update={"data": [entry.model_copy(update={"object": "audit_entry"}) for entry in page.data]})

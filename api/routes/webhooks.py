@@ -7,9 +7,8 @@ from fastapi import Path
 from pydantic import Field
 
 from api.http.app_context import AppContext
-from api.http.auth import CallerDep
 from api.http.body import Body
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, check_id_form
+from api.http.deps import Reading, Writing, check_id_form
 from api.http.idempotency import Memory, OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
@@ -68,71 +67,67 @@ class WebhookChanges(Body):
     ),
     response_description="The new webhook, with its secret.",
 )
-def make_webhook(
-    webhook: NewWebhook, caller: CallerDep, app: AppContextDep, session: SessionDep, once: OnceDep
-) -> WebhookWithSecret:
+def make_webhook(webhook: NewWebhook, work: Writing, once: OnceDep) -> WebhookWithSecret:
     """Send events to an address. Only this response contains the secret."""
 
     def make() -> WebhookWithSecret:
-        _check(webhook.url, app)
-        quotas.require_room(session, caller.owner, Quota.WEBHOOKS)
+        _check(webhook.url, work.app)
+        quotas.require_room(work.session, work.owner, Quota.WEBHOOKS)
         row = webhooks.add(
-            session,
-            app.secret_box,
-            caller.owner,
+            work.session,
+            work.app.secret_box,
+            work.owner,
             url=webhook.url,
             events=_drop_repeats(webhook.events),
             enabled=webhook.enabled,
-            made_by=caller.key_id,
+            made_by=work.caller.key_id,
         )
-        return build_webhook_with_secret(row, app.secret_box)
+        return build_webhook_with_secret(row, work.app.secret_box)
 
     def recall(body: Mapping[str, Any]) -> WebhookWithSecret:
         """Rebuild the current view: the secret is stored only with the webhook. Raises if that was deleted."""
-        return build_webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
+        return build_webhook_with_secret(webhooks.find(work.session, work.owner, body["id"]), work.app.secret_box)
 
     memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recall)
-    return once.make(session, webhook, make, memory)
+    return once.make(work.session, webhook, make, memory)
 
 
 @router.get("", responses=document_errors())
-def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
+def list_webhooks(work: Reading) -> WebhookPage:
     """List your webhooks, oldest first."""
-    rows = webhooks.list_of_owner(session, caller.owner)
+    rows = webhooks.list_of_owner(work.session, work.owner)
     return make_page(WebhookPage, [build_webhook_view(row) for row in rows])
 
 
 @router.get("/{webhook_id}", responses=document_errors(errors.WebhookNotFound))
-def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
+def get_webhook(webhook_id: WebhookId, work: Reading) -> WebhookView:
     """Get one webhook."""
-    return build_webhook_view(webhooks.find(session, caller.owner, webhook_id))
+    return build_webhook_view(webhooks.find(work.session, work.owner, webhook_id))
 
 
 @router.patch("/{webhook_id}", responses=document_errors(errors.WebhookNotFound, errors.WebhookUrlRefused, *JSON_BODY))
-def change_webhook(
-    webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, app: AppContextDep, session: SessionDep
-) -> WebhookView:
+def change_webhook(webhook_id: WebhookId, changes: WebhookChanges, work: Writing) -> WebhookView:
     """Change the address or the events, or enable or disable the webhook. Disabling drops waiting deliveries."""
     changed = changes.model_dump(exclude_unset=True)
     if "url" in changed:
-        _check(changes.url, app)
+        _check(changes.url, work.app)
     if "events" in changed:
         changed["events"] = _drop_repeats(changes.events)
-    return build_webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
+    return build_webhook_view(webhooks.change(work.session, work.owner, webhook_id, changed))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=document_errors(errors.WebhookNotFound))
-def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> None:
+def delete_webhook(webhook_id: WebhookId, work: Writing) -> None:
     """Delete a webhook with its log."""
-    webhooks.remove(session, caller.owner, webhook_id)
+    webhooks.remove(work.session, work.owner, webhook_id)
 
 
 @router.post("/{webhook_id}/rotate", responses=document_errors(errors.WebhookNotFound, errors.SecretsUnavailable))
-def rotate_secret(
-    webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
-) -> WebhookWithSecret:
+def rotate_secret(webhook_id: WebhookId, work: Writing) -> WebhookWithSecret:
     """Create a new secret. For 24 hours, messages are also signed with the old secret."""
-    return build_webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
+    return build_webhook_with_secret(
+        webhooks.rotate(work.session, work.app.secret_box, work.owner, webhook_id), work.app.secret_box
+    )
 
 
 @router.post(
@@ -141,21 +136,22 @@ def rotate_secret(
     response_description="The delivery. It is sent at once, whichever events the webhook subscribed to.",
     responses=document_errors(errors.WebhookNotFound, errors.WebhookDisabled),
 )
-def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
+def ping_webhook(webhook_id: WebhookId, work: Writing) -> DeliveryView:
     """Send a test message, `webhook.ping`, and see the result in `deliveries`. Only one can wait at a time."""
-    return build_delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
+    return build_delivery_view(
+        outbox.ping(work.session, webhooks.find(work.session, work.owner, webhook_id, lock=True))
+    )
 
 
 @router.get("/{webhook_id}/deliveries", responses=document_errors(errors.WebhookNotFound, errors.InvalidCursor))
 def list_deliveries(
     webhook_id: WebhookId,
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("msg")],
 ) -> DeliveryPage:
     """List deliveries of the last seven days and waiting ones, newest first, with their latest attempts."""
-    webhooks.find(session, caller.owner, webhook_id)
-    rows, more = outbox.list_page(session, webhook_id, after=asked.after, limit=asked.limit)
+    webhooks.find(work.session, work.owner, webhook_id)
+    rows, more = outbox.list_page(work.session, webhook_id, after=asked.after, limit=asked.limit)
     return make_page(DeliveryPage, [build_delivery_view(row) for row in rows], has_more=more)
 
 
@@ -165,12 +161,12 @@ def list_deliveries(
     response_description="The delivery. It is sent at once, and may be attempted as often as a new one.",
     responses=document_errors(errors.WebhookNotFound, errors.DeliveryNotFound, errors.WebhookDisabled),
 )
-def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, session: SessionDep) -> DeliveryView:
+def redeliver(webhook_id: WebhookId, delivery_id: str, work: Writing) -> DeliveryView:
     """Send a message again, whatever its status. Its `webhook-id` and body stay the same."""
-    webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
+    webhook = webhooks.find(work.session, work.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
         raise errors.DeliveryNotFound(delivery_id)
-    return build_delivery_view(outbox.send_again(session, webhook, delivery_id))
+    return build_delivery_view(outbox.send_again(work.session, webhook, delivery_id))
 
 
 def _check(url: str, app: AppContext) -> None:

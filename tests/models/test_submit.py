@@ -9,7 +9,7 @@ from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
-from models import retry, submit
+from models import submit
 from models.blobs import Blobs
 from models.database import Database
 from models.tables import DatasetRow, EventRow, JobRow
@@ -113,7 +113,7 @@ def test_a_job_with_an_unreadable_spec_is_not_submitted_again(work):
     work.fail(held, "diverged")
     work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
     with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
-        retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
+        submit.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == {held.job_id}
 
 

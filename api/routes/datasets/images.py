@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.deps import AppContextDep, Reading
 from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
 from api.http.problems import NO_ROOM, document_errors
 from api.http.routing import make_router
@@ -42,25 +42,23 @@ router = make_router("/v1/datasets", "datasets")
 )
 def list_images(
     dataset: Reference,
-    caller: CallerDep,
-    session: ReadSessionDep,
-    app: AppContextDep,
+    work: Reading,
     split: SplitName = "train",
     class_: OnlyClass = None,
     limit: PageLimit = 20,
     after: PageStart = 0,
 ) -> DatasetImagePage:
     """List images of a split with their labels. The ledger counts the first look at validation or test labels."""
-    row = find_dataset(session, caller.owner, dataset)
+    row = find_dataset(work.session, work.owner, dataset)
     sha256 = datasets.require_content(row, "images")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise errors.InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
     with raise_if_missing(errors.DatasetLost(row.name)):
-        shown, count = list_split_images(session, app.blobs, row.id, sha256, split, label, after, limit)
+        shown, count = list_split_images(work.session, work.blobs, row.id, sha256, split, label, after, limit)
     if split != "train" and shown:
-        note_shown_labels(session, app, caller.owner, row)
+        note_shown_labels(work.session, work.app, work.owner, row)
     has_more = after + len(shown) < count and bool(shown)
     return DatasetImagePage(
         object="list",
@@ -85,17 +83,16 @@ def list_images(
 )
 def get_ledger(
     dataset: Reference,
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("read")],
 ) -> LedgerView:
     """List each time you looked at a dataset's validation or test labels, newest first, with totals."""
-    row = find_dataset(session, caller.owner, dataset)
+    row = find_dataset(work.session, work.owner, dataset)
     datasets.require_content(row, "a ledger")
-    totals = label_reads.count_totals(session, caller.owner, row)
-    entries, more = label_reads.list_page(session, caller.owner, row, after=asked.after, limit=asked.limit)
-    folds = label_reads.count_fold_reads(session, caller.owner, row)
-    earlier = label_reads.count_earlier_reads(session, caller.owner, row)
+    totals = label_reads.count_totals(work.session, work.owner, row)
+    entries, more = label_reads.list_page(work.session, work.owner, row, after=asked.after, limit=asked.limit)
+    folds = label_reads.count_fold_reads(work.session, work.owner, row)
+    earlier = label_reads.count_earlier_reads(work.session, work.owner, row)
     return build_ledger_view(row, totals, entries, earlier=earlier, fold_reads=folds, has_more=more)
 
 

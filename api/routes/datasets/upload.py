@@ -12,7 +12,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, SessionDep
+from api.http.deps import AppContextDep, Writing
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, UPLOADED, document_errors
@@ -131,10 +131,10 @@ async def put_content(
     status_code=204,
     responses=document_errors(errors.DatasetNotFound, errors.DatasetIsBundled, errors.DatasetInUse),
 )
-def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
+def delete_dataset(dataset: Reference, work: Writing) -> None:
     """Delete a dataset that no job needs. Jobs that have ended still name it. Its files are removed within a minute."""
     # Files are removed later: the duration would reveal whether another owner has the same content.
-    discards.remove(session, caller.owner, dataset)
+    discards.remove(work.session, work.owner, dataset)
 
 
 async def _create_whole(

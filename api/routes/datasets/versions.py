@@ -1,7 +1,6 @@
 """Derives new versions of datasets without a second upload, previews what changes do, and notes different images."""
 
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
+from api.http.deps import Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
@@ -31,18 +30,16 @@ router = make_router("/v1/datasets", "datasets")
 def create_version(
     dataset: Reference,
     spec: VersionSpec,
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
+    work: Writing,
     once: OnceDep,
 ) -> DatasetView:
     """Derive a new version from a ready one: exclude images, or change labels, classes, pixel values or splits."""
 
     def queue() -> DatasetView:
-        limit_s = app.settings.max_ingest_s
-        return build_dataset_view(versions.derive(session, caller.owner, dataset, spec, max_runtime_s=limit_s))
+        limit_s = work.app.settings.max_ingest_s
+        return build_dataset_view(versions.derive(work.session, work.owner, dataset, spec, max_runtime_s=limit_s))
 
-    return once.make(session, spec, queue)
+    return once.make(work.session, spec, queue)
 
 
 @router.post(
@@ -50,9 +47,9 @@ def create_version(
     response_description="All pairs of this version that were marked as different.",
     responses=document_errors(errors.DatasetNotFound, errors.DatasetNotReady, errors.NoAudit, *JSON_BODY),
 )
-def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
+def note_different(dataset: Reference, spec: DifferentSpec, work: Writing) -> DifferentView:
     """Mark images that look alike as different. Versions derived from this one keep the marks."""
-    noted = versions.note_different(session, caller.owner, dataset, spec)
+    noted = versions.note_different(work.session, work.owner, dataset, spec)
     return DifferentView(object="different", dataset=build_dataset_reference(noted), pairs=list(noted.different or ()))
 
 
@@ -75,15 +72,13 @@ MAX_SHOWN = 60  # removed images, and as many changed images
         *JSON_BODY,
     ),
 )
-def get_effect(
-    dataset: Reference, spec: VersionSpec, caller: CallerDep, app: AppContextDep, session: ReadSessionDep
-) -> EffectView:
+def get_effect(dataset: Reference, spec: VersionSpec, work: Reading) -> EffectView:
     """Say how many images of which split changes would remove or change, with pictures of the first; make nothing.
 
     `is_complete` is false while the dataset's copies are not known yet.
     """
-    row = find_dataset(session, caller.owner, dataset)
+    row = find_dataset(work.session, work.owner, dataset)
     datasets.require_content(row, "images that can be changed")
     changes = spec.changes()
     versions.require_fit(row, changes)
-    return build_effect_view(session, app.blobs, row, changes, MAX_SHOWN)
+    return build_effect_view(work.session, work.blobs, row, changes, MAX_SHOWN)

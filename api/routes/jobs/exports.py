@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.deps import AppContextDep, JobId, Reading
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes import model_files
@@ -87,18 +87,18 @@ model_files.add_routes(
 
 
 @router.get("/exports", responses=document_errors(*_NO_MODEL))
-def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
+def list_exports(job_id: JobId, work: Reading) -> ExportList:
     """List the state of each format's export, with the report of its check. Orders nothing."""
-    find_training_with_model(session, caller, job_id)
-    known = {row.format: row for row in exports.list_of_job(session, job_id)}
+    find_training_with_model(work.session, work.caller, job_id)
+    known = {row.format: row for row in exports.list_of_job(work.session, job_id)}
     return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
-def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
+def get_model_card(job_id: JobId, work: Reading) -> Response:
     """Get the model card: purpose, data, performance, the parts of the gap, and how to reproduce the model."""
-    source = find_training_with_model(session, caller, job_id)
-    card = build_model_card(session, app.blobs, source.job, source.dataset)
+    source = find_training_with_model(work.session, work.caller, job_id)
+    card = build_model_card(work.session, work.blobs, source.job, source.dataset)
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 

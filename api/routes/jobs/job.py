@@ -11,7 +11,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
 from api.http.body import Body
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, JobId, Reading, Writing
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
@@ -49,8 +49,7 @@ router = make_router("/v1/jobs", "jobs")
     openapi_extra=METADATA_PARAMETER,
 )
 def list_jobs(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("job")],
     filters: FiltersDep,
     sort: Annotated[
@@ -67,14 +66,14 @@ def list_jobs(
     queue: Annotated[bool, Query(description="Include the `queue_position` of each queued job.")] = False,
 ) -> JobPage:
     """List your jobs, newest first or sorted."""
-    ids = jobs.list_page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
-    sketches = {} if curves is None else metrics.get_sketches(session, ids, curves)
-    positions = jobs.get_queue_positions(session, caller.owner, ids) if queue else {}
+    ids = jobs.list_page(work.session, work.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
+    sketches = {} if curves is None else metrics.get_sketches(work.session, ids, curves)
+    positions = jobs.get_queue_positions(work.session, work.owner, ids) if queue else {}
 
     def build_views(block: Sequence[str]) -> list[ListedJobView]:
         return [
             build_listed_job_view(row, dataset, curve=sketches.get(row.id), queue_position=positions.get(row.id))
-            for row, dataset in jobs.get_listed(session, block)
+            for row, dataset in jobs.get_listed(work.session, block)
         ]
 
     return asked.fill(JobPage, ids, build_views)
@@ -118,8 +117,7 @@ class JobChanges(Body):
 def change_job(
     job_id: JobId,
     changes: JobChanges,
-    caller: CallerDep,
-    session: SessionDep,
+    work: Writing,
     response: Response,
     if_match: Annotated[
         str | None,
@@ -134,7 +132,7 @@ def change_job(
 
     wanted = changes.model_dump(exclude_unset=True)
     return answer_with_job(
-        session, jobs.change(session, caller.owner, job_id, wanted, require_version=require_version), response
+        work.session, jobs.change(work.session, work.owner, job_id, wanted, require_version=require_version), response
     )
 
 
@@ -143,10 +141,10 @@ def change_job(
     status_code=204,
     responses=document_errors(errors.JobNotFound, errors.JobNotFinished, errors.PartOfStudy),
 )
-def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
+def delete_job(job_id: JobId, work: Writing) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
-    jobs.remove(session, caller.owner, job_id)
-    delete_files(f"jobs/{job_id}")
+    jobs.remove(work.session, work.owner, job_id)
+    work.delete_files(f"jobs/{job_id}")
 
 
 def answer_with_job(session: Session, job: JobRow, response: Response) -> JobView:
@@ -182,8 +180,7 @@ class NamedJobs(Body):
 )
 def cancel_jobs(
     request: Request,
-    caller: CallerDep,
-    session: SessionDep,
+    work: Writing,
     filters: FiltersDep,
     named: NamedJobs = NamedJobs(),  # noqa: B008 - frozen
 ) -> CancellationView:
@@ -199,9 +196,9 @@ def cancel_jobs(
             "`?status=queued&status=running&status=paused` matches all unfinished jobs."
         )
     if named.ids:
-        return _cancel_named(session, caller.owner, named.ids)
-    get_current_context().note_changes(session, [unquote_plus(request.url.query)])
-    cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
+        return _cancel_named(work.session, work.owner, named.ids)
+    get_current_context().note_changes(work.session, [unquote_plus(request.url.query)])
+    cancelled, cancelling, more = jobs.cancel_matching(work.session, work.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
 
@@ -236,11 +233,11 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     response_description="The job was waiting, and is now cancelled.",
     responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
 )
-def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+def cancel_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Cancel a job. A running job is stopped by its worker. Complete epochs are kept."""
-    job = jobs.cancel(session, caller.owner, job_id)
+    job = jobs.cancel(work.session, work.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
-    return answer_with_job(session, job, response)
+    return answer_with_job(work.session, job, response)
 
 
 @router.post(
@@ -248,11 +245,11 @@ def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: 
     response_description="The job was waiting, and is now paused.",
     responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
 )
-def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+def pause_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
-    job = jobs.pause(session, caller.owner, job_id)
+    job = jobs.pause(work.session, work.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
-    return answer_with_job(session, job, response)
+    return answer_with_job(work.session, job, response)
 
 
 @router.post(
@@ -260,26 +257,26 @@ def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: R
     response_description="The job, queued again.",
     responses=document_errors(errors.JobNotFound, errors.JobNotPaused, errors.SpecUnreadable, *NO_ROOM),
 )
-def resume_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+def resume_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Queue a paused job again. It continues from its last checkpoint."""
-    return answer_with_job(session, jobs.resume(session, caller.owner, job_id), response)
+    return answer_with_job(work.session, jobs.resume(work.session, work.owner, job_id), response)
 
 
 @router.get("/{job_id}/queue", responses=document_errors(errors.JobNotFound))
-def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> QueueView:
+def get_queue(job_id: JobId, work: Reading) -> QueueView:
     """Say where a job stands in its owner's queue, what it waits for, and when it should start.
 
     `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it) or `backoff`. `estimated_start_s` is worked out from
     the jobs that start before it, those of other owners included, and from how long trainings have taken.
     """
-    job = jobs.find(session, caller.owner, job_id)
-    ahead = jobs.count_ahead_of(session, job)
+    job = jobs.find(work.session, work.owner, job_id)
+    ahead = jobs.count_ahead_of(work.session, job)
     return QueueView(
         object="queue",
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
-        waiting_for=_find_waits_for(session, job),
-        estimated_start_s=calibrations.estimate_start_s(session, job),
+        waiting_for=_find_waits_for(work.session, job),
+        estimated_start_s=calibrations.estimate_start_s(work.session, job),
     )
 
 

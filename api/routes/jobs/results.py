@@ -8,8 +8,7 @@ from fastapi import Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.deps import JobId, Reading
 from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.places import sends_much
 from api.http.problems import document_errors
@@ -57,8 +56,7 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_model=MetricsView, response_model_exclude_unset=True, responses=_METRICS)
 def get_metrics(
     job_id: JobId,
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     points: Annotated[
         int | None,
         Query(
@@ -78,12 +76,12 @@ def get_metrics(
     """Get the job's history, epoch by epoch, and its final figures."""
     if points is not None and format_ is not None:
         raise errors.InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
-    job = jobs.find(session, caller.owner, job_id)
+    job = jobs.find(work.session, work.owner, job_id)
     # The test figures of an epoch are shown only if the spec asked for them.
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
-    final = metrics.get_final(session, job_id)
-    epochs = metrics.list_epochs(session, job_id)
+    final = metrics.get_final(work.session, job_id)
+    epochs = metrics.list_epochs(work.session, job_id)
     shown = epochs if points is None else thin_out(epochs, points)
     view = MetricsView(
         object="metrics",
@@ -106,12 +104,12 @@ def get_metrics(
     ),
     dependencies=[Depends(sends_much)],
 )
-def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
+def get_job_splits(job_id: JobId, work: Reading) -> StreamingResponse:
     """List which images the job trains on and is measured on, after folds and `train_limit`."""
-    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+    job, dataset = jobs.find_with_dataset(work.session, work.owner, job_id)
     if dataset.sha256 is None:
         raise errors.DatasetNotFound(dataset.name)  # it was deleted with its files
-    return make_indices_response(read_stored_splits(session, app.blobs, dataset, read_training_spec(job)))
+    return make_indices_response(read_stored_splits(work.session, work.blobs, dataset, read_training_spec(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
@@ -130,9 +128,7 @@ _PREDICTIONS: dict[int | str, dict[str, Any]] = {
 )
 def get_predictions(
     job_id: JobId,
-    caller: CallerDep,
-    session: ReadSessionDep,
-    app: AppContextDep,
+    work: Reading,
     format_: Annotated[
         PredictionsFormat, Query(alias="format", description="`csv`: a table with one line per image.")
     ] = "npz",
@@ -152,24 +148,24 @@ def get_predictions(
     class whose name a spreadsheet would compute (it begins with `=`, `+`, `-` or `@` and is not a number) gets an
     apostrophe in front.
     """
-    job = jobs.find(session, caller.owner, job_id)
-    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(work.session, work.owner, job_id)
+    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
         raise artifacts.make_missing_error(job, "predictions")
     if format_ == "npz":
         return download(
-            app.blobs,
+            work.blobs,
             predictions.key,
             attach(job.name, job_id, "-predictions.npz"),
             errors.PredictionsLost(job_id),
             expected=predictions.digest,
         )
-    classes = jobs.get_dataset(session, job).classes or []
-    chunks = iterate_csv(app.blobs, predictions.key, classes, predictions.digest)
+    classes = jobs.get_dataset(work.session, job).classes or []
+    chunks = iterate_csv(work.blobs, predictions.key, classes, predictions.digest)
     with raise_if_missing(errors.PredictionsLost(job_id)):
         first = next(chunks)  # errors of the file must be raised before the answer begins
     headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
-    written = _iterate_in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
+    written = _iterate_in_turn(work.app.large_answers.table_turns, work.owner, chain([first], chunks))
     return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
 
 
@@ -186,13 +182,13 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
 @router.get(
     "/diagnosis", responses=document_errors(errors.JobNotFound, errors.StorageUnavailable, errors.FileOfLaterRelease)
 )
-def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
+def get_diagnosis(job_id: JobId, work: Reading) -> DiagnosisView:
     """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
-    job = jobs.find(session, caller.owner, job_id)
-    diagnosis = diagnose_job(session, app.blobs, job)
+    job = jobs.find(work.session, work.owner, job_id)
+    diagnosis = diagnose_job(work.session, work.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
         # The networks that found the wrong labels were trained on test labels.
-        note_shown_labels(session, app, caller.owner, jobs.get_dataset(session, job))
+        note_shown_labels(work.session, work.app, work.owner, jobs.get_dataset(work.session, job))
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
@@ -202,13 +198,13 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
         errors.JobNotFound, errors.NotReady, errors.NoModel, errors.StorageUnavailable, errors.FileOfLaterRelease
     ),
 )
-def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
+def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
     """Show which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, mistakes.
 
     Matrices are given for up to 200 classes. The most confident mistakes come with file names and pictures.
     """
-    job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
+    job = jobs.find(work.session, work.owner, job_id)
+    stored = read_evaluation(work.blobs, find_json_artifact(work.session, job_id, ArtifactName.EVALUATION))
     if stored is None:
         raise artifacts.make_missing_error(job, "confusion matrix")
     return build_confusion_view(stored, job.dataset_id or "")
@@ -227,18 +223,16 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
 )
 def get_confused_images(
     job_id: JobId,
-    caller: CallerDep,
-    session: ReadSessionDep,
-    app: AppContextDep,
+    work: Reading,
     label: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
     answer: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
     split: SplitName = "test",
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
 ) -> CellView:
     """List the images behind a cell of a confusion matrix, most confident predictions first."""
-    job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
-    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(work.session, work.owner, job_id)
+    stored = read_evaluation(work.blobs, find_json_artifact(work.session, job_id, ArtifactName.EVALUATION))
+    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
         raise artifacts.make_missing_error(job, "confusion matrix")
     for name in (label, answer):
@@ -248,7 +242,7 @@ def get_confused_images(
             )
     with raise_if_missing(errors.PredictionsLost(job_id)):
         return build_cell_view(
-            app.blobs,
+            work.blobs,
             predictions,
             stored.classes,
             job.dataset_id or "",
@@ -267,9 +261,7 @@ def get_confused_images(
 )
 def list_memorized_images(
     job_id: JobId,
-    caller: CallerDep,
-    session: ReadSessionDep,
-    app: AppContextDep,
+    work: Reading,
     class_: OnlyClass = None,
     limit: PageLimit = 20,
     after: PageStart = 0,
@@ -278,11 +270,11 @@ def list_memorized_images(
 
     A high sum means that an image is hard, unlike others of its class, or wrongly labeled.
     """
-    job = jobs.find(session, caller.owner, job_id)
-    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(work.session, work.owner, job_id)
+    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
         raise artifacts.make_missing_error(job, "losses of training images")
-    classes = jobs.get_dataset(session, job).classes or []
+    classes = jobs.get_dataset(work.session, job).classes or []
     if class_ is not None and class_ not in classes:
         raise errors.InvalidParameter(
             f"The job's dataset has no class {class_[:64]!r}. Its field `classes` lists all classes."
@@ -290,5 +282,5 @@ def list_memorized_images(
     label = None if class_ is None else classes.index(class_)
     with raise_if_missing(errors.PredictionsLost(job_id)):
         return build_memorized_page(
-            app.blobs, predictions, classes, job.dataset_id or "", label=label, after=after, limit=limit
+            work.blobs, predictions, classes, job.dataset_id or "", label=label, after=after, limit=limit
         )

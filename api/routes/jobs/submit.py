@@ -6,8 +6,7 @@ from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from analysis.jobs.examination import RetrySpec
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, JobId, SessionDep
+from api.http.deps import JobId, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
@@ -35,22 +34,20 @@ router = make_router("/v1/jobs", "jobs")
 )
 def submit_job(
     spec: JobSpec,
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
+    work: Writing,
     once: OnceDep,
     dry_run: Annotated[bool, Query(description="Check the spec and estimate its cost without creating a job.")] = False,
 ) -> Response | JobView:
     """Queue a training job."""
-    max_parameters = app.settings.max_parameters
+    max_parameters = work.app.settings.max_parameters
     if dry_run:
-        estimate = submit.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
+        estimate = submit.estimate(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queue() -> JobView:
-        return build_job_view(*submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
+        return build_job_view(*submit.submit(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters))
 
-    return once.make(session, spec, queue)
+    return once.make(work.session, spec, queue)
 
 
 @router.post(
@@ -70,9 +67,7 @@ def submit_job(
 )
 def retry_job(
     job_id: JobId,
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
+    work: Writing,
     once: OnceDep,
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
 ) -> JobView:
@@ -83,8 +78,8 @@ def retry_job(
 
     def queue() -> JobView:
         submitted = submit.retry(
-            session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
+            work.session, work.blobs, work.owner, job_id, asked, max_parameters=work.app.settings.max_parameters
         )
         return build_job_view(*submitted)
 
-    return once.make(session, asked if asked.model_fields_set else None, queue)
+    return once.make(work.session, asked if asked.model_fields_set else None, queue)

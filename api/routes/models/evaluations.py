@@ -7,7 +7,7 @@ from pydantic import Field
 
 from api.http.auth import CallerDep
 from api.http.body import Body
-from api.http.deps import AppContextDep, DeleteFilesDep, EvaluationId, ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, EvaluationId, Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
@@ -58,25 +58,28 @@ class NewEvaluation(Body):
         *JSON_BODY,
     ),
 )
-def evaluate_model(wanted: NewEvaluation, caller: CallerDep, session: SessionDep, once: OnceDep) -> EvaluationView:
+def evaluate_model(wanted: NewEvaluation, work: Writing, once: OnceDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
     def order() -> EvaluationView:
-        return build_evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
+        return build_evaluation_view(
+            *model_evaluation.order(work.session, work.owner, wanted.model, wanted.dataset), None
+        )
 
-    return once.make(session, wanted, order)
+    return once.make(work.session, wanted, order)
 
 
 @router.get("", responses=document_errors(errors.InvalidCursor))
 def list_evaluations(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("evl")],
     model: Annotated[str | None, Query(max_length=40, description="Only evaluations of this model, `mod_…`.")] = None,
 ) -> EvaluationPage:
     """List your evaluations, newest first."""
-    rows, more = model_evaluations.list_page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
-    measured = model_evaluations.get_measurements(session, [job for job, _ in rows])
+    rows, more = model_evaluations.list_page(
+        work.session, work.owner, model=model, after=asked.after, limit=asked.limit
+    )
+    measured = model_evaluations.get_measurements(work.session, [job for job, _ in rows])
     data = [build_evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows]
     return make_page(EvaluationPage, data, has_more=more)
 
@@ -107,12 +110,10 @@ async def get_evaluation(
         errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
     ),
 )
-def get_evaluation_confusion(
-    evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
-) -> ConfusionView:
+def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> ConfusionView:
     """Get the confusion matrices of each split, and the most confident mistakes."""
-    job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
-    scores = read_evaluation(app.blobs, find_json_artifact(session, job.id, ArtifactName.EVALUATION))
+    job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
+    scores = read_evaluation(work.blobs, find_json_artifact(work.session, job.id, ArtifactName.EVALUATION))
     if scores is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "confusion")
     return build_confusion_view(scores, dataset.id)
@@ -124,15 +125,13 @@ def get_evaluation_confusion(
         errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
     ),
 )
-def get_evaluation_diagnosis(
-    evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
-) -> DiagnosisView:
+def get_evaluation_diagnosis(evaluation_id: EvaluationId, work: Reading) -> DiagnosisView:
     """Diagnose why the model's test results are poor, without the curves of its training."""
-    job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
-    measured = _get_measurement(session, job)
+    job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
+    measured = _get_measurement(work.session, job)
     if measured is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "diagnosis")
-    diagnosis = model_evaluation.diagnose_evaluation(session, app.blobs, job, dataset, measured)
+    diagnosis = model_evaluation.diagnose_evaluation(work.session, work.blobs, job, dataset, measured)
     return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
 
 
@@ -146,13 +145,11 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     response_description="The evaluation was waiting, and is now cancelled.",
     responses={**_REQUESTED, **document_errors(errors.EvaluationNotFound, errors.EvaluationFinished)},
 )
-def cancel_evaluation(
-    evaluation_id: EvaluationId, caller: CallerDep, session: SessionDep, response: Response
-) -> EvaluationView:
+def cancel_evaluation(evaluation_id: EvaluationId, work: Writing, response: Response) -> EvaluationView:
     """Cancel an evaluation. No results are kept."""
-    model_evaluations.cancel(session, caller.owner, evaluation_id)
-    session.expire_all()
-    view = _build_view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
+    model_evaluations.cancel(work.session, work.owner, evaluation_id)
+    work.session.expire_all()
+    view = _build_view(work.session, *model_evaluations.find(work.session, work.owner, evaluation_id))
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)
     return view
@@ -163,15 +160,10 @@ def cancel_evaluation(
     status_code=204,
     responses=document_errors(errors.EvaluationNotFound, errors.EvaluationNotFinished),
 )
-def delete_evaluation(
-    evaluation_id: EvaluationId,
-    caller: CallerDep,
-    session: SessionDep,
-    delete_files: DeleteFilesDep,
-) -> None:
+def delete_evaluation(evaluation_id: EvaluationId, work: Writing) -> None:
     """Delete an evaluation that has ended, with its figures. Its looks stay in the ledger."""
-    model_evaluations.remove(session, caller.owner, evaluation_id)
-    delete_files(f"jobs/{evaluation_id}")
+    model_evaluations.remove(work.session, work.owner, evaluation_id)
+    work.delete_files(f"jobs/{evaluation_id}")
 
 
 def _build_view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:

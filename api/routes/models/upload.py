@@ -12,7 +12,7 @@ from starlette.datastructures import FormData
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, ModelId, Reading, Writing
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
 from api.http.parameters import AskedPage, make_page_dependency
@@ -149,16 +149,15 @@ def _add(
 
 @router.get("", responses=document_errors(errors.InvalidCursor))
 def list_models(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("mod")],
 ) -> ModelPage:
     """List your models and those that the operator shares with all owners, newest first."""
-    ids = models.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
+    ids = models.list_page(work.session, work.owner, after=asked.after, limit=asked.limit)
     return asked.fill(
         ModelPage,
         ids,
-        lambda block: [build_model_view(row, with_layers=False) for row in models.get_listed(session, block)],
+        lambda block: [build_model_view(row, with_layers=False) for row in models.get_listed(work.session, block)],
     )
 
 
@@ -184,10 +183,10 @@ async def get_model_file(
     status_code=204,
     responses=document_errors(errors.ModelNotFound, errors.ModelIsShared, errors.ModelInUse),
 )
-def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
+def delete_model(model_id: ModelId, work: Writing) -> None:
     """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
-    models.remove(session, caller.owner, model_id)
-    delete_files(f"models/{model_id}")
+    models.remove(work.session, work.owner, model_id)
+    work.delete_files(f"models/{model_id}")
 
 
 def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:

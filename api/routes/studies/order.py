@@ -7,7 +7,7 @@ from fastapi import Body, Depends, Query
 from starlette.responses import JSONResponse, Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
 from api.http.routing import make_router
@@ -54,10 +54,8 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
 )
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
-    reading: ReadSessionDep,
+    work: Writing,
+    reading: Reading,
     once: OnceDep,
     dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
@@ -94,29 +92,31 @@ def order_study(
     `conclusion.gap` says how much of the gap from training to test (or validation) is closed, and what remains. The
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
-    max_parameters = app.settings.max_parameters
+    max_parameters = work.app.settings.max_parameters
     if isinstance(spec, ExternalStudySpec | RecordedStudySpec):
         asked = spec
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
             raise errors.InvalidSpec.at("/kind", detail)
-        return once.make(session, spec, lambda: build_study_view(*external_studies.order(session, caller.owner, asked)))
+        return once.make(
+            work.session, spec, lambda: build_study_view(*external_studies.order(work.session, work.owner, asked))
+        )
     if dry_run:
-        estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
+        estimate = waiting_studies.estimate(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begin() -> StudyView:
         # Checked first, because examining all arms takes a while.
-        quotas.require_room(reading, caller.owner, *quotas.OF_NEW_STUDIES)
+        quotas.require_room(reading.session, work.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
-            session,
-            app.blobs,
-            caller.owner,
+            work.session,
+            work.blobs,
+            work.owner,
             spec,
             max_parameters=max_parameters,
-            max_ingest_s=app.settings.max_ingest_s,
-            reading=reading,
+            max_ingest_s=work.app.settings.max_ingest_s,
+            reading=reading.session,
         )
         return build_study_view(*ordered)
 
-    return once.make(session, spec, begin)
+    return once.make(work.session, spec, begin)

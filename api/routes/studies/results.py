@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, StudyId
+from api.http.deps import AppContextDep, Reading, StudyId
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live.streams import Accept
@@ -41,15 +41,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get("/report", response_model=StudyReportView, responses=_RESPONSES)
 def get_study_report(
     study_id: StudyId,
-    caller: CallerDep,
-    session: ReadSessionDep,
-    app: AppContextDep,
+    work: Reading,
     response: Response,
     accept: Accept = "",
 ) -> Response | StudyReportView:
     """Get a study's report in plain words: what helped, by how much, how sure that is, and what to do."""
-    row, dataset = studies.find(session, caller.owner, study_id)
-    report = build_study_report(session, app.blobs, row, build_study_view(row, dataset))
+    row, dataset = studies.find(work.session, work.owner, study_id)
+    report = build_study_report(work.session, work.blobs, row, build_study_view(row, dataset))
     wanted = choose_preferred(accept, ("application/json", MARKDOWN, HTML))
     if wanted == MARKDOWN:
         return Response(render_markdown(build_document(report)), media_type=MARKDOWN, headers=_VARY)

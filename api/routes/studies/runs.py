@@ -15,7 +15,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import Body
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, ReadSessionDep, StudyId
+from api.http.deps import AppContextDep, Reading, StudyId
 from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
@@ -172,18 +172,18 @@ async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
 
 
 @router.get("/{study_id}/runs", responses=document_errors(errors.StudyNotFound))
-def list_runs(study_id: StudyId, caller: CallerDep, session: ReadSessionDep) -> RunList:
+def list_runs(study_id: StudyId, work: Reading) -> RunList:
     """List the external trainings of a study, by seed."""
-    study, _ = studies.find(session, caller.owner, study_id)
-    rows = external_runs.list_all(session, study_id)
+    study, _ = studies.find(work.session, work.owner, study_id)
+    rows = external_runs.list_all(work.session, study_id)
     return RunList(object="list", data=[build_run_view(study, *row) for row in rows])
 
 
 @router.get("/{study_id}/runs/{run_id}", responses=document_errors(errors.StudyNotFound, errors.RunNotFound))
-def get_run(study_id: StudyId, run_id: RunId, caller: CallerDep, session: ReadSessionDep) -> RunView:
+def get_run(study_id: StudyId, run_id: RunId, work: Reading) -> RunView:
     """Get an external training of a study."""
-    study, _ = studies.find(session, caller.owner, study_id)
-    return build_run_view(study, *external_runs.find(session, study_id, run_id))
+    study, _ = studies.find(work.session, work.owner, study_id)
+    return build_run_view(study, *external_runs.find(work.session, study_id, run_id))
 
 
 @router.get(

@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
-from api.http.deps import AppContextDep, DeleteFilesDep, ReadSessionDep, SessionDep, StudyId
+from api.http.deps import AppContextDep, Reading, StudyId, Writing
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
@@ -26,17 +26,16 @@ router = make_router("/v1/studies", "studies")
 
 @router.get("", responses=document_errors(errors.InvalidCursor, errors.SpecUnreadable))
 def list_studies(
-    caller: CallerDep,
-    session: ReadSessionDep,
+    work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("std")],
     status: Annotated[
         list[StudyStatus], Query(description="Only studies with this status. Repeat it for several.")
     ] = [],  # noqa: B006
 ) -> StudyPage:
     """List your studies, newest first."""
-    ids = studies.list_page(session, caller.owner, status, after=asked.after, limit=asked.limit)
+    ids = studies.list_page(work.session, work.owner, status, after=asked.after, limit=asked.limit)
     return asked.fill(
-        StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(session, block)]
+        StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(work.session, block)]
     )
 
 
@@ -84,10 +83,10 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
 
 
 @router.delete("/{study_id}", status_code=204, responses=document_errors(errors.StudyNotFound, errors.StudyNotFinished))
-def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
+def delete_study(study_id: StudyId, work: Writing) -> None:
     """Delete a study that has ended, with all its jobs, their metrics, events and files."""
-    job_ids = studies.remove(session, caller.owner, study_id)
-    delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
+    job_ids = studies.remove(work.session, work.owner, study_id)
+    work.delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
 
 
 @router.get(

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from api.app import create_app
 from api.http.auth import CallerDep, KeyDep
-from api.http.deps import SessionDep
+from api.http.deps import Writing
 from api.http.routing import ResourceRoute
 from heldout.service.settings import Settings
 from models.database import Database
@@ -92,7 +92,7 @@ def test_the_commit_precedes_the_response(service, database, spec):
 def test_an_async_endpoint_cannot_take_a_session():
     """The endpoint runs in the event loop, which would neither commit nor close the session."""
 
-    async def endpoint(session: SessionDep) -> None: ...
+    async def endpoint(work: Writing) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint is async and takes a session"):
         ResourceRoute("/nowhere", endpoint)

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
-from api.http.deps import _write_session
+from api.http.deps import _write
 from api.http.routing import ResourceRoute
 from heldout.access.rights import SAFE_METHODS
 from models.store import activity
@@ -100,7 +100,7 @@ def test_every_changing_route_logs_in_the_transaction_of_the_change(app):
     }
     assert {"submit_job", "cancel_study", "put_content", "log_out"} < set(changing)
     for name, route in changing.items():
-        is_logged_by_request = _write_session in {dependency.call for dependency in route.dependant.dependencies}
+        is_logged_by_request = _write in {dependency.call for dependency in route.dependant.dependencies}
         is_logged_by_route = "note_change" in inspect.getsource(inspect.getmodule(inspect.unwrap(route.endpoint)))
         assert is_logged_by_request or is_logged_by_route, name
 
