@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Scope
 
 from api import client_wheel, dashboard, manual
 from api.connections.protocol import LONGEST_TURN_S, TURNS_AT_ONCE
@@ -118,7 +118,8 @@ def serve_metrics_apart(registry: CollectorRegistry, settings: Settings) -> Iter
     limits = settings.model_copy(
         update={"max_connections": MAX_CONNECTIONS, "max_connections_per_address": MAX_CONNECTIONS}
     )
-    server = Server(_make_app(registry), limits, lifespan="off", timeout_graceful_shutdown=1)
+    app = Starlette(routes=[Route("/metrics", health.make_scraper(lambda: generate_latest(registry)))])
+    server = Server(app, limits, lifespan="off", timeout_graceful_shutdown=1)
     thread = threading.Thread(target=server.run, args=([listener],), name="metrics")
     thread.start()
     try:
@@ -126,21 +127,6 @@ def serve_metrics_apart(registry: CollectorRegistry, settings: Settings) -> Iter
     finally:
         server.ask_to_exit()
         thread.join()
-
-
-def _make_app(registry: CollectorRegistry) -> ASGIApp:
-    # One scrape at a time, because each queries the database.
-    scrapes = CapacityLimiter(1)
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            answered = Response(status_code=405, headers={"Allow": "GET, HEAD"})
-        else:
-            content = await to_thread.run_sync(generate_latest, registry, limiter=scrapes)
-            answered = Response(content, media_type=CONTENT_TYPE_LATEST)
-        await answered(scope, receive, send)
-
-    return answer
 
 
 class ApiServer(Server):

@@ -8,39 +8,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from time import monotonic
-from typing import Protocol
 
 import structlog
 
+from api.live.source import Channel, ChannelKind, ChannelState, DatabaseSource, EncodedEvent
 from heldout.errors import HeldoutError
 
 # Kept for the streams. A stream that is further behind catches up from the database.
 KEPT_EVENTS = 64
 KEPT_BYTES = 64 * 1024
-
-
-class ChannelKind(StrEnum):
-    JOB = "job"
-    OWNER = "owner"
-    STUDY = "study"
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """What is followed: the events of one job or study, or all events of an owner."""
-
-    kind: ChannelKind
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
-    """An event's number in its channel, and its bytes in a stream."""
-
-    number: int
-    text: bytes
 
 
 class RecentEvents:
@@ -100,31 +77,6 @@ log = structlog.get_logger("heldout.api")
 CATCH_UPS_AT_ONCE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """Version of a job or study, whether it has ended, and the number of its last event. Owners have only the last."""
-
-    version: int
-    has_ended: bool
-    last_event: int
-
-
-class EventSource(Protocol):
-    """Answers the hub's queries. Each call runs in a thread and may raise a HeldoutError."""
-
-    def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """The current state of each channel. Deleted channels are missing."""
-
-    def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
-        """For each channel, its events above that number."""
-
-    def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
-        """The first events of the channel above that number."""
-
-    def revoked(self, key_ids: Collection[str]) -> Collection[str]:
-        """Return the revoked keys among these."""
-
-
 @dataclass(eq=False)
 class _Waiter:
     channel: Channel
@@ -139,7 +91,7 @@ class Hub:
     clients that wait for jobs.
     """
 
-    def __init__(self, source: EventSource, poll_s: float) -> None:
+    def __init__(self, source: DatabaseSource, poll_s: float) -> None:
         self._source = source
         self.poll_s = poll_s
         # A stream that has sent nothing for this long sends a comment to show that it is alive.

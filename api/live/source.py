@@ -1,10 +1,11 @@
 """Reads events from the database for the hub and the routes, in short transactions."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from fastapi.sse import format_sse_event
 
-from api.live.hub import Channel, ChannelKind, ChannelState, EncodedEvent
 from heldout.views.account import EventView, OwnerEventView
 from models.database import Database
 from models.store import events, jobs, keys, owner_events, studies
@@ -13,6 +14,37 @@ from models.views.webhook import build_event_view, build_owner_event_view
 
 # How many events a stream reads at a time, at its start and when its client is slow.
 PAGE = 50
+
+
+class ChannelKind(StrEnum):
+    JOB = "job"
+    OWNER = "owner"
+    STUDY = "study"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What is followed: the events of one job or study, or all events of an owner."""
+
+    kind: ChannelKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """An event's number in its channel, and its bytes in a stream."""
+
+    number: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """Version of a job or study, whether it has ended, and the number of its last event. Owners have only the last."""
+
+    version: int
+    has_ended: bool
+    last_event: int
 
 
 def build_view(channel: Channel, row: EventRow) -> EventView | OwnerEventView:
@@ -58,13 +90,13 @@ def encode_start(number: int) -> EncodedEvent:
 
 
 class DatabaseSource:
-    """The hub's event source."""
+    """Answers the hub's queries. Each call runs in a thread and may raise a HeldoutError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """The states of jobs, studies and owners. Numbers the owners' new events first."""
+        """The current state of each channel. Deleted ones are missing. Numbers the owners' new events first."""
         found: dict[Channel, ChannelState] = {}
         for kind, get_versions in ((ChannelKind.JOB, jobs.get_versions), (ChannelKind.STUDY, studies.get_versions)):
             if ids := _list_ids(channels, kind):
@@ -81,6 +113,7 @@ class DatabaseSource:
         return found
 
     def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
+        """For each channel, its events above that number."""
         found: dict[Channel, list[EncodedEvent]] = {}
         of_subjects = {channel.id: channel for channel in after if channel.kind is not ChannelKind.OWNER}
         after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.OWNER}
@@ -95,12 +128,14 @@ class DatabaseSource:
         return found
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
+        """The first events of the channel above that number."""
         list_page = owner_events.list_page if channel.kind is ChannelKind.OWNER else events.list_page
         with self._database.read() as session:
             rows, _ = list_page(session, channel.id, after=after, limit=PAGE)
             return [encode_event(build_view(channel, row)) for row in rows]
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
+        """Return the revoked keys among these."""
         with self._database.read() as session:
             return keys.list_revoked(session, key_ids)
 

@@ -10,7 +10,8 @@ from fastapi import Header, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from api.live.hub import Channel, EncodedEvent, Hub, RecentEvents
+from api.live.hub import Hub, RecentEvents
+from api.live.source import Channel, EncodedEvent
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
 from heldout.errors import InvalidCursor

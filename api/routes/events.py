@@ -14,7 +14,7 @@ from api.http.parameters import cut_to_page
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.live import source, streams
-from api.live.hub import Channel, ChannelKind
+from api.live.source import Channel, ChannelKind
 from api.live.streams import Accept, After, LastEventId, Limit, parse_cursor
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
 from heldout.views.account import EventPage, OwnerEventPage

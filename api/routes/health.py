@@ -1,6 +1,6 @@
 """Health checks, Prometheus metrics and the documentation page. None of them needs a key."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -92,24 +93,28 @@ def make_registry(database: Database, disks: DiskMetrics) -> CollectorRegistry:
     return registry
 
 
-def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
-    # One scrape at a time, because each queries the database and anyone may request it.
+def make_scraper(render: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+    """Make the endpoint that answers metrics. Anyone may request them, and each scrape takes work: one at a time."""
     scrapes = CapacityLimiter(1)
 
-    @app.get(
+    async def scrape(request: Request) -> Response:
+        return Response(await to_thread.run_sync(render, limiter=scrapes), media_type=CONTENT_TYPE_LATEST)
+
+    return scrape
+
+
+def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
+    app.get(
         "/metrics",
+        name="prometheus_metrics",
+        description="Get Prometheus metrics: requests, jobs by status, disks, this process.",
         tags=["service"],
         response_class=Response,
         responses={
             200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
             **document_errors(open_to_all=True),
         },
-    )
-    async def prometheus_metrics() -> Response:
-        """Get Prometheus metrics: requests, jobs by status, disks, this process."""
-        return Response(
-            await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
-        )
+    )(make_scraper(lambda: generate_latest(registry)))
 
 
 def install_docs(app: FastAPI) -> None:

@@ -9,7 +9,8 @@ from fastapi import Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.http.deps import AppContextDep
-from api.live.hub import Channel, ChannelState, Hub
+from api.live.hub import Hub
+from api.live.source import Channel, ChannelState
 from heldout.errors import InvalidParameter
 from heldout.views.job import JobView
 from heldout.views.model import EvaluationView

@@ -79,7 +79,7 @@ def make(
         insert(KeyRow).values(
             id=key_id,
             owner=owner,
-            secret_sha256=_hash(secret),
+            secret_sha256=hash_secret(secret),
             scopes=[scope for scope in SCOPES if scope in scopes],
             made_by=made_by,
             created_at=db_now(),
@@ -151,18 +151,18 @@ def is_well_formed(key: str) -> bool:
     return split_key(key)[1] != ""
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Split a key into id and secret. A malformed key gives an empty secret, which no key has."""
-    prefix, _, rest = key.partition("_")
+def split_key(key: str, prefix: str = PREFIX) -> tuple[str, str]:
+    """Split a key, or another token, into id and secret. A malformed one gives an empty secret, which none has."""
+    head, _, rest = key.partition("_")
     key_id, _, secret = rest.partition("_")
-    return ("", "") if prefix != PREFIX or len(key) > 200 or not key.isascii() else (key_id, secret)
+    return ("", "") if head != prefix or len(key) > 200 or not key.isascii() else (key_id, secret)
 
 
 def get_valid_caller(key_id: str, secret: str, row: Row[*tuple[Any, ...]] | None) -> Caller | None:
     """Return the caller if the secret matches the row, which has `CALLER_COLUMNS`."""
     # The comparison takes the same time whether or not the id exists.
-    expected = row.secret_sha256 if row is not None else _hash("")
-    matches = hmac.compare_digest(expected, _hash(secret))
+    expected = row.secret_sha256 if row is not None else hash_secret("")
+    matches = hmac.compare_digest(expected, hash_secret(secret))
     if row is None or not matches or row.is_over:
         return None
     return Caller(owner=row.owner, key_id=key_id, scopes=frozenset(row.scopes))
@@ -256,7 +256,7 @@ def _list_with_made(session: Session, key_id: str) -> list[str]:
     return list(session.scalars(select(made.c.id)))
 
 
-def _hash(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     # 256 random bits cannot be guessed, so they need no slow hash.
     return hashlib.sha256(secret.encode()).hexdigest()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from math import inf, isfinite
-from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -92,17 +91,7 @@ def _build_epoch_view(row: EpochRow | None) -> BestEpochView | None:
 MIN_POINTS = 10
 
 
-class MeasuredEpoch(Protocol):
-    """The losses that thinning uses: the validation loss, or the training loss without one."""
-
-    train_loss: float | None
-    validation_loss: float | None
-
-
-Epoch = TypeVar("Epoch", bound=MeasuredEpoch)
-
-
-def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
+def thin_out(epochs: Sequence[EpochRow], points: int) -> list[EpochRow]:
     """Keep at most `points` epochs: the first, last and best one, and the lowest and highest of each stretch.
 
     Args:

@@ -4,7 +4,6 @@ A session stands for its key. It ends when the key is revoked, when it expires, 
 stored as hashes. Expired rows are deleted when the next session is created.
 """
 
-import hashlib
 import hmac
 import secrets
 from datetime import datetime
@@ -60,7 +59,9 @@ def use_link(session: Session, token: str) -> Caller | None:
 
 def get_end(session: Session, token: str) -> datetime | None:
     """Get when the session expires, even if it was revoked. None if there is no such session."""
-    return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _split_token(token, SESSION_PREFIX)[0]))
+    return session.scalar(
+        select(SessionRow.expires_at).where(SessionRow.id == keys.split_key(token, SESSION_PREFIX)[0])
+    )
 
 
 def end(session: Session, token: str) -> None:
@@ -72,17 +73,19 @@ def end(session: Session, token: str) -> None:
 
 def is_session_token(token: str) -> bool:
     """Whether it looks like the token of a session."""
-    return _split_token(token, SESSION_PREFIX)[1] != ""
+    return keys.split_key(token, SESSION_PREFIX)[1] != ""
 
 
 def _find_valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
     """Find the row's id and the caller."""
-    id_, secret = _split_token(token, prefix)
+    id_, secret = keys.split_key(token, prefix)
     if not secret:
         return None
     row = session.execute(_VALID, {"id": id_, "is_link": prefix == LINK_PREFIX}).one_or_none()
     # The comparison takes the same time whether or not the id exists.
-    matches = hmac.compare_digest(row.secret_sha256 if row is not None else _hash(""), _hash(secret))
+    matches = hmac.compare_digest(
+        row.secret_sha256 if row is not None else keys.hash_secret(""), keys.hash_secret(secret)
+    )
     return (id_, Caller(row.owner, row.id, frozenset(row.scopes))) if row is not None and matches else None
 
 
@@ -94,7 +97,7 @@ def _make(session: Session, key_id: str, prefix: Prefix, lasts_s: float) -> tupl
         .values(
             id=id_,
             key_id=key_id,
-            secret_sha256=_hash(secret),
+            secret_sha256=keys.hash_secret(secret),
             is_link=prefix == LINK_PREFIX,
             created_at=db_now(),
             expires_at=db_now(lasts_s),
@@ -102,16 +105,6 @@ def _make(session: Session, key_id: str, prefix: Prefix, lasts_s: float) -> tupl
         .returning(SessionRow.expires_at)
     ).scalar_one()
     return f"{prefix}_{id_}_{secret}", expires_at
-
-
-def _split_token(token: str, prefix: Prefix) -> tuple[str, str]:
-    head, _, rest = token.partition("_")
-    id_, _, secret = rest.partition("_")
-    return ("", "") if head != prefix or len(token) > 200 or not token.isascii() else (id_, secret)
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def find_caller(session: Session, credential: str) -> Caller | None:

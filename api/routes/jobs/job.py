@@ -15,7 +15,7 @@ from api.http.deps import AppContextDep, JobId, Reading, Writing
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
-from api.live.hub import Channel, ChannelKind
+from api.live.source import Channel, ChannelKind
 from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
 from api.routes.long_poll import LongPoll, allows_change, describe_not_changed, make_long_poll, write_etag
 from heldout import errors

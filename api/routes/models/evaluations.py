@@ -12,7 +12,7 @@ from api.http.idempotency import OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
 from api.http.routing import make_router
-from api.live.hub import Channel, ChannelKind
+from api.live.source import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors
 from heldout.stored.artifacts import ArtifactName

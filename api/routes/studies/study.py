@@ -11,7 +11,7 @@ from api.http.deps import AppContextDep, Reading, StudyId, Writing
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.live.hub import Channel, ChannelKind
+from api.live.source import Channel, ChannelKind
 from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors

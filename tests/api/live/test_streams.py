@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from api.live import source
-from api.live.hub import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
+from api.live.hub import KEPT_BYTES, KEPT_EVENTS, RecentEvents
+from api.live.source import Channel, ChannelKind, EncodedEvent
 from api.live.streams import wants_stream
 from heldout.service.settings import Settings
 from models.store import keys

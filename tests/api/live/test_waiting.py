@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.live.hub import Channel, ChannelKind
+from api.live.source import Channel, ChannelKind
 from tests.api.support import (
     assert_problem,
     bearer,
