@@ -18,7 +18,7 @@ MAX_DEPTH = 64
 # This much of a too-large body is received and dropped, so that clients that send before they read get their answer.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
-# Of the body of a request that is refused before it is read, this much.
+# The same for the body of a request that is refused before it is read.
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 # For routes without a key: a log-in is small.

@@ -235,7 +235,7 @@ class ForeignTraining(ForeignCurves):
             except PredictionsRefused as error:
                 of_classes = error.path[:1] == ("classes",)
                 path = ("predictions",) if of_classes else ("predictions", *error.path)
-                if of_classes and self.classes is not None:  # given beside the predictions
+                if of_classes and self.classes is not None:  # given next to the predictions
                     path = error.path
                 raise make_field_error(PredictionsRefused(make_sentence(error)), path) from None
         return self
