@@ -1,6 +1,5 @@
 """Dependencies of endpoints: the app, the session and the caller of a request, and ids."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -11,6 +10,7 @@ from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
 from api.http.context import RequestContext, get_current_context
+from api.http.problems import raises
 from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
 from models.blobs import Blobs
 from models.database import Session
@@ -81,9 +81,10 @@ Writing = Annotated[Work, Depends(_write)]
 NEEDS_A_THREAD = frozenset({_read, _write})
 
 
-def check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
+def check_id_form(prefix: str, missing: type[HeldoutError]) -> AfterValidator:
     """Refuse malformed ids as missing ones, without querying the database."""
 
+    @raises(missing)
     def require(text: str) -> str:
         if not is_id(prefix, text):
             raise missing(text)

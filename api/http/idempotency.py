@@ -10,6 +10,8 @@ from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from api.http.context import get_current_context
+from api.http.problems import raises
+from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from heldout.views.account import NewKeyView, WebhookWithSecret
 from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
@@ -96,6 +98,7 @@ class Once:
         return made
 
 
+@raises(IdempotencyKeyInFlight, IdempotencyKeyReused)
 async def _read_once(
     request: Request,
     response: Response,

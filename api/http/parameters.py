@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
+from api.http.problems import raises
 from heldout.errors import InvalidCursor, InvalidParameter
 from heldout.views.base import Page, View
 from heldout.views.job import Status
@@ -90,6 +91,7 @@ def make_page_dependency(prefix: str) -> Any:
     """
     form = {"pattern": f"^{prefix}_[0-9a-z]{{26}}$"}
 
+    @raises(InvalidCursor)
     async def read(
         limit: Annotated[int, Query(ge=1, le=200, description=LIMIT)] = 20,
         after: Annotated[str | None, Query(description="`next` of the previous page.", json_schema_extra=form)] = None,

@@ -1,10 +1,11 @@
 """Answers errors as `application/problem+json`, and documents them in OpenAPI."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -43,9 +44,9 @@ REFUSED_SPEC = (
 )
 # Errors of every route that uses up a quota.
 NO_ROOM = (errors.QuotaExceeded, errors.OwnerSuspended)
-# Errors of every route that takes an idempotency key, and of every route that takes a file.
-ONCE = (errors.IdempotencyKeyInFlight, errors.IdempotencyKeyReused)
+# Errors of every route that takes a file.
 UPLOADED = (errors.InvalidForm, errors.StorageUnavailable, errors.TooManyUploads, errors.UploadTooSlow)
+Function = TypeVar("Function", bound=Callable[..., Any])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -76,6 +77,27 @@ def _open_inference_status(error: errors.HeldoutError) -> int:
     ):
         return 400
     return 503 if isinstance(error, errors.NotReady | errors.ExportNotReady) else error.status
+
+
+class raises:  # noqa: N801 - a decorator
+    """Notes which errors an endpoint, a dependency or a parameter can answer with, for OpenAPI."""
+
+    def __init__(self, *own: type[errors.HeldoutError]) -> None:
+        self.own_errors = own
+
+    def __call__(self, function: Function) -> Function:
+        function.__dict__["own_errors"] = self.own_errors
+        return function
+
+
+def list_own_errors(dependant: Dependant) -> Iterator[type[errors.HeldoutError]]:
+    """List the errors that `raises` has noted of an endpoint, its parameters and everything that it depends on."""
+    parameters = (item for field in dependant.path_params for item in field.field_info.metadata)
+    for item in parameters:
+        yield from getattr(getattr(item, "func", item), "own_errors", ())
+    for dependency in dependant.dependencies:
+        yield from list_own_errors(dependency)
+    yield from getattr(dependant.call, "own_errors", ())
 
 
 def document_errors(*own: type[errors.HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Endpoint, NotedChange, RequestContext, request_context, wrap_in_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.places import PlacedResponse, sends_much
-from api.http.problems import OPEN_INFERENCE
+from api.http.problems import JSON_BODY, OPEN_INFERENCE, document_errors, list_own_errors
 from api.http.request_id import HAS_VALID_KEY
 from heldout.access.rights import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
@@ -71,6 +71,8 @@ class ResourceRoute(APIRoute):
             options["openapi_extra"] = {"security": [{"key": []}], **(options.get("openapi_extra") or {})}
         super().__init__(path, wrap_in_context(endpoint), **options)
         dependencies = {dependency.call for dependency in _iterate_dependencies(self.dependant)}
+        own = (*list_own_errors(self.dependant), *(JSON_BODY if self.body_field else ()))
+        self.responses = {**self.responses, **document_errors(*own)}
         self._looks_key_up_itself = get_unchecked_key in dependencies
         self._sends_much = sends_much in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:

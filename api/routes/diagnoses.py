@@ -12,7 +12,7 @@ from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, Reading, Writing, check_id_form
 from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, document_errors
+from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file, get_form_file, read_form_texts
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
@@ -40,22 +40,14 @@ _PREDICTIONS = describe_body(
 )
 
 
-@router.post("", responses=document_errors(*JSON_BODY))
+@router.post("")
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
     """Diagnose a training recorded elsewhere, from curves, predictions for labeled images, or both. Stores nothing."""
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
-@router.post(
-    "/predictions",
-    response_model=DiagnosisView,
-    openapi_extra=_PREDICTIONS,
-    responses=document_errors(
-        *UPLOADED,
-        *(errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec),
-        *NO_ROOM,
-    ),
-)
+@router.post("/predictions", response_model=DiagnosisView, openapi_extra=_PREDICTIONS)
+@raises(*UPLOADED, errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec, *NO_ROOM)
 async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""
     limit_bytes = app.settings.max_predictions_bytes
@@ -99,7 +91,7 @@ class GivenDiagnosis(DiagnosisView):
         return value
 
 
-@kept_router.post("/kept", status_code=201, responses=document_errors(*JSON_BODY), response_description="Kept.")
+@kept_router.post("/kept", status_code=201, response_description="Kept.")
 def keep_diagnosis(diagnosis: GivenDiagnosis, work: Writing) -> KeptDiagnosisView:
     """Keep a diagnosis that this service or `heldout.keras` has made, to show it at `/diagnoses/{id}`.
 
@@ -108,20 +100,20 @@ def keep_diagnosis(diagnosis: GivenDiagnosis, work: Writing) -> KeptDiagnosisVie
     return diagnoses.keep(work.session, work.owner, diagnosis)
 
 
-@kept_router.get("", responses=document_errors(errors.InvalidCursor))
+@kept_router.get("")
 def list_kept_diagnoses(work: Reading, asked: Annotated[AskedPage, make_page_dependency("dgn")]) -> DiagnosisPage:
     """List the diagnoses that you keep, newest first."""
     ids = diagnoses.list_page(work.session, work.owner, after=asked.after, limit=asked.limit)
     return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(work.session, block))
 
 
-@kept_router.get("/{diagnosis_id}", responses=document_errors(errors.DiagnosisNotFound))
+@kept_router.get("/{diagnosis_id}")
 def get_kept_diagnosis(diagnosis_id: DiagnosisId, work: Reading) -> KeptDiagnosisView:
     """Get a diagnosis that was kept."""
     return diagnoses.find(work.session, work.owner, diagnosis_id)
 
 
-@kept_router.delete("/{diagnosis_id}", status_code=204, responses=document_errors(errors.DiagnosisNotFound))
+@kept_router.delete("/{diagnosis_id}", status_code=204)
 def delete_kept_diagnosis(diagnosis_id: DiagnosisId, work: Writing) -> None:
     """Delete a diagnosis that was kept."""
     diagnoses.remove(work.session, work.owner, diagnosis_id)

@@ -11,12 +11,12 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
 from api.http.parameters import cut_to_page
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.live import source, streams
 from api.live.source import Channel, ChannelKind
 from api.live.streams import Accept, After, LastEventId, Limit, parse_cursor
-from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
+from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.account import EventPage, OwnerEventPage
 from models.database import Session
 from models.store import events
@@ -28,7 +28,7 @@ Answered = Response | EventPage | OwnerEventPage
 Find = Callable[[Session], JobRow | StudyRow]
 
 
-def describe_responses(end: str, *own: type[HeldoutError], ended: str | None = None) -> dict[int | str, dict[str, Any]]:
+def describe_responses(end: str, ended: str | None = None) -> dict[int | str, dict[str, Any]]:
     """Build the `responses=` of a route of events. end: until when a stream lasts. ended: what a 204 means, if any."""
     return {
         200: {
@@ -37,14 +37,13 @@ def describe_responses(end: str, *own: type[HeldoutError], ended: str | None = N
             "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         **({} if ended is None else {204: {"description": ended}}),
-        **document_errors(*own, InvalidCursor, QuotaExceeded),
     }
 
 
-def describe_subject_responses(what: str, not_found: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
+def describe_subject_responses(what: str) -> dict[int | str, dict[str, Any]]:
     """Build the `responses=` for the events of one subject. what: `job` or `study`."""
     ended = f"The {what} has ended, and there are no more events to stream: do not reconnect."
-    return describe_responses(f"the {what} has ended", not_found, ended=ended)
+    return describe_responses(f"the {what} has ended", ended)
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ class AskedEvents:
 def make_asked_events(max_number: int) -> Any:
     """Make the dependency that reads which events a request asks for. max_number: the largest number of an event."""
 
+    @raises(InvalidCursor, QuotaExceeded)
     async def read(
         app: AppContextDep,
         caller: CallerDep,

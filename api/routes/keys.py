@@ -12,7 +12,7 @@ from api.http.context import get_current_context
 from api.http.deps import Reading, Writing
 from api.http.idempotency import Memory, Once, OnceDep
 from api.http.parameters import MomentWithZone, make_page
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from heldout.access.rights import SCOPES, Quota, Scope
 from heldout.errors import KeyNotFound, KeyRefused
@@ -45,7 +45,7 @@ class Rolling(Body):
     overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds. 0 ends the old key at once.")
 
 
-@router.get("", responses=document_errors())
+@router.get("")
 def list_keys(work: Reading) -> KeyPage:
     """List all valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired.
 
@@ -55,11 +55,8 @@ def list_keys(work: Reading) -> KeyPage:
     return make_page(KeyPage, [make_view(KeyView, row, object="key") for row in rows])
 
 
-@router.post(
-    "",
-    status_code=201,
-    responses=document_errors(*ONCE, KeyRefused, *NO_ROOM, *JSON_BODY),
-)
+@router.post("", status_code=201)
+@raises(KeyRefused, *NO_ROOM)
 def make_key(
     work: Writing,
     once: OnceDep,
@@ -77,11 +74,8 @@ def make_key(
     return _make_once(work.caller, work.session, once, wanted, make)
 
 
-@router.post(
-    "/{key_id}/roll",
-    status_code=201,
-    responses=document_errors(*ONCE, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY),
-)
+@router.post("/{key_id}/roll", status_code=201)
+@raises(KeyNotFound, KeyRefused, *NO_ROOM)
 def roll_key(
     key_id: str,
     work: Writing,
@@ -126,7 +120,8 @@ def _make_once(
     return of_key.make(session, wanted, make_new, memory)
 
 
-@router.delete("/{key_id}", status_code=204, responses=document_errors(KeyNotFound))
+@router.delete("/{key_id}", status_code=204)
+@raises(KeyNotFound)
 def revoke_key(
     key_id: str,
     work: Writing,

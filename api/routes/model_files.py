@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep, Writing
-from api.http.problems import NO_ROOM, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
@@ -42,6 +42,8 @@ FORMATS = " ".join(
 Format = Annotated[ExportFormat, Query(alias="format", description=FORMATS)]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the export to end.")]
 _LINK = {"description": '`rel="describedby"`: the report of the file\'s check.', "schema": {"type": "string"}}
+# The `responses=` of a route that serves a model.
+MODEL: dict[int | str, dict[str, Any]] = {200: {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}}
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,9 @@ class Asked:
     find: Find
 
 
-def describe_model_responses(*errors: type[errors.HeldoutError]) -> dict[int | str, dict[str, Any]]:
-    """Document the responses of a route that serves a model."""
-    file = {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}
-    return {200: file, **document_errors(*errors, *EXPORT_PROBLEMS)}
-
-
 def add_routes(
     router: APIRouter,
     asked_by: Callable[..., Any],
-    no_model: tuple[type[errors.HeldoutError], ...],
     *,
     noun: str,
     about_report: str,
@@ -70,18 +65,13 @@ def add_routes(
     """Add the routes that report how a model's file was checked, and that order an export.
 
     Args:
-        asked_by: a dependency that returns `Asked`.
-        no_model: the errors that `Asked.find` raises.
+        asked_by: a dependency that returns `Asked`. It notes the errors that `Asked.find` raises.
         noun: names the model in the routes' operation ids.
         about_report: description of the report's route.
     """
 
-    @router.get(
-        "/model/report",
-        name=f"get_{noun}_report",
-        description=about_report,
-        responses=document_errors(*no_model, *EXPORT_PROBLEMS),
-    )
+    @router.get("/model/report", name=f"get_{noun}_report", description=about_report)
+    @raises(*EXPORT_PROBLEMS)
     async def get_report(
         asked: Annotated[Asked, Depends(asked_by)],
         app: AppContextDep,
@@ -97,8 +87,8 @@ def add_routes(
         description=f"Order the {noun} in a format before it is needed, or again if the export failed or its file is "
         "lost.",
         status_code=202,
-        responses=document_errors(*no_model, errors.DatasetNotFound, *NO_ROOM),
     )
+    @raises(errors.DatasetNotFound, *NO_ROOM)
     def order(
         asked: Annotated[Asked, Depends(asked_by)],
         work: Writing,

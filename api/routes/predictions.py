@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.http.app_context import AskedPrediction
 from api.http.context import get_current_context
 from api.http.deps import JobId
-from api.http.problems import NO_ROOM, OPEN_INFERENCE, document_errors
+from api.http.problems import NO_ROOM, OPEN_INFERENCE, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
 from api.routes.long_poll import MAX_WAIT_S
@@ -60,12 +60,8 @@ _IMAGE_ERRORS = (
 )
 
 
-@router.post(
-    "/v1/jobs/{job_id}/predict",
-    response_model=PredictionsView,
-    openapi_extra=_IMAGES,
-    responses=document_errors(*_MODEL_ERRORS, *_IMAGE_ERRORS),
-)
+@router.post("/v1/jobs/{job_id}/predict", response_model=PredictionsView, openapi_extra=_IMAGES)
+@raises(*_MODEL_ERRORS, *_IMAGE_ERRORS)
 async def predict(
     request: Request,
     job_id: JobId,

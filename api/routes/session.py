@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from api.http import auth
 from api.http.body import Body
 from api.http.deps import Reading, Writing
-from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
 from heldout.errors import Unauthenticated
 from heldout.views.account import SessionView
@@ -36,10 +35,7 @@ class LogIn(Body):
 
 
 @log_in_router.post(
-    "",
-    status_code=201,
-    response_description="Logged in. The response sets an HttpOnly, SameSite=Strict cookie.",
-    responses=document_errors(*JSON_BODY),
+    "", status_code=201, response_description="Logged in. The response sets an HttpOnly, SameSite=Strict cookie."
 )
 def log_in(wanted: LogIn, request: Request, response: Response, work: Writing) -> SessionView:
     """Log a browser in. Programs send their key with each request instead."""
@@ -53,7 +49,7 @@ def log_in(wanted: LogIn, request: Request, response: Response, work: Writing) -
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
 
 
-@router.get("", responses=document_errors())
+@router.get("")
 def get_session(work: Reading, request: Request) -> SessionView:
     """Get the owner of the session or key of this request."""
     expires_at = (
@@ -62,7 +58,7 @@ def get_session(work: Reading, request: Request) -> SessionView:
     return SessionView(object="session", owner=work.owner, key_id=work.caller.key_id, expires_at=expires_at)
 
 
-@router.delete("", status_code=204, responses=document_errors())
+@router.delete("", status_code=204)
 def log_out(work: Writing, request: Request, response: Response) -> None:
     """Log the browser out. Its cookie is no longer valid."""
     sessions.end(work.session, auth.get_session_token(request))

@@ -7,9 +7,8 @@ from fastapi import Query
 
 from api.http.deps import Reading
 from api.http.parameters import AskedPage, Moment, make_page, make_page_dependency
-from api.http.problems import document_errors
 from api.http.routing import make_router
-from heldout.errors import InvalidCursor, InvalidParameter
+from heldout.errors import InvalidParameter
 from heldout.views.account import ActivityPage, ActivityView, Bucket, Group, UsageView
 from heldout.views.base import make_view
 from models.store import activity, owners
@@ -24,7 +23,7 @@ MOST_BUCKETS = 10_000
 YEARS = 1970, 9000
 
 
-@router.get("", responses=document_errors())
+@router.get("")
 def get_usage(
     work: Reading,
     from_: Annotated[
@@ -78,7 +77,7 @@ Key = Annotated[str | None, Query(max_length=160, description="Only changes made
 Subject = Annotated[str | None, Query(max_length=160, description="Only changes of this id or name.")]
 
 
-@activity_router.get("", responses=document_errors(InvalidCursor))
+@activity_router.get("")
 def list_activity(
     work: Reading,
     asked: Page,
@@ -94,7 +93,7 @@ def list_activity(
     return make_page(ActivityPage, data, has_more=more)
 
 
-@old_router.get("", responses=document_errors(InvalidCursor), deprecated=True)
+@old_router.get("", deprecated=True)
 def list_audit_log(
     work: Reading,
     asked: Page,

@@ -11,7 +11,7 @@ from api.http.body import Body
 from api.http.deps import Reading, Writing, check_id_form
 from api.http.idempotency import Memory, OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from heldout import errors
 from heldout.access.rights import Quota
@@ -54,19 +54,8 @@ class WebhookChanges(Body):
     enabled: bool = True
 
 
-@router.post(
-    "",
-    status_code=201,
-    responses=document_errors(
-        errors.WebhookUrlRefused,
-        errors.SecretsUnavailable,
-        *ONCE,
-        errors.WebhookNotFound,
-        *NO_ROOM,
-        *JSON_BODY,
-    ),
-    response_description="The new webhook, with its secret.",
-)
+@router.post("", status_code=201, response_description="The new webhook, with its secret.")
+@raises(errors.WebhookUrlRefused, errors.SecretsUnavailable, errors.WebhookNotFound, *NO_ROOM)
 def make_webhook(webhook: NewWebhook, work: Writing, once: OnceDep) -> WebhookWithSecret:
     """Send events to an address. Only this response contains the secret."""
 
@@ -92,20 +81,21 @@ def make_webhook(webhook: NewWebhook, work: Writing, once: OnceDep) -> WebhookWi
     return once.make(work.session, webhook, make, memory)
 
 
-@router.get("", responses=document_errors())
+@router.get("")
 def list_webhooks(work: Reading) -> WebhookPage:
     """List your webhooks, oldest first."""
     rows = webhooks.list_of_owner(work.session, work.owner)
     return make_page(WebhookPage, [build_webhook_view(row) for row in rows])
 
 
-@router.get("/{webhook_id}", responses=document_errors(errors.WebhookNotFound))
+@router.get("/{webhook_id}")
 def get_webhook(webhook_id: WebhookId, work: Reading) -> WebhookView:
     """Get one webhook."""
     return build_webhook_view(webhooks.find(work.session, work.owner, webhook_id))
 
 
-@router.patch("/{webhook_id}", responses=document_errors(errors.WebhookNotFound, errors.WebhookUrlRefused, *JSON_BODY))
+@router.patch("/{webhook_id}")
+@raises(errors.WebhookUrlRefused)
 def change_webhook(webhook_id: WebhookId, changes: WebhookChanges, work: Writing) -> WebhookView:
     """Change the address or the events, or enable or disable the webhook. Disabling drops waiting deliveries."""
     changed = changes.model_dump(exclude_unset=True)
@@ -116,13 +106,14 @@ def change_webhook(webhook_id: WebhookId, changes: WebhookChanges, work: Writing
     return build_webhook_view(webhooks.change(work.session, work.owner, webhook_id, changed))
 
 
-@router.delete("/{webhook_id}", status_code=204, responses=document_errors(errors.WebhookNotFound))
+@router.delete("/{webhook_id}", status_code=204)
 def delete_webhook(webhook_id: WebhookId, work: Writing) -> None:
     """Delete a webhook with its log."""
     webhooks.remove(work.session, work.owner, webhook_id)
 
 
-@router.post("/{webhook_id}/rotate", responses=document_errors(errors.WebhookNotFound, errors.SecretsUnavailable))
+@router.post("/{webhook_id}/rotate")
+@raises(errors.SecretsUnavailable)
 def rotate_secret(webhook_id: WebhookId, work: Writing) -> WebhookWithSecret:
     """Create a new secret. For 24 hours, messages are also signed with the old secret."""
     return build_webhook_with_secret(
@@ -134,8 +125,8 @@ def rotate_secret(webhook_id: WebhookId, work: Writing) -> WebhookWithSecret:
     "/{webhook_id}/ping",
     status_code=202,
     response_description="The delivery. It is sent at once, whichever events the webhook subscribed to.",
-    responses=document_errors(errors.WebhookNotFound, errors.WebhookDisabled),
 )
+@raises(errors.WebhookDisabled)
 def ping_webhook(webhook_id: WebhookId, work: Writing) -> DeliveryView:
     """Send a test message, `webhook.ping`, and see the result in `deliveries`. Only one can wait at a time."""
     return build_delivery_view(
@@ -143,7 +134,7 @@ def ping_webhook(webhook_id: WebhookId, work: Writing) -> DeliveryView:
     )
 
 
-@router.get("/{webhook_id}/deliveries", responses=document_errors(errors.WebhookNotFound, errors.InvalidCursor))
+@router.get("/{webhook_id}/deliveries")
 def list_deliveries(
     webhook_id: WebhookId,
     work: Reading,
@@ -159,8 +150,8 @@ def list_deliveries(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_description="The delivery. It is sent at once, and may be attempted as often as a new one.",
-    responses=document_errors(errors.WebhookNotFound, errors.DeliveryNotFound, errors.WebhookDisabled),
 )
+@raises(errors.DeliveryNotFound, errors.WebhookDisabled)
 def redeliver(webhook_id: WebhookId, delivery_id: str, work: Writing) -> DeliveryView:
     """Send a message again, whatever its status. Its `webhook-id` and body stay the same."""
     webhook = webhooks.find(work.session, work.owner, webhook_id, lock=True)

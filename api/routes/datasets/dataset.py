@@ -11,7 +11,7 @@ from api.http.app_context import AppContext
 from api.http.deps import Reading
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.places import sends_much
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.routes.downloads import make_indices_response
 from heldout import errors
@@ -43,11 +43,13 @@ MAX_CHARACTERS_OF_PAIRS = 256 * 1024
 MAX_SHOWN_IN_AUDIT = 6  # images per finding that its fix removes
 
 Reference = Annotated[
-    str, Path(description="An id `ds_…`, a name (which stands for its newest ready version), or `name@version`.")
+    str,
+    Path(description="An id `ds_…`, a name (which stands for its newest ready version), or `name@version`."),
+    raises(errors.DatasetNotFound),
 ]
 
 
-@router.get("", responses=document_errors(errors.InvalidCursor))
+@router.get("")
 def list_datasets(
     work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("ds")],
@@ -67,7 +69,7 @@ def list_datasets(
     return asked.fill(DatasetPage, ids, build_views)
 
 
-@router.get("/{dataset}", responses=document_errors(errors.DatasetNotFound))
+@router.get("/{dataset}")
 def get_dataset(dataset: Reference, work: Reading) -> DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
     row = find_dataset(work.session, work.owner, dataset)
@@ -75,14 +77,8 @@ def get_dataset(dataset: Reference, work: Reading) -> DatasetView:
     return build_dataset_view(row, queue_position=position)
 
 
-@router.get(
-    "/{dataset}/splits",
-    response_model=IndicesView,
-    responses=document_errors(
-        errors.DatasetNotFound, errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable
-    ),
-    dependencies=[Depends(sends_much)],
-)
+@router.get("/{dataset}/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])
+@raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable)
 def get_splits(dataset: Reference, work: Reading) -> Response:
     """List the positions of each split's images in the order of the source."""
     row = find_dataset(work.session, work.owner, dataset)
@@ -91,16 +87,9 @@ def get_splits(dataset: Reference, work: Reading) -> Response:
         return make_indices_response(read_splits(work.session, work.blobs, sha256))
 
 
-@router.get(
-    "/{dataset}/audit",
-    responses=document_errors(
-        errors.DatasetNotFound,
-        errors.DatasetNotReady,
-        errors.NoAudit,
-        errors.DatasetLost,
-        errors.StorageUnavailable,
-        errors.FileOfLaterRelease,
-    ),
+@router.get("/{dataset}/audit")
+@raises(
+    errors.DatasetNotReady, errors.NoAudit, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease
 )
 def get_audit(dataset: Reference, work: Reading) -> AuditView:
     """Get what the audit found: leaks, label conflicts, imbalance, shift."""
@@ -170,20 +159,10 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}
-PREVIEW = document_errors(
-    errors.DatasetNotFound,
-    errors.DatasetNotReady,
-    errors.NoAudit,
-    errors.ImageNotFound,
-    errors.DatasetLost,
-    errors.StorageUnavailable,
-)
-THUMBNAIL = document_errors(
-    errors.DatasetNotFound, errors.DatasetNotReady, errors.ImageNotFound, errors.DatasetLost, errors.StorageUnavailable
-)
 
 
-@router.get("/{dataset}/preview", response_class=Response, responses={**PNG, **PREVIEW})
+@router.get("/{dataset}/preview", response_class=Response, responses=PNG)
+@raises(errors.DatasetNotReady, errors.NoAudit, errors.ImageNotFound, errors.DatasetLost, errors.StorageUnavailable)
 def get_preview(
     dataset: Reference,
     work: Reading,
@@ -203,7 +182,8 @@ def get_preview(
     return _make_png_response(sheet)
 
 
-@router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **THUMBNAIL})
+@router.get("/{dataset}/preview/{index}", response_class=Response, responses=PNG)
+@raises(errors.DatasetNotReady, errors.ImageNotFound, errors.DatasetLost, errors.StorageUnavailable)
 def get_thumbnail(
     dataset: Reference,
     index: Annotated[int, Path(description="The image's position in the dataset, as in `splits` and `index`.")],

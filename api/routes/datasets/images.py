@@ -9,7 +9,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, Reading
 from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
-from api.http.problems import NO_ROOM, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset, note_shown_labels
 from api.routes.long_poll import MAX_WAIT_S
@@ -34,12 +34,8 @@ from models.views.suspects import build_failed_view, build_ready_view, build_wai
 router = make_router("/v1/datasets", "datasets")
 
 
-@router.get(
-    "/{dataset}/images",
-    responses=document_errors(
-        errors.DatasetNotFound, errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable
-    ),
-)
+@router.get("/{dataset}/images")
+@raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable)
 def list_images(
     dataset: Reference,
     work: Reading,
@@ -78,9 +74,8 @@ def list_images(
     )
 
 
-@router.get(
-    "/{dataset}/ledger", responses=document_errors(errors.InvalidCursor, errors.DatasetNotFound, errors.DatasetNotReady)
-)
+@router.get("/{dataset}/ledger")
+@raises(errors.DatasetNotReady)
 def get_ledger(
     dataset: Reference,
     work: Reading,
@@ -107,18 +102,9 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
     "/{dataset}/suspects",
     response_model=SuspectsView,
     response_description="The search has ended: `ready`, or `failed`.",
-    responses={
-        **NOT_YET,
-        **document_errors(
-            errors.DatasetNotFound,
-            errors.DatasetNotReady,
-            errors.DatasetLost,
-            errors.StorageUnavailable,
-            errors.FileOfLaterRelease,
-            *NO_ROOM,
-        ),
-    },
+    responses=NOT_YET,
 )
+@raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease, *NO_ROOM)
 async def get_suspects(
     dataset: Reference,
     caller: CallerDep,

@@ -15,7 +15,7 @@ from api.http.context import get_current_context
 from api.http.deps import AppContextDep, Writing
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, UPLOADED, document_errors
+from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import (
     JSON_FIELDS,
@@ -65,14 +65,8 @@ CONTENT: dict[str, Any] = {
     response_model=DatasetView,
     response_description="The dataset: `uploading` until its content arrives, or `checking` if a form contained it.",
     openapi_extra=NEW_DATASET,
-    responses=document_errors(
-        *UPLOADED,
-        *ONCE,
-        errors.DatasetNotFound,
-        *NO_ROOM,
-        *JSON_BODY,
-    ),
 )
+@raises(*UPLOADED, errors.DatasetNotFound, *NO_ROOM, *JSON_BODY)
 async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep, once: OnceDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
@@ -98,18 +92,8 @@ async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep
     response_model=DatasetView,
     response_description="Received; a worker will read it. Sending the same content again changes nothing.",
     openapi_extra=CONTENT,
-    responses=document_errors(
-        *(
-            errors.DatasetNotFound,
-            errors.DatasetIsBundled,
-            errors.UploadFinished,
-            errors.BodyTooLarge,
-            errors.DigestMismatch,
-        ),
-        *UPLOADED,
-        *NO_ROOM,
-    ),
 )
+@raises(errors.DatasetIsBundled, errors.UploadFinished, errors.BodyTooLarge, errors.DigestMismatch, *UPLOADED, *NO_ROOM)
 async def put_content(
     dataset: Reference,
     request: Request,
@@ -126,11 +110,8 @@ async def put_content(
     return await _accept(app, caller, dataset_id, received)
 
 
-@router.delete(
-    "/{dataset}",
-    status_code=204,
-    responses=document_errors(errors.DatasetNotFound, errors.DatasetIsBundled, errors.DatasetInUse),
-)
+@router.delete("/{dataset}", status_code=204)
+@raises(errors.DatasetIsBundled, errors.DatasetInUse)
 def delete_dataset(dataset: Reference, work: Writing) -> None:
     """Delete a dataset that no job needs. Jobs that have ended still name it. Its files are removed within a minute."""
     # Files are removed later: the duration would reveal whether another owner has the same content.

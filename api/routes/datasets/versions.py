@@ -2,7 +2,7 @@
 
 from api.http.deps import Reading, Writing
 from api.http.idempotency import OnceDep
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout import errors
@@ -21,12 +21,8 @@ router = make_router("/v1/datasets", "datasets")
     "/{dataset}/versions",
     status_code=201,
     response_description="The version, `checking`: a worker makes and audits it, like an upload.",
-    responses=document_errors(
-        *(errors.DatasetNotFound, errors.DatasetNotReady, *ONCE),
-        *NO_ROOM,
-        *JSON_BODY,
-    ),
 )
+@raises(errors.DatasetNotReady, *NO_ROOM)
 def create_version(
     dataset: Reference,
     spec: VersionSpec,
@@ -42,11 +38,8 @@ def create_version(
     return once.make(work.session, spec, queue)
 
 
-@router.post(
-    "/{dataset}/different",
-    response_description="All pairs of this version that were marked as different.",
-    responses=document_errors(errors.DatasetNotFound, errors.DatasetNotReady, errors.NoAudit, *JSON_BODY),
-)
+@router.post("/{dataset}/different", response_description="All pairs of this version that were marked as different.")
+@raises(errors.DatasetNotReady, errors.NoAudit)
 def note_different(dataset: Reference, spec: DifferentSpec, work: Writing) -> DifferentView:
     """Mark images that look alike as different. Versions derived from this one keep the marks."""
     noted = versions.note_different(work.session, work.owner, dataset, spec)
@@ -59,19 +52,9 @@ MAX_SHOWN = 60  # removed images, and as many changed images
 
 
 @effect_router.post(
-    "/{dataset}/versions/effect",
-    response_description="The effect. No version is made, and no label is shown.",
-    responses=document_errors(
-        *(
-            errors.DatasetNotFound,
-            errors.DatasetNotReady,
-            errors.DatasetLost,
-            errors.StorageUnavailable,
-            errors.FileOfLaterRelease,
-        ),
-        *JSON_BODY,
-    ),
+    "/{dataset}/versions/effect", response_description="The effect. No version is made, and no label is shown."
 )
+@raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_effect(dataset: Reference, spec: VersionSpec, work: Reading) -> EffectView:
     """Say how many images of which split changes would remove or change, with pictures of the first; make nothing.
 

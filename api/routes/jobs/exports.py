@@ -9,11 +9,11 @@ from starlette.responses import StreamingResponse
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, Reading
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.downloads import attach
-from api.routes.model_files import FORMATS, Asked, Wait
+from api.routes.model_files import EXPORT_PROBLEMS, FORMATS, Asked, Wait
 from heldout import errors
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
@@ -27,11 +27,9 @@ from models.tables import ExportRow
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
-_NO_MODEL = (errors.JobNotFound, errors.NotReady, errors.NoModel)
-_SCRIPT_ERRORS = (errors.NotSupported, errors.DatasetLost, errors.SpecUnreadable, errors.FileOfLaterRelease)
+_NO_MODEL = (errors.NotReady, errors.NoModel)
 _CARD: dict[int | str, dict[str, Any]] = {
     200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
-    **document_errors(*_NO_MODEL, errors.SpecUnreadable, errors.StorageUnavailable, errors.FileOfLaterRelease),
 }
 FormatOrScript = Annotated[
     ExportFormat | Literal["python"] | Literal["keras_config"],
@@ -44,15 +42,13 @@ FormatOrScript = Annotated[
 ]
 
 
+@raises(*_NO_MODEL)
 async def _get_asked(job_id: JobId, caller: CallerDep) -> Asked:
     return Asked(job_id, caller, lambda session: find_training_with_model(session, caller, job_id))
 
 
-@router.get(
-    "/model",
-    response_class=StreamingResponse,
-    responses=model_files.describe_model_responses(*_NO_MODEL, *_SCRIPT_ERRORS),
-)
+@router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)
+@raises(errors.NotSupported, errors.DatasetLost, errors.SpecUnreadable, errors.FileOfLaterRelease, *EXPORT_PROBLEMS)
 async def get_model(
     asked: Annotated[Asked, Depends(_get_asked)],
     app: AppContextDep,
@@ -78,7 +74,6 @@ async def get_model(
 model_files.add_routes(
     router,
     _get_asked,
-    _NO_MODEL,
     noun="model",
     about_report="Get the report that compares the exported file's predictions with the job's own.\n\nThe first "
     "request for a format orders its export. A `keras` export also contains the model card. Once\nit exists, it is "
@@ -86,7 +81,8 @@ model_files.add_routes(
 )
 
 
-@router.get("/exports", responses=document_errors(*_NO_MODEL))
+@router.get("/exports")
+@raises(*_NO_MODEL)
 def list_exports(job_id: JobId, work: Reading) -> ExportList:
     """List the state of each format's export, with the report of its check. Orders nothing."""
     find_training_with_model(work.session, work.caller, job_id)
@@ -95,6 +91,7 @@ def list_exports(job_id: JobId, work: Reading) -> ExportList:
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
+@raises(*_NO_MODEL, errors.SpecUnreadable, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_model_card(job_id: JobId, work: Reading) -> Response:
     """Get the model card: purpose, data, performance, the parts of the gap, and how to reproduce the model."""
     source = find_training_with_model(work.session, work.caller, job_id)

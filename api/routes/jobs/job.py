@@ -13,7 +13,7 @@ from api.http.body import Body
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, JobId, Reading, Writing
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.live.source import Channel, ChannelKind
 from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
@@ -43,11 +43,8 @@ from models.views.job import build_job_view, build_listed_job_view
 router = make_router("/v1/jobs", "jobs")
 
 
-@router.get(
-    "",
-    responses=document_errors(errors.InvalidCursor, errors.SpecUnreadable),
-    openapi_extra=METADATA_PARAMETER,
-)
+@router.get("", openapi_extra=METADATA_PARAMETER)
+@raises(errors.SpecUnreadable)
 def list_jobs(
     work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("job")],
@@ -79,11 +76,8 @@ def list_jobs(
     return asked.fill(JobPage, ids, build_views)
 
 
-@router.get(
-    "/{job_id}",
-    response_model=JobView,
-    responses={**describe_not_changed("job"), **document_errors(errors.JobNotFound, errors.SpecUnreadable)},
-)
+@router.get("/{job_id}", response_model=JobView, responses=describe_not_changed("job"))
+@raises(errors.SpecUnreadable)
 async def get_job(
     job_id: JobId,
     key: KeyDep,
@@ -108,12 +102,8 @@ class JobChanges(Body):
     name: Name = ""
 
 
-@router.patch(
-    "/{job_id}",
-    responses=document_errors(
-        errors.JobNotFound, errors.JobNotQueued, errors.ChangedMeanwhile, errors.SpecUnreadable, *JSON_BODY
-    ),
-)
+@router.patch("/{job_id}")
+@raises(errors.JobNotQueued, errors.ChangedMeanwhile, errors.SpecUnreadable)
 def change_job(
     job_id: JobId,
     changes: JobChanges,
@@ -136,11 +126,8 @@ def change_job(
     )
 
 
-@router.delete(
-    "/{job_id}",
-    status_code=204,
-    responses=document_errors(errors.JobNotFound, errors.JobNotFinished, errors.PartOfStudy),
-)
+@router.delete("/{job_id}", status_code=204)
+@raises(errors.JobNotFinished, errors.PartOfStudy)
 def delete_job(job_id: JobId, work: Writing) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
     jobs.remove(work.session, work.owner, job_id)
@@ -171,13 +158,7 @@ class NamedJobs(Body):
     ids: list[Annotated[str, Field(max_length=40)]] = Field([], max_length=MAX_NAMED_AT_ONCE)
 
 
-@router.post(
-    "/cancel",
-    status_code=202,
-    response_model_exclude_unset=True,
-    openapi_extra=METADATA_PARAMETER,
-    responses=document_errors(*JSON_BODY),
-)
+@router.post("/cancel", status_code=202, response_model_exclude_unset=True, openapi_extra=METADATA_PARAMETER)
 def cancel_jobs(
     request: Request,
     work: Writing,
@@ -229,10 +210,9 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post(
-    "/{job_id}/cancel",
-    response_description="The job was waiting, and is now cancelled.",
-    responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
+    "/{job_id}/cancel", response_description="The job was waiting, and is now cancelled.", responses=_REQUESTED
 )
+@raises(errors.JobFinished, errors.SpecUnreadable)
 def cancel_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Cancel a job. A running job is stopped by its worker. Complete epochs are kept."""
     job = jobs.cancel(work.session, work.owner, job_id)
@@ -240,11 +220,8 @@ def cancel_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     return answer_with_job(work.session, job, response)
 
 
-@router.post(
-    "/{job_id}/pause",
-    response_description="The job was waiting, and is now paused.",
-    responses={**_REQUESTED, **document_errors(errors.JobNotFound, errors.JobFinished, errors.SpecUnreadable)},
-)
+@router.post("/{job_id}/pause", response_description="The job was waiting, and is now paused.", responses=_REQUESTED)
+@raises(errors.JobFinished, errors.SpecUnreadable)
 def pause_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
     job = jobs.pause(work.session, work.owner, job_id)
@@ -252,17 +229,14 @@ def pause_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     return answer_with_job(work.session, job, response)
 
 
-@router.post(
-    "/{job_id}/resume",
-    response_description="The job, queued again.",
-    responses=document_errors(errors.JobNotFound, errors.JobNotPaused, errors.SpecUnreadable, *NO_ROOM),
-)
+@router.post("/{job_id}/resume", response_description="The job, queued again.")
+@raises(errors.JobNotPaused, errors.SpecUnreadable, *NO_ROOM)
 def resume_job(job_id: JobId, work: Writing, response: Response) -> JobView:
     """Queue a paused job again. It continues from its last checkpoint."""
     return answer_with_job(work.session, jobs.resume(work.session, work.owner, job_id), response)
 
 
-@router.get("/{job_id}/queue", responses=document_errors(errors.JobNotFound))
+@router.get("/{job_id}/queue")
 def get_queue(job_id: JobId, work: Reading) -> QueueView:
     """Say where a job stands in its owner's queue, what it waits for, and when it should start.
 
@@ -290,9 +264,7 @@ def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
     return "gpu" if job.device == "gpu" else "worker"
 
 
-@router.get(
-    "/{job_id}/events", response_model=EventPage, responses=describe_subject_responses("job", errors.JobNotFound)
-)
+@router.get("/{job_id}/events", response_model=EventPage, responses=describe_subject_responses("job"))
 async def list_events(job_id: JobId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
     """List the job's events, oldest first, or stream them as server-sent events."""
     channel = Channel(ChannelKind.JOB, job_id)

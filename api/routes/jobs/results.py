@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from api.http.deps import JobId, Reading
 from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.places import sends_much
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.routes.datasets.dataset import note_shown_labels
 from api.routes.downloads import FILE, attach, download, make_indices_response
@@ -49,7 +49,6 @@ _METRICS: dict[int | str, dict[str, Any]] = {
             "text/csv": {"schema": {"type": "string"}},
         }
     },
-    **document_errors(errors.JobNotFound),
 }
 
 
@@ -96,14 +95,8 @@ def get_metrics(
     return view
 
 
-@router.get(
-    "/splits",
-    response_model=IndicesView,
-    responses=document_errors(
-        errors.JobNotFound, errors.SpecUnreadable, errors.DatasetNotFound, errors.DatasetLost, errors.StorageUnavailable
-    ),
-    dependencies=[Depends(sends_much)],
-)
+@router.get("/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])
+@raises(errors.SpecUnreadable, errors.DatasetNotFound, errors.DatasetLost, errors.StorageUnavailable)
 def get_job_splits(job_id: JobId, work: Reading) -> StreamingResponse:
     """List which images the job trains on and is measured on, after folds and `train_limit`."""
     job, dataset = jobs.find_with_dataset(work.session, work.owner, job_id)
@@ -114,9 +107,6 @@ def get_job_splits(job_id: JobId, work: Reading) -> StreamingResponse:
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
     200: {**FILE, "content": {**FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
-    **document_errors(
-        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable
-    ),
 }
 
 
@@ -126,6 +116,7 @@ _PREDICTIONS: dict[int | str, dict[str, Any]] = {
     responses=_PREDICTIONS,
     dependencies=[Depends(sends_much)],
 )
+@raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable)
 def get_predictions(
     job_id: JobId,
     work: Reading,
@@ -179,9 +170,8 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
         yield chunk
 
 
-@router.get(
-    "/diagnosis", responses=document_errors(errors.JobNotFound, errors.StorageUnavailable, errors.FileOfLaterRelease)
-)
+@router.get("/diagnosis")
+@raises(errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_diagnosis(job_id: JobId, work: Reading) -> DiagnosisView:
     """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
     job = jobs.find(work.session, work.owner, job_id)
@@ -192,12 +182,8 @@ def get_diagnosis(job_id: JobId, work: Reading) -> DiagnosisView:
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
-@router.get(
-    "/confusion",
-    responses=document_errors(
-        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.StorageUnavailable, errors.FileOfLaterRelease
-    ),
-)
+@router.get("/confusion")
+@raises(errors.NotReady, errors.NoModel, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
     """Show which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, mistakes.
 
@@ -210,17 +196,8 @@ def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
     return build_confusion_view(stored, job.dataset_id or "")
 
 
-@router.get(
-    "/confusion/images",
-    responses=document_errors(
-        errors.JobNotFound,
-        errors.NotReady,
-        errors.NoModel,
-        errors.PredictionsLost,
-        errors.StorageUnavailable,
-        errors.FileOfLaterRelease,
-    ),
-)
+@router.get("/confusion/images")
+@raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_confused_images(
     job_id: JobId,
     work: Reading,
@@ -253,12 +230,8 @@ def get_confused_images(
         )
 
 
-@router.get(
-    "/memorized",
-    responses=document_errors(
-        errors.JobNotFound, errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable
-    ),
-)
+@router.get("/memorized")
+@raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable)
 def list_memorized_images(
     job_id: JobId,
     work: Reading,

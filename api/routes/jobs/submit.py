@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from analysis.jobs.examination import RetrySpec
 from api.http.deps import JobId, Writing
 from api.http.idempotency import OnceDep
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
+from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
 from heldout.spec.job import JobSpec
@@ -29,9 +29,9 @@ router = make_router("/v1/jobs", "jobs")
             "model": EstimateView,
             "description": "With `dry_run`: the cost of the accepted spec. Nothing is stored.",
         },
-        **document_errors(*ONCE, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
     },
 )
+@raises(*NO_ROOM, *REFUSED_SPEC)
 def submit_job(
     spec: JobSpec,
     work: Writing,
@@ -54,17 +54,8 @@ def submit_job(
     "/{job_id}/retry",
     status_code=201,
     response_description="A new job with `retry_of` and the same spec, including the seed, or the changed spec.",
-    responses=document_errors(
-        errors.JobNotFound,
-        errors.JobNotFinished,
-        errors.StateGone,
-        *ONCE,
-        errors.FileOfLaterRelease,
-        *NO_ROOM,
-        *JSON_BODY,
-        *REFUSED_SPEC,
-    ),
 )
+@raises(errors.JobNotFinished, errors.StateGone, errors.FileOfLaterRelease, *NO_ROOM, *REFUSED_SPEC)
 def retry_job(
     job_id: JobId,
     work: Writing,

@@ -10,7 +10,7 @@ from api.http.body import Body
 from api.http.deps import AppContextDep, EvaluationId, Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, document_errors
+from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.live.source import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
@@ -42,21 +42,15 @@ class NewEvaluation(Body):
 
 
 @router.post(
-    "",
-    status_code=201,
-    response_description="The queued evaluation. A worker measures the model on every split.",
-    responses=document_errors(
-        *(
-            errors.SpecModelNotFound,
-            errors.ModelUnavailable,
-            errors.ModelDoesNotFit,
-            errors.SpecDatasetNotFound,
-            errors.DatasetUnavailable,
-        ),
-        *ONCE,
-        *NO_ROOM,
-        *JSON_BODY,
-    ),
+    "", status_code=201, response_description="The queued evaluation. A worker measures the model on every split."
+)
+@raises(
+    errors.SpecModelNotFound,
+    errors.ModelUnavailable,
+    errors.ModelDoesNotFit,
+    errors.SpecDatasetNotFound,
+    errors.DatasetUnavailable,
+    *NO_ROOM,
 )
 def evaluate_model(wanted: NewEvaluation, work: Writing, once: OnceDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
@@ -69,7 +63,7 @@ def evaluate_model(wanted: NewEvaluation, work: Writing, once: OnceDep) -> Evalu
     return once.make(work.session, wanted, order)
 
 
-@router.get("", responses=document_errors(errors.InvalidCursor))
+@router.get("")
 def list_evaluations(
     work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("evl")],
@@ -84,11 +78,7 @@ def list_evaluations(
     return make_page(EvaluationPage, data, has_more=more)
 
 
-@router.get(
-    "/{evaluation_id}",
-    response_model=EvaluationView,
-    responses={**describe_not_changed("evaluation"), **document_errors(errors.EvaluationNotFound)},
-)
+@router.get("/{evaluation_id}", response_model=EvaluationView, responses=describe_not_changed("evaluation"))
 async def get_evaluation(
     evaluation_id: EvaluationId,
     caller: CallerDep,
@@ -104,12 +94,8 @@ async def get_evaluation(
     return await poll.wait_for_latest(Channel(ChannelKind.JOB, evaluation_id), find)
 
 
-@router.get(
-    "/{evaluation_id}/confusion",
-    responses=document_errors(
-        errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
-    ),
-)
+@router.get("/{evaluation_id}/confusion")
+@raises(errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> ConfusionView:
     """Get the confusion matrices of each split, and the most confident mistakes."""
     job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
@@ -119,12 +105,8 @@ def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> Conf
     return build_confusion_view(scores, dataset.id)
 
 
-@router.get(
-    "/{evaluation_id}/diagnosis",
-    responses=document_errors(
-        errors.EvaluationNotFound, errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease
-    ),
-)
+@router.get("/{evaluation_id}/diagnosis")
+@raises(errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_evaluation_diagnosis(evaluation_id: EvaluationId, work: Reading) -> DiagnosisView:
     """Diagnose why the model's test results are poor, without the curves of its training."""
     job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
@@ -143,8 +125,9 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{evaluation_id}/cancel",
     response_description="The evaluation was waiting, and is now cancelled.",
-    responses={**_REQUESTED, **document_errors(errors.EvaluationNotFound, errors.EvaluationFinished)},
+    responses=_REQUESTED,
 )
+@raises(errors.EvaluationFinished)
 def cancel_evaluation(evaluation_id: EvaluationId, work: Writing, response: Response) -> EvaluationView:
     """Cancel an evaluation. No results are kept."""
     model_evaluations.cancel(work.session, work.owner, evaluation_id)
@@ -155,11 +138,8 @@ def cancel_evaluation(evaluation_id: EvaluationId, work: Writing, response: Resp
     return view
 
 
-@router.delete(
-    "/{evaluation_id}",
-    status_code=204,
-    responses=document_errors(errors.EvaluationNotFound, errors.EvaluationNotFinished),
-)
+@router.delete("/{evaluation_id}", status_code=204)
+@raises(errors.EvaluationNotFinished)
 def delete_evaluation(evaluation_id: EvaluationId, work: Writing) -> None:
     """Delete an evaluation that has ended, with its figures. Its looks stay in the ledger."""
     model_evaluations.remove(work.session, work.owner, evaluation_id)

@@ -16,7 +16,7 @@ from api.http.deps import AppContextDep, ModelId, Reading, Writing
 from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
 from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import NO_ROOM, ONCE, UPLOADED, document_errors
+from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import ReceivedContent, describe_body, describe_file, get_form_file, read_form_texts
 from api.routes.long_poll import MAX_WAIT_S
@@ -51,13 +51,8 @@ class _Sent(BaseModel):
     response_model=ModelView,
     response_description="The model, `checking`: a worker will read its file.",
     openapi_extra=_BODY,
-    responses=document_errors(
-        *(errors.BodyTooLarge, errors.DigestMismatch),
-        *UPLOADED,
-        *ONCE,
-        *NO_ROOM,
-    ),
 )
+@raises(errors.BodyTooLarge, errors.DigestMismatch, *UPLOADED, *NO_ROOM)
 async def upload_model(
     request: Request,
     caller: CallerDep,
@@ -147,7 +142,7 @@ def _add(
     return view
 
 
-@router.get("", responses=document_errors(errors.InvalidCursor))
+@router.get("")
 def list_models(
     work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("mod")],
@@ -161,7 +156,7 @@ def list_models(
     )
 
 
-@router.get("/{model_id}", response_model=ModelView, responses=document_errors(errors.ModelNotFound))
+@router.get("/{model_id}", response_model=ModelView)
 async def get_model_file(
     model_id: ModelId,
     caller: CallerDep,
@@ -178,11 +173,8 @@ async def get_model_file(
     return view
 
 
-@router.delete(
-    "/{model_id}",
-    status_code=204,
-    responses=document_errors(errors.ModelNotFound, errors.ModelIsShared, errors.ModelInUse),
-)
+@router.delete("/{model_id}", status_code=204)
+@raises(errors.ModelIsShared, errors.ModelInUse)
 def delete_model(model_id: ModelId, work: Writing) -> None:
     """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
     models.remove(work.session, work.owner, model_id)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, Reading, Writing
 from api.http.idempotency import OnceDep
-from api.http.problems import JSON_BODY, NO_ROOM, ONCE, REFUSED_SPEC, document_errors
+from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
 from heldout.studies.external import AnyStudySpec, ExternalStudySpec
@@ -39,18 +39,16 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
             "model": StudyEstimateView,
             "description": "With `dry_run`: the cost of the accepted study. Nothing is stored.",
         },
-        **document_errors(
-            errors.JobNotFound,
-            errors.DataFirst,
-            *ONCE,
-            errors.FileOfLaterRelease,
-            errors.SpecUnreadable,
-            errors.TunerTrials,
-            *NO_ROOM,
-            *JSON_BODY,
-            *REFUSED_SPEC,
-        ),
     },
+)
+@raises(
+    errors.JobNotFound,
+    errors.DataFirst,
+    errors.FileOfLaterRelease,
+    errors.SpecUnreadable,
+    errors.TunerTrials,
+    *NO_ROOM,
+    *REFUSED_SPEC,
 )
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],

@@ -10,12 +10,12 @@ from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, Reading, StudyId
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.live.streams import Accept
 from api.routes import model_files
-from api.routes.model_files import Asked, Format, Wait
-from heldout.errors import EnsembleNotReady, NoEnsemble, SpecUnreadable, StudyNotFound
+from api.routes.model_files import EXPORT_PROBLEMS, Asked, Format, Wait
+from heldout.errors import EnsembleNotReady, NoEnsemble, SpecUnreadable
 from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
@@ -34,11 +34,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "JSON by default. `Accept` chooses `text/markdown`, or `text/html` for a self-contained page.",
         "content": {MARKDOWN: {"schema": {"type": "string"}}, HTML: {"schema": {"type": "string"}}},
     },
-    **document_errors(StudyNotFound, SpecUnreadable),
 }
 
 
 @router.get("/report", response_model=StudyReportView, responses=_RESPONSES)
+@raises(SpecUnreadable)
 def get_study_report(
     study_id: StudyId,
     work: Reading,
@@ -97,14 +97,13 @@ def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
-_NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
-
-
+@raises(EnsembleNotReady, NoEnsemble)
 async def _get_asked(study_id: StudyId, caller: CallerDep) -> Asked:
     return Asked(study_id, caller, lambda session: _get_ensemble_source(session, caller, study_id))
 
 
-@router.get("/model", response_class=StreamingResponse, responses=model_files.describe_model_responses(*_NO_MODEL))
+@router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)
+@raises(*EXPORT_PROBLEMS)
 async def get_ensemble(
     asked: Annotated[Asked, Depends(_get_asked)],
     app: AppContextDep,
@@ -122,7 +121,6 @@ async def get_ensemble(
 model_files.add_routes(
     router,
     _get_asked,
-    _NO_MODEL,
     noun="ensemble",
     about_report="Get the report that compares the ensemble's predictions with those of its members. The first request "
     "for a format orders its export.",

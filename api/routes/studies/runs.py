@@ -16,7 +16,7 @@ from api.http.auth import CallerDep
 from api.http.body import Body
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, Reading, StudyId
-from api.http.problems import JSON_BODY, document_errors
+from api.http.problems import JSON_BODY, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
 from api.routes.datasets.upload import COMPONENT
@@ -51,11 +51,8 @@ class HeartbeatSpec(Body):
     lease_s: float = Field(LEASE_S, ge=5, le=86_400)
 
 
-@router.post(
-    "/{study_id}/ask",
-    response_description="A training to run, a time to wait, or the study's conclusion.",
-    responses=document_errors(errors.StudyNotFound, errors.SpecUnreadable, *JSON_BODY),
-)
+@router.post("/{study_id}/ask", response_description="A training to run, a time to wait, or the study's conclusion.")
+@raises(errors.SpecUnreadable)
 def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppContextDep) -> AskView:
     """Ask which training to run next. Writes only if it leases one; any number of runners may ask at once.
 
@@ -79,11 +76,8 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
         return build_ask_view(study, leased, None, lease_s=asked.lease_s, wait_s=wait)
 
 
-@router.post(
-    "/{study_id}/runs/{run_id}/heartbeat",
-    status_code=204,
-    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced, *JSON_BODY),
-)
+@router.post("/{study_id}/runs/{run_id}/heartbeat", status_code=204)
+@raises(errors.RunNotFound, errors.RunReplaced)
 def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: CallerDep, app: AppContextDep) -> None:
     """Renew a runner's lease. `run_replaced` means: stop, because another runner has it or has reported its result."""
     with app.database.write() as session:
@@ -91,11 +85,8 @@ def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: C
         external_runs.renew(session, study_id, run_id, spec.token, spec.lease_s)
 
 
-@router.delete(
-    "/{study_id}/runs/{run_id}/lease",
-    status_code=204,
-    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced),
-)
+@router.delete("/{study_id}/runs/{run_id}/lease", status_code=204)
+@raises(errors.RunNotFound, errors.RunReplaced)
 def give_back_lease(
     study_id: StudyId,
     run_id: RunId,
@@ -136,11 +127,15 @@ _RESULT = describe_body(
     openapi_extra=_RESULT,
     response_model=RunView,
     response_description="The training with its result. `accepted` is false if another result came first.",
-    responses=document_errors(
-        *(errors.StudyNotFound, errors.RunNotFound, errors.RunReplaced, errors.RunsDisagree, errors.InvalidForm),
-        *(errors.StorageUnavailable, errors.UploadTooSlow),
-        *JSON_BODY,
-    ),
+)
+@raises(
+    errors.RunNotFound,
+    errors.RunReplaced,
+    errors.RunsDisagree,
+    errors.InvalidForm,
+    errors.StorageUnavailable,
+    errors.UploadTooSlow,
+    *JSON_BODY,
 )
 async def tell_result(
     study_id: StudyId, run_id: RunId, request: Request, caller: CallerDep, app: AppContextDep
@@ -171,7 +166,7 @@ async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
         )
 
 
-@router.get("/{study_id}/runs", responses=document_errors(errors.StudyNotFound))
+@router.get("/{study_id}/runs")
 def list_runs(study_id: StudyId, work: Reading) -> RunList:
     """List the external trainings of a study, by seed."""
     study, _ = studies.find(work.session, work.owner, study_id)
@@ -179,17 +174,16 @@ def list_runs(study_id: StudyId, work: Reading) -> RunList:
     return RunList(object="list", data=[build_run_view(study, *row) for row in rows])
 
 
-@router.get("/{study_id}/runs/{run_id}", responses=document_errors(errors.StudyNotFound, errors.RunNotFound))
+@router.get("/{study_id}/runs/{run_id}")
+@raises(errors.RunNotFound)
 def get_run(study_id: StudyId, run_id: RunId, work: Reading) -> RunView:
     """Get an external training of a study."""
     study, _ = studies.find(work.session, work.owner, study_id)
     return build_run_view(study, *external_runs.find(work.session, study_id, run_id))
 
 
-@router.get(
-    "/{study_id}/runs/{run_id}/diagnosis",
-    responses=document_errors(errors.StudyNotFound, errors.RunNotFound, errors.RunNotTold, errors.StorageUnavailable),
-)
+@router.get("/{study_id}/runs/{run_id}/diagnosis")
+@raises(errors.RunNotFound, errors.RunNotTold, errors.StorageUnavailable)
 def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
     with app.database.read() as session:

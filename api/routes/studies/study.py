@@ -9,7 +9,7 @@ from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, Reading, StudyId, Writing
 from api.http.parameters import AskedPage, make_page_dependency
-from api.http.problems import document_errors
+from api.http.problems import raises
 from api.http.routing import make_router
 from api.live.source import Channel, ChannelKind
 from api.routes.events import Answered, AskedEventsDep, describe_subject_responses
@@ -24,7 +24,8 @@ from models.views.study import build_study_view
 router = make_router("/v1/studies", "studies")
 
 
-@router.get("", responses=document_errors(errors.InvalidCursor, errors.SpecUnreadable))
+@router.get("")
+@raises(errors.SpecUnreadable)
 def list_studies(
     work: Reading,
     asked: Annotated[AskedPage, make_page_dependency("std")],
@@ -39,11 +40,8 @@ def list_studies(
     )
 
 
-@router.get(
-    "/{study_id}",
-    response_model=StudyView,
-    responses={**describe_not_changed("study"), **document_errors(errors.StudyNotFound, errors.SpecUnreadable)},
-)
+@router.get("/{study_id}", response_model=StudyView, responses=describe_not_changed("study"))
+@raises(errors.SpecUnreadable)
 async def get_study(
     study_id: StudyId,
     caller: CallerDep,
@@ -66,8 +64,9 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{study_id}/cancel",
     response_description="No job was running, and the study is now cancelled.",
-    responses={**_REQUESTED, **document_errors(errors.StudyNotFound, errors.StudyFinished, errors.SpecUnreadable)},
+    responses=_REQUESTED,
 )
+@raises(errors.StudyFinished, errors.SpecUnreadable)
 def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, response: Response) -> StudyView:
     """Cancel a study and all its jobs. Results measured so far are kept."""
     # Two transactions: jobs are locked before their study, and no job may be added after they were listed.
@@ -82,7 +81,8 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
     return view
 
 
-@router.delete("/{study_id}", status_code=204, responses=document_errors(errors.StudyNotFound, errors.StudyNotFinished))
+@router.delete("/{study_id}", status_code=204)
+@raises(errors.StudyNotFinished)
 def delete_study(study_id: StudyId, work: Writing) -> None:
     """Delete a study that has ended, with all its jobs, their metrics, events and files."""
     job_ids = studies.remove(work.session, work.owner, study_id)
@@ -92,7 +92,7 @@ def delete_study(study_id: StudyId, work: Writing) -> None:
 @router.get(
     "/{study_id}/events",
     response_model=EventPage,
-    responses=describe_subject_responses("study", errors.StudyNotFound),
+    responses=describe_subject_responses("study"),
 )
 async def list_study_events(study_id: StudyId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
     """List the study's events, oldest first, or stream them. Its jobs have their own events."""
