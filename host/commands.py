@@ -268,14 +268,16 @@ def add_model(
         blobs = Blobs(settings.blobs_url)
         blobs.put(key, file)
         with database.write() as session:
-            models.add_shared(
+            models.add(
                 session,
+                None,
                 model_id,
-                about,
+                about.name,
                 key=key,
                 sha256=digest.sha256,
                 size_bytes=size_bytes,
                 max_parameters=settings.max_parameters,
+                shared=about,
             )
     answer(
         {"object": "model", "id": model_id, "name": about.name, "license": license_, "source": source},

@@ -165,9 +165,8 @@ class DatasetRow(Base):
     relations_status: Mapped[RelationsStatus | None]  # Null: its copies and groups were never requested.
     suspects_status: Mapped[SuspectsStatus | None]  # Null: its suspected labels were never requested.
     derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`: the version that it was made from. Null: an upload.
-    changes: Mapped[dict[str, Any] | None] = mapped_column(
-        deferred=True
-    )  # The changes to that version. Not loaded in lists.
+    # The changes to that version. Not loaded in lists.
+    changes: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     # Positions of pairs of similar images that were marked as different; not loaded in lists.
     different: Mapped[list[Any] | None] = mapped_column(deferred=True)
     error: Mapped[dict[str, Any] | None]
@@ -217,9 +216,8 @@ class JobRow(Base):
 
     spec: Mapped[dict[str, Any]]  # a spec of its kind, as JSON
     spec_bytes: Mapped[int | None]  # size of `spec`, if the owner's quota counts it, see heldout/access/rights.py
-    spec_version: Mapped[int] = mapped_column(
-        server_default="1"
-    )  # which releases can read it, see heldout/work/kinds.py
+    # Which releases can read it, see heldout/work/kinds.py.
+    spec_version: Mapped[int] = mapped_column(server_default="1")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # SQLAlchemy already uses the attribute `metadata`.
@@ -228,9 +226,8 @@ class JobRow(Base):
     priority: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: the workers that may claim it
     gpus: Mapped[int] = mapped_column(server_default="0")  # the free GPUs that a worker needs to claim it
-    memory_bytes: Mapped[int | None] = mapped_column(
-        BigInteger
-    )  # the free memory that a worker needs; null: almost none
+    # The free memory that a worker needs. Null: almost none.
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     retry_of: Mapped[str | None] = mapped_column(String(40))
     study_id: Mapped[str | None] = mapped_column(String(40))
     key_id: Mapped[str | None] = mapped_column(String(32))  # the API key of the request that created it
@@ -358,7 +355,19 @@ class LabelReadRow(Base):
     created_at: Mapped[datetime]
 
 
-class ArtifactRow(Base):
+class _StoredFile:
+    """The columns of a stored file's digest. Null if an earlier release stored it."""
+
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+
+    @property
+    def digest(self) -> FileDigest | None:
+        """The digest of the stored file."""
+        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
+
+
+class ArtifactRow(_StoredFile, Base):
     """A file that an attempt has stored for clients."""
 
     __tablename__ = "artifacts"
@@ -368,16 +377,9 @@ class ArtifactRow(Base):
     name: Mapped[ArtifactName] = mapped_column(primary_key=True)
     format: Mapped[ArtifactFormat] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(256))
-    size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null if an earlier release stored it
-    sha256: Mapped[str | None] = mapped_column(String(64))  # null if an earlier release stored it
-
-    @property
-    def digest(self) -> FileDigest | None:
-        """The digest of the stored file."""
-        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
 
 
-class ExportRow(Base):
+class ExportRow(_StoredFile, Base):
     """The export of a training's model, or of the ensemble of an evaluation's study."""
 
     __tablename__ = "exports"
@@ -390,13 +392,6 @@ class ExportRow(Base):
     report: Mapped[dict[str, Any] | None]  # of the check, if it is stored
     # The stored file, if any. Earlier releases stored none with the check of a `.keras` file.
     key: Mapped[str | None] = mapped_column(String(256))
-    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    sha256: Mapped[str | None] = mapped_column(String(64))
-
-    @property
-    def digest(self) -> FileDigest | None:
-        """The digest of the stored file."""
-        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
 
 
 class FileDigestRow(Base):
@@ -601,9 +596,8 @@ class OwnerRow(Base):
 
     owner: Mapped[str] = mapped_column(String(128), primary_key=True)
     weight: Mapped[float] = mapped_column(server_default="1")
-    used_slot_s: Mapped[float] = mapped_column(
-        server_default="0"
-    )  # recent usage, see analysis/scheduling/fair_share.py
+    # Recent usage, see analysis/scheduling/fair_share.py.
+    used_slot_s: Mapped[float] = mapped_column(server_default="0")
     used_at_s: Mapped[float] = mapped_column(server_default="0")  # when used_slot_s was computed, in seconds since 1970
     turn: Mapped[float] = mapped_column(server_default="0")
     quotas: Mapped[dict[str, Any] | None]  # those that differ from the settings'; a null value means no bound
@@ -664,9 +658,8 @@ class ModelRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     check_job: Mapped[str] = mapped_column(String(40))  # the job that checks it; its row may be gone
     facts: Mapped[dict[str, Any] | None]  # see heldout/spec/model_facts.py
-    layers: Mapped[dict[str, Any] | None] = mapped_column(
-        deferred=True
-    )  # see heldout/spec/model_facts.py; not loaded in lists
+    # See heldout/spec/model_facts.py. Not loaded in lists.
+    layers: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]

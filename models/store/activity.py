@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.database import db_now
 from models.ids import make_id
+from models.store.statements import select_page
 from models.tables import ActivityRow
 
 MAX_SUBJECT_CHARACTERS = 160
@@ -59,9 +60,7 @@ def list_page(
     for column, wanted in ((ActivityRow.action, action), (ActivityRow.key_id, key_id), (ActivityRow.subject, subject)):
         if wanted is not None:
             query = query.where(column == wanted)
-    if after is not None:
-        query = query.where(ActivityRow.id < after)
-    rows = session.scalars(query.order_by(ActivityRow.id.desc()).limit(limit + 1)).all()
+    rows = session.scalars(select_page(query, ActivityRow.id, after, limit)).all()
     return rows[:limit], len(rows) > limit
 
 

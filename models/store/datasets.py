@@ -13,6 +13,7 @@ from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCo
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements
+from models.store.statements import select_page
 from models.tables import DatasetRow, JobRow
 
 
@@ -125,9 +126,7 @@ def list_page(
             newer.deleted_at.is_(None),
         )
         query = query.where(or_(DatasetRow.status != DatasetStatus.REJECTED, ~has_newer))
-    if after is not None:
-        query = query.where(DatasetRow.id < after)
-    return session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
+    return session.scalars(select_page(query, DatasetRow.id, after, limit)).all()
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[DatasetRow]:

@@ -10,6 +10,7 @@ from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
 from models.database import db_now
 from models.ids import make_id
+from models.store.statements import select_page
 from models.tables import DiagnosisRow
 
 MAX_KEPT = 200
@@ -36,9 +37,7 @@ def find(session: Session, owner: str, diagnosis_id: str) -> KeptDiagnosisView:
 def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
     """List the ids of the owner's diagnoses after the id `after`, newest first: `limit`, plus one if there are more."""
     query = select(DiagnosisRow.id).where(DiagnosisRow.owner == owner)
-    if after is not None:
-        query = query.where(DiagnosisRow.id < after)
-    return session.scalars(query.order_by(DiagnosisRow.id.desc()).limit(limit + 1)).all()
+    return session.scalars(select_page(query, DiagnosisRow.id, after, limit)).all()
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> list[KeptDiagnosisView]:

@@ -16,6 +16,7 @@ from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
+from models.store.statements import select_page
 from models.tables import DatasetRow, JobRow, ModelRow, ResultRow
 
 
@@ -53,9 +54,7 @@ def list_page(
     query = _select_of(owner).options(load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version))
     if model is not None:
         query = query.where(JobRow.spec["model"].as_string() == model)
-    if after is not None:
-        query = query.where(JobRow.id < after)
-    rows = session.execute(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
+    rows = session.execute(select_page(query, JobRow.id, after, limit)).all()
     return [(row[0], row[1]) for row in rows[:limit]], len(rows) > limit
 
 

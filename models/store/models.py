@@ -1,6 +1,6 @@
 """Uploaded models: received, checked, listed and deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
 from models.store.relations import NO_OWNER
+from models.store.statements import select_page
 from models.store.transitions import move
 from models.tables import JobRow, ModelRow
 
@@ -50,7 +51,7 @@ class SharedModel:
 
 def add(
     session: Session,
-    owner: str,
+    owner: str | None,
     model_id: str,
     name: str,
     *,
@@ -58,47 +59,30 @@ def add(
     sha256: str,
     size_bytes: int,
     max_parameters: int | None = None,
+    shared: SharedModel | None = None,
 ) -> ModelRow:
     """Add a model whose file is stored under `key`, and queue its check.
 
     Args:
+        owner: None for a model that the operator shares with all owners, which counts toward no quota.
         max_parameters: the most that an architecture without weights may have; None for any number.
+        shared: what all owners read about a shared model.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
-    require_room(session, owner, size_bytes)
-    about = {"owner": owner, "name": name, "key": key, "sha256": sha256, "size_bytes": size_bytes}
-    return _add(session, owner, model_id, about, max_parameters)
-
-
-def add_shared(
-    session: Session,
-    model_id: str,
-    about: SharedModel,
-    *,
-    key: str,
-    sha256: str,
-    size_bytes: int,
-    max_parameters: int | None,
-) -> ModelRow:
-    """Add a model for all owners, as `add` does for one. It counts toward no quota."""
-    row = {"owner": None, **asdict(about), "key": key, "sha256": sha256, "size_bytes": size_bytes}
-    return _add(session, NO_OWNER, model_id, row, max_parameters)
-
-
-def _add(
-    session: Session, job_owner: str, model_id: str, about: Mapping[str, Any], max_parameters: int | None
-) -> ModelRow:
+    if owner is not None:
+        require_room(session, owner, size_bytes)
     new_job = NewJob(
-        spec=CheckModelSpec(model=model_id, key=about["key"], max_parameters=max_parameters),
-        owner=job_owner,
-        name=about["name"],
+        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters),
+        owner=owner or NO_OWNER,
+        name=name,
         dataset_id=None,
-        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(about["size_bytes"])),
+        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(size_bytes)),
     )
     job = new_jobs.add(session, new_job)
-    values = {**about, "id": model_id, "status": ModelStatus.CHECKING, "check_job": job.id, "created_at": db_now()}
-    row = session.scalars(insert(ModelRow).returning(ModelRow).values(values)).one()
+    about: dict[str, Any] = {"id": model_id, "owner": owner, "status": ModelStatus.CHECKING, "check_job": job.id}
+    about |= {"name": name, "key": key, "sha256": sha256, "size_bytes": size_bytes, "created_at": db_now()}
+    row = session.scalars(insert(ModelRow).returning(ModelRow).values(about | (asdict(shared) if shared else {}))).one()
     events.add(session, model_id, "model.checking", "Its file was received. A worker will read it.")
     return row
 
@@ -119,9 +103,7 @@ def list_page(session: Session, owner: str, *, after: str | None, limit: int) ->
     """
     is_shared = and_(ModelRow.owner.is_(None), ModelRow.status == ModelStatus.READY)
     query = select(ModelRow.id).where(or_(ModelRow.owner == owner, is_shared))
-    if after is not None:
-        query = query.where(ModelRow.id < after)
-    return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
+    return session.scalars(select_page(query, ModelRow.id, after, limit)).all()
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[ModelRow]:

@@ -18,6 +18,7 @@ from heldout.stored.results import Measurement
 from heldout.views.base import View
 from models.database import db_now
 from models.ids import make_id
+from models.store.statements import select_page
 from models.tables import DatasetRow, DeliveryRow, JobRow, ModelRow, ResultRow, StudyRow, WebhookRow
 from models.views.dataset import build_dataset_view
 from models.views.evaluation import build_evaluation_view, build_model_view
@@ -212,9 +213,7 @@ def list_page(
 ) -> tuple[Sequence[DeliveryRow], bool]:
     """List a webhook's deliveries after the id `after`, newest first, and whether there are more than `limit`."""
     query = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id).options(defer(DeliveryRow.payload))
-    if after is not None:
-        query = query.where(DeliveryRow.id < after)
-    rows = session.scalars(query.order_by(DeliveryRow.id.desc()).limit(limit + 1)).all()
+    rows = session.scalars(select_page(query, DeliveryRow.id, after, limit)).all()
     return rows[:limit], len(rows) > limit
 
 

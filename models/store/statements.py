@@ -1,15 +1,22 @@
-"""Statements that differ between databases: upserts, and named locks for things without a row.
+"""Pages of lists, and what differs between databases: upserts, and named locks for things without a row.
 
 A transaction holds its locks until it ends.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
+
+
+def select_page(query: Query, id_: Any, after: str | None, limit: int) -> Query:
+    """Select rows after the id `after`, newest first: `limit`, plus one if there are more. id_: the column."""
+    return query.where(*([] if after is None else [id_ < after])).order_by(id_.desc()).limit(limit + 1)
 
 
 def lock(session: Session, *words: str) -> None:

@@ -16,6 +16,7 @@ from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.database import db_now
 from models.store import events
+from models.store.statements import select_page
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
 # `study_runs.fold` of a training on the dataset's own splits.
@@ -57,9 +58,7 @@ def list_page(
     query = select(StudyRow.id).where(StudyRow.owner == owner)
     if statuses:
         query = query.where(StudyRow.status.in_([StudyStatus(status) for status in statuses]))
-    if after is not None:
-        query = query.where(StudyRow.id < after)
-    return session.scalars(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
+    return session.scalars(select_page(query, StudyRow.id, after, limit)).all()
 
 
 def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow | None]]:

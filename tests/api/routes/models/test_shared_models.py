@@ -23,7 +23,7 @@ def shared(worker) -> str:
     worker.blobs.put(key, FILE)
     stored = {"key": key, "sha256": "0" * 64, "size_bytes": len(FILE), "max_parameters": None}
     with worker.database.write() as session:
-        models.add_shared(session, model_id, ABOUT, **stored)
+        models.add(session, None, model_id, ABOUT.name, **stored, shared=ABOUT)
     return model_id
 
 
