@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, lit
 from sqlalchemy.orm import Session, aliased, defer
 
 from analysis.arrays.dataset import SPLITS, ImageSet, split_digests
-from heldout.errors import DatasetNotReady, DatasetUnavailable
+from heldout.errors import DatasetNotFound, DatasetNotReady, DatasetUnavailable
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
 from models.database import db_now
 from models.ids import is_id
@@ -43,6 +43,23 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     if found is None or found.same_as is None:
         return found
     return session.scalars(_BY_ID, {"owner": owner, "id": found.same_as}).one_or_none()
+
+
+def require(session: Session, owner: str, reference: str) -> DatasetRow:
+    """Find the dataset that this reference means for the owner. Raises DatasetNotFound."""
+    row = None if "\0" in reference else find(session, owner, reference)
+    if row is None:
+        raise DatasetNotFound(reference)
+    return row
+
+
+def lock(session: Session, dataset_id: str, reference: str) -> DatasetRow:
+    """Lock a dataset until the transaction ends. Raises DatasetNotFound if it was deleted in the meantime."""
+    row = session.scalars(select(DatasetRow).where(DatasetRow.id == dataset_id).with_for_update()).one()
+    session.refresh(row)
+    if row.deleted_at is not None:
+        raise DatasetNotFound(reference)
+    return row
 
 
 @dataclass(frozen=True)

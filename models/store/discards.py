@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import DatasetInUse, DatasetNotFound
+from heldout.errors import DatasetInUse
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
-from models.store import events, jobs, statements, studies
+from models.store import datasets, events, jobs, statements, studies
 from models.store.uploads import get_owned_dataset
 from models.tables import DatasetRow, JobRow
 
@@ -28,10 +28,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
     """
     found = get_owned_dataset(session, owner, reference)
     _lock_own_jobs(session, found.id)  # locked before the dataset, in the same order as by attempts that end
-    row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
-    session.refresh(row)
-    if row.deleted_at is not None:
-        raise DatasetNotFound(reference)
+    row = datasets.lock(session, found.id, reference)
     needed_by = session.scalars(
         select(JobRow.id)
         .where(JobRow.dataset_id == row.id, JobRow.kind.in_(LISTED_KINDS), JobRow.status.not_in(TERMINAL))

@@ -112,9 +112,7 @@ def get_owned_dataset(session: Session, owner: str, reference: str) -> DatasetRo
     Raises:
         DatasetNotFound, DatasetIsBundled.
     """
-    row = datasets.find(session, owner, reference)
-    if row is None:
-        raise DatasetNotFound(reference)
+    row = datasets.require(session, owner, reference)
     if row.owner is None:
         raise DatasetIsBundled(row.name)
     return row

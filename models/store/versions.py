@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.access.rights import count_bytes
-from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
+from heldout.errors import InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
 from heldout.fixes.changes import ResplitSpec, VersionChanges, VersionSpec, list_refusals
 from heldout.fixes.offers import MAX_DIFFERENT, DifferentSpec
@@ -33,7 +33,9 @@ def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, m
     """
     spec_bytes = count_bytes(spec.model_dump_json()) or 0
     quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS, spec_bytes=spec_bytes)
-    base = _lock_base(session, owner, reference)
+    # Locked, so that it is not deleted before the job is queued.
+    base = datasets.lock(session, datasets.require(session, owner, reference).id, reference)
+    datasets.require_content(base, "images that can be changed")
     changes = spec.changes()
     require_fit(base, changes)
     dataset = _make_spec(base, spec.name or base.name, changes)
@@ -66,19 +68,6 @@ def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
         raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
 
 
-def _lock_base(session: Session, owner: str, reference: str) -> DatasetRow:
-    """Lock the source version, so that it is not deleted before the job is queued."""
-    found = datasets.find(session, owner, reference)
-    if found is None:
-        raise DatasetNotFound(reference)
-    row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
-    session.refresh(row)
-    if row.deleted_at is not None:
-        raise DatasetNotFound(reference)
-    datasets.require_content(row, "images that can be changed")
-    return row
-
-
 def _make_spec(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetSpec:
     """Make the spec of the new version from that of the base, with the new name and, if requested, the new splits."""
     spec = DatasetSpec(name=base.name) if base.spec is None else DatasetSpec.model_validate(base.spec)
@@ -107,9 +96,7 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
         NoAudit: if the dataset is bundled.
         InvalidSpec: if there is no such image, or if the version would have too many pairs.
     """
-    found = datasets.find(session, owner, reference)
-    if found is None:
-        raise DatasetNotFound(reference)
+    found = datasets.require(session, owner, reference)
     if found.owner is None:
         raise NoAudit(found.name)
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()

@@ -72,7 +72,7 @@ def list_datasets(
 @router.get("/{dataset}")
 def get_dataset(dataset: Reference, work: Reading) -> DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     position = ingests.find_ingest_position(work.session, row.id) if row.status is DatasetStatus.CHECKING else None
     return build_dataset_view(row, queue_position=position)
 
@@ -81,7 +81,7 @@ def get_dataset(dataset: Reference, work: Reading) -> DatasetView:
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable)
 def get_splits(dataset: Reference, work: Reading) -> Response:
     """List the positions of each split's images in the order of the source."""
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
     with raise_if_missing(errors.DatasetLost(row.name)):
         return make_indices_response(read_splits(work.session, work.blobs, sha256))
@@ -190,7 +190,7 @@ def get_thumbnail(
     work: Reading,
 ) -> Response:
     """Get one image, enlarged if small. It shows no label, so the ledger does not count it."""
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
     key = f"datasets/{sha256}/images.npy"
     expected = file_digests.find(work.session, key)
@@ -210,7 +210,7 @@ def get_thumbnail(
 
 def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
     """Find an uploaded dataset that is ready."""
-    row = find_dataset(session, owner, reference)
+    row = datasets.require(session, owner, reference)
     if row.owner is None:
         raise errors.NoAudit(row.name)
     datasets.require_content(row, what)
@@ -227,11 +227,3 @@ def note_shown_labels(session: Session, app: AppContext, owner: str, dataset: Da
     if not label_reads.is_handed_out(session, owner, dataset):
         with app.database.write() as writing:
             label_reads.add_handed_out(writing, owner, dataset)
-
-
-def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
-    """Find the dataset that this reference means for the owner. Raises DatasetNotFound."""
-    row = None if "\0" in reference else datasets.find(session, owner, reference)
-    if row is None:
-        raise errors.DatasetNotFound(reference)
-    return row

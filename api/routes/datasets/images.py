@@ -11,7 +11,7 @@ from api.http.deps import AppContextDep, Reading
 from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
-from api.routes.datasets.dataset import Reference, find_dataset, note_shown_labels
+from api.routes.datasets.dataset import Reference, note_shown_labels
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
 from heldout.lifecycle.job import TERMINAL
@@ -45,7 +45,7 @@ def list_images(
     after: PageStart = 0,
 ) -> DatasetImagePage:
     """List images of a split with their labels. The ledger counts the first look at validation or test labels."""
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     sha256 = datasets.require_content(row, "images")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
@@ -82,7 +82,7 @@ def get_ledger(
     asked: Annotated[AskedPage, make_page_dependency("read")],
 ) -> LedgerView:
     """List each time you looked at a dataset's validation or test labels, newest first, with totals."""
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     datasets.require_content(row, "a ledger")
     totals = label_reads.count_totals(work.session, work.owner, row)
     entries, more = label_reads.list_page(work.session, work.owner, row, after=asked.after, limit=asked.limit)
@@ -147,7 +147,7 @@ def _get_or_begin_search(
 ) -> tuple[DatasetRow, JobRow | None]:
     """Get the dataset and its last search, starting the first search if there was none."""
     with app.database.read() as session:
-        row = find_dataset(session, caller.owner, reference)
+        row = datasets.require(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.find_newest_job(session, row.id)
         is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, app, row)
@@ -156,7 +156,7 @@ def _get_or_begin_search(
             accounts.note_key(session, caller.key_id)
             suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
         with app.database.read() as session:
-            return find_dataset(session, caller.owner, row.id), suspects.find_newest_job(session, row.id)
+            return datasets.require(session, caller.owner, row.id), suspects.find_newest_job(session, row.id)
     return row, job
 
 

@@ -4,7 +4,7 @@ from api.http.deps import Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
-from api.routes.datasets.dataset import Reference, find_dataset
+from api.routes.datasets.dataset import Reference
 from heldout import errors
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.offers import DifferentSpec
@@ -60,7 +60,7 @@ def get_effect(dataset: Reference, spec: VersionSpec, work: Reading) -> EffectVi
 
     `is_complete` is false while the dataset's copies are not known yet.
     """
-    row = find_dataset(work.session, work.owner, dataset)
+    row = datasets.require(work.session, work.owner, dataset)
     datasets.require_content(row, "images that can be changed")
     changes = spec.changes()
     versions.require_fit(row, changes)
