@@ -10,7 +10,7 @@ from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
 from models.database import db_now
 from models.ids import make_id
-from models.store.statements import select_page
+from models.store.statements import find_one, select_page
 from models.tables import DiagnosisRow
 
 MAX_KEPT = 200
@@ -28,10 +28,7 @@ def keep(session: Session, owner: str, diagnosis: DiagnosisView) -> KeptDiagnosi
 def find(session: Session, owner: str, diagnosis_id: str) -> KeptDiagnosisView:
     """Return the owner's diagnosis. Raises DiagnosisNotFound."""
     query = select(DiagnosisRow).where(DiagnosisRow.id == diagnosis_id, DiagnosisRow.owner == owner)
-    row = session.scalars(query).one_or_none()
-    if row is None:
-        raise DiagnosisNotFound(diagnosis_id)
-    return _build_view(row)
+    return _build_view(find_one(session, query, DiagnosisNotFound(diagnosis_id)))
 
 
 def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:

@@ -16,6 +16,7 @@ from models import wake
 from models.database import db_now
 from models.store import events, listing, quotas, studies
 from models.store.listing import Filters, Sort, get_order, select_matching_ids, select_sorted_ids
+from models.store.statements import find_one
 from models.store.transitions import count_seconds_since, move
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
@@ -30,10 +31,7 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound: if it does not exist or belongs to another owner.
     """
-    row = session.scalars(_select_seen_by(owner).where(JobRow.id == job_id)).one_or_none()
-    if row is None:
-        raise JobNotFound(job_id)
-    return row
+    return find_one(session, _select_seen_by(owner).where(JobRow.id == job_id), JobNotFound(job_id))
 
 
 def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
@@ -307,10 +305,8 @@ def _select_seen_by(owner: str) -> Select[JobRow]:
 
 
 def _lock_job(session: Session, owner: str, job_id: str) -> JobRow:
-    row = session.scalars(_select_seen_by(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
-    if row is None:
-        raise JobNotFound(job_id)
-    return row
+    query = _select_seen_by(owner).where(JobRow.id == job_id).with_for_update()
+    return find_one(session, query, JobNotFound(job_id))
 
 
 def _reload(session: Session, row: JobRow) -> JobRow:

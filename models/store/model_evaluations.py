@@ -16,7 +16,7 @@ from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
-from models.store.statements import select_page
+from models.store.statements import find_one, select_page
 from models.tables import DatasetRow, JobRow, ModelRow, ResultRow
 
 
@@ -121,7 +121,4 @@ def _select_of(owner: str) -> Select[JobRow, DatasetRow]:
 
 def _lock_evaluation(session: Session, owner: str, evaluation_id: str) -> JobRow:
     query = select(JobRow).where(JobRow.owner == owner, JobRow.kind == JobKind.MEASURE, JobRow.id == evaluation_id)
-    row = session.scalars(query.with_for_update()).one_or_none()
-    if row is None:
-        raise EvaluationNotFound(evaluation_id)
-    return row
+    return find_one(session, query.with_for_update(), EvaluationNotFound(evaluation_id))

@@ -19,7 +19,7 @@ from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
 from models.store.relations import NO_OWNER
-from models.store.statements import select_page
+from models.store.statements import find_one, select_page
 from models.store.transitions import move
 from models.tables import JobRow, ModelRow
 
@@ -90,10 +90,7 @@ def add(
 def find(session: Session, owner: str, model_id: str) -> ModelRow:
     """Find the owner's model, or a shared one. Raises ModelNotFound."""
     of_all = or_(ModelRow.owner == owner, ModelRow.owner.is_(None))
-    row = session.scalars(select(ModelRow).where(of_all, ModelRow.id == model_id)).one_or_none()
-    if row is None:
-        raise ModelNotFound(model_id)
-    return row
+    return find_one(session, select(ModelRow).where(of_all, ModelRow.id == model_id), ModelNotFound(model_id))
 
 
 def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
@@ -129,9 +126,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
         select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
     ).all()
     own = select(ModelRow).where(ModelRow.owner == owner, ModelRow.id == model_id)
-    locked = session.scalars(own.with_for_update()).one_or_none()
-    if locked is None:
-        raise ModelNotFound(model_id)
+    find_one(session, own.with_for_update(), ModelNotFound(model_id))
     needed_by = session.scalars(
         select(JobRow.id)
         .where(

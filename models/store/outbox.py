@@ -18,7 +18,7 @@ from heldout.stored.results import Measurement
 from heldout.views.base import View
 from models.database import db_now
 from models.ids import make_id
-from models.store.statements import select_page
+from models.store.statements import find_one, select_page
 from models.tables import DatasetRow, DeliveryRow, JobRow, ModelRow, ResultRow, StudyRow, WebhookRow
 from models.views.dataset import build_dataset_view
 from models.views.evaluation import build_evaluation_view, build_model_view
@@ -223,11 +223,8 @@ def send_again(session: Session, webhook: WebhookRow, delivery_id: str) -> Deliv
     Raises:
         DeliveryNotFound, WebhookDisabled.
     """
-    row = session.scalars(
-        select(DeliveryRow).where(DeliveryRow.id == delivery_id, DeliveryRow.webhook_id == webhook.id).with_for_update()
-    ).one_or_none()
-    if row is None:
-        raise DeliveryNotFound(delivery_id)
+    query = select(DeliveryRow).where(DeliveryRow.id == delivery_id, DeliveryRow.webhook_id == webhook.id)
+    row = find_one(session, query.with_for_update(), DeliveryNotFound(delivery_id))
     if not webhook.enabled:
         raise WebhookDisabled(webhook.id)
     session.execute(

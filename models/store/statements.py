@@ -11,12 +11,23 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from heldout.errors import HeldoutError
+
+Found = TypeVar("Found")
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 def select_page(query: Query, id_: Any, after: str | None, limit: int) -> Query:
     """Select rows after the id `after`, newest first: `limit`, plus one if there are more. id_: the column."""
     return query.where(*([] if after is None else [id_ < after])).order_by(id_.desc()).limit(limit + 1)
+
+
+def find_one(session: Session, query: Select[Found], missing: HeldoutError) -> Found:
+    """Return what a query finds. Raises `missing` if it finds nothing."""
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        raise missing
+    return found
 
 
 def lock(session: Session, *words: str) -> None:

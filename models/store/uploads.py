@@ -138,13 +138,9 @@ def receive(
         UploadFinished: if other bytes arrived before, or if these are too late.
     """
     quotas.require_room(session, owner, *quotas.OF_UPLOADS)
-    row = session.scalars(
-        select(DatasetRow)
-        .where(DatasetRow.id == dataset_id, DatasetRow.owner == owner, DatasetRow.deleted_at.is_(None))
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        raise DatasetNotFound(dataset_id)
+    own = select(DatasetRow).where(DatasetRow.id == dataset_id, DatasetRow.owner == owner)
+    query = own.where(DatasetRow.deleted_at.is_(None)).with_for_update()
+    row = statements.find_one(session, query, DatasetNotFound(dataset_id))
     if row.status is not DatasetStatus.UPLOADING:
         if row.upload_sha256 == sha256:
             return datasets.find(session, owner, dataset_id) or row, False

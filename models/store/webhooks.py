@@ -19,6 +19,7 @@ from models.ids import make_id
 from models.secret_box import SecretBox
 from models.store import events
 from models.store.outbox import DELIVERED, FAILED, PENDING, ClaimedDelivery, give_up
+from models.store.statements import find_one
 from models.tables import DeliveryRow, WebhookRow
 
 # The prefix of a secret that is not encrypted.
@@ -61,10 +62,7 @@ def list_of_owner(session: Session, owner: str) -> Sequence[WebhookRow]:
 def find(session: Session, owner: str, webhook_id: str, *, lock: bool = False) -> WebhookRow:
     """Find the owner's webhook. Raises WebhookNotFound."""
     query = select(WebhookRow).where(WebhookRow.id == webhook_id, WebhookRow.owner == owner)
-    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
-        raise WebhookNotFound(webhook_id)
-    return row
+    return find_one(session, query.with_for_update() if lock else query, WebhookNotFound(webhook_id))
 
 
 def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, Any]) -> WebhookRow:
