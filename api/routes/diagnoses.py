@@ -46,7 +46,7 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
-@router.post("/predictions", response_model=DiagnosisView, openapi_extra=_PREDICTIONS)
+@router.post("/predictions", openapi_extra=_PREDICTIONS)
 @raises(*UPLOADED, errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec, *NO_ROOM)
 async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""

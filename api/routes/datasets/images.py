@@ -99,10 +99,7 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/{dataset}/suspects",
-    response_model=SuspectsView,
-    response_description="The search has ended: `ready`, or `failed`.",
-    responses=NOT_YET,
+    "/{dataset}/suspects", response_description="The search has ended: `ready`, or `failed`.", responses=NOT_YET
 )
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease, *NO_ROOM)
 async def get_suspects(

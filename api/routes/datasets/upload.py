@@ -62,7 +62,6 @@ CONTENT: dict[str, Any] = {
 @router.post(
     "",
     status_code=201,
-    response_model=DatasetView,
     response_description="The dataset: `uploading` until its content arrives, or `checking` if a form contained it.",
     openapi_extra=NEW_DATASET,
 )
@@ -89,7 +88,6 @@ async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep
 @router.put(
     "/{dataset}/content",
     status_code=202,
-    response_model=DatasetView,
     response_description="Received; a worker will read it. Sending the same content again changes nothing.",
     openapi_extra=CONTENT,
 )

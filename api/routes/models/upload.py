@@ -46,11 +46,7 @@ class _Sent(BaseModel):
 
 
 @router.post(
-    "",
-    status_code=201,
-    response_model=ModelView,
-    response_description="The model, `checking`: a worker will read its file.",
-    openapi_extra=_BODY,
+    "", status_code=201, response_description="The model, `checking`: a worker will read its file.", openapi_extra=_BODY
 )
 @raises(errors.BodyTooLarge, errors.DigestMismatch, *UPLOADED, *NO_ROOM)
 async def upload_model(
@@ -156,7 +152,7 @@ def list_models(
     )
 
 
-@router.get("/{model_id}", response_model=ModelView)
+@router.get("/{model_id}")
 async def get_model_file(
     model_id: ModelId,
     caller: CallerDep,

@@ -125,7 +125,6 @@ _RESULT = describe_body(
 @router.post(
     "/{study_id}/runs/{run_id}/result",
     openapi_extra=_RESULT,
-    response_model=RunView,
     response_description="The training with its result. `accepted` is false if another result came first.",
 )
 @raises(
