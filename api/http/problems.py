@@ -44,6 +44,18 @@ REFUSED_SPEC = (
 )
 # Errors of every route that uses up a quota.
 NO_ROOM = (errors.QuotaExceeded, errors.OwnerSuspended)
+# Errors of every route that needs the export of a model, apart from those of its job or study.
+EXPORT_PROBLEMS = (
+    errors.ModelLost,
+    errors.ExportLost,
+    errors.DatasetNotFound,
+    errors.ExportNotReady,
+    errors.ExportDiffers,
+    errors.ExportFailed,
+    errors.ExportNotSupported,
+    errors.StorageUnavailable,
+    *NO_ROOM,
+)
 # Errors of every route that takes a file.
 UPLOADED = (errors.InvalidForm, errors.StorageUnavailable, errors.TooManyUploads, errors.UploadTooSlow)
 Function = TypeVar("Function", bound=Callable[..., Any])

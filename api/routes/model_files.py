@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep, Writing
-from api.http.problems import NO_ROOM, raises
+from api.http.problems import EXPORT_PROBLEMS, NO_ROOM, raises
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
@@ -24,18 +24,6 @@ from models.store.artifacts import Artifact
 from models.store.keys import Caller
 from models.tables import ExportRow
 
-# Errors of these routes, apart from those of the job or study.
-EXPORT_PROBLEMS = (
-    errors.ModelLost,
-    errors.ExportLost,
-    errors.DatasetNotFound,
-    errors.ExportNotReady,
-    errors.ExportDiffers,
-    errors.ExportFailed,
-    errors.ExportNotSupported,
-    errors.StorageUnavailable,
-    *NO_ROOM,
-)
 FORMATS = " ".join(
     f"`{format_}`{format_.facts.description and ': '}{format_.facts.description}." for format_ in ExportFormat
 )

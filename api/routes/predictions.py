@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.http.app_context import AskedPrediction
 from api.http.context import get_current_context
 from api.http.deps import JobId
-from api.http.problems import NO_ROOM, OPEN_INFERENCE, raises
+from api.http.problems import EXPORT_PROBLEMS, OPEN_INFERENCE, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
 from api.routes.long_poll import MAX_WAIT_S
@@ -27,41 +27,24 @@ _FORM = describe_body(
     ["images"], {"images": {"type": "array", "items": describe_file()}}, {"application/octet-stream": describe_file()}
 )
 _IMAGES = {"requestBody": _FORM["requestBody"]}  # its parameters may be absent anyway
-_MODEL_ERRORS = (
-    *(
-        errors.JobNotFound,
-        errors.NotReady,
-        errors.NoModel,
-        errors.ModelLost,
-        errors.DatasetNotFound,
-        errors.PredictionsUnavailable,
-    ),
-    *(
-        errors.ExportNotReady,
-        errors.ExportDiffers,
-        errors.ExportFailed,
-        errors.ExportLost,
-        errors.ExportNotSupported,
-        errors.StorageUnavailable,
-        errors.FileOfLaterRelease,
-    ),
-    *NO_ROOM,
-)
+_MODEL_ERRORS = (errors.NotReady, errors.NoModel, errors.PredictionsUnavailable, errors.FileOfLaterRelease)
 _IMAGE_ERRORS = (
-    *(
-        errors.BodyTooLarge,
-        errors.InvalidForm,
-        errors.UnsupportedMediaType,
-        errors.NoImages,
-        errors.TooManyImages,
-        errors.NoTemperature,
-    ),
-    *(errors.ImageRefused, errors.WrongSize, errors.WrongChannels, errors.WrongDtype, errors.WrongRange),
+    errors.BodyTooLarge,
+    errors.InvalidForm,
+    errors.UnsupportedMediaType,
+    errors.NoImages,
+    errors.TooManyImages,
+    errors.NoTemperature,
+    errors.ImageRefused,
+    errors.WrongSize,
+    errors.WrongChannels,
+    errors.WrongDtype,
+    errors.WrongRange,
 )
 
 
 @router.post("/v1/jobs/{job_id}/predict", response_model=PredictionsView, openapi_extra=_IMAGES)
-@raises(*_MODEL_ERRORS, *_IMAGE_ERRORS)
+@raises(*_MODEL_ERRORS, *EXPORT_PROBLEMS, *_IMAGE_ERRORS)
 async def predict(
     request: Request,
     job_id: JobId,

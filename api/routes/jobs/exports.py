@@ -9,11 +9,11 @@ from starlette.responses import StreamingResponse
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, Reading
-from api.http.problems import raises
+from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.downloads import attach
-from api.routes.model_files import EXPORT_PROBLEMS, FORMATS, Asked, Wait
+from api.routes.model_files import FORMATS, Asked, Wait
 from heldout import errors
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat

@@ -10,11 +10,11 @@ from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, Reading, StudyId
-from api.http.problems import raises
+from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.live.streams import Accept
 from api.routes import model_files
-from api.routes.model_files import EXPORT_PROBLEMS, Asked, Format, Wait
+from api.routes.model_files import Asked, Format, Wait
 from heldout.errors import EnsembleNotReady, NoEnsemble, SpecUnreadable
 from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.artifacts import ExportFormat
