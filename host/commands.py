@@ -217,24 +217,18 @@ def main() -> None:
     try:
         commands(prog_name="heldout")  # users started `heldout`, which has become this program
     except DatabaseUnavailable:
-        sys.exit(
-            _print_error(
-                "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
-            )
-        )
+        told = "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
     except StorageUnavailable:
-        sys.exit(_print_error("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
+        told = "The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."
     except HeldoutError as error:
-        sys.exit(_print_error(error.detail))
+        told = error.detail
     except ValueError as error:  # settings: pydantic's ValidationError is one
         from heldout.service.start import describe_error
 
-        sys.exit(_print_error(describe_error(error)))
-
-
-def _print_error(text: str) -> int:
-    print(f"heldout: {text}", file=sys.stderr)
-    return 1
+        told = describe_error(error)
+    else:
+        return
+    sys.exit(f"heldout: {told}")
 
 
 models_commands = typer.Typer(no_args_is_help=True, help="Share models with all owners, and withdraw them.")

@@ -60,9 +60,8 @@ def _diagnose(
 ) -> Diagnosis:
     left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
-    evaluation = _build_evaluation(
-        session, blobs, job, dataset, result, left_out
-    )  # first, because reading it takes the most memory
+    # First, because reading it takes the most memory.
+    evaluation = _build_evaluation(session, blobs, job, dataset, result, left_out)
     audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
     history = _build_history(metrics.list_epochs(session, job.id), job.spec)
     found = diagnose(

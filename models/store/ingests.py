@@ -13,7 +13,7 @@ from heldout.stored.audit import IngestedContent
 from heldout.work.kinds import LISTED_KINDS
 from models.digests import FileDigest
 from models.store import file_digests, jobs, quotas, statements
-from models.store.claims import HeldAttempt, require_held
+from models.store.claims import HeldAttempt, has_succeeded, require_held
 from models.store.datasets import move_datasets
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
@@ -69,17 +69,11 @@ def mark_ready(
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
     """
-    ended = session.execute(
-        select(JobRow.status).where(
-            JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED
-        )
-    ).scalar_one_or_none()
-    if ended is not None:
-        return ended
+    if has_succeeded(session, held):
+        return JobStatus.SUCCEEDED
     job = require_held(session, held)
-    statements.lock(
-        session, "dataset", job.owner, job.name.partition("@")[0]
-    )  # the same content may arrive twice at once
+    # The same content may arrive twice at once.
+    statements.lock(session, "dataset", job.owner, job.name.partition("@")[0])
     status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     if status is not JobStatus.SUCCEEDED:
         return status

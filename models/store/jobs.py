@@ -118,9 +118,8 @@ def cancel_named(
     session: Session, owner: str, job_ids: Collection[str]
 ) -> dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished]:
     """Cancel these jobs of the owner. Returns each job's new status, or the reason why it cannot be cancelled."""
-    query = (
-        _select_seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)
-    )  # always lock rows in the same order
+    # Rows are always locked in the same order.
+    query = _select_seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)
     rows = {row.id: row for row in session.scalars(query.with_for_update(of=JobRow))}
     studies.lock_of_jobs(session, [row for row in rows.values() if row.status not in TERMINAL])
     ends: dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished] = {}
