@@ -1,8 +1,11 @@
 """Streams uploads to the blob store. They are bounded and hashed on the way, and never whole in memory."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -20,14 +23,15 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, deliver_refusal, discard_body, parse_json, require_length
-from api.http.hashed_stream import HashedStream, parse_sha256
 from api.http.places import PATIENCE_S, UploadPlaces, pace_stream
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
 from heldout.errors import (
     BodyTooLarge,
+    DigestMismatch,
     FieldError,
     InvalidForm,
+    InvalidParameter,
     InvalidSpec,
     QuotaExceeded,
     StorageUnavailable,
@@ -55,6 +59,8 @@ JSON_FIELDS = ("splits", "resize")
 BOOLEAN_FIELDS = ("skip_broken",)
 _CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
 FIELDS = tuple(DatasetSpec.model_fields)
+# The Content-Digest header of RFC 9530. Algorithms other than sha-256 are ignored.
+DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 Check = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
@@ -223,10 +229,31 @@ class Uploads:
     async def _receive(
         self, chunks: Iterator[bytes], folder: str, digest: str | None, limit_bytes: int
     ) -> ReceivedContent:
-        key = f"{folder}/{secrets.token_hex(8)}"
-        hashed = HashedStream(chunks, limit_bytes, None if digest is None else parse_sha256(digest))
-        await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
-        return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
+        """Store the chunks, which are counted and hashed on the way. digest: their `Content-Digest`."""
+        key, announced = f"{folder}/{secrets.token_hex(8)}", None if digest is None else _parse_sha256(digest)
+        hashed, size_bytes = hashlib.sha256(), 0
+
+        def pass_on() -> Iterator[bytes]:
+            nonlocal size_bytes
+            for chunk in chunks:
+                size_bytes += len(chunk)
+                if size_bytes > limit_bytes:
+                    raise BodyTooLarge(limit_bytes)
+                hashed.update(chunk)
+                yield chunk
+            if announced not in (None, hashed.hexdigest()):
+                raise DigestMismatch(announced, hashed.hexdigest(), size_bytes)
+
+        await to_thread.run_sync(self._blobs.put_stream, key, pass_on(), limiter=self._threads)
+        return ReceivedContent(key, hashed.hexdigest(), size_bytes)
+
+
+def _parse_sha256(digest: str) -> str:
+    """Extract the SHA-256, in hexadecimal, from a header that matches DIGEST."""
+    found = re.fullmatch(DIGEST, digest)
+    if found is None:
+        raise InvalidParameter("`Content-Digest` must contain `sha-256=:<base64 of 32 bytes>:`.")
+    return base64.b64decode(found[2]).hex()
 
 
 async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:

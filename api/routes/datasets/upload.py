@@ -13,11 +13,11 @@ from api.http.auth import CallerDep
 from api.http.body import parse_json
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, Writing
-from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import (
+    DIGEST,
     JSON_FIELDS,
     ReceivedContent,
     describe_body,

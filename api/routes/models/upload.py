@@ -13,12 +13,11 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import get_current_context
 from api.http.deps import AppContextDep, ModelId, Reading, Writing
-from api.http.hashed_stream import DIGEST
 from api.http.idempotency import Once, OnceDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
-from api.http.upload_body import ReceivedContent, describe_body, describe_file, get_form_file, read_form_texts
+from api.http.upload_body import DIGEST, ReceivedContent, describe_body, describe_file, get_form_file, read_form_texts
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
