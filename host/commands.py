@@ -228,7 +228,8 @@ def main() -> None:
         told = describe_error(error)
     else:
         return
-    sys.exit(f"heldout: {told}")
+    print(f"heldout: {told}", file=sys.stderr)
+    sys.exit(1)
 
 
 models_commands = typer.Typer(no_args_is_help=True, help="Share models with all owners, and withdraw them.")
