@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -17,29 +16,25 @@ from types import MappingProxyType
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, deliver_refusal, discard_body, parse_json, require_length
+from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, deliver_refusal, discard_body, require_length
 from api.http.places import PATIENCE_S, UploadPlaces, pace_stream
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
-    FieldError,
     InvalidForm,
     InvalidParameter,
-    InvalidSpec,
     QuotaExceeded,
     StorageUnavailable,
     TooManyUploads,
 )
 from heldout.service.settings import Settings
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.field_errors import make_values_refusal
 from models.blobs import Blobs
 
 # Uploads have their own threads, because slow uploads must not occupy the threads that answer requests.
@@ -53,11 +48,7 @@ RESULTS_AT_ONCE = 16
 READ_BYTES = 1024 * 1024
 # A form is first kept on disk. Larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
-# Form fields whose text is JSON. In all other fields, the text is the value itself.
-JSON_FIELDS = ("splits", "resize")
-# Also JSON, but without an encoding in the OpenAPI document: true and false are plain text there, too.
-BOOLEAN_FIELDS = ("skip_broken",)
-_CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
+# A form has a file, and at most these texts: the fields of a dataset.
 FIELDS = tuple(DatasetSpec.model_fields)
 # The Content-Digest header of RFC 9530. Algorithms other than sha-256 are ignored.
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
@@ -306,54 +297,9 @@ def read_form_texts(form: FormData, names: Collection[str]) -> dict[str, str]:
     return texts
 
 
-def parse_form_spec(form: FormData) -> DatasetSpec:
-    """Parse the dataset spec in a form. It has the fields of the JSON body; `splits` and `resize` are JSON texts.
-
-    Raises:
-        InvalidForm, InvalidSpec, InvalidJson.
-    """
-    fields: dict[str, Any] = {}
-    for name, text in read_form_texts(form, FIELDS).items():
-        if _holds_fields(text):
-            raise InvalidForm(
-                f"The field {name!r} contains other fields instead of a text. `curl -F` treats a text that begins with "
-                f"`(` as a group of fields: send it with `--form-string '{name}=(…)'`."
-            )
-        is_json = name in JSON_FIELDS + BOOLEAN_FIELDS
-        # A text in quotes is refused like one in a JSON body if it cannot be stored.
-        fields[name] = parse_json((text if is_json else json.dumps(text)).encode())
-    try:
-        return parse_dataset_spec(fields)
-    except InvalidSpec as refused:
-        if not any(field_error.pointer == "/group_by" for field_error in refused.errors):
-            raise
-        errors = [
-            FieldError(
-                field_error.pointer,
-                f"{field_error.detail} {_CUT_BY_CURL}" if field_error.pointer == "/group_by" else field_error.detail,
-            )
-            for field_error in refused.errors
-        ]
-        raise InvalidSpec(f"{refused.detail} {_CUT_BY_CURL}", errors=errors) from None
-
-
-def _holds_fields(text: str) -> bool:
-    """Whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
-    lines = text.strip().splitlines()
-    return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
-
-
 def get_form_file(form: FormData) -> UploadFile:
     """Get the form's file. Raises InvalidForm if there is none."""
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise InvalidForm("The form has no file. Send the content as the field `file`, with a file name.")
     return file
-
-
-def parse_dataset_spec(content: Any) -> DatasetSpec:
-    """Validate the spec in a JSON body. Raises InvalidSpec with the refused values."""
-    try:
-        return DatasetSpec.model_validate(content)
-    except ValidationError as error:
-        raise make_values_refusal(error.errors(include_url=False), content, DatasetSpec) from None

@@ -1,12 +1,15 @@
 """Creates datasets, by an announcement followed by the content or by one form, and deletes them."""
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import structlog
 from fastapi import Header, Request
+from pydantic import ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
@@ -18,17 +21,17 @@ from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import (
     DIGEST,
-    JSON_FIELDS,
+    FIELDS,
     ReceivedContent,
     describe_body,
     describe_file,
     get_form_file,
-    parse_dataset_spec,
-    parse_form_spec,
+    read_form_texts,
 )
 from api.routes.datasets.dataset import Reference
 from heldout import errors
 from heldout.spec.dataset import DatasetSpec
+from heldout.spec.field_errors import make_values_refusal
 from heldout.views.dataset import DatasetView
 from models.database import Session
 from models.store import accounts, discards, idempotency, keys, quotas, uploads
@@ -39,6 +42,11 @@ log = structlog.get_logger("heldout.api")
 
 router = make_router("/v1/datasets", "datasets")
 
+# Form fields whose text is JSON. In all other fields, the text is the value itself.
+JSON_FIELDS = ("splits", "resize")
+# Also JSON, but without an encoding in the OpenAPI document: true and false are plain text there, too.
+BOOLEAN_FIELDS = ("skip_broken",)
+_CUT_BY_CURL = "With curl, `-F` ends a text at `;`: send it with `--form-string 'group_by=…'`."
 COMPONENT = "#/components/schemas/{model}"
 NEW_DATASET = describe_body(
     ["name", "file"],
@@ -82,7 +90,7 @@ async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         return await _create_whole(request, caller, app, announce, once)
     async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
-        return await run_in_threadpool(lambda: announce(parse_dataset_spec(parse_json(raw)), is_all=True))
+        return await run_in_threadpool(lambda: announce(_parse_spec(parse_json(raw)), is_all=True))
 
 
 @router.put(
@@ -116,12 +124,57 @@ def delete_dataset(dataset: Reference, work: Writing) -> None:
     discards.remove(work.session, work.owner, dataset)
 
 
+def _parse_form_spec(form: FormData) -> DatasetSpec:
+    """Parse the dataset spec in a form. It has the fields of the JSON body; `splits` and `resize` are JSON texts.
+
+    Raises:
+        InvalidForm, InvalidSpec, InvalidJson.
+    """
+    fields: dict[str, Any] = {}
+    for name, text in read_form_texts(form, FIELDS).items():
+        if _holds_fields(text):
+            raise errors.InvalidForm(
+                f"The field {name!r} contains other fields instead of a text. `curl -F` treats a text that begins with "
+                f"`(` as a group of fields: send it with `--form-string '{name}=(…)'`."
+            )
+        is_json = name in JSON_FIELDS + BOOLEAN_FIELDS
+        # A text in quotes is refused like one in a JSON body if it cannot be stored.
+        fields[name] = parse_json((text if is_json else json.dumps(text)).encode())
+    try:
+        return _parse_spec(fields)
+    except errors.InvalidSpec as refused:
+        if not any(field_error.pointer == "/group_by" for field_error in refused.errors):
+            raise
+        cut = [
+            errors.FieldError(
+                field_error.pointer,
+                f"{field_error.detail} {_CUT_BY_CURL}" if field_error.pointer == "/group_by" else field_error.detail,
+            )
+            for field_error in refused.errors
+        ]
+        raise errors.InvalidSpec(f"{refused.detail} {_CUT_BY_CURL}", errors=cut) from None
+
+
+def _holds_fields(text: str) -> bool:
+    """Whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
+    lines = text.strip().splitlines()
+    return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
+
+
+def _parse_spec(content: Any) -> DatasetSpec:
+    """Validate the spec in a JSON body. Raises InvalidSpec with the refused values."""
+    try:
+        return DatasetSpec.model_validate(content)
+    except ValidationError as error:
+        raise make_values_refusal(error.errors(include_url=False), content, DatasetSpec) from None
+
+
 async def _create_whole(
     request: Request, caller: Caller, app: AppContext, announce: Callable[[DatasetSpec], DatasetView], once: Once
 ) -> DatasetView:
     """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
     async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
-        spec, file = parse_form_spec(form), get_form_file(form)
+        spec, file = _parse_form_spec(form), get_form_file(form)
         change = get_current_context().change
         view = await run_in_threadpool(announce, spec)
         get_current_context().change = change  # a repeated announcement changes nothing, but its content may be new
