@@ -131,10 +131,7 @@ def _draw_moves(setting: Setting, **epoch: int) -> NDArray[np.float32]:
 
 def _apply_moves(images: tf.Tensor, matrices: tf.Tensor, setting: Setting) -> tf.Tensor:
     spec = setting.spec
-    # The shorter way only serves crops: it rounds otherwise, and earlier releases had none.
-    is_upright = (
-        spec.random_crop is not None and not spec.rotation_degrees and spec.fill_mode in ("nearest", "constant")
-    )
+    is_upright = not spec.rotation_degrees and spec.fill_mode in ("nearest", "constant")
     return (resample_upright if is_upright else resample)(images, matrices, spec, setting.image)
 
 
@@ -282,23 +279,24 @@ def color(images: tf.Tensor, colors: tf.Tensor, spec: AugmentationSpec) -> tf.Te
     It computes what `keras.layers.RandomSaturation` and `RandomHue` compute for given amounts, in a third of the time:
     TensorFlow's conversion to HSV is slow, and so is its `where`.
     """
-    saturation, turn = colors[:, 0, None, None], 6 * colors[:, 1, None, None]
+    saturation, turn = colors[:, 0, None, None], colors[:, 1, None, None]
     red, green, blue = channels = tf.unstack(images, axis=-1)
-    value = tf.maximum(tf.maximum(red, green), blue)
-    chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    scale = 1 / tf.maximum(chroma, 1e-8)
+    low, high = tf.minimum(green, blue), tf.maximum(green, blue)
+    value, rest = tf.maximum(red, high), tf.minimum(red, high)
+    chroma = value - tf.minimum(rest, low)
     if spec.hue:
-        is_red, is_green = (tf.cast(value == channel, tf.float32) for channel in (red, green))
-        is_green *= 1 - is_red
-        is_blue = 1 - is_red - is_green
-        difference = is_red * (green - blue) + is_green * (blue - red) + is_blue * (red - green)
-        hue = difference * scale + (2 * is_green + (4 * is_blue + turn))  # in sixths of the circle
-        hue -= 6 * tf.floor(hue / 6)
-        chroma = tf.minimum(chroma * saturation, value)
-        missing = (2 - tf.abs(hue - 3), tf.abs(hue - 2) - 1, tf.abs(hue - 4) - 1)
-        channels = [value - chroma * tf.clip_by_value(share, 0.0, 1.0) for share in missing]
+        # The place in the color circle, from the order of the three channels.
+        is_bluish, is_not_red = tf.cast(green < blue, tf.float32), tf.cast(red < high, tf.float32)
+        start = is_not_red * (2 * is_bluish - 1 / 3) - is_bluish
+        hue = tf.abs(start + (rest - low) / tf.maximum(6 * chroma, 1e-8)) + turn
+        hue = 36 * (hue - tf.floor(hue))
+        if spec.saturation:
+            chroma = tf.minimum(chroma * saturation, value)
+        # What each channel lacks, in sixths of the chroma, because no other operation cuts at both ends so fast.
+        missing, sixth = (12 - tf.abs(hue - 18), tf.abs(hue - 12) - 6, tf.abs(hue - 24) - 6), chroma / 6
+        channels = [value - sixth * tf.nn.relu6(share) for share in missing]
     else:
-        factor = tf.minimum(saturation, value * scale)
+        factor = tf.minimum(saturation, value / tf.maximum(chroma, 1e-8))
         channels = [value - (value - channel) * factor for channel in channels]
     return tf.transpose(tf.stack(channels), [1, 2, 3, 0])
 

@@ -71,9 +71,10 @@ def test_pixels_are_those_of_the_legacy_generator(scans, fill_mode):
     np.testing.assert_allclose(change(scans, amounts, spec), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("rotation", [180.0, 0.0])
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
-def test_images_that_are_not_square_turn_about_their_own_center(fill_mode):
-    spec = AugmentationSpec(**EVERYTHING, fill_mode=fill_mode)
+def test_images_that_are_not_square_turn_about_their_own_center(fill_mode, rotation):
+    spec = AugmentationSpec(**EVERYTHING | {"rotation_degrees": rotation}, fill_mode=fill_mode)
     height, width, channels = 13, 24, 3
     images = np.random.default_rng(0).random((40, height, width, channels), np.float32)
     amounts = draw(spec, (height, width, channels), count=40)

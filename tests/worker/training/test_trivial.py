@@ -103,6 +103,23 @@ def test_an_operation_that_moves_pixels_is_that_of_pillow(name):
         assert (np.asarray(expected) == seen[..., 0]).mean() > 0.97
 
 
+@pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect"])
+def test_pixels_move_as_with_tensorflow_in_every_fill_mode(fill_mode):
+    rows = draw_operations((24, 30, 3), seed=1, epoch=1, count=600)
+    rows = rows[rows[:, 0] == len(CHANGES)]
+    images = np.random.default_rng(0).random((len(rows), 24, 30, 3), np.float32)
+    expected = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=rows[:, 2:],
+        output_shape=[24, 30],
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode=fill_mode.upper(),
+    )
+    moved = tf.function(lambda *given: apply_operations(*given, fill_mode))(images, rows)
+    assert (moved.numpy() == expected.numpy()).mean() > 0.998  # ties between two pixels may go either way
+
+
 def test_operations_and_strengths_are_drawn_as_in_the_paper():
     count = 60_000
     drawn = draw_operations((40, 40, 3), seed=1, epoch=1, count=count)
