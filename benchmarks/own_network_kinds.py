@@ -158,6 +158,24 @@ def make_vit(side: int) -> Any:
     return keras.Model(images, layers.Dense(CLASSES)(features))
 
 
+def _make_plain(activation: str) -> Callable[[int], Any]:
+    """Simonyan and Zisserman 2014, with batch normalization: three stages of two convolutions."""
+
+    def make(side: int) -> Any:
+        import keras
+        from keras import layers
+
+        images = maps = keras.Input((side, side, 3))
+        for filters in (32, 64, 128):
+            for _ in range(2):
+                maps = layers.Conv2D(filters, 3, padding="same", use_bias=False)(maps)
+                maps = layers.Activation(activation)(layers.BatchNormalization()(maps))
+            maps = layers.MaxPooling2D(2)(maps)
+        return keras.Model(images, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(maps)))
+
+    return make
+
+
 KINDS = {
     "ResNet20": Kind(make_resnet20, 32, 320),
     "ResNet50": Kind(_application("ResNet50"), 96, 96),
@@ -170,3 +188,6 @@ KINDS = {
     "keras.ops": Kind(make_of_operations, 32, 320),
     "ViT": Kind(make_vit, 32, 320),
 }
+# What the rule of `precision: auto` was checked on, but not made from.
+VARIANTS = {f"convolutions, {name}": Kind(_make_plain(name), 32, 320) for name in ("relu", "silu", "hard_silu", "gelu")}
+VARIANTS |= {name: Kind(_application(name), 64, 64) for name in ("MobileNetV2", "DenseNet121")}

@@ -2,8 +2,11 @@
 
 Both sides get the same images in memory and all cores, and each has its own process. Their epochs alternate, so a busy
 machine slows both. `python -m benchmarks.own_networks [NETWORK…]`
+
+With `--precisions`, the engine in bfloat16 and in float32 instead, for these networks and some others.
 """
 
+import json
 import os
 import resource
 import statistics
@@ -11,13 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.engine_tables import CORES
 from benchmarks.naive import in_process
-from benchmarks.own_network_kinds import CLASSES, KINDS
+from benchmarks.own_network_kinds import CLASSES, KINDS, VARIANTS
 from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec
 
@@ -39,6 +43,11 @@ Answer = tuple[Time, ...]
 
 
 def main(names: list[str]) -> None:
+    if names[:1] == ["--precisions"]:
+        print("| network | float32, ms a step | bfloat16 | `auto` with units |\n|---|---|---|---|")
+        for name in names[1:] or [*KINDS, *VARIANTS]:
+            print(compare_precisions(name), flush=True)
+        return
     columns = ["network", "`fit`, ms a step", "engine", "epoch, measured", "processor time of a step", "memory"]
     print(f"| {' | '.join(columns)} | towers | threads |")
     print("|---" * (len(columns) + 2) + "|")
@@ -54,7 +63,7 @@ def measure(name: str) -> str:
         rounds = [(*fit.ask(), *engine.ask()) for _ in range(ROUNDS)]
         memory = engine.peak() / fit.peak()
         plan = engine.describe()
-    count = KINDS[name].images // BATCH
+    steps = KINDS[name].images // BATCH
     of_fit = statistics.median(theirs.wall_s for theirs, _, _ in rounds)
     shares = [
         statistics.median(ours.wall_s / theirs.wall_s for theirs, ours, _ in rounds),
@@ -63,7 +72,22 @@ def measure(name: str) -> str:
         memory,
     ]
     cells = " | ".join(f"{share:.2f}" for share in shares)
-    return f"| {name} | {1000 * of_fit / count:.0f} | {cells} | {plan} |"
+    return f"| {name} | {1000 * of_fit / steps:.0f} | {cells} | {plan} |"
+
+
+def compare_precisions(name: str) -> str:
+    """Return the row of one network: the median of a step's processor time, as a share of float32 in the same round."""
+    chosen, rounds = in_process(_train_in_both, (name, in_process(describe, name)))
+    of_plain = 1000 * statistics.median(plain.cpu_s for plain, _ in rounds) * BATCH / (KINDS | VARIANTS)[name].images
+    share = statistics.median(half.cpu_s / plain.cpu_s for plain, half in rounds)
+    return f"| {name} | {of_plain:.1f} | {share:.2f} | {chosen} |"
+
+
+def _train_in_both(task: tuple[str, Backbone]) -> tuple[str, list[Answer]]:
+    """Return what `auto` chooses, and the times of each round's epochs, which alternate in one process."""
+    made = [make_engine(*task, policy) for policy in ("float32", "mixed_bfloat16")]
+    epochs = [_make_epoch(engine) for engine in made]
+    return made[0].auto, [tuple(run()[0] for run in epochs) for _ in range(WARM + ROUNDS)][WARM:]
 
 
 class Side:
@@ -145,6 +169,10 @@ def run_fit(name: str, pipe: Connection) -> None:
 def run_engine(name: str, pipe: Connection) -> None:
     """Train with the engine as a job does, and measure the training split after each epoch."""
     made = make_engine(name, in_process(describe, name))
+    _serve(pipe, _make_epoch(made), made.description)
+
+
+def _make_epoch(made: "Made") -> Callable[[], Answer]:
     epochs = iter(range(1, 1_000_000))
 
     def train() -> None:
@@ -154,7 +182,7 @@ def run_engine(name: str, pipe: Connection) -> None:
     def measure() -> None:
         made.evaluator.measure(made.rows)
 
-    _serve(pipe, lambda: _time(train, measure), made.description)
+    return lambda: _time(train, measure)
 
 
 @dataclass(frozen=True)
@@ -165,13 +193,14 @@ class Made:
     rates: Any
     nothing: Any
     description: str
+    auto: str
 
 
 def describe(name: str) -> Backbone:
     """Return what a service knows about the network once it has read its file."""
     from worker.training.foreign.description import describe_network
 
-    kind = KINDS[name]
+    kind = (KINDS | VARIANTS)[name]
     network = kind.build()
     facts, parameters = describe_network(network, (kind.side, kind.side)), network.count_params()
     return Backbone(
@@ -186,10 +215,11 @@ def describe(name: str) -> Backbone:
         largest=facts.largest,
         layers=len(facts.layers),
         divides=facts.divides,
+        gained=facts.gained,
     )
 
 
-def make_engine(name: str, known: Backbone) -> Made:
+def make_engine(name: str, known: Backbone, policy: Any = "float32") -> Made:
     """Return the engine that trains a network as a single job on this machine does."""
     import keras
     import numpy as np
@@ -197,14 +227,16 @@ def make_engine(name: str, known: Backbone) -> Made:
 
     from analysis.arrays.dataset import ImageSet
     from worker.messages import AssignedMachine
+    from worker.training.backbone import UploadedBackbone
     from worker.training.batch_sources import ResidentData
-    from worker.training.choices import choose_threads, choose_towers
+    from worker.training.choices import choose_precision, choose_threads, choose_towers
     from worker.training.data import select
     from worker.training.engine import Engine
     from worker.training.evaluate import Evaluator
+    from worker.training.own_network import build_own_network
     from worker.training.position import FitSums
 
-    kind, machine = KINDS[name], AssignedMachine(cores=CORES)
+    kind, machine = (KINDS | VARIANTS)[name], AssignedMachine(cores=CORES)
     training = {"seed": 1, "batch_size": BATCH}
     spec = JobSpec.model_validate({"dataset": "none", "network": {"model": MODEL}, "training": training})
     towers = choose_towers("auto", CORES, spec, known.takes, CLASSES, known)
@@ -216,10 +248,13 @@ def make_engine(name: str, known: Backbone) -> Made:
     rows = np.arange(kind.images)
     splits = {"train": rows, "validation": rows[:1], "test": rows[:1]}
     data = select(ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255)), spec, None)
-    source, network = ResidentData(data), kind.build()
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(kind.build())))
+    source, uploaded = ResidentData(data), UploadedBackbone(config, [], "unit", gives_map=False)
+    network = build_own_network(spec.network, uploaded, known.takes, CLASSES, count(1), policy)
     engine = Engine(network, data, source, spec, towers)
+    auto = choose_precision("auto", spec, known.takes, CLASSES, towers, known)
     rates = np.full(engine.steps_per_epoch, 0.001, np.float32)
-    return Made(engine, Evaluator(network, source), data.rows["train"], rates, FitSums(), f"{towers} | {threads}")
+    return Made(engine, Evaluator(network, source), data.rows["train"], rates, FitSums(), f"{towers} | {threads}", auto)
 
 
 if __name__ == "__main__":

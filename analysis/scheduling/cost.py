@@ -24,8 +24,24 @@ MAX_TOWERS = 16
 MIN_FLOPS_IN_16_BITS = 15_000_000
 # The cost of 16 bits, in FLOPs per output: of activations, and of Keras' normalizations. The batch normalization of
 # several towers, which is Heldout's own, costs nothing.
-FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
+FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {
+    "relu": 0,
+    "elu": 50,
+    "relu6": 70,
+    "silu": 110,
+    "tanh": 130,
+    "selu": 130,
+    "sigmoid": 130,
+    "softmax": 130,
+    "hard_silu": 130,
+    "hard_sigmoid": 130,
+    "gelu": 400,
+}
 FLOPS_LOST_BY_NORM = 200
+# An own network must gain this share of all its FLOPs, less those that are lost.
+MIN_SHARE_IN_16_BITS = 0.6
+# For each value that a depthwise convolution reads, unless it has 3×3 weights and no strides.
+FLOPS_LOST_BY_DEPTHWISE = 1000
 # How many values of batch normalization take as long as one of another kind, in steps and in inference mode (measured).
 TRAINED_NORMS: Mapping[Normalization, float] = {"batch": 1.0, "layer": 1.7, "group": 1.8}
 MEASURED_NORMS: Mapping[Normalization, float] = {"batch": 1.0, "layer": 4.0, "group": 6.0}
@@ -77,8 +93,10 @@ def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
 
 def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     """Return the precision of a job with `auto`, on a processor with units for bfloat16."""
-    if spec.network.uploaded_model is not None:  # its layers keep the precision of their training
+    if spec.network.backbone is not None:  # its layers keep the precision of their training
         return "float32"
+    if plan.backbone is not None:
+        return _choose_own_precision(spec, plan.backbone, towers)
     gained = 0
     for layer in plan.layers:
         if "_conv" in layer.name:
@@ -88,6 +106,14 @@ def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Prec
         elif "_norm" in layer.name and (towers == 1 or layer.find_block(spec.network).normalization != "batch"):
             gained -= prod(layer.shape) * FLOPS_LOST_BY_NORM
     return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
+
+
+def _choose_own_precision(spec: JobSpec, known: Backbone, towers: int) -> Precision:
+    """Return the precision of an own network, which Keras' own batch normalization would slow down with one tower."""
+    is_slow = spec.network.has_frozen_part or (towers == 1 and known.normalizes)
+    gains = known.gained >= MIN_SHARE_IN_16_BITS * known.flops
+    enough = spec.training.batch_size * known.gained >= MIN_FLOPS_IN_16_BITS
+    return "mixed" if gains and enough and not is_slow else "float32"
 
 
 def compute_tower_share(of_two: float, towers: int) -> float:
@@ -198,7 +224,9 @@ def estimate_epoch_seconds(
     if precision == "auto" and speed.mixed_training is not None:
         precision = choose_auto_precision(spec, plan, towers)
     if precision == "mixed":
-        training, measuring = speed.mixed_training, speed.mixed_measuring
+        # An own network is measured in float32 (`make_evaluator`).
+        is_own = spec.network.uploaded_model is not None
+        training, measuring = speed.mixed_training, speed.measuring if is_own else speed.mixed_measuring
     if training is None or measuring is None:
         return None
     limit = spec.training.train_limit

@@ -73,6 +73,7 @@ class NetworkFacts(SpecPart):
     divides: bool = Field(False, description="Whether parts of a batch can be computed apart, as towers do.")
     figures_at: Shape
     flops: int
+    gained: int = Field(0, description="Operations of an image that 16 bits save on processors with units for them.")
     values: int
     largest: int
     layers: tuple[NetworkLayer, ...] = Field((), strict=False)

@@ -189,6 +189,24 @@ def test_16_bits_need_a_large_batch_and_two_towers_for_batch_normalization():
     assert chosen(256, 1) == "float32"
 
 
+def test_an_own_network_needs_to_gain_most_of_its_operations_and_a_training_of_all_layers():
+    def chosen(towers=2, batch=32, network=(), **known):
+        facts = {"flops": 1_000_000, "gained": 800_000, "normalizes": True} | known
+        sizes = {"parameters": 100, "trainable_parameters": 80, "values": 2000, "largest": 500, "layers": 9}
+        backbone = Backbone(model="mod_1", takes=IMAGE, gives=(10,), pixels="unit", divides=True, **sizes, **facts)
+        job = spec(network={"model": "mod_1"} | dict(network), training={"batch_size": batch})
+        return choose_auto_precision(job, plan_network(job.network, IMAGE, 10, backbone), towers)
+
+    assert chosen() == chosen(towers=1, normalizes=False) == "mixed"
+    slow = [
+        chosen(batch=1),
+        chosen(gained=500_000),
+        chosen(towers=1),
+        chosen(network={"weights": "uploaded", "freeze": 2}),
+    ]
+    assert slow == ["float32"] * 4
+
+
 def test_the_reference_specs_include_both_precisions():
     def chosen(name):
         job = JobSpec.model_validate_json((EXAMPLES / f"{name}.json").read_text())

@@ -12,7 +12,7 @@ from analysis.scheduling.cost import Precision, choose_auto_precision, choose_au
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode
 from heldout.spec.backbone import Backbone
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from worker.machine.devices import get_processor
 from worker.messages import AssignedMachine
@@ -63,19 +63,22 @@ def choose_threads(spec: JobSpec, machine: AssignedMachine, towers: int) -> int:
 
 
 def choose_precision(
-    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
+    wanted: Precision | Literal["auto"],
+    spec: JobSpec,
+    image: tuple[int, int, int],
+    classes: int,
+    towers: int,
+    known: Backbone | None = None,
 ) -> Precision:
     """Return the precision of a job.
 
-    `auto` remains if the processor has units for bfloat16: the network's size decides.
+    `auto` remains if the processor has units for bfloat16: the network's operations decide.
     """
-    if isinstance(spec.network, OwnNetworkSpec):
-        return "float32" if wanted == "auto" else wanted
     if spec.network.backbone is not None:  # it computes in float32
         return "float32"
-    return (
-        choose_auto_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
-    )
+    if wanted != "auto":
+        return wanted
+    return choose_auto_precision(spec, plan_network(spec.network, image, classes, known), towers)
 
 
 def configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
-from heldout.spec.job import JobSpec
+from heldout.spec.job import JobSpec, OwnNetworkSpec
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
 from worker.machine.devices import Policy
@@ -153,8 +153,8 @@ def make_evaluator(
     """Return the object that measures a training after each epoch, with the weights that are kept.
 
     In bfloat16 the job's own precision is used, and float32 for images of which it is not certain
-    (docs/explanation/performance.md). Since float16 is too coarse for large values, float32 is then used for all
-    images.
+    (docs/explanation/performance.md). Float16 is too coarse for large values, and normalizations at any depth of an own
+    network enlarge what is rounded. There, float32 is used for all images.
 
     Args:
         network: the network being trained.
@@ -169,7 +169,7 @@ def make_evaluator(
     def make_another(policy: Policy) -> Evaluator:
         return Evaluator(build_again(policy), source, weights=weights)
 
-    if policy == "mixed_float16":
+    if policy == "mixed_float16" or (policy != "float32" and isinstance(spec.network, OwnNetworkSpec)):
         return make_another("float32")
     decided_by = None if policy == "float32" else make_another("float32")
     if spec.training.ema_decay is None:

@@ -123,7 +123,7 @@ def _train(
     machine = replace(machine, threads=choose_threads(spec, machine, towers))
     # The features of a frozen part are computed on all cores.
     devices = configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
-    precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
+    precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers, known)
     policy = get_policy(precision, machine.device)
     if spec.network.unfreezing is not None and policy == "mixed_float16":
         precision, policy = "float32", "float32"  # each phase would scale its own loss

@@ -57,6 +57,27 @@ def test_parts_of_a_batch_get_the_values_and_gradients_of_the_whole_in_keras(off
     np.testing.assert_allclose(of_shift, of_beta, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [12, 16, 33])
+def test_sixteen_bits_are_normalized_as_float32_is_for_any_number_of_channels(channels):
+    draws, means = np.random.default_rng(3), np.linspace(-2, 2, channels)
+    parts = [tf.cast(draws.normal(means, 1.0, (count, 8, 6, channels)), tf.bfloat16) for count in (3, 1, 5)]
+    weights = [tf.constant(draws.normal(means, 1.0, part.shape), tf.float32) for part in parts]
+    scale, shift = tf.constant(means + 3, tf.float32), tf.constant(means[::-1], tf.float32)
+
+    def normalize(dtype):
+        maps = [tf.cast(part, dtype) for part in parts]
+        with tf.GradientTape() as tape:
+            tape.watch([*maps, scale, shift])
+            *given, mean, variance = normalise_together(maps, [1.0] * 3, scale, shift, tf.zeros(channels), EPSILON)
+            total = tf.add_n([tf.reduce_sum(tf.cast(of, tf.float32) * w) for of, w in zip(given, weights, strict=True)])
+        assert {of_part.dtype for of_part in given} == {dtype}
+        gradients = tape.gradient(total, [*maps, scale, shift])
+        return [tf.cast(value, tf.float32).numpy() for value in (*given, mean, variance, *gradients)]
+
+    for seen, expected in zip(normalize(tf.bfloat16), normalize(tf.float32), strict=True):
+        assert np.abs(seen - expected).max() < 0.02 * np.abs(expected).max()
+
+
 def test_a_part_without_weight_changes_nothing():
     parts = draw_maps((3, 2))
     scale, shift, near = tf.ones(3), tf.zeros(3), tf.zeros(3)

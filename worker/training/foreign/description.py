@@ -7,7 +7,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.utils.naming import to_snake_case
 
+from analysis.scheduling.cost import FLOPS_LOST_BY_ACTIVATION, FLOPS_LOST_BY_DEPTHWISE, FLOPS_LOST_BY_NORM
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, NetworkFacts, NetworkLayer
 from worker.ingest.rejection import clean_name
 from worker.training.backbone import set_trainable
@@ -20,6 +22,10 @@ Shape = tuple[int, ...]
 # The output shapes of each step, without the batch axis: one for each time that it is called.
 Shapes = dict[int, list[Shape]]
 
+# Layers that bfloat16 makes faster, and some that it may slow down.
+_PRODUCTS = {"Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "EinsumDense", "MultiHeadAttention"}
+_DEPTHWISE = {"DepthwiseConv2D", "SeparableConv2D"}
+_NORMS = {"LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"}
 # Layers and operations that change pixel values if they come before the first weights.
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
 
@@ -80,6 +86,7 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
         divides=can_divide(steps),
         figures_at=takes,
         flops=sum(_count_flops(step, shapes[id(step)]) for step in steps),
+        gained=sum(_count_gained(step, shapes[id(step)]) for step in steps),
         values=sum(values),
         largest=max(values, default=0),
         layers=layers,
@@ -141,6 +148,22 @@ def _count_flops(step: Any, shapes: list[Shape]) -> int:
     kernels = sum(prod(weight.shape) for weight in getattr(step, "weights", ()) if len(weight.shape) > 1)
     # A kernel is used once at each position.
     return sum(2 * prod(shape[:-1]) * kernels + prod(shape) for shape in shapes)
+
+
+def _count_gained(step: Any, shapes: list[Shape]) -> int:
+    """Count the operations per image that are faster in 16 bits, less those that its slower ones cost."""
+    kind, values = type(step).__name__, _count_values(shapes)
+    if kind in _DEPTHWISE:
+        is_fast = set(step.kernel_size) == {3} and set(step.strides) == {1}
+        return 0 if is_fast else -values * prod(step.strides) * FLOPS_LOST_BY_DEPTHWISE
+    if kind in _NORMS:
+        return -values * FLOPS_LOST_BY_NORM
+    activation = getattr(step, "activation", None)
+    name = to_snake_case(kind) if activation is None else getattr(activation, "__name__", "")
+    name = "relu6" if getattr(step, "max_value", None) == 6 else name
+    lost = values * FLOPS_LOST_BY_ACTIVATION.get(name, 0)
+    gains = kind in _PRODUCTS and all(len(shape) > 1 for shape in shapes)  # a dense layer of a map or of tokens
+    return (_count_flops(step, shapes) if gains else 0) - lost
 
 
 ADDED_LAYERS = 2  # by `replace_head`, after a feature map
