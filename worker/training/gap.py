@@ -13,7 +13,7 @@ from analysis.answers.answers import Answers, Predictions, divide_by_copies, spl
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.arrays.relations import Relations
-from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
+from heldout.stored.gap import BestEpoch, GapOnTest, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
@@ -52,12 +52,12 @@ def measure_gap(
     reference, of_validation, train = answers["train"], dict[str, Any](), None
     if "validation" in answers:
         reference = answers["validation"]
-        others = _OtherWeights(predictor, data, weights, reference)
+        others = _answer_with_other_weights(predictor, data, weights, reference)
         copies = related.get("validation")
         of_validation = {
-            "best_by_loss": others.best_epoch(weights.best_by_loss),
-            "best_by_accuracy": others.best_epoch(weights.best_by_accuracy),
-            "last": others.change(weights.epochs),
+            "best_by_loss": _compare_best_epoch(weights.best_by_loss, others, reference),
+            "best_by_accuracy": _compare_best_epoch(weights.best_by_accuracy, others, reference),
+            "last": tally_pairs(reference, others[weights.epochs]) if weights.epochs in others else None,
             "validation_copies": divide_by_copies(reference, copies),
             "calibration": measure_calibration(
                 reference.log_probabilities(), reference.labels, split_into_halves(reference.labels)
@@ -122,24 +122,21 @@ def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.in
     return found
 
 
-class _OtherWeights:
-    """Return the answers of other epochs' weights to the validation images."""
+def _answer_with_other_weights(
+    predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Answers
+) -> dict[int, Answers]:
+    """Return the answers of other epochs' weights to the validation images, by epoch."""
+    answers = {}
+    for epoch in {weights.best_by_loss, weights.best_by_accuracy, weights.epochs} - {weights.kept}:
+        if epoch in weights.of_epoch:
+            predictor.use(weights.of_epoch[epoch])
+            answers[epoch] = Answers.to(kept.labels, predictor.predict(data.rows["validation"]))
+    predictor.use(weights.of_epoch[weights.kept])
+    return answers
 
-    def __init__(self, predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Answers) -> None:
-        self._kept = kept
-        self._answers: dict[int, Answers] = {}
-        for epoch in {weights.best_by_loss, weights.best_by_accuracy, weights.epochs} - {weights.kept}:
-            if epoch in weights.of_epoch:
-                predictor.use(weights.of_epoch[epoch])
-                self._answers[epoch] = Answers.to(kept.labels, predictor.predict(data.rows["validation"]))
-        predictor.use(weights.of_epoch[weights.kept])
 
-    def change(self, epoch: int) -> PairedTally | None:
-        """Compare the kept weights with those of `epoch`."""
-        return tally_pairs(self._kept, self._answers[epoch]) if epoch in self._answers else None
-
-    def best_epoch(self, epoch: int) -> BestEpoch | None:
-        if epoch not in self._answers:
-            return None
-        tally, change = self._answers[epoch].tally(), self.change(epoch)
-        return None if tally is None or change is None else BestEpoch(epoch=epoch, validation=tally, change=change)
+def _compare_best_epoch(epoch: int, others: Mapping[int, Answers], kept: Answers) -> BestEpoch | None:
+    if epoch not in others:
+        return None
+    tally, change = others[epoch].tally(), tally_pairs(kept, others[epoch])
+    return None if tally is None or change is None else BestEpoch(epoch=epoch, validation=tally, change=change)
