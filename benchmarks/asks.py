@@ -1,20 +1,21 @@
 """Times `ask` with 50 runners of one study and a thousand requests a minute.
 
-`python -m benchmarks.asks [SECONDS]` uses the service of HELDOUT_URL or of its home. With `--postgres` it starts an API
-on a PostgreSQL of its own. A runner that gets a training reports its result at once.
+`python -m benchmarks.asks [SECONDS]` starts a service on SQLite, and with `--postgres` an API on PostgreSQL. With
+`--running` it uses the service of HELDOUT_URL or of its home. A runner that gets a training reports its result at once.
 """
 
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 
 import httpx2
 import numpy as np
 
+from heldout.cli.running.embedded import run_service
 from heldout.client.locate import ServiceAddress, locate
 from tests.e2e.external_runner import make_answers
 
@@ -61,13 +62,23 @@ def serve_on_postgres() -> Iterator[ServiceAddress]:
         yield ServiceAddress(running.url, running.key)
 
 
+@contextmanager
+def serve_on_sqlite() -> Iterator[ServiceAddress]:
+    """A service without a worker, in a folder of its own, for the block."""
+    with tempfile.TemporaryDirectory(prefix="heldout-asks-") as folder, run_service(Path(folder)):
+        yield locate(Path(folder))
+
+
+SERVICES: dict[str, Callable[[], AbstractContextManager[ServiceAddress]]] = {
+    "--postgres": serve_on_postgres,
+    "--running": lambda: nullcontext(locate()),
+}
+
+
 def main(arguments: list[str]) -> None:
     """Print the median and the 99th percentile of the time that an ask takes."""
-    seconds = next((float(text) for text in arguments if text != "--postgres"), 60.0)
-    if "--postgres" not in arguments:
-        measure(locate(), seconds)
-        return
-    with serve_on_postgres() as address:
+    seconds = next((float(text) for text in arguments if text not in SERVICES), 60.0)
+    with next((SERVICES[text] for text in arguments if text in SERVICES), serve_on_sqlite)() as address:
         measure(address, seconds)
 
 
