@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import structlog
 from limits import parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from limits.aio.strategies import FixedWindowRateLimiter
 
 from heldout.errors import TooManyRequests
 from heldout.service.settings import Settings
@@ -29,7 +28,6 @@ class Rates:
     def __init__(self, settings: Settings) -> None:
         self._items = [(item.GRANULARITY.name, item) for item in parse_many(settings.rate)]
         self._storage = _open_storage(settings)
-        self._limiter = FixedWindowRateLimiter(self._storage)
         self._rests_until = 0.0
         self._policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in self._items)
 
@@ -60,14 +58,15 @@ class Rates:
     async def _count_request(self, who: str) -> Mapping[str, str]:
         left: list[tuple[int, int, str]] = []
         for name, item in self._items:
-            has_room = await self._limiter.hit(item, who)
-            stats = await self._limiter.get_window_stats(item, who)
-            seconds = max(1, math.ceil(stats.reset_time - time.time()))
-            if not has_room:
+            key = item.key_for(who)
+            # The limiters of `limits` would ask the storage for the count again.
+            remaining = item.amount - await self._storage.incr(key, item.get_expiry())
+            seconds = max(1, math.ceil(await self._storage.get_expiry(key) - time.time()))
+            if remaining < 0:
                 error = TooManyRequests(f"{item.amount:,} requests per {name}", seconds)
                 error.headers |= self._make_headers(0, seconds, name)
                 raise error
-            left.append((stats.remaining, seconds, name))
+            left.append((remaining, seconds, name))
         return self._make_headers(*min(left))
 
     def _make_headers(self, remaining: int, seconds: int, name: str) -> dict[str, str]:
