@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.studies.state import Purpose, Scores, StudyRun
+from analysis.studies.state import Means
 
 
-def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[StudyRun]) -> list[dict[str, Any]]:
+def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[tuple[str, Means]]) -> list[dict[str, Any]]:
     """Return the arms of a study before its first look, with means over the trainings that have ended so far.
 
     Arms without trainings among `runs` keep what they have.
@@ -16,24 +16,23 @@ def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[Stud
 
     Args:
         arms: as stored in the study.
-        runs: all trainings of some of its arms.
+        runs: the arm and the means of each compared training of some of its arms.
     """
-    measured: dict[str, list[Scores]] = {}
-    for run in runs:
-        if run.scores is not None and run.key.purpose is Purpose.RACE:
-            measured.setdefault(run.key.arm, []).append(run.scores)
+    measured: dict[str, list[Means]] = {}
+    for arm, means in runs:
+        measured.setdefault(arm, []).append(means)
     return [
         {**arm, "provisional": _compute_means(measured.get(arm["name"], [])) or arm.get("provisional")} for arm in arms
     ]
 
 
-def _compute_means(scores: Sequence[Scores]) -> dict[str, Any] | None:
-    if not scores:
+def _compute_means(runs: Sequence[Means]) -> dict[str, Any] | None:
+    if not runs:
         return None
     return {
-        "seeds": len(scores),
-        "accuracy": sum(float(run.right.mean()) for run in scores) / len(scores),
-        "loss": sum(float(run.losses.mean()) for run in scores) / len(scores),
+        "seeds": len(runs),
+        "accuracy": sum(run.accuracy for run in runs) / len(runs),
+        "loss": sum(run.loss for run in runs) / len(runs),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import nan
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,13 @@ class RunKey:
     variant: int = 0
 
 
+class Means(NamedTuple):
+    """The accuracy and loss of one training on its validation images."""
+
+    accuracy: float
+    loss: float
+
+
 @dataclass(frozen=True)
 class Scores:
     """The answers of one training's kept weights to its validation images, and what is known of its training images.
@@ -53,6 +60,11 @@ class Scores:
     train_accuracy: float = nan
     train_images: int = 0
     kept_epoch: int = 0
+
+    @property
+    def means(self) -> Means:
+        """The means over the images."""
+        return Means(float(self.right.mean()), float(self.losses.mean()))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class ToldRun:
     """What was reported about one training.
 
     sealed: its packed answers to test images; None without such answers.
-    facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split.
+    facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split,
+        and the accuracy and loss on validation images.
     """
 
     scores: Scores
@@ -63,7 +64,8 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
         train_images=0 if train is None else len(train),
     )
     splits = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
-    return ToldRun(scores, _seal(answers), {"classes": list(answers.classes), "splits": splits})
+    facts = {"classes": list(answers.classes), "splits": splits, "means": scores.means}
+    return ToldRun(scores, _seal(answers), facts)
 
 
 def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

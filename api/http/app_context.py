@@ -92,6 +92,8 @@ class Readiness:
 KEY_LOOKUPS_AT_ONCE = 8
 # Files of predictions diagnosed at the same time.
 FILES_AT_ONCE = 2
+# Results of studies stored at the same time.
+RESULTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ class AppContext:
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
     # New studies are written one at a time: on SQLite, several large ones would block all other writers.
     study_turns: Turns = field(default_factory=lambda: Turns(at_once=1))
+    # Results of one study wait for its row, so each would occupy a thread and a connection.
+    result_turns: Turns = field(default_factory=lambda: Turns(RESULTS_AT_ONCE, per_group=1))
     # Diagnosing a file of predictions may take seconds and 200 MB. Each owner has one at a time, and does not wait for
     # other owners' files.
     diagnosing: Turns = field(default_factory=lambda: Turns(FILES_AT_ONCE, per_group=1))

@@ -63,6 +63,7 @@ def ensure_owner(session: Session, owner: str) -> None:
     if session.info.get(_KNOWN) == owner:
         return
     session.execute(upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
+    note_owner_exists(session, owner)
 
 
 def charge_claim(session: Session, job: JobRow, *, seen: OwnerStanding, at: datetime) -> None:

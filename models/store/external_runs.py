@@ -16,12 +16,15 @@ from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store.claims.claiming import take
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
-from models.store.studies import lock
+from models.store.studies import NO_FOLD, lock_of_jobs
+from models.store.studies import find as find_study
 from models.store.transitions import get_now, move
-from models.tables import JobRow, StudyRunRow
+from models.tables import JobRow, StudyRow, StudyRunRow
 
 # Validation images times trainings of a study. They are compared in memory, in one transaction.
 MAX_ANSWERS = 20_000_000
+# The columns with answers to single images, which only comparisons read.
+_WITHOUT_ANSWERS = defer(StudyRunRow.scores), defer(StudyRunRow.sealed)
 
 
 def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[JobRow, StudyRunRow, str] | None:
@@ -69,28 +72,28 @@ def find_seconds_until_next(session: Session, study_id: str, most_s: float) -> f
     return min(most_s, max(1.0, (first - get_now(session)).total_seconds()))
 
 
-def renew(session: Session, study_id: str, run_id: str, token: str, lease_s: float) -> None:
+def renew(session: Session, owner: str, study_id: str, run_id: str, token: str, lease_s: float) -> None:
     """Renew a lease, even one that has ended, unless another runner has taken the training.
 
     Raises:
-        RunNotFound.
+        StudyNotFound, RunNotFound.
         RunReplaced: another runner holds the training, or its result is there.
     """
-    _require_run(session, study_id, run_id)
+    require(session, owner, study_id, run_id)
     held = HeldAttempt(run_id, _parse_token(run_id, token))
     renewed = update(JobRow).where(*is_held_by(held)).values(lease_expires_at=db_now(lease_s)).returning(JobRow.id)
     if session.scalar(renewed) is None:
         raise RunReplaced(run_id)
 
 
-def give_back(session: Session, study_id: str, run_id: str, token: str) -> None:
+def give_back(session: Session, owner: str, study_id: str, run_id: str, token: str) -> None:
     """End a lease, so that the next runner that asks gets the training.
 
     Raises:
-        RunNotFound.
+        StudyNotFound, RunNotFound.
         RunReplaced: another runner holds the training, or its result is there.
     """
-    _require_run(session, study_id, run_id)
+    require(session, owner, study_id, run_id)
     held = HeldAttempt(run_id, _parse_token(run_id, token))
     try:
         move(session, require_held(session, held), JobEvent.RELEASE)
@@ -111,17 +114,24 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
         RunsDisagree: its images are not those of a training that it is compared with.
         InvalidSpec: all trainings of the study together would have too many answers.
     """
-    job = session.scalars(_select_run(study_id, run_id).with_for_update()).one_or_none()
-    if job is None:
+    found = session.execute(
+        select(JobRow, StudyRunRow)
+        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(*_is_run(study_id, run_id))
+        .options(*_WITHOUT_ANSWERS)
+        .with_for_update(of=JobRow)
+    ).one_or_none()
+    if found is None:
         raise RunNotFound(run_id)
+    job, run = found
     if _parse_token(run_id, token) > job.attempt:
         raise RunReplaced(run_id)
     if job.status in TERMINAL:
         return False
-    lock(session, study_id)
+    lock_of_jobs(session, [job])
     if isinstance(told, ToldRun):
         _require_few_answers(session, study_id, told)
-        _require_agreement(session, study_id, run_id, told)
+        _require_agreement(session, run, told)
     if job.status is JobStatus.QUEUED:
         take(session, job, job.worker or "late", 60.0)
         session.refresh(job)
@@ -134,16 +144,25 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     return True
 
 
-def find(session: Session, study_id: str, run_id: str) -> tuple[JobRow, StudyRunRow]:
-    """Find an external training. Raises RunNotFound."""
+def require(session: Session, owner: str, study_id: str, run_id: str) -> None:
+    """Raise StudyNotFound or RunNotFound if the owner has no such external training."""
+    if session.scalar(select(JobRow.id).where(JobRow.owner == owner, *_is_run(study_id, run_id))) is None:
+        find(session, owner, study_id, run_id)
+
+
+def find(session: Session, owner: str, study_id: str, run_id: str) -> tuple[StudyRow, JobRow, StudyRunRow]:
+    """Find an external training and the owner's study that it belongs to. Raises StudyNotFound, RunNotFound."""
     found = session.execute(
-        select(JobRow, StudyRunRow)
+        select(StudyRow, JobRow, StudyRunRow)
+        .join(JobRow, JobRow.study_id == StudyRow.id)
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
-        .where(JobRow.id == run_id, JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
+        .where(StudyRow.id == study_id, StudyRow.owner == owner, *_is_run(study_id, run_id))
+        .options(defer(StudyRow.tested), *_WITHOUT_ANSWERS)
     ).one_or_none()
     if found is None:
+        find_study(session, owner, study_id)
         raise RunNotFound(run_id)
-    return found[0], found[1]
+    return found[0], found[1], found[2]
 
 
 def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRunRow]]:
@@ -153,6 +172,7 @@ def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRun
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
         .where(JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
         .order_by(StudyRunRow.seed, JobRow.id)
+        .options(*_WITHOUT_ANSWERS)
     )
     return [(job, run) for job, run in rows]
 
@@ -169,12 +189,12 @@ def _require_few_answers(session: Session, study_id: str, told: ToldRun) -> None
         raise InvalidSpec.at("/file/validation", detail)
 
 
-def _require_agreement(session: Session, study_id: str, run_id: str, told: ToldRun) -> None:
+def _require_agreement(session: Session, own: StudyRunRow, told: ToldRun) -> None:
     """Refuse a training that cannot be compared with earlier ones. These agree, so one of each kind is checked."""
-    own = session.get_one(StudyRunRow, run_id, options=[defer(StudyRunRow.scores), defer(StudyRunRow.sealed)])
-    is_told = (StudyRunRow.study_id == study_id, StudyRunRow.told.is_not(None))
+    is_told = (StudyRunRow.study_id == own.study_id, StudyRunRow.told.is_not(None))
     columns = load_only(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.fold, StudyRunRow.told)
-    for of_fold in (StudyRunRow.fold == own.fold, StudyRunRow.fold != own.fold):
+    kinds = (StudyRunRow.fold == own.fold, StudyRunRow.fold != own.fold)
+    for of_fold in kinds[:1] if own.fold == NO_FOLD else kinds:
         query = select(StudyRunRow).where(*is_told, of_fold).order_by(StudyRunRow.job_id).limit(1).options(columns)
         other = session.scalars(query).one_or_none()
         if other is None:
@@ -197,13 +217,8 @@ def _is_open(study_id: str) -> tuple[ColumnElement[bool], ...]:
     return JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL, is_unfinished, is_free
 
 
-def _select_run(study_id: str, run_id: str) -> Any:
-    return select(JobRow).where(JobRow.id == run_id, JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
-
-
-def _require_run(session: Session, study_id: str, run_id: str) -> None:
-    if session.scalar(_select_run(study_id, run_id).with_only_columns(JobRow.id)) is None:
-        raise RunNotFound(run_id)
+def _is_run(study_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.id == run_id, JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL
 
 
 def _parse_token(run_id: str, token: str) -> int:

@@ -1,12 +1,12 @@
 """Studies: their rows, their trainings, and the results."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Table, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
-from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
+from analysis.studies.state import Means, Purpose, RunKey, Scores, StudyRun, TestScores
 from analysis.studies.stored import has_begun, pack_scores, pack_tested, unpack_scores, unpack_tested
 from analysis.studies.told import open_sealed as open_sealed_answers
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
@@ -115,7 +115,7 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
         StudyNotFound, StudyNotFinished.
     """
     row, _ = find(session, owner, study_id)
-    if row.status is StudyStatus.RUNNING or list_open_jobs(session, study_id):
+    if row.status is StudyStatus.RUNNING or has_open_jobs(session, study_id):
         raise StudyNotFinished(study_id, row.status)
     of_study = JobRow.study_id == study_id
     jobs = list(session.scalars(select(JobRow.id).where(of_study).order_by(JobRow.id).with_for_update()))
@@ -162,6 +162,10 @@ def list_on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
 # --- trainings -----------------------------------------------------------------------------------------
 
 
+# Built once and without objects, because a look may add hundreds of trainings.
+_ADD_RUN = insert(cast(Table, StudyRunRow.__table__))
+
+
 def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
     """Record which training of a study a new job is."""
     values = {
@@ -172,7 +176,7 @@ def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
         "fold_seed": key.fold_seed,
         "variant": key.variant,
     }
-    session.execute(insert(StudyRunRow).values(study_id=study_id, job_id=job_id, **values))
+    session.execute(_ADD_RUN, {"study_id": study_id, "job_id": job_id, **values})
 
 
 def add_scores(session: Session, job_id: str, scores: Scores) -> None:
@@ -180,15 +184,33 @@ def add_scores(session: Session, job_id: str, scores: Scores) -> None:
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == job_id).values(scores=pack_scores(scores)))
 
 
-def list_runs(session: Session, study_id: str, arm: str | None = None) -> list[StudyRun]:
-    """List the trainings of a study, or of one of its arms, by key, with the scores of successful ones."""
+def list_runs(session: Session, study_id: str) -> list[StudyRun]:
+    """List the trainings of a study by key, with the scores of successful ones."""
     query = (
         select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
         .join(JobRow, JobRow.id == StudyRunRow.job_id)
-        .where(StudyRunRow.study_id == study_id, *([] if arm is None else [StudyRunRow.arm == arm]))
+        .where(StudyRunRow.study_id == study_id)
+        .options(defer(StudyRunRow.told), defer(StudyRunRow.sealed))
     )
     runs = [_make_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
+
+
+def list_means(session: Session, study_id: str, arm: str | None) -> list[tuple[str, Means]]:
+    """List arm and means of the successful trainings that are compared, of a study or of one of its arms."""
+    of_arm = () if arm is None else (StudyRunRow.arm == arm,)
+    stored = StudyRunRow.told["means"]  # only of trainings that ran elsewhere
+    # A column of its own, because the scores for many images take megabytes.
+    scores = case((stored.as_string().is_(None), StudyRunRow.scores))
+    rows = session.execute(
+        select(StudyRunRow.arm, stored, scores)
+        .join(JobRow, JobRow.id == StudyRunRow.job_id)
+        .where(StudyRunRow.study_id == study_id, StudyRunRow.purpose == Purpose.RACE.value, *of_arm)
+        .where(JobRow.status == JobStatus.SUCCEEDED)
+        .order_by(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.variant)
+    )
+    found = ((name, means, packed) for name, means, packed in rows if means or packed)
+    return [(name, Means(*means) if means else unpack_scores(packed).means) for name, means, packed in found]
 
 
 class RunOfJob(NamedTuple):
@@ -206,6 +228,12 @@ def find_run(session: Session, job_id: str) -> RunOfJob | None:
         select(StudyRunRow.arm, StudyRunRow.purpose, StudyRunRow.variant).where(StudyRunRow.job_id == job_id)
     ).one_or_none()
     return None if found is None else RunOfJob(job_id, *found)
+
+
+def has_open_jobs(session: Session, study_id: str) -> bool:
+    """Return whether a study has jobs that have not ended."""
+    is_open = (JobRow.study_id == study_id, JobRow.status.not_in(TERMINAL))
+    return session.scalar(select(JobRow.id).where(*is_open).limit(1)) is not None
 
 
 def list_open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:

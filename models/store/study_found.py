@@ -89,7 +89,7 @@ def _add_progress(
     )
     arms = found.get("arms") or []
     if study.kind != "learning_curve" and totals["done"] and not any(arm["validation"] for arm in arms):
-        arms = add_provisional_means(arms, studies.list_runs(session, study.id, arm))
+        arms = add_provisional_means(arms, studies.list_means(session, study.id, arm))
     return {
         **found,
         "arms": arms,

@@ -50,14 +50,14 @@ def list_needing_care(session: Session) -> Sequence[str]:
     return [
         study_id
         for study_id, has_jobs_to_cancel in studies.list_running(session)
-        if has_jobs_to_cancel or not studies.list_open_jobs(session, study_id)
+        if has_jobs_to_cancel or not studies.has_open_jobs(session, study_id)
     ]
 
 
 def take_care(session: Session, study_id: str) -> None:
     """Cancel a study's unneeded jobs, or take its next step if it has no jobs."""
     cancel_jobs(session, study_id)
-    if not studies.list_open_jobs(session, study_id):
+    if not studies.has_open_jobs(session, study_id):
         advance(session, study_id)
 
 

@@ -52,9 +52,8 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     study = studies.lock(session, study_id)
     if study is None or study.status is not StudyStatus.RUNNING:
         return
-    waiting = studies.list_open_jobs(session, study_id)
     if study.cancel_requested:
-        if waiting:
+        if studies.has_open_jobs(session, study_id):
             study_found.note_progress(session, study, study.found)
         else:
             study_found.end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
@@ -62,8 +61,9 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     if studies.is_waiting(study):
         return
     run = None if ended is None else studies.find_run(session, ended.id)
-    has_more = run is not None and status is JobStatus.SUCCEEDED and _has_others_like(study, run, waiting)
-    if has_more or (study.kind in ELSEWHERE and status in (JobStatus.SUCCEEDED, JobStatus.FAILED)):
+    # The next steps of trainings that ran elsewhere follow in `advance_after_told`.
+    is_for_later = study.kind in ELSEWHERE and status in (JobStatus.SUCCEEDED, JobStatus.FAILED)
+    if is_for_later or (run and status is JobStatus.SUCCEEDED and _has_others_like(session, study, run)):
         study_found.note_progress(session, study, study.found, None if run is None else run.arm)
         return
     try:
@@ -88,10 +88,10 @@ def advance_after_told(database: Database, study_id: str, *, has_failed: bool) -
     """
     for _ in range(MAX_DECISIONS):
         with database.read() as session:
+            if not has_failed and studies.has_open_jobs(session, study_id):
+                return
             study = session.get(StudyRow, study_id)
             if study is None or study.status is not StudyStatus.RUNNING or study.cancel_requested:
-                return
-            if not has_failed and studies.list_open_jobs(session, study_id):
                 return
             plan = StudyPlan.from_json(study.plan)
             version = study.version
@@ -138,11 +138,12 @@ def fail(session: Session, study_id: str, code: str, detail: str) -> None:
         study_found.end(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
 
 
-def _has_others_like(study: StudyRow, ended: RunOfJob, waiting: Sequence[RunOfJob]) -> bool:
+def _has_others_like(session: Session, study: StudyRow, ended: RunOfJob) -> bool:
     """Whether trainings for the same purpose are still running, so that this success decides nothing yet.
 
     Each size of a learning curve is shown once all its trainings have ended.
     """
+    waiting = studies.list_open_jobs(session, study.id)
     if study.kind == "learning_curve":
         return any(other.variant == ended.variant for other in waiting)
     return any(
@@ -196,13 +197,14 @@ def _submit(
     there = {run.key for run in runs}
     new = [key for key in steps.submit if key not in there]
     if base is None:
+        key_id = studies.get_ordering_key(session, study.id)
         for key in new:
-            _add_external_run(session, study, plan.arm(key.arm), key)
+            _add_external_run(session, study, plan.arm(key.arm), key, key_id)
         return bool(new)
     for key in new:
         patch = _get_patch(plan, steps, key)
         _add_job(session, study, plan, key, make_spec(base, patch, key, folds=plan.folds, study_name=study.name))
-    if steps.refit is not None and not studies.list_open_jobs(session, study.id):
+    if steps.refit is not None and not studies.has_open_jobs(session, study.id):
         key = RunKey(steps.refit.arm, Purpose.REFIT, REFIT_SEED)
         spec = make_refit_spec(base, steps.refit.patch, steps.refit.epochs)
         _add_job(session, study, plan, key, spec.model_copy(update={"name": name_run(study.name, key)}))
@@ -242,14 +244,14 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
 
 
-def _add_external_run(session: Session, study: StudyRow, arm: Arm, key: RunKey) -> None:
+def _add_external_run(session: Session, study: StudyRow, arm: Arm, key: RunKey, key_id: str | None) -> None:
     new_job = NewJob(
         spec=ExternalRunSpec(arm=key.arm, parameters=dict(arm.patch), seed=key.seed, fold=key.fold),
         owner=study.owner,
         name=name_run(study.name, key),
         dataset_id=None,
         study_id=study.id,
-        key_id=studies.get_ordering_key(session, study.id),
+        key_id=key_id,
     )
     studies.add_run(session, study.id, new_jobs.add(session, new_job).id, key)
 

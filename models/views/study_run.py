@@ -1,6 +1,5 @@
 """Builds the views of a study's external trainings."""
 
-from analysis.studies.stored import StudyPlan
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView
 from heldout.views.study_run import AskView, AssignedRunView, RunView, ToldSplitView
@@ -30,7 +29,7 @@ def build_ask_view(
             parameters=job.spec["parameters"],
             seed=row.seed,
             fold=_get_fold(row),
-            folds=StudyPlan.from_json(study.plan).folds,
+            folds=study.plan["folds"],
             lease_s=lease_s,
         )
     return AskView(

@@ -65,15 +65,16 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
         if not is_open:
             view = build_study_view(study, dataset)
             return build_ask_view(study, None, view, lease_s=asked.lease_s, wait_s=None)
-        wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
         if not external_runs.has_open(session, study_id):
+            wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
             return build_ask_view(study, None, None, lease_s=asked.lease_s, wait_s=wait_s)
     with app.database.write() as session:
         leased = external_runs.ask(session, study_id, asked.runner, asked.lease_s)
         if leased is not None:
             get_current_context().note_change(session, None)
-        wait = None if leased is not None else wait_s
-        return build_ask_view(study, leased, None, lease_s=asked.lease_s, wait_s=wait)
+            return build_ask_view(study, leased, None, lease_s=asked.lease_s, wait_s=None)
+        wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
+        return build_ask_view(study, None, None, lease_s=asked.lease_s, wait_s=wait_s)
 
 
 @router.post("/{study_id}/runs/{run_id}/heartbeat", status_code=204)
@@ -81,8 +82,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, caller: CallerDep, app: AppCo
 def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, caller: CallerDep, app: AppContextDep) -> None:
     """Renew a runner's lease. `run_replaced` means: stop, because another runner has it or has reported its result."""
     with app.database.write() as session:
-        studies.find(session, caller.owner, study_id)
-        external_runs.renew(session, study_id, run_id, spec.token, spec.lease_s)
+        external_runs.renew(session, caller.owner, study_id, run_id, spec.token, spec.lease_s)
 
 
 @router.delete("/{study_id}/runs/{run_id}/lease", status_code=204)
@@ -96,8 +96,7 @@ def give_back_lease(
 ) -> None:
     """Give back a training that will not be finished. The next runner that asks gets it."""
     with app.database.write() as session:
-        studies.find(session, caller.owner, study_id)
-        external_runs.give_back(session, study_id, run_id, token)
+        external_runs.give_back(session, caller.owner, study_id, run_id, token)
 
 
 # Its parts are among the components, as parts of `ForeignTraining`.
@@ -148,11 +147,10 @@ async def tell_result(
     await run_sync(_require_run, app, caller.owner, study_id, run_id)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with app.uploads.form(request, caller.owner, app.settings.max_predictions_bytes, is_result=True) as form:
-            result = await _read_form(app, caller.owner, form)
-            return await run_sync(_tell, app, caller.owner, study_id, run_id, result)
+            return await _tell(app, caller.owner, study_id, run_id, await _read_form(app, caller.owner, form))
     async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
         result = await run_sync(read_told_body, raw, limiter=app.large_bodies.get_parser(raw))
-    return await run_sync(_tell, app, caller.owner, study_id, run_id, result)
+    return await _tell(app, caller.owner, study_id, run_id, result)
 
 
 async def _read_form(app: AppContext, owner: str, form: FormData) -> Result:
@@ -177,8 +175,7 @@ def list_runs(study_id: StudyId, work: Reading) -> RunList:
 @raises(errors.RunNotFound)
 def get_run(study_id: StudyId, run_id: RunId, work: Reading) -> RunView:
     """Get an external training of a study."""
-    study, _ = studies.find(work.session, work.owner, study_id)
-    return build_run_view(study, *external_runs.find(work.session, study_id, run_id))
+    return build_run_view(*external_runs.find(work.session, work.owner, study_id, run_id))
 
 
 @router.get("/{study_id}/runs/{run_id}/diagnosis")
@@ -186,8 +183,7 @@ def get_run(study_id: StudyId, run_id: RunId, work: Reading) -> RunView:
 def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
     with app.database.read() as session:
-        study, _ = studies.find(session, caller.owner, study_id)
-        _, run = external_runs.find(session, study_id, run_id)
+        study, _, run = external_runs.find(session, caller.owner, study_id, run_id)
     if run.told is None:
         raise errors.RunNotTold(run_id)
     limit_bytes = app.settings.max_predictions_bytes
@@ -198,11 +194,15 @@ def diagnose_run(study_id: StudyId, run_id: RunId, caller: CallerDep, app: AppCo
 
 def _require_run(app: AppContext, owner: str, study_id: str, run_id: str) -> None:
     with app.database.read() as session:
-        studies.find(session, owner, study_id)
-        external_runs.find(session, study_id, run_id)
+        external_runs.require(session, owner, study_id, run_id)
 
 
-def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Result) -> RunView:
+async def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Result) -> RunView:
+    async with app.result_turns.taken(study_id):
+        return await run_sync(_store, app, owner, study_id, run_id, result)
+
+
+def _store(app: AppContext, owner: str, study_id: str, run_id: str, result: Result) -> RunView:
     # Each result has its own name, so that a later one cannot replace the content of the first, which counts.
     key = f"jobs/{run_id}/told/{secrets.token_hex(8)}" if result.parts else None
     about = {"seconds": result.seconds, "file": key, "parts": list(result.parts)}
@@ -220,5 +220,4 @@ def _tell(app: AppContext, owner: str, study_id: str, run_id: str, result: Resul
     # Also after a repeated result, because the first request may have been interrupted at this point.
     external_studies.continue_study(app.database, study_id, has_failed=isinstance(result.told, str))
     with app.database.read() as session:
-        study, _ = studies.find(session, owner, study_id)
-        return build_run_view(study, *external_runs.find(session, study_id, run_id), accepted=counts)
+        return build_run_view(*external_runs.find(session, owner, study_id, run_id), accepted=counts)

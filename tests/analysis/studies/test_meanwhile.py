@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
-from analysis.studies.state import Purpose, RunKey, Scores, StudyRun
-from heldout.lifecycle.job import JobStatus
+from analysis.studies.state import Scores
 
 # A recorded study of three networks on two cores: when each training ended, in seconds after the first start.
 ENDED_S = (22.3, 23.0, 44.0, 45.7, 65.6, 68.8, 86.4, 90.0, 100.0, 117.1, 118.0, 132.9, 133.6)
@@ -30,24 +29,15 @@ def test_a_pause_does_not_increase_the_time_left():
 
 
 def test_arms_get_the_means_of_their_finished_trainings():
-    """Trainings of a search and unfinished trainings are not included."""
     arms = [{"name": name, "validation": None} for name in ("base", "l2", "dropout")]
     runs = [
-        made_run("dropout", 0, right=[True, False], losses=[0.5, 1.5]),
-        made_run("dropout", 1, right=[True, True], losses=[0.2, 0.2]),
-        made_run("dropout", 2, right=None, losses=None),
-        made_run("l2", 0, Purpose.TUNE, right=[True, True], losses=[0.1, 0.1]),
+        ("dropout", make_scores(right=[True, False], losses=[0.5, 1.5]).means),
+        ("dropout", make_scores(right=[True, True], losses=[0.2, 0.2]).means),
     ]
     base, l2, dropout = add_provisional_means(arms, runs)
     assert dropout == arms[2] | {"provisional": {"seeds": 2, "accuracy": 0.75, "loss": pytest.approx(0.6)}}
     assert (base["provisional"], l2["provisional"]) == (None, None)
 
 
-def made_run(arm, seed, purpose=Purpose.RACE, *, right, losses):
-    scores = (
-        None
-        if right is None
-        else Scores(np.arange(len(right), dtype=np.int32), np.float32(losses), np.array(right), 0.1, 0.9, 800, 3)
-    )
-    status = JobStatus.RUNNING if right is None else JobStatus.SUCCEEDED
-    return StudyRun(key=RunKey(arm, purpose, seed), job=f"job_{arm}{seed}", status=status, scores=scores)
+def make_scores(*, right, losses):
+    return Scores(np.arange(len(right), dtype=np.int32), np.float32(losses), np.array(right), 0.1, 0.9, 800, 3)

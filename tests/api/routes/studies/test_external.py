@@ -13,6 +13,7 @@ from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.told import read_told
 from api.http import upload_body
 from models.store import external_runs, studies, study_steps
+from models.tables import StudyRunRow
 from tests.api.support import assert_problem, sqlite_only
 
 ARMS = [
@@ -272,6 +273,26 @@ def test_a_study_continues_after_the_service_died_before_its_next_step(client, d
     assert (lost["status"], lost["run"], lost["wait_s"]) == ("running", None, 1.0)
     assert report(client, study, runs[-1]).json()["accepted"] is False  # its runner got no response and reports again
     assert ask(client, study)["run"] is not None
+
+
+def test_provisional_means_are_those_of_all_reported_answers(client, database):
+    """Also of a training that an earlier release stored without its means."""
+    study = order(client)
+    runs = [ask(client, study)["run"] for _ in range(4)]
+    for run in runs[:3]:
+        report(client, study, run)
+    with database.write() as session:
+        row = session.get_one(StudyRunRow, runs[0]["run"])
+        row.told = {name: part for name, part in row.told.items() if name != "means"}
+    report(client, study, runs[3])
+    assert (runs[0]["arm"], runs[3]["arm"]) == ("base", "base")
+    for arm in client.get(f"/v1/studies/{study}").json()["arms"]:
+        answers = [make_answers(run["arm"], run["seed"], "validation") for run in runs if run["arm"] == arm["name"]]
+        assert arm["provisional"] == {
+            "seeds": len(answers),
+            "accuracy": pytest.approx(np.mean([rows.argmax(axis=1) == LABELS for rows in answers])),
+            "loss": pytest.approx(-np.mean([np.log(rows[np.arange(IMAGES), LABELS]) for rows in answers]), rel=1e-5),
+        }
 
 
 def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
