@@ -65,8 +65,10 @@ def serve_on_postgres() -> Iterator[ServiceAddress]:
 @contextmanager
 def serve_on_sqlite() -> Iterator[ServiceAddress]:
     """A service without a worker, in a folder of its own, for the block."""
-    with tempfile.TemporaryDirectory(prefix="heldout-asks-") as folder, run_service(Path(folder)):
-        yield locate(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="heldout-asks-") as name:
+        folder = Path(name)
+        with run_service(folder / "heldout.db", folder):
+            yield locate(folder / ".service")
 
 
 SERVICES: dict[str, Callable[[], AbstractContextManager[ServiceAddress]]] = {
