@@ -58,8 +58,7 @@ def compare(
     objective: Objective = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
     embedded: Annotated[
-        bool,
-        typer.Option("--embedded", help="No service runs; the study is kept in heldout-studies.sqlite."),
+        bool, typer.Option("--embedded", help="No service runs; the study is kept in heldout-studies.sqlite.")
     ] = False,
     as_json: AsJson = False,
     home: Home = None,

@@ -174,24 +174,12 @@ def curve(
     home: Home = None,
 ) -> Exit | None:
     """Measure whether more images would help. Train on five sizes, and forecast twice the largest."""
-    body = {
-        "kind": "learning_curve",
-        "job": job_id,
-        "seeds": seeds,
-        "splits": splits,
-        "budget": {"jobs": budget_jobs},
-    }
+    body = {"kind": "learning_curve", "job": job_id, "seeds": seeds, "splits": splits, "budget": {"jobs": budget_jobs}}
     return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
 
 
 def order(
-    home: Path | None,
-    body: Mapping[str, Any],
-    *,
-    dry_run: bool,
-    yes: bool,
-    detach: bool,
-    as_json: bool,
+    home: Path | None, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool, as_json: bool
 ) -> Exit | None:
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, only describe it."""
     with open_service(home) as client:

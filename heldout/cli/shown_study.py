@@ -108,13 +108,7 @@ def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
     ]
     if (forecast := study.forecast) is not None:
         rows.append(
-            (
-                f"{forecast.images:,}",
-                percent(forecast.error),
-                format_range(forecast.interval),
-                NONE,
-                "forecast",
-            )
+            (f"{forecast.images:,}", percent(forecast.error), format_range(forecast.interval), NONE, "forecast")
         )
     return rows
 

@@ -111,10 +111,7 @@ class Settings(BaseSettings):
         "them. `heldout up` starts its own.",
     )
     predict_processes: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="Number of processes of one `python -m predict`, which share the cores.",
+        1, ge=1, le=64, description="Number of processes of one `python -m predict`, which share the cores."
     )
     predict_cache_bytes: int = Field(
         512 * MIB,
@@ -122,9 +119,7 @@ class Settings(BaseSettings):
         description="Memory that the models of one prediction process may take; the least recently used are dropped.",
     )
     predict_idle_s: float = Field(
-        600,
-        ge=1,
-        description="Time without a request after which `heldout up` ends its prediction process.",
+        600, ge=1, description="Time without a request after which `heldout up` ends its prediction process."
     )
 
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
@@ -132,10 +127,7 @@ class Settings(BaseSettings):
     poll_s: Seconds = Field(0.5, description="How often to check for requests (cancel, pause) and waiting clients.")
     reconcile_s: Seconds = Field(15, description="How often to look for lost and forgotten jobs.")
     keep_state_s: float = Field(
-        7 * 86_400,
-        ge=0,
-        le=366 * 86_400,
-        description="How long after its end a job can be continued for more epochs.",
+        7 * 86_400, ge=0, le=366 * 86_400, description="How long after its end a job can be continued for more epochs."
     )
     keep_jobs_s: float | None = Field(
         None,
@@ -223,9 +215,7 @@ class Settings(BaseSettings):
         256 * MIB, ge=0, description="Bytes of job and study specs per owner, counting what exceeds 4 KiB each."
     )
     quota_stored_bytes: int = Field(
-        200 * GIB,
-        ge=0,
-        description="Bytes per owner for unpacked datasets, the files derived from them, and models.",
+        200 * GIB, ge=0, description="Bytes per owner for unpacked datasets, the files derived from them, and models."
     )
     quota_keys: int = Field(100, ge=0, description="Valid API keys per owner.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks per owner.")
