@@ -115,7 +115,8 @@ def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
 
 def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
     """Return the cells of HEADINGS for each arm: means on validation, then differences from the base."""
-    widest = _find_widest(study.arms)
+    differences = [arm.difference for arm in study.arms if arm.difference is not None]
+    widest = compute_reach((each.accuracy or 0.0, each.adjusted_intervals.accuracy) for each in differences)
     return [_build_row(arm, widest) for arm in study.arms]
 
 
@@ -196,13 +197,6 @@ def _format_means(arm: ArmView, measure: Measure) -> str:
     if reached is None or difference is None:
         return show(reached)
     return f"{show(reached - difference).removesuffix('%')} → {show(reached)}"
-
-
-def _find_widest(arms: Sequence[ArmView]) -> float:
-    differences = [arm.difference for arm in arms if arm.difference is not None]
-    return compute_reach(
-        (difference.accuracy or 0.0, difference.adjusted_intervals.accuracy) for difference in differences
-    )
 
 
 def _draw_picture(arm: ArmView, widest: float) -> str:

@@ -254,7 +254,13 @@ def convert_to_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Any], t
         else values
         for field, values in curves.items()
     }
-    return changed, (_note_of(units),) if len(set(units.values())) > 1 else ()
+    if len(set(units.values())) < 2:
+        return changed, ()
+    percent, fractions = (
+        next(FIELD_NAMES[field] for field, unit in units.items() if unit == wanted)
+        for wanted in ("percent", "fractions")
+    )
+    return changed, (f"The {percent} is in percent and the {fractions} in fractions; both were read as fractions.",)
 
 
 def _detect_unit(field: str, curve: Curve) -> str:
@@ -269,11 +275,3 @@ def _detect_unit(field: str, curve: Curve) -> str:
             "use one unit for all values"
         )
     return "percent"
-
-
-def _note_of(units: Mapping[str, str]) -> str:
-    percent, fractions = (
-        next(FIELD_NAMES[field] for field, unit in units.items() if unit == wanted)
-        for wanted in ("percent", "fractions")
-    )
-    return f"The {percent} is in percent and the {fractions} in fractions; both were read as fractions."

@@ -51,7 +51,9 @@ def enlarge_network(base: RemedyBase) -> Outcome:
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
     if base.own is not None:
-        return enlarge(base.own)
+        if base.own.get("width", 1) == 1:
+            return NoChange("An uploaded model cannot be made larger. Upload one with more filters or units.")
+        return Change({"network": {"width": 1}}, "Uses the whole width of the uploaded model instead of half.")
     changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
     if base.dense:
         changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
@@ -176,13 +178,6 @@ def shrink(base: RemedyBase, own: Own) -> Outcome:
     return Change(
         {"network": {"width": 0.5}}, "Halves the network: all filters and units except those of the last layer."
     )
-
-
-def enlarge(own: Own) -> Outcome:
-    """Use the whole width of the model again, if the spec halves it."""
-    if own.get("width", 1) == 1:
-        return NoChange("An uploaded model cannot be made larger. Upload one with more filters or units.")
-    return Change({"network": {"width": 1}}, "Uses the whole width of the uploaded model instead of half.")
 
 
 def _add_own_dropout(base: RemedyBase, own: Own) -> Outcome:
