@@ -5,6 +5,7 @@ client.diagnoses.create_from_predictions({"train": answers(model, train), "test"
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from heldout.client.foreign_values import to_array
+from heldout.client.telling import tell
 from heldout.integrations.labeled_splits import find_positions, find_probabilities
 
 
@@ -48,3 +50,12 @@ def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
         "probabilities": find_probabilities(np.concatenate(outputs)),
         "hashes": np.array(hashes),
     }
+
+
+def save_answers(file: str | Path, model: Any, **loaders: Iterable[Any]) -> None:
+    """Write what a network answers into an `.npz`, such as `{out}` of `heldout cure --run`.
+
+    Args:
+        loaders: those of `validation` and, optionally, of `test` and `train`, as for `answers`.
+    """
+    tell(file, {split: answers(model, loader) for split, loader in loaders.items()}, {})

@@ -1,5 +1,6 @@
 """`heldout init`: writes a script that trains and saves its answers, or what teaches a coding assistant."""
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,7 @@ def init(
     template, name = TEMPLATES[what]
     target = to or Path(name)
     text = (files("heldout") / "templates" / template).read_text(encoding="utf-8")
+    text = text.replace(f"python {name}", f"python {shlex.quote(str(target))}")
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)

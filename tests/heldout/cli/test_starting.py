@@ -2,13 +2,12 @@
 
 import re
 import runpy
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from analysis.answers.file import read_predictions
 from heldout.cli.app import COMMANDS
@@ -41,35 +40,38 @@ def read_answers(file: Path):
 
 
 @pytest.mark.parametrize("what", SCRIPTS)
-def test_a_script_compiles_and_documents_a_valid_command(heldout, tmp_path, what):
-    text = write(heldout, tmp_path, what).read_text()
-    compile(text, what, "exec")
-    [command] = re.findall(r'^heldout cure --run "(.+?)" (.+)$', text, re.M)
+def test_a_script_is_short_and_names_a_valid_command_for_itself(heldout, tmp_path, what):
+    script = write(heldout, tmp_path, what)
+    text = script.read_text()
+    assert len(text.splitlines()) <= 30
+    for words in (("check", "--select=E,F,I,UP"), ("format", "--check")):
+        ruff = [sys.executable, "-m", "ruff", *words, "--isolated", "--line-length=120", "--stdin-filename=a.py", "-"]
+        usual = text.replace(str(script), "train.py")
+        checked = subprocess.run(ruff, input=usual, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout
+    [command] = re.findall(r'^# heldout cure --run "(.+?)" (.+)$', text, re.M)
     arms = parse_arms(re.findall(r"--arm (\S+)", command[1]))
-    filled = parse_script(command[0].replace("python", sys.executable)).fill(
+    filled = parse_script(command[0].replace("python", sys.executable, 1)).fill(
         {"seed": 1, "out": "x.npz", **arms[1]["parameters"]}
     )
+    assert filled[1] == str(script)
     known = set(re.findall(r'add_argument\("(--\w+)"', text))
-    assert {argument for argument in filled if argument.startswith("--")} <= known
+    assert {argument for argument in filled if argument.startswith("--")} == known
 
 
 def test_the_script_for_scikit_learn_saves_its_answers(heldout, tmp_path):
     run(write(heldout, tmp_path, "sklearn"), "--seed", "3", "--out", "answers.npz")
     answers = read_answers(tmp_path / "answers.npz")
-    assert {name: len(split) for name, split in answers.splits.items()} == {
-        "train": 1078,
-        "validation": 359,
-        "test": 360,
-    }
+    assert {name: len(split) for name, split in answers.splits.items()} == {"validation": 359, "test": 360}
     assert answers.splits["test"].right.mean() > 0.9
 
 
 def test_the_script_for_keras_saves_its_answers_and_curves(heldout, tmp_path):
-    images, labels = load_digits(return_X_y=True)
-    np.savez(tmp_path / "data.npz", images=images.reshape(-1, 8, 8, 1), labels=labels)
-    run(write(heldout, tmp_path, "keras"), "--epochs", "3", "--out", "answers.npz")
-    assert read_answers(tmp_path / "answers.npz").splits["validation"].right.mean() > 0.7
-    assert len(read_history(tmp_path / "answers.history.json").history.validation_loss) == 3
+    run(write(heldout, tmp_path, "keras"), "--out", "answers.npz")
+    answers = read_answers(tmp_path / "answers.npz")
+    assert {name: len(split) for name, split in answers.splits.items()} == {"validation": 359, "test": 360}
+    assert answers.splits["test"].right.mean() > 0.9
+    assert len(read_history(tmp_path / "answers.history.json").history.validation_loss) == 20
 
 
 def test_the_skill_names_only_commands_that_exist(heldout, tmp_path):
