@@ -170,7 +170,7 @@ def taken_apart(model: keras.Model, folder: Path) -> UploadedBackbone:
     folder.mkdir()
     model.save(folder / "model.keras")
     save_backbone(folder / "model.keras", folder)
-    return UploadedBackbone.read(AssignedBackbone(str(folder), "bytes"))
+    return UploadedBackbone.read(AssignedBackbone(folder, "bytes"))
 
 
 def trained(spec: JobSpec, images: ImageSet, backbone: UploadedBackbone | None) -> tuple[keras.Model, float]:

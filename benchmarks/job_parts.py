@@ -107,7 +107,7 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
         machine = AssignedMachine(towers="auto", cores=len(os.sched_getaffinity(0)))
-        assignment = Assignment("job_parts", spec, AssignedDataset(str(data)), scratch, machine)
+        assignment = Assignment("job_parts", spec, AssignedDataset(data), Path(scratch), machine)
         began = time.process_time()
         with ExitStack() as in_use:
             done = runner._train(assignment, send, lambda: None, in_use)

@@ -166,7 +166,7 @@ def _run(spec: JobSpec, data: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
         cores, precision = len(os.sched_getaffinity(0)), spec.training.precision
         machine = AssignedMachine(precision=precision, towers="auto", cores=cores)
-        assignment = Assignment("job_memory", spec, AssignedDataset(str(data)), scratch, machine)
+        assignment = Assignment("job_memory", spec, AssignedDataset(data), Path(scratch), machine)
         with ExitStack() as in_use:
             done = runner._train(assignment, lambda message: None, lambda: None, in_use)
     assert isinstance(done, Finished), done

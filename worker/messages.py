@@ -24,7 +24,7 @@ class AssignedBackbone:
     known: what its facts say about it; without them it gets one tower.
     """
 
-    folder: str
+    folder: Path
     pixels: Pixels
     known: Backbone | None = None
 
@@ -33,10 +33,10 @@ class AssignedBackbone:
 class AssignedDataset:
     """The files of a dataset for a process. relations, names: None if unknown."""
 
-    folder: str  # in the internal format (analysis/arrays/dataset.py)
+    folder: Path  # in the internal format (analysis/arrays/dataset.py)
     sha256: str = ""
-    relations: str | None = None  # file of its relations (analysis/arrays/relations.py)
-    names: str | None = None  # file with the name of each image in the upload (analysis/arrays/file_names.py)
+    relations: Path | None = None  # file of its relations (analysis/arrays/relations.py)
+    names: Path | None = None  # file with the name of each image in the upload (analysis/arrays/file_names.py)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class AssignedMachine:
 class AssignedStart:
     """The files in its scratch folder that a training starts from."""
 
-    checkpoint: str | None = None  # to continue from
-    initial: str | None = None  # a model file with its initial weights
+    checkpoint: Path | None = None  # to continue from
+    initial: Path | None = None  # a model file with its initial weights
     initial_layers: tuple[str, ...] = ()  # the layers that take these weights, by name
     backbone: AssignedBackbone | None = None
 
@@ -66,7 +66,7 @@ class AssignedStart:
 class AssignedFeatures:
     """This machine's cache of the features that frozen parts of networks give."""
 
-    folder: str
+    folder: Path
     cap_bytes: int
     owner: str  # of the job; features are shared by jobs of the same owner only
 
@@ -78,7 +78,7 @@ class Assignment:
     job_id: str
     spec: JobSpec  # completed: no default and no seed is left open
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, created and removed by the supervisor
+    scratch: Path  # folder of this attempt, created and removed by the supervisor
     machine: AssignedMachine = AssignedMachine()
     start: AssignedStart = AssignedStart()
     features: AssignedFeatures | None = None  # None if there is no cache
@@ -90,7 +90,7 @@ class SuspectAssignment:
     """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`."""
 
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, created and removed by the supervisor
+    scratch: Path  # folder of this attempt, created and removed by the supervisor
     seed: int
     threads: int  # networks trained at the same time
 
@@ -100,7 +100,7 @@ class AssignedModel:
     """The model of one of a study's jobs, as a file."""
 
     job_id: str
-    file: str  # `.keras`, in `scratch`
+    file: Path  # `.keras`, in `scratch`
     spec: JobSpec  # which says what images it was trained on
 
 
@@ -126,10 +126,10 @@ class ExportAssignment:
     format: ExportFormat
     spec: JobSpec  # of the training, or of one of them: it says what the test images are
     dataset: AssignedDataset
-    scratch: str  # folder of this attempt, created and removed by the supervisor
+    scratch: Path  # folder of this attempt, created and removed by the supervisor
     card: str  # the model card, in Markdown
-    models: tuple[str, ...]  # the trainings' `.keras` files, in `scratch`
-    predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none if one is missing
+    models: tuple[Path, ...]  # the trainings' `.keras` files, in `scratch`
+    predictions: tuple[Path, ...]  # their `predictions.npz`, in `scratch`; none if one is missing
 
 
 AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
@@ -174,7 +174,7 @@ class EpochDone:
 
     epoch: int
     values: dict[str, float | None]
-    checkpoint: str | None  # path of the checkpoint written after it
+    checkpoint: Path | None  # the checkpoint written after it
     usual_s: float = 0.0  # seconds of such an epoch, measuring included, without the work that only the first one has
 
 
@@ -182,7 +182,7 @@ class EpochDone:
 class CheckpointWritten:
     """All state was written in the middle of a long epoch: its complete epochs, and steps of the next one."""
 
-    checkpoint: str
+    checkpoint: Path
     epoch: int
     step: int
 
@@ -237,7 +237,7 @@ class Finished:
 class SuspectsFound:
     """The search for wrong labels succeeded; its result is a file in `scratch`."""
 
-    file: str
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class Exported:
     file: in `scratch`.
     """
 
-    file: str
+    file: Path
     report: ExportReportView
 
 
@@ -270,7 +270,7 @@ class Stopped:
     model: the kept weights, if the job is cancelled or paused after a complete epoch.
     """
 
-    checkpoint: str | None
+    checkpoint: Path | None
     epoch: int = 0  # whole epochs in it
     step: int = 0  # steps of the next epoch in it
     model: TrainedFile | None = None

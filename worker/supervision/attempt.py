@@ -292,22 +292,18 @@ class ComputedAttempt(Attempt[Computed]):
             return True
         return self.end(said)
 
-    def fetch_model(self, job_id: str, key: str, name: str) -> str:
+    def fetch_model(self, job_id: str, key: str, name: str) -> Path:
         """Fetch the model of a training into `folder`, and return its path. Raises ModelGone."""
+        file = self.folder / name
         try:
-            self.files.fetch(key, self.folder / name)
+            self.files.fetch(key, file)
         except BlobMissing as missing:
             raise ModelGone(job_id) from missing
-        return str(self.folder / name)
+        return file
 
     def dataset(self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False) -> AssignedDataset:
         """Return the files of the job's dataset. Raises whatever `AttemptFiles` raises."""
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         relations = self.files.fetch_relations(self.claimed, self.folder, needed=needs_relations)
         names = self.files.fetch_names_if_there(self.claimed, self.folder) if with_names else None
-        return AssignedDataset(
-            folder=str(content),
-            sha256=self.claimed.dataset.sha256,
-            relations=None if relations is None else str(relations),
-            names=None if names is None else str(names),
-        )
+        return AssignedDataset(content, self.claimed.dataset.sha256, relations, names)

@@ -91,7 +91,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             format=self.spec.format,
             spec=source.spec,
             dataset=self.dataset(in_use, needs_relations=needs_relations),
-            scratch=str(self.folder),
+            scratch=self.folder,
             card=card,
             models=tuple(
                 self.fetch_model(job_id, key, f"trained-{number}.keras") for number, key in enumerate(source.models)
@@ -99,7 +99,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             predictions=self._fetch_predictions(source),
         )
 
-    def _fetch_predictions(self, source: ExportSource) -> tuple[str, ...]:
+    def _fetch_predictions(self, source: ExportSource) -> tuple[Path, ...]:
         try:
             return tuple(
                 self.fetch_model(source.id, key, f"predictions-{number}.npz")
@@ -114,7 +114,7 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
         self.lease.require()
         # Stored among the training's own files, so that they are deleted together. No two attempts write the same file.
         key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{self.spec.format.facts.suffix}"
-        self.lease.blobs.put(key, Path(said.file))
+        self.lease.blobs.put(key, said.file)
         self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, said.report, key=key))
         if not self.lease.read(lambda session: exports.is_named(session, key)):
             self.lease.forget([key])  # the training was deleted, or the export cancelled
@@ -138,11 +138,11 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
     def assignment(self, in_use: ExitStack) -> messages.SuspectAssignment:
         # The search also works without relations and names.
         dataset = self.dataset(in_use, with_names=True)
-        return messages.SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
+        return messages.SuspectAssignment(dataset, self.folder, self.spec.seed, self.threads)
 
     def end(self, said: messages.SuspectsFound) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        digests = self.files.store({make_suspects_key(dataset_id): Path(said.file)})
+        digests = self.files.store({make_suspects_key(dataset_id): said.file})
         self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))
         return True

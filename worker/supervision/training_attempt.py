@@ -78,7 +78,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             job_id=self.lease.held.job_id,
             spec=spec,
             dataset=self._dataset,
-            scratch=str(self.folder),
+            scratch=self.folder,
             machine=messages.AssignedMachine(
                 device=device,
                 gpus=tuple(gpu.id for gpu in means.gpus),
@@ -89,17 +89,17 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             ),
             start=messages.AssignedStart(
                 checkpoint=checkpoint,
-                initial=None if initial_file is None else str(initial_file),
+                initial=initial_file,
                 initial_layers=() if initial is None else initial.layers,
                 backbone=fetch_backbone(self, in_use),
             ),
             features=messages.AssignedFeatures(
-                str(self.settings.home_path / "features"), self.settings.feature_cache_bytes, self.claimed.owner
+                self.settings.home_path / "features", self.settings.feature_cache_bytes, self.claimed.owner
             ),
             for_study=self.claimed.study_id is not None,
         )
 
-    def _fetch_checkpoint(self) -> str | None:
+    def _fetch_checkpoint(self) -> Path | None:
         if self._checkpoint is None:
             return None
         file = self.folder / "resume.ckpt"
@@ -107,7 +107,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             self.files.fetch(self._checkpoint.key, file)
         except BlobMissing as error:
             raise CheckpointUnusable(f"{self._checkpoint.key} is not in the blob store.") from error
-        return str(file)
+        return file
 
     # --- follow --------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             case messages.EpochDone():
                 self._write_epoch(said)
             case messages.CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
-                store_checkpoint(self.lease, Path(file), epoch, step)
+                store_checkpoint(self.lease, file, epoch, step)
             case messages.Overfits():
                 record_overfitting(self.lease, said)
             case messages.Warned(message=text, data=data):
@@ -200,7 +200,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         eta_s = round((epochs - done.epoch) * recent[len(recent) // 2], 1)
         record_epoch(self.lease, done, epochs=epochs, eta_s=eta_s)
         if done.checkpoint is not None:
-            store_checkpoint(self.lease, Path(done.checkpoint), done.epoch, 0)
+            store_checkpoint(self.lease, done.checkpoint, done.epoch, 0)
 
     # --- settle --------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     def _settle_stopped(self, stopped: messages.Stopped) -> None:
         if stopped.checkpoint is not None:
-            store_checkpoint(self.lease, Path(stopped.checkpoint), stopped.epoch, stopped.step)
+            store_checkpoint(self.lease, stopped.checkpoint, stopped.epoch, stopped.step)
         if self._requested is messages.StopCause.DEADLINE:
             self.settle_late()
         elif self._requested in {messages.StopCause.CANCEL, messages.StopCause.PAUSE}:

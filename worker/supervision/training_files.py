@@ -76,13 +76,13 @@ def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone
     kept = _KeptFiles(attempt, file, in_use)
     if kept.are_whole:
         file.unlink()
-        return AssignedBackbone(str(kept.folder), backbone.known.pixels, backbone.known)
+        return AssignedBackbone(kept.folder, backbone.known.pixels, backbone.known)
     if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
         detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
     kept.keep(target)
-    return AssignedBackbone(str(target), backbone.known.pixels, backbone.known)
+    return AssignedBackbone(target, backbone.known.pixels, backbone.known)
 
 
 class _KeptFiles:

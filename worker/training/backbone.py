@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -48,11 +47,10 @@ class UploadedBackbone:
         Raises:
             ModelRefused: it has parts that `keras_parts` does not list.
         """
-        folder = Path(assigned.folder)
         # That process has read an untrusted file, so its output is checked again.
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        found = json.loads((assigned.folder / CONFIG).read_text(encoding="utf-8"))
         config = read_network(found)
-        with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+        with np.load(assigned.folder / WEIGHTS, allow_pickle=False) as arrays:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
         gives = tuple(found[GIVES]) if GIVES in found else None
         return cls(config, weights, assigned.pixels, bool(found[GIVES_MAP]), gives)

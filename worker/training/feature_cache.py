@@ -132,7 +132,7 @@ def open_features(
     Raises:
         NotCached: if there is no room for them.
     """
-    folder = Path(cache.folder) / key
+    folder = cache.folder / key
     try:
         lock = in_use.enter_context(hold_folder(folder))
         if not len(_list_missing(folder, rows, shape)):

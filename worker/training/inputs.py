@@ -141,7 +141,7 @@ class FeatureMaker:
 
     def _open_unchanged(self) -> Input:
         """Return the features of the job's images as they are; the file has places for the whole dataset."""
-        stored = load(Path(self._assignment.dataset.folder))
+        stored = load(self._assignment.dataset.folder)
         every = take_images(stored, {"all": np.arange(len(stored.labels))}, resident_bytes=0)
         source = StreamedData(every)
         needed = np.concatenate(list(self._data.source.values()))
@@ -219,7 +219,7 @@ class FeatureMaker:
         labels: NDArray[np.int32] | None = None,
     ) -> Input:
         """Return features as the input of a head, pooled if it takes that: in memory, unless they are many."""
-        stored, pool = load(Path(self._assignment.dataset.folder)), self._split.pool
+        stored, pool = load(self._assignment.dataset.folder), self._split.pool
         is_small = pool is not None and 4 * len(features) * prod(pool.output_shape[1:]) <= MAX_FEATURE_BYTES
         images = _compute_pooled(features, source, pool) if is_small else features
         known = ImageSet(images, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))

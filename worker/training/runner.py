@@ -114,9 +114,9 @@ def _train(
 ) -> FromTraining:
     spec, machine = assignment.spec, assignment.machine
     assert spec.training.seed is not None, "the API completes every spec"
-    scratch = Path(assignment.scratch)
-    relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
-    data = select(load(Path(assignment.dataset.folder)), spec, machine.resident_bytes, relations)
+    scratch, dataset = assignment.scratch, assignment.dataset
+    relations = load_relations(dataset.relations) if dataset.relations else None
+    data = select(load(dataset.folder), spec, machine.resident_bytes, relations)
     uploaded = assignment.start.backbone
     known = None if uploaded is None else uploaded.known
     towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)
@@ -152,7 +152,7 @@ def _train(
     assert network is not None
     if assignment.start.initial is not None and whole is not None:
         try:
-            start_from(whole, Path(assignment.start.initial), assignment.start.initial_layers)
+            start_from(whole, assignment.start.initial, assignment.start.initial_layers)
         except ModelRefused as refused:
             return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
     images = make_source(data, devices)
@@ -186,7 +186,7 @@ def _train(
     train, measured = inputs.train, inputs.measured
     engine = Engine(network, train.data, train.source, spec, towers, replicas, frozen=train.frozen, copies=train.copies)
     told = facts if inputs.features is None else facts | {"features": inputs.features}
-    send(Started(told, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
+    send(Started(told, compute_own_digests(dataset.folder, spec, data)))
     evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
     base = None
     if whole is None and inputs.folder is not None and assignment.features is not None and backbone is not None:
@@ -222,7 +222,7 @@ def _train(
         second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, build, beside),
     )
     if assignment.start.checkpoint is not None:
-        trainer.resume(Path(assignment.start.checkpoint))
+        trainer.resume(assignment.start.checkpoint)
     reason: StopReason
     try:
         trainer.train()
@@ -245,7 +245,7 @@ def _train(
         data,
         scratch=scratch,
         relations=relations,
-        names_file=Path(assignment.dataset.names) if assignment.dataset.names else None,
+        names_file=dataset.names,
         send=send,
         for_study=assignment.for_study,
         is_cancelled=lambda: requested_stop() is StopCause.CANCEL,
@@ -261,7 +261,7 @@ def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> St
     except OSError as error:
         send(Warned(f"No checkpoint could be written at the stop ({describe_fault(error)})."))
         return Stopped(None)
-    return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
+    return Stopped(file, epoch=trainer.position.epoch - 1, step=trainer.position.step)
 
 
 def _stop_waiting(why: StopCause | None) -> None:

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +39,12 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
 
     Ensembles answer test, and validation if all models share it.
     """
-    images = load(Path(assignment.dataset.folder))
+    images = load(assignment.dataset.folder)
     data = take_images(
         images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
     )
     source = make_source(data)
-    relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
+    relations = load_relations(assignment.dataset.relations) if assignment.dataset.relations else None
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}
     right: dict[str, NDArray[np.bool_]] = {}
@@ -73,7 +72,7 @@ def _iterate_predictors(
     models: Sequence[AssignedModel], data: TrainingData, source: BatchSource
 ) -> Iterator[tuple[AssignedModel, Predictor]]:
     """Yield each of the models, which share one network, ready for use until the next one."""
-    model = load_model(Path(models[0].file))
+    model = load_model(models[0].file)
     predictor = Predictor(model, source, data.value_range)
     for number, stored in enumerate(models):
         if number:

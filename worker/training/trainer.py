@@ -310,10 +310,10 @@ class Trainer:
         if file is not None:
             self._send(messages.CheckpointWritten(file, epoch - 1, self.position.step))
 
-    def _write_or_warn(self, when: str, epoch: int) -> str | None:
+    def _write_or_warn(self, when: str, epoch: int) -> Path | None:
         self._written_at = perf_counter()  # a full disk is not retried at each call
         try:
-            return str(self.write())
+            return self.write()
         except OSError as error:
             self._send(
                 messages.Warned(

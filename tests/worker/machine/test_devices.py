@@ -207,9 +207,8 @@ def test_jobs_beyond_the_number_of_gpus_run_on_the_processor_or_wait(worker):
 
 @pytest.fixture
 def gpu_assignment(tmp_path) -> Assignment:
-    folder = str(tmp_path)
     machine = AssignedMachine("gpu", ("GPU-1a", "GPU-2b"))
-    return Assignment("job_1", small_spec(), AssignedDataset(folder), folder, machine)
+    return Assignment("job_1", small_spec(), AssignedDataset(tmp_path), tmp_path, machine)
 
 
 def test_gpu_jobs_start_in_a_new_interpreter_and_others_are_forked(gpu_assignment, tmp_path, monkeypatch):

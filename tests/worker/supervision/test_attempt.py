@@ -86,17 +86,17 @@ def train_fully(
     assignment: Assignment, *epochs: int, evaluation: str = '{"classes": [], "splits": {}}'
 ) -> list[FromTraining]:
     """Write the files of a training that succeeds; return its messages, with a checkpoint after each epoch."""
-    scratch = Path(assignment.scratch)
 
-    def file(name: str, content: str = "") -> str:
-        (scratch / name).write_text(content or name)
-        return str(scratch / name)
+    def file(name: str, content: str = "") -> Path:
+        written = assignment.scratch / name
+        written.write_text(content or name)
+        return written
 
     done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
     files = (
-        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, Path(file("model.keras"))),
-        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, Path(file("predictions.npz"))),
-        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, Path(file("evaluation.json", evaluation))),
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file("model.keras")),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, file("predictions.npz")),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, file("evaluation.json", evaluation)),
     )
     finished = Finished(final_of(epochs[-1]), StopReason.COMPLETED, files)
     return [Started(dict(ENGINE, towers=1)), *done, finished]
@@ -137,11 +137,11 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_the_terms_of_it
     blobs.put(make_relations_key(claimed.dataset.id), tmp_path / "relations.npz")
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        given = load_relations(Path(assignment.dataset.relations))
+        given = load_relations(assignment.dataset.relations)
         np.testing.assert_array_equal(given.copy_of, relations.copy_of)
         *before, finished = train_fully(assignment, 1)
-        Path(assignment.scratch, "gap.json").write_bytes(gap)
-        file = TrainedFile(ArtifactName.GAP, ArtifactFormat.JSON, Path(assignment.scratch, "gap.json"))
+        (assignment.scratch / "gap.json").write_bytes(gap)
+        file = TrainedFile(ArtifactName.GAP, ArtifactFormat.JSON, (assignment.scratch / "gap.json"))
         return [*before, replace(finished, files=(*finished.files, file))]
 
     run(claimed, script)
@@ -387,7 +387,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_previous_one_is_used(
 
     def script(assignment: Assignment) -> list[FromTraining]:
         assert assignment.start.checkpoint is not None
-        tried.append(Path(assignment.start.checkpoint).read_bytes())
+        tried.append(assignment.start.checkpoint.read_bytes())
         if tried[-1] == b"nonsense":
             return [Started(dict(ENGINE, towers=1)), Failed("checkpoint_damaged", "It does not match its checksum.")]
         return train_fully(assignment, 2, 3)
@@ -475,9 +475,9 @@ def test_a_commit_without_acknowledgement_is_repeated_and_reported_once(
 
     def script(assignment: Assignment) -> list[FromTraining]:
         started, *epochs, finished = train_fully(assignment, 1, 2, 3)
-        within = Path(assignment.scratch) / "within"
+        within = assignment.scratch / "within"
         within.write_text("within")
-        between = [CheckpointWritten(str(within), 3, 5), Overfits(3, 1, "It overfits.")]
+        between = [CheckpointWritten(within, 3, 5), Overfits(3, 1, "It overfits.")]
         return [started, *epochs, *between, finished]
 
     run(claimed, script, lossy)

@@ -160,11 +160,11 @@ class ExportBench(Bench):
             source_id=self.job_id,
             format=ExportFormat.SAVED_MODEL,
             spec=JobSpec.model_validate({"dataset": "digits", "network": self.network}),
-            dataset=AssignedDataset(str(self.folder / "digits"), self.sha256),
-            scratch=str(scratch),
+            dataset=AssignedDataset(self.folder / "digits", self.sha256),
+            scratch=scratch,
             card="# Model card",
-            models=(str(self.folder / "model.keras"),),
-            predictions=tuple(str(self.folder / name) for name in predictions),
+            models=(self.folder / "model.keras",),
+            predictions=tuple(self.folder / name for name in predictions),
         )
         return replace(assignment, **changes)
 

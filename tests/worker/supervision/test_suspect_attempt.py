@@ -73,10 +73,10 @@ def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench:
     bench.blobs.put(f"datasets/{dataset_id}/members.txt", b"0/a.png\n")
 
     def find(assignment: SuspectAssignment) -> FromTraining:
-        file = Path(assignment.scratch) / "suspects.json"
+        file = assignment.scratch / "suspects.json"
         given = assignment.dataset
-        file.write_text(json.dumps({"names": Path(given.names).read_text(), "relations": given.relations}))
-        return SuspectsFound(str(file))
+        file.write_text(json.dumps({"names": given.names.read_text(), "relations": given.relations}))
+        return SuspectsFound(file)
 
     bench.search(find)
     assert (bench.job.status, bench.dataset_status) == ("succeeded", "stored")

@@ -36,7 +36,7 @@ def taken_apart(file: Path, pixels: Pixels = "bytes") -> AssignedBackbone:
     folder = file.with_suffix("")
     folder.mkdir(exist_ok=True)
     save_backbone(file, folder)
-    return AssignedBackbone(str(folder), pixels)
+    return AssignedBackbone(folder, pixels)
 
 
 def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:

@@ -38,7 +38,7 @@ class Process:
         spec: JobSpec,
         dataset: Path,
         *,
-        checkpoint: str | None = None,
+        checkpoint: Path | None = None,
         towers: int = 1,
         precision: Literal["auto", "float32", "mixed"] = "float32",
         resident_bytes: int | None = None,
@@ -58,11 +58,11 @@ class Process:
             job_id="job_1",
             spec=spec,
             dataset=AssignedDataset(
-                str(dataset), "sha256", relations=None if relations is None else str(self.scratch / FILE_NAME)
+                dataset, "sha256", relations=None if relations is None else self.scratch / FILE_NAME
             ),
-            scratch=str(self.scratch),
+            scratch=self.scratch,
             machine=AssignedMachine(towers=towers, cores=cores, precision=precision, resident_bytes=resident_bytes),
-            start=AssignedStart(checkpoint, None if initial is None else str(initial), initial_layers, backbone),
+            start=AssignedStart(checkpoint, initial, initial_layers, backbone),
             features=features,
             for_study=for_study,
         )

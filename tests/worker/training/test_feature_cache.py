@@ -49,7 +49,7 @@ class Computation:
 
 def read(folder: Path, key: str, computing: Computation, rows=None, cap_bytes: int = 10**6) -> np.ndarray:
     rows = np.arange(SHAPE[0]) if rows is None else rows
-    cache = AssignedFeatures(str(folder), cap_bytes, "ann")
+    cache = AssignedFeatures(folder, cap_bytes, "ann")
     with ExitStack() as in_use:
         features = open_features(cache, key, rows, SHAPE, computing, at_once=1, watch=computing.watch, in_use=in_use)
         return np.array(features)[rows]
@@ -136,7 +136,7 @@ def test_the_least_recently_used_features_go_first(tmp_path):
 
 
 def test_features_in_use_are_not_evicted_and_others_are_then_not_cached(tmp_path):
-    cache = AssignedFeatures(str(tmp_path), int(1.5 * SIZE_BYTES), "ann")
+    cache = AssignedFeatures(tmp_path, int(1.5 * SIZE_BYTES), "ann")
     with ExitStack() as in_use:
         computing, rows = Computation(), np.arange(SHAPE[0])
         kept = open_features(cache, "a", rows, SHAPE, computing, at_once=2, watch=computing.watch, in_use=in_use)

@@ -29,7 +29,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cache_in(folder: Path, cap_bytes: int = 2**30, owner: str = "ann") -> AssignedFeatures:
-    return AssignedFeatures(str(folder / "features"), cap_bytes, owner)
+    return AssignedFeatures(folder / "features", cap_bytes, owner)
 
 
 def get_feature_fact(process) -> str | None:

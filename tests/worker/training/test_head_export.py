@@ -135,7 +135,7 @@ def test_a_head_built_alone_is_that_of_the_whole_network_and_has_the_same_featur
     config = json.loads(description.read_text())
     del config[GIVES]
     description.write_text(json.dumps(config))
-    backbone = UploadedBackbone.read(AssignedBackbone(str(description.parent), "bytes"))
+    backbone = UploadedBackbone.read(AssignedBackbone(description.parent, "bytes"))
     assert divide_early(spec.network, image, 10, seed, backbone) is None
     built = divide_built(build_network(spec.network, image, 10, seed, backbone=backbone), spec.network, backbone)
     assert built is not None

@@ -72,7 +72,7 @@ def test_a_stop_request_is_obeyed_after_the_first_step_and_keeps_the_state(start
     stopped = process.end()
     assert isinstance(stopped, Stopped)
     assert (stopped.epoch, stopped.step) == (0, 1)
-    assert Path(stopped.checkpoint).is_file()
+    assert stopped.checkpoint.is_file()
 
 
 def test_a_diverging_training_reports_the_epoch_and_the_figures(start):
@@ -90,7 +90,7 @@ def test_a_diverging_training_reports_the_epoch_and_the_figures(start):
 def test_a_damaged_checkpoint_is_named(start, tmp_path):
     damaged = tmp_path / "resume.ckpt"
     damaged.write_bytes(b"heldout checkpoint 1\n" + bytes(500))
-    failed = start(small_spec(), checkpoint=str(damaged)).end()
+    failed = start(small_spec(), checkpoint=damaged).end()
     assert failed.code == "checkpoint_damaged"
     assert "resume.ckpt" in failed.detail
 

@@ -1,7 +1,6 @@
 """Trainings with another start or end: more epochs, given weights, folds, all images, and cancellation."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -61,7 +60,7 @@ def test_a_stopped_training_leaves_its_kept_weights_as_a_model_and_a_checkpoint(
     process.pipe.send(why)
     stopped = process.end()
     assert isinstance(stopped, Stopped)
-    assert Path(stopped.checkpoint).is_file()
+    assert stopped.checkpoint.is_file()
     assert stopped.model.name is ArtifactName.MODEL
     model, images = keras.saving.load_model(stopped.model.path, safe_mode=True), load(dataset)
     rows = images.splits["validation"]

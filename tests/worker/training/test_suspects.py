@@ -1,7 +1,6 @@
 """The search for wrong labels: folds keep related images together, and planted labels are found but not hard images."""
 
 import multiprocessing
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,10 +211,8 @@ def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_pa
 
 def search(folder: Path) -> StoredSuspects:
     """Fork a process as the supervisor does, and read its file."""
-    dataset = AssignedDataset(
-        str(folder / "dataset"), relations=str(folder / FILE_NAME), names=str(folder / "members.txt")
-    )
-    assignment = SuspectAssignment(dataset, str(folder), seed=0, threads=2)
+    dataset = AssignedDataset(folder / "dataset", relations=folder / FILE_NAME, names=folder / "members.txt")
+    assignment = SuspectAssignment(dataset, folder, seed=0, threads=2)
     forking = multiprocessing.get_context("forkserver")
     pipe, theirs = forking.Pipe()
     process = forking.Process(target=child.main, args=(theirs, assignment, str(folder / "log.txt")), daemon=True)
@@ -228,8 +225,8 @@ def search(folder: Path) -> StoredSuspects:
         found = pipe.recv()
         assert isinstance(found, SuspectsFound), found.detail if isinstance(found, Failed) else found
         process.join(240)
-        assert os.path.dirname(found.file) == str(folder)
-        return StoredSuspects.from_bytes(Path(found.file).read_bytes())
+        assert found.file.parent == folder
+        return StoredSuspects.from_bytes(found.file.read_bytes())
     finally:
         process.kill()
         process.join()

@@ -279,7 +279,7 @@ def test_checkpoints_within_a_long_epoch_resume_exactly(digits, tmp_path):
     def keep(message: Any) -> None:
         if isinstance(message, CheckpointWritten):
             kept.append((tmp_path / f"kept-{len(kept)}", message))
-            kept[-1][0].write_bytes(Path(message.checkpoint).read_bytes())
+            kept[-1][0].write_bytes(message.checkpoint.read_bytes())
 
     first.on_message = keep
     first.trainer.train()
@@ -438,7 +438,7 @@ def test_the_last_two_checkpoints_are_kept(digits, tmp_path):
     training = Training(small_spec(training={"epochs": 4}), fewer(digits, 150), tmp_path)
     training.trainer.train()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        Path(done.checkpoint).name for done in list_epochs_done(training)[-2:]
+        done.checkpoint.name for done in list_epochs_done(training)[-2:]
     )
 
 

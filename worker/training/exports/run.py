@@ -83,13 +83,13 @@ def export_model(assignment: ExportAssignment) -> Exported:
         NotExported, and whatever a converter or a runtime raises.
     """
     require_packages(assignment.format)
-    scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset.folder), WRITERS[assignment.format]
+    scratch, dataset, writer = assignment.scratch, assignment.dataset.folder, WRITERS[assignment.format]
     images = load(dataset)
-    model = load_models([Path(file) for file in assignment.models])
+    model = load_models(assignment.models)
     about = describe_model(model, assignment.source_id, assignment.dataset.sha256, images.classes, images.value_range)
-    stored = read_stored_answers([Path(file) for file in assignment.predictions])
+    stored = read_stored_answers(assignment.predictions)
     if stored is None:
-        relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
+        relations = load_relations(assignment.dataset.relations) if assignment.dataset.relations else None
         split, positions = split_without_answers(images, assignment.spec, relations)
     else:
         split, positions, expected = stored
@@ -117,7 +117,7 @@ def export_model(assignment: ExportAssignment) -> Exported:
             "about": about,
         }
     )
-    return Exported(str(file), report)
+    return Exported(file, report)
 
 
 def require_packages(format_: ExportFormat) -> None:

@@ -1,7 +1,6 @@
 """The process that finds wrong labels of a dataset: from its assignment to its last message."""
 
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 
@@ -26,18 +25,18 @@ def run(assignment: SuspectAssignment, pipe: Connection) -> None:
 
 
 def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
-    images = load(Path(assignment.dataset.folder))
+    images = load(assignment.dataset.folder)
     count = len(images.labels)
     units = np.arange(count)
     if assignment.dataset.relations is not None:
-        units = load_relations(Path(assignment.dataset.relations)).units().astype(np.int64)
+        units = load_relations(assignment.dataset.relations).units().astype(np.int64)
     found = find_suspects(images, units, assignment.seed)
     listed = assignment.dataset.names
-    names = None if listed is None else Path(listed).read_text(encoding="utf-8").split("\n")[:-1]
-    file = Path(assignment.scratch) / StoredSuspects.file_name
+    names = None if listed is None else listed.read_text(encoding="utf-8").split("\n")[:-1]
+    file = assignment.scratch / StoredSuspects.file_name
     names = names if names is not None and len(names) == count else None
     file.write_bytes(make_stored_suspects(found, images, names, assignment.seed).to_bytes())
-    return SuspectsFound(str(file))
+    return SuspectsFound(file)
 
 
 def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
