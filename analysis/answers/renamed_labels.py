@@ -1,7 +1,4 @@
-"""Finds whether a split names its classes differently from training.
-
-a renaming that certainly makes many answers right.
-"""
+"""Finds a renaming of a split's classes that certainly makes many answers right."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -143,10 +140,7 @@ def _is_any_surely_less(gained: NDArray[np.int64], images: NDArray[np.int64], re
 
 
 def _compute_recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (classes,) the share of each class's images that are right.
-
-    the overall share for a class without images.
-    """
+    """Return (classes,) the share of each class's images that are right; the overall share if it has none."""
     counts, right = confusion.sum(axis=1), confusion.diagonal()
     return np.where(counts > 0, right / np.maximum(counts, 1), right.sum() / np.maximum(counts.sum(), 1))
 

@@ -49,9 +49,8 @@ def fit_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.i
     one more image then counts as wrong: the mean of the least confident tenth, with their second most probable class.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks; the additional image as in Platt 1999,
-    Probabilistic
-    Outputs for Support Vector Machines. The loss is convex in 1 / temperature, so that its slope has one zero, which
-    bisection finds.
+    Probabilistic Outputs for Support Vector Machines. The loss is convex in 1 / temperature, so that its slope has one
+    zero, which bisection finds.
     """
     count = len(labels)
     weights, wanted = np.ones(count), log_probabilities[np.arange(count), labels].sum()
@@ -150,7 +149,8 @@ def _compute_share(part: int, whole: int) -> float | None:
 def compute_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
     """Compute the expected calibration error of answers from their (count,) probabilities; None without answers.
 
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
+    """
     if not len(confidence):
         return None
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)

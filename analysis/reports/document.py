@@ -1,4 +1,4 @@
-"""A document of a reader: its blocks, and its two forms, GitHub's Markdown and one page of HTML.
+"""A document for readers: its blocks, and its two forms, GitHub's Markdown and one page of HTML.
 
 Both show the same blocks; pictures are only in HTML, next to their tables. Text in backticks is code, and a text
 contains no other markup. The page loads nothing and needs no network.

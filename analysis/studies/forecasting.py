@@ -182,10 +182,7 @@ def _falls(curve: _Curve) -> bool:
 
 
 def choose_method(curve: _Curve) -> Method:
-    """Return the method that would have forecast the last sizes better from earlier ones.
-
-    if in doubt, the power law.
-    """
+    """Return the method that would have forecast the last sizes better from earlier ones; the power law if in doubt."""
     missed: dict[Method, float] = dict.fromkeys(METHODS, 0.0)
     for count in range(3, len(curve.logs)):
         before = curve.until(count)

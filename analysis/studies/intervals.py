@@ -165,9 +165,9 @@ def compute_share_noise(share: float, images: int | None) -> float:
 
 
 def _count_pseudo_images(binary: bool, images: int) -> float:
-    """Agresti and Min 2005, Statistics in Medicine 24(5).
+    """Return what half an image of each kind adds to the variance, which widens intervals for few differences.
 
-    half an image of each kind widens intervals for few differences.
+    Source: Agresti and Min 2005, Statistics in Medicine 24(5).
     """
     return PSEUDO_IMAGES / images**2 if binary else 0.0
 

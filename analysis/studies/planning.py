@@ -68,10 +68,7 @@ def list_race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[Ru
 
 
 def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
-    """Return a search's trainings, on seeds that no comparison uses, and on other folds if there are enough.
-
-    else none.
-    """
+    """Return a search's trainings, on seeds that no comparison uses, and on other folds if there are enough."""
     first = ceil(LOOK_GROWTH[-1] * state.seeds - 1e-9)
     seeds = range(first, first + TUNE_SEEDS)
     variants = range(len(arm.candidates))

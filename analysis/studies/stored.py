@@ -85,8 +85,10 @@ def pack_scores(scores: Scores) -> bytes:
 def unpack_scores(content: bytes) -> Scores:
     """Restore the argument of `pack_scores`."""
     stored = unpack_arrays(content)
-    images, losses, right = stored["images"], stored["losses"], _unpack_bits(stored["right"], len(stored["images"]))
-    return Scores(images, losses, right, *stored["train"].tolist(), *stored["counts"].tolist())
+    right = _unpack_bits(stored["right"], len(stored["images"]))
+    train_loss, train_accuracy = stored["train"].tolist()
+    train_images, kept_epoch = stored["counts"].tolist()
+    return Scores(stored["images"], stored["losses"], right, train_loss, train_accuracy, train_images, kept_epoch)
 
 
 def pack_tested(tested: TestScores) -> bytes:

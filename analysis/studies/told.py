@@ -85,7 +85,7 @@ def explain_disagreement(
     """Explain why two runs cannot be compared; None if they can.
 
     Args:
-        told, other: facts of both.
+        told, other: the `facts` of both.
         splits: those whose images must be the same.
     """
     if told["classes"] != other["classes"]:

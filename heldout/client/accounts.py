@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from heldout.access.rights import Scope
-from heldout.client.dual import Mode, dual, dual_iterator
+from heldout.client.dual import Awaiting, Mode, dual, dual_iterator
 from heldout.client.resource import (
     PAGE,
     Handle,
@@ -222,3 +222,7 @@ class Webhook(Handle[views.WebhookView, Mode], of=Webhooks):
     deliveries = each_by_id(Webhooks.deliveries)
     redeliver = by_id(Webhooks.redeliver)
     delete = by_id(Webhooks.delete)
+
+
+AsyncKey = Key[Awaiting]
+AsyncWebhook = Webhook[Awaiting]

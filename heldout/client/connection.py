@@ -138,7 +138,7 @@ class Connection:
     async def upload(
         self,
         path: str,
-        content: Path | str | Iterable[bytes],
+        content: Path | str | bytes | Iterable[bytes],
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]],
         *,
         method: str = "PUT",
@@ -161,7 +161,7 @@ class Connection:
             return await self._answer(request, whole=True)
 
         if not isinstance(content, Path | str):
-            return await send(content, {})
+            return await send([content] if isinstance(content, bytes) else content, {})
         file = Path(content)
         with file.open("rb") as opened:
             digest = base64.b64encode(hashlib.file_digest(opened, "sha256").digest()).decode()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heldout.client.dual import Mode, dual, dual_iterator, dual_self
+from heldout.client.dual import Awaiting, Mode, dual, dual_iterator, dual_self
 from heldout.client.progress import show_bytes_bar
 from heldout.client.resource import PAGE, NamedHandle, Resource, by_id, renew
 from heldout.errors import DatasetNotFound
@@ -120,11 +120,11 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
     async def upload(
         self,
         dataset_id: str,
-        content: Path | str | Iterable[bytes],
+        content: Path | str | bytes | Iterable[bytes],
         *,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> Dataset[Mode]:
-        """Upload a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in chunks.
+        """Upload a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes, perhaps in chunks.
 
         A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
 
@@ -257,3 +257,6 @@ class Dataset(NamedHandle[views.DatasetView, Mode], of=Datasets):
         if self.status == DatasetStatus.REJECTED:
             raise DatasetRejected(self.view)
         return self
+
+
+AsyncDataset = Dataset[Awaiting]

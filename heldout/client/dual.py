@@ -6,7 +6,7 @@ and the caller awaits it.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from functools import update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
@@ -22,7 +22,12 @@ class Awaiting:
     """The mode of those whose methods are awaited: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
 
 
-Mode = TypeVar("Mode")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Mode = TypeVarWithDefault("Mode", default=Blocking)  # so that annotations may say `Job`
+else:
+    Mode = TypeVar("Mode")
 
 
 class Dual(Generic[Mode]):

@@ -11,7 +11,7 @@ from typing import Any
 
 from heldout.access.rights import get_model_route
 from heldout.client.datasets import Datasets
-from heldout.client.dual import Mode, dual, dual_iterator, dual_self
+from heldout.client.dual import Awaiting, Mode, dual, dual_iterator, dual_self
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import KerasModel, Weights, build_spec, write_model
 from heldout.client.resource import (
@@ -88,7 +88,7 @@ class Models(Resource["Model[Mode]", Mode]):
     @dual
     async def create(
         self,
-        content: Path | str | Iterable[bytes],
+        content: Path | str | bytes | Iterable[bytes],
         *,
         name: str | None = None,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
@@ -269,3 +269,7 @@ class Evaluation(Handle[EvaluationView, Mode], of=Evaluations):
         while not self.view.has_ended:
             await Evaluation.refresh(self, wait_s=LONG_POLL_S)
         return self
+
+
+AsyncModel = Model[Awaiting]
+AsyncEvaluation = Evaluation[Awaiting]

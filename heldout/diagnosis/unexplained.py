@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import log
+from typing import NamedTuple
 
 from heldout.diagnosis import knowledge, thresholds
 from heldout.diagnosis.course import Course
@@ -23,18 +24,32 @@ _NOTHING_VALIDATES = (
 )
 
 
-def judge_without_findings(facts: Facts) -> tuple[str, str, str, str]:
-    """Return the verdict with its headline, summary and explanation.
+class Unexplained(NamedTuple):
+    """A verdict without a finding."""
 
-    It is `cannot_tell`, with the first reason that applies, or else `healthy`.
-    """
-    for find, headline, summary in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
-        details = find(facts)
-        if details is not None:
-            return CANNOT_TELL, headline, summary, details
+    verdict: str
+    headline: str
+    summary: str
+    explanation: str
+
+
+def judge_without_findings(facts: Facts) -> Unexplained:
+    """Return `cannot_tell`, with the first reason that applies, or else `healthy`."""
+    for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
+        explanation = reason.find(facts)
+        if explanation is not None:
+            return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
     name, heldout = ("validation", facts.validation) if facts.test is None else ("test", facts.test)
     explanation = _explain_healthy_answers(facts) if facts.has_answers_alone else _explain_healthy(facts)
-    return HEALTHY, *describe_healthy(facts.train, heldout, name), explanation
+    return Unexplained(HEALTHY, *describe_healthy(facts.train, heldout, name), explanation)
+
+
+class Reason(NamedTuple):
+    """A reason why the diagnosis cannot tell. find: returns the explanation, or None if the reason does not apply."""
+
+    find: Callable[[Facts], str | None]
+    headline: str
+    summary: str
 
 
 def _explain_trained_on_all(facts: Facts) -> str | None:
@@ -237,29 +252,27 @@ def _describe_course(curves: Curves, heldout: Course) -> str:
     )
 
 
-# A function that returns the details, or None if the reason does not apply; then headline and summary.
-Reason = tuple[Callable[[Facts], str | None], str, str]
-_LITTLE_KNOWN: Reason = (
+_LITTLE_KNOWN = Reason(
     _explain_little_known,
     "The network knows neither training nor validation images well.",
     "It is too early to look for a difference between them. Train longer, try another learning rate or a larger "
     "network, and check the labels.",
 )
-_UNCERTAIN: Reason = (
+_UNCERTAIN = Reason(
     _explain_uncertain_gap,
     "There are too few validation images to tell.",
     "Validation looks much worse than training, but with so few images that may be chance. Use more validation images "
     "and look again.",
 )
 # Reasons for answers without training curves, in the order in which they are checked.
-ANSWERS_ALONE: tuple[Reason, ...] = (
-    (
+ANSWERS_ALONE = (
+    Reason(
         _explain_missing_answers,
         "Answers are missing, so there is no gap to look at.",
         "Send what the same weights answer to training images and to held-out images.",
     ),
     _LITTLE_KNOWN,
-    (
+    Reason(
         _explain_undivided_gap,
         "Without validation answers, the cause of the gap is unknown.",
         "The network may have memorized its training images, or the test images may differ. Send its answers to "
@@ -267,28 +280,28 @@ ANSWERS_ALONE: tuple[Reason, ...] = (
     ),
     _UNCERTAIN,
 )
-CURVES: tuple[Reason, ...] = (
-    (
+CURVES = (
+    Reason(
         _explain_trained_on_all,
         "No images were held out to judge this training.",
         "It also trained on its validation images. Judge other trainings first, then train the final model this way.",
     ),
-    (
+    Reason(
         _explain_few_epochs,
         "There are too few epochs to see a trend.",
         "At least four epochs with validation results are needed. Train longer or send a longer history.",
     ),
-    (
+    Reason(
         _explain_rise_without_learning,
         "Validation got worse while training learned nothing.",
         "That is not overfitting: the training loss did not improve either. Try a lower learning rate.",
     ),
-    (
+    Reason(
         _explain_contradiction,
         "Validation loss and accuracy contradict each other.",
         "Accuracy fell while the loss did not rise. Check that both belong to the same training and the same images.",
     ),
-    (
+    Reason(
         _explain_learned_nothing,
         "What it learned does not help with validation images.",
         "No epoch was clearly better than the first. Check that images and labels belong together, then try another "

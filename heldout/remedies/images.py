@@ -134,12 +134,16 @@ REMEDIES = Remedies(
             "One strong random change of each image gives a lot of variety without anything to tune.",
         ),
         "mixup": _mix_images(
-            *("mixup", "cutmix", MIXUP),
+            "mixup",
+            "cutmix",
+            MIXUP,
             "Blends pairs of training images and their labels",
             "Blended images and labels make the network change its answers gradually.",
         ),
         "cutmix": _mix_images(
-            *("cutmix", "mixup", CUTMIX),
+            "cutmix",
+            "mixup",
+            CUTMIX,
             "Replaces a rectangle of each training image by another image's, and its label in proportion",
             "Images with a part of another image make the network look at all parts.",
         ),

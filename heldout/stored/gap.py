@@ -74,9 +74,9 @@ class HeldOutCopies(StoredPart):
 
     @property
     def share(self) -> float:
-        """The share of images with copies."""
+        """The share of images with copies; 0 without images."""
         clean, copied = (0 if part is None else part.count for part in (self.clean, self.copied))
-        return copied / (copied + clean)
+        return copied / (copied + clean or 1)
 
 
 class UndoneHalf(StoredPart):

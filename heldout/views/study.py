@@ -125,7 +125,7 @@ class StudyTestView(View):
 class NeedsView(View):
     """What would probably allow an answer: more seeds alone, otherwise more images alone, otherwise both.
 
-    null if no more are needed, or if no reasonable number would be enough.
+    A number is null if no more are needed, and both are if no reasonable number would be enough.
     """
 
     seeds: int | None = None

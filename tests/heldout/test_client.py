@@ -473,6 +473,19 @@ def test_a_spec_can_be_sent_again_with_the_fields_of_a_newer_service(pauses):
     assert json.loads(sent[1].content) == newer["spec"]
 
 
+@pytest.mark.parametrize("content", [b"abc", [b"ab", b"c"], iter([b"a", b"bc"])])
+def test_bytes_and_chunks_are_sent_as_one_body(content):
+    bodies = []
+
+    def answer(request):
+        bodies.append(request.read())
+        return httpx2.Response(404, content=b"no such dataset")
+
+    with client_on(httpx2.MockTransport(answer)) as client, suppress(ApiProblem):
+        client.datasets.upload("a", content)
+    assert bodies == [b"abc"]
+
+
 def test_a_proxy_s_error_page_is_a_problem():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(502, content=b"<html>bad gateway</html>"))
     with client_on(transport) as client, pytest.raises(ApiProblem, match="HTTP 502") as refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from heldout.client.dual import Mode, dual, dual_iterator, dual_self
+from heldout.client.dual import Awaiting, Mode, dual, dual_iterator, dual_self
 from heldout.client.handles.studies import Studies, Study
 from heldout.client.jobs import JobResource
 from heldout.client.progress import show_bar
@@ -143,3 +143,6 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
         if what == "gap":
             return draw_gap(diagnosis, self.name)
         return draw_history((await Job.metrics(self)).epochs, diagnosis, self.name)
+
+
+AsyncJob = Job[Awaiting]

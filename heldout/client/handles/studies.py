@@ -302,3 +302,6 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
         is_markdown = Path(to).suffix.lower() == ".md"
         text = await Study.report_text(self, "text/markdown" if is_markdown else "text/html")
         Path(to).write_text(text, encoding="utf-8")
+
+
+AsyncStudy = Study[Awaiting]
