@@ -138,15 +138,16 @@ def test_places_lost_in_an_outage_are_restored(processes, key, database):
 
 
 def test_a_place_given_back_during_a_renewal_is_not_restored_by_it(settings, key, database, monkeypatch):
-    renew, renewing, may_renew = SharedPlaces._renew, threading.Event(), threading.Event()
+    write, renewing, may_renew = SharedPlaces._write, threading.Event(), threading.Event()
 
-    def renew_late(self, held):
-        renewing.set()
-        assert may_renew.wait(60)
-        renew(self, held)
+    def renew_late(self, change, changed):
+        if change is turns.places.renew:
+            renewing.set()
+            assert may_renew.wait(60)
+        write(self, change, changed)
 
     monkeypatch.setattr(turns, "RENEW_EVERY_S", 0.01)
-    monkeypatch.setattr(SharedPlaces, "_renew", renew_late)
+    monkeypatch.setattr(SharedPlaces, "_write", renew_late)
 
     async def give_back_while_renewing() -> None:
         held = SharedPlaces(database)
