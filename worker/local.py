@@ -3,13 +3,17 @@
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
 
 from heldout.errors import OperatorError
 from heldout.service.start import read_settings_or_exit
 from models import logs
 from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
+
+log = structlog.get_logger()
 
 # How often an idle worker checks for changes, which is most of the time that a job waits for a free worker.
 POLL_INTERVAL_S = 0.1
@@ -39,6 +43,12 @@ def main() -> None:
 def drive(worker: Worker) -> None:
     """Claim and run jobs, one per slot, until the worker is stopping and its jobs are settled."""
     free, threads = threading.Semaphore(worker.slots), ThreadPoolExecutor(worker.slots)
+
+    def end(attempt: Future[None]) -> None:
+        free.release()
+        if attempt.exception() is not None:
+            log.error("attempt_failed", exc_info=attempt.exception())
+
     changes, ask_again_at = worker.database.watch(), 0.0
     while not worker.stopping.is_set():
         if not changes.may_have_changed() and time.monotonic() < ask_again_at:
@@ -53,7 +63,7 @@ def drive(worker: Worker) -> None:
             ask_again_at = time.monotonic() + IDLE_POLL_INTERVAL_S
             worker.stopping.wait(POLL_INTERVAL_S)
             continue
-        threads.submit(worker.run, claimed).add_done_callback(lambda _: free.release())
+        threads.submit(worker.run, claimed).add_done_callback(end)
     changes.close()
     threads.shutdown()
 

@@ -186,3 +186,22 @@ def test_a_worker_lends_memory_to_jobs_and_gets_it_back():
     assert not shares.is_alone("a")
     shares.give_back("b")
     assert shares.is_alone("a")
+
+
+def test_a_job_may_end_while_free_memory_is_summed():
+    shares = Shares(8 * GIB)
+
+    class Ending:
+        """A share that is read when the thread of another job gives its share back."""
+
+        gpus = ()
+
+        @property
+        def memory_bytes(self) -> int:
+            shares.give_back("b")
+            return GIB
+
+    shares.take("a", Ending())
+    shares.take("b", Share(GIB))
+    assert shares.free.memory_bytes in {6 * GIB, 7 * GIB}
+    assert shares.free.memory_bytes == 7 * GIB

@@ -50,6 +50,7 @@ class BoundedProcess(EnclosedProcess):
         self._ends_at = time.monotonic() + limits.wall_s
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.child", work, whole, inputs, target, SET_VARIABLES)
+        self._expected = Related if work == "relate" else IngestedContent
 
     def receive(self, timeout_s: float) -> IngestedContent | Related | None:
         """Return its answer, or None after `timeout_s` without it.
@@ -66,6 +67,8 @@ class BoundedProcess(EnclosedProcess):
             self._fail(_make_crashed("sent a message that is not understood"))
         if isinstance(answer, Rejection):
             self._fail(answer)
+        if answer is not None and not isinstance(answer, self._expected):
+            self._fail(_make_crashed("sent the answer of another kind of work"))
         if answer is not None:
             self._is_done = True
             self.kill()

@@ -49,7 +49,8 @@ def describe_end(exit_code: int | None) -> str:
     """Say how a process ended: `was ended by SIGKILL`."""
     if exit_code is None or exit_code >= 0:
         return f"ended with exit status {exit_code}"
-    return f"was ended by {signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else -exit_code}"
+    number = -exit_code
+    return f"was ended by {signal.Signals(number).name if number in set(signal.Signals) else f'signal {number}'}"
 
 
 class EnclosedProcess:

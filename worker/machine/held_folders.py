@@ -72,9 +72,7 @@ def evict(cache: Path, cap_bytes: int) -> int:
         for folder in cache.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 with suppress(OSError):  # removed by its last user, whose fetch failed
-                    lock = folder / USE_LOCK
-                    last_use_ns = lock.stat().st_mtime_ns if lock.exists() else 0
-                    found.append((last_use_ns, _measure_size(folder), folder))
+                    found.append((_get_last_use_ns(folder), _measure_size(folder), folder))
         total = sum(size for _, size, _ in found)
         for _, size, folder in sorted(found):
             if total > cap_bytes and remove_unless_used(folder):
@@ -124,6 +122,13 @@ def remove_unless_used(folder: Path, held: int | None = None) -> bool:
     return True
 
 
+def _get_last_use_ns(folder: Path) -> int:
+    try:
+        return (folder / USE_LOCK).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def _measure_size(folder: Path) -> int:
     """The bytes that a folder takes, or will take once it is complete."""
     size = 0
@@ -140,6 +145,7 @@ def _open_lock(file: Path) -> int:
 
 
 def _try_lock(lock: int) -> bool:
+    """Take an open lock for this process alone. Returns False if others have it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

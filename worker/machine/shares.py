@@ -1,6 +1,6 @@
 """How the jobs of a worker share its GPUs, memory and slots, and when it makes room for a large one.
 
-None of this is locked: a worker claims one job at a time.
+None of this is locked: a worker claims one job at a time, and jobs that end only take themselves out.
 """
 
 import time
@@ -54,7 +54,7 @@ class Shares:
 
         A worker without jobs takes any job that could fit if the estimate had its largest error.
         """
-        taken_bytes = sum(share.memory_bytes for share in self._taken.values())
+        taken_bytes = sum(share.memory_bytes for share in self._list_shares())
         free_bytes = max(0, self.total_bytes - taken_bytes) if self._taken else self.most_bytes
         return Resources(free_bytes, len(self.free_gpus))
 
@@ -66,13 +66,13 @@ class Shares:
     @property
     def free_gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs that no job has."""
-        taken = {gpu for share in self._taken.values() for gpu in share.gpus}
+        taken = {gpu for share in self._list_shares() for gpu in share.gpus}
         return tuple(gpu for gpu in self.gpus if gpu not in taken)
 
     @property
     def kinds(self) -> tuple[JobKind, ...]:
         """Return the kinds of work that may take a slot now."""
-        checks = sum(share.is_check for share in self._taken.values())
+        checks = sum(share.is_check for share in self._list_shares())
         return KINDS_IN_SLOTS if checks < self._most_checks else KINDS_BUT_CHECKS
 
     @property
@@ -94,11 +94,12 @@ class Shares:
 
     def get_gpus(self, held: HeldAttempt) -> tuple[Gpu, ...]:
         """Return the GPUs that a job has."""
-        return self._taken[held].gpus if held in self._taken else ()
+        share = self._taken.get(held)
+        return () if share is None else share.gpus
 
     def sum_taken(self, attempts: Collection[HeldAttempt]) -> Resources:
         """Return what these attempts have together."""
-        shares = [share for held, share in self._taken.items() if held in attempts]
+        shares = [share for held, share in self._taken.copy().items() if held in attempts]
         return Resources(sum(share.memory_bytes for share in shares), sum(len(share.gpus) for share in shares))
 
     def is_alone(self, held: HeldAttempt) -> bool:
@@ -108,6 +109,10 @@ class Shares:
     def give_back(self, held: HeldAttempt) -> None:
         """Free the share of a job that has ended."""
         self._taken.pop(held, None)
+
+    def _list_shares(self) -> list[Share]:
+        """Return a copy, because the threads of other jobs may give theirs back meanwhile."""
+        return list(self._taken.values())
 
 
 log = structlog.get_logger()

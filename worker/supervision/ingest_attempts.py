@@ -121,12 +121,15 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.written): path for name in OWN_FILES for path in _list_files(self.written / name)}
         try:
-            sizes = {
-                "size_bytes": said.size_bytes,
-                "beside_bytes": sum(path.stat().st_size for path in own.values()),
-            }
             self.lease.persist(
-                lambda session: ingests.reserve_content(session, self.lease.held, dataset_id, said.sha256, **sizes)
+                lambda session: ingests.reserve_content(
+                    session,
+                    self.lease.held,
+                    dataset_id,
+                    said.sha256,
+                    size_bytes=said.size_bytes,
+                    beside_bytes=sum(path.stat().st_size for path in own.values()),
+                )
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused

@@ -76,6 +76,9 @@ class PipedProcess:
     """One of our processes and the pipe to it."""
 
     def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
+        self._start(target, arguments, fork=fork)
+
+    def _start(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
         """Start the process; `target` receives the other end of the pipe as its first argument."""
         how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
@@ -120,7 +123,7 @@ class TrainingProcess(PipedProcess):
         super().__init__(child.main, given, fork=fork)
         if not self._answers(FORK_READY_TIMEOUT_S if fork else SPAWN_READY_TIMEOUT_S):
             self.kill()
-            super().__init__(child.main, given, fork=False)
+            self._start(child.main, given, fork=False)
             if not self._answers(SPAWN_READY_TIMEOUT_S):
                 self.kill()
                 raise ProcessDied(self._process.exitcode)

@@ -96,7 +96,9 @@ class LeaseKeeper:
                     requests = claims.get_requests(session, held)
                 self._note_lost(held - set(requests))
                 with self._lock:
-                    self._held |= {attempt: requests[attempt] for attempt in requests.keys() & self._held.keys()}
+                    for attempt, request in requests.items():
+                        if attempt in self._held:  # not released meanwhile
+                            self._held[attempt] = request
             except DatabaseUnavailable:
                 # Training continues; the attempt's number fences it if another worker took the job meanwhile.
                 log.warning("database_unavailable", worker=self._worker)

@@ -125,7 +125,7 @@ def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int
     """
     if spec is None:
         return state
-    sign = 1 if spec.monitor == "validation_loss" else -1
+    sign = 1 if spec.monitor == "validation_loss" else -1  # a loss gets better by falling, an accuracy by rising
     if state.best is None or sign * value + spec.min_delta < sign * state.best:
         return StoppingState(best=value, best_epoch=epoch)
     waited = state.wait + 1

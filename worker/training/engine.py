@@ -54,10 +54,7 @@ def build_loss(label_smoothing: float, *, shares: bool = False, spec: LossSpec |
 
 
 class _EpochPlan(NamedTuple):
-    """The random choices of an epoch.
-
-    the order of images, the learning rates of steps, and the changes of each image.
-    """
+    """The random choices of an epoch: the order of images, the learning rates of steps, and each image's changes."""
 
     order: tf.Tensor
     rates: tf.Tensor
@@ -147,10 +144,7 @@ class Engine:
             self._average.set_last(earlier.weights())
 
     def state(self) -> list[NDArray[Any]]:
-        """Return everything that a resumed training needs.
-
-        weights, dropout's seeds, the optimizer's state, averages.
-        """
+        """Return what a resumed training needs: weights, dropout's seeds, the optimizer's state, averages."""
         own = (variable.numpy() for variable in self._list_variables())
         descents = (value for descent in self._descents for value in descent.state())
         return [*own, *descents, *(variable.numpy() for variable in self._averages)]

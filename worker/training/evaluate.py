@@ -112,10 +112,7 @@ class Evaluator:
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows)), losses
 
     def _compute_sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Sum over the certain images.
-
-        return also each image's loss, and whether it is uncertain (empty if all count).
-        """
+        """Sum over certain images; also return each image's loss, and whether it is uncertain (empty if all count)."""
         decides = self._decided_by is None
 
         def add_batch(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, each: Any, unsure: Any) -> tuple[Any, ...]:

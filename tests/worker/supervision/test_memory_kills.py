@@ -23,7 +23,7 @@ from models.store.claims.claiming import InitialWeights
 from models.tables import DatasetRow, JobRow, ModelRow
 from tests.models.work import ALICE, Work, dots
 from tests.worker.supervision.bench import GIB, Bench
-from worker.machine.shares import Shares
+from worker.machine.shares import Share, Shares
 from worker.supervision.attempt import Means
 from worker.supervision.processes import ProcessDied
 from worker.supervision.training_attempt import TrainingAttempt
@@ -134,7 +134,7 @@ def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
     bench: Bench, work: Work, kill_at, kind: str
 ) -> None:
     job_id = queue(bench, kind)
-    bench.shares.take(NEIGHBOR, 4 * GIB)
+    bench.shares.take(NEIGHBOR, Share(4 * GIB))
     kill_at(1 * GIB)
     run_next(bench)
     row = work.row(job_id)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.signatures import Signatures, compute_signatures, join_signatures
+from worker.ingest.audit.signatures import Signatures, compute_signatures, count_values
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 
@@ -48,21 +48,40 @@ class _ScanPart:
 
 def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
     """Scan all images, a few megabytes at a time."""
-    found = list(pool.map(scan_part, _cut_into_parts(dataset), names=lambda part: [f"images from {part.first} on"]))
-    return Scan(
-        digests=np.concatenate([part.digests for part in found]),
-        signatures=join_signatures([part.signatures for part in found]),
-        low=np.concatenate([part.low for part in found]),
-        high=np.concatenate([part.high for part in found]),
-        histograms=np.sum([part.histograms for part in found], axis=0),
-        is_coloured=any(part.is_coloured for part in found),
+    pixels = dataset.pixels
+    count, values = pixels.count, count_values(pixels.shape[3])
+    # Filled part by part, because all parts together would take as much memory again.
+    found = Scan(
+        digests=np.empty(count, np.uint64),
+        signatures=Signatures(
+            even=np.empty((count, values), np.float16),
+            odd=np.empty((count, values), np.float16),
+            frames=np.empty((count, 4), np.float32),
+        ),
+        low=np.empty(count, np.float32),
+        high=np.empty(count, np.float32),
+        histograms=np.zeros((len(SPLITS), pixels.shape[3], BINS), np.int64),
+        is_coloured=False,
     )
+    first, is_coloured = 0, False
+    for part in pool.map(scan_part, _cut_into_parts(dataset), names=lambda part: [f"images from {part.first} on"]):
+        rows = slice(first, first + len(part.digests))
+        for name in ("digests", "low", "high"):
+            getattr(found, name)[rows] = getattr(part, name)
+        for name in ("even", "odd", "frames"):
+            getattr(found.signatures, name)[rows] = getattr(part.signatures, name)
+        found.histograms[:] += part.histograms
+        is_coloured |= part.is_coloured
+        first = rows.stop
+    return replace(found, is_coloured=is_coloured)
 
 
 def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
     """Adapt the scan of a dataset whose images have since moved between splits."""
-    found = [_count_histograms(part.read(), part) for part in _cut_into_parts(dataset)]
-    return replace(seen, histograms=np.sum(found, axis=0))
+    histograms = np.zeros_like(seen.histograms)
+    for part in _cut_into_parts(dataset):
+        histograms += _count_histograms(part.read(), part)
+    return replace(seen, histograms=histograms)
 
 
 def _cut_into_parts(dataset: IngestedDataset) -> Iterator[_ScanPart]:

@@ -167,8 +167,7 @@ def _make_finding(
     }
     code = "split_shift"
     if severity != "info":
-        brightest, of_held = (float(np.median(each.images.max(axis=(1, 2, 3)))) for each in (train, held))
-        times = brightest / of_held if brightest > 0 and of_held > 0 else 1.0  # darker, as a typical image is
+        times = _compute_times_darker(train, held)
         mistake, left = _find_best_mistake(train, held, compared)
         if mistake is not None:
             code, severity = mistake.code, "critical"
@@ -209,6 +208,12 @@ def _explain_shift(split: str, effect: float, mistake: str | None, left: float |
         return f"{mistake} Being of another split explains {share}."
     alike = "they look like" if left < WARNING_EFFECT else "they look more like"
     return f"{mistake} With that undone, {alike} the training images."
+
+
+def _compute_times_darker(train: Sample, held: Sample) -> float:
+    """Compute how many times brighter the brightest pixel of a typical image is in train."""
+    of_train, of_held = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
+    return of_train / of_held if of_train > 0 and of_held > 0 else 1.0
 
 
 def _find_best_mistake(

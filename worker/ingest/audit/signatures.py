@@ -1,6 +1,6 @@
 """Signatures: a few numbers per image that hardly change when it is changed; and the nearest neighbors among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -32,8 +32,9 @@ class Signatures(NamedTuple):
     frames: Floats
 
 
-def join_signatures(parts: Sequence[Signatures]) -> Signatures:
-    return Signatures(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+def count_values(channels: int) -> int:
+    """Return how many values `even` has for images with this many channels; `odd` has as many."""
+    return CELLS**2 // 2 + (COLOUR_CELLS**2 if channels == 3 else 0)
 
 
 def shrink(images: NDArray[np.generic]) -> Floats:
@@ -69,8 +70,8 @@ def convert_to_gray(block: NDArray[np.generic]) -> Floats:
 
 def compute_signatures(images: NDArray[np.generic]) -> Signatures:
     """The signatures of images (count, height, width, channels)."""
-    firsts = range(0, len(images), AT_ONCE)
-    return join_signatures([_compute_signatures(images[first : first + AT_ONCE]) for first in firsts])
+    parts = [_compute_signatures(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+    return Signatures(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _compute_signatures(images: NDArray[np.generic]) -> Signatures:

@@ -28,20 +28,24 @@ SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", 
 
 
 @dataclass(frozen=True)
-class _Table:
-    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns.
+class _TableColumns:
+    """Names of the columns that are read; `path` is None where images have no names."""
 
-    bytes, names, label: the columns that are read; `names` is None where images have none.
-    """
+    bytes: str
+    path: str | None
+    label: str
+    classes: tuple[str, ...] | None  # the names that numbers in `label` stand for
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns."""
 
     path: Path
     name: str
     split: str | None
     rows: int
-    bytes: str
-    names: str | None
-    label: str
-    classes: tuple[str, ...] | None
+    columns: _TableColumns
 
 
 class TableSource(ImageFiles):
@@ -113,11 +117,10 @@ def _split_in(name: str) -> str | None:
 
 def _open_table(path: Path, name: str) -> _Table:
     with _guard_reading(name), pq.ParquetFile(path) as file:
-        return _Table(path, name, _split_in(name), file.metadata.num_rows, *_find_columns(file.schema_arrow, name))
+        return _Table(path, name, _split_in(name), file.metadata.num_rows, _find_columns(file.schema_arrow, name))
 
 
-def _find_columns(schema: Any, name: str) -> tuple[str, str | None, str, tuple[str, ...] | None]:
-    """Return the columns of files, of names and of labels, and the names of the classes. Raises Rejection."""
+def _find_columns(schema: Any, name: str) -> _TableColumns:
     features = _read_features(schema)
     by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
     image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
@@ -145,7 +148,7 @@ def _find_columns(schema: Any, name: str) -> tuple[str, str | None, str, tuple[s
         )
     names = features.get(label, {}).get("names")
     classes = tuple(map(str, names)) if isinstance(names, list) else None
-    return column, f"{image}.path" if has_path else None, label, classes
+    return _TableColumns(column, f"{image}.path" if has_path else None, label, classes)
 
 
 def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
@@ -159,13 +162,13 @@ def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
 
 def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     values: list[Any] = []
-    classes = tables[0].classes
+    classes = tables[0].columns.classes
     for table in tables:
-        if table.classes != classes:
+        if table.columns.classes != classes:
             raise make_bad_labels(
                 f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.", table.name
             )
-        for column in _iterate_column(table, table.label, 65_536):
+        for column in _iterate_column(table, table.columns.label, 65_536):
             if column.null_count:
                 raise make_bad_labels(
                     f"{clean_name(table.name)!r} has rows without a label. Leave them out.", table.name
@@ -183,17 +186,17 @@ def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArra
                 found = column.to_numpy(zero_copy_only=False)
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     is_named = classes is not None and values[0].dtype.kind == "i"
-    return number_classes(values, classes if is_named else None, tables[0].label, limits)
+    return number_classes(values, classes if is_named else None, tables[0].columns.label, limits)
 
 
 def _read_names(tables: Sequence[_Table]) -> list[str]:
     names: list[str] = []
     for table in tables:
         unnamed = (f"{table.name}[{row}]" for row in range(table.rows))
-        if table.names is None:
+        if table.columns.path is None:
             names += unnamed
             continue
-        for column in _iterate_column(table, table.names, 65_536):
+        for column in _iterate_column(table, table.columns.path, 65_536):
             with _guard_reading(table.name):
                 paths = column.to_pylist()
             names += [clean_name(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
@@ -203,7 +206,7 @@ def _read_names(tables: Sequence[_Table]) -> list[str]:
 def _iterate_files(table: _Table, most: int) -> Iterator[list[bytes]]:
     """The images of a table as files, at most `most` at a time; rows without an image are empty files."""
     empty = 0
-    for column in _iterate_column(table, table.bytes, most):
+    for column in _iterate_column(table, table.columns.bytes, most):
         empty += column.null_count
         with _guard_reading(table.name):
             files = column.to_pylist()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.stored.results import ModelAbout
 from worker.training.exports.proof import ProofImages
-from worker.training.foreign.onnx_model import open_session
+from worker.training.foreign.onnx_model import import_onnxruntime, open_session
 
 INPUT, OUTPUT = "pixels", "probabilities"
 
@@ -42,9 +42,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
 
 
 def runtime() -> str:
-    import onnxruntime
-
-    return f"onnxruntime {onnxruntime.__version__}"
+    return f"onnxruntime {import_onnxruntime().__version__}"
 
 
 def _name_ends(graph: Any) -> None:

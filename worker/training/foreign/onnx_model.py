@@ -105,12 +105,19 @@ def read_onnx_facts(file: Path) -> ModelFacts:
     )
 
 
-def open_session(file: Path) -> Any:
-    """Load a model into onnxruntime, with one thread. Raises ModelRefused."""
+def import_onnxruntime() -> Any:
+    """Import it only where it is needed. Raises ImportError."""
     # Read on import: otherwise it would send telemetry, and leave a file in the temporary folder.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def open_session(file: Path) -> Any:
+    """Load a model into onnxruntime, with one thread. Raises ModelRefused."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise ModelRefused(
             ModelRejectionCode.NO_ONNX_RUNTIME,

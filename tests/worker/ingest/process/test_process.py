@@ -226,8 +226,9 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     until(lambda: list_processes(group) == [])
 
 
-def test_an_invalid_message_ends_the_process(tmp_path, large, monkeypatch):
-    monkeypatch.setattr("worker.ingest.parent.decode", lambda line: decode(b"gibberish"))
+@pytest.mark.parametrize("line", [b"gibberish", b'{"related": {"digests": {}}}'])
+def test_an_invalid_message_or_one_of_other_work_ends_the_process(tmp_path, large, monkeypatch, line):
+    monkeypatch.setattr("worker.ingest.parent.decode", lambda _: decode(line))
     with start(large, tmp_path / "target") as process, pytest.raises(Rejection) as caught:
         process.receive(60)
     assert caught.value.code == "crashed"
