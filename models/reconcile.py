@@ -23,6 +23,7 @@ from models.store import (
     discards,
     file_digests,
     idempotency,
+    owners,
     places,
     quotas,
     relations,
@@ -227,6 +228,7 @@ class Reconciler:
             lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
             self._require_no_gap(transitions.get_now(session))
             expired = claims.expire_pending(session)
+            owners.add_missing(session)
         self._take_care_of_studies()
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)

@@ -260,9 +260,10 @@ def make_rejection(code: RejectionCode, detail: str, member: str | None = None) 
 
 
 def reject_ingested(session: Session, ingest: JobRow, error: dict[str, Any] | None) -> None:
-    """Reject a dataset whose ingest failed. Otherwise it would stay in `checking` forever.
+    """Reject the dataset that an ingest failed to make. Otherwise it would stay in `checking` forever.
 
-    `error` has `code`, `detail` and perhaps `member`. None if the ingest was cancelled.
+    Does nothing if it is no longer `checking`. `error` has `code`, `detail` and perhaps `member`. None if the ingest
+    was cancelled.
     """
     why = error or make_rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
     reject_datasets(

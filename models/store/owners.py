@@ -112,6 +112,14 @@ def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, s
     return len(rows), rows[-1].id if rows else None
 
 
+def add_missing(session: Session) -> None:
+    """Add missing rows of owners with waiting jobs. An earlier release that runs at the same time adds no rows."""
+    known = select(OwnerRow.owner).where(OwnerRow.owner == JobRow.owner).exists()
+    waiting = select(JobRow.owner).where(JobRow.status == JobStatus.QUEUED, ~known).distinct()
+    for name in sorted(session.scalars(waiting)):
+        accounts.ensure_owner(session, name)
+
+
 def _build_owner(name: str, row: OwnerRow | None, counts: Mapping[tuple[str, JobStatus], int], at: datetime) -> Owner:
     queued, running = (counts.get((name, status), 0) for status in (JobStatus.QUEUED, JobStatus.RUNNING))
     if row is None:

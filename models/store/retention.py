@@ -3,8 +3,9 @@
 Rows are checked in the order of creation, a limited number at a time, so that no query reads a whole table.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, delete, func, select
@@ -33,15 +34,12 @@ class OldRows(Generic[Id]):
     last: Id | None
 
 
-def _collect(rows: Sequence[tuple[Id, str, bool, bool]], limit: int) -> OldRows[Id]:
-    """Collect the expired ones of (id, owner, is expired, is young), which are in the order of creation."""
+def _group_by_owner(rows: Iterable[tuple[str, Id]]) -> dict[str, list[Id]]:
+    """Group (owner, id) by owner."""
     found: dict[str, list[Id]] = {}
-    for id_, owner, is_old, is_young in rows:
-        if is_young:
-            return OldRows(found, None)
-        if is_old:
-            found.setdefault(owner, []).append(id_)
-    return OldRows(found, rows[-1][0] if len(rows) == limit else None)
+    for owner, id_ in rows:
+        found.setdefault(owner, []).append(id_)
+    return found
 
 
 def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows[str]:
@@ -50,14 +48,17 @@ def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int 
         select(
             JobRow.id,
             JobRow.owner,
-            JobRow.study_id.is_(None) & _has_ended(older_than_s),
-            JobRow.created_at > db_now(-older_than_s),
+            (JobRow.study_id.is_(None) & _has_ended(older_than_s)).label("is_expired"),
+            (JobRow.created_at > db_now(-older_than_s)).label("is_young"),
         )
         .where(JobRow.id > after)
         .order_by(JobRow.id)
         .limit(limit)
     ).all()
-    return _collect([(id_, owner, is_old, is_young) for id_, owner, is_old, is_young in rows], limit)
+    # Ids sort by the time of creation, so no row after a young one is old.
+    old_enough = list(takewhile(lambda row: not row.is_young, rows))
+    last = old_enough[-1].id if len(old_enough) == limit else None
+    return OldRows(_group_by_owner((row.owner, row.id) for row in old_enough if row.is_expired), last)
 
 
 def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
@@ -68,7 +69,7 @@ def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str
         .order_by(JobRow.finished_at)
         .limit(limit)
     )
-    return _collect([(id_, owner, True, False) for id_, owner in rows], limit).by_owner
+    return _group_by_owner((owner, id_) for id_, owner in rows)
 
 
 def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float | None) -> list[str]:
@@ -109,15 +110,18 @@ def list_old_events(session: Session, older_than_s: float, after: int, limit: in
         select(
             EventRow.position,
             EventRow.subject_id,
-            func.coalesce(EventRow.owner, ""),
-            EventRow.created_at > db_now(-older_than_s),
+            func.coalesce(EventRow.owner, "").label("owner"),
+            (EventRow.created_at > db_now(-older_than_s)).label("is_young"),
         )
         .where(EventRow.position > after)
         .order_by(EventRow.position)
         .limit(limit)
     ).all()
-    is_open = _list_open_subjects(session, {subject_id for _, subject_id, _, _ in rows})
-    return _collect([(row[0], row[2], row[1] not in is_open, row[3]) for row in rows], limit)
+    is_open = _list_open_subjects(session, {row.subject_id for row in rows})
+    old_enough = list(takewhile(lambda row: not row.is_young, rows))
+    last = old_enough[-1].position if len(old_enough) == limit else None
+    ended = ((row.owner, row.position) for row in old_enough if row.subject_id not in is_open)
+    return OldRows(_group_by_owner(ended), last)
 
 
 def remove_events(session: Session, owner: str, positions: Collection[int]) -> None:

@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import delete, event, select, update
 
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.job import JobStatus
@@ -15,7 +15,7 @@ from models.database import db_now
 from models.reconcile import Reconciler
 from models.store import claims
 from models.store.claims import Capacity
-from models.tables import DatasetRow
+from models.tables import DatasetRow, OwnerRow
 from tests.models.work import ALICE, CPU, add_dataset
 
 # A new reconciler waits for two heartbeats of the others before it recovers a lease.
@@ -41,6 +41,15 @@ def test_an_expired_lease_is_recovered(work, reconciler):
     work.set(held.job_id, lease_expires_at=db_now(-1))
     reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.QUEUED
+
+
+def test_a_job_that_an_earlier_release_queued_for_a_new_owner_is_claimed(work, reconciler):
+    job_id = work.submit()
+    with work.database.write() as session:
+        session.execute(delete(OwnerRow))
+    assert work.claim() is None
+    reconciler.run_once()
+    assert work.claim().held.job_id == job_id
 
 
 def test_a_round_without_work_is_one_statement(work, reconciler):
