@@ -58,10 +58,7 @@ def build_wheel() -> bytes:
         f"{DIST_INFO}/WHEEL": b"Wheel-Version: 1.0\nGenerator: heldout\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{DIST_INFO}/entry_points.txt": f"[console_scripts]\n{scripts}".encode(),
     }
-    record = "".join(
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},{len(content)}\n"
-        for name, content in members.items()
-    )
+    record = "".join(f"{name},sha256={_digest(content)},{len(content)}\n" for name, content in members.items())
     members[f"{DIST_INFO}/RECORD"] = f"{record}{DIST_INFO}/RECORD,,\n".encode()
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -88,6 +85,10 @@ def _describe(project: dict[str, Any]) -> str:
         lines.append(f"Provides-Extra: {extra}")
         lines += [f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements]
     return "\n".join([*lines, ""])
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 @cache

@@ -288,8 +288,8 @@ def read_form_texts(form: FormData, names: Collection[str]) -> dict[str, str]:
             raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and {', '.join(names)}.")
         if not isinstance(value, str):
             raise InvalidForm(
-                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` reads a file if a text begins "
-                f"with `@` or `<`: send it with `--form-string '{name}=…'`."
+                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` sends a file if a text begins "
+                f"with `@`: send the text with `--form-string '{name}=…'`, or that of a file with `-F '{name}=<FILE'`."
             )
         if name in texts:
             raise InvalidForm(f"The field {name!r} occurs twice.")

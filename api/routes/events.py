@@ -72,8 +72,11 @@ class AskedEvents:
 
         A stream to which no events can be added is answered with 204: a browser reconnects after any other end.
         """
-        limit = source.PAGE if self.as_stream else self.limit
-        found = await run_in_threadpool(self._read, channel, find, limit)
+        # In a thread: the views of a page, and their encoding, would hold up other requests for milliseconds.
+        return await run_in_threadpool(self._answer, channel, find)
+
+    def _answer(self, channel: Channel, find: Find | None) -> Answered:
+        found = self._read(channel, find, source.PAGE if self.as_stream else self.limit)
         views = [source.build_view(channel, row) for row in found.rows]
         if self.as_stream:
             if not views and found.has_ended:

@@ -219,6 +219,13 @@ def test_one_command_at_a_time_uses_a_file_and_ctrl_c_ends_its_service(folder):
     assert [name for name in os.listdir(folder) if name.startswith("heldout-studies")] == ["heldout-studies.sqlite"]
 
 
+def test_a_service_that_cannot_start_is_reported_with_its_reason(folder):
+    (folder / "heldout-studies.sqlite").write_text("no database")
+    refused = run(None, folder, "--run", command(), *ARMS)
+    assert refused.returncode == 2
+    assert "The service of this command did not start: heldout: The database does not answer" in refused.stderr
+
+
 def test_a_training_over_its_limit_fails_and_the_study_says_why(service, client, folder):
     ended = run(service, folder, "--run", command(pause_s=60), *ARMS, "--timeout", "1")
     assert ended.returncode == 1

@@ -141,7 +141,7 @@ def answer_with_job(session: Session, job: JobRow, response: Response) -> JobVie
 
 
 def _find(app: AppContext, key: str, job_id: str) -> JobView:
-    """Find a job of the key's owner. Raises errors.Unauthenticated, errors.JobNotFound."""
+    """Find a job of the key's owner. Raises Unauthenticated, JobNotFound."""
     with app.database.read() as session:
         caller, found = sessions.find_with_key(session, key, job_id)
         if caller is None:

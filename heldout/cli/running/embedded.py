@@ -59,9 +59,9 @@ def run_service(file: Path, folder: Path) -> Iterator["Client"]:
             start_new_session=True,  # Ctrl-C ends the trainings first, whose leases are given back
         )
         is_ending = threading.Event()
-        threading.Thread(target=_watch, args=(process, is_ending, log.name), daemon=True).start()
         try:
             _wait_until_ready(process, home, Path(log.name))
+            threading.Thread(target=_watch, args=(process, is_ending, log.name), daemon=True).start()
             found = locate(home)
             with Client(found.url, found.api_key) as client:
                 yield client
