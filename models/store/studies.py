@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, case, delete, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
-from analysis.studies.state import Means, Purpose, RunKey, Scores, StudyRun, TestScores
+from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
 from analysis.studies.stored import has_begun, pack_scores, pack_tested, unpack_scores, unpack_tested
 from analysis.studies.told import open_sealed as open_sealed_answers
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
@@ -194,23 +194,6 @@ def list_runs(session: Session, study_id: str) -> list[StudyRun]:
     )
     runs = [_make_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
-
-
-def list_means(session: Session, study_id: str, arm: str | None) -> list[tuple[str, Means]]:
-    """List arm and means of the successful trainings that are compared, of a study or of one of its arms."""
-    of_arm = () if arm is None else (StudyRunRow.arm == arm,)
-    stored = StudyRunRow.told["means"]  # only of trainings that ran elsewhere
-    # A column of its own, because the scores for many images take megabytes.
-    scores = case((stored.as_string().is_(None), StudyRunRow.scores))
-    rows = session.execute(
-        select(StudyRunRow.arm, stored, scores)
-        .join(JobRow, JobRow.id == StudyRunRow.job_id)
-        .where(StudyRunRow.study_id == study_id, StudyRunRow.purpose == Purpose.RACE.value, *of_arm)
-        .where(JobRow.status == JobStatus.SUCCEEDED)
-        .order_by(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.variant)
-    )
-    found = ((name, means, packed) for name, means, packed in rows if means or packed)
-    return [(name, Means(*means) if means else unpack_scores(packed).means) for name, means, packed in found]
 
 
 class RunOfJob(NamedTuple):

@@ -6,17 +6,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
 from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
-from analysis.studies.state import NextSteps, Purpose
+from analysis.studies.state import Means, NextSteps, Purpose
+from analysis.studies.stored import unpack_scores
+from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import StudyStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
 from heldout.words.labels import describe_remedy
 from models.database import db_now
 from models.store import events, outbox, studies
-from models.tables import StudyRow
+from models.tables import JobRow, StudyRow, StudyRunRow
 
 
 def keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
@@ -89,7 +92,7 @@ def _add_progress(
     )
     arms = found.get("arms") or []
     if study.kind != "learning_curve" and totals["done"] and not any(arm["validation"] for arm in arms):
-        arms = add_provisional_means(arms, studies.list_means(session, study.id, arm))
+        arms = add_provisional_means(arms, _list_means(session, study.id, arm))
     return {
         **found,
         "arms": arms,
@@ -101,6 +104,23 @@ def _add_progress(
             "seconds": round(totals["seconds"], 3),
         },
     }
+
+
+def _list_means(session: Session, study_id: str, arm: str | None) -> list[tuple[str, Means]]:
+    """List arm and means of the successful trainings that are compared, of a study or of one of its arms."""
+    of_arm = () if arm is None else (StudyRunRow.arm == arm,)
+    stored = StudyRunRow.told["means"]  # only of trainings that ran elsewhere
+    # A column of its own, because the scores for many images take megabytes.
+    scores = case((stored.as_string().is_(None), StudyRunRow.scores))
+    rows = session.execute(
+        select(StudyRunRow.arm, stored, scores)
+        .join(JobRow, JobRow.id == StudyRunRow.job_id)
+        .where(StudyRunRow.study_id == study_id, StudyRunRow.purpose == Purpose.RACE.value, *of_arm)
+        .where(JobRow.status == JobStatus.SUCCEEDED)
+        .order_by(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.variant)
+    )
+    found = ((name, means, packed) for name, means, packed in rows if means or packed)
+    return [(name, Means(*means) if means else unpack_scores(packed).means) for name, means, packed in found]
 
 
 def end(
