@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection, 
 
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
+_ROW = struct.Struct("<QQQIB")  # of TABLE
 LOCAL_HEADER_BYTES = 30
 EXTRA_FIELD_BYTES = 256  # bytes read past a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
@@ -108,7 +110,8 @@ class MemberList:
 
     def __init__(self, limits: IngestLimits) -> None:
         self._limits = limits
-        self._entries: dict[str, tuple[int, int, int, int, int]] = {}
+        self._names: dict[str, None] = {}
+        self._table = bytearray()  # as rows of TABLE, because tuples would take ten times the memory
         self._folders: dict[str, None] = {}
         self._faults: list[Rejection] = []
         self._twice: dict[str, None] = {}
@@ -148,10 +151,11 @@ class MemberList:
         if is_junk(name):
             self._junk += 1
             return
-        if name in self._entries:
+        if name in self._names:
             self._twice[name] = None
             return
-        self._entries[name] = offset, packed, size, crc, method
+        self._names[name] = None
+        self._table += _ROW.pack(offset, packed, size, crc, method)
 
     def archive(self, path: Path, kind: str) -> Archive:
         """Return all members.
@@ -162,8 +166,8 @@ class MemberList:
             raise _make_bomb(f"The archive unpacks from {format_size(self._packed)} to {format_size(self._size)}", None)
         if self._twice:
             raise _make_named_twice(list(self._twice))
-        table = np.array([*self._entries.values()], TABLE)
-        return Archive(path, kind, list(self._entries), table, self._junk, tuple(self._folders), tuple(self._faults))
+        table = np.frombuffer(self._table, TABLE)
+        return Archive(path, kind, list(self._names), table, self._junk, tuple(self._folders), tuple(self._faults))
 
 
 def count_local_header_bytes(head: bytes, name: str) -> int:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,26 @@ EXPECTED = "`x_train, y_train, x_test, y_test[, x_val, y_val]`, `train_images, t
 EXACT_IN_FLOAT32 = 2**24
 
 
+class RowNames(Sequence[str]):
+    """`x_train[0]`, `x_train[1]` and so on, made on request: a list of a million takes 70 MB."""
+
+    def __init__(self, arrays: Sequence[tuple[str, int]]) -> None:
+        self._arrays = arrays
+        self._ends = np.cumsum([count for _, count in arrays])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        at = int(np.searchsorted(self._ends, row, side="right"))
+        key, count = self._arrays[at]
+        return f"{key}[{row - int(self._ends[at]) + count}]"
+
+
 class ArraySource(UploadSource):
     """An .npz of images and labels, or several, each in a folder of its name."""
 
@@ -69,7 +90,7 @@ class ArraySource(UploadSource):
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]
         self.given_splits: NDArray[np.int8] = np.concatenate(given_splits).astype(np.int8)
-        self.names = [f"{images.key}[{row}]" for images in self._images for row in range(images.shape[0])]
+        self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.passed_over = sorted(set(by_key) - used - {array.key for array in names})
 

@@ -28,7 +28,7 @@ from worker.ingest.rejection import (
     make_bad_labels,
     make_no_images,
 )
-from worker.ingest.sources.arrays import find_usual_range
+from worker.ingest.sources.arrays import RowNames, find_usual_range
 from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
@@ -73,7 +73,7 @@ def read_base(
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
     is_named = len(listed) == count
-    shown = listed if is_named else [f"{called.partition('@')[0]}[{row}]" for row in range(count)]
+    shown = listed if is_named else RowNames([(called.partition("@")[0], count)])
     size_bytes = sum((content / name).stat().st_size for name in FILES)
     pairs = np.array(different, np.int64).reshape(-1, 2)
     return BaseVersion(called, sha256, size_bytes, images, shown, is_named, pairs)
