@@ -13,7 +13,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import copy_sqlite, require_newest
 
-# In the folder of the file that keeps them today.
+# Where earlier releases kept studies, in the folder of the file that keeps them today.
 OLD_STUDIES = Path("heldout-runs", "service")
 
 

@@ -45,7 +45,7 @@ class ModelCache:
         # Two models load at once, of different owners: a model that many request is loaded once, and loading many
         # models does not fill the memory.
         self._loading = Turns(LOADS_AT_ONCE, per_group=1)
-        self._load_threads = CapacityLimiter(LOADS_AT_ONCE)  # of its own, while requests are answered
+        self._load_threads = CapacityLimiter(LOADS_AT_ONCE)  # threads of its own, so that answers need not wait
         self._waiting: Counter[str] = Counter()
 
     def get_loaded(self, job_id: str) -> ServedModel | None:

@@ -222,7 +222,7 @@ def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
     """Return whether an arm's accuracy falls less from training to validation, and is lower in training."""
 
     def compute_means(scores: Sequence[Scores]) -> tuple[float, float]:
-        """The gap, and training accuracy."""
+        """Return the mean gap from training to validation, and the mean training accuracy."""
         gaps = [run.train_accuracy - float(run.right.mean()) for run in scores]
         return float(np.mean(gaps)), float(np.mean([run.train_accuracy for run in scores]))
 

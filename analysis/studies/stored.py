@@ -56,7 +56,7 @@ class StudyPlan(StudyState):
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":
-        """Restore the result of `to_json`. What studies of earlier releases lack has its default."""
+        """Restore the result of `to_json`. Fields that studies of earlier releases lack get their defaults."""
         arms = _ARMS.validate_python([{**arm, **arm["arm"]} for arm in stored["arms"]])
         recording = stored.get("recording")
         if recording is not None:

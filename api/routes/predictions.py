@@ -26,7 +26,7 @@ server_router = make_router(OPEN_INFERENCE, "predictions", needs_key=False, is_p
 _FORM = describe_body(
     ["images"], {"images": {"type": "array", "items": describe_file()}}, {"application/octet-stream": describe_file()}
 )
-_IMAGES = {"requestBody": _FORM["requestBody"]}  # its parameters may be absent anyway
+_IMAGES = {"requestBody": _FORM["requestBody"]}  # these routes have parameters that may be absent
 _MODEL_ERRORS = (errors.NotReady, errors.NoModel, errors.PredictionsUnavailable, errors.FileOfLaterRelease)
 _IMAGE_ERRORS = (
     errors.BodyTooLarge,

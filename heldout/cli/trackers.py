@@ -180,7 +180,7 @@ def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
 
 @contextmanager
 def _catch_failure() -> Iterator[list[str]]:
-    """Yield a list, to which an error of MLflow's is added on one line."""
+    """Yield a list. If MLflow fails, its error is added, on one line, and is not raised."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 

@@ -19,13 +19,13 @@ class Blocking:
 
 
 class Awaiting:
-    """The mode of those whose methods are awaited: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
+    """The mode of clients with methods to await: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
 
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    Mode = TypeVarWithDefault("Mode", default=Blocking)  # so that annotations may say `Job`
+    Mode = TypeVarWithDefault("Mode", default=Blocking)  # `Job` is short for `Job[Blocking]`
 else:
     Mode = TypeVar("Mode")
 

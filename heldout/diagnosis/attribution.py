@@ -176,7 +176,7 @@ def _is_mostly_of_its_classes(term: Term, facts: Facts, evidence: Mapping[str, A
     classes = evidence.get("train", {}).get("classes", ())
     if found := evidence if "class" in evidence else evidence.get("smallest"):
         classes = [found["class"]]
-    lost = 0.0  # right answers, compared with training
+    lost = 0.0  # right answers that validation lacks, compared with training
     for label in (label for label, name in enumerate(facts.classes) if name in classes):
         row, expected = validation.confusion[label], train.get_recall(label)
         lost += sum(row) * (train.accuracy if expected is None else expected) - row[label]

@@ -1,4 +1,4 @@
-"""What a remedy is: it takes a spec, and gives a change of it or the reason for none."""
+"""What remedies have in common: each takes a spec, and returns a change of it or the reason for none."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

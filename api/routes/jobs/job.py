@@ -1,4 +1,4 @@
-"""Jobs: list, get and wait, change, delete, cancel, pause, resume, and say where they stand: queue and events."""
+"""Lists, returns, changes, deletes, cancels, pauses and resumes jobs, and shows their place in the queue and events."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

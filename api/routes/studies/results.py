@@ -1,4 +1,4 @@
-"""What a study gives: its report as JSON, Markdown or a self-contained HTML page, and its ensemble as one model."""
+"""Results of a study: its report as JSON, Markdown or a self-contained HTML page, and its ensemble as one model."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
