@@ -66,13 +66,14 @@ GRAVITY = ("critical", "warning", "info")
 
 def collect_findings(facts: Facts) -> tuple[Finding, ...]:
     """All findings, the most serious first, then in the order of the rules."""
-    found = [(rule, _list_found(rule.find(facts))) for rule in RULES]
+    found = [(rule, list_found(rule.find(facts))) for rule in RULES]
     is_measured = facts.budget is not None
     heard = [finding for rule, findings in found if not _is_silent(rule, found, is_measured) for finding in findings]
     return tuple(sorted(heard, key=lambda finding: GRAVITY.index(finding.severity)))
 
 
-def _list_found(found: Finding | Sequence[Finding] | None) -> Sequence[Finding]:
+def list_found(found: Finding | Sequence[Finding] | None) -> Sequence[Finding]:
+    """List what a rule returned: a finding, several, or none."""
     return [found] if isinstance(found, Finding) else found or ()
 
 

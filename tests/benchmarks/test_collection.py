@@ -18,7 +18,7 @@ from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.facts import collect_facts
-from heldout.diagnosis.precedence import RULES
+from heldout.diagnosis.precedence import RULES, list_found
 from heldout.errors import HeldoutError
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
@@ -158,7 +158,7 @@ def test_each_rule_reports_its_own_code(kept):
         audit = [AuditFinding.model_validate(found) for found in record.audit]
         facts = collect_facts(record.curves, audit, record.evaluation, None)
         for rule in RULES:
-            reported[rule.code] |= {finding.code for finding in rule.find(facts)}
+            reported[rule.code] |= {finding.code for finding in list_found(rule.find(facts))}
     # No uploaded models are in the collection, and only these can have been trained on other pixels.
     assert reported.pop("preprocessing_mismatch") == set()
     assert reported == {code: {code} for code in reported}

@@ -151,7 +151,8 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, fol
 
 
 def test_a_study_in_one_file_survives_kills_and_a_move(folder):
-    arguments = ("--run", command(), *ARMS, "--jobs", "2", "--json")
+    # Nine trainings: at most six end before the third kill, so that two are always left to wait.
+    arguments = ("--run", command(), *ARMS, "--arm", "other:noise=24", "--jobs", "2", "--json")
     file, log = folder / "heldout-studies.sqlite", folder / "heldout-runs" / "service.log"
 
     def begin_and_hold() -> "subprocess.Popen[str]":
