@@ -8,7 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,12 @@ ARMS = ("--arm", "base:noise=25", "--arm", "calm:noise=0.1")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "train.py").write_text(SCRIPT)
-    return tmp_path
+    yield tmp_path
+    for pid in processes_of(tmp_path):  # of a test that failed
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def command(pause_s: float = 0.0) -> str:
