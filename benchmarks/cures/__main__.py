@@ -7,6 +7,7 @@ table            show what is kept
 score            show how well studies do on the conditions that are not sealed
 score sealed     the same on the sealed ones: once, after the rules are committed
 foreign [WAY]    show how often studies of external trainings name a cure although nothing can help
+seeds            show how many seeds recorded runs need, with their answers and with final figures alone
 """
 
 import sys
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> None:
             print("\n".join(score.tables(replay.conditions(sealed=False))))
         case ["score", "sealed"]:
             print("\n".join(score.tables(replay.conditions(sealed=True))))
+        case ["seeds"]:
+            print("\n".join(foreign.power_tables()))
         case ["foreign", *ways]:
             for line in foreign.tables(*ways):
                 print(line, flush=True)

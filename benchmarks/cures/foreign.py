@@ -39,6 +39,7 @@ WAYS = (
     "recorded losses",
     *(f"{way}, by {measure}" for way in ("ask and tell", "recorded answers") for measure in MEASURES),
 )
+WAYS_OF_POWER = ("recorded answers", "recorded accuracies", "recorded losses", "recorded accuracies and images")
 DRAWS = 1000
 MOST_ARMS = 6
 FEWEST_RUNS = 3
@@ -56,6 +57,35 @@ def tables(begins: str = "") -> Iterator[str]:
         for kind in KINDS:
             if way.startswith(begins):
                 yield row_of(way, kind)
+
+
+def power_tables() -> Iterator[str]:
+    """Count the recorded arms that a comparison with their base tells apart, by the number of seeds."""
+    counts = range(FEWEST_RUNS, len(SEEDS) + 1)
+    yield f"| of {len(list_pairs())} arms, told apart by | {' | '.join(f'{count} seeds' for count in counts)} |"
+    yield "|---" * (1 + len(counts)) + "|"
+    for way in WAYS_OF_POWER:
+        told = [sum(get_answer(steps) != "cannot_tell" for steps in compare_pairs(way, count)) for count in counts]
+        yield f"| {way} | {' | '.join(map(str, told))} |"
+
+
+def compare_pairs(way: str, seeds: int) -> Iterator[NextSteps]:
+    """Compare each recorded arm with its base by their first seeds."""
+    for condition, arm in list_pairs():
+        grid = replay.grid(condition)
+        drawn = {name: [grid[name, seed] for seed in range(seeds)] for name in (BASE_ARM, arm)}
+        yield compare_recorded(condition, drawn, way, has_seeds=True)
+
+
+def list_pairs() -> list[tuple[Condition, str]]:
+    """The arms that have all seeds, in conditions without folds."""
+    return [
+        (condition, arm)
+        for condition in replay.conditions()
+        if condition.folds is None
+        for arm in replay.remedies(condition)
+        if all((arm, seed) in replay.grid(condition) for seed in SEEDS)
+    ]
 
 
 def row_of(way: str, kind: str) -> str:
