@@ -1,4 +1,4 @@
-"""Submits training jobs: examines, completes and queues a spec, or that of a job that has ended. The caller commits.
+"""Submits training jobs: examines, completes and queues a new spec or that of an ended job. The caller commits.
 
 Used in requests, and by the reconciler, which submits several jobs in one transaction.
 """

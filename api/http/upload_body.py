@@ -288,8 +288,9 @@ def read_form_texts(form: FormData, names: Collection[str]) -> dict[str, str]:
             raise InvalidForm(f"There is no field {name[:64]!r}. The form accepts `file` and {', '.join(names)}.")
         if not isinstance(value, str):
             raise InvalidForm(
-                f"The field {name!r} was sent as a file; only `file` is one. `curl -F` sends a file if a text begins "
-                f"with `@`: send the text with `--form-string '{name}=…'`, or that of a file with `-F '{name}=<FILE'`."
+                f"The field {name!r} was sent as a file, but only `file` can be one. `curl -F` treats a value that "
+                f"starts with `@` as a file. Use `--form-string '{name}=…'` for text, or `-F '{name}=<FILE'` to read "
+                "it from a file."
             )
         if name in texts:
             raise InvalidForm(f"The field {name!r} occurs twice.")

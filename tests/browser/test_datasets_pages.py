@@ -1,4 +1,4 @@
-"""In the dashboard, datasets are dropped, audited, browsed and fixed by clicks. Every figure comes from the API."""
+"""People drop, audit, browse and fix datasets in the dashboard with the mouse. Every figure comes from the API."""
 
 import re
 from pathlib import Path

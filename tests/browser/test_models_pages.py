@@ -1,4 +1,4 @@
-"""In the dashboard, models are exported for other programs, dropped and measured. Every figure comes from the API."""
+"""People drop, measure and export models in the dashboard. Every figure comes from the API."""
 
 import json
 import re

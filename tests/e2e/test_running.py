@@ -198,7 +198,7 @@ def test_a_study_in_one_file_survives_kills_and_a_move(folder):
     assert sorted(os.listdir(folder)) == ["heldout-runs", file.name, "journal", "train.py"]
     assert sorted(os.listdir(log.parent)) == [log.name, study["id"], "studies.json"]
     with closing(sqlite3.connect(file)) as opened:
-        assert opened.execute("SELECT count(*) FROM api_keys").fetchone() == (1,)  # that of the last command
+        assert opened.execute("SELECT count(*) FROM api_keys").fetchone() == (1,)  # the last command's
 
     moved = folder / "moved"
     moved.mkdir()
