@@ -169,18 +169,19 @@ def print_deleted(kind: str, id_: str, as_json: bool, name: str | None = None) -
 
 
 @contextmanager
-def goes_on(what: str, how_to_see: str) -> Iterator[None]:
+def goes_on(what: str, how_to_see: str, now: str | None = None) -> Iterator[None]:
     """If following is interrupted, say that the work continues and how to watch it again.
 
     Args:
         what: the subject of a sentence, such as `The job`.
+        now: the rest of that sentence if the work ends with the command, such as `has stopped`.
     """
     try:
         yield
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             sys.stderr.write("\n")  # below the ^C
-        say(f"{what} continues. {how_to_see}", file=sys.stderr)
+        say(f"{what} {now or 'continues'}. {how_to_see}", file=sys.stderr)
         raise
     except NoService as failure:
-        raise NoService(f"{failure} {what} may still be running. {how_to_see}") from None
+        raise NoService(f"{failure} {what} {now or 'may still be running'}. {how_to_see}") from None

@@ -148,7 +148,7 @@ def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, fol
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert "The same command continues where it was" in err
+    assert "The study has stopped here. The same command continues where it was" in err
     assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
     [study] = client.studies.list(statuses=["running"])
     study.cancel()

@@ -84,7 +84,7 @@ def run_study(
         display = JsonLines() if as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
         later = f"The same command continues where it was; {ends}"
-        with goes_on("The study", later):
+        with goes_on("The study", later, now="has stopped here"):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
         if embedded:
             save_report(client, study.id)
