@@ -114,6 +114,8 @@ def cure(
         _refuse({"--remedies": remedies, "--show": show, "--fix": fix, "--anyway": anyway, "--detach": detach}, "with")
         if embedded and home is not None:
             raise Refused("--embedded and --home exclude each other. Give only one.")
+        if again and job_id is not None:
+            raise Refused(f"--again starts a new study, and {job_id} names one to continue. Give only one.")
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
         return run_study(

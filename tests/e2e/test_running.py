@@ -297,6 +297,7 @@ def test_two_commands_on_one_study_share_its_trainings(service, client, folder):
         (("--run", "python t.py {seed} {out}", "--arm", "base:p", "--arm", "x"), "NAME:PARAMETER=VALUE"),
         (("--run", "python t.py {seed} {out}", "--arm", "base", "--arm", "x", "--remedies", "l2"), "--remedies"),
         (("--run", "python t.py {seed} {out}", "--arm", "first", "--arm", "x"), "name it `base`"),
+        (("std_1", "--run", "python t.py {seed} {out}", "--again"), "--again starts a new study, and std_1 names one"),
         (("--jobs", "2"), "means nothing without --run"),
         ((), "Name the job to cure"),
     ],
