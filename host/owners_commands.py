@@ -201,7 +201,7 @@ def _dump_owner(owner: Owner) -> dict[str, Any]:
         "object": "owner",
         "name": owner.name,
         "weight": owner.weight,
-        "used_slot_seconds": round(owner.used_slot_s, 3),
+        "used_slot_seconds": owner.used_slot_s,
         "queued": owner.queued,
         "running": owner.running,
         **{field: None if moment is None else moment.isoformat() for field, moment in moments.items()},

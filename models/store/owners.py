@@ -153,7 +153,7 @@ def list_buckets(
         used[0] += count
         used[1] += slot_s
     buckets = [
-        UsageBucket(start=start, key_id=of_key or None, kind=of_kind, jobs=int(count), slot_seconds=round(slot_s, 3))
+        UsageBucket(start=start, key_id=of_key or None, kind=of_kind, jobs=int(count), slot_seconds=slot_s)
         for (start, of_key, of_kind), (count, slot_s) in found.items()
     ]
     return sorted(buckets, key=lambda bucket: (bucket.start, bucket.key_id or "", bucket.kind or ""))
@@ -164,7 +164,7 @@ def list_quotas(session: Session, owner: str) -> list[QuotaView]:
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
     bounds = get_bounds(session)
     return [
-        QuotaView(quota=quota, used=round(get_used(session, owner, quota), 3), allowed=get_bound(quota, bounds, own))
+        QuotaView(quota=quota, used=get_used(session, owner, quota), allowed=get_bound(quota, bounds, own))
         for quota in Quota
     ]
 

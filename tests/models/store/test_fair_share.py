@@ -18,7 +18,7 @@ from models.database import Database, Session, db_now
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions
 from models.store.claims import Capacity, Claimed
 from models.store.new_jobs import NewJob
-from models.tables import AttemptRow, JobRow, OwnerRow
+from models.tables import AttemptRow, JobRow, OwnerRow, UsageRow
 from tests.models.work import ALICE, BOB, CPU, Work, result, spec
 
 DAY = timedelta(days=1)
@@ -110,6 +110,14 @@ def test_a_job_is_charged_at_its_claim_and_for_its_real_time_at_its_end(work):
         [used] = usage_of(work, owner)
         assert (used.jobs, used.slot_seconds) == (1, about(250))
         assert work.row(claimed.held.job_id).charged_s == 0
+
+
+def test_used_slot_seconds_are_reported_in_full(work):
+    work.succeed(work.submit(ALICE) and work.claim().held)
+    with work.database.write() as session:
+        session.execute(update(UsageRow).values(slot_s=0.1234567))
+        used = {each.quota: each.used for each in owners.list_quotas(session, ALICE)}
+    assert (used[Quota.SLOT_SECONDS], usage_of(work)[0].slot_seconds) == (0.1234567, 0.1234567)
 
 
 def test_a_job_that_continues_is_charged_with_its_renewals(work):
