@@ -13,9 +13,10 @@ from typing import Protocol
 
 import structlog
 
-from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.errors import DatabaseUnavailable
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
+from heldout.service.start import bind_socket
 from host.children import PredictionsOnDemand, keep_worker
 from host.homes import lock_home, make_home, move_into_file, refuse_stack
 from models import logs
@@ -28,6 +29,7 @@ from models.store import claims, keys, sessions
 log = structlog.get_logger()
 
 KEY_OWNER = "local"
+ADVICE = "Choose another with --port; 0 picks a free one."
 
 
 class HttpServer(Protocol):
@@ -62,7 +64,7 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
             logs.configure(settings.log_level, file=home / "logs" / "api.log")
             logs.warn_of_unknown_settings()
             with ExitStack() as servers:
-                listener = servers.enter_context(_listen(settings))
+                listener = servers.enter_context(bind_socket(settings, ADVICE))
                 predictions = servers.enter_context(PredictionsOnDemand(settings))
                 settings = settings.model_copy(update={"predict_url": predictions.url})
                 return _serve(settings, make_server, listener, stop, has_dashboard, has_worker)
@@ -154,19 +156,6 @@ def _announce_address(home: Path, url: str) -> None:
     partial.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
     partial.replace(service)
     print(f"Heldout is ready at {url} (home {home}, docs at {url}/docs).", flush=True)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise OperatorError(
-            f"Port {settings.port} cannot be used: {error.strerror}. Choose another with --port; 0 picks a free one."
-        ) from error
-    return listener
 
 
 def _write_key(database: Database, settings: Settings) -> str:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 
 from heldout.errors import OperatorError
-from heldout.service.start import read_settings_or_exit
+from heldout.service.start import bind_socket, read_settings_or_exit
 from models import logs
 
 
@@ -17,12 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     settings = read_settings_or_exit()
     logs.configure(settings.log_level)
-    from predict.server import listen, serve, serve_by_processes
+    from predict.server import BACKLOG, serve, serve_by_processes
 
     try:
-        listener = listen(settings) if asked.fd is None else socket.socket(fileno=asked.fd)
+        listener = bind_socket(settings, "Set HELDOUT_PORT.") if asked.fd is None else socket.socket(fileno=asked.fd)
     except OperatorError as error:
         raise SystemExit(f"heldout: {error.detail}") from error
+    listener.listen(BACKLOG)
     if asked.fd is None and settings.predict_processes > 1:
         serve_by_processes(listener, settings.predict_processes)
     else:

@@ -29,7 +29,7 @@ from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
 from api.http.request_id import Outcome, log_request
 from api.routes import health, predictions
-from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.errors import DatabaseUnavailable
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict import metrics, open_inference
@@ -80,19 +80,6 @@ def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) 
     if settings.stop_with_stdin:
         call_when_input_ends(server.ask_to_exit)
     server.run(sockets=[listener])
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Open a socket on the settings' address. Raises OperatorError if the port cannot be used."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise OperatorError(f"Port {settings.port} cannot be used: {error.strerror}. Set HELDOUT_PORT.") from error
-    listener.listen(BACKLOG)
-    return listener
 
 
 def serve_by_processes(listener: socket.socket, count: int) -> None:

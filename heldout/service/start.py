@@ -1,12 +1,14 @@
 """Starts the service's processes with settings from the environment, or ends them with one line about the error."""
 
 import re
+import socket
 from collections.abc import Mapping
 from difflib import get_close_matches
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from heldout.errors import OperatorError
 from heldout.service.settings import PREFIX, Settings
 
 
@@ -36,6 +38,22 @@ def describe_error(error: ValueError) -> str:
 def _name_variable(setting: str) -> str:
     """Return the name of a setting's environment variable."""
     return setting if setting.isupper() else f"{PREFIX}{setting.upper()}"
+
+
+def bind_socket(settings: Settings, advice: str) -> socket.socket:
+    """Bind a socket to the settings' address. It does not listen yet.
+
+    Raises:
+        OperatorError: the port cannot be used. Its message ends with the advice.
+    """
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise OperatorError(f"Port {settings.port} cannot be used: {error.strerror}. {advice}") from error
+    return bound
 
 
 # Read by clients: heldout/client/locate.py.
