@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.changed_labels import change_labels, rename_classes
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import find_superfluous_copies, load_relations, make_relations_key
 from heldout.errors import DatasetLost
@@ -95,20 +96,14 @@ def compute_effect(
     split_of = np.zeros(count, np.int8)
     for code, split in enumerate(SPLITS):
         split_of[splits[split]] = code
-    label_of = {name: label for label, name in enumerate(classes)}
-    is_left, has_other_pixels, given = np.ones(count, bool), np.zeros(count, bool), labels.copy()
+    is_left, has_other_pixels = np.ones(count, bool), np.zeros(count, bool)
     is_left[_find_rows(changes.exclude, positions, count)] = False
-    for code, split in enumerate(SPLITS):
-        meant = changes.get_for_split(split)
-        to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
-        given[split_of == code] = to[given[split_of == code]]
-    for image, label in changes.relabel.items():
-        given[_find_rows([image], positions, count)] = label_of[label]
+    relabel = {row: label for image, label in changes.relabel.items() for row in _find_rows([image], positions, count)}
+    given = change_labels(changes, labels, split_of, classes, relabel)
     renamed = changes.get_for_all_splits()
-    left = list(dict.fromkeys(renamed.get(name, name) for name in classes))
-    merged = np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)[given]
+    merged = rename_classes(classes, renamed)[1][given]
     # Renaming a class does not change its images, but merging it into another class does.
-    is_merged = np.array([name in renamed and renamed[name] in label_of for name in classes], bool)
+    is_merged = np.array([renamed.get(name) in classes for name in classes], bool)
     changed = (given != labels) | is_merged[given]
     pixels = changes.pixel_values.group_by_split() if changes.pixel_values else {}
     for split in pixels:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.changed_labels import change_labels, rename_classes
 from analysis.arrays.dataset import FILES, SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import PixelChange, VersionChanges, parse_index
@@ -93,7 +94,9 @@ class DerivedSource(UploadSource):
         images, count = base.images, len(base.names)
         splits = base.list_splits()
         excluded = np.unique(np.array(find_rows(changes.exclude, base.names), np.int64))
-        labels, self._relabelled = self._change_labels(splits)
+        relabel = map_rows_to_labels(changes.relabel, base.names)
+        labels = change_labels(changes, images.labels, splits, images.classes, relabel)
+        self._relabelled = int((labels != images.labels).sum())
         classes, position = rename_classes(images.classes, changes.get_for_all_splits())
         labels = position[labels]
         self._rows = np.setdiff1d(np.arange(count), excluded)
@@ -113,19 +116,6 @@ class DerivedSource(UploadSource):
         named = [base.names[row] for row in excluded.tolist()]
         self.left_out = [LeftOut("images that were named", named)] if named else []
         self._require_splits(self.given_splits)
-
-    def _change_labels(self, splits: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
-        """Return (images,) labels in the base's classes, and how many images were given another label."""
-        classes = self._base.images.classes
-        label_of = {name: label for label, name in enumerate(classes)}
-        labels = self._base.images.labels.copy()
-        for code, split in enumerate(SPLITS):
-            meant = self._changes.get_for_split(split)
-            to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
-            labels[splits == code] = to[labels[splits == code]]
-        for row, label in map_rows_to_labels(self._changes.relabel, self._base.names).items():
-            labels[row] = label_of[label]
-        return labels, int((labels != self._base.images.labels).sum())
 
     def _require_splits(self, given_splits: NDArray[np.int8]) -> None:
         """Raise Rejection if a split has lost all its images and is not split again."""
@@ -262,12 +252,6 @@ def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict
                 names[row],
             )
     return found
-
-
-def rename_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The classes under their new names, each once, in the order of their first; and of each old class its position."""
-    left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
-    return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)
 
 
 def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
